@@ -1,0 +1,56 @@
+# Slimwire: `make demo` shows it, `make test` checks all of it.
+#
+# Two virtual environments, each set up once and again when its ingredients change:
+#   .venv      what `slimwire demo` needs: edge, cloud, embedded Redis; no torch
+#   .venv-dev  that, the trainer (torch, compressai) and the tools of the tests
+PYTHON ?= python3
+DEMO_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+INGREDIENTS := pyproject.toml proto/hatch_build.py proto/generate.py $(wildcard proto/slimwire/v1/*.proto)
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
+DEV := .venv-dev/bin
+
+.PHONY: help demo test check format proto clean
+
+help:
+	@echo "make demo    stream the sample video from an edge to a cloud on this machine"
+	@echo "make test    every check and every test (under 15 minutes on two cores)"
+	@echo "make check   the linters, the types and the import contracts only"
+	@echo "make format  let ruff write the format and the safe fixes"
+	@echo "make proto   generate the code of the wire again"
+	@echo "make clean   remove both environments and everything generated"
+
+demo: .venv/.installed
+	.venv/bin/slimwire demo $(DEMO_ARGS)
+
+test: check
+	$(DEV)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv-dev/.installed
+	$(DEV)/ruff format --check .
+	$(DEV)/ruff check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+
+format: .venv-dev/.installed
+	$(DEV)/ruff format .
+	$(DEV)/ruff check --fix .
+
+proto: .venv-dev/.installed
+	$(DEV)/python proto/generate.py
+
+clean:
+	rm -rf .venv .venv-dev build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f proto/slimwire/v1/*_pb2*.py*
+	find proto shared services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: $(INGREDIENTS)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -e '.[demo]'
+	touch $@
+
+.venv-dev/.installed: $(INGREDIENTS)
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/python $(PIP) -e '.[dev,train]'
+	touch $@
