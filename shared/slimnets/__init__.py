@@ -1,0 +1,1 @@
+"""Networks in torch: slimmable transforms, the Darknet detector graph, and export. Serving code never imports this."""

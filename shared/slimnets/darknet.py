@@ -1,0 +1,183 @@
+"""A Darknet detector as one torch module that can be cut in two.
+
+```
+x -stem: layers 0..split-> f -tail: layers split+1..-> raw head maps        forward(x) == tail(stem(x))
+```
+Layers carry Darknet's own 0-based numbers. A cut is possible where no later layer reads an earlier output.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from slimnets.darknet_cfg import CfgSection, format_cfg, parse_cfg
+from slimnets.darknet_layers import Convolutional, HeadSpec, Shape, build_layer, start_head
+from slimnets.darknet_weights import load_darknet_weights, save_darknet_weights
+from slimnets.darknet_yolov3 import yolov3_cfg
+from slimnets.errors import CfgError, SplitError
+
+__all__ = [
+    "CfgSection",
+    "Darknet",
+    "HeadSpec",
+    "SplitPoint",
+    "format_cfg",
+    "load_darknet_weights",
+    "parse_cfg",
+    "save_darknet_weights",
+    "yolov3_cfg",
+]
+
+
+@dataclass(frozen=True)
+class SplitPoint:
+    """Where the detector is cut: f is the output of `layer`, (B, channels, H/stride, W/stride)."""
+
+    layer: int
+    channels: int
+    stride: int
+
+
+class Darknet(nn.Module):
+    """The layers of a Darknet `.cfg` and the numbers of the layers that each one reads."""
+
+    def __init__(self, sections: Sequence[CfgSection]) -> None:
+        """Build every layer after `[net]`.
+
+        Raises:
+            CfgError: an unknown layer or option, shapes that do not fit, or no YOLO head.
+        """
+        super().__init__()
+        if not sections or sections[0].kind not in ("net", "network"):
+            raise CfgError("the first section must be [net]")
+        self.sections = tuple(sections)
+        self.seen = 0  # pictures seen in training, as Darknet counts them in its .weights header
+        shapes = [Shape(sections[0].integer("channels", 3, low=1), stride=1)]
+        modules: list[nn.Module] = []
+        sources: list[tuple[int, ...]] = []
+        heads: list[HeadSpec] = []
+        for number, section in enumerate(sections[1:]):
+            built = build_layer(section, number, shapes)
+            modules.append(built.module)
+            sources.append(built.sources)
+            shapes.append(built.shape)
+            if built.head is not None:
+                heads.append(built.head)
+                before = modules[number - 1]
+                if isinstance(before, Convolutional) and before.norm is None:
+                    start_head(before.conv, built.head)
+        if not heads:
+            raise CfgError("has no [yolo] layer; expected at least one")
+        if len({head.classes for head in heads}) != 1:
+            raise CfgError(f"heads differ in classes: {[head.classes for head in heads]}")
+        self.layers = nn.ModuleList(modules)
+        self.head_specs = tuple(heads)
+        self._sources = tuple(sources)
+        self._shapes = tuple(shapes[1:])
+        self._last_reader = {s: i for i, layers in enumerate(sources) for s in layers}
+
+    @property
+    def classes(self) -> int:
+        """Number of object classes."""
+        return self.head_specs[0].classes
+
+    @property
+    def max_stride(self) -> int:
+        """Largest stride in the graph; pictures' sides must be multiples of it where layers are joined."""
+        return max(shape.stride for shape in self._shapes)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Raw head maps (B, A * (5 + classes), H/stride, W/stride) in the order of the YOLO layers.
+
+        Args:
+            x: (B, 3, H, W) RGB in [0, 1]; H and W multiples of `max_stride`.
+        """
+        return self._heads(self._run(x, 0, self._head_layers()))
+
+    def features(self, x: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
+        """Outputs of `layers`, by layer number."""
+        return self._run(x, 0, frozenset(layers))
+
+    def stem(self, x: Tensor, split: int) -> Tensor:
+        """Features f of layer `split`: (B, 3, H, W) -> (B, channels, H/stride, W/stride)."""
+        self.split_point(split)
+        return self._run(x, 0, frozenset((split,)))[split]
+
+    def tail(self, f: Tensor, image_hw: tuple[int, int] | None, split: int) -> list[Tensor]:
+        """Raw head maps from the features of layer `split`; never sees the picture.
+
+        Args:
+            f: (B, channels, H/stride, W/stride).
+            image_hw: height and width in pixels of the padded picture, to check f against; None: no check.
+            split: the layer that gave f.
+        """
+        point = self.split_point(split)
+        if image_hw is not None:
+            expected = tuple(-(-side // point.stride) for side in image_hw)
+            if tuple(f.shape[2:]) != expected:
+                raise SplitError(
+                    f"features of {tuple(f.shape[2:])} for a picture of {image_hw} pixels; "
+                    f"expected {expected} at stride {point.stride}",
+                    split,
+                )
+        return self._heads(self._run(f, split + 1, self._head_layers()))
+
+    def tail_features(self, f: Tensor, split: int, layers: Collection[int]) -> dict[int, Tensor]:
+        """Outputs of `layers`, all behind the split, from the features f of layer `split`."""
+        self.split_point(split)
+        for layer in layers:
+            if layer <= split:
+                raise SplitError(f"layer {layer} is not behind the split at {split}", layer)
+        return self._run(f, split + 1, frozenset(layers))
+
+    def split_point(self, layer: int) -> SplitPoint:
+        """Channels and stride at `layer`, if the graph can be cut there.
+
+        Raises:
+            SplitError: names the later layer that reaches behind the cut, or the head that lies before it.
+        """
+        if not 0 <= layer < len(self.layers) - 1:
+            raise SplitError(
+                f"layer {layer} cannot be the split; expected 0 to {len(self.layers) - 2}", layer
+            )
+        for head in self.head_specs:
+            if head.layer <= layer:
+                raise SplitError(
+                    f"the YOLO head at layer {head.layer} lies before a split at {layer}",
+                    layer,
+                    head.layer,
+                )
+        for later in range(layer + 1, len(self.layers)):
+            for source in self._sources[later]:
+                if source < layer:
+                    raise SplitError(
+                        f"layer {later} ({self.sections[later + 1].kind}) reads layer {source}, "
+                        f"behind a split at {layer}; split at {source} or earlier, or after {later}",
+                        layer,
+                        later,
+                    )
+        shape = self._shapes[layer]
+        return SplitPoint(layer, shape.channels, shape.stride)
+
+    def layer_shape(self, layer: int) -> Shape:
+        """Channels and stride of a layer's output."""
+        return self._shapes[layer]
+
+    def _head_layers(self) -> frozenset[int]:
+        return frozenset(head.layer for head in self.head_specs)
+
+    def _heads(self, outputs: dict[int, Tensor]) -> list[Tensor]:
+        return [outputs[head.layer] for head in self.head_specs]
+
+    def _run(self, x: Tensor, first: int, wanted: frozenset[int]) -> dict[int, Tensor]:
+        """Run layers from `first`, whose input is x, to the deepest wanted one; give the wanted outputs."""
+        outputs = {first - 1: x}
+        for number in range(first, max(wanted) + 1):
+            sources = self._sources[number]
+            outputs[number] = self.layers[number](*(outputs[source] for source in sources))
+            for source in set(sources):
+                # Not kept longer than needed: at inference this is most of the memory.
+                if source not in wanted and self._last_reader[source] == number:
+                    del outputs[source]
+        return {number: outputs[number] for number in wanted}
