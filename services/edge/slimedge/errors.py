@@ -1,0 +1,45 @@
+"""What can go wrong at the edge, for good.
+
+    EdgeError
+    ├── CameraError          the source cannot be opened or holds no pictures
+    │   └── CameraLostError  it worked and went away; the camera thread opens it again
+    ├── ModelMismatchError   the cloud reads another model; carries both fingerprints
+    └── RefusedError         the cloud refuses this camera for a reason that retrying cannot mend
+
+A lost link is no error: the uplink connects again, and says so in its state.
+"""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Base of everything that slimedge raises itself."""
+
+
+class CameraError(EdgeError):
+    """The source of pictures cannot be used."""
+
+
+class CameraLostError(CameraError):
+    """A source that worked has gone away."""
+
+
+class ModelMismatchError(EdgeError):
+    """The cloud reads another model than this edge writes."""
+
+    def __init__(self, edge_fingerprint: bytes, cloud_detail: str) -> None:
+        super().__init__(
+            f"this edge's model has fingerprint {edge_fingerprint.hex()}; the cloud answered: "
+            f"{cloud_detail}; install the same model on both sides"
+        )
+        self.edge_fingerprint = edge_fingerprint
+        self.cloud_detail = cloud_detail
+
+
+class RefusedError(EdgeError):
+    """The cloud ended the stream with a status that will not change by itself."""
+
+    def __init__(self, status: str, detail: str) -> None:
+        super().__init__(f"the cloud refused this camera: {status}: {detail}")
+        self.status = status
+        self.detail = detail

@@ -1,0 +1,225 @@
+"""What happens at the edge, as typed events for whoever watches: a terminal, metrics, a test.
+
+    Captured -> Replaced | Skipped
+             -> Encoded -> Sent -> Acked(RECEIVED) -> Acked(PERSISTED) -> Detected
+                        |       -> Nacked
+                        -> Lost
+    Refetched | RefetchRefused   an enhancement that the cloud asked for
+    LinkChanged, CameraChanged   state, with the reason in words
+    JpegMeasured                 the same picture as JPEG, for comparison
+
+Two numbers name a picture: `frame` counts what the camera gave, `sequence` counts what was encoded
+for the wire (1, 2, 3 ... per start of the process). All durations are seconds on this machine's
+monotonic clock unless the field says cloud.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SkipReason(StrEnum):
+    """Why a captured frame was not encoded."""
+
+    INFEASIBLE = "infeasible"  # no operating point meets the deadline, and the link is not idle
+    LINK_DOWN = "link_down"  # no stream to the cloud
+    STOPPING = "stopping"  # the edge is shutting down
+
+
+class LossReason(StrEnum):
+    """Why an encoded frame will never be detected."""
+
+    LINK_DOWN = "link_down"  # the stream ended while the frame waited for credit
+    EXPIRED = "expired"  # older than `expire_ms` when its turn came
+    TOO_LARGE = "too_large"  # above the cloud's `max_frame_bytes`
+    RESEND_FULL = "resend_full"  # more unpersisted frames than are kept for a reconnect
+
+
+class Stage(StrEnum):
+    """How far the cloud has taken a frame."""
+
+    RECEIVED = "received"
+    PERSISTED = "persisted"
+    DETECTED = "detected"
+
+
+class LinkState(StrEnum):
+    """The uplink's life: CONNECTING -> UP -> DOWN -> CONNECTING ..., STOPPED at the end."""
+
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+    STOPPED = "stopped"
+
+
+class CameraState(StrEnum):
+    """The camera's life: OPENING -> UP -> LOST -> OPENING ..., ENDED for a file that is over."""
+
+    OPENING = "opening"
+    UP = "up"
+    LOST = "lost"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeDetection:
+    """One found object; pixels of the picture that was encoded."""
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float  # 0 to 1
+    class_id: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    frame: int
+    image_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A newer frame took its place before the encoder was free."""
+
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    frame: int
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    frame: int
+    sequence: int
+    level: int
+    quality: int
+    bitstream_bytes: int
+    image: NDArray[np.uint8]  # (H, W, 3) RGB as it was encoded, after `max_edge`
+    wait_seconds: float  # capture until the encoder took it
+    encode_seconds: float  # scaling, transform and entropy coding
+    probe: bool  # sent only to learn the link's rate
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel of the picture that was encoded."""
+        height, width = self.image.shape[:2]
+        return 8 * self.bitstream_bytes / (height * width)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    sequence: int
+    bitstream_bytes: int
+    credit_wait_seconds: float  # encoded until it was handed to the transport
+    resent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    sequence: int
+    reason: LossReason
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    sequence: int
+    stage: Stage
+    since_capture_seconds: float
+    since_sent_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    sequence: int
+    detections: tuple[EdgeDetection, ...]
+    latency_seconds: float  # capture until the detections were back here
+    cloud_queue_seconds: float  # on the cloud's clock: waiting
+    cloud_compute_seconds: float  # on the cloud's clock: entropy decoding, transform, detection
+
+
+@dataclass(frozen=True, slots=True)
+class Nacked:
+    sequence: int
+    reason: str  # "crc", "header", "too_large", "expired", "queue_full", "decode", "model"
+    detail: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refetched:
+    """The enhancement of a frame was sent because the cloud asked for it."""
+
+    request_id: str
+    sequence: int
+    level: int
+    bitstream_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefetchRefused:
+    request_id: str
+    sequence: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    state: LinkState
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameraChanged:
+    state: CameraState
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class JpegMeasured:
+    """What the picture of `sequence` takes as JPEG; made for frames that were sent, no others."""
+
+    sequence: int
+    jpeg_bytes: int
+
+
+EdgeEvent: TypeAlias = (
+    Captured
+    | Replaced
+    | Skipped
+    | Encoded
+    | Sent
+    | Lost
+    | Acked
+    | Detected
+    | Nacked
+    | Refetched
+    | RefetchRefused
+    | LinkChanged
+    | CameraChanged
+    | JpegMeasured
+)
+
+
+class EdgeObserver(Protocol):
+    """Is told everything, on the event loop's thread; must return at once and not raise."""
+
+    def notify(self, event: EdgeEvent) -> None: ...
+
+
+class Observers:
+    """Several observers as one, told in order."""
+
+    def __init__(self, *observers: EdgeObserver) -> None:
+        self._observers = observers
+
+    def notify(self, event: EdgeEvent) -> None:
+        for observer in self._observers:
+            observer.notify(event)

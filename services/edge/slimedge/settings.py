@@ -1,0 +1,109 @@
+"""The settings of one edge process: environment variables `EDGE_*`, or arguments.
+
+An unknown or impossible setting stops the start and is named.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class EdgeSettings(BaseSettings):
+    """Everything that a person may choose about one camera."""
+
+    model_config = SettingsConfigDict(env_prefix="EDGE_", frozen=True, extra="forbid")
+
+    cloud_address: str = Field(
+        default="127.0.0.1:50051",
+        min_length=1,
+        description="host:port of the cloud's gRPC ingest; plaintext, so loopback or a private net",
+    )
+    camera_id: str = Field(
+        default="camera",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="name of this camera, unique at the cloud",
+    )
+    source: str = Field(
+        min_length=1,
+        description="video file, directory of pictures, rtsp://..., or /dev/videoN",
+    )
+    loop: bool = Field(default=False, description="begin a file or directory again at its end")
+    picture_fps: float = Field(
+        default=2.0, gt=0, le=60, description="pictures per second from a directory"
+    )
+    max_edge: int | None = Field(
+        default=None, ge=32, le=8192, description="longest edge after scaling down, pixels"
+    )
+
+    model: str = Field(default="slim-n", description="codec model: name, or name/version")
+    models_root: Path | None = Field(
+        default=None, description="directory of models; else SLIMWIRE_MODELS, else the built-in"
+    )
+    encoder_threads: int | None = Field(
+        default=None, ge=1, le=64, description="threads of the encoder; all cores when not set"
+    )
+
+    deadline_ms: int = Field(
+        default=1000, ge=0, le=600_000, description="capture to detection to aim for, ms; 0 = none"
+    )
+    expire_ms: int = Field(
+        default=10_000, ge=0, le=600_000, description="age at which a frame is worthless, ms; 0 = never"
+    )
+    max_fps: float = Field(default=10.0, gt=0, le=120, description="frames per second at most")
+    level: int | None = Field(default=None, ge=0, le=15, description="use only this width level")
+    quality: int | None = Field(default=None, ge=0, le=15, description="use only this quality")
+
+    ring_frames: int = Field(
+        default=600, ge=1, le=100_000, description="recent frames kept for a refetch"
+    )
+    ring_bytes: int = Field(
+        default=256 * 2**20, ge=2**20, description="memory of those frames, bytes"
+    )
+    reconnect_min_seconds: float = Field(
+        default=0.5, gt=0, le=60, description="first bound of the random wait before a reconnect"
+    )
+    reconnect_max_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="last bound of that wait"
+    )
+    drain_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=60,
+        description="at the end of a file: wait this long at most for the last detections",
+    )
+
+    http_host: str = Field(default="127.0.0.1", description="address of /metrics and /livez")
+    http_port: int | None = Field(
+        default=None, ge=0, le=65535, description="their port; 0 = any free one; not set = none"
+    )
+    measure_jpeg: bool = Field(
+        default=False, description="also compress every sent frame as JPEG, only to compare bytes"
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.reconnect_min_seconds > self.reconnect_max_seconds:
+            raise ValueError(
+                f"reconnect_min_seconds {self.reconnect_min_seconds} is above "
+                f"reconnect_max_seconds {self.reconnect_max_seconds}"
+            )
+        if 0 < self.expire_ms < self.deadline_ms:
+            raise ValueError(
+                f"expire_ms {self.expire_ms} is below deadline_ms {self.deadline_ms}: "
+                "frames would be thrown away before they are late"
+            )
+        return self
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """Capture to detection to aim for; None where there is no deadline."""
+        return self.deadline_ms / 1000 if self.deadline_ms else None
+
+    @property
+    def expire_seconds(self) -> float | None:
+        """Age at which a frame is worthless; None for never."""
+        return self.expire_ms / 1000 if self.expire_ms else None
