@@ -1,0 +1,139 @@
+"""Requests for the enhancement of a frame, from the reviewer's wish to the camera's answer.
+
+    API     request(frame) ──► pending ──► slim:commands:{camera}, and an event that wakes ingest
+    ingest  take(camera)   ──► sent    ──► Command on the camera's stream
+    ingest  Enhancement    ──► done          or    Refusal ──► refused
+
+A request is forgotten after an hour. Asking again while a request is open gives that same request.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from slimcloud import keys
+from slimcloud.errors import RequestNotFoundError
+from slimcloud.events import EventLog
+from slimcloud.frame_id import FrameId
+from slimcloud.records import EventKind, RefetchRequest, RefetchState
+from slimcloud.replies import fields_of, stream_entries, text
+
+__all__ = ["RefetchLog"]
+
+
+class RefetchLog:
+    def __init__(self, client: Redis, events: EventLog, clock_unix_us: Callable[[], int]) -> None:
+        self._client = client
+        self._events = events
+        self._clock_unix_us = clock_unix_us
+
+    async def request(self, frame_id: FrameId) -> RefetchRequest:
+        """Ask the frame's camera for its enhancement.
+
+        The caller checks that the frame is stored and that no enhancement is. While the camera is
+        away the request waits; it is refused at once when the camera has restarted, for then the
+        frame's picture is lost.
+        """
+        request_id = uuid.uuid4().hex
+        of_key = keys.refetch_of_key(frame_id)
+        if not await self._client.set(of_key, request_id, nx=True, ex=keys.COMMANDS_TTL_SECONDS):
+            earlier = await self._find(text(await self._client.get(of_key)))
+            if earlier is not None and earlier.state is not RefetchState.REFUSED:
+                return earlier
+            await self._client.set(of_key, request_id, ex=keys.COMMANDS_TTL_SECONDS)
+        asked = RefetchRequest(
+            request_id, frame_id, RefetchState.PENDING, "", self._clock_unix_us()
+        )
+        commands = keys.commands_key(frame_id.camera_id)
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(
+                keys.refetch_key(request_id),
+                mapping={
+                    "frame_id": str(frame_id),
+                    "state": asked.state.value,
+                    "detail": "",
+                    "created_time_unix_us": asked.created_time_unix_us,
+                },
+            )
+            pipeline.expire(keys.refetch_key(request_id), keys.COMMANDS_TTL_SECONDS)
+            pipeline.xadd(commands, {"request_id": request_id, "frame_id": str(frame_id)})
+            pipeline.expire(commands, keys.COMMANDS_TTL_SECONDS)
+            await pipeline.execute()
+        await self._events.add(
+            EventKind.REFETCH_REQUESTED, frame_id.camera_id, frame_id, request_id
+        )
+        return asked
+
+    async def get(self, request_id: str) -> RefetchRequest:
+        """The request as it stands.
+
+        Raises:
+            RequestNotFoundError: there is none, or it is forgotten.
+        """
+        found = await self._find(request_id)
+        if found is None:
+            raise RequestNotFoundError(request_id)
+        return found
+
+    async def take(self, camera_id: str, epoch: int) -> list[RefetchRequest]:
+        """What the camera is to be told now, oldest first; each is marked as sent.
+
+        Requests for frames of another epoch are refused here: the camera has restarted and lost
+        them.
+        """
+        taken: list[RefetchRequest] = []
+        commands = keys.commands_key(camera_id)
+        for entry_id, fields in stream_entries(await self._client.xrange(commands)):
+            if not await self._client.xdel(commands, entry_id):
+                continue  # another connection of this camera took it
+            asked = await self._find(fields.get("request_id", ""))
+            if asked is None or asked.state is not RefetchState.PENDING:
+                continue
+            if asked.frame_id.epoch != epoch:
+                await self.refuse(
+                    camera_id,
+                    asked.request_id,
+                    "the camera has restarted since and lost the picture",
+                )
+                continue
+            await self._set_state(asked.request_id, RefetchState.SENT)
+            taken.append(asked)
+        return taken
+
+    async def refuse(self, camera_id: str, request_id: str, detail: str) -> None:
+        """Note that the camera cannot; another camera's request, or one that is done, is left."""
+        asked = await self._find(request_id)
+        if (
+            asked is None
+            or asked.frame_id.camera_id != camera_id
+            or asked.state is RefetchState.DONE
+        ):
+            return
+        await self._set_state(request_id, RefetchState.REFUSED, detail)
+        await self._events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
+
+    async def set_done(self, frame_id: FrameId) -> None:
+        """Note that the enhancement of a frame is stored, whichever request brought it."""
+        asked = await self._find(text(await self._client.get(keys.refetch_of_key(frame_id))))
+        if asked is not None:
+            await self._set_state(asked.request_id, RefetchState.DONE)
+
+    async def _find(self, request_id: str) -> RefetchRequest | None:
+        fields = fields_of(await self._client.hgetall(keys.refetch_key(request_id)))
+        if "frame_id" not in fields:
+            return None
+        return RefetchRequest(
+            request_id=request_id,
+            frame_id=FrameId.parse(fields["frame_id"]),
+            state=RefetchState(fields["state"]),
+            detail=fields["detail"],
+            created_time_unix_us=int(fields["created_time_unix_us"]),
+        )
+
+    async def _set_state(self, request_id: str, state: RefetchState, detail: str = "") -> None:
+        await self._client.hset(
+            keys.refetch_key(request_id), mapping={"state": state.value, "detail": detail}
+        )

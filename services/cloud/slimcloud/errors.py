@@ -1,0 +1,90 @@
+"""What can go wrong in the cloud.
+
+CloudError
+├── InvalidFrameIdError      not camera:epoch:sequence                        (API: 404)
+├── InvalidCursorError       not a cursor that this cloud gave out            (API: 400)
+├── FrameNotFoundError       no such frame was ever stored                    (API: 404)
+├── FrameGoneError           it was stored, and retention removed it          (API: 410)
+├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
+├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
+├── FrameRefusedError        a frame that ingest does not take                (wire: Nack)
+└── StreamRefusedError       a stream that ingest does not take or ends       (wire: gRPC status)
+"""
+
+from __future__ import annotations
+
+import grpc
+
+__all__ = [
+    "CloudError",
+    "FrameGoneError",
+    "FrameNotFoundError",
+    "FrameRefusedError",
+    "InvalidCursorError",
+    "InvalidFrameIdError",
+    "RequestNotFoundError",
+    "StoreFullError",
+    "StreamRefusedError",
+]
+
+
+class CloudError(Exception):
+    """Base of every error that the cloud raises on purpose."""
+
+
+class InvalidFrameIdError(CloudError):
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text[:120]!r} is no frame id; expected camera:epoch:sequence")
+        self.text = text
+
+
+class InvalidCursorError(CloudError):
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text[:120]!r} is no cursor of this cloud; list again from the start")
+        self.text = text
+
+
+class FrameNotFoundError(CloudError):
+    def __init__(self, frame_id: object) -> None:
+        super().__init__(f"frame {frame_id} was never stored here")
+        self.frame_id = str(frame_id)
+
+
+class FrameGoneError(CloudError):
+    def __init__(self, frame_id: object) -> None:
+        super().__init__(f"frame {frame_id} was stored, and retention has removed it")
+        self.frame_id = str(frame_id)
+
+
+class RequestNotFoundError(CloudError):
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"no refetch request {request_id[:80]!r} is known; it may be forgotten by now"
+        )
+        self.request_id = request_id
+
+
+class StoreFullError(CloudError):
+    """The store takes no more for now; the same bytes may be sent again later."""
+
+
+class FrameRefusedError(CloudError):
+    """A frame or an enhancement that ingest does not take; the stream lives on.
+
+    `reason` is the name of a `NackReason` without its prefix, e.g. `CRC`.
+    """
+
+    def __init__(self, reason: str, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.retryable = retryable
+
+
+class StreamRefusedError(CloudError):
+    """A stream that ingest does not take, or ends."""
+
+    def __init__(self, status: grpc.StatusCode, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail

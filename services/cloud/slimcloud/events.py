@@ -1,0 +1,64 @@
+"""What happened, in order: one Redis stream.
+
+Ingest tails it to answer its cameras, and the API passes it on to people (SSE).
+"""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from slimcloud import keys
+from slimcloud.frame_id import FrameId
+from slimcloud.records import Event, EventKind
+from slimcloud.replies import StreamEntry, first_stream_entries, stream_entries, text
+
+__all__ = ["EventLog"]
+
+
+class EventLog:
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def add(
+        self, kind: EventKind, camera_id: str, frame_id: FrameId | None = None, detail: str = ""
+    ) -> str:
+        """Append an event; gives its id."""
+        return text(
+            await self._client.xadd(
+                keys.EVENTS,
+                {
+                    "kind": kind.value,
+                    "camera_id": camera_id,
+                    "frame_id": str(frame_id or ""),
+                    "detail": detail,
+                },
+                maxlen=keys.EVENTS_LENGTH,
+            )
+        )
+
+    async def latest_id(self) -> str:
+        """The id of the newest event, to read on from; `0-0` when there is none."""
+        entries = stream_entries(await self._client.xrevrange(keys.EVENTS, count=1))
+        return entries[0][0] if entries else "0-0"
+
+    async def read(
+        self, after: str, *, count: int = 100, block_seconds: float = 0.0
+    ) -> list[Event]:
+        """Events after the id `after`, oldest first; waits for up to `block_seconds` (0 to 2)
+        when there is none.
+
+        A blocking read holds a connection of the pool for that long: use one tail per process.
+        """
+        block_ms = min(2000, round(block_seconds * 1000)) or None
+        reply = await self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
+        return list(filter(None, map(_event, first_stream_entries(reply))))
+
+
+def _event(entry: StreamEntry) -> Event | None:
+    entry_id, fields = entry
+    try:
+        kind = EventKind(fields["kind"])
+    except ValueError:
+        return None  # written by a newer build
+    frame_id = FrameId.parse(fields["frame_id"]) if fields.get("frame_id") else None
+    return Event(entry_id, kind, fields.get("camera_id", ""), frame_id, fields.get("detail", ""))

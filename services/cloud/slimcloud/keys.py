@@ -1,0 +1,116 @@
+"""The Redis layout, all of it. Bytes lie under keys with a TTL; streams carry pointers only.
+
+`{id}` is a frame id, `camera:epoch:sequence`.
+
+    key                          type    lives   holds
+    slim:frame:{id}              hash    R       `container` (bytes) and the fields of `FrameRecord`
+    slim:enh:{id}                string  frame   the enhancement container
+    slim:detections:{id}         string  frame   `DetectionResult` as JSON
+    slim:index:all               zset    sweep   id by capture time (microseconds)
+    slim:index:camera:{camera}   zset    sweep   the same, one camera
+    slim:index:received          zset    sweep   id by time of storing (microseconds)
+    slim:sizes                   hash    sweep   id -> bytes of base and enhancement
+    slim:totals                  hash    ever    counters of `Totals`
+    slim:epoch:{camera}:{epoch}  string  7 d     highest sequence PERSISTED
+    slim:cameras                 set     ever    every camera ever seen
+    slim:camera:{camera}         hash    ever    fields of `CameraState`; `connection` holds it
+    slim:work                    stream  done    `frame_id`; group `detect`
+    slim:dead                    stream  1,000   `frame_id`, `reason`, `deliveries`
+    slim:events                  stream  10,000  `kind`, `camera_id`, `frame_id`, `detail`
+    slim:commands:{camera}       stream  1 h     `request_id`, `frame_id`; not yet told
+    slim:refetch:{request_id}    hash    1 h     the fields of `RefetchRequest`
+    slim:refetch-of:{id}         string  1 h     the newest request for that frame
+    slim:views                   stream  10,000  `frame_id`, `viewer`, `what`
+
+Lives: `R` is `CloudSettings.retention_seconds` and a slack of ten minutes, so that the sweep can
+still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with their frames;
+`7 d`, `1 h`: after its last change; `done`: an entry is deleted when it is done;
+`1,000`: about the last so many entries.
+
+Only commands of Redis 6.2 are used, so Redis 6.2-8 and Valkey serve alike. Scripts touch several
+keys, so Redis Cluster does not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "CAMERAS",
+    "COMMANDS_TTL_SECONDS",
+    "DEAD",
+    "DEAD_LENGTH",
+    "DETECT_GROUP",
+    "EPOCH_TTL_SECONDS",
+    "EVENTS",
+    "EVENTS_LENGTH",
+    "INDEX_ALL",
+    "INDEX_RECEIVED",
+    "RETENTION_SLACK_SECONDS",
+    "SIZES",
+    "TOTALS",
+    "VIEWS",
+    "WORK",
+    "camera_key",
+    "commands_key",
+    "detections_key",
+    "enhancement_key",
+    "epoch_key",
+    "frame_key",
+    "index_camera_key",
+    "refetch_key",
+    "refetch_of_key",
+]
+
+RETENTION_SLACK_SECONDS: Final = 600
+EPOCH_TTL_SECONDS: Final = 7 * 24 * 3600
+COMMANDS_TTL_SECONDS: Final = 3600
+EVENTS_LENGTH: Final = 10_000
+DEAD_LENGTH: Final = 1_000
+
+INDEX_ALL: Final = "slim:index:all"
+INDEX_RECEIVED: Final = "slim:index:received"
+SIZES: Final = "slim:sizes"
+TOTALS: Final = "slim:totals"
+CAMERAS: Final = "slim:cameras"
+WORK: Final = "slim:work"
+DETECT_GROUP: Final = "detect"
+DEAD: Final = "slim:dead"
+EVENTS: Final = "slim:events"
+VIEWS: Final = "slim:views"
+
+
+def frame_key(frame_id: object) -> str:
+    return f"slim:frame:{frame_id}"
+
+
+def enhancement_key(frame_id: object) -> str:
+    return f"slim:enh:{frame_id}"
+
+
+def detections_key(frame_id: object) -> str:
+    return f"slim:detections:{frame_id}"
+
+
+def index_camera_key(camera_id: str) -> str:
+    return f"slim:index:camera:{camera_id}"
+
+
+def epoch_key(camera_id: str, epoch: int) -> str:
+    return f"slim:epoch:{camera_id}:{epoch:016x}"
+
+
+def camera_key(camera_id: str) -> str:
+    return f"slim:camera:{camera_id}"
+
+
+def commands_key(camera_id: str) -> str:
+    return f"slim:commands:{camera_id}"
+
+
+def refetch_key(request_id: str) -> str:
+    return f"slim:refetch:{request_id}"
+
+
+def refetch_of_key(frame_id: object) -> str:
+    return f"slim:refetch-of:{frame_id}"

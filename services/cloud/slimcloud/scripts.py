@@ -1,0 +1,100 @@
+"""The steps that must happen whole or not at all, as Redis scripts. Keys are named in
+`slimcloud.keys`.
+
+A script that Redis refuses for want of memory has written nothing: its first write is the one
+that needs memory.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["PUT_DETECTIONS", "PUT_ENHANCEMENT", "PUT_FRAME", "REMOVE_FRAME", "SET_OUTCOME"]
+
+# KEYS: frame, index:all, index:camera, index:received, sizes, totals, epoch, work, camera
+# ARGV: id, sequence, capture time, received time, container bytes, ttl, epoch ttl, max queue
+# size, then field, value ...
+# Returns 1 stored, 0 duplicate, -1 the work queue is full.
+PUT_FRAME: Final = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if redis.call('XLEN', KEYS[8]) >= tonumber(ARGV[8]) then return -1 end
+for i = 9, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[6])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
+redis.call('HSET', KEYS[5], ARGV[1], ARGV[5])
+redis.call('HINCRBY', KEYS[6], 'frames', 1)
+redis.call('HINCRBY', KEYS[6], 'frame_bytes', ARGV[5])
+redis.call('HINCRBY', KEYS[6], 'stored_bytes', ARGV[5])
+-- compared as text by length first: Lua's numbers are doubles and a sequence has 64 bits
+local highest = redis.call('GET', KEYS[7]) or '0'
+if #ARGV[2] > #highest or (#ARGV[2] == #highest and ARGV[2] > highest) then highest = ARGV[2] end
+redis.call('SET', KEYS[7], highest, 'EX', ARGV[7])
+redis.call('XADD', KEYS[8], '*', 'frame_id', ARGV[1])
+redis.call('HINCRBY', KEYS[9], 'frames_total', 1)
+redis.call('HINCRBY', KEYS[9], 'bytes_total', ARGV[5])
+redis.call('HSET', KEYS[9], 'last_frame_id', ARGV[1], 'last_received_time_unix_us', ARGV[4])
+return 1
+"""
+
+# KEYS: frame, enhancement, sizes, totals, events
+# ARGV: id, container, container bytes, ttl, camera, detail, events length
+# Returns 1 stored, 0 duplicate, -1 the frame is not there.
+PUT_ENHANCEMENT: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[4])
+redis.call('HSET', KEYS[1], 'enhancement_bytes', ARGV[3])
+redis.call('HINCRBY', KEYS[3], ARGV[1], ARGV[3])
+redis.call('HINCRBY', KEYS[4], 'enhancements', 1)
+redis.call('HINCRBY', KEYS[4], 'enhancement_bytes', ARGV[3])
+redis.call('HINCRBY', KEYS[4], 'stored_bytes', ARGV[3])
+redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'kind', 'enhancement.stored',
+'camera_id', ARGV[5],
+           'frame_id', ARGV[1], 'detail', ARGV[6])
+return 1
+"""
+
+# KEYS: frame, detections, totals, events
+# ARGV: id, document, label scores, ttl, camera, events length
+# Returns 1 stored, 0 there was an outcome already, -1 the frame is not there.
+PUT_DETECTIONS: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+if redis.call('HGET', KEYS[1], 'state') == 'detected' then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[4])
+redis.call('HSET', KEYS[1], 'state', 'detected', 'reason', '', 'label_scores', ARGV[3])
+redis.call('HINCRBY', KEYS[3], 'detected', 1)
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'kind', 'frame.detected', 'camera_id',
+ARGV[5],
+           'frame_id', ARGV[1], 'detail', '')
+return 1
+"""
+
+# KEYS: frame, totals, events
+# ARGV: id, state (dropped or failed), reason, camera, events length
+# Returns 1 stored, 0 there was an outcome already, -1 the frame is not there.
+SET_OUTCOME: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'reason', ARGV[3])
+redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'kind', 'frame.' .. ARGV[2], 'camera_id',
+ARGV[4],
+           'frame_id', ARGV[1], 'detail', ARGV[3])
+return 1
+"""
+
+# KEYS: frame, enhancement, detections, index:all, index:camera, index:received, sizes, totals
+# ARGV: id
+# Returns the bytes that it gave back.
+REMOVE_FRAME: Final = """
+local held = tonumber(redis.call('HGET', KEYS[7], ARGV[1]) or '0')
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('ZREM', KEYS[4], ARGV[1])
+redis.call('ZREM', KEYS[5], ARGV[1])
+if redis.call('ZREM', KEYS[6], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[8], 'removed', 1) end
+redis.call('HDEL', KEYS[7], ARGV[1])
+redis.call('HINCRBY', KEYS[8], 'stored_bytes', -held)
+return held
+"""

@@ -1,0 +1,297 @@
+"""What the cloud remembers: frames, enhancements, detections, and everything about them, in Redis.
+
+`Store` holds the frames themselves; its parts hold the rest:
+
+    store.work        queue of frames that wait for the detector       (slimcloud.work)
+    store.events      what happened, in order                          (slimcloud.events)
+    store.cameras     who is connected                                 (slimcloud.cameras)
+    store.refetches   requests for enhancements and their answers      (slimcloud.commands)
+    store.retention   removes what is too old or too much              (slimcloud.retention)
+
+The layout of the keys, with their lifetimes, is in `slimcloud.keys`. Every method may raise
+`redis.RedisError`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
+
+from slimcloud import keys, scripts
+from slimcloud.cameras import CameraRegistry
+from slimcloud.commands import RefetchLog
+from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError
+from slimcloud.events import EventLog
+from slimcloud.frame_id import FrameId
+from slimcloud.listing import list_frames
+from slimcloud.records import (
+    DetectionResult,
+    FrameFilter,
+    FramePage,
+    FrameRecord,
+    FrameState,
+    NewFrame,
+    Totals,
+)
+from slimcloud.replies import (
+    FRAME_FIELDS,
+    detections_from_json,
+    detections_to_json,
+    fields_of,
+    frame_record,
+    text,
+)
+from slimcloud.retention import Retention
+from slimcloud.work import WorkQueue
+
+__all__ = ["Store", "unix_us"]
+
+
+def unix_us() -> int:
+    """The wall clock, microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+class Store:
+    """Frames, enhancements and detections. Every write may be repeated without harm."""
+
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        retention_seconds: int = 24 * 3600,
+        max_stored_bytes: int = 128 * 2**20,
+        max_queue_size: int = 1000,
+        clock_unix_us: Callable[[], int] = unix_us,
+    ) -> None:
+        """
+        Args:
+            client: from `slimops.redis_client`, with replies as bytes.
+            retention_seconds: how long a frame is kept.
+            max_stored_bytes: container bytes that are kept; beyond it the oldest frames go.
+            max_queue_size: frames that may wait for the detector; beyond it `put_frame` refuses.
+        """
+        self._client = client
+        self._ttl = retention_seconds + keys.RETENTION_SLACK_SECONDS
+        self._max_queue_size = max_queue_size
+        self.work = WorkQueue(client)
+        self.events = EventLog(client)
+        self.cameras = CameraRegistry(client, clock_unix_us)
+        self.refetches = RefetchLog(client, self.events, clock_unix_us)
+        self.retention = Retention(client, retention_seconds, max_stored_bytes, clock_unix_us)
+        self._put_frame = client.register_script(scripts.PUT_FRAME)
+        self._put_enhancement = client.register_script(scripts.PUT_ENHANCEMENT)
+        self._put_detections = client.register_script(scripts.PUT_DETECTIONS)
+        self._set_outcome = client.register_script(scripts.SET_OUTCOME)
+
+    async def ping(self) -> None:
+        """Returns when Redis answers."""
+        await self._client.ping()
+
+    # --- frames ---
+
+    async def put_frame(self, frame: NewFrame) -> bool:
+        """Store a frame and queue it for the detector, as one step; False when it was there
+        already.
+
+        Raises:
+            StoreFullError: too much work waits, or Redis is out of memory; nothing was written.
+        """
+        frame_id, container = frame.frame_id, frame.container
+        fields: dict[str, str | int | bytes] = {
+            "container": container,
+            "level": frame.level,
+            "quality": frame.quality,
+            "image_height": frame.image_hw[0],
+            "image_width": frame.image_hw[1],
+            "capture_time_unix_us": frame.capture_time_unix_us,
+            "received_time_unix_us": frame.received_time_unix_us,
+            "expires_unix_us": frame.expires_unix_us,
+            "lane": frame.lane,
+            "base_bytes": len(container),
+            "state": FrameState.QUEUED.value,
+        }
+        try:
+            stored = await self._put_frame(
+                keys=[
+                    keys.frame_key(frame_id),
+                    keys.INDEX_ALL,
+                    keys.index_camera_key(frame_id.camera_id),
+                    keys.INDEX_RECEIVED,
+                    keys.SIZES,
+                    keys.TOTALS,
+                    keys.epoch_key(frame_id.camera_id, frame_id.epoch),
+                    keys.WORK,
+                    keys.camera_key(frame_id.camera_id),
+                ],
+                args=[
+                    str(frame_id),
+                    str(frame_id.sequence),
+                    frame.capture_time_unix_us,
+                    frame.received_time_unix_us,
+                    len(container),
+                    self._ttl,
+                    keys.EPOCH_TTL_SECONDS,
+                    self._max_queue_size,
+                    *(part for field in fields.items() for part in field),
+                ],
+            )
+        except OutOfMemoryError as exc:
+            raise StoreFullError(
+                "Redis is out of memory; raise its maxmemory or lower max_stored_bytes"
+            ) from exc
+        if stored == -1:
+            raise StoreFullError(f"{self._max_queue_size} frames wait for the detector already")
+        return bool(stored == 1)
+
+    async def get_frame(self, frame_id: FrameId) -> FrameRecord:
+        """The frame without its bytes.
+
+        Raises:
+            FrameNotFoundError: it was never stored.
+            FrameGoneError: retention has removed it.
+        """
+        values = await self._client.hmget(keys.frame_key(frame_id), list(FRAME_FIELDS))
+        record = frame_record(frame_id, values)
+        if record is None:
+            raise await self._absent(frame_id)
+        return record
+
+    async def get_container(self, frame_id: FrameId) -> bytes:
+        """The base container of a frame; raises as `get_frame`."""
+        container = await self._client.hget(keys.frame_key(frame_id), "container")
+        if not isinstance(container, bytes):
+            raise await self._absent(frame_id)
+        return container
+
+    async def list_frames(
+        self, frame_filter: FrameFilter | None = None, *, limit: int = 50, cursor: str | None = None
+    ) -> FramePage:
+        """Frames by capture time, newest first.
+
+        Raises:
+            InvalidCursorError: `cursor` is not a `next_cursor` of an earlier page.
+        """
+        return await list_frames(self._client, frame_filter or FrameFilter(), limit, cursor)
+
+    async def highest_sequence(self, camera_id: str, epoch: int) -> int:
+        """The highest sequence of this epoch that is PERSISTED; 0 = none."""
+        return int(text(await self._client.get(keys.epoch_key(camera_id, epoch))) or 0)
+
+    # --- what the detector says ---
+
+    async def put_detections(self, frame_id: FrameId, result: DetectionResult) -> bool:
+        """Store the detector's result; False when the frame has one already or is gone."""
+        label_scores: dict[str, float] = {}
+        for detection in result.detections:
+            best = label_scores.get(detection.label, 0.0)
+            label_scores[detection.label] = max(best, detection.score)
+        stored = await self._put_detections(
+            keys=[
+                keys.frame_key(frame_id),
+                keys.detections_key(frame_id),
+                keys.TOTALS,
+                keys.EVENTS,
+            ],
+            args=[
+                str(frame_id),
+                detections_to_json(result),
+                json.dumps(label_scores, separators=(",", ":")),
+                self._ttl,
+                frame_id.camera_id,
+                keys.EVENTS_LENGTH,
+            ],
+        )
+        return bool(stored == 1)
+
+    async def get_detections(self, frame_id: FrameId) -> DetectionResult | None:
+        """The detector's result; None while there is none. Raises as `get_frame`."""
+        document = await self._client.get(keys.detections_key(frame_id))
+        if document is None:
+            await self.get_frame(frame_id)
+            return None
+        return detections_from_json(document)
+
+    async def set_dropped(self, frame_id: FrameId, reason: str) -> bool:
+        """Note that a frame was left undetected on purpose; False as for `set_failed`."""
+        return await self._outcome(frame_id, FrameState.DROPPED, reason)
+
+    async def set_failed(self, frame_id: FrameId, reason: str) -> bool:
+        """Note that a frame cannot be detected; False when it has an outcome already or is gone."""
+        return await self._outcome(frame_id, FrameState.FAILED, reason)
+
+    # --- enhancements ---
+
+    async def put_enhancement(
+        self, frame_id: FrameId, container: bytes, request_id: str = ""
+    ) -> bool:
+        """Store the enhancement of a frame and answer its request; False when it was there already.
+
+        Raises:
+            FrameNotFoundError, FrameGoneError: the frame that it enhances is not stored.
+            StoreFullError: Redis is out of memory.
+        """
+        try:
+            stored = await self._put_enhancement(
+                keys=[
+                    keys.frame_key(frame_id),
+                    keys.enhancement_key(frame_id),
+                    keys.SIZES,
+                    keys.TOTALS,
+                    keys.EVENTS,
+                ],
+                args=[
+                    str(frame_id),
+                    container,
+                    len(container),
+                    self._ttl,
+                    frame_id.camera_id,
+                    request_id,
+                    keys.EVENTS_LENGTH,
+                ],
+            )
+        except OutOfMemoryError as exc:
+            raise StoreFullError(
+                "Redis is out of memory; raise its maxmemory or lower max_stored_bytes"
+            ) from exc
+        if stored == -1:
+            raise await self._absent(frame_id)
+        await self.refetches.set_done(frame_id)
+        return bool(stored == 1)
+
+    async def get_enhancement(self, frame_id: FrameId) -> bytes | None:
+        """The enhancement container of a frame; None when there is none."""
+        container = await self._client.get(keys.enhancement_key(frame_id))
+        return container if isinstance(container, bytes) else None
+
+    # --- counters and records ---
+
+    async def totals(self) -> Totals:
+        fields = fields_of(await self._client.hgetall(keys.TOTALS))
+        return Totals(**{name: int(fields.get(name, 0)) for name in Totals.__dataclass_fields__})
+
+    async def record_view(self, frame_id: FrameId, viewer: str, what: str) -> None:
+        """Note that `viewer` looked at `what` (e.g. `image`) of a frame."""
+        await self._client.xadd(
+            keys.VIEWS,
+            {"frame_id": str(frame_id), "viewer": viewer, "what": what},
+            maxlen=keys.EVENTS_LENGTH,
+        )
+
+    async def _outcome(self, frame_id: FrameId, state: FrameState, reason: str) -> bool:
+        stored = await self._set_outcome(
+            keys=[keys.frame_key(frame_id), keys.TOTALS, keys.EVENTS],
+            args=[str(frame_id), state.value, reason, frame_id.camera_id, keys.EVENTS_LENGTH],
+        )
+        return bool(stored == 1)
+
+    async def _absent(self, frame_id: FrameId) -> FrameNotFoundError | FrameGoneError:
+        # Gaps count as gone too: a sequence below the highest one was stored or was refused long
+        # ago.
+        if frame_id.sequence <= await self.highest_sequence(frame_id.camera_id, frame_id.epoch):
+            return FrameGoneError(frame_id)
+        return FrameNotFoundError(frame_id)
