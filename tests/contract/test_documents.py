@@ -1,0 +1,74 @@
+"""What the documents tell a reader to type exists, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from slimcli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+_FENCE = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`((?:slimwire|make) [^`]+)`")
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+
+
+def _typed(document: Path, program: str) -> Iterator[list[str]]:
+    """Every command line of `program` in a document, split into words, comments removed."""
+    text = document.read_text(encoding="utf-8")
+    lines = [line for block in _FENCE.findall(text) for line in block.splitlines()]
+    for line in [*lines, *_INLINE.findall(text)]:
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        while words and "=" in words[0]:  # VARIABLE=value before the command
+            words.pop(0)
+        if words and words[0] == program:
+            yield words[1:]
+
+
+def _ids(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_commands_and_options_exist(document: Path) -> None:
+    for words in _typed(document, "slimwire"):
+        command: click.Command = typer.main.get_command(app)
+        position = 0
+        while hasattr(command, "commands") and position < len(words):
+            if words[position] in ("...", "--help"):
+                break
+            assert words[position] in command.commands, f"slimwire {' '.join(words)}"
+            command = command.commands[words[position]]
+            position += 1
+        known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+        options = {word.partition("=")[0] for word in words[position:] if re.match("--?[a-z]", word)}
+        assert options <= known, f"slimwire {' '.join(words)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_make_targets_exist(document: Path) -> None:
+    targets = set(_TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+
+    for words in _typed(document, "make"):
+        assert {word for word in words if "=" not in word} <= targets, words
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_relative_links_lead_to_files(document: Path) -> None:
+    for link in _LINK.findall(document.read_text(encoding="utf-8")):
+        if "://" not in link and not link.startswith("mailto:"):
+            assert (document.parent / link).exists(), link
+
+
+def test_the_readme_shows_how_to_begin() -> None:
+    assert ["demo"] in list(_typed(ROOT / "README.md", "make"))
+    assert ["test"] in list(_typed(ROOT / "README.md", "make"))

@@ -1,0 +1,58 @@
+"""`__init__.py` only re-exports, and `__all__` is complete."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {
+    path.parent.name: path
+    for pattern in ("shared/*/__init__.py", "services/*/*/__init__.py")
+    for path in sorted(ROOT.glob(pattern))
+}
+
+
+def _imported_names(tree: ast.Module) -> set[str]:
+    return {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+
+
+def test_every_package_is_found() -> None:
+    assert set(PACKAGES) == {
+        "slimcli",
+        "slimcloud",
+        "slimcodec",
+        "slimdetect",
+        "slimedge",
+        "slimnets",
+        "slimops",
+        "slimtrain",
+    }
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_init_only_documents_and_re_exports(package: str) -> None:
+    tree = ast.parse(PACKAGES[package].read_text(encoding="utf-8"))
+
+    assert ast.get_docstring(tree), "a package says what it is for"
+    for node in tree.body[1:]:
+        is_all = isinstance(node, ast.Assign | ast.AnnAssign) and "__all__" in ast.unparse(node)
+        assert is_all or isinstance(node, ast.ImportFrom), ast.unparse(node)
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_all_names_everything_that_is_re_exported(package: str) -> None:
+    tree = ast.parse(PACKAGES[package].read_text(encoding="utf-8"))
+
+    declared = getattr(importlib.import_module(package), "__all__", [])
+
+    assert set(declared) == _imported_names(tree)
+    assert len(declared) == len(set(declared))
