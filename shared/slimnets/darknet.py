@@ -1,9 +1,10 @@
 """A Darknet detector as one torch module that can be cut in two.
 
 ```
-x -stem: layers 0..split-> f -tail: layers split+1..-> raw head maps        forward(x) == tail(stem(x))
+x -stem: layers 0..split-> f -tail: layers split+1..-> raw head maps      forward = tail after stem
 ```
-Layers carry Darknet's own 0-based numbers. A cut is possible where no later layer reads an earlier output.
+Layers carry Darknet's own 0-based numbers. A cut is possible where no later layer reads an earlier
+output.
 """
 
 from collections.abc import Collection, Sequence
@@ -84,7 +85,7 @@ class Darknet(nn.Module):
 
     @property
     def max_stride(self) -> int:
-        """Largest stride in the graph; pictures' sides must be multiples of it where layers are joined."""
+        """Largest stride in the graph; pictures' sides must be multiples of it to join layers."""
         return max(shape.stride for shape in self._shapes)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -93,7 +94,7 @@ class Darknet(nn.Module):
         Args:
             x: (B, 3, H, W) RGB in [0, 1]; H and W multiples of `max_stride`.
         """
-        return self._heads(self._run(x, 0, self._head_layers()))
+        return self._heads(self._run(x, 0, frozenset(self.head_layers)))
 
     def features(self, x: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
         """Outputs of `layers`, by layer number."""
@@ -109,7 +110,7 @@ class Darknet(nn.Module):
 
         Args:
             f: (B, channels, H/stride, W/stride).
-            image_hw: height and width in pixels of the padded picture, to check f against; None: no check.
+            image_hw: height and width of the padded picture in pixels, which f must fit; None: any.
             split: the layer that gave f.
         """
         point = self.split_point(split)
@@ -121,7 +122,7 @@ class Darknet(nn.Module):
                     f"expected {expected} at stride {point.stride}",
                     split,
                 )
-        return self._heads(self._run(f, split + 1, self._head_layers()))
+        return self._heads(self._run(f, split + 1, frozenset(self.head_layers)))
 
     def tail_features(self, f: Tensor, split: int, layers: Collection[int]) -> dict[int, Tensor]:
         """Outputs of `layers`, all behind the split, from the features f of layer `split`."""
@@ -135,7 +136,7 @@ class Darknet(nn.Module):
         """Channels and stride at `layer`, if the graph can be cut there.
 
         Raises:
-            SplitError: names the later layer that reaches behind the cut, or the head that lies before it.
+            SplitError: names the later layer that reaches behind the cut, or the head before it.
         """
         if not 0 <= layer < len(self.layers) - 1:
             raise SplitError(
@@ -153,7 +154,8 @@ class Darknet(nn.Module):
                 if source < layer:
                     raise SplitError(
                         f"layer {later} ({self.sections[later + 1].kind}) reads layer {source}, "
-                        f"behind a split at {layer}; split at {source} or earlier, or after {later}",
+                        f"behind a split at {layer}; split at {source} or earlier, "
+                        f"or after {later}",
                         layer,
                         later,
                     )
@@ -164,14 +166,24 @@ class Darknet(nn.Module):
         """Channels and stride of a layer's output."""
         return self._shapes[layer]
 
-    def _head_layers(self) -> frozenset[int]:
-        return frozenset(head.layer for head in self.head_specs)
+    @property
+    def head_layers(self) -> tuple[int, ...]:
+        """Layer numbers of the raw head maps, in the order of `head_specs`."""
+        return tuple(head.layer for head in self.head_specs)
+
+    @property
+    def joined_layers(self) -> tuple[int, ...]:
+        """Layers that a later route takes up again, in order: where the neck's paths meet."""
+        routes = (i for i, section in enumerate(self.sections[1:]) if section.kind == "route")
+        return tuple(
+            sorted({source for i in routes for source in self._sources[i] if source != i - 1})
+        )
 
     def _heads(self, outputs: dict[int, Tensor]) -> list[Tensor]:
         return [outputs[head.layer] for head in self.head_specs]
 
     def _run(self, x: Tensor, first: int, wanted: frozenset[int]) -> dict[int, Tensor]:
-        """Run layers from `first`, whose input is x, to the deepest wanted one; give the wanted outputs."""
+        """Run layers from `first`, whose input is x; give the wanted outputs."""
         outputs = {first - 1: x}
         for number in range(first, max(wanted) + 1):
             sources = self._sources[number]

@@ -1,7 +1,8 @@
 """Darknet `.cfg` text -> sections with typed, checked options.
 
-The format: `[kind]` opens a section, `key=value` lines follow, `#` and `;` begin comments, blanks do not count.
-Source: J. Redmon, Darknet (2013-2018), https://pjreddie.com/darknet, as extended by A. Bochkovskiy.
+The format: `[kind]` opens a section, `key=value` lines follow, `#` and `;` begin comments, blanks
+do not count.
+Source: J. Redmon, Darknet, 2013-2018, https://pjreddie.com/darknet; forks by A. Bochkovskiy.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """Darknet's `.weights` files: a header and float32 values in layer order.
 
 ```
-int32 major, minor, revision | uint64 seen (int32 before version 0.2) | float32 values, little-endian
-convolution with norm: beta, gamma, running mean, running variance, weight     without: bias, weight
+int32 major, minor, revision | uint64 seen (int32 before 0.2) | float32 values, all little-endian
+convolution with norm: beta, gamma, running mean, running variance, weight; without: bias, weight
 ```
 Source: `load_weights_upto` and `load_convolutional_weights` in Darknet's `src/parser.c`.
 """
@@ -33,7 +33,7 @@ def load_darknet_weights(model: "Darknet", path: Path | str) -> None:
     """Fill `model` from a `.weights` file, and `model.seen` from its header.
 
     Raises:
-        DarknetWeightsError: the header is not Darknet's, or the file is too short or too long for the graph.
+        DarknetWeightsError: the header is not Darknet's, or the length does not fit the graph.
         OSError: the file cannot be read.
     """
     path = Path(path)
@@ -75,7 +75,7 @@ def _read_header(data: bytes, path: Path) -> tuple[int, int]:
         raise DarknetWeightsError(f"has only {len(data)} bytes; it is no weights file", path)
     major, minor, _ = _VERSION.unpack_from(data)
     if not (0 <= major <= 10 and 0 <= minor <= 10):
-        # Darknet marks transposed matrices by version numbers above 1000; those files are from 2014.
+        # Version numbers above 1000 mark transposed matrices in files from 2014.
         raise DarknetWeightsError(
             f"header says version {major}.{minor}; this build reads Darknet's 0.1 to 0.2", path
         )
@@ -90,7 +90,8 @@ def _tensors(model: "Darknet") -> Iterator[Tensor]:
             continue
         norm = layer.norm
         if norm is not None:
-            assert norm.running_mean is not None and norm.running_var is not None
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             yield from (norm.bias, norm.weight, norm.running_mean, norm.running_var)
         else:
             assert layer.conv.bias is not None

@@ -1,7 +1,7 @@
 """YOLOv3's configuration from code: Darknet-53, then three heads at strides 32, 16 and 8.
 
-At 80 classes: 61,949,149 trained parameters ("61.9 M"); with the running statistics of the norms the file
-holds 62,001,757 values.
+At 80 classes: 61,949,149 trained parameters (weights, biases, norms: the "61.9 M"); with the running
+statistics of the norms a weights file holds 62,001,757 values (62.0 M, 248,007,048 bytes).
 Source: J. Redmon and A. Farhadi, YOLOv3: An Incremental Improvement, 2018, table 1 and section 2.3,
 https://arxiv.org/abs/1804.02767.
 """
@@ -16,7 +16,7 @@ _JOINED_LAYERS = (61, 36)  # last outputs of Darknet-53 at strides 16 and 8
 
 
 def yolov3_cfg(classes: int = 80, side: int = 416) -> str:
-    """Give the full YOLOv3 as Darknet `.cfg` text, for `classes` classes and a nominal side in pixels."""
+    """Give the full YOLOv3 as Darknet `.cfg` text; `side` is the nominal picture side in pixels."""
     net = {"width": str(side), "height": str(side), "channels": "3"}
     sections = [CfgSection("net", net, 0), _convolution(32, 3)]
     for level, blocks in enumerate(_RESIDUAL_BLOCKS):

@@ -1,0 +1,261 @@
+"""`slimwire train codec`: the loop. One step = one batch, a quality for each picture, three levels, one summed loss.
+
+    pictures -crops-> x -CodecObjective-> losses -backward, clip, Adam-> weights -average-> what is shipped
+                                            `-> log.csv                 `-> checkpoint.pt (atomic, resumable)
+
+A run is described by `CodecRun`; started again with the same folder it goes on where it was killed, on the same
+crops and random draws. Under `torchrun` every process takes its share of the batch and gradients are averaged (DDP).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from slimnets.codec import Codec
+from slimnets.config import CodecConfig
+from slimnets.darknet import Darknet
+from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
+from slimtrain.codec_loss import CodecLosses, CodecObjective, LossWeights
+from slimtrain.crops import CropSampler
+
+_LOG_EVERY = 50  # steps
+_SAVE_EVERY_SECONDS = 60.0
+_WARM_UP = 300  # steps
+_CLIP = 1.0  # gradient norm
+_VALIDATION_BATCHES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CodecRun:
+    """One training run.
+
+    Args:
+        out: folder of checkpoint.pt and log.csv; an existing checkpoint is resumed.
+        split_layer: the detector's layer whose output the feature transform gives.
+        steps: optimiser steps of the whole schedule (warm-up, cosine to a hundredth).
+        seconds: stop after this much time of this process, with a checkpoint; None: run to the end.
+        batch, crop: pictures per step over all processes; side of a crop, pixels (multiple of 32).
+        learning_rate: peak, Adam.
+        average: decay of the weight average.
+    """
+
+    out: Path
+    split_layer: int
+    config: CodecConfig = CodecConfig()
+    weights: LossWeights = LossWeights()
+    steps: int = 20_000
+    seconds: float | None = None
+    batch: int = 16
+    crop: int = 256
+    learning_rate: float = 1e-3
+    average: float = 0.999
+    seed: int = 1
+    device: str = "cpu"
+    compiled: bool = False
+
+
+def train_codec(
+    run: CodecRun,
+    detector: Darknet,
+    training: Sequence[NDArray[np.uint8]],
+    validation: Sequence[NDArray[np.uint8]],
+) -> Path:
+    """Train (or go on training) and return the checkpoint's path.
+
+    Args:
+        detector: the frozen teacher.
+        training, validation: pictures, (H, W, 3) uint8 RGB.
+    """
+    rank, world = _join()
+    device = torch.device(run.device)
+    split = detector.split_point(run.split_layer)
+    if split.channels != run.config.feature_channels:
+        raise ValueError(
+            f"layer {split.layer} of the detector has {split.channels} channels, the codec's configuration says "
+            f"{run.config.feature_channels}; set feature_channels to the detector's"
+        )
+    torch.manual_seed(run.seed)
+    codec = Codec(run.config)
+    objective = CodecObjective(codec, detector.to(device), split, run.weights).to(device)
+    objective = objective.to(memory_format=torch.channels_last)
+    average = WeightAverage(codec, run.average)
+    optimizer = torch.optim.Adam(list(codec.parameters()), lr=run.learning_rate, fused=device.type == "cuda")
+    path = run.out / "checkpoint.pt"
+    step = _resume(path, codec, average, optimizer, device)
+    stepped: nn.Module = DistributedDataParallel(objective) if world > 1 else objective
+    if run.compiled:
+        stepped.compile()
+    crops = CropSampler(training, run.crop, device, run.seed)
+    held_out = CropSampler(validation, run.crop, device, run.seed)
+    started = saved = time.monotonic()
+    log = _Log(run.out / "log.csv", run.config.num_levels) if rank == 0 else None
+    progress = tqdm(total=run.steps, initial=step, unit="step", disable=rank != 0, mininterval=2.0)
+    while step < run.steps:
+        # draws depend on the step alone, so that a resumed run goes on exactly
+        torch.manual_seed((run.seed << 40) + (rank << 32) + step)
+        x = crops.batch(step, run.batch // world, rank).contiguous(memory_format=torch.channels_last)
+        for group in optimizer.param_groups:
+            group["lr"] = run.learning_rate * _schedule(step, run.steps)
+        losses = _forward(stepped, x, run, step)
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        norm = nn.utils.clip_grad_norm_(codec.parameters(), _CLIP, foreach=True)
+        optimizer.step()
+        average.update(codec)
+        step += 1
+        progress.update()
+        now = time.monotonic()
+        stopping = run.seconds is not None and _agree(now - started > run.seconds, world, device)
+        if log is not None and (step % _LOG_EVERY == 0 or stopping):
+            progress.set_postfix_str(log.write(step, losses, float(norm)))
+        if rank == 0 and (now - saved > _SAVE_EVERY_SECONDS or stopping or step == run.steps):
+            _save(path, step, run, codec, average, optimizer)
+            saved = now
+        if stopping:
+            break
+    progress.close()
+    if log is not None:
+        codec.load_state_dict(average.state)
+        log.write_validation(step, _validate(objective, held_out, run))
+    if world > 1:
+        distributed.destroy_process_group()
+    return path
+
+
+def _forward(objective: nn.Module, x: Tensor, run: CodecRun, step: int) -> CodecLosses:
+    """Sandwich rule (Yu and Huang, ICCV 2019): narrowest, widest, and one between that stands for all between."""
+    K = run.config.num_levels
+    quality = torch.randint(run.config.qualities, (x.shape[0],)).to(x.device)
+    # the same draw in every process: all must run the same parameters
+    between = torch.Generator().manual_seed(step)
+    machine = [0, K - 1]
+    if K > 2:
+        machine += [1 + int(torch.randint(K - 2, (1,), generator=between))] * (K - 2)
+    view = [K - 1]
+    if K > 1:
+        view += [int(torch.randint(K - 1, (1,), generator=between))] * (K - 1)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        losses: CodecLosses = objective(x, quality, machine, view)
+    return losses
+
+
+@torch.no_grad()
+def _validate(objective: CodecObjective, crops: CropSampler, run: CodecRun) -> list[dict[str, float]]:
+    """Estimated rate, D_machine and PSNR of every (level, quality) on held-out crops."""
+    rows = []
+    levels = list(range(run.config.num_levels))
+    for quality in range(run.config.qualities):
+        sums = torch.zeros(3, len(levels))
+        for i in range(_VALIDATION_BATCHES):
+            torch.manual_seed(i)
+            x = crops.batch(i, min(run.batch, 16))
+            q = torch.full((x.shape[0],), quality, device=x.device)
+            with torch.autocast(x.device.type, torch.bfloat16):
+                losses = objective(x, q, levels, levels)
+            sums += torch.stack([losses.bpp, losses.machine, losses.mse]).cpu() / _VALIDATION_BATCHES
+        for level in levels:
+            bpp, machine, mse = sums[:, level].tolist()
+            psnr = -10 * math.log10(mse)
+            rows.append({"level": level, "quality": quality, "bpp": bpp, "machine": machine, "psnr_db": psnr})
+    return rows
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine to a hundredth."""
+    if step < _WARM_UP:
+        return (step + 1) / _WARM_UP
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - _WARM_UP) / max(1, steps - _WARM_UP)))
+
+
+def _join() -> tuple[int, int]:
+    """(rank, world size); joins the process group when torchrun started us."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return int(os.environ.get("RANK", "0")), world
+
+
+def _agree(stop: bool, world: int, device: torch.device) -> bool:
+    """True for all processes if it is true for one: they must leave the loop together."""
+    if world == 1:
+        return stop
+    flag = torch.tensor(int(stop), device=device)
+    distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+    return bool(flag)
+
+
+def _resume(
+    path: Path, codec: Codec, average: WeightAverage, optimizer: torch.optim.Optimizer, device: torch.device
+) -> int:
+    state = load_checkpoint(path, device)
+    if state is None:
+        codec.to(device)
+        average.state = {name: value.to(device) for name, value in average.state.items()}
+        return 0
+    if state["config"] != codec.config.to_json():
+        raise ValueError(f"{path} was trained with another configuration: {state['config']}; choose another folder")
+    codec.load_state_dict(state["codec"])
+    codec.to(device)
+    average.state = {name: value.to(device) for name, value in average.state.items()}
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def _save(
+    path: Path, step: int, run: CodecRun, codec: Codec, average: WeightAverage, optimizer: torch.optim.Optimizer
+) -> None:
+    save_checkpoint(
+        path,
+        {
+            "step": step,
+            "config": run.config.to_json(),
+            "codec": codec.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        },
+    )
+
+
+class _Log:
+    """log.csv, one row every few steps, and validation.csv at the end of a run."""
+
+    def __init__(self, path: Path, levels: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        names = [f"{what}_{level}" for what in ("bpp", "machine", "psnr_db") for level in range(levels)]
+        if not path.exists():
+            self._append(path, ["step", "loss", "gradient_norm", *names])
+
+    def write(self, step: int, losses: CodecLosses, norm: float) -> str:
+        psnr = -10 * torch.log10(losses.mse)
+        values = torch.cat([losses.bpp, losses.machine, psnr]).tolist()
+        total = float(losses.total)
+        self._append(self.path, [step, f"{total:.5f}", f"{norm:.4f}", *(f"{v:.4f}" for v in values)])
+        K = len(losses.bpp)
+        return f"loss {total:.3f} bpp {values[0]:.3f}..{values[K - 1]:.3f} machine {values[K]:.3f} psnr {values[-1]:.1f}"
+
+    def write_validation(self, step: int, rows: Sequence[dict[str, float]]) -> None:
+        path = self.path.with_name("validation.csv")
+        if not path.exists():
+            self._append(path, ["step", *rows[0]])
+        for row in rows:
+            self._append(path, [step, *(f"{v:.4f}" if isinstance(v, float) else v for v in row.values())])
+
+    @staticmethod
+    def _append(path: Path, row: Sequence[object]) -> None:
+        with path.open("a", newline="") as file:
+            csv.writer(file).writerow(row)

@@ -1,0 +1,62 @@
+"""Factorized prior: one learned density per latent channel, evaluated over bins whose width the gain decides.
+
+It guides training only. What codes bits is a set of integer tables, made from it and from counts (`slimnets.tabulate`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_FILTERS = (3, 3, 3)
+_INIT_SCALE = 10.0  # initial spread of the density, in units of y
+_LIKELIHOOD_BOUND = 1e-9
+
+
+class FactorizedPrior(nn.Module):
+    """Non-parametric cumulative density of every channel.
+
+    Source: Balle et al., "Variational image compression with a scale hyperprior" (2018), appendix 6.1; bins of
+    1/gain as in CompressAI's variable-rate entropy bottleneck (`EntropyBottleneckVbr`).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        sizes = (1, *_FILTERS, 1)
+        scale = _INIT_SCALE ** (1 / (len(_FILTERS) + 1))
+        self.matrices = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        self.factors = nn.ParameterList()
+        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+            start = float(torch.log(torch.expm1(torch.tensor(1 / scale / n_out))))
+            self.matrices.append(torch.full((channels, n_out, n_in), start))
+            self.biases.append(torch.empty(channels, n_out, 1).uniform_(-0.5, 0.5))
+        for n_out in _FILTERS:
+            self.factors.append(torch.zeros(channels, n_out, 1))
+
+    def logits_cumulative(self, y: Tensor) -> Tensor:
+        """y (M', 1, n) for the first M' channels -> logits of the cumulative density, same shape."""
+        M = y.shape[0]
+        for i, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+            y = torch.matmul(F.softplus(matrix[:M]), y) + bias[:M]
+            if i < len(self.factors):
+                y = y + torch.tanh(self.factors[i][:M]) * torch.tanh(y)
+        return y
+
+    def likelihoods(self, v: Tensor, gain: Tensor) -> Tensor:
+        """Probability of the bin of width one around each gained latent.
+
+        Args:
+            v: y * gain plus noise, (B, M', h, w) float32.
+            gain: (B, M').
+        """
+        B, M, h, w = v.shape
+        g = gain[:, :, None, None]
+        lower, upper = ((v - 0.5) / g, (v + 0.5) / g)
+        flat = torch.stack([lower, upper]).permute(2, 0, 1, 3, 4).reshape(M, 1, -1)
+        logits = self.logits_cumulative(flat).reshape(M, 2, B, h, w).permute(1, 2, 0, 3, 4)
+        # evaluate in the tail where sigmoid keeps its precision
+        sign = -torch.sign(logits[0] + logits[1]).detach()
+        p = torch.abs(torch.sigmoid(sign * logits[1]) - torch.sigmoid(sign * logits[0]))
+        return p.clamp_min(_LIKELIHOOD_BOUND)

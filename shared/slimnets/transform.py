@@ -1,0 +1,144 @@
+"""The transforms: g_a at the edge (slimmable, tapered), g_s and the feature transform in the cloud (any level's prefix).
+
+    x -g_a(level)-> y[:M_level] ... y_hat[:M_level] -feature_transform-> f_hat -tail-> detections
+                                                    -g_s--------------> x_hat
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from slimnets.causal import CausalConv2d, CausalGDN
+from slimnets.config import CodecConfig
+
+_KERNEL = 5  # pixels; 5x5/2 as in Balle et al. 2018
+_LEAK = 0.1
+
+
+class AnalysisTransform(nn.Module):
+    """g_a: four 5x5/2 convolutions with GDN between them, every one channel-causal.
+
+    Source: the stack of Balle et al., "Variational image compression with a scale hyperprior" (2018), tapered;
+    channel-causal groups are ours.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        picture = (3,) + (0,) * (config.num_levels - 1)
+        groups = [picture] + [config.layer_groups(layer) for layer in range(4)]
+        self.convs = nn.ModuleList(
+            CausalConv2d(groups[i], groups[i + 1], _KERNEL, stride=2) for i in range(4)
+        )
+        self.gdns = nn.ModuleList(CausalGDN(groups[i + 1]) for i in range(3))
+
+    def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16)."""
+        for conv, gdn in zip(self.convs, self.gdns, strict=False):
+            x = gdn(conv(x, level, lower_gradient), level, lower_gradient)
+        y: Tensor = self.convs[3](x, level, lower_gradient)
+        return y
+
+    def merge(self, level: int) -> nn.Sequential:
+        """The plain dense network of one level, for export."""
+        layers: list[nn.Module] = []
+        for i, conv in enumerate(self.convs):
+            assert isinstance(conv, CausalConv2d)
+            layers.append(conv.merge(level))
+            if i < len(self.gdns):
+                gdn = self.gdns[i]
+                assert isinstance(gdn, CausalGDN)
+                layers.append(gdn.merge(level))
+        return nn.Sequential(*layers)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(leaky(conv(x)))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(_LEAK),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.body(x)
+        return y
+
+
+class LevelInput(nn.Module):
+    """First layer of a decoder: takes the full-width latent, zero beyond the level's prefix, and which level it is.
+
+    A convolution over zeros equals the convolution of the prefix alone, so one graph (and one batch) serves all
+    levels; the level's own bias tells the layers above how much is missing.
+    """
+
+    def __init__(self, config: CodecConfig, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(config.latent_channels[-1], out_channels, kernel_size, padding=kernel_size // 2)
+        self.level_bias = nn.Linear(config.num_levels, out_channels, bias=False)
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat (B, M, h, w), level (B, K) one-hot -> (B, out_channels, h, w)."""
+        y: Tensor = self.conv(y_hat) + self.level_bias(level)[:, :, None, None]
+        return y
+
+
+def _upsample(n_in: int, n_out: int) -> nn.Sequential:
+    """Sub-pixel convolution, twice the height and width. Source: Shi et al., CVPR 2016."""
+    return nn.Sequential(nn.Conv2d(n_in, n_out * 4, 3, padding=1), nn.PixelShuffle(2))
+
+
+class SynthesisTransform(nn.Module):
+    """g_s: the picture from any level's prefix. Heavier than g_a on purpose: it runs only when a person asks."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        w16, w8, w4, w2 = config.synthesis_widths
+        self.first = LevelInput(config, w16, kernel_size=3)
+        self.body = nn.Sequential(
+            nn.LeakyReLU(_LEAK),
+            ResidualBlock(w16),
+            ResidualBlock(w16),
+            _upsample(w16, w8),
+            ResidualBlock(w8),
+            _upsample(w8, w4),
+            ResidualBlock(w4),
+            _upsample(w4, w2),
+            nn.LeakyReLU(_LEAK),
+            _upsample(w2, 3),
+        )
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat (B, M, h, w), level (B, K) one-hot -> x_hat (B, 3, 16h, 16w), not yet clipped to [0, 1]."""
+        x_hat: Tensor = self.body(self.first(y_hat, level)) + 0.5
+        return x_hat
+
+
+class FeatureTransform(nn.Module):
+    """Latent-space transform (LST): any level's prefix -> features at the detector's split point (stride 8).
+
+    Source: the role is that of Choi and Bajic, "Scalable image coding for humans and machines" (TIP 2022) and of
+    the paper's machine decoder; the layers are ours, most of them at stride 16 where they are cheap.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        width = config.feature_width
+        self.first = LevelInput(config, width, kernel_size=1)
+        self.body = nn.Sequential(
+            nn.LeakyReLU(_LEAK),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            _upsample(width, width),
+            ResidualBlock(width),
+            nn.LeakyReLU(_LEAK),
+            nn.Conv2d(width, config.feature_channels, 3, padding=1),
+        )
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat (B, M, h, w), level (B, K) one-hot -> f_hat (B, feature_channels, 2h, 2w)."""
+        f_hat: Tensor = self.body(self.first(y_hat, level))
+        return f_hat

@@ -1,0 +1,114 @@
+"""The training model, its prior, its counter and the tables made from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from slimnets.codec import Codec
+from slimnets.config import CodecConfig
+from slimnets.count import count_macs
+from slimnets.tabulate import PRECISION_BITS, tabulate
+
+
+@pytest.fixture
+def codec() -> Codec:
+    torch.manual_seed(5)
+    return Codec(CodecConfig())
+
+
+def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixel(codec: Codec) -> None:
+    x = torch.rand(1, 3, 64, 64)
+
+    kmacs = [count_macs(codec.g_a, x, level) / 64**2 / 1000 for level in range(4)]
+    merged = [count_macs(codec.g_a.merge(level), x) / 64**2 / 1000 for level in range(4)]
+
+    assert kmacs == sorted(kmacs)
+    assert kmacs[0] <= 1.0
+    assert max(kmacs[-1], merged[-1]) <= 20.0
+    # 5x5 convolutions of 3-8-16-24-32 channels at strides 2, 4, 8, 16, and GDN's 8^2, 16^2, 24^2
+    by_hand = 25 * (3 * 8 / 4 + 8 * 16 / 16 + 16 * 24 / 64 + 24 * 32 / 256) + 64 / 4 + 256 / 16 + 576 / 64
+    assert kmacs[0] == pytest.approx(by_hand / 1000)
+
+
+def test_decoders_take_any_level_and_see_nothing_beyond_its_prefix(codec: Codec) -> None:
+    y_hat = torch.randn(2, 192, 4, 4)
+    changed = y_hat.clone()
+    changed[:, 64:] += 5.0
+
+    for level in range(4):
+        prefix, one_hot = codec.prefix(y_hat, level)
+        assert codec.g_s(prefix, one_hot).shape == (2, 3, 64, 64)
+        assert codec.feature_transform(prefix, one_hot).shape == (2, 128, 8, 8)
+    prefix, one_hot = codec.prefix(y_hat, 1)
+    other, _ = codec.prefix(changed, 1)
+    assert torch.equal(codec.g_s(prefix, one_hot), codec.g_s(other, one_hot))
+
+
+def test_rate_of_a_group_does_not_depend_on_wider_groups(codec: Codec) -> None:
+    x = torch.rand(1, 3, 64, 64)
+    torch.manual_seed(0)
+
+    bits = codec(x, torch.tensor([2]), [0], []).bits
+
+    assert bits.shape == (1, 4)
+    assert (bits > 0).all()
+
+
+def test_prior_is_a_distribution_for_every_gain(codec: Codec) -> None:
+    v = torch.arange(-4000.0, 4001.0).expand(1, 192, 1, -1)
+
+    for gain in (0.5, 1.0, 3.0):
+        total = codec.prior.likelihoods(v, torch.full((1, 192), gain)).sum((0, 2, 3))
+        torch.testing.assert_close(total, torch.ones(192), rtol=1e-3, atol=1e-3)
+
+
+def test_prior_agrees_with_an_independent_implementation(codec: Codec) -> None:
+    models = pytest.importorskip("compressai.entropy_models")
+    theirs = models.EntropyBottleneck(192, filters=(3, 3, 3))
+    state = theirs.state_dict()
+    for i, matrix in enumerate(codec.prior.matrices):
+        state[f"matrices.{i}" if f"matrices.{i}" in state else f"_matrix{i}"] = matrix.detach()
+        state[f"biases.{i}" if f"biases.{i}" in state else f"_bias{i}"] = codec.prior.biases[i].detach()
+    for i, factor in enumerate(codec.prior.factors):
+        state[f"factors.{i}" if f"factors.{i}" in state else f"_factor{i}"] = factor.detach()
+    theirs.load_state_dict(state)
+    v = torch.randn(2, 192, 3, 3) * 4
+
+    ours = codec.prior.likelihoods(v, torch.ones(2, 192))
+    flat = v.permute(1, 0, 2, 3).reshape(192, 1, -1)
+    likelihood = theirs._likelihood(flat)
+    likelihood = likelihood[0] if isinstance(likelihood, tuple) else likelihood
+    expected = likelihood.reshape(192, 2, 3, 3).permute(1, 0, 2, 3)
+
+    torch.testing.assert_close(ours, expected.clamp_min(1e-9), rtol=1e-4, atol=1e-6)
+
+
+def test_tables_are_whole_distributions_with_room_for_zero_and_an_escape(codec: Codec) -> None:
+    tables = tabulate(codec, [torch.rand(1, 3, 64, 64)])
+
+    assert tables.gain.shape == (6, 192)
+    for q in range(6):
+        for m in range(192):
+            cdf = tables.cdf[q, m, : tables.cdf_length[q, m]].astype(np.int64)
+            assert cdf[0] == 0
+            assert cdf[-1] == 1 << PRECISION_BITS
+            assert np.diff(cdf).min() >= 1
+            assert tables.offset[q, m] <= 0 < tables.offset[q, m] + len(cdf) - 2 + 1
+
+
+def test_tables_without_pictures_are_refused(codec: Codec) -> None:
+    with pytest.raises(ValueError, match="no pictures"):
+        tabulate(codec, [])
+
+
+def test_levels_that_do_not_grow_are_refused() -> None:
+    with pytest.raises(ValueError, match="must grow"):
+        CodecConfig(channels=((8, 16, 24, 32), (8, 32, 48, 64)))
+
+
+def test_configuration_survives_json() -> None:
+    config = CodecConfig(feature_channels=64)
+
+    assert CodecConfig.from_json(config.to_json()) == config
