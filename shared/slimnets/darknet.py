@@ -166,6 +166,10 @@ class Darknet(nn.Module):
         """Channels and stride of a layer's output."""
         return self._shapes[layer]
 
+    def sources(self, layer: int) -> tuple[int, ...]:
+        """Absolute numbers of the layers that `layer` reads; -1 is the picture."""
+        return self._sources[layer]
+
     @property
     def head_layers(self) -> tuple[int, ...]:
         """Layer numbers of the raw head maps, in the order of `head_specs`."""
@@ -185,7 +189,7 @@ class Darknet(nn.Module):
     def _run(self, x: Tensor, first: int, wanted: frozenset[int]) -> dict[int, Tensor]:
         """Run layers from `first`, whose input is x; give the wanted outputs."""
         outputs = {first - 1: x}
-        for number in range(first, max(wanted) + 1):
+        for number in range(first, max(wanted, default=-1) + 1):
             sources = self._sources[number]
             outputs[number] = self.layers[number](*(outputs[source] for source in sources))
             for source in set(sources):

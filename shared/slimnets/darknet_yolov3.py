@@ -1,7 +1,7 @@
 """YOLOv3's configuration from code: Darknet-53, then three heads at strides 32, 16 and 8.
 
-At 80 classes: 61,949,149 trained parameters (weights, biases, norms: the "61.9 M"); with the running
-statistics of the norms a weights file holds 62,001,757 values (62.0 M, 248,007,048 bytes).
+At 80 classes: 61,949,149 trained parameters (weights, biases, norms: the "61.9 M"); with the
+running statistics of the norms a weights file holds 62,001,757 values (62.0 M; 248,007,048 bytes).
 Source: J. Redmon and A. Farhadi, YOLOv3: An Incremental Improvement, 2018, table 1 and section 2.3,
 https://arxiv.org/abs/1804.02767.
 """

@@ -1,0 +1,220 @@
+"""A trained Darknet detector -> `models/<name>/<version>/`, from which the cloud detects.
+
+```
+detector.cfg, detector.names    as Darknet writes them
+weights.safetensors             for training; layers.<number>.conv.weight, ...norm.weight, ...
+stem.onnx   x -> f              tail.onnx   f -> head_0, head_1, ...
+manifest.json                   split point, heads, digest and size of every file, training, figures
+```
+The folder appears whole or not at all: it is written beside its place and renamed.
+"""
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from slimdetect import load_names
+from slimnets.darknet import (
+    CfgSection,
+    Darknet,
+    SplitPoint,
+    load_darknet_weights,
+    parse_cfg,
+)
+from slimnets.darknet_onnx import export_stem, export_tail, to_float16
+from slimnets.errors import NetError, SplitError
+
+MANIFEST_FORMAT = 1
+SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+# What a manifest may say of training and figures: anything that is JSON.
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
+
+
+class DetectorArtifactError(NetError):
+    """A detector folder that cannot be written or read."""
+
+
+def write_detector_artifact(
+    model: Darknet,
+    cfg_text: str,
+    names: Sequence[str],
+    split_layer: int,
+    out_dir: Path | str,
+    training: Mapping[str, Json],
+    figures: Mapping[str, Json],
+    licence: str,
+) -> Path:
+    """Write the folder of a detector; give its path.
+
+    Args:
+        model: the detector; its running statistics are folded into the graphs.
+        cfg_text: the Darknet configuration that `model` was built from.
+        names: one per class.
+        split_layer: where stem and tail part.
+        out_dir: `.../<name>/<version>`, a version being a positive integer; must not exist.
+        training, figures: free form, kept in the manifest.
+        licence: who may use the weights for what.
+
+    Raises:
+        DetectorArtifactError: `out_dir` exists or is not of this form, or cfg or names do not fit.
+        SplitError: the detector cannot be cut there.
+    """
+    out_dir = Path(out_dir).absolute()
+    point = model.split_point(split_layer)
+    _check(model, cfg_text, names, out_dir)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
+    try:
+        (staging / "detector.cfg").write_text(cfg_text, encoding="utf-8")
+        (staging / "detector.names").write_text("".join(f"{n}\n" for n in names), encoding="utf-8")
+        save_file(_stored_weights(model), staging / "weights.safetensors")
+        (staging / "stem.onnx").write_bytes(export_stem(model, split_layer).SerializeToString())
+        (staging / "tail.onnx").write_bytes(export_tail(model, split_layer).SerializeToString())
+        manifest = {
+            "format": MANIFEST_FORMAT,
+            "kind": "detector",
+            "name": out_dir.parent.name,
+            "version": int(out_dir.name),
+            "split": {"layer": point.layer, "channels": point.channels, "stride": point.stride},
+            "classes": model.classes,
+            "heads": [
+                {"stride": head.stride, "anchors": head.anchors, "scale_x_y": head.scale_x_y}
+                for head in model.head_specs
+            ],
+            "files": {path.name: _digest(path) for path in sorted(staging.iterdir())},
+            "training": training,
+            "figures": figures,
+            "licence": licence,
+        }
+        (staging / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the services' own user
+        staging.rename(out_dir)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return out_dir
+
+
+def import_detector(
+    cfg: Path | str,
+    weights: Path | str,
+    names: Path | str,
+    out_dir: Path | str,
+    split_layer: int | None = None,
+    licence: str = "not stated; ask whoever trained the weights",
+) -> Path:
+    """Make an artifact of a user's own Darknet files; `choose_split` decides if no split is given.
+
+    Raises:
+        NetError: a file that cannot be used, with its reason.
+        OSError: a file that cannot be read.
+    """
+    cfg, weights = Path(cfg), Path(weights)
+    cfg_text = cfg.read_text(encoding="utf-8", errors="replace")
+    model = Darknet(parse_cfg(cfg_text)).eval()
+    load_darknet_weights(model, weights)
+    split = choose_split(model).layer if split_layer is None else split_layer
+    training: dict[str, Json] = {
+        "imported_from": {"cfg": cfg.name, "weights": weights.name, **_digest(weights)},
+        "pictures_seen": model.seen,
+    }
+    class_names = load_names(names, model.classes)
+    return write_detector_artifact(
+        model, cfg_text, class_names, split, out_dir, training, {}, licence
+    )
+
+
+def choose_split(model: Darknet) -> SplitPoint:
+    """Give the first shortcut at stride 8, or else the deepest layer there, that the graph allows.
+
+    Raises:
+        SplitError: the detector has no layer at stride 8 where it can be cut.
+    """
+    points: list[SplitPoint] = []
+    for number in range(len(model.layers) - 1):
+        if model.layer_shape(number).stride != SPLIT_STRIDE:
+            continue
+        try:
+            point = model.split_point(number)
+        except SplitError:
+            continue
+        if model.sections[number + 1].kind == "shortcut":
+            return point
+        points.append(point)
+    if not points:
+        raise SplitError(f"no layer of stride {SPLIT_STRIDE} where the detector can be cut", -1)
+    return points[-1]
+
+
+def load_detector_model(path: Path | str) -> Darknet:
+    """Build the torch detector of an artifact folder, in evaluation mode, in float32.
+
+    Raises:
+        NetError: a damaged folder.
+        OSError: a file is missing.
+    """
+    path = Path(path)
+    model = Darknet(parse_cfg((path / "detector.cfg").read_text(encoding="utf-8")))
+    stored = load_file(path / "weights.safetensors")
+    state = {name: torch.from_numpy(values.astype(np.float32)) for name, values in stored.items()}
+    expected = {k: v.shape for k, v in model.state_dict().items() if not k.endswith(_COUNTER)}
+    found = {k: v.shape for k, v in state.items()}
+    if found != expected:
+        wrong = sorted(k for k in expected.keys() | found.keys() if found.get(k) != expected.get(k))
+        raise DetectorArtifactError(
+            f"{path}: {len(wrong)} tensors do not fit detector.cfg, the first is {wrong[0]}"
+        )
+    model.load_state_dict(state, strict=False)
+    return model.eval()
+
+
+_COUNTER = "num_batches_tracked"  # only for training with a cumulative average; never stored
+
+
+def _stored_weights(
+    model: Darknet,
+) -> dict[str, NDArray[np.float32] | NDArray[np.float16]]:
+    """Give the convolutions' weights as float16 where that is enough, all else as float32."""
+    stored = {}
+    for name, tensor in model.state_dict().items():
+        if name.endswith(_COUNTER):
+            continue
+        values = np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+        stored[name] = to_float16(values) if name.endswith("conv.weight") else values
+    return stored
+
+
+def _check(model: Darknet, cfg_text: str, names: Sequence[str], out_dir: Path) -> None:
+    if not _NAME.fullmatch(out_dir.parent.name) or not re.fullmatch(r"[1-9]\d*", out_dir.name):
+        raise DetectorArtifactError(
+            f"{out_dir}: expected '<name>/<version>', a lower-case name and a positive integer"
+        )
+    if out_dir.exists():
+        raise DetectorArtifactError(f"{out_dir} exists; artifacts never change, raise the version")
+    if _meaning(parse_cfg(cfg_text)) != _meaning(model.sections):
+        raise DetectorArtifactError("the cfg text is not the one that the model was built from")
+    if len(names) != model.classes:
+        raise DetectorArtifactError(f"{len(names)} names for {model.classes} classes")
+    if not all(math.isfinite(float(t.abs().sum())) for t in model.state_dict().values()):
+        raise DetectorArtifactError("the model holds weights that are not finite")
+
+
+def _meaning(sections: Sequence[CfgSection]) -> list[tuple[str, dict[str, str]]]:
+    return [(section.kind, dict(section.options)) for section in sections]
+
+
+def _digest(path: Path) -> dict[str, Json]:
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

@@ -1,0 +1,29 @@
+"""Boxes from latents and from pictures: decoding, suppression, the session. No torch."""
+
+from slimdetect.boxes import (
+    Candidates,
+    Detection,
+    Head,
+    clip_detections,
+    decode_heads,
+    suppress,
+)
+from slimdetect.errors import DetectError, DetectorMismatchError, NamesError
+from slimdetect.names import load_names
+from slimdetect.overlay import draw_detections
+from slimdetect.session import Detector
+
+__all__ = [
+    "Candidates",
+    "DetectError",
+    "Detection",
+    "Detector",
+    "DetectorMismatchError",
+    "Head",
+    "NamesError",
+    "clip_detections",
+    "decode_heads",
+    "draw_detections",
+    "load_names",
+    "suppress",
+]

@@ -1,0 +1,173 @@
+"""Raw YOLOv3 head maps -> boxes with scores, and the suppression of doubles.
+
+```
+raw (A * (5 + C), h, w) -objectness passes?-> few cells -sigmoid, exp-> boxes -suppress-> kept
+```
+Only cells whose objectness alone reaches the wanted score are decoded: usually a few in a thousand.
+Source: Redmon and Farhadi, YOLOv3, 2018, section 2.1, https://arxiv.org/abs/1804.02767; and for
+`scale_x_y` Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# exp(16) times the largest anchor is beyond every picture; a wild value must not become infinity.
+_MAX_LOG_SIDE = 16.0
+_MAX_LOGIT = 80.0  # exp(80) is still finite in float32
+
+
+class Head(Protocol):
+    """How one raw map is to be read; `anchors` are (width, height) in pixels."""
+
+    @property
+    def stride(self) -> int: ...
+    @property
+    def anchors(self) -> Sequence[Sequence[float]]: ...
+    @property
+    def scale_x_y(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object: (x_min, y_min, x_max, y_max) in pixels of the original image, score in [0, 1]."""
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    class_id: int
+
+
+class Candidates(NamedTuple):
+    """Boxes in pixels of the padded picture (n, 4), scores in [0, 1] (n,), class numbers (n,)."""
+
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+
+
+def decode_heads(
+    raw: Sequence[NDArray[np.float32]],
+    heads: Sequence[Head],
+    min_score: float,
+    best_class_only: bool = False,
+) -> Candidates:
+    """Give all boxes whose score, objectness times class probability, reaches `min_score`.
+
+    Args:
+        raw: one (A * (5 + C), h, w) map per head of one picture; an anchor has x, y, w, h,
+            objectness, classes.
+        heads: stride, anchors and scale_x_y of each map, in the same order.
+        min_score: in [0, 1].
+        best_class_only: one class per box; otherwise every class that reaches `min_score`.
+    """
+    if len(raw) != len(heads):
+        raise ValueError(f"{len(raw)} head maps for {len(heads)} heads")
+    if not 0.0 <= min_score <= 1.0:
+        raise ValueError(f"min_score={min_score}; expected 0 to 1")
+    parts = [
+        _decode_head(values, head, min_score, best_class_only)
+        for values, head in zip(raw, heads, strict=True)
+    ]
+    if not parts:
+        raise ValueError("no head maps")
+    return Candidates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def suppress(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int64],
+    iou_threshold: float = 0.5,
+    max_detections: int = 300,
+) -> NDArray[np.int64]:
+    """Give the indices that per-class greedy non-maximum suppression keeps, highest score first.
+
+    A box goes when it overlaps a kept box of its class by more than `iou_threshold`. Equal scores
+    keep their order, so the result depends on nothing but the arguments.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes = boxes_xyxy[order].astype(np.float32, copy=False)
+    classes = class_ids[order]
+    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+    kept: list[int] = []
+    alive = np.arange(len(order))
+    # One round per kept box: because scores fall, `max_detections` bounds the work for any input.
+    while len(alive) and len(kept) < max_detections:
+        first, rest = alive[0], alive[1:]
+        kept.append(int(order[first]))
+        corner_low = np.maximum(boxes[rest, :2], boxes[first, :2])
+        corner_high = np.minimum(boxes[rest, 2:], boxes[first, 2:])
+        intersection = np.prod(np.maximum(corner_high - corner_low, 0), axis=1)
+        union = areas[rest] + areas[first] - intersection
+        doubled = (classes[rest] == classes[first]) & (intersection > iou_threshold * union)
+        alive = rest[~doubled]
+    return np.array(kept, dtype=np.int64)
+
+
+def clip_detections(
+    candidates: Candidates, keep: NDArray[np.int64], image_hw: tuple[int, int]
+) -> list[Detection]:
+    """Give the kept boxes, clipped to the original image; those wholly outside are dropped."""
+    h, w = image_hw
+    limits = np.array([w, h, w, h], dtype=np.float32)
+    boxes = np.clip(candidates.boxes_xyxy[keep], 0, limits)
+    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return [
+        Detection((x_min, y_min, x_max, y_max), score, class_id)
+        for (x_min, y_min, x_max, y_max), score, class_id in zip(
+            boxes[inside].tolist(),
+            candidates.scores[keep][inside].tolist(),
+            candidates.class_ids[keep][inside].tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _decode_head(
+    values: NDArray[np.float32], head: Head, min_score: float, best_class_only: bool
+) -> Candidates:
+    anchors = np.asarray(head.anchors, dtype=np.float32)  # (A, 2)
+    channels, h, w = values.shape
+    if channels % len(anchors) or channels // len(anchors) < 6:
+        raise ValueError(f"{channels} channels are no {len(anchors)} anchors of 5 + classes values")
+    maps = values.reshape(len(anchors), -1, h * w)  # (A, 5 + C, h * w)
+    # NaN compares as false and so never becomes a box.
+    anchor_ids, cells = np.nonzero(maps[:, 4] >= _logit(min_score))
+    t = maps[anchor_ids, :, cells].astype(np.float32, copy=False)  # (n, 5 + C)
+
+    scores = _sigmoid(t[:, 4:5]) * _sigmoid(t[:, 5:])  # (n, C)
+    if best_class_only:
+        class_ids = np.argmax(scores, axis=1)
+        rows = np.flatnonzero(scores[np.arange(len(scores)), class_ids] >= min_score)
+        class_ids = class_ids[rows]
+    else:
+        rows, class_ids = np.nonzero(scores >= min_score)
+
+    s = np.float32(head.scale_x_y)
+    grid = np.stack([cells % w, cells // w], axis=1).astype(np.float32)
+    centre = (_sigmoid(t[:, :2]) * s - (s - 1) / 2 + grid) * np.float32(head.stride)
+    half_side = np.exp(np.minimum(t[:, 2:4], _MAX_LOG_SIDE)) * anchors[anchor_ids] / 2
+    boxes = np.concatenate([centre - half_side, centre + half_side], axis=1)[rows]
+    finite = np.isfinite(boxes).all(axis=1)
+    return Candidates(
+        boxes[finite],
+        scores[rows, class_ids][finite],
+        class_ids[finite].astype(np.int64, copy=False),
+    )
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    y: NDArray[np.float32] = 1 / (1 + np.exp(-np.clip(x, -_MAX_LOGIT, _MAX_LOGIT)))
+    return y
+
+
+def _logit(probability: float) -> float:
+    if probability <= 0.0:
+        return -math.inf
+    probability = min(probability, 1 - 1e-7)
+    # A little below, so that rounding loses no box that just reaches the score.
+    return math.log(probability / (1 - probability)) - 1e-5

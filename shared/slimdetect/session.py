@@ -1,0 +1,131 @@
+"""Stage 9 of 12: latents -> detections, and a whole picture -> detections for comparison.
+
+```
+y_hat (prefix) -zero-fill-> (B, M, h, w) -feature_transform-> f_hat -tail-> heads -> detections
+image -pad-> x -stem-> f -tail-> heads -> detections
+```
+No pixels are decoded on the first path. Graphs are loaded when first needed and are safe to share.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from slimcodec.decode import Latent
+
+from slimcodec.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.image import pad_to_multiple, to_x
+from slimcodec.runtime import Graph, Runtime
+from slimdetect.boxes import Detection, clip_detections, decode_heads, suppress
+from slimdetect.errors import DetectorMismatchError
+from slimdetect.names import load_names
+
+IOU_THRESHOLD = 0.5
+MAX_DETECTIONS = 300  # per picture, as in COCO tooling for dense detectors
+
+
+class Detector:
+    """Detects on latents of one codec with the detector that the codec was trained for."""
+
+    def __init__(
+        self,
+        codec_artifact: CodecArtifact,
+        detector_artifact: DetectorArtifact,
+        runtime: Runtime,
+        max_batch_size: int = 8,
+    ) -> None:
+        """Check that codec and detector belong together.
+
+        Args:
+            codec_artifact: gives the feature transform.
+            detector_artifact: gives stem, tail and heads.
+            runtime: loads the graphs.
+            max_batch_size: latents of one size that run together; bounds memory.
+
+        Raises:
+            DetectorMismatchError: the codec was trained for another detector.
+            NamesError: the names do not fit the detector's classes.
+            ModelError: a file of the detector is missing.
+        """
+        wanted = codec_artifact.manifest.detector
+        found = detector_artifact.manifest
+        if wanted is None or (wanted.name, wanted.version) != (found.name, found.version):
+            raise DetectorMismatchError(
+                f"codec {codec_artifact.label} was trained for detector "
+                f"{f'{wanted.name}/{wanted.version}' if wanted else 'none'}; "
+                f"found {detector_artifact.label}; use the one that it was trained for"
+            )
+        # An error about names comes before any graph is loaded.
+        self._names = load_names(detector_artifact.file("detector.names"), found.classes)
+        self._codec = codec_artifact
+        self._detector = detector_artifact
+        self._runtime = runtime
+        self._max_batch_size = max_batch_size
+        self._lock = threading.Lock()
+        self._graphs: dict[str, Graph] = {}
+
+    def detect_latents(
+        self, latents: Sequence[Latent], min_score: float = 0.25
+    ) -> list[list[Detection]]:
+        """Give the detections of each latent, in their order; sizes and levels may differ."""
+        by_size: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, latent in enumerate(latents):
+            by_size[latent.y_hat.shape[2:]].append(index)
+        results: list[list[Detection]] = [[] for _ in latents]
+        for indices in by_size.values():
+            for start in range(0, len(indices), self._max_batch_size):
+                batch = indices[start : start + self._max_batch_size]
+                heads = self._heads_of([latents[index] for index in batch])
+                for row, index in enumerate(batch):
+                    raw = [head[row] for head in heads]
+                    results[index] = self._boxes(raw, latents[index].image_hw, min_score)
+        return results
+
+    def detect_image(self, image: NDArray[np.uint8], min_score: float = 0.25) -> list[Detection]:
+        """Give the detections of a picture, (H, W, 3) uint8 RGB, without the codec."""
+        x = pad_to_multiple(to_x(image), self._codec.manifest.pad_multiple)
+        f = self._graph("stem")(x=x)["f"]
+        heads = self._tail(f)
+        return self._boxes([head[0] for head in heads], (image.shape[0], image.shape[1]), min_score)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names, by class number."""
+        return self._names
+
+    def warm_up(self) -> None:
+        """Load the graphs of the latents' path now, so that no frame waits for them."""
+        self._graph("feature_transform")
+        self._graph("tail")
+
+    def _heads_of(self, latents: Sequence[Latent]) -> list[NDArray[np.float32]]:
+        """Raw head maps (B, A * (5 + C), h, w) of latents of one size."""
+        levels = self._codec.levels
+        M = levels[-1].latent_channels
+        y_hat = np.zeros((len(latents), M, *latents[0].y_hat.shape[2:]), dtype=np.float32)
+        level = np.zeros((len(latents), len(levels)), dtype=np.float32)
+        for row, latent in enumerate(latents):
+            y_hat[row, : latent.y_hat.shape[1]] = latent.y_hat[0]
+            level[row, latent.level] = 1
+        f_hat = self._graph("feature_transform")(y_hat=y_hat, level=level)["f_hat"]
+        return self._tail(f_hat)
+
+    def _tail(self, f: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        heads = self._graph("tail")(f=f)
+        return [heads[f"head_{index}"] for index in range(len(self._detector.heads))]
+
+    def _boxes(
+        self, raw: Sequence[NDArray[np.float32]], image_hw: tuple[int, int], min_score: float
+    ) -> list[Detection]:
+        candidates = decode_heads(raw, self._detector.heads, min_score)
+        keep = suppress(*candidates, iou_threshold=IOU_THRESHOLD, max_detections=MAX_DETECTIONS)
+        return clip_detections(candidates, keep, image_hw)
+
+    def _graph(self, name: str) -> Graph:
+        with self._lock:
+            if name not in self._graphs:
+                artifact = self._codec if name == "feature_transform" else self._detector
+                self._graphs[name] = self._runtime.load(artifact.file(f"{name}.onnx"))
+            return self._graphs[name]
