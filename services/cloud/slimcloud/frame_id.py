@@ -1,6 +1,7 @@
 """The name of a frame everywhere in the cloud: `camera:epoch:sequence`.
 
-For example `gate-1:00000197f3a1b2c3:42`. The epoch is written as 16 hexadecimal digits, so that a name has one spelling only.
+For example `gate-1:00000197f3a1b2c3:42`. The epoch is written as 16 hexadecimal digits, so that a
+name has one spelling only.
 """
 
 from __future__ import annotations

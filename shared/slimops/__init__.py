@@ -1,0 +1,25 @@
+"""What every process of Slimwire needs around its work: settings, logs, metrics, life cycle.
+
+Redis is not imported here, for the edge has none: see `slimops.redis_connection` and
+`slimops.embedded_redis`.
+"""
+
+from slimops.errors import OpsError, SettingsError
+from slimops.lifecycle import Lifecycle, Phase
+from slimops.logs import configure_logging
+from slimops.metrics import Metrics, serve_metrics
+from slimops.settings import EXIT_CONFIG, ServiceSettings, load_settings, load_settings_or_exit
+
+__all__ = [
+    "EXIT_CONFIG",
+    "Lifecycle",
+    "Metrics",
+    "OpsError",
+    "Phase",
+    "ServiceSettings",
+    "SettingsError",
+    "configure_logging",
+    "load_settings",
+    "load_settings_or_exit",
+    "serve_metrics",
+]

@@ -1,0 +1,28 @@
+"""What can go wrong around the work.
+
+OpsError
+├── SettingsError          a setting is unknown, missing or wrong; names each
+└── EmbeddedRedisError     no Redis server to start, or it did not start, or it ended
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["EmbeddedRedisError", "OpsError", "SettingsError"]
+
+
+class OpsError(Exception):
+    """Base of every error that slimops raises on purpose."""
+
+
+class SettingsError(OpsError):
+    """`problems` holds one line for each setting that is wrong, beginning with its name."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class EmbeddedRedisError(OpsError):
+    """The embedded Redis cannot serve."""

@@ -1,0 +1,135 @@
+"""The life of a service process: run until told to stop, or a task fails; then stop in order.
+
+    SIGINT, SIGTERM, request_stop(), a task that failed
+        └─► REFUSE new work ─► DRAIN what is under way ─► CLOSE what is open ─► done
+
+REFUSE and DRAIN share `deadline_seconds`; what is not done by then is cancelled. CLOSE always runs,
+in reverse order of registration, with a grace of its own. A second signal ends REFUSE and DRAIN.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Final, Self
+
+__all__ = ["Lifecycle", "Phase"]
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_SECONDS: Final = 3.0  # grace for each thing that is closed
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+StopAction = Callable[[], Awaitable[object]]
+
+
+class Phase(enum.IntEnum):
+    REFUSE = 0
+    DRAIN = 1
+    CLOSE = 2
+
+
+class Lifecycle:
+    """Use as `async with Lifecycle(...) as life:`; leaving the block stops everything in order.
+
+    Signals are handled from entry to exit when `handle_signals` is set (main thread only).
+    """
+
+    def __init__(self, *, deadline_seconds: float = 5.0, handle_signals: bool = True) -> None:
+        self._deadline_seconds = deadline_seconds
+        self._handle_signals = handle_signals
+        self._actions: list[tuple[Phase, str, StopAction]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def request_stop(self) -> None:
+        """Begin to stop; asking again ends the draining."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def wait(self) -> None:
+        """Return when the process should stop."""
+        await self._stopping.wait()
+
+    def on_stop(self, phase: Phase, name: str, action: StopAction) -> None:
+        """Run `action` in a phase of the stop; `name` is for the log."""
+        self._actions.append((phase, name, action))
+
+    def spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
+        """Run `work` beside the service: cancelled before CLOSE; if it fails, all stops."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    async def __aenter__(self) -> Self:
+        if self._handle_signals:
+            for number in _SIGNALS:
+                asyncio.get_running_loop().add_signal_handler(number, self.request_stop)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        try:
+            await self._stop()
+        finally:
+            if self._handle_signals:
+                for number in _SIGNALS:
+                    asyncio.get_running_loop().remove_signal_handler(number)
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    async def _stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._deadline_seconds
+        for phase in (Phase.REFUSE, Phase.DRAIN):
+            for name, action in self._of(phase):
+                remaining = 0.0 if self._hurry.is_set() else deadline - loop.time()
+                await self._run(phase, name, action, max(0.0, remaining))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for name, action in reversed(self._of(Phase.CLOSE)):
+            await self._run(Phase.CLOSE, name, action, _CLOSE_SECONDS)
+
+    def _of(self, phase: Phase) -> list[tuple[str, StopAction]]:
+        return [(name, action) for its_phase, name, action in self._actions if its_phase is phase]
+
+    async def _run(self, phase: Phase, name: str, action: StopAction, seconds: float) -> None:
+        running = asyncio.ensure_future(action())
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        waited = [running] if phase is Phase.CLOSE else [running, hurry]
+        try:
+            await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                logger.warning("stop: %s of %s was cut short", phase.name.lower(), name)
+                running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            if not running.cancelled() and (problem := running.exception()) is not None:
+                logger.error("stop: %s of %s failed", phase.name.lower(), name, exc_info=problem)
+        finally:
+            hurry.cancel()
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (problem := task.exception()) is None:
+            return
+        logger.error("task %s failed; stopping", task.get_name(), exc_info=problem)
+        self._failure = self._failure or problem
+        self._stopping.set()

@@ -1,0 +1,98 @@
+"""Metrics with one way to name them: `slim_<service>_<thing>_<unit>[_total]`, in base units.
+
+    metrics = Metrics("cloud")
+    frames = metrics.counter("frames", "Frames taken", ("width_level",))   # slim_cloud_frames_total
+    wait = metrics.histogram("queue_seconds", "Waiting to start")  # slim_cloud_queue_seconds
+
+Labels come from small sets (`width_level`, `stage`, `reason`), never a camera or a frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
+
+__all__ = ["BYTES_BUCKETS", "SECONDS_BUCKETS", "Metrics", "serve_metrics"]
+
+SECONDS_BUCKETS: Final = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+BYTES_BUCKETS: Final = tuple(float(2**power) for power in range(8, 23))  # 256 bytes to 4 MiB
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_SCALED_UNIT: Final = re.compile(r"_(ms|us|ns|milliseconds|microseconds|kb|mb|kib|mib|percent)$")
+
+
+class Metrics:
+    """The metrics of one service, in a registry of their own."""
+
+    def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        self._prefix = f"slim_{service}"
+
+    def counter(self, thing: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        """Counts up; `_total` is added to its name."""
+        return Counter(self._name(thing), documentation, labels, registry=self.registry)
+
+    def gauge(
+        self, thing: str, documentation: str, read: Callable[[], float] | None = None
+    ) -> Gauge:
+        """Goes up and down; with `read` it is asked when metrics are collected."""
+        gauge = Gauge(self._name(thing), documentation, registry=self.registry)
+        if read is not None:
+            gauge.set_function(read)
+        return gauge
+
+    def histogram(self, thing: str, documentation: str, labels: Sequence[str] = ()) -> Histogram:
+        """How values are spread; buckets follow from the unit: `_seconds`, `_bytes` or a count."""
+        name = self._name(thing)
+        if name.endswith("_seconds"):
+            buckets: tuple[float, ...] = SECONDS_BUCKETS
+        elif name.endswith("_bytes"):
+            buckets = BYTES_BUCKETS
+        else:
+            buckets = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+        return Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _name(self, thing: str) -> str:
+        if not _NAME.fullmatch(thing) or _SCALED_UNIT.search(thing):
+            raise ValueError(f"metric {thing!r}: use lower_case words that end in a base unit")
+        return f"{self._prefix}_{thing}"
+
+
+def serve_metrics(metrics: Metrics, host: str, port: int) -> tuple[int, Callable[[], None]]:
+    """Serve `/metrics` from a thread; gives the bound port and what stops it."""
+    server, thread = start_http_server(port, addr=host, registry=metrics.registry)
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return int(server.server_port), close

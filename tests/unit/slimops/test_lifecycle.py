@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from slimops import Lifecycle, Phase
+
+
+def _note(order: list[str], name: str) -> Callable[[], Awaitable[None]]:
+    async def act() -> None:
+        order.append(name)
+
+    return act
+
+
+async def test_stop_refuses_then_drains_then_closes_in_reverse() -> None:
+    order: list[str] = []
+
+    async with Lifecycle(handle_signals=False) as life:
+        life.on_stop(Phase.CLOSE, "store", _note(order, "close store"))
+        life.on_stop(Phase.CLOSE, "server", _note(order, "close server"))
+        life.on_stop(Phase.DRAIN, "queue", _note(order, "drain queue"))
+        life.on_stop(Phase.REFUSE, "server", _note(order, "refuse"))
+
+    assert order == ["refuse", "drain queue", "close server", "close store"]
+
+
+async def test_signal_begins_the_stop() -> None:
+    async with Lifecycle() as life:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await life.wait()
+
+        assert life.is_stopping
+
+
+async def test_drain_beyond_the_deadline_is_cut_and_closing_still_runs() -> None:
+    order: list[str] = []
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async with Lifecycle(deadline_seconds=0.01, handle_signals=False) as life:
+        life.on_stop(Phase.DRAIN, "queue", never)
+        life.on_stop(Phase.CLOSE, "store", _note(order, "closed"))
+
+    assert order == ["closed"]
+
+
+async def test_second_request_ends_the_draining() -> None:
+    async with Lifecycle(deadline_seconds=3600, handle_signals=False) as life:
+
+        async def drain() -> None:
+            life.request_stop()
+            await asyncio.Event().wait()
+
+        life.on_stop(Phase.DRAIN, "queue", drain)
+        life.request_stop()
+
+
+async def test_failed_action_does_not_keep_the_others_from_running() -> None:
+    order: list[str] = []
+
+    async def fail() -> None:
+        raise ValueError("stuck")
+
+    async with Lifecycle(handle_signals=False) as life:
+        life.on_stop(Phase.CLOSE, "store", _note(order, "closed"))
+        life.on_stop(Phase.CLOSE, "server", fail)
+
+    assert order == ["closed"]
+
+
+async def test_failed_task_stops_all_and_is_raised_at_the_end() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def run() -> None:
+        async with Lifecycle(handle_signals=False) as life:
+            life.spawn(fail(), "tail")
+            await life.wait()
+
+    with pytest.raises(ValueError, match="broken"):
+        await run()
+
+
+async def test_running_tasks_are_cancelled_before_closing() -> None:
+    order: list[str] = []
+    started = asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            order.append("task ended")
+
+    async with Lifecycle(handle_signals=False) as life:
+        life.spawn(work(), "work")
+        life.on_stop(Phase.CLOSE, "store", _note(order, "closed"))
+        await started.wait()
+
+    assert order == ["task ended", "closed"]

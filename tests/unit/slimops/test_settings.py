@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import Field, ValidationError
+from pydantic_settings import SettingsConfigDict
+
+from slimops import EXIT_CONFIG, ServiceSettings, SettingsError, load_settings
+
+
+class LampSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="LAMP_")
+
+    power_watts: float = Field(default=5.0, gt=0, le=100, description="power of the lamp, watts")
+    colour: str = Field(default="white", pattern="[a-z]+", description="name of its colour")
+
+
+@pytest.fixture(autouse=True)
+def _no_lamp_in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LAMP_")]:
+        monkeypatch.delenv(name)
+
+
+def test_environment_sets_a_value_and_an_argument_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP_POWER_WATTS", "7")
+    monkeypatch.setenv("LAMP_COLOUR", "red")
+
+    settings = load_settings(LampSettings, {"colour": "blue"})
+
+    assert settings.power_watts == 7.0
+    assert settings.colour == "blue"
+
+
+def test_wrong_value_is_refused_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP_POWER_WATTS", "500")
+
+    with pytest.raises(SettingsError, match=r"power_watts \(LAMP_POWER_WATTS\): .*100"):
+        load_settings(LampSettings)
+
+
+def test_unknown_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP_POWER_WAT", "5")
+
+    with pytest.raises(SettingsError, match=r"LAMP_POWER_WAT: unknown.*LAMP_POWER_WATTS"):
+        load_settings(LampSettings)
+
+
+def test_unknown_argument_is_refused_with_its_name() -> None:
+    with pytest.raises(SettingsError, match="brightness"):
+        load_settings(LampSettings, {"brightness": 3})
+
+
+def test_value_is_read_from_the_file_that_a_variable_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "colour").write_text("green\n")
+    monkeypatch.setenv("LAMP_COLOUR_FILE", str(tmp_path / "colour"))
+
+    assert load_settings(LampSettings).colour == "green"
+
+
+def test_missing_file_is_refused_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP_COLOUR_FILE", "/nowhere/at/all")
+
+    with pytest.raises(SettingsError, match="LAMP_COLOUR_FILE: cannot read"):
+        load_settings(LampSettings)
+
+
+def test_refusal_does_not_show_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP_COLOUR", "SECRET-42")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(LampSettings)
+
+    assert "SECRET" not in str(caught.value)
+
+
+def test_settings_are_frozen() -> None:
+    settings = load_settings(LampSettings)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.colour = "red"
+
+
+def test_setting_without_a_description_is_refused() -> None:
+    with pytest.raises(TypeError, match="bare"):
+
+        class Careless(ServiceSettings):
+            bare: int = 1
+
+
+def test_process_with_a_wrong_setting_ends_with_78_and_its_name() -> None:
+    program = (
+        "from pydantic import Field\n"
+        "from slimops import ServiceSettings, load_settings_or_exit\n"
+        "class S(ServiceSettings):\n"
+        "    port: int = Field(default=1, ge=1, description='a port')\n"
+        "load_settings_or_exit(S, {'port': 0})\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == EXIT_CONFIG
+    assert ended.stderr.startswith("setting refused: port")
