@@ -1,0 +1,104 @@
+"""Wires the review API.
+
+/api/v1/frames                       which frames there are              frames.py
+/api/v1/frames/{id}[/detections]     what is known of one, and seen      frames.py
+/api/v1/frames/{id}/image            its picture, decoded on demand      images.py
+/api/v1/frames/{id}/refetch          ask the camera for the rest         refetches.py
+/api/v1/refetches/{id}               how that went                       refetches.py
+/api/v1/cameras                      who sends                           cameras.py
+/api/v1/events                       what happens (SSE)                  events.py
+/livez /readyz /metrics              health                              health.py
+/                                    the page                            page.py
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from slimcloud.api import cameras, events, frames, health, images, refetches
+from slimcloud.api.context import ApiContext
+from slimcloud.api.errors import install_error_handlers
+from slimcloud.api.event_feed import EventFeed
+from slimcloud.api.metrics import RequestTimer, ReviewMetrics
+from slimcloud.api.page import build_page_router
+from slimcloud.api.problems import Problem
+from slimcloud.api.readiness import Readiness
+from slimcloud.api.render import PictureRenderer
+from slimcloud.api.views import API_PREFIX
+from slimcloud.reconstruct import Reconstructor
+from slimcloud.store import Store
+
+__all__ = ["build_api", "end_event_streams"]
+
+DEFAULT_RESPONSE_CACHE_BYTES = 64 * 2**20
+
+
+def build_api(
+    store: Store,
+    reconstructor: Reconstructor,
+    *,
+    names: Sequence[str],
+    num_levels: int,
+    readiness_probe: Callable[[], Awaitable[bool]],
+    metrics: ReviewMetrics,
+    response_cache_bytes: int = DEFAULT_RESPONSE_CACHE_BYTES,
+) -> FastAPI:
+    """The review API over a store and a decoder. It owns neither: who made them closes them.
+
+    Args:
+        names: label of each class id of the detector.
+        num_levels: slim levels of the codec, 1 or more.
+        readiness_probe: true when this process can do its work: store answers, picture decodes.
+        metrics: the observer of `reconstructor`; `/metrics` shows the whole process's.
+        response_cache_bytes: budget of kept image responses, bytes.
+    """
+    app = FastAPI(
+        title="Slimwire review",
+        version="1",
+        summary="Frames, detections, and the picture when a person asks for it.",
+        openapi_url=f"{API_PREFIX}/openapi.json",
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.context = ApiContext(
+        store=store,
+        renderer=PictureRenderer(
+            reconstructor, names, response_cache_bytes, metrics.rendered_result
+        ),
+        event_feed=EventFeed(store.events),
+        readiness=Readiness(readiness_probe),
+        metrics=metrics,
+        num_levels=num_levels,
+    )
+    install_error_handlers(app)
+    app.add_middleware(RequestTimer, metrics=metrics)
+    for module in (frames, images, refetches, cameras, events, health):
+        app.include_router(module.router)
+    app.include_router(build_page_router())
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+def end_event_streams(app: FastAPI) -> None:
+    """End the open event streams.
+
+    A server that stops waits for its open responses, and these never end by themselves.
+    """
+    context: ApiContext = app.state.context
+    context.event_feed.stop()
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, and the schema of a problem, which no route returns by its signature."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes
+        )
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = document["components"]["schemas"]
+        schemas.update(problem.pop("$defs"))
+        schemas["Problem"] = problem
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,45 @@
+"""What every route needs, made once by `build_api` and handed to the routes by FastAPI."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from slimcloud.api.event_feed import EventFeed
+from slimcloud.api.metrics import ReviewMetrics
+from slimcloud.api.problems import PROBLEM_MEDIA_TYPE
+from slimcloud.api.readiness import Readiness
+from slimcloud.api.render import PictureRenderer
+from slimcloud.store import Store
+
+__all__ = ["ApiContext", "Context", "problems"]
+
+
+@dataclass(frozen=True)
+class ApiContext:
+    """The parts that the routes share.
+
+    Attributes:
+        num_levels: slim levels of the codec; a base of the widest has no enhancement.
+    """
+
+    store: Store
+    renderer: PictureRenderer
+    event_feed: EventFeed
+    readiness: Readiness
+    metrics: ReviewMetrics
+    num_levels: int
+
+
+def _context(request: Request) -> ApiContext:
+    context: ApiContext = request.app.state.context
+    return context
+
+
+Context = Annotated[ApiContext, Depends(_context)]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: it answers these statuses with a problem."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": "Problem", "content": content} for status in statuses}

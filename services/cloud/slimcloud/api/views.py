@@ -1,0 +1,169 @@
+"""Stored records -> what the API answers with."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+from slimcloud.api.schemas import (
+    BoxView,
+    CameraView,
+    DetectionsView,
+    EventView,
+    FrameView,
+    LatencyView,
+    RefetchView,
+)
+from slimcloud.frame_id import FrameId
+from slimcloud.records import (
+    CameraState,
+    DetectionResult,
+    Event,
+    FrameRecord,
+    RefetchRequest,
+    RefetchState,
+)
+
+__all__ = [
+    "API_PREFIX",
+    "camera_view",
+    "detections_view",
+    "event_view",
+    "frame_view",
+    "image_version",
+    "refetch_view",
+    "unix_us",
+]
+
+API_PREFIX = "/api/v1"
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_UNIX_US = (datetime(9999, 12, 31, tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)
+_VERSION_HEX_DIGITS = 16
+
+
+def frame_view(
+    record: FrameRecord, result: DetectionResult | None, *, num_levels: int, decoder_id: str
+) -> FrameView:
+    """A frame; `result` is None until it is detected."""
+    frame_url = f"{API_PREFIX}/frames/{record.frame_id}"
+    version = image_version(
+        record.frame_id, record.base_bytes, record.enhancement_bytes, decoder_id
+    )
+    is_enhanced = record.enhancement_bytes > 0
+    return FrameView(
+        id=str(record.frame_id),
+        url=frame_url,
+        image_url=f"{frame_url}/image?version={version}",
+        camera=record.frame_id.camera_id,
+        epoch=record.frame_id.epoch_hex,
+        sequence=record.frame_id.sequence,
+        capture_time=_time(record.capture_time_unix_us),
+        received_time=_time(record.received_time_unix_us),
+        state=record.state,
+        reason=record.reason,
+        level=record.level,
+        quality=record.quality,
+        image_height=record.image_hw[0],
+        image_width=record.image_hw[1],
+        base_bytes=record.base_bytes,
+        enhancement_bytes=record.enhancement_bytes,
+        bytes_total=record.base_bytes + record.enhancement_bytes,
+        bpp=record.bpp,
+        enhanced=is_enhanced,
+        can_enhance=not is_enhanced and record.level < num_levels - 1,
+        labels=dict(record.label_scores),
+        detections_count=len(result.detections) if result else None,
+        latency=_latency_view(record, result),
+    )
+
+
+def image_version(
+    frame_id: FrameId, base_bytes: int, enhancement_bytes: int, decoder_id: str
+) -> str:
+    """The name of a frame's picture as stored now, known without its containers.
+
+    A frame's containers are written once each, so which of them exist says which picture they give.
+    """
+    parts = f"{frame_id}|{base_bytes}|{enhancement_bytes}|{decoder_id}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:_VERSION_HEX_DIGITS]
+
+
+def detections_view(record: FrameRecord, result: DetectionResult | None) -> DetectionsView:
+    """What was seen in a frame; empty while `result` is None."""
+    boxes = [
+        BoxView(
+            x_min=detection.box_xyxy[0],
+            y_min=detection.box_xyxy[1],
+            x_max=detection.box_xyxy[2],
+            y_max=detection.box_xyxy[3],
+            score=detection.score,
+            class_id=detection.class_id,
+            label=detection.label,
+        )
+        for detection in (result.detections if result else ())
+    ]
+    return DetectionsView(
+        frame_id=str(record.frame_id),
+        state=record.state,
+        detections=boxes,
+        detector=result.detector if result else None,
+        codec=result.codec if result else None,
+        min_score=result.min_score if result else None,
+        batch_size=result.batch_size if result else None,
+        detected_time=_time(result.detected_time_unix_us) if result else None,
+    )
+
+
+def refetch_view(request: RefetchRequest) -> RefetchView:
+    """A refetch; whether the camera was told already is not the client's concern."""
+    is_open = request.state in (RefetchState.PENDING, RefetchState.SENT)
+    return RefetchView(
+        request_id=request.request_id,
+        url=f"{API_PREFIX}/refetches/{request.request_id}",
+        frame_id=str(request.frame_id),
+        frame_url=f"{API_PREFIX}/frames/{request.frame_id}",
+        state="pending" if is_open else "done" if request.state is RefetchState.DONE else "refused",
+        detail=request.detail,
+        created_time=_time(request.created_time_unix_us),
+    )
+
+
+def camera_view(camera: CameraState) -> CameraView:
+    """A camera and its newest frame."""
+    last_received_us = camera.last_received_time_unix_us
+    return CameraView(
+        id=camera.camera_id,
+        connected=camera.connected,
+        model=camera.model_name,
+        connected_time=_time(camera.connected_time_unix_us),
+        last_frame_id=str(camera.last_frame_id) if camera.last_frame_id else None,
+        last_received_time=_time(last_received_us) if last_received_us else None,
+        frames_total=camera.frames_total,
+        bytes_total=camera.bytes_total,
+        level=camera.level,
+        quality=camera.quality,
+    )
+
+
+def event_view(event: Event) -> EventView:
+    """The data of an event; its kind and id travel beside it."""
+    frame_id = str(event.frame_id) if event.frame_id else None
+    return EventView(camera=event.camera_id, frame_id=frame_id, detail=event.detail)
+
+
+def unix_us(time: datetime) -> int:
+    """Microseconds since 1970 of an aware time."""
+    return (time - _UNIX_EPOCH) // timedelta(microseconds=1)
+
+
+def _time(time_unix_us: int) -> datetime:
+    # The edge's clock is not ours: a time beyond the calendar must not take its whole page down.
+    return _UNIX_EPOCH + timedelta(microseconds=min(time_unix_us, _LAST_UNIX_US))
+
+
+def _latency_view(record: FrameRecord, result: DetectionResult | None) -> LatencyView:
+    captured_us = record.capture_time_unix_us
+    return LatencyView(
+        transport_seconds=(record.received_time_unix_us - captured_us) / 1e6,
+        queue_seconds=result.queue_seconds if result else None,
+        compute_seconds=result.compute_seconds if result else None,
+        total_seconds=(result.detected_time_unix_us - captured_us) / 1e6 if result else None,
+    )
