@@ -1,0 +1,123 @@
+"""What a model's `manifest.json` and `profile.json` say, checked field by field."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from slimcodec.container import MAX_LEVELS, MAX_QUALITY
+
+MANIFEST_FORMAT = 1
+MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+ModelName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # older readers skip newer fields
+
+
+class FileRecord(_Frozen):
+    """Digest and length of one file of the artifact."""
+
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class ModelReference(_Frozen):
+    """Another model, by name and version."""
+
+    name: ModelName
+    version: Annotated[int, Field(ge=1)]
+
+
+class Level(_Frozen):
+    """One width of the analysis transform."""
+
+    level: Annotated[int, Field(ge=0, lt=MAX_LEVELS)]
+    latent_channels: Annotated[int, Field(ge=1)]  # M_l, of the prefix that the level sends
+    channels: tuple[int, ...] = ()  # outputs of each layer of g_a
+    kmac_per_pixel: Annotated[float, Field(ge=0)]  # of g_a, per pixel of the picture
+
+
+class HeadSpec(_Frozen):
+    """One of the detector's heads."""
+
+    stride: Annotated[int, Field(ge=1)]  # pixels per cell
+    anchors: Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]  # (w, h), pixels
+    scale_x_y: float = 1.0
+
+
+class Split(_Frozen):
+    """Where the detector is cut."""
+
+    layer: Annotated[int, Field(ge=0)]
+    channels: Annotated[int, Field(ge=1)]
+    stride: Annotated[int, Field(ge=1)]
+
+
+class _Manifest(_Frozen):
+    format: Literal[1]
+    name: ModelName
+    version: Annotated[int, Field(ge=1)]
+    files: dict[FileName, FileRecord]
+    training: dict[str, JsonValue] = {}
+    figures: dict[str, JsonValue] = {}
+    licence: str
+
+    @property
+    def label(self) -> str:
+        """The model for people, as `name/version`."""
+        return f"{self.name}/{self.version}"
+
+
+class CodecManifest(_Manifest):
+    """`manifest.json` of a codec."""
+
+    kind: Literal["codec"]
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    pad_multiple: Annotated[int, Field(ge=1, le=1024)]
+    latent_stride: Annotated[int, Field(ge=1, le=256)]
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=MAX_LEVELS)]
+    qualities: Annotated[int, Field(ge=1, le=MAX_QUALITY + 1)]
+    detector: ModelReference | None = None
+    prior: Literal["factorized"] = "factorized"
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        if [entry.level for entry in self.levels] != list(range(len(self.levels))):
+            raise ValueError("levels must be numbered 0, 1, 2, ... in order")
+        widths = [0, *(entry.latent_channels for entry in self.levels)]
+        if sorted(set(widths)) != widths:
+            raise ValueError("latent_channels must grow from level to level")
+        if self.pad_multiple % self.latent_stride:
+            raise ValueError("pad_multiple must be a multiple of latent_stride")
+        return self
+
+
+class DetectorManifest(_Manifest):
+    """`manifest.json` of a detector."""
+
+    kind: Literal["detector"]
+    split: Split
+    classes: Annotated[int, Field(ge=1)]
+    heads: Annotated[tuple[HeadSpec, ...], Field(min_length=1)]
+
+
+class ProfilePoint(_Frozen):
+    """What one operating point costs and gives, measured on validation pictures."""
+
+    level: Annotated[int, Field(ge=0)]
+    quality: Annotated[int, Field(ge=0)]
+    bpp: Annotated[float, Field(gt=0)]  # container bits per original pixel
+    map50_relative: float | None = None  # mAP50 over that of the uncompressed picture
+    psnr_db: float | None = None
+
+
+class Profile(_Frozen):
+    """`profile.json`: the measured operating points of a codec."""
+
+    points: tuple[ProfilePoint, ...]
+    pictures: Annotated[int, Field(ge=1)]
+    command: str = ""

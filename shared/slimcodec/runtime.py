@@ -1,0 +1,105 @@
+"""Running exported graphs: one small protocol, OpenVINO behind it by default.
+
+A graph's results may differ in the last bits between runtimes, precisions and shapes. That does no
+harm: symbols are what the encoder's own run rounded to, and no float chooses an entropy table.
+"""
+
+import threading
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from slimcodec.errors import ModelError
+
+Precision = Literal["auto", "f32", "bf16"]
+
+
+class Graph(Protocol):
+    """A loaded graph. Calls are safe from many threads."""
+
+    def __call__(self, **inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Run on named inputs and return the named outputs, which the caller owns."""
+        ...
+
+
+class Runtime(Protocol):
+    """Loads graphs."""
+
+    def load(self, path: Path) -> Graph:
+        """Return the graph of an ONNX file, or raise a ModelError."""
+        ...
+
+
+class OpenVinoRuntime:
+    """Runs graphs on this machine's CPU.
+
+    Args:
+        num_threads: Threads for one call; None leaves it to OpenVINO.
+        precision: "auto" is bf16 where the CPU has it and float32 elsewhere.
+        cache_dir: Where compiled graphs are kept between starts, if anywhere.
+    """
+
+    def __init__(
+        self,
+        num_threads: int | None = None,
+        precision: Precision = "auto",
+        cache_dir: Path | None = None,
+    ) -> None:
+        self._core = ov.Core()
+        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and "BF16" not in capabilities:
+            raise ModelError("precision bf16 asked for; this CPU has none; use auto or f32")
+        self.precision: Literal["f32", "bf16"] = (
+            "bf16" if precision != "f32" and "BF16" in capabilities else "f32"
+        )
+        self._config: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": self.precision,
+        }
+        if num_threads is not None:
+            self._config["INFERENCE_NUM_THREADS"] = num_threads
+        if cache_dir is not None:
+            self._config["CACHE_DIR"] = str(cache_dir)
+
+    def load(self, path: Path) -> Graph:
+        """Compile an ONNX file for any sizes that its inputs allow.
+
+        Raises:
+            ModelError: the file is missing or no graph that OpenVINO can run.
+        """
+        try:
+            return _OpenVinoGraph(self._core.compile_model(path, "CPU", self._config), path)
+        except RuntimeError as exc:
+            raise ModelError(f"{path}: cannot be loaded as a graph: {exc}") from exc
+
+
+class _OpenVinoGraph:
+    """One compiled graph and its idle infer requests: a call borrows one, so none is shared."""
+
+    def __init__(self, compiled: ov.CompiledModel, path: Path) -> None:
+        self._compiled = compiled
+        self._path = path
+        self._outputs = [port.get_any_name() for port in compiled.outputs]
+        self._idle: list[ov.InferRequest] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, **inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        with self._lock:
+            request = self._idle.pop() if self._idle else None
+        if request is None:
+            request = self._compiled.create_infer_request()
+        try:
+            request.infer(inputs)
+        except RuntimeError as exc:
+            shapes = {name: array.shape for name, array in inputs.items()}
+            raise ModelError(f"{self._path}: cannot run on {shapes}: {exc}") from exc
+        outputs = {
+            name: np.array(request.get_output_tensor(i).data)  # a copy: the request is reused
+            for i, name in enumerate(self._outputs)
+        }
+        with self._lock:
+            self._idle.append(request)
+        return outputs
