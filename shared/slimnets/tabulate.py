@@ -6,38 +6,22 @@ Floats end here. A table is a list of frequencies that sum to 2**16; edge and cl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from slimcodec.tables import TOTAL_FREQUENCY, Tables
 from slimnets.codec import Codec
 
-PRECISION_BITS = 16
 _REACH = 255  # symbols beyond +-255 go through the escape bin
 _PRIOR_COUNT = 32.0  # the prior weighs as many observed symbols
 _TAIL = 2e-5  # bins whose probability, outward, sums to less than this are left to the escape
 
 
-@dataclass(frozen=True, slots=True)
-class TableArrays:
-    """What `tables.npz` holds: Q qualities, M channels; every bin at least one; the last bin is the escape."""
-
-    gain: NDArray[np.float32]  # (Q, M)
-    inverse_gain: NDArray[np.float32]  # (Q, M)
-    cdf: NDArray[np.uint32]  # (Q, M, S + 2)
-    cdf_length: NDArray[np.int32]  # (Q, M)
-    offset: NDArray[np.int32]  # (Q, M)
-
-    def as_dict(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays by the names of the file."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
 @torch.no_grad()
-def tabulate(codec: Codec, pictures: Iterable[Tensor]) -> TableArrays:
+def tabulate(codec: Codec, pictures: Iterable[Tensor]) -> Tables:
     """Count the symbols of `pictures` and make the tables.
 
     Args:
@@ -70,9 +54,9 @@ def tabulate(codec: Codec, pictures: Iterable[Tensor]) -> TableArrays:
         for m, (first, frequencies) in enumerate(row):
             n = len(frequencies)
             cdf[q, m, 1 : n + 1] = np.cumsum(frequencies)
-            cdf[q, m, n + 1 :] = 1 << PRECISION_BITS
+            cdf[q, m, n + 1 :] = TOTAL_FREQUENCY
             length[q, m], offset[q, m] = n + 1, first
-    return TableArrays(gain.numpy(), inverse.numpy(), cdf, length, offset)
+    return Tables(gain.numpy(), inverse.numpy(), cdf, length, offset)
 
 
 def _frequencies(weights: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
@@ -82,7 +66,7 @@ def _frequencies(weights: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
     high = len(p) - int(np.searchsorted(np.cumsum(p[::-1]), _TAIL))  # one past the last kept
     low, high = min(low, _REACH), max(high, _REACH + 1)  # zero always has a bin
     kept = np.append(p[low:high], max(1.0 - p[low:high].sum(), 0.0))
-    total = 1 << PRECISION_BITS
+    total = TOTAL_FREQUENCY
     spare = total - len(kept)
     exact = kept / kept.sum() * spare
     frequencies = np.floor(exact).astype(np.int64) + 1

@@ -1,0 +1,54 @@
+"""A model folder appears whole or not at all, and never changes: it is written beside its place and renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class ArtifactFolderError(Exception):
+    """The folder is not `<name>/<version>`, or holds a model already."""
+
+
+@contextmanager
+def new_artifact(out_dir: Path) -> Iterator[Path]:
+    """A scratch folder that becomes `out_dir` when the block ends well.
+
+    Args:
+        out_dir: `.../<name>/<version>`; the version is a positive integer.
+
+    Raises:
+        ArtifactFolderError: `out_dir` is of another form, or exists.
+    """
+    out_dir = out_dir.absolute()
+    if not _NAME.fullmatch(out_dir.parent.name) or not re.fullmatch(r"[1-9]\d*", out_dir.name):
+        raise ArtifactFolderError(
+            f"{out_dir}: expected '<name>/<version>', a lower-case name and a positive integer"
+        )
+    if out_dir.exists():
+        raise ArtifactFolderError(f"{out_dir} exists; artifacts never change, raise the version")
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the services' own user
+        staging.rename(out_dir)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def file_records(folder: Path) -> dict[str, dict[str, str | int]]:
+    """Digest and size of every file, as manifests list them."""
+    records: dict[str, dict[str, str | int]] = {}
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        records[path.name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    return records
