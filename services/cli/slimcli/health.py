@@ -1,0 +1,73 @@
+"""`slimwire health`: ask services whether they are well, for container health checks.
+
+An image then needs neither curl nor grpc_health_probe.
+"""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Annotated
+
+import typer
+
+from slimcli.exits import BadUsageError, UnavailableError
+from slimcli.extras import needs_extra
+from slimcli.output import say
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(health)
+
+
+def health(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="URL...",
+            help="http://host:port/path, or grpc://host:port[/service] for grpc.health.v1.",
+        ),
+    ],
+    timeout: Annotated[float, typer.Option(min=0.1, help="For each answer, seconds.")] = 5.0,
+) -> None:
+    """Ask services whether they are well; exit code 69 when one is not."""
+    for target in targets:
+        parts = urllib.parse.urlsplit(target)
+        match parts.scheme:
+            case "http" | "https":
+                _check_http(target, timeout)
+            case "grpc":
+                _check_grpc(parts.netloc, parts.path.lstrip("/"), timeout)
+            case _:
+                raise BadUsageError(f"{target}: expected http://..., https://... or grpc://...")
+        say(f"{target}: well")
+
+
+def _check_http(url: str, timeout: float) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=timeout):
+            return
+    except urllib.error.HTTPError as exc:
+        detail = exc.read(300).decode("utf-8", "replace")
+        raise UnavailableError(f"{url}: answers {exc.code}: {detail}") from exc
+    except (OSError, http.client.HTTPException) as exc:
+        raise UnavailableError(f"{url}: {getattr(exc, 'reason', exc)}") from exc
+
+
+def _check_grpc(address: str, service: str, timeout: float) -> None:
+    with needs_extra("cloud", "health grpc://..."):
+        import grpc
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
+        except grpc.RpcError as exc:
+            detail = f"{exc.code().name}: {exc.details()}"
+            raise UnavailableError(f"grpc://{address}/{service}: {detail}") from exc
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        raise UnavailableError(f"grpc://{address}/{service}: {status}")

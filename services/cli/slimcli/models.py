@@ -1,0 +1,38 @@
+"""Opening the codec and the detector that a command works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimcli.options import Precision
+
+if TYPE_CHECKING:
+    from slimcodec.artifact import CodecArtifact, DetectorArtifact
+    from slimcodec.runtime import Runtime
+
+
+def open_codec(model: str, models: Path | None) -> CodecArtifact:
+    """The codec of this name, its files checked against its manifest."""
+    from slimcodec.artifact import find_model, load_codec_artifact
+
+    return load_codec_artifact(find_model("codec", model, models))
+
+
+def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
+    """The detector that this codec's features were trained for."""
+    from slimcodec.artifact import find_model, load_detector_artifact
+    from slimcodec.errors import ModelError
+
+    detector = codec.manifest.detector
+    if detector is None:
+        raise ModelError(f"{codec.label} names no detector in its manifest; it cannot detect")
+    name = f"{detector.name}/{detector.version}"
+    return load_detector_artifact(find_model("detector", name, models))
+
+
+def open_runtime(threads: int | None = None, precision: Precision = Precision.AUTO) -> Runtime:
+    """What runs the graphs."""
+    from slimcodec.runtime import OpenVinoRuntime
+
+    return OpenVinoRuntime(num_threads=threads, precision=precision.value)

@@ -1,0 +1,48 @@
+"""Options that several commands share, with one wording each."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "slim-n"
+
+
+class Precision(enum.Enum):
+    """Of the graphs' arithmetic."""
+
+    AUTO = "auto"
+    F32 = "f32"
+    BF16 = "bf16"
+
+
+Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture file.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace the output if it exists.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", envvar="SLIMWIRE_MODEL", help="Codec by name, or pinned as name/version."
+    ),
+]
+Models = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        envvar="SLIMWIRE_MODELS",
+        help="Where the models are; not given: those that came with this program.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Threads of the graphs; not given: all processors."),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="auto takes bf16 where the processor has it."),
+]
