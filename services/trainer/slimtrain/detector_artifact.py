@@ -10,19 +10,22 @@ The folder appears whole or not at all: it is written beside its place and renam
 """
 
 import hashlib
-import json
 import math
-import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from safetensors.numpy import load_file, save_file
 
+from slimcodec.manifest import (
+    DetectorManifest,
+    FileRecord,
+    HeadSpec,
+    Split,
+)
 from slimdetect import load_names
 from slimnets.darknet import (
     CfgSection,
@@ -31,15 +34,12 @@ from slimnets.darknet import (
     load_darknet_weights,
     parse_cfg,
 )
-from slimnets.darknet_onnx import export_stem, export_tail, to_float16
+from slimnets.darknet_onnx import export_stem, export_tail
 from slimnets.errors import NetError, SplitError
+from slimnets.onnx_nodes import to_float16
+from slimtrain.artifact_folder import file_records, new_artifact
 
-MANIFEST_FORMAT = 1
 SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-# What a manifest may say of training and figures: anything that is JSON.
-Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 
 class DetectorArtifactError(NetError):
@@ -52,8 +52,8 @@ def write_detector_artifact(
     names: Sequence[str],
     split_layer: int,
     out_dir: Path | str,
-    training: Mapping[str, Json],
-    figures: Mapping[str, Json],
+    training: Mapping[str, JsonValue],
+    figures: Mapping[str, JsonValue],
     licence: str,
 ) -> Path:
     """Write the folder of a detector; give its path.
@@ -68,42 +68,40 @@ def write_detector_artifact(
         licence: who may use the weights for what.
 
     Raises:
-        DetectorArtifactError: `out_dir` exists or is not of this form, or cfg or names do not fit.
+        ArtifactFolderError: `out_dir` exists or is not of this form.
+        DetectorArtifactError: cfg or names do not fit the model, or weights are not finite.
         SplitError: the detector cannot be cut there.
     """
     out_dir = Path(out_dir).absolute()
     point = model.split_point(split_layer)
-    _check(model, cfg_text, names, out_dir)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
-    try:
-        (staging / "detector.cfg").write_text(cfg_text, encoding="utf-8")
-        (staging / "detector.names").write_text("".join(f"{n}\n" for n in names), encoding="utf-8")
-        save_file(_stored_weights(model), staging / "weights.safetensors")
-        (staging / "stem.onnx").write_bytes(export_stem(model, split_layer).SerializeToString())
-        (staging / "tail.onnx").write_bytes(export_tail(model, split_layer).SerializeToString())
-        manifest = {
-            "format": MANIFEST_FORMAT,
-            "kind": "detector",
-            "name": out_dir.parent.name,
-            "version": int(out_dir.name),
-            "split": {"layer": point.layer, "channels": point.channels, "stride": point.stride},
-            "classes": model.classes,
-            "heads": [
-                {"stride": head.stride, "anchors": head.anchors, "scale_x_y": head.scale_x_y}
+    _check(model, cfg_text, names)
+    with new_artifact(out_dir) as folder:
+        (folder / "detector.cfg").write_text(cfg_text, encoding="utf-8")
+        (folder / "detector.names").write_text("".join(f"{n}\n" for n in names), encoding="utf-8")
+        save_file(_stored_weights(model), folder / "weights.safetensors")
+        (folder / "stem.onnx").write_bytes(export_stem(model, split_layer).SerializeToString())
+        (folder / "tail.onnx").write_bytes(export_tail(model, split_layer).SerializeToString())
+        manifest = DetectorManifest(
+            format=1,
+            kind="detector",
+            name=out_dir.parent.name,
+            version=int(out_dir.name),
+            split=Split(layer=point.layer, channels=point.channels, stride=point.stride),
+            classes=model.classes,
+            heads=tuple(
+                HeadSpec(stride=head.stride, anchors=head.anchors, scale_x_y=head.scale_x_y)
                 for head in model.head_specs
-            ],
-            "files": {path.name: _digest(path) for path in sorted(staging.iterdir())},
-            "training": training,
-            "figures": figures,
-            "licence": licence,
-        }
-        (staging / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-        staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the services' own user
-        staging.rename(out_dir)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+            ),
+            files={
+                name: FileRecord.model_validate(record)
+                for name, record in file_records(folder).items()
+            },
+            training=dict(training),
+            figures=dict(figures),
+            licence=licence,
+        )
+        manifest_text = manifest.model_dump_json(indent=1) + "\n"
+        (folder / "manifest.json").write_text(manifest_text, encoding="utf-8")
     return out_dir
 
 
@@ -118,7 +116,9 @@ def import_detector(
     """Make an artifact of a user's own Darknet files; `choose_split` decides if no split is given.
 
     Raises:
-        NetError: a file that cannot be used, with its reason.
+        NetError: a cfg, weights or split that cannot be used, with the reason.
+        NamesError: names that do not fit the detector.
+        ArtifactFolderError: `out_dir` exists or is not `<name>/<version>`.
         OSError: a file that cannot be read.
     """
     cfg, weights = Path(cfg), Path(weights)
@@ -126,8 +126,9 @@ def import_detector(
     model = Darknet(parse_cfg(cfg_text)).eval()
     load_darknet_weights(model, weights)
     split = choose_split(model).layer if split_layer is None else split_layer
-    training: dict[str, Json] = {
-        "imported_from": {"cfg": cfg.name, "weights": weights.name, **_digest(weights)},
+    training: dict[str, JsonValue] = {
+        "imported_from": {"cfg": cfg.name, "weights": weights.name},
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "pictures_seen": model.seen,
     }
     class_names = load_names(names, model.classes)
@@ -192,17 +193,12 @@ def _stored_weights(
         if name.endswith(_COUNTER):
             continue
         values = np.ascontiguousarray(tensor.detach().cpu().float().numpy())
-        stored[name] = to_float16(values) if name.endswith("conv.weight") else values
+        halve = name.endswith("conv.weight") and values.shape[1] > 1  # depthwise: see `onnx_nodes`
+        stored[name] = to_float16(values) if halve else values
     return stored
 
 
-def _check(model: Darknet, cfg_text: str, names: Sequence[str], out_dir: Path) -> None:
-    if not _NAME.fullmatch(out_dir.parent.name) or not re.fullmatch(r"[1-9]\d*", out_dir.name):
-        raise DetectorArtifactError(
-            f"{out_dir}: expected '<name>/<version>', a lower-case name and a positive integer"
-        )
-    if out_dir.exists():
-        raise DetectorArtifactError(f"{out_dir} exists; artifacts never change, raise the version")
+def _check(model: Darknet, cfg_text: str, names: Sequence[str]) -> None:
     if _meaning(parse_cfg(cfg_text)) != _meaning(model.sections):
         raise DetectorArtifactError("the cfg text is not the one that the model was built from")
     if len(names) != model.classes:
@@ -213,8 +209,3 @@ def _check(model: Darknet, cfg_text: str, names: Sequence[str], out_dir: Path) -
 
 def _meaning(sections: Sequence[CfgSection]) -> list[tuple[str, dict[str, str]]]:
     return [(section.kind, dict(section.options)) for section in sections]
-
-
-def _digest(path: Path) -> dict[str, Json]:
-    data = path.read_bytes()
-    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
