@@ -91,13 +91,20 @@ def end_event_streams(app: FastAPI) -> None:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, and the schema of a problem, which no route returns by its signature."""
+    """FastAPI's document, with our problem in place of its own validation error."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes
         )
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document["components"]["schemas"]
+        for schema in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(schema, None)
+        for path_item in document["paths"].values():
+            for operation in path_item.values():
+                # FastAPI adds its 422 where a path has a parameter; ours are texts and never fail.
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs"))
         schemas["Problem"] = problem
         app.openapi_schema = document

@@ -1,0 +1,29 @@
+"""What integration tests share: one real Redis per process, and the toy codec."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from slimops.embedded_redis import EmbeddedRedis
+from support.review import ReviewWorld, ToyCodec, open_review
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    server = EmbeddedRedis()
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def toy_codec(tmp_path_factory: pytest.TempPathFactory) -> ToyCodec:
+    directory: Path = tmp_path_factory.mktemp("models")
+    return ToyCodec(directory)
+
+
+@pytest.fixture
+async def review(redis_url: str, toy_codec: ToyCodec) -> AsyncIterator[ReviewWorld]:
+    async with open_review(redis_url, toy_codec) as world:
+        yield world

@@ -1,0 +1,174 @@
+"""Probes, metrics, the API's own description, the page, and events over a real connection."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+
+from slimcloud.api import end_event_streams
+from slimcloud.api.readiness import PROBE_KEPT_SECONDS, Readiness
+from slimcloud.records import EventKind
+from support.review import ReviewWorld
+
+
+@asynccontextmanager
+async def served(review: ReviewWorld) -> AsyncIterator[httpx.AsyncClient]:
+    """The API behind a real server: an in-process transport waits for a stream's end."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(review.api, log_config=None, lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve([listener]))
+        port = listener.getsockname()[1]
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+                yield http
+        finally:
+            end_event_streams(review.api)
+            server.should_exit = True
+            await serving
+
+
+async def read_events(lines: AsyncIterator[str], count: int) -> list[dict[str, str]]:
+    events: list[dict[str, str]] = []
+    fields: dict[str, str] = {}
+    async for line in lines:
+        name, _, value = line.partition(": ")
+        if name in ("event", "data", "id"):
+            fields[name] = value
+        if not line and fields:
+            events.append(fields)
+            fields = {}
+            if len(events) == count:
+                break
+    return events
+
+
+async def test_events_come_as_they_happen(review: ReviewWorld) -> None:
+    async with served(review) as http, http.stream("GET", "/api/v1/events") as response:
+        lines = response.aiter_lines()
+        await anext(lines)  # the stream has begun: what follows is after it
+        frame_id = await review.send(1)
+        await review.store.events.add(EventKind.CAMERA_CONNECTED, "gate-2", detail="c")
+        events = await read_events(lines, 2)
+
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert [event["event"] for event in events] == ["frame.detected", "camera.connected"]
+    assert json.loads(events[0]["data"])["frame_id"] == str(frame_id)
+
+
+async def test_a_client_that_comes_back_misses_nothing(review: ReviewWorld) -> None:
+    added = [
+        await review.store.events.add(EventKind.CAMERA_CONNECTED, f"gate-{i}") for i in range(250)
+    ]
+
+    async with (
+        served(review) as http,
+        http.stream("GET", "/api/v1/events", headers={"Last-Event-ID": added[9]}) as response,
+    ):
+        events = await read_events(response.aiter_lines(), 240)
+
+    assert [event["id"] for event in events] == added[10:]
+
+
+async def test_a_server_that_stops_does_not_wait_for_its_listeners(review: ReviewWorld) -> None:
+    async with served(review) as http, http.stream("GET", "/api/v1/events") as response:
+        end_event_streams(review.api)
+        rest = [line async for line in response.aiter_lines()]
+
+    assert not any(line.startswith("event:") for line in rest)
+
+
+async def test_an_event_id_that_is_none_is_422(review: ReviewWorld) -> None:
+    response = await review.http.get("/api/v1/events", headers={"Last-Event-ID": "yesterday"})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["location"] == "header.last-event-id"
+
+
+async def test_probes_are_booleans(review: ReviewWorld) -> None:
+    alive, ready = await review.http.get("/livez"), await review.http.get("/readyz")
+
+    assert (alive.status_code, alive.json()) == (200, {"ok": True})
+    assert (ready.status_code, ready.json()) == (200, {"ok": True})
+
+
+async def test_a_process_that_cannot_work_is_not_ready(review: ReviewWorld) -> None:
+    review.ready = False
+
+    response = await review.http.get("/readyz")
+
+    assert (response.status_code, response.json()) == (503, {"ok": False})
+
+
+async def test_a_probe_that_fails_is_not_ready_and_is_asked_again_after_a_while() -> None:
+    now, asked = 100.0, 0
+
+    async def probe() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise OSError("no store")
+        return True
+
+    readiness = Readiness(probe, clock=lambda: now)
+
+    first, at_once = await readiness.ok(), await readiness.ok()
+    now += PROBE_KEPT_SECONDS
+    later = await readiness.ok()
+
+    assert (first, at_once, later, asked) == (False, False, True, 2)
+
+
+async def test_metrics_count_requests_by_route_and_lookups_by_result(review: ReviewWorld) -> None:
+    frame_id = await review.send(1)
+    for _ in range(2):
+        await review.http.get(f"/api/v1/frames/{frame_id}/image")
+
+    text = (await review.http.get("/metrics")).text
+
+    route = 'method="GET",route="/api/v1/frames/{frame_id}/image",status="200"'
+    assert f"slim_cloud_review_request_seconds_count{{{route}}} 2.0" in text
+    assert 'slim_cloud_review_cache_requests_total{cache="response",result="hit"} 1.0' in text
+    assert "slim_cloud_review_decode_seconds_count 1.0" in text
+    assert str(frame_id) not in text
+
+
+async def test_the_description_names_every_problem_and_no_other_error(review: ReviewWorld) -> None:
+    document = (await review.http.get("/api/v1/openapi.json")).json()
+
+    assert "HTTPValidationError" not in json.dumps(document)
+    assert {"Problem", "InvalidInput", "FrameView"} <= set(document["components"]["schemas"])
+    image = document["paths"]["/api/v1/frames/{frame_id}/image"]["get"]
+    assert {"image/png", "image/webp", "image/avif", "image/jpeg"} == set(
+        image["responses"]["200"]["content"]
+    )
+    for status in ("404", "406", "410", "422", "429", "503"):
+        assert set(image["responses"][status]["content"]) == {"application/problem+json"}
+
+
+async def test_every_reference_of_the_description_leads_somewhere(review: ReviewWorld) -> None:
+    document = (await review.http.get("/api/v1/openapi.json")).json()
+
+    references = set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', json.dumps(document)))
+
+    assert references
+    assert references <= set(document["components"]["schemas"])
+
+
+async def test_the_page_runs_its_own_script_and_nothing_from_elsewhere(review: ReviewWorld) -> None:
+    response = await review.http.get("/")
+
+    policy = response.headers["content-security-policy"]
+    (script,) = re.findall(r"<script>(.*?)</script>", response.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert not re.search(r"(?:src|href)=[\"']https?:", response.text)

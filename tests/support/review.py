@@ -1,0 +1,156 @@
+"""A review role over a real Redis and the toy codec, with the camera's side in the test's hands."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from redis.asyncio import Redis
+
+from slimcloud.api import ReviewMetrics, build_api, end_event_streams
+from slimcloud.frame_id import FrameId
+from slimcloud.reconstruct import Reconstructor
+from slimcloud.records import DetectionResult, LabelledDetection, NewFrame
+from slimcloud.store import Store
+from slimcodec.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.decode import Decoder, Latent
+from slimcodec.encode import Encoder
+from slimcodec.runtime import OpenVinoRuntime
+from slimops.metrics import Metrics
+from slimops.redis_connection import redis_client
+from support.toy_artifact import make_image, make_toy_codec
+
+EPOCH = 0x197F3A1B2C3
+START_UNIX_US = 1_780_000_000_000_000  # capture time of sequence 0
+PERIOD_US = 100_000  # between captures
+NAMES = ("person", "bicycle", "car")
+
+
+class CountingDecoder:
+    """The real decoder, counting the pictures it makes."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self.pictures = 0
+
+    def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent:
+        return self._decoder.decode_latent(base, enhancement)
+
+    def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
+        self.pictures += 1
+        return self._decoder.decode_image(latent)
+
+
+class ToyCodec:
+    """Encoder and decoder of the toy artifact, made once per test run."""
+
+    def __init__(self, directory: Path) -> None:
+        runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+        self.artifact: CodecArtifact = load_codec_artifact(make_toy_codec(directory))
+        self.encoder = Encoder(self.artifact, runtime)
+        self.decoder = Decoder(self.artifact, runtime)
+
+
+class ReviewWorld:
+    """The API, a client for it, and what a camera and a detector would do."""
+
+    def __init__(self, client: Redis, codec: ToyCodec, *, max_waiting: int = 16) -> None:
+        self.client = client
+        self.store = store = Store(client)
+        self.codec = codec
+        self.decoder = CountingDecoder(codec.decoder)
+        self.metrics = ReviewMetrics(Metrics("cloud"))
+        self.ready = True
+        self.reconstructor = Reconstructor(
+            self.decoder,
+            decoder_id=codec.artifact.label,
+            num_workers=1,
+            max_waiting=max_waiting,
+            observer=self.metrics,
+        )
+        self.api: FastAPI = build_api(
+            store,
+            self.reconstructor,
+            names=NAMES,
+            num_levels=len(codec.artifact.levels),
+            readiness_probe=self._probe,
+            metrics=self.metrics,
+        )
+        self.images: dict[FrameId, NDArray[np.uint8]] = {}
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.api), base_url="http://review"
+        )
+
+    async def send(
+        self,
+        sequence: int,
+        *,
+        camera_id: str = "gate-1",
+        level: int = 0,
+        quality: int = 3,
+        image_hw: tuple[int, int] = (49, 65),
+        found: Sequence[LabelledDetection] | None = (),
+        container: bytes | None = None,
+    ) -> FrameId:
+        """A frame arrives; `found` is what the detector says, None leaves it waiting."""
+        frame_id = FrameId(camera_id, EPOCH, sequence)
+        image = make_image(*image_hw, seed=sequence)
+        self.images[frame_id] = image
+        capture_us = START_UNIX_US + sequence * PERIOD_US
+        await self.store.put_frame(
+            NewFrame(
+                frame_id=frame_id,
+                container=container or self.codec.encoder.encode(image, level, quality).bitstream,
+                level=level,
+                quality=quality,
+                image_hw=image_hw,
+                capture_time_unix_us=capture_us,
+                received_time_unix_us=capture_us + 20_000,
+            )
+        )
+        if found is not None:
+            await self.store.put_detections(frame_id, _result(found, capture_us + 90_000))
+        return frame_id
+
+    async def answer_refetch(self, frame_id: FrameId, request_id: str = "") -> None:
+        """The camera sends what the frame left out."""
+        base = await self.store.get_container(frame_id)
+        enhancement = self.codec.encoder.enhance(self.images[frame_id], base).bitstream
+        await self.store.put_enhancement(frame_id, enhancement, request_id)
+
+    async def _probe(self) -> bool:
+        await self.store.ping()
+        return self.ready
+
+
+@asynccontextmanager
+async def open_review(
+    redis_url: str, codec: ToyCodec, *, max_waiting: int = 16
+) -> AsyncIterator[ReviewWorld]:
+    """A review role over an empty store; everything is closed afterwards."""
+    client: Redis = redis_client(redis_url)
+    await client.flushall()
+    world = ReviewWorld(client, codec, max_waiting=max_waiting)
+    try:
+        yield world
+    finally:
+        end_event_streams(world.api)
+        await world.http.aclose()
+        world.reconstructor.close()
+        await client.aclose()
+
+
+def _result(found: Sequence[LabelledDetection], detected_us: int) -> DetectionResult:
+    return DetectionResult(
+        detections=tuple(found),
+        detector="toy-detector/1",
+        codec="toy/1",
+        min_score=0.25,
+        queue_seconds=0.01,
+        compute_seconds=0.05,
+        batch_size=2,
+        detected_time_unix_us=detected_us,
+    )
