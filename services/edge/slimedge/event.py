@@ -27,17 +27,20 @@ class SkipReason(StrEnum):
     """Why a captured frame was not encoded."""
 
     INFEASIBLE = "infeasible"  # no operating point meets the deadline, and the link is not idle
+    CREDIT = "credit"  # the cloud's window is full
     LINK_DOWN = "link_down"  # no stream to the cloud
-    STOPPING = "stopping"  # the edge is shutting down
+    ENCODE_FAILED = "encode_failed"  # the encoder refused the picture; the log has its reason
+    WARM_UP = "warm_up"  # it was only used to measure the encoder
 
 
 class LossReason(StrEnum):
-    """Why an encoded frame will never be detected."""
+    """Why an encoded frame will never be detected, as far as this edge knows."""
 
-    LINK_DOWN = "link_down"  # the stream ended while the frame waited for credit
     EXPIRED = "expired"  # older than `expire_ms` when its turn came
     TOO_LARGE = "too_large"  # above the cloud's `max_frame_bytes`
     RESEND_FULL = "resend_full"  # more unpersisted frames than are kept for a reconnect
+    NO_RESULT = "no_result"  # received by the cloud, but no detections came in time
+    STOPPED = "stopped"  # the edge stopped before the cloud had it
 
 
 class Stage(StrEnum):

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from slimops.settings import ServiceSettings
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(ServiceSettings):
     """Everything that a person may choose about one camera."""
 
-    model_config = SettingsConfigDict(env_prefix="EDGE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="EDGE_")
 
     cloud_address: str = Field(
         default="127.0.0.1:50051",
@@ -51,7 +53,10 @@ class EdgeSettings(BaseSettings):
         default=1000, ge=0, le=600_000, description="capture to detection to aim for, ms; 0 = none"
     )
     expire_ms: int = Field(
-        default=10_000, ge=0, le=600_000, description="age at which a frame is worthless, ms; 0 = never"
+        default=10_000,
+        ge=0,
+        le=600_000,
+        description="age at which a frame is worthless, ms; 0 = never",
     )
     max_fps: float = Field(default=10.0, gt=0, le=120, description="frames per second at most")
     level: int | None = Field(default=None, ge=0, le=15, description="use only this width level")

@@ -1,0 +1,29 @@
+"""Run one edge from its environment: `python -m slimedge`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from slimcodec.errors import CodecError
+from slimedge.app import run_edge
+from slimedge.errors import EdgeError
+from slimedge.settings import EdgeSettings
+from slimops.logs import configure_logging
+from slimops.settings import load_settings_or_exit
+
+
+def main() -> int:
+    """Run until the source ends or a signal comes; the exit code."""
+    settings = load_settings_or_exit(EdgeSettings)
+    configure_logging()
+    try:
+        asyncio.run(run_edge(settings, handle_signals=True))
+    except (EdgeError, CodecError) as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

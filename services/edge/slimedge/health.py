@@ -1,0 +1,113 @@
+"""`/livez`, `/readyz` and `/metrics` over HTTP, from a thread.
+
+Live: the event loop turned within the last seconds. Ready: live, the camera gives pictures, and a
+stream to the cloud is open. Liveness depends on nothing outside the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from slimedge.event import CameraChanged, CameraState, EdgeEvent, LinkChanged, LinkState
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+STALE_SECONDS = 10.0  # without a heartbeat, the loop counts as hung
+REQUEST_SECONDS = 5.0  # for one request; an idle client must not hold a thread
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Health:
+    """What the edge knows about itself; an observer, read from the HTTP thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._beat = clock()
+        self._link = LinkChanged(LinkState.CONNECTING, "")
+        self._camera = CameraChanged(CameraState.OPENING, "")
+
+    def notify(self, event: EdgeEvent) -> None:
+        if isinstance(event, LinkChanged):
+            self._link = event
+        elif isinstance(event, CameraChanged):
+            self._camera = event
+
+    async def beat(self) -> None:
+        """Show that the event loop turns, until cancelled."""
+        while True:
+            self._beat = self._clock()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    @property
+    def is_live(self) -> bool:
+        return self._clock() - self._beat < STALE_SECONDS
+
+    @property
+    def is_ready(self) -> bool:
+        up = self._link.state is LinkState.UP and self._camera.state is CameraState.UP
+        return up and self.is_live
+
+    def describe(self) -> dict[str, str]:
+        """State in words, by part."""
+        return {
+            "link": self._link.state.value,
+            "link_detail": self._link.detail,
+            "camera": self._camera.state.value,
+            "camera_detail": self._camera.detail,
+        }
+
+
+class HealthServer:
+    """Serves one `Health` and its metrics until closed; `port` is the bound one."""
+
+    def __init__(self, health: Health, expose: Callable[[], bytes], host: str, port: int) -> None:
+        self._server = ThreadingHTTPServer((host, port), _handler_class(health, expose))
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="health"
+        )
+        self._thread.start()
+        logger.info("health and metrics on port %d", self.port)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _handler_class(health: Health, expose: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_SECONDS
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if path == "/metrics":
+                self._answer(HTTPStatus.OK, METRICS_TYPE, expose())
+            elif path in ("/livez", "/readyz"):
+                good = health.is_live if path == "/livez" else health.is_ready
+                status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+                self._answer(status, "application/json", json.dumps(health.describe()).encode())
+            else:
+                self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"see /livez /readyz /metrics\n")
+
+        def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            logger.debug(format, *args)
+
+    return Handler

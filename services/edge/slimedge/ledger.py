@@ -1,0 +1,181 @@
+"""The exact account of what was sent and how far the cloud has taken it.
+
+    send -> [unreceived: its bytes count against the credit] -> RECEIVED -> PERSISTED -> DETECTED
+                                                                  container kept until PERSISTED,
+                                                                  to be sent again after a reconnect
+
+Facts only: what they say about the link is the controller's business. Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are given up first
+
+
+@dataclass(slots=True)
+class LedgerFrame:
+    """One encoded frame on its way; the mutable fields belong to the ledger."""
+
+    sequence: int
+    container: bytes  # emptied when PERSISTED
+    container_crc32c: int
+    capture_time_unix: float  # seconds
+    capture_time_mono: float  # seconds
+    encoded_at: float  # monotonic seconds
+    size_bytes: int = 0
+    sent_at: float | None = None  # monotonic seconds of the last time it was sent
+    behind: bool = False  # bytes of another frame were unacknowledged when it was sent
+    received_at_server: float | None = None  # server's monotonic clock, seconds
+    received: bool = False
+    persisted: bool = False
+    times_sent: int = 0
+
+    def __post_init__(self) -> None:
+        self.size_bytes = len(self.container)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """What a decision needs to know about the link right now."""
+
+    in_flight_bytes: int  # sent and not RECEIVED
+    oldest_in_flight_seconds: float  # age of the oldest of them; 0 when there is none
+    undetected_frames: int  # sent and not DETECTED
+    credit_bytes: int  # the cloud's window
+    max_frame_bytes: int
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way and nothing waits for its result."""
+        return self.in_flight_bytes == 0 and self.undetected_frames == 0
+
+
+class Ledger:
+    """Frames by sequence from being sent until they are DETECTED, refused or given up."""
+
+    def __init__(self) -> None:
+        self._frames: dict[int, LedgerFrame] = {}
+        self._enhancements: dict[int, int] = {}  # sequence -> bytes not yet acknowledged
+        self.credit_bytes = 0
+        self.max_frame_bytes = 0
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Container bytes that were sent and not yet acknowledged as RECEIVED."""
+        frames = sum(f.size_bytes for f in self._in_flight())
+        return frames + sum(self._enhancements.values())
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether the credit allows these bytes now.
+
+        A container larger than the whole window may go when nothing else is on its way: else a
+        small window would stop the stream for good.
+        """
+        in_flight = self.in_flight_bytes
+        return in_flight == 0 or in_flight + size_bytes <= self.credit_bytes
+
+    def view(self, now: float) -> LinkView:
+        """Give the state of the link at monotonic time `now`."""
+        sent = [f.sent_at for f in self._in_flight() if f.sent_at is not None]
+        return LinkView(
+            in_flight_bytes=self.in_flight_bytes,
+            oldest_in_flight_seconds=max(0.0, now - min(sent)) if sent else 0.0,
+            undetected_frames=len(self._frames),
+            credit_bytes=self.credit_bytes,
+            max_frame_bytes=self.max_frame_bytes,
+        )
+
+    def send(self, frame: LedgerFrame, now: float) -> list[LedgerFrame]:
+        """Enter a frame that is being sent; the unpersisted frames given up to keep this one."""
+        frame.behind = self.in_flight_bytes > 0
+        frame.sent_at = now
+        frame.times_sent += 1
+        return self.keep(frame)
+
+    def keep(self, frame: LedgerFrame) -> list[LedgerFrame]:
+        """Enter a frame that cannot be sent now; `resume` will give it back. Else as `send`."""
+        self._frames[frame.sequence] = frame
+        unpersisted = [f for f in self._frames.values() if not f.persisted]
+        surplus = unpersisted[: max(0, len(unpersisted) - RESEND_FRAMES)]
+        for old in surplus:
+            del self._frames[old.sequence]
+        return surplus
+
+    def receive(self, sequence: int, server_time: float) -> LedgerFrame | None:
+        """Release the bytes of a frame; the frame, or None if it was released before."""
+        frame = self._frames.get(sequence)
+        if frame is None or frame.received:
+            self._enhancements.pop(sequence, None)
+            return None
+        frame.received = True
+        frame.received_at_server = server_time
+        return frame
+
+    def persist(self, sequence: int) -> LedgerFrame | None:
+        """The cloud keeps the frame now; it need not be sent again."""
+        frame = self._frames.get(sequence)
+        if frame is None or frame.persisted:
+            self._enhancements.pop(sequence, None)
+            return None
+        frame.persisted = True
+        frame.container = b""
+        return frame
+
+    def detect(self, sequence: int) -> LedgerFrame | None:
+        """The result of a frame is here: its account is closed."""
+        return self._frames.pop(sequence, None)
+
+    def refuse(self, sequence: int) -> LedgerFrame | None:
+        """The cloud refused the frame, or else the enhancement, with this sequence."""
+        frame = self._frames.get(sequence)
+        if sequence in self._enhancements and (frame is None or frame.persisted):
+            del self._enhancements[sequence]
+            return None
+        return self._frames.pop(sequence, None)
+
+    def send_enhancement(self, sequence: int, size_bytes: int) -> None:
+        """Enter the bytes of an enhancement that is being sent."""
+        self._enhancements[sequence] = self._enhancements.get(sequence, 0) + size_bytes
+
+    def disconnect(self) -> None:
+        """The stream has ended: nothing is on its way any more, whatever was written."""
+        self._enhancements.clear()
+        for frame in self._frames.values():
+            frame.sent_at = None
+
+    def resume(self, resume_after_sequence: int) -> list[LedgerFrame]:
+        """Close what the cloud has persisted up to a sequence; the frames to send again, in order.
+
+        They leave the ledger and enter it again when they are sent.
+        """
+        for frame in self._frames.values():
+            if frame.sequence <= resume_after_sequence:
+                frame.received = frame.persisted = True
+                frame.container = b""
+        again = sorted(
+            (f for f in self._frames.values() if not f.persisted), key=lambda f: f.sequence
+        )
+        for frame in again:
+            del self._frames[frame.sequence]
+            frame.received = False
+            frame.received_at_server = None
+        return again
+
+    def forget(self, captured_before: float) -> list[LedgerFrame]:
+        """Close received frames captured before a monotonic time: their result is overdue."""
+        overdue = [
+            f for f in self._frames.values() if f.received and f.capture_time_mono < captured_before
+        ]
+        for frame in overdue:
+            del self._frames[frame.sequence]
+        return overdue
+
+    @property
+    def undetected_frames(self) -> int:
+        """Frames that were sent and have no result yet."""
+        return len(self._frames)
+
+    def _in_flight(self) -> list[LedgerFrame]:
+        return [f for f in self._frames.values() if f.sent_at is not None and not f.received]

@@ -1,0 +1,106 @@
+"""Events as Prometheus metrics, `slim_edge_*`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slimedge.event import (
+    Acked,
+    CameraChanged,
+    CameraState,
+    Captured,
+    Detected,
+    EdgeEvent,
+    Encoded,
+    JpegMeasured,
+    LinkChanged,
+    LinkState,
+    Lost,
+    Nacked,
+    Refetched,
+    RefetchRefused,
+    Replaced,
+    Sent,
+    Skipped,
+)
+from slimops.metrics import Metrics
+
+_REPLACED = "replaced"  # the reason of a frame that a newer one displaced
+
+
+class MetricsObserver:
+    """Counts and times what happens at the edge.
+
+    Args:
+        metrics: Where they are registered; made for the service `edge`.
+        in_flight_bytes: Reads the bytes that count against the credit.
+        link_bytes_per_second: Reads the controller's belief.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        in_flight_bytes: Callable[[], float],
+        link_bytes_per_second: Callable[[], float],
+    ) -> None:
+        by_level = ("width_level",)
+        self._captured = metrics.counter("frames_captured", "Frames that the camera gave")
+        self._dropped = metrics.counter(
+            "frames_dropped", "Frames that will not be detected", ("reason",)
+        )
+        self._sent = metrics.counter("frames_sent", "Frames sent, without repeats")
+        self._resent = metrics.counter("frames_resent", "Repeats after a reconnect or damage")
+        self._encode = metrics.histogram("encode_seconds", "Scaling and encoding", by_level)
+        self._size = metrics.histogram("bitstream_bytes", "Container of a frame", by_level)
+        self._probes = metrics.counter("probes", "Frames sent only to learn the link's rate")
+        self._credit_wait = metrics.histogram("credit_wait_seconds", "Encoded until sent")
+        self._ack = metrics.histogram("ack_seconds", "Sent until acknowledged", ("stage",))
+        self._latency = metrics.histogram("latency_seconds", "Capture until detections are here")
+        self._detections = metrics.counter("detections", "Objects found")
+        self._nacks = metrics.counter("nacks", "Frames that the cloud refused", ("reason",))
+        self._refetches = metrics.counter("refetches", "Enhancements asked for", ("reason",))
+        self._jpeg = metrics.counter("jpeg_bytes", "What the sent frames take as JPEG")
+        self._link_changes = metrics.counter("link_changes", "Changes of the link", ("state",))
+        self._link_up = metrics.gauge("link_up", "1 while a stream to the cloud is open")
+        self._camera_up = metrics.gauge("camera_up", "1 while the camera gives pictures")
+        metrics.gauge("in_flight_bytes", "Sent and not yet received", in_flight_bytes)
+        metrics.gauge(
+            "link_rate_bytes_per_second", "Believed throughput of the link", link_bytes_per_second
+        )
+
+    def notify(self, event: EdgeEvent) -> None:
+        match event:
+            case Captured():
+                self._captured.inc()
+            case Replaced():
+                self._dropped.labels(_REPLACED).inc()
+            case Skipped(reason=skip):
+                self._dropped.labels(skip.value).inc()
+            case Lost(reason=loss):
+                self._dropped.labels(loss.value).inc()
+            case Encoded():
+                level = str(event.level)
+                self._encode.labels(level).observe(event.encode_seconds)
+                self._size.labels(level).observe(event.bitstream_bytes)
+                self._probes.inc(event.probe)
+            case Sent():
+                (self._resent if event.resent else self._sent).inc()
+                self._credit_wait.observe(event.credit_wait_seconds)
+            case Acked():
+                self._ack.labels(event.stage.value).observe(event.since_sent_seconds)
+            case Detected():
+                self._latency.observe(event.latency_seconds)
+                self._detections.inc(len(event.detections))
+            case Nacked():
+                self._nacks.labels(event.reason).inc()
+            case Refetched():
+                self._refetches.labels("sent").inc()
+            case RefetchRefused():
+                self._refetches.labels("refused").inc()
+            case JpegMeasured():
+                self._jpeg.inc(event.jpeg_bytes)
+            case LinkChanged():
+                self._link_changes.labels(event.state.value).inc()
+                self._link_up.set(event.state is LinkState.UP)
+            case CameraChanged():
+                self._camera_up.set(event.state is CameraState.UP)

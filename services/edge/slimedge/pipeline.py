@@ -1,0 +1,223 @@
+"""One frame after another: mailbox -> decision -> encoder -> uplink.
+
+    newest frame ─► may it go? ──no──► keep it, wait for an ack or a newer frame
+                        │yes
+                        └─► encode at (level, quality) ─► ring ─► uplink
+
+The encoder is never ahead of the link: a frame is encoded only when the link is up, the credit has
+room for what it is expected to take, and the controller finds a point (or wants a probe).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import google_crc32c
+
+from slimcodec.errors import CodecError
+from slimedge.change import Change
+from slimedge.controller import Controller, Decision, Verdict
+from slimedge.encode import EncodeWorker, scaled_pixels
+from slimedge.event import (
+    Captured,
+    EdgeObserver,
+    Encoded,
+    LossReason,
+    Lost,
+    Replaced,
+    Skipped,
+    SkipReason,
+)
+from slimedge.frame import CapturedFrame
+from slimedge.jpeg import JpegMeter
+from slimedge.ledger import Ledger, LedgerFrame
+from slimedge.mailbox import Mailbox
+from slimedge.profile import OperatingPoint
+from slimedge.ring import FrameRing, KeptFrame
+from slimedge.settings import EdgeSettings
+from slimedge.uplink import Uplink
+
+logger = logging.getLogger(__name__)
+
+_RESULT_OVERDUE_SECONDS = 30.0  # a received frame without a result is given up then
+
+
+class Pipeline:
+    """The edge's main loop.
+
+    Args:
+        settings: Of the edge.
+        worker: Encodes.
+        controller: Decides.
+        ledger, uplink: Where frames go.
+        ring: Keeps what was encoded.
+        jpeg: Measures sent frames, if wanted.
+        observer: Is told events.
+        change: Notified when something may let a frame go.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        worker: EncodeWorker,
+        controller: Controller,
+        ledger: Ledger,
+        uplink: Uplink,
+        ring: FrameRing,
+        jpeg: JpegMeter | None,
+        observer: EdgeObserver,
+        change: Change,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._controller = controller
+        self._ledger = ledger
+        self._uplink = uplink
+        self._ring = ring
+        self._jpeg = jpeg
+        self._observer = observer
+        self._change = change
+        self._clock = clock
+        self._mailbox: Mailbox[CapturedFrame] = Mailbox()
+        self._sequence = 0
+        self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
+
+    def deliver(self, frame: CapturedFrame) -> None:
+        """Take a frame from the camera (on the event loop)."""
+        if self._mailbox.closed:
+            return
+        self._observer.notify(Captured(frame.sequence, frame.image_hw))
+        replaced = self._mailbox.put(frame)
+        if replaced is not None:
+            self._observer.notify(Replaced(replaced.sequence))
+        self._change.notify()
+
+    def end(self) -> None:
+        """No more frames will come; `run` returns after the last one."""
+        self._mailbox.close()
+        self._change.notify()
+
+    async def run(self, warm_up_points: Sequence[OperatingPoint]) -> None:
+        """Send frames until the camera has ended and its last frame is dealt with.
+
+        Args:
+            warm_up_points: Encoded once with the first picture, to compile graphs and learn times.
+        """
+        first = await self._wait_for_frame()
+        if first is None:
+            return
+        await self._warm_up(first, warm_up_points)
+        frame: CapturedFrame | None = self._newer(first, SkipReason.WARM_UP) or first
+        while frame is not None:
+            await self._send_it_or_a_newer(frame)
+            await self._pace()
+            frame = await self._wait_for_frame()
+
+    async def drain(self) -> None:
+        """Wait until every sent frame has its result."""
+        while self._ledger.undetected_frames:
+            await self._change.wait()
+
+    def give_up(self) -> None:
+        """Tell the observer what the cloud does not have, at the very end."""
+        for frame in self._ledger.resume(0):
+            self._observer.notify(Lost(frame.sequence, LossReason.STOPPED))
+
+    async def _send_it_or_a_newer(self, frame: CapturedFrame) -> None:
+        while isinstance(decision := self._decide(frame), SkipReason):
+            await self._change.wait()
+            frame = self._newer(frame, decision) or frame
+        await self._send(frame, decision)
+
+    def _decide(self, frame: CapturedFrame) -> Decision | SkipReason:
+        now = self._clock()
+        for overdue in self._ledger.forget(now - _RESULT_OVERDUE_SECONDS):
+            self._observer.notify(Lost(overdue.sequence, LossReason.NO_RESULT))
+        if not self._uplink.is_up:
+            return SkipReason.LINK_DOWN
+        pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
+        age = now - frame.capture_time_mono
+        decision = self._controller.decide(age, pixels, self._ledger.view(now))
+        if decision.verdict is Verdict.SKIP:
+            return SkipReason.INFEASIBLE
+        if not self._ledger.has_room(decision.predicted_bytes):
+            return SkipReason.CREDIT
+        return decision
+
+    async def _send(self, frame: CapturedFrame, decision: Decision) -> None:
+        point = decision.point
+        assert point is not None, "only a skip has no point"
+        waited = self._clock() - frame.capture_time_mono
+        try:
+            result = await self._worker.encode(frame.image, point.level, point.quality)
+        except CodecError as exc:
+            logger.error("frame not encoded", extra={"reason": str(exc)})
+            self._observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
+            return
+        height, width = result.image.shape[:2]
+        container = result.encoded.bitstream
+        self._controller.on_encoded(
+            point.level, point.quality, height * width, len(container), result.seconds
+        )
+        self._sequence += 1
+        sequence = self._sequence
+        self._ring.add(KeptFrame(sequence, result.image, container, point.level, point.quality))
+        if self._jpeg is not None:
+            self._jpeg.offer(sequence, result.image)
+        self._observer.notify(
+            Encoded(
+                frame=frame.sequence,
+                sequence=sequence,
+                level=point.level,
+                quality=point.quality,
+                bitstream_bytes=len(container),
+                image=result.image,
+                wait_seconds=waited,
+                encode_seconds=result.seconds,
+                probe=decision.verdict is Verdict.PROBE,
+            )
+        )
+        await self._uplink.send(
+            LedgerFrame(
+                sequence=sequence,
+                container=container,
+                container_crc32c=google_crc32c.value(container),
+                capture_time_unix=frame.capture_time_unix,
+                capture_time_mono=frame.capture_time_mono,
+                encoded_at=self._clock(),
+            )
+        )
+
+    async def _warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
+        results = await self._worker.warm_up(frame.image, [(p.level, p.quality) for p in points])
+        for point, result in zip(points, results, strict=True):
+            height, width = result.image.shape[:2]
+            size_bytes = len(result.encoded.bitstream)
+            self._controller.on_encoded(
+                point.level, point.quality, height * width, size_bytes, result.seconds
+            )
+            logger.info(
+                "encoder measured", extra={"width_level": point.level, "seconds": result.seconds}
+            )
+
+    async def _wait_for_frame(self) -> CapturedFrame | None:
+        while (frame := self._mailbox.take()) is None and not self._mailbox.closed:
+            await self._change.wait()
+        return frame
+
+    def _newer(self, frame: CapturedFrame, reason: SkipReason) -> CapturedFrame | None:
+        newer = self._mailbox.take()
+        if newer is not None:
+            self._observer.notify(Skipped(frame.sequence, reason))
+        return newer
+
+    async def _pace(self) -> None:
+        now = self._clock()
+        if now < self._next_due:
+            await asyncio.sleep(self._next_due - now)
+        interval = 1 / self._settings.max_fps
+        self._next_due = max(self._next_due + interval, self._clock())

@@ -1,0 +1,109 @@
+"""The operating points that a controller chooses from: (level, quality), its bytes, its worth.
+
+    profile.json of the model   -> measured bits per pixel, measured relative mAP50 as utility
+    none, or without any mAP    -> stated defaults, monotone in level and in quality
+
+Bits per pixel is only where the controller starts: it corrects all points by one multiplier that
+it learns from real containers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slimcodec.manifest import Level, Profile
+from slimedge.errors import EdgeError
+
+logger = logging.getLogger(__name__)
+
+# Defaults where nothing was measured: chosen, not measured. Every quality step costs about 1.5
+# times the bits, as gains a factor sqrt(2) apart do; bits grow more slowly than channels.
+_DEFAULT_BPP_SMALLEST = 0.06  # bits per pixel of level 0, quality 0
+_DEFAULT_QUALITY_GROWTH = 1.5
+_DEFAULT_LEVEL_EXPONENT = 0.5  # bits ~ channels ** 0.5: the first channels carry most
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """One action of the controller."""
+
+    level: int
+    quality: int
+    bpp: float  # expected bits per pixel
+    utility: float  # only the order and the differences matter
+
+
+def build_operating_points(
+    levels: Sequence[Level], qualities: int, profile: Profile | None
+) -> tuple[OperatingPoint, ...]:
+    """Give every point of a codec, ordered by level, then quality.
+
+    Raises:
+        EdgeError: there is a profile, but it lacks a point.
+    """
+    defaults = default_operating_points([level.latent_channels for level in levels], qualities)
+    if profile is None:
+        logger.warning("the model has no measured profile: default bits and utilities are used")
+        return defaults
+    measured = {(point.level, point.quality): point for point in profile.points}
+    for default in defaults:
+        if (default.level, default.quality) not in measured:
+            raise EdgeError(
+                f"the model's profile lacks level {default.level}, quality {default.quality}; "
+                f"it needs {len(levels)} levels of {qualities} qualities; measure it again"
+            )
+    has_worth = all(point.map50_relative is not None for point in measured.values())
+    if not has_worth:
+        logger.warning("the model's profile has no mAP: default utilities are used")
+    points = []
+    for default in defaults:
+        point = measured[default.level, default.quality]
+        worth = point.map50_relative if has_worth else None
+        utility = default.utility if worth is None else worth
+        points.append(OperatingPoint(default.level, default.quality, point.bpp, utility))
+    return tuple(points)
+
+
+def default_operating_points(
+    latent_channels: Sequence[int], qualities: int
+) -> tuple[OperatingPoint, ...]:
+    """Give points whose bits and utility rise with level and quality; nothing in them is measured.
+
+    The utility counts level and quality for half each.
+    """
+    levels = len(latent_channels)
+    return tuple(
+        OperatingPoint(
+            level=level,
+            quality=quality,
+            bpp=_DEFAULT_BPP_SMALLEST
+            * (channels / latent_channels[0]) ** _DEFAULT_LEVEL_EXPONENT
+            * _DEFAULT_QUALITY_GROWTH**quality,
+            utility=(level + 1) / (2 * levels) + (quality + 1) / (2 * qualities),
+        )
+        for level, channels in enumerate(latent_channels)
+        for quality in range(qualities)
+    )
+
+
+def restrict_points(
+    points: Sequence[OperatingPoint], level: int | None, quality: int | None
+) -> tuple[OperatingPoint, ...]:
+    """Keep only the points of a level or a quality that a person has fixed.
+
+    Raises:
+        EdgeError: the model has none of them.
+    """
+    kept = tuple(
+        point
+        for point in points
+        if level in (None, point.level) and quality in (None, point.quality)
+    )
+    if not kept:
+        raise EdgeError(
+            f"level {level} with quality {quality} was asked for; the model has levels 0 to "
+            f"{max(p.level for p in points)} and qualities 0 to {max(p.quality for p in points)}"
+        )
+    return kept

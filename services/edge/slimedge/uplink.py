@@ -1,0 +1,284 @@
+"""Stage 7 of 12: frames -> the cloud, within its credit, over one stream after another.
+
+    CONNECTING ─ Hello, Welcome ─► UP ─ stream ends, Drain ─► DOWN ─ random wait ─► CONNECTING ...
+
+Every frame waits its turn, then for room under the credit; so what is on its way is bounded by the
+cloud's window and not by the transport's buffers. After a reconnect the frames that the cloud has
+not persisted are sent again, in order and before newer ones. A refusal that will not change by
+itself (another model, say) ends `run` with its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import google_crc32c
+
+from slimedge.backoff import FullJitter
+from slimedge.change import Change
+from slimedge.connection import Connection, DisconnectedError, connect
+from slimedge.event import LinkState, LossReason
+from slimedge.ledger import Ledger, LedgerFrame
+from slimedge.wire import make_enhancement, make_frame, make_refusal, seconds_of
+from slimwire.v1 import ingest_pb2 as pb
+
+logger = logging.getLogger(__name__)
+
+_MAX_TIMES_SENT = 3  # of one frame on one stream, when the cloud received it damaged
+
+
+class UplinkHandler(Protocol):
+    """Who is told what comes back; called on the event loop, must return at once."""
+
+    def on_link(self, state: LinkState, detail: str) -> None: ...
+
+    def on_connected(self, round_trip_seconds: float) -> None: ...
+
+    def on_sent(self, frame: LedgerFrame) -> None: ...
+
+    def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None: ...
+
+    def on_received(
+        self, frame: LedgerFrame, server_time: float, received_bytes_total: int
+    ) -> None: ...
+
+    def on_persisted(self, frame: LedgerFrame) -> None: ...
+
+    def on_detected(self, frame: LedgerFrame, ack: pb.Ack) -> None: ...
+
+    def on_nacked(self, nack: pb.Nack) -> None: ...
+
+    def on_refetch(self, request_id: str, sequence: int) -> None: ...
+
+
+class Uplink:
+    """The edge's end of the wire.
+
+    Args:
+        address: host:port of the cloud.
+        hello: Sent first on every stream.
+        ledger: The account that credit and resume are kept in; read by others, written here.
+        handler: Who is told what comes back.
+        change: Notified after everything that may let a frame go.
+        deadline_seconds: Age from which a frame travels as backfill; None for never.
+        expire_seconds: Age at which a frame is thrown away; None for never.
+        backoff: Waits between streams.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        hello: pb.StreamFramesRequest,
+        ledger: Ledger,
+        handler: UplinkHandler,
+        change: Change,
+        *,
+        deadline_seconds: float | None,
+        expire_seconds: float | None,
+        backoff: FullJitter,
+        clock: Callable[[], float],
+    ) -> None:
+        self._address = address
+        self._hello = hello
+        self._ledger = ledger
+        self._handler = handler
+        self._change = change
+        self._deadline_seconds = deadline_seconds
+        self._expire_seconds = expire_seconds
+        self._expire_ms = round((expire_seconds or 0) * 1000)
+        self._backoff = backoff
+        self._clock = clock
+        self._connection: Connection | None = None
+        self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
+        self._turn = asyncio.Lock()  # writes go out one by one, first come first served
+        self._drain_seconds: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a stream is open."""
+        return self._connection is not None
+
+    async def run(self) -> None:
+        """Keep a stream open until cancelled.
+
+        Raises:
+            ModelMismatchError: the cloud reads another model.
+            RefusedError: the cloud refuses this camera for good.
+        """
+        try:
+            while True:
+                self._handler.on_link(LinkState.CONNECTING, self._address)
+                try:
+                    async with connect(self._address, self._hello) as connection:
+                        await self._serve(connection)
+                except DisconnectedError as exc:
+                    wait = self._next_wait()
+                    self._handler.on_link(LinkState.DOWN, f"{exc}; again in {wait:.1f} s")
+                    logger.warning("uplink down", extra={"reason": str(exc), "seconds": wait})
+                    await asyncio.sleep(wait)
+        finally:
+            self._handler.on_link(LinkState.STOPPED, "")
+
+    async def send(self, frame: LedgerFrame) -> None:
+        """Send one frame when its turn comes and the credit allows it.
+
+        Returns when it was handed to the transport, or lost (the handler is told why), or kept for
+        the next stream because this one has ended.
+        """
+        async with self._turn:
+            await self._send_backlog()
+            await self._send_in_turn(frame)
+
+    async def send_enhancement(self, request_id: str, sequence: int, container: bytes) -> None:
+        """Send an enhancement under the same credit.
+
+        Raises:
+            DisconnectedError: the stream has ended; the cloud must ask again.
+        """
+        async with self._turn:
+            connection = await self._wait_for_room(len(container))
+            if connection is None:
+                raise DisconnectedError("the stream ended before the enhancement was sent")
+            self._ledger.send_enhancement(sequence, len(container))
+            crc32c = google_crc32c.value(container)
+            await connection.write(make_enhancement(sequence, container, crc32c, request_id))
+
+    async def refuse(self, request_id: str, detail: str) -> None:
+        """Tell the cloud that its command cannot be carried out."""
+        async with self._turn:
+            if self._connection is not None:
+                with suppress(DisconnectedError):
+                    await self._connection.write(make_refusal(request_id, detail))
+
+    async def _serve(self, connection: Connection) -> None:
+        welcome = connection.welcome
+        self._ledger.credit_bytes = welcome.credit_bytes
+        self._ledger.max_frame_bytes = welcome.max_frame_bytes
+        self._drain_seconds = None
+        self._backlog.extend(self._ledger.resume(welcome.resume_after_sequence))
+        self._connection = connection
+        self._handler.on_connected(connection.round_trip_seconds)
+        self._handler.on_link(LinkState.UP, self._address)
+        self._change.notify()
+        flush = asyncio.create_task(self._flush())
+        try:
+            while self._drain_seconds is None:
+                self._take(await connection.read())
+                self._change.notify()
+                if self._backlog and flush.done():
+                    flush = asyncio.create_task(self._flush())
+            raise DisconnectedError("the cloud is about to stop")
+        finally:
+            self._connection = None
+            self._ledger.disconnect()
+            for frame in self._backlog:
+                self._keep(frame)
+            self._backlog.clear()
+            self._change.notify()
+            flush.cancel()
+            with suppress(asyncio.CancelledError):
+                await flush
+
+    def _take(self, response: pb.StreamFramesResponse) -> None:
+        match response.WhichOneof("message"):
+            case "ack":
+                self._backoff.reset()  # not at the Welcome: a cloud that ends streams at once
+                self._take_ack(response.ack)
+            case "nack":
+                self._take_nack(response.nack)
+            case "credit":
+                self._ledger.credit_bytes = response.credit.credit_bytes
+            case "command":
+                self._take_command(response.command)
+            case "drain":
+                self._drain_seconds = response.drain.reconnect_after_ms / 1000
+            case other:
+                logger.warning("message passed over", extra={"reason": f"unknown kind {other}"})
+
+    def _take_ack(self, ack: pb.Ack) -> None:
+        # A later stage implies the earlier ones, should the cloud leave them out.
+        server_time = seconds_of(ack.server_mono_us)
+        received = self._ledger.receive(ack.sequence, server_time)
+        if received is not None:
+            self._handler.on_received(received, server_time, ack.received_bytes_total)
+        if ack.stage in (pb.STAGE_PERSISTED, pb.STAGE_DETECTED):
+            persisted = self._ledger.persist(ack.sequence)
+            if persisted is not None:
+                self._handler.on_persisted(persisted)
+        if ack.stage == pb.STAGE_DETECTED:
+            detected = self._ledger.detect(ack.sequence)
+            if detected is not None:
+                self._handler.on_detected(detected, ack)
+
+    def _take_nack(self, nack: pb.Nack) -> None:
+        frame = self._ledger.refuse(nack.sequence)
+        damaged = nack.retryable and nack.reason == pb.NACK_REASON_CRC
+        if frame is not None and damaged and frame.times_sent < _MAX_TIMES_SENT:
+            frame.received = False
+            self._backlog.append(frame)
+        self._handler.on_nacked(nack)
+
+    def _take_command(self, command: pb.Command) -> None:
+        if command.WhichOneof("command") == "refetch_enhancement":
+            self._handler.on_refetch(command.request_id, command.refetch_enhancement.sequence)
+        else:
+            logger.warning("command passed over", extra={"reason": "this edge does not know it"})
+
+    async def _flush(self) -> None:
+        async with self._turn:
+            await self._send_backlog()
+
+    async def _send_backlog(self) -> None:
+        while self._backlog:
+            await self._send_in_turn(self._backlog.popleft())
+
+    async def _send_in_turn(self, frame: LedgerFrame) -> None:
+        if 0 < self._ledger.max_frame_bytes < frame.size_bytes:
+            self._handler.on_lost(frame, LossReason.TOO_LARGE)
+            return
+        try:
+            connection = await self._wait_for_room(frame.size_bytes)
+        except asyncio.CancelledError:
+            self._keep(frame)
+            raise
+        if connection is None:
+            self._keep(frame)
+            return
+        now = self._clock()
+        age = now - frame.capture_time_mono
+        if self._expire_seconds is not None and age > self._expire_seconds:
+            self._handler.on_lost(frame, LossReason.EXPIRED)
+            return
+        for given_up in self._ledger.send(frame, now):
+            self._handler.on_lost(given_up, LossReason.RESEND_FULL)
+        late = self._deadline_seconds is not None and age > self._deadline_seconds
+        try:
+            await connection.write(make_frame(frame, self._expire_ms, late=late))
+        except DisconnectedError:
+            return  # the ledger has it and gives it to the next stream
+        self._handler.on_sent(frame)
+
+    async def _wait_for_room(self, size_bytes: int) -> Connection | None:
+        """Wait until the credit allows so many bytes; the stream, or None once it has ended."""
+        connection = self._connection
+        while not self._ledger.has_room(size_bytes):
+            if connection is None or connection is not self._connection:
+                return None
+            await self._change.wait()
+        return connection if connection is self._connection else None
+
+    def _keep(self, frame: LedgerFrame) -> None:
+        for given_up in self._ledger.keep(frame):
+            self._handler.on_lost(given_up, LossReason.RESEND_FULL)
+
+    def _next_wait(self) -> float:
+        if self._drain_seconds is not None:
+            wait, self._drain_seconds = self._drain_seconds, None
+            return wait
+        return self._backoff.next_seconds()
