@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from slimcodec.decode import Latent
 
 from slimcodec.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.decode import Latent
 from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.runtime import Graph, Runtime
 from slimdetect.boxes import Detection, clip_detections, decode_heads, suppress
@@ -72,7 +72,8 @@ class Detector:
         """Give the detections of each latent, in their order; sizes and levels may differ."""
         by_size: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for index, latent in enumerate(latents):
-            by_size[latent.y_hat.shape[2:]].append(index)
+            h, w = latent.y_hat.shape[2:]
+            by_size[h, w].append(index)
         results: list[list[Detection]] = [[] for _ in latents]
         for indices in by_size.values():
             for start in range(0, len(indices), self._max_batch_size):

@@ -5,6 +5,7 @@ the graph is plain data: a list of modules and, for each, the numbers of the lay
 Source: Darknet's `src/*_layer.c` for meaning and default values.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -348,4 +349,4 @@ def start_head(conv: nn.Conv2d, head: HeadSpec) -> None:
 
 
 def _logit(probability: float) -> float:
-    return float(torch.logit(torch.tensor(probability)))
+    return math.log(probability / (1 - probability))

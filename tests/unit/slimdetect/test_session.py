@@ -1,0 +1,193 @@
+"""The detection session: batches of latents, and whole pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from slimcodec.artifact import (
+    CodecArtifact,
+    DetectorArtifact,
+    load_codec_artifact,
+    load_detector_artifact,
+)
+from slimcodec.decode import Latent
+from slimcodec.errors import ModelError
+from slimcodec.runtime import Graph, OpenVinoRuntime, Runtime
+from slimdetect import Detection, Detector, DetectorMismatchError, NamesError
+from support.toy_artifact import (
+    LATENT_CHANNELS,
+    make_image,
+    make_toy_codec,
+    make_toy_detector,
+)
+
+LEVELS = len(LATENT_CHANNELS)
+
+
+class RecordingRuntime:
+    """OpenVINO, with a note of what every graph was called with."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, list[dict[str, NDArray[np.float32]]]] = {}
+        self._runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+
+    def load(self, path: Path) -> Graph:
+        graph = self._runtime.load(path)
+        calls = self.inputs.setdefault(path.stem, [])
+
+        def run(**inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+            calls.append(inputs)
+            return graph(**inputs)
+
+        return run
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> CodecArtifact:
+    return load_codec_artifact(make_toy_codec(tmp_path_factory.mktemp("codec")))
+
+
+@pytest.fixture(scope="module")
+def detector_artifact(tmp_path_factory: pytest.TempPathFactory) -> DetectorArtifact:
+    return load_detector_artifact(make_toy_detector(tmp_path_factory.mktemp("detector")))
+
+
+@pytest.fixture
+def runtime() -> RecordingRuntime:
+    return RecordingRuntime()
+
+
+@pytest.fixture
+def detector(
+    codec: CodecArtifact, detector_artifact: DetectorArtifact, runtime: Runtime
+) -> Detector:
+    return Detector(codec, detector_artifact, runtime, max_batch_size=2)
+
+
+def make_latent(
+    level: int, image_hw: tuple[int, int], codec: CodecArtifact, seed: int = 0
+) -> Latent:
+    shape = (1, LATENT_CHANNELS[level], *codec.latent_hw(image_hw))
+    y_hat = 3 * np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return Latent(y_hat=y_hat, level=level, quality=2, image_hw=image_hw)
+
+
+def as_rows(detections: list[Detection]) -> NDArray[np.float64]:
+    return np.array([(*d.box_xyxy, d.score, d.class_id) for d in detections]).reshape(-1, 6)
+
+
+def test_batches_of_mixed_sizes_and_levels_give_what_each_gives_alone(
+    codec: CodecArtifact, detector: Detector
+) -> None:
+    latents = [
+        make_latent(0, (64, 96), codec, seed=1),
+        make_latent(3, (33, 64), codec, seed=2),
+        make_latent(2, (64, 96), codec, seed=3),
+        make_latent(1, (50, 70), codec, seed=4),
+    ]
+
+    together = detector.detect_latents(latents, min_score=0.3)
+
+    assert all(together)
+    for latent, found in zip(latents, together, strict=True):
+        (alone,) = detector.detect_latents([latent], min_score=0.3)
+        np.testing.assert_allclose(as_rows(found), as_rows(alone), rtol=1e-3, atol=1e-3)
+
+
+def test_equal_sizes_share_batches_of_bounded_size(
+    codec: CodecArtifact, detector: Detector, runtime: RecordingRuntime
+) -> None:
+    latents = [make_latent(i % LEVELS, (64, 64), codec, seed=i) for i in range(5)]
+
+    detector.detect_latents(latents)
+
+    calls = runtime.inputs["feature_transform"]
+    assert [len(call["y_hat"]) for call in calls] == [2, 2, 1]
+
+
+def test_a_prefix_is_filled_with_zeros_and_its_level_marked(
+    codec: CodecArtifact, detector: Detector, runtime: RecordingRuntime
+) -> None:
+    latent = make_latent(1, (32, 32), codec)
+
+    detector.detect_latents([latent])
+
+    (call,) = runtime.inputs["feature_transform"]
+    M_l = LATENT_CHANNELS[1]
+    assert call["y_hat"].shape[1] == LATENT_CHANNELS[-1]
+    assert np.array_equal(call["y_hat"][:, :M_l], latent.y_hat)
+    assert not call["y_hat"][:, M_l:].any()
+    assert call["level"].tolist() == [[0, 1, 0, 0]]
+
+
+def test_boxes_stay_within_the_original_picture(codec: CodecArtifact, detector: Detector) -> None:
+    (found,) = detector.detect_latents([make_latent(3, (33, 50), codec)], min_score=0.2)
+
+    boxes = as_rows(found)[:, :4]
+    assert len(boxes) > 0
+    assert boxes.min() >= 0
+    assert boxes[:, 2].max() <= 50
+    assert boxes[:, 3].max() <= 33
+
+
+def test_no_latents_give_no_results(detector: Detector, runtime: RecordingRuntime) -> None:
+    assert detector.detect_latents([]) == []
+    assert runtime.inputs == {}
+
+
+@pytest.mark.parametrize("image_hw", [(1, 1), (17, 33), (64, 96)])
+def test_a_picture_of_any_size_is_detected_on(
+    image_hw: tuple[int, int], detector: Detector, runtime: RecordingRuntime
+) -> None:
+    h, w = image_hw
+
+    found = detector.detect_image(make_image(h, w), min_score=0.3)
+
+    (call,) = runtime.inputs["stem"]
+    assert call["x"].shape == (1, 3, -(-h // 32) * 32, -(-w // 32) * 32)
+    assert all(d.box_xyxy[2] <= w and d.box_xyxy[3] <= h for d in found)
+
+
+def test_scores_fall_and_reach_the_minimum(codec: CodecArtifact, detector: Detector) -> None:
+    (found,) = detector.detect_latents([make_latent(3, (64, 96), codec)], min_score=0.4)
+
+    scores = [d.score for d in found]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) >= 0.4
+
+
+def test_names_come_with_the_detector(detector: Detector) -> None:
+    assert detector.names[3] == "thing-03"
+
+
+def test_a_detector_that_the_codec_was_not_trained_for_is_refused(
+    codec: CodecArtifact, detector_artifact: DetectorArtifact, runtime: Runtime
+) -> None:
+    other = DetectorArtifact(
+        detector_artifact.directory, detector_artifact.manifest.model_copy(update={"version": 2})
+    )
+
+    with pytest.raises(DetectorMismatchError, match="toy-detector/1; found toy-detector/2"):
+        Detector(codec, other, runtime)
+
+
+def test_names_that_do_not_fit_the_classes_are_refused(
+    codec: CodecArtifact, tmp_path: Path, runtime: Runtime
+) -> None:
+    directory = make_toy_detector(tmp_path)
+    artifact = load_detector_artifact(directory)
+    (directory / "detector.names").write_text("only one\n")
+
+    with pytest.raises(NamesError, match="holds 1 names; the detector has 80"):
+        Detector(codec, artifact, runtime)
+
+
+def test_a_missing_graph_is_named(codec: CodecArtifact, tmp_path: Path, runtime: Runtime) -> None:
+    directory = make_toy_detector(tmp_path)
+    (directory / "stem.onnx").unlink()
+    detector = Detector(codec, load_detector_artifact(directory), runtime)
+
+    with pytest.raises(ModelError, match="stem.onnx"):
+        detector.detect_image(make_image(32, 32))
