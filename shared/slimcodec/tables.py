@@ -106,7 +106,7 @@ def load_tables(path: Path) -> Tables:
         ModelError: the file is missing, no such archive, or its arrays are not valid tables.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             tables = Tables(**{name: archive[name] for name in _DTYPES})
     except KeyError as exc:
         raise ModelError(f"{path}: lacks an array: {exc}") from exc

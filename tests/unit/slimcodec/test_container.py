@@ -1,0 +1,193 @@
+import struct
+from dataclasses import replace
+
+import google_crc32c
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimcodec import (
+    HEADER_BYTES,
+    MAX_PIXELS,
+    SECTION_HEADER_BYTES,
+    Container,
+    ContainerLimitError,
+    DamagedContainerError,
+    NotAContainerError,
+    Section,
+    TruncatedContainerError,
+    UnsupportedVersionError,
+    pack_container,
+    parse_container,
+)
+from slimcodec.container import MAX_SECTION_BYTES
+
+FINGERPRINT = bytes(range(8))
+
+
+def make_container(first_group: int = 0, level: int = 1) -> Container:
+    sections = tuple(Section(g, 10 + g, bytes([g]) * g) for g in range(first_group, level + 1))
+    return Container(FINGERPRINT, level, 3, (480, 641), first_group, sections)
+
+
+def seal(bitstream: bytes) -> bytes:
+    """Repair the header's checksum."""
+    return bitstream[:23] + struct.pack("<I", google_crc32c.value(bitstream[:23])) + bitstream[27:]
+
+
+def with_bytes(bitstream: bytes, offset: int, new: bytes) -> bytes:
+    return bitstream[:offset] + new + bitstream[offset + len(new) :]
+
+
+@st.composite
+def containers(draw: st.DrawFn) -> Container:
+    level = draw(st.integers(0, 15))
+    first_group = draw(st.integers(0, level))
+    h = draw(st.integers(1, 65535))
+    return Container(
+        fingerprint=draw(st.binary(min_size=8, max_size=8)),
+        level=level,
+        quality=draw(st.integers(0, 255)),
+        image_hw=(h, draw(st.integers(1, min(65535, MAX_PIXELS // h)))),
+        first_group=first_group,
+        sections=tuple(
+            Section(group, draw(st.integers(1, 2**26)), draw(st.binary(max_size=40)))
+            for group in range(first_group, level + 1)
+        ),
+    )
+
+
+@given(containers())
+def test_any_container_comes_back(container: Container) -> None:
+    assert parse_container(pack_container(container)) == container
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_no_container(noise: bytes) -> None:
+    with pytest.raises(NotAContainerError):
+        parse_container(b"\x00" + noise)
+
+
+def test_bytes_are_as_the_specification_says() -> None:
+    data = b"\x07\x08\x09"
+    container = Container(FINGERPRINT, 2, 5, (300, 200), 2, (Section(2, 77, data),))
+
+    header = (
+        b"\x9bSLW" + b"\x01" + b"\x01" + FINGERPRINT + b"\x02\x02" + b"\x00\x05"
+        + b"\x2c\x01" + b"\xc8\x00" + b"\x01"
+    )  # fmt: skip
+    prefix = b"\x03\x00\x00\x00" + b"\x4d\x00\x00\x00"
+    expected = (
+        header
+        + struct.pack("<I", google_crc32c.value(header))
+        + prefix
+        + struct.pack("<I", google_crc32c.value(prefix + data))
+        + data
+    )
+
+    assert pack_container(container) == expected
+    assert (HEADER_BYTES, SECTION_HEADER_BYTES) == (27, 12)
+
+
+def test_only_a_container_without_group_0_is_an_enhancement() -> None:
+    assert not make_container(first_group=0).is_enhancement
+    assert make_container(first_group=1).is_enhancement
+
+
+@pytest.mark.parametrize("bitstream", [b"", b"\xff\xd8\xff\xe0 JPEG", b"\x9bSLX" + bytes(40)])
+def test_other_bytes_are_not_a_container(bitstream: bytes) -> None:
+    with pytest.raises(NotAContainerError, match="9b534c57"):
+        parse_container(bitstream)
+
+
+def test_future_version_is_refused_with_both_versions_named() -> None:
+    bitstream = with_bytes(pack_container(make_container()), 4, b"\x07")
+
+    with pytest.raises(UnsupportedVersionError, match=r"version 7.*up to 1.*update") as caught:
+        parse_container(seal(bitstream))
+
+    assert (caught.value.found, caught.value.supported) == (7, 1)
+
+
+def test_unknown_prior_is_refused() -> None:
+    bitstream = with_bytes(pack_container(make_container()), 5, b"\x10")
+
+    with pytest.raises(UnsupportedVersionError, match="prior 1"):
+        parse_container(seal(bitstream))
+
+
+@pytest.mark.parametrize(
+    ("offset", "new", "error"),
+    [
+        (5, b"\x01", DamagedContainerError),  # an enhancement that has group 0
+        (5, b"\x02", DamagedContainerError),  # a kind that there is not
+        (14, b"\x10", DamagedContainerError),  # a level with too few sections
+        (15, b"\x02", DamagedContainerError),  # first group beyond the level
+        (16, b"\x80", DamagedContainerError),  # quality 3.5
+        (18, b"\0\0", ContainerLimitError),  # height 0
+        (18, b"\xff\xff\xff\xff", ContainerLimitError),  # 65535 x 65535
+        (22, b"\x03", DamagedContainerError),  # more sections than groups
+        (22, b"\x00", DamagedContainerError),
+    ],
+)
+def test_contradictory_header_is_refused_although_its_checksum_is_right(
+    offset: int, new: bytes, error: type[Exception]
+) -> None:
+    bitstream = seal(with_bytes(pack_container(make_container()), offset, new))
+
+    with pytest.raises(error):
+        parse_container(bitstream)
+
+
+@pytest.mark.parametrize(
+    ("length", "symbols"), [(MAX_SECTION_BYTES + 1, 1), (2**32 - 1, 1), (1, 0)]
+)
+def test_section_beyond_its_limits_is_refused_before_its_data_is_read(
+    length: int, symbols: int
+) -> None:
+    bitstream = with_bytes(
+        pack_container(make_container()), HEADER_BYTES, struct.pack("<II", length, symbols)
+    )
+
+    with pytest.raises(ContainerLimitError, match="group 0"):
+        parse_container(bitstream)
+
+
+def test_trailing_bytes_are_refused() -> None:
+    with pytest.raises(DamagedContainerError, match="1 bytes follow"):
+        parse_container(pack_container(make_container()) + b"\0")
+
+
+def test_truncated_container_is_refused() -> None:
+    bitstream = pack_container(make_container())
+
+    for length in range(5, len(bitstream)):
+        with pytest.raises(TruncatedContainerError):
+            parse_container(bitstream[:length])
+
+
+def test_largest_picture_of_the_format_is_accepted_and_the_next_is_not() -> None:
+    container = make_container()
+
+    largest = replace(container, image_hw=(8192, 8192))
+    assert parse_container(pack_container(largest)) == largest
+    with pytest.raises(ContainerLimitError, match=r"8193x8192.*67108864.*shrink"):
+        pack_container(replace(container, image_hw=(8192, 8193)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprint": b"short"},
+        {"level": 16},
+        {"quality": 256},
+        {"quality": -1},
+        {"first_group": 1},
+        {"sections": ()},
+        {"sections": (Section(0, 0, b""), Section(1, 1, b""))},
+        {"sections": (Section(1, 1, b""), Section(0, 1, b""))},
+    ],
+)
+def test_what_the_format_cannot_say_is_not_packed(change: dict[str, object]) -> None:
+    with pytest.raises((ContainerLimitError, DamagedContainerError)):
+        pack_container(replace(make_container(), **change))  # type: ignore[arg-type]  # wrong on purpose

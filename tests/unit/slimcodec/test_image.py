@@ -1,0 +1,201 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from slimcodec import (
+    ImageError,
+    check_image,
+    crop,
+    load_image,
+    pad_to_multiple,
+    save_image,
+    to_image,
+    to_x,
+)
+from support.toy_artifact import make_image
+
+
+def png(picture: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (17, 33), (480, 641)])
+def test_rgb_picture_is_read_as_it_is(hw: tuple[int, int]) -> None:
+    image = make_image(*hw)
+
+    assert np.array_equal(load_image(png(Image.fromarray(image))), image)
+
+
+def test_path_and_bytes_read_the_same(tmp_path: Path) -> None:
+    image = make_image(8, 9)
+    save_image(tmp_path / "a.png", image)
+
+    assert np.array_equal(load_image(tmp_path / "a.png"), image)
+    assert np.array_equal(load_image((tmp_path / "a.png").read_bytes()), image)
+
+
+def test_greyscale_is_repeated() -> None:
+    grey = make_image(5, 7)[..., 0]
+
+    image = load_image(png(Image.fromarray(grey)))
+
+    assert np.array_equal(image, np.repeat(grey[..., np.newaxis], 3, axis=2))
+
+
+def test_sixteen_bits_are_scaled_not_cut() -> None:
+    samples = np.array([[0, 257, 32896, 65535]], np.uint16)
+
+    image = load_image(png(Image.fromarray(samples)))
+
+    assert image[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_alpha_is_composited_over_black() -> None:
+    rgba = np.array([[[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 51]]], np.uint8)
+
+    image = load_image(png(Image.fromarray(rgba)))
+
+    assert image[0].tolist() == [[200, 100, 50], [0, 0, 0], [40, 20, 10]]
+
+
+def test_palette_with_transparency_is_composited_over_black() -> None:
+    picture = Image.fromarray(np.array([[0, 1]], np.uint8), mode=None).convert("P")
+    picture.putpalette([10, 20, 30, 40, 50, 60])
+
+    image = load_image(png(picture, transparency=1))
+
+    assert image[0].tolist() == [[10, 20, 30], [0, 0, 0]]
+
+
+def test_cmyk_jpeg_becomes_rgb() -> None:
+    buffer = io.BytesIO()
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(buffer, "JPEG")
+
+    image = load_image(buffer.getvalue())
+
+    assert image.shape == (8, 8, 3)
+    assert (np.abs(image[0, 0].astype(int) - [255, 0, 0]) < 4).all()
+
+
+def test_exif_rotated_picture_is_turned_upright() -> None:
+    image = make_image(16, 24)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned: rotate by 90 degrees clockwise to view
+
+    upright = load_image(png(Image.fromarray(image), exif=exif))
+
+    assert np.array_equal(upright, np.rot90(image, k=-1))
+
+
+def test_picture_above_max_pixels_is_refused_with_what_to_do() -> None:
+    encoded = png(Image.new("L", (8000, 6000)), compress_level=1)
+
+    with pytest.raises(ImageError, match=r"8000x6000.*at most 1000000.*shrink.*max_pixels"):
+        load_image(encoded, max_pixels=1_000_000)
+    assert load_image(encoded).shape == (6000, 8000, 3)
+
+
+def test_picture_above_the_formats_limit_is_refused_whatever_max_pixels_says() -> None:
+    encoded = png(Image.new("1", (8192, 8193)), compress_level=1)
+
+    with pytest.raises(ImageError, match=r"8192x8193.*at most 67108864.*shrink the picture$"):
+        load_image(encoded, max_pixels=2**40)
+
+
+def test_decompression_bomb_is_refused() -> None:
+    encoded = png(Image.new("1", (30000, 30000)), compress_level=1)
+
+    with pytest.raises(ImageError, match="at most"):
+        load_image(encoded)
+
+
+def test_side_that_the_format_cannot_say_is_refused() -> None:
+    with pytest.raises(ImageError, match=r"70000x1.*65535"):
+        load_image(png(Image.new("1", (70000, 1))))
+
+
+@pytest.mark.parametrize("encoded", [b"", b"hello", b"\x9bSLW" + bytes(30)])
+def test_bytes_that_are_no_picture_are_refused(encoded: bytes) -> None:
+    with pytest.raises(ImageError, match="not a picture"):
+        load_image(encoded)
+
+
+def test_truncated_picture_is_refused() -> None:
+    encoded = png(Image.fromarray(make_image(64, 64)))
+
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        load_image(encoded[: len(encoded) // 2])
+
+
+def test_float_samples_are_refused() -> None:
+    buffer = io.BytesIO()
+    Image.new("F", (4, 4)).save(buffer, "TIFF")
+
+    with pytest.raises(ImageError, match="float samples"):
+        load_image(buffer.getvalue())
+
+
+def test_missing_path_is_failed_io_not_a_bad_picture(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_image(tmp_path / "none.png")
+
+
+def test_x_and_back_is_the_same_image() -> None:
+    image = make_image(17, 33)
+
+    x = to_x(image)
+
+    assert x.shape == (1, 3, 17, 33)
+    assert x.dtype == np.float32
+    assert float(x.min()) >= 0
+    assert float(x.max()) <= 1
+    assert np.array_equal(to_image(x), image)
+
+
+def test_samples_out_of_range_are_clipped() -> None:
+    x_hat = np.array([-1, 0, 0.5, 1, 7, np.nan], np.float32).reshape(1, 1, 1, 6)
+
+    image = to_image(np.repeat(x_hat, 3, axis=1))
+
+    assert image[0, :, 0].tolist() == [0, 0, 128, 255, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("hw", "padded"), [((1, 1), (32, 32)), ((32, 64), (32, 64)), ((33, 5), (64, 32))]
+)
+def test_padding_repeats_the_last_row_and_column_and_crop_removes_it(
+    hw: tuple[int, int], padded: tuple[int, int]
+) -> None:
+    x = to_x(make_image(*hw))
+
+    wide = pad_to_multiple(x, 32)
+
+    assert wide.shape == (1, 3, *padded)
+    assert np.array_equal(crop(wide, hw), x)
+    assert (wide[..., :, hw[1] :] == wide[..., :, hw[1] - 1 : hw[1]]).all()
+    assert (wide[..., hw[0] :, :] == wide[..., hw[0] - 1 : hw[0], :]).all()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+    ],
+)
+def test_array_that_is_no_image_is_refused(image: NDArray[np.uint8]) -> None:
+    with pytest.raises(ImageError):
+        check_image(image)
+
+
+def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"\.xyz"):
+        save_image(tmp_path / "a.xyz", make_image(4, 4))

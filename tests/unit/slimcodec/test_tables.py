@@ -1,0 +1,75 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from slimcodec import ModelError, Tables, load_tables, save_tables
+from support.toy_artifact import make_tables
+
+TABLES = make_tables(np.random.default_rng(0), num_channels=3)
+
+
+def with_value(name: str, index: tuple[int, ...], value: float) -> Tables:
+    array: NDArray[np.generic] = getattr(TABLES, name).copy()
+    array[index] = value
+    changed: dict[str, NDArray[np.generic]] = {name: array}
+    return replace(TABLES, **changed)  # type: ignore[arg-type]  # any field, by name
+
+
+def test_tables_come_back_from_their_file(tmp_path: Path) -> None:
+    save_tables(tmp_path / "tables.npz", TABLES)
+
+    loaded = load_tables(tmp_path / "tables.npz")
+
+    for name in ("gain", "inverse_gain", "cdf", "cdf_length", "offset"):
+        assert np.array_equal(getattr(loaded, name), getattr(TABLES, name))
+    assert (loaded.num_qualities, loaded.num_channels) == (6, 3)
+
+
+def test_frequencies_of_every_table_sum_to_the_precision() -> None:
+    for quality, channel in np.ndindex(6, 3):
+        assert TABLES.frequencies(quality, channel).sum() == 2**16
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (with_value("cdf", (1, 2, 0), 1), "quality 1, channel 2.*cdf runs 1"),
+        (with_value("cdf", (0, 0, 2), 0), "quality 0, channel 0.*frequency 0"),
+        (with_value("cdf_length", (0, 1), 2), "quality 0, channel 1.*cdf_length 2"),
+        (with_value("cdf_length", (5, 0), 10**6), "quality 5, channel 0.*cdf_length"),
+        (with_value("gain", (0, 0), np.nan), "gain must be finite"),
+        (with_value("inverse_gain", (0, 0), 0), "inverse_gain must be finite"),
+        (with_value("offset", (0, 0), -(2**31)), "offset beyond"),
+        (replace(TABLES, gain=TABLES.gain.astype(np.float64)), "gain is float64"),
+        (replace(TABLES, gain=TABLES.gain[0]), "gain has shape"),
+        (replace(TABLES, offset=TABLES.offset[:1]), "offset has shape"),
+        (replace(TABLES, cdf=TABLES.cdf[:, :1]), "cdf has shape"),
+    ],
+)
+def test_impossible_tables_are_refused(broken: Tables, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        broken.validate()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 neither"])
+def test_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tables.npz"
+    path.write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"tables\.npz"):
+        load_tables(path)
+
+
+def test_archive_that_lacks_an_array_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "tables.npz", gain=TABLES.gain)
+
+    with pytest.raises(ModelError, match="inverse_gain"):
+        load_tables(tmp_path / "tables.npz")
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere"):
+        load_tables(tmp_path / "nowhere.npz")
