@@ -3,8 +3,9 @@
     SIGINT, SIGTERM, request_stop(), a task that failed
         └─► REFUSE new work ─► DRAIN what is under way ─► CLOSE what is open ─► done
 
-REFUSE and DRAIN share `deadline_seconds`; what is not done by then is cancelled. CLOSE always runs,
-in reverse order of registration, with a grace of its own. A second signal ends REFUSE and DRAIN.
+REFUSE and DRAIN share `deadline_seconds`; what is not done by then is cancelled. The actions of one
+of them run side by side. CLOSE always runs, one by one in reverse order of registration, with a
+grace of its own. A second signal ends REFUSE and DRAIN.
 """
 
 from __future__ import annotations
@@ -99,9 +100,9 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._deadline_seconds
         for phase in (Phase.REFUSE, Phase.DRAIN):
-            for name, action in self._of(phase):
-                remaining = 0.0 if self._hurry.is_set() else deadline - loop.time()
-                await self._run(phase, name, action, max(0.0, remaining))
+            remaining = 0.0 if self._hurry.is_set() else max(0.0, deadline - loop.time())
+            actions = self._of(phase)
+            await asyncio.gather(*(self._run(phase, *action, remaining) for action in actions))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,267 @@
+"""One cloud process: wires its roles, runs until told to stop, and stops in order.
+
+    Redis (given or embedded) ◄─► Store ─┬─ ingest   gRPC server, answer tail, retention
+                                         ├─ detect   worker, batcher, engine
+                                         └─ review   HTTP API, pictures on demand
+
+To stop: Drain to the cameras and no new streams; the detector ends what it took; then servers, the
+store's connections and the embedded Redis are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+from redis.exceptions import RedisError
+
+from slimcloud.api import ReviewMetrics, build_api, end_event_streams
+from slimcloud.detect import DetectWorker
+from slimcloud.detect_metrics import DetectMetrics
+from slimcloud.engine import DetectionEngine
+from slimcloud.grpc_server import start_ingest_server
+from slimcloud.http_server import HttpServer
+from slimcloud.ingest import IngestServicer
+from slimcloud.ingest_metrics import IngestMetrics
+from slimcloud.reconstruct import Reconstructor
+from slimcloud.settings import CloudSettings, Role
+from slimcloud.store import Store
+from slimcodec.artifact import (
+    CodecArtifact,
+    DetectorArtifact,
+    find_model,
+    load_codec_artifact,
+    load_detector_artifact,
+)
+from slimcodec.decode import Decoder
+from slimcodec.errors import ModelError
+from slimcodec.runtime import OpenVinoRuntime
+from slimdetect.names import load_names
+from slimops import Lifecycle, Metrics, Phase, serve_metrics
+from slimops.embedded_redis import EmbeddedRedis
+from slimops.redis_connection import redis_client
+
+__all__ = ["CloudAddresses", "run_cloud"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudAddresses:
+    """Where a cloud process listens, as bound; None where it does not."""
+
+    grpc: str | None = None  # host:port, for cameras
+    http: str | None = None  # http://host:port, the review API
+    metrics: str | None = None  # http://host:port/metrics
+    redis_url: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    codec: CodecArtifact
+    detector: DetectorArtifact
+    runtime: OpenVinoRuntime
+
+
+async def run_cloud(
+    settings: CloudSettings,
+    *,
+    ready: Callable[[CloudAddresses], None] | None = None,
+    lifecycle: Lifecycle | None = None,
+) -> None:
+    """Run a cloud process until SIGINT, SIGTERM or `lifecycle.request_stop()`.
+
+    Call it from the main thread when there is no `redis_url`. Logging is the caller's to configure.
+
+    Args:
+        ready: is told the addresses when everything answers, once.
+        lifecycle: of the caller, to be entered and left here; else one that handles signals.
+
+    Raises:
+        slimcodec.errors.ModelError: the model is missing or broken.
+        slimops.errors.EmbeddedRedisError: there is no Redis to start, or it ended.
+        redis.RedisError: the Redis of `redis_url` does not answer.
+        OSError: an address cannot be bound.
+    """
+    models = _load_models(settings)
+    life = lifecycle or Lifecycle(deadline_seconds=settings.stop_seconds)
+    async with life:
+        addresses = CloudAddresses(pid=os.getpid(), redis_url=_start_redis(settings, life))
+        store = await _open_store(settings, addresses.redis_url, life)
+        metrics = Metrics("cloud")
+        engine = None
+        if settings.role.includes(Role.DETECT):
+            engine = await _start_detect(settings, models, store, metrics, life)
+        if settings.role.includes(Role.INGEST):
+            address = await _start_ingest(settings, models, store, metrics, life)
+            addresses = replace(addresses, grpc=address)
+        if settings.role.includes(Role.REVIEW):
+            address = _start_review(settings, models, store, metrics, engine, life)
+            addresses = replace(addresses, http=f"http://{address}")
+        if settings.metrics_port is not None:
+            port, close = serve_metrics(metrics, settings.metrics_host, settings.metrics_port)
+            life.on_stop(Phase.CLOSE, "metrics", lambda: asyncio.to_thread(close))
+            address = f"http://{settings.metrics_host}:{port}/metrics"
+            addresses = replace(addresses, metrics=address)
+        _announce(settings, addresses, life)
+        if ready is not None:
+            ready(addresses)
+        await life.wait()
+        logger.info("stopping")
+
+
+def _load_models(settings: CloudSettings) -> _Models:
+    codec = load_codec_artifact(find_model("codec", settings.model, settings.models_root))
+    wanted = codec.manifest.detector
+    if wanted is None:
+        raise ModelError(f"codec {codec.label} names no detector; train it for one")
+    detector_path = find_model("detector", f"{wanted.name}/{wanted.version}", settings.models_root)
+    runtime = OpenVinoRuntime(num_threads=settings.detector_threads, precision=settings.precision)
+    return _Models(codec, load_detector_artifact(detector_path), runtime)
+
+
+def _start_redis(settings: CloudSettings, life: Lifecycle) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url
+    server = EmbeddedRedis(max_memory_bytes=settings.embedded_memory_bytes)
+    server.start()
+    life.spawn(server.watch(), "embedded-redis")
+    life.on_stop(Phase.CLOSE, "embedded Redis", lambda: asyncio.to_thread(server.stop))
+    return server.url
+
+
+async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Store:
+    client = redis_client(url)
+    life.on_stop(Phase.CLOSE, "Redis connections", client.aclose)
+    store = Store(
+        client,
+        retention_seconds=settings.retention_seconds,
+        max_stored_bytes=settings.max_stored_bytes,
+        max_queue_size=settings.max_queue_size,
+    )
+    await store.ping()
+    await store.work.prepare()
+    return store
+
+
+async def _start_detect(
+    settings: CloudSettings, models: _Models, store: Store, metrics: Metrics, life: Lifecycle
+) -> DetectionEngine:
+    engine = DetectionEngine(
+        models.codec,
+        models.detector,
+        models.runtime,
+        max_pixels=settings.max_pixels,
+        max_batch_size=settings.max_batch_size,
+        min_score=settings.min_score,
+    )
+    life.on_stop(Phase.CLOSE, "detector", lambda: asyncio.to_thread(engine.close))
+    await engine.check()
+    worker = DetectWorker(store, engine, settings, DetectMetrics(metrics))
+    taking = life.spawn(worker.run(), "detect")
+    life.spawn(worker.serve_batches(), "batches")
+
+    async def drain() -> None:
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        await worker.drain()
+
+    life.on_stop(Phase.DRAIN, "detector", drain)
+    return engine
+
+
+async def _start_ingest(
+    settings: CloudSettings, models: _Models, store: Store, metrics: Metrics, life: Lifecycle
+) -> str:
+    servicer = IngestServicer(store, models.codec, settings, IngestMetrics(metrics))
+    life.spawn(servicer.run_tail(await store.events.latest_id()), "answers")
+    life.spawn(_sweep(store, settings.sweep_seconds), "retention")
+    server = await start_ingest_server(servicer, settings)
+
+    async def refuse() -> None:
+        await server.refuse()
+        servicer.drain()
+        await server.stop(settings.stop_seconds / 2)
+
+    life.on_stop(Phase.REFUSE, "ingest", refuse)
+    life.on_stop(Phase.CLOSE, "ingest", lambda: server.stop(0))
+    return server.address
+
+
+def _start_review(
+    settings: CloudSettings,
+    models: _Models,
+    store: Store,
+    metrics: Metrics,
+    engine: DetectionEngine | None,
+    life: Lifecycle,
+) -> str:
+    review_metrics = ReviewMetrics(metrics)
+    fingerprint = models.codec.fingerprint.hex()
+    reconstructor = Reconstructor(
+        Decoder(models.codec, models.runtime, settings.max_pixels),
+        decoder_id=f"{models.codec.label}:{fingerprint}:{models.runtime.precision}",
+        observer=review_metrics,
+    )
+
+    async def probe() -> bool:
+        await store.ping()
+        if engine is not None:
+            await engine.check()
+        return True
+
+    app = build_api(
+        store,
+        reconstructor,
+        names=load_names(models.detector.file("detector.names"), models.detector.manifest.classes),
+        num_levels=len(models.codec.levels),
+        readiness_probe=probe,
+        metrics=review_metrics,
+    )
+    server = HttpServer(app, settings.http_host, settings.http_port)
+    server.start(life.spawn)
+
+    async def stop() -> None:
+        end_event_streams(app)
+        await server.stop()
+
+    life.on_stop(Phase.REFUSE, "review", stop)
+    life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(reconstructor.close))
+    return server.address
+
+
+async def _sweep(store: Store, pause_seconds: float) -> None:
+    while True:
+        try:
+            removed = await store.retention.sweep()
+            if removed:
+                logger.info("retention removed %d frames", removed)
+        except RedisError as exc:
+            logger.warning("retention could not sweep: %s", exc)
+        await asyncio.sleep(pause_seconds)
+
+
+def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:
+    logger.info(
+        "ready: role %s, cameras at %s, review at %s, metrics at %s",
+        settings.role.value,
+        addresses.grpc,
+        addresses.http,
+        addresses.metrics or addresses.http,
+    )
+    path = settings.state_file
+    if path is None:
+        return
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(asdict(addresses)) + "\n")
+    partial.replace(path)  # readers see all of it or nothing
+
+    async def remove() -> None:
+        path.unlink(missing_ok=True)
+
+    life.on_stop(Phase.CLOSE, "state file", remove)

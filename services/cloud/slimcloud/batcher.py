@@ -1,0 +1,130 @@
+"""Stage 9 of 12, its waiting room: items -> batches. Names and meanings are Triton's.
+
+    submit ─► queue (max_queue_size) ─► batch of equal keys, at most max_batch_size,
+                                        after at most max_queue_delay_seconds ─► run
+
+Guarantees: items of one `order` leave in the order in which they came (an item never passes another
+of its camera); the oldest item is always in the next batch; one batch runs at a time. A full queue
+makes `submit` wait: what is behind it stays where it is.
+
+Source: dynamic batching as in NVIDIA Triton's model configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+__all__ = ["Batcher"]
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[Item]):
+    item: Item
+    since: float  # seconds of the loop's clock
+
+
+class Batcher(Generic[Item]):
+    """For one event loop.
+
+    Args:
+        run: does the work of a batch; must not raise.
+        key: items of one batch have equal keys, e.g. the size of the latent.
+        order: items with equal orders keep their order, e.g. the camera.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Item]], Awaitable[None]],
+        *,
+        key: Callable[[Item], Hashable],
+        order: Callable[[Item], Hashable],
+        max_batch_size: int,
+        max_queue_delay_seconds: float,
+        max_queue_size: int,
+    ) -> None:
+        self._run = run
+        self._key = key
+        self._order = order
+        self._max_batch_size = max_batch_size
+        self._max_queue_delay_seconds = max_queue_delay_seconds
+        self._max_queue_size = max_queue_size
+        self._queue: list[_Waiting[Item]] = []
+        self._running = 0
+        self._changed = asyncio.Condition()
+
+    @property
+    def free(self) -> int:
+        """How many items can be submitted without waiting."""
+        return max(0, self._max_queue_size - len(self._queue))
+
+    async def submit(self, item: Item) -> None:
+        """Put an item into the queue; waits while it is full."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._queue) < self._max_queue_size)
+            self._queue.append(_Waiting(item, asyncio.get_running_loop().time()))
+            self._changed.notify_all()
+
+    async def wait_for_space(self) -> None:
+        """Return when an item can be submitted without waiting."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._queue) < self._max_queue_size)
+
+    async def drained(self) -> None:
+        """Return when nothing waits and nothing runs."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._queue and not self._running)
+
+    async def serve(self) -> None:
+        """Form batches and run them, until cancelled."""
+        while True:
+            batch = await self._next_batch()
+            try:
+                await self._run(batch)
+            finally:
+                async with self._changed:
+                    self._running = 0
+                    self._changed.notify_all()
+
+    async def _next_batch(self) -> list[Item]:
+        loop = asyncio.get_running_loop()
+        async with self._changed:
+            while True:
+                await self._changed.wait_for(lambda: bool(self._queue))
+                chosen = self._choose()
+                left = self._queue[0].since + self._max_queue_delay_seconds - loop.time()
+                if len(chosen) < self._max_batch_size and left > 0:
+                    try:
+                        async with asyncio.timeout(left):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        pass
+                    else:
+                        continue
+                    chosen = self._choose()
+                break
+            batch = [waiting.item for waiting in chosen]
+            taken = set(map(id, chosen))
+            self._queue = [waiting for waiting in self._queue if id(waiting) not in taken]
+            self._running = len(batch)
+            self._changed.notify_all()
+            return batch
+
+    def _choose(self) -> list[_Waiting[Item]]:
+        """The oldest item and those that may go with it."""
+        key = self._key(self._queue[0].item)
+        chosen: list[_Waiting[Item]] = []
+        passed_over: set[Hashable] = set()
+        for waiting in self._queue:
+            if len(chosen) == self._max_batch_size:
+                break
+            order = self._order(waiting.item)
+            if self._key(waiting.item) == key and order not in passed_over:
+                chosen.append(waiting)
+            else:
+                passed_over.add(order)
+        return chosen

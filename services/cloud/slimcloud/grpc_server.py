@@ -1,0 +1,65 @@
+"""The gRPC server of the ingest role: limits, keepalive, health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # re-exported
+
+from slimcloud.ingest import IngestServicer
+from slimcloud.settings import CloudSettings
+from slimwire.v1 import ingest_pb2, ingest_pb2_grpc
+
+__all__ = ["IngestServer", "start_ingest_server"]
+
+_MIB: Final = 2**20
+_SERVICE_NAME: Final = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class IngestServer:
+    server: grpc.aio.Server
+    health: health_aio.HealthServicer
+    address: str  # host:port that was bound
+
+    async def refuse(self) -> None:
+        """Tell health checks that this server is about to stop."""
+        await self.health.enter_graceful_shutdown()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls at once; cut those that still run after the grace."""
+        await self.server.stop(grace_seconds)
+
+
+async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
+    """Serve cameras; raises `OSError` when the address cannot be bound."""
+    server = grpc.aio.server(options=_options(settings))
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+    wanted = f"{settings.grpc_host}:{settings.grpc_port}"
+    try:
+        port = server.add_insecure_port(wanted)
+    except RuntimeError as exc:
+        raise OSError(f"cannot listen on {wanted}; is another cloud running?") from exc
+    await server.start()
+    return IngestServer(server, health, f"{settings.grpc_host}:{port}")
+
+
+def _options(settings: CloudSettings) -> list[tuple[str, int]]:
+    return [
+        # A frame beyond max_frame_bytes must still arrive to get its Nack.
+        ("grpc.max_receive_message_length", max(4 * _MIB, 2 * settings.max_frame_bytes)),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+        ("grpc.http2.bdp_probe", 0),  # it would grow the window: latency is bounded by our credit
+        ("grpc.http2.lookahead_bytes", 65_536),
+        ("grpc.so_reuseport", 0),  # a second cloud on the port must fail, not share it
+        # Not max_connection_age: streams cannot be moved, and a Drain would have to come first.
+    ]

@@ -1,0 +1,58 @@
+"""The web server of the review role: uvicorn, on our own socket, without its signal handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+__all__ = ["HttpServer"]
+
+_LISTEN_BACKLOG: Final = 512
+_GRACE_SECONDS: Final = 2  # for responses under way at a stop
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the process, not to one of its servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class HttpServer:
+    """Binds at once, so that the address is known before the first request.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        self.address = f"{host}:{self._socket.getsockname()[1]}"
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,  # the process has configured logging
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self, spawn: Callable[..., asyncio.Task[None]]) -> None:
+        """Serve as a task that `spawn` makes."""
+        self._serving = spawn(self._server.serve(sockets=[self._socket]), "http")
+
+    async def stop(self) -> None:
+        """Take no more requests, and return when those under way are answered."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
+        self._socket.close()

@@ -1,0 +1,177 @@
+"""What a camera says after its Hello: frames, enhancements, refusals.
+
+Frame        ─ check ─► Ack RECEIVED ─ store, queue ─► Ack PERSISTED
+Enhancement  ─ check ─► Ack RECEIVED ─ store ────────► Ack PERSISTED
+Refusal      ─────────► noted with its request
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import Final
+
+import grpc
+
+from slimcloud.camera_stream import CameraStream
+from slimcloud.checks import ContainerChecker
+from slimcloud.errors import FrameRefusedError, StreamRefusedError
+from slimcloud.ingest_metrics import IngestMetrics
+from slimcloud.records import FrameState, NewFrame
+from slimcloud.refusals import refusal_of
+from slimcloud.store import Store, unix_us
+from slimwire.v1 import ingest_pb2 as pb
+
+__all__ = ["Intake"]
+
+logger = logging.getLogger(__name__)
+
+_MAX_CRC_ERRORS: Final = 10  # in a row: something between us breaks bytes
+_MAX_CAPTURE_US: Final = 2**53  # beyond it the time index could not tell two times apart
+
+
+class Intake:
+    """Takes what cameras send, for every stream of one process."""
+
+    def __init__(self, store: Store, checker: ContainerChecker, metrics: IngestMetrics) -> None:
+        self._store = store
+        self._checker = checker
+        self._metrics = metrics
+
+    async def take(self, stream: CameraStream, request: pb.StreamFramesRequest) -> None:
+        """Take one message and answer it.
+
+        Raises:
+            StreamRefusedError: the stream cannot go on.
+            redis.RedisError: the store does not answer.
+        """
+        kind = request.WhichOneof("message")
+        if kind == "frame":
+            frame = request.frame
+            await self._or_nack(stream, frame.sequence, self._take_frame(stream, frame))
+        elif kind == "enhancement":
+            addition = request.enhancement
+            await self._or_nack(stream, addition.sequence, self._take_enhancement(stream, addition))
+        elif kind == "refusal":
+            refusal = request.refusal
+            await self._store.refetches.refuse(
+                stream.camera_id, refusal.request_id, refusal.detail[:500]
+            )
+        else:
+            raise StreamRefusedError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"message {kind}; after the Hello come Frame, Enhancement and Refusal",
+            )
+
+    async def _take_frame(self, stream: CameraStream, frame: pb.Frame) -> None:
+        bitstream = frame.container
+        stream.received_bytes_total += len(bitstream)
+        if frame.sequence == 0 or frame.capture_time_unix_us >= _MAX_CAPTURE_US:
+            raise FrameRefusedError(
+                "HEADER",
+                f"sequence {frame.sequence}, capture time {frame.capture_time_unix_us} us; "
+                f"sequences begin with 1, times end below {_MAX_CAPTURE_US}",
+            )
+        container = self._checker.check_base(bitstream, frame.container_crc32c)
+        stream.crc_errors_in_a_row = 0
+        received_us = unix_us()
+        age_us = stream.age_floor.age_us(frame.capture_time_mono_us)
+        left_us = 1000 * frame.deadline_ms - age_us
+        if frame.deadline_ms and left_us <= 0:
+            raise FrameRefusedError(
+                "EXPIRED",
+                f"at least {age_us // 1000} ms old on arrival, deadline {frame.deadline_ms} ms",
+            )
+        stream.ack(frame.sequence, pb.STAGE_RECEIVED)
+        frame_id = stream.frame_id(frame.sequence)
+        stream.await_outcome(frame.sequence)
+        try:
+            is_new = await self._store.put_frame(
+                NewFrame(
+                    frame_id=frame_id,
+                    container=bitstream,
+                    level=container.level,
+                    quality=container.quality,
+                    image_hw=container.image_hw,
+                    capture_time_unix_us=frame.capture_time_unix_us,
+                    received_time_unix_us=received_us,
+                    expires_unix_us=received_us + left_us if frame.deadline_ms else 0,
+                    lane="backfill" if frame.lane == pb.LANE_BACKFILL else "live",
+                )
+            )
+        except BaseException:
+            stream.settle(frame.sequence)
+            raise
+        stream.ack(frame.sequence, pb.STAGE_PERSISTED)
+        self._metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
+        if not is_new:
+            await self._repeat_outcome(stream, frame.sequence)
+
+    async def _repeat_outcome(self, stream: CameraStream, sequence: int) -> None:
+        """The camera sent a frame again: it may have missed what came of it."""
+        frame_id = stream.frame_id(sequence)
+        record = await self._store.get_frame(frame_id)
+        if record.state is FrameState.QUEUED:
+            return
+        stream.settle(sequence)
+        if record.state is FrameState.DETECTED:
+            result = await self._store.get_detections(frame_id)
+            stream.ack(sequence, pb.STAGE_DETECTED, result)
+        else:
+            reason = "EXPIRED" if record.state is FrameState.DROPPED else "DECODE"
+            stream.nack(sequence, reason, record.reason, retryable=False)
+
+    async def _take_enhancement(self, stream: CameraStream, addition: pb.Enhancement) -> None:
+        bitstream = addition.container
+        stream.received_bytes_total += len(bitstream)
+        frame_id = stream.frame_id(addition.sequence)
+        try:
+            container = self._checker.check_enhancement(bitstream, addition.container_crc32c)
+            base = await self._store.get_frame(frame_id)
+            if (container.first_group, container.quality, container.image_hw) != (
+                base.level + 1,
+                base.quality,
+                base.image_hw,
+            ):
+                raise FrameRefusedError(
+                    "HEADER",
+                    f"enhancement from group {container.first_group} at quality "
+                    f"{container.quality} of a picture {container.image_hw}; its base has level "
+                    f"{base.level}, quality {base.quality}, picture {base.image_hw}",
+                )
+            stream.ack(addition.sequence, pb.STAGE_RECEIVED)
+            await self._store.put_enhancement(frame_id, bitstream, addition.request_id)
+        except Exception as exc:
+            if (refusal := refusal_of(exc)) is not None:
+                await self._store.refetches.refuse(
+                    stream.camera_id, addition.request_id, refusal.detail
+                )
+            raise
+        stream.ack(addition.sequence, pb.STAGE_PERSISTED)
+        self._metrics.enhancement_taken(len(bitstream))
+
+    async def _or_nack(self, stream: CameraStream, sequence: int, taking: Awaitable[None]) -> None:
+        try:
+            await taking
+        except Exception as exc:
+            refusal = refusal_of(exc)
+            if refusal is None:
+                raise
+            stream.nack(sequence, refusal.reason, refusal.detail, retryable=refusal.retryable)
+            self._metrics.refused(refusal.reason)
+            logger.warning(
+                "refused: %s",
+                refusal.detail,
+                extra={
+                    "camera_id": stream.camera_id,
+                    "frame_id": f"{stream.camera_id}:{stream.epoch:016x}:{sequence}",
+                    "reason": refusal.reason,
+                },
+            )
+            if refusal.reason == "CRC":
+                stream.crc_errors_in_a_row += 1
+                if stream.crc_errors_in_a_row >= _MAX_CRC_ERRORS:
+                    raise StreamRefusedError(
+                        grpc.StatusCode.DATA_LOSS,
+                        f"{_MAX_CRC_ERRORS} damaged containers in a row; check the link",
+                    ) from exc

@@ -1,0 +1,64 @@
+"""Our errors as the wire says them: one table for Nacks, one for statuses.
+
+A Nack refuses one frame and the stream lives on; a status ends the stream. The first class that
+fits counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from redis.exceptions import RedisError
+
+from slimcloud.errors import (
+    FrameGoneError,
+    FrameNotFoundError,
+    FrameRefusedError,
+    StoreFullError,
+    StreamRefusedError,
+)
+from slimcodec.errors import BitstreamError, ContainerLimitError, FingerprintMismatchError
+
+__all__ = ["Refusal", "refusal_of", "status_of"]
+
+# error -> name of the NackReason, and whether the same bytes may be sent again
+_NACKS: Final[tuple[tuple[type[Exception], str, bool], ...]] = (
+    (FingerprintMismatchError, "MODEL", False),
+    (ContainerLimitError, "TOO_LARGE", False),
+    (BitstreamError, "HEADER", False),
+    (StoreFullError, "QUEUE_FULL", True),
+    (FrameGoneError, "EXPIRED", False),
+    (FrameNotFoundError, "EXPIRED", False),
+)
+_STATUSES: Final[tuple[tuple[type[BaseException], grpc.StatusCode], ...]] = (
+    (RedisError, grpc.StatusCode.UNAVAILABLE),
+    (BaseException, grpc.StatusCode.INTERNAL),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a Nack says."""
+
+    reason: str  # name of a NackReason without its prefix
+    detail: str
+    retryable: bool
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """The Nack for an error; None when it is not about one frame."""
+    if isinstance(error, FrameRefusedError):
+        return Refusal(error.reason, error.detail, error.retryable)
+    for kind, reason, retryable in _NACKS:
+        if isinstance(error, kind):
+            return Refusal(reason, str(error), retryable)
+    return None
+
+
+def status_of(error: BaseException) -> grpc.StatusCode:
+    """The status that ends a stream for an error."""
+    if isinstance(error, StreamRefusedError):
+        return error.status
+    return next(status for kind, status in _STATUSES if isinstance(error, kind))

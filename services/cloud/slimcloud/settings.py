@@ -1,0 +1,145 @@
+"""The settings of a cloud process: environment variables `CLOUD_*`, or arguments.
+
+A wrong or unknown one stops the start with exit code 78 and its name (see `slimops.settings`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from slimops import ServiceSettings
+
+__all__ = ["CloudSettings", "Role"]
+
+
+class Role(StrEnum):
+    """What a process does; any number of processes share one Redis."""
+
+    INGEST = "ingest"
+    DETECT = "detect"
+    REVIEW = "review"
+    ALL = "all"
+
+    def includes(self, role: Role) -> bool:
+        return self in (role, Role.ALL)
+
+
+class CloudSettings(ServiceSettings):
+    """Everything that a person may choose about one cloud process."""
+
+    model_config = SettingsConfigDict(env_prefix="CLOUD_")
+
+    role: Role = Field(default=Role.ALL, description="ingest, detect, review, or all of them")
+
+    # --- models ---
+    model: str = Field(default="slim-n", description="codec model: name, or name/version")
+    models_root: Path | None = Field(
+        default=None, description="directory of models; else SLIMWIRE_MODELS, else the built-in"
+    )
+    precision: Literal["auto", "f32", "bf16"] = Field(
+        default="auto", description="arithmetic of the graphs; auto = bf16 where the CPU has it"
+    )
+    detector_threads: int | None = Field(
+        default=None, ge=1, le=256, description="threads of the detector; all cores when not set"
+    )
+
+    # --- where it listens ---
+    grpc_host: str = Field(
+        default="127.0.0.1", description="address for cameras; plaintext, so a private net only"
+    )
+    grpc_port: int = Field(default=50051, ge=0, le=65535, description="their port; 0 = a free one")
+    http_host: str = Field(default="127.0.0.1", description="address of the review API")
+    http_port: int = Field(default=8080, ge=0, le=65535, description="its port; 0 = a free one")
+    metrics_host: str = Field(default="127.0.0.1", description="address of /metrics by itself")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="its port; 0 = a free one; not set = only the review API serves /metrics",
+    )
+    state_file: Path | None = Field(
+        default=None, description="JSON file for the bound addresses, written when ready"
+    )
+
+    # --- what it remembers ---
+    redis_url: str | None = Field(
+        default=None,
+        pattern=r"^(redis|rediss|unix)://",
+        description="redis://, rediss:// or unix:// URL; not set = an embedded server of our own",
+    )
+    embedded_memory_bytes: int = Field(
+        default=256 * 2**20, ge=16 * 2**20, description="maxmemory of the embedded Redis, bytes"
+    )
+    retention_seconds: int = Field(
+        default=24 * 3600, ge=1, le=366 * 24 * 3600, description="a frame is kept this long, s"
+    )
+    max_stored_bytes: int = Field(
+        default=160 * 2**20, ge=2**20, description="containers kept; beyond it the oldest go, bytes"
+    )
+    sweep_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="pause between two sweeps of retention, s"
+    )
+
+    # --- ingest ---
+    credit_bytes: int = Field(
+        default=64 * 2**10,
+        ge=1024,
+        le=2**30,
+        description="container bytes that a camera may have under way, bytes",
+    )
+    max_frame_bytes: int = Field(
+        default=2**20, ge=1024, le=2**24, description="larger containers get a Nack, bytes"
+    )
+    max_pixels: int = Field(
+        default=2**24, ge=1024, le=2**26, description="larger pictures get a Nack, pixels"
+    )
+    max_cameras: int = Field(
+        default=1000, ge=1, le=100_000, description="streams at the same time, each one camera"
+    )
+    max_queue_size: int = Field(
+        default=500, ge=1, le=10**6, description="frames that may wait for the detector, of all"
+    )
+
+    # --- detect: names and meanings as in Triton's dynamic batcher ---
+    max_batch_size: int = Field(
+        default=4, ge=1, le=64, description="frames of one size that run together, frames"
+    )
+    max_queue_delay_seconds: float = Field(
+        default=0.005, ge=0, le=1, description="a frame waits this long for company, s"
+    )
+    min_score: float = Field(
+        default=0.25, ge=0.001, le=1, description="detections below it are not kept, 0 to 1"
+    )
+    max_deliveries: int = Field(
+        default=5, ge=1, le=100, description="tries before a frame goes to the dead letters"
+    )
+    reclaim_idle_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="a worker this silent has lost its work, s"
+    )
+
+    # --- stop ---
+    stop_seconds: float = Field(
+        default=4.0, ge=0, le=300, description="to refuse and drain at a stop, s"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least level that is logged"
+    )
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Self:
+        if self.redis_url is None and self.role is not Role.ALL:
+            raise ValueError(
+                f"redis_url is not set, and the embedded Redis is for one process with role all; "
+                f"role {self.role.value} needs a redis_url"
+            )
+        if self.redis_url is None and self.max_stored_bytes > 0.75 * self.embedded_memory_bytes:
+            raise ValueError(
+                f"max_stored_bytes {self.max_stored_bytes} is above three quarters of "
+                f"embedded_memory_bytes {self.embedded_memory_bytes}: Redis would be full first"
+            )
+        return self
