@@ -46,7 +46,6 @@ def write(model: Darknet, out_dir: Path, names: tuple[str, ...] = NAMES) -> Path
         format_cfg(model.sections),
         names,
         ALL_LAYERS_SPLIT,
-        convolution,
         out_dir,
         training={"steps": 10},
         figures={"map50": 0.5},
