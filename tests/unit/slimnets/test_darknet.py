@@ -28,6 +28,26 @@ def test_heads_come_in_the_order_of_the_yolo_layers() -> None:
     assert model.classes == CLASSES
 
 
+def test_the_graph_tells_what_its_neck_is_made_of() -> None:
+    model = make_darknet()
+
+    assert model.head_layers == (14, 19)
+    assert model.joined_layers == (9, 12)
+    assert model.max_stride == 16
+    assert [model.sources(layer) for layer in (0, 7, 17)] == [(-1,), (6, 3), (16, 9)]
+
+
+@torch.no_grad()
+def test_compiled_for_another_backend_the_graph_is_one_piece() -> None:
+    model = make_darknet()
+    x = make_pictures()
+
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+
+    for a, b in zip(model(x), compiled(x), strict=True):
+        assert torch.equal(a, b)
+
+
 @torch.no_grad()
 def test_tail_of_stem_equals_the_uncut_network() -> None:
     model = make_darknet()
