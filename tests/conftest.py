@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from hypothesis import settings
+
+# Tests that import openvino themselves must not report it either (see slimcodec.openvino_loader).
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
 
 # Two workers share two cores: a pool of threads in each only makes them wait for each other.
 # Set before torch is imported, which reads it once.

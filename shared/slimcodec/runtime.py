@@ -4,15 +4,20 @@ A graph's results may differ in the last bits between runtimes, precisions and s
 harm: symbols are what the encoder's own run rounded to, and no float chooses an entropy table.
 """
 
+from __future__ import annotations
+
 import threading
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from slimcodec.errors import ModelError
+from slimcodec.openvino_loader import load_openvino
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 MAX_FIXED_SIZES = 8  # sizes that a graph is compiled for one by one
 
@@ -52,7 +57,7 @@ class OpenVinoRuntime:
         precision: Precision = "auto",
         cache_dir: Path | None = None,
     ) -> None:
-        self._core = ov.Core()
+        self._core = load_openvino().Core()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and "BF16" not in capabilities:
             raise ModelError("precision bf16 asked for; this CPU has none; use auto or f32")
@@ -105,7 +110,7 @@ class _OpenVinoGraph:
             shapes = {name: array.shape for name, array in inputs.items()}
             raise ModelError(f"{self._path}: cannot run on {shapes}: {exc}") from exc
 
-    def _pool(self, inputs: dict[str, NDArray[np.float32]]) -> "_RequestPool":
+    def _pool(self, inputs: dict[str, NDArray[np.float32]]) -> _RequestPool:
         sizes: _Sizes | None = tuple(sorted((name, a.shape) for name, a in inputs.items()))
         with self._lock:  # so that nothing is compiled twice
             if sizes not in self._compiled and len(self._compiled) >= MAX_FIXED_SIZES:

@@ -2,11 +2,12 @@
 
     python tests/bench/bench_runtimes.py --rounds 60
 
-The levels are those of `CodecConfig`, merged as they are exported, with untrained weights (the time does not
-depend on the values). The runtimes take turns inside every round, so that other load on the machine falls on all
-of them alike; the ratio is the median of the rounds' ratios. Every turn begins with a pause and an untimed call:
-the thread pools of torch and ONNX Runtime go on spinning after a call, and would be charged to whoever comes next
-(without the pause the narrow level looked twice as slow in OpenVINO as it is). Prints a Markdown table.
+The levels are those of `CodecConfig`, merged as they are exported, with untrained weights (the time
+does not depend on the values). The runtimes take turns inside every round, so that other load on
+the machine falls on all of them alike; the ratio is the median of the rounds' ratios. Every turn
+begins with a pause and an untimed call: the thread pools of torch and ONNX Runtime go on spinning
+after a call, and would be charged to whoever comes next (without the pause the narrow level looked
+twice as slow in OpenVINO as it is). Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from numpy.typing import NDArray
 
+from slimcodec.openvino_loader import load_openvino
 from slimnets.config import CodecConfig
 from slimnets.transform import AnalysisTransform
 
@@ -56,15 +57,13 @@ def main() -> None:
     x = np.random.default_rng(_SEED).random((1, 3, *_IMAGE_HW), dtype=np.float32)
 
     print(
-        f"{_processor()}, {os.cpu_count()} cores, {args.threads} threads, load {os.getloadavg()[0]:.1f}"
-    )
-    print(
-        f"openvino {version('openvino')}, onnxruntime {version('onnxruntime')}, torch {version('torch')}; "
+        f"{_processor()}, {os.cpu_count()} cores, {args.threads} threads, "
+        f"load {os.getloadavg()[0]:.1f}\n"
+        f"openvino {version('openvino')}, onnxruntime {version('onnxruntime')}, "
+        f"torch {version('torch')}; "
         f"{_IMAGE_HW[1]} x {_IMAGE_HW[0]} pixels, {args.rounds} rounds\n"
     )
-    print(
-        "| channels | runtime | median | best | time / OpenVINO f32 | largest difference from eager |"
-    )
+    print("| channels | runtime | median | best | / OpenVINO f32 | difference from eager |")
     print("|---|---|---|---|---|---|")
     for level in (0, config.num_levels - 1):
         with tempfile.TemporaryDirectory() as scratch:
@@ -117,7 +116,7 @@ def _runs(
 def _openvino(
     path: Path, x: NDArray[np.float32], num_threads: int, precision: str, *, fixed: bool = False
 ) -> Run:
-    core = openvino.Core()
+    core = load_openvino().Core()
     model = core.read_model(path)
     if fixed:
         model.reshape({"x": list(x.shape)})

@@ -50,7 +50,9 @@ def test_commands_and_options_exist(document: Path) -> None:
             command = command.commands[words[position]]
             position += 1
         known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
-        options = {word.partition("=")[0] for word in words[position:] if re.match("--?[a-z]", word)}
+        options = {
+            word.partition("=")[0] for word in words[position:] if re.match("--?[a-z]", word)
+        }
         assert options <= known, f"slimwire {' '.join(words)}"
 
 

@@ -68,3 +68,26 @@ def test_the_command_line_loads_without_the_training_stack() -> None:
     loaded, _ = _import_all("slimcli.app")
 
     assert not loaded & set(TRAINING)
+
+
+_RUN_A_GRAPH = """
+import sys, threading
+from slimcodec.runtime import OpenVinoRuntime
+
+def refuse(event, arguments):
+    if event in {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork"}:
+        sys.stderr.write(f"{event} {arguments}")
+        import os; os._exit(3)
+
+sys.addaudithook(refuse)
+OpenVinoRuntime()
+assert threading.active_count() == 1, threading.enumerate()
+"""
+
+
+def test_the_graph_runtime_tells_nobody_that_it_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN_A_GRAPH], check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr

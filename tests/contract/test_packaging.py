@@ -1,4 +1,4 @@
-"""pyproject.toml says what the tree is: packages, source roots, and the dependencies of each extra."""
+"""pyproject.toml says what the tree is: packages, source roots, dependencies of each extra."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def test_import_contracts_name_every_package() -> None:
 
 def test_generated_code_is_newer_than_no_runtime() -> None:
     build = {r.name: r for r in map(Requirement, PROJECT["build-system"]["requires"])}
-    dev = {
-        r.name: r for r in map(Requirement, PROJECT["project"]["optional-dependencies"]["dev"])
-    }
+    dev = {r.name: r for r in map(Requirement, PROJECT["project"]["optional-dependencies"]["dev"])}
 
     assert build["grpcio-tools"].specifier == dev["grpcio-tools"].specifier
 

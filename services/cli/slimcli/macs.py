@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slimcodec.openvino_loader import load_openvino
+
 Shape = Sequence[int]
 
 
@@ -21,9 +23,7 @@ def count_macs(path: Path, input_shapes: Mapping[str, Shape]) -> int:
         path: an ONNX file.
         input_shapes: the shape of every input, all sides known.
     """
-    import openvino
-
-    model = openvino.Core().read_model(path)
+    model = load_openvino().Core().read_model(path)
     model.reshape({name: list(shape) for name, shape in input_shapes.items()})
     return sum(
         _COUNTERS[operation.get_type_name()](operation)
