@@ -25,6 +25,8 @@ __all__ = ["EXIT_CONFIG", "ServiceSettings", "load_settings", "load_settings_or_
 
 EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 _FILE_SUFFIX: Final = "_FILE"
+# Set by Google's images and shells, which happen to begin as the cloud's settings do.
+_FOREIGN: Final = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
 
 
 class ServiceSettings(BaseSettings):
@@ -114,8 +116,8 @@ def _read_environment(
         plain = name.removesuffix(_FILE_SUFFIX)
         if not name.startswith(prefix.upper()):
             continue
-        if name in fields:
-            continue  # pydantic-settings reads it
+        if name in _FOREIGN or name in fields:
+            continue  # another program's, or pydantic-settings reads it
         if plain != name and plain in fields:
             try:
                 values[fields[plain]] = Path(environ[variable]).read_text("utf-8").strip()

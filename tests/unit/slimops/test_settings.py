@@ -49,6 +49,17 @@ def test_unknown_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.M
         load_settings(LampSettings)
 
 
+def test_another_programs_variable_with_our_prefix_is_passed_over() -> None:
+    class CloudySettings(ServiceSettings):
+        model_config = SettingsConfigDict(env_prefix="CLOUD_")
+
+        role: str = Field(default="all", description="what it does")
+
+    settings = load_settings(CloudySettings, environ={"CLOUD_SDK_VERSION": "528.0.0"})
+
+    assert settings.role == "all"
+
+
 def test_unknown_argument_is_refused_with_its_name() -> None:
     with pytest.raises(SettingsError, match="brightness"):
         load_settings(LampSettings, {"brightness": 3})
