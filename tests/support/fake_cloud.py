@@ -1,0 +1,202 @@
+"""The cloud's end of the wire, without a codec behind it: a real gRPC server on loopback.
+
+It speaks slimwire.v1, keeps what it gets, and answers as told: all stages at once, or only up to
+one, or a Nack; it can stop acknowledging, ask for an enhancement, drain, or break the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Self
+
+import google_crc32c
+import grpc
+import grpc.aio
+
+from slimwire.v1 import ingest_pb2 as pb
+from slimwire.v1 import ingest_pb2_grpc
+
+_ABORT = None  # in a stream's outbox: end it without a word
+
+
+class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
+    """Use as `async with FakeCloud(...) as cloud:`; the edge connects to `cloud.address`."""
+
+    def __init__(
+        self,
+        fingerprint: bytes = b"12345678",
+        *,
+        credit_bytes: int = 256 * 2**10,
+        max_frame_bytes: int = 4 * 2**20,
+    ) -> None:
+        self.fingerprint = fingerprint
+        self.credit_bytes = credit_bytes
+        self.max_frame_bytes = max_frame_bytes
+        self.last_stage = pb.STAGE_DETECTED  # frames are acknowledged up to this stage
+        self.nacks: dict[int, pb.Nack] = {}  # by sequence: sent once, instead of acks
+        self.detections: list[pb.Detection] = []  # found in every frame
+        self.hellos: list[pb.Hello] = []
+        self.frames: list[pb.Frame] = []
+        self.enhancements: list[pb.Enhancement] = []
+        self.refusals: list[pb.Refusal] = []
+        self.damaged_sequences: list[int] = []
+        self.persisted: dict[int, int] = {}  # epoch -> highest sequence
+        self.address = ""
+        self._answering = asyncio.Event()
+        self._answering.set()
+        self._outboxes: set[asyncio.Queue[pb.StreamFramesResponse | None]] = set()
+        self._changed = asyncio.Condition()
+        self._server: grpc.aio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; on the former port if it was started before."""
+        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        ingest_pb2_grpc.add_IngestServiceServicer_to_server(self, self._server)
+        port = self._server.add_insecure_port(self.address or "127.0.0.1:0")
+        self.address = f"127.0.0.1:{port}"
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """End all streams and the server; what it has got stays."""
+        self._answering.set()
+        if self._server is not None:
+            await self._server.stop(grace=0)
+            self._server = None
+
+    def hold(self) -> None:
+        """Read on, but answer nothing until `release`."""
+        self._answering.clear()
+
+    def release(self) -> None:
+        """Answer again, what was held first."""
+        self._answering.set()
+
+    def tell(self, response: pb.StreamFramesResponse) -> None:
+        """Say something on every open stream."""
+        for outbox in self._outboxes:
+            outbox.put_nowait(response)
+
+    def break_streams(self) -> None:
+        """End every open stream with UNAVAILABLE."""
+        for outbox in self._outboxes:
+            outbox.put_nowait(_ABORT)
+
+    async def wait_until(self, predicate: Callable[[], bool]) -> None:
+        """Wait until something that came makes `predicate` true."""
+        async with self._changed:
+            await self._changed.wait_for(predicate)
+
+    @property
+    def sequences(self) -> list[int]:
+        """Of the frames as they came."""
+        return [frame.sequence for frame in self.frames]
+
+    async def StreamFrames(
+        self,
+        request_iterator: AsyncIterator[pb.StreamFramesRequest],
+        context: grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.StreamFramesResponse],
+    ) -> AsyncIterator[pb.StreamFramesResponse]:
+        hello = (await anext(request_iterator)).hello
+        async with self._changed:
+            self.hellos.append(hello)
+            self._changed.notify_all()
+        if hello.model_fingerprint != self.fingerprint:
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"this cloud reads model {self.fingerprint.hex()}, "
+                f"the edge writes {hello.model_fingerprint.hex()}",
+            )
+        yield pb.StreamFramesResponse(
+            welcome=pb.Welcome(
+                resume_after_sequence=self.persisted.get(hello.epoch, 0),
+                credit_bytes=self.credit_bytes,
+                max_frame_bytes=self.max_frame_bytes,
+                model_fingerprint=self.fingerprint,
+            )
+        )
+        outbox: asyncio.Queue[pb.StreamFramesResponse | None] = asyncio.Queue()
+        self._outboxes.add(outbox)
+        reading = asyncio.create_task(self._read(hello, request_iterator, outbox))
+        try:
+            while (response := await outbox.get()) is not _ABORT:
+                await self._answering.wait()
+                yield response
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the stream was broken by the test")
+        finally:
+            self._outboxes.discard(outbox)
+            reading.cancel()
+
+    async def _read(
+        self,
+        hello: pb.Hello,
+        requests: AsyncIterator[pb.StreamFramesRequest],
+        outbox: asyncio.Queue[pb.StreamFramesResponse | None],
+    ) -> None:
+        received_bytes = 0
+        async for request in requests:
+            async with self._changed:
+                match request.WhichOneof("message"):
+                    case "frame":
+                        received_bytes += len(request.frame.container)
+                        self._take_frame(hello, request.frame, received_bytes, outbox)
+                    case "enhancement":
+                        received_bytes += len(request.enhancement.container)
+                        self.enhancements.append(request.enhancement)
+                        outbox.put_nowait(
+                            _ack(request.enhancement.sequence, pb.STAGE_PERSISTED, received_bytes)
+                        )
+                    case "refusal":
+                        self.refusals.append(request.refusal)
+                self._changed.notify_all()
+        outbox.put_nowait(_ABORT)
+
+    def _take_frame(
+        self,
+        hello: pb.Hello,
+        frame: pb.Frame,
+        received_bytes: int,
+        outbox: asyncio.Queue[pb.StreamFramesResponse | None],
+    ) -> None:
+        self.frames.append(frame)
+        if google_crc32c.value(frame.container) != frame.container_crc32c:
+            self.damaged_sequences.append(frame.sequence)
+        nack = self.nacks.pop(frame.sequence, None)
+        if nack is not None:
+            outbox.put_nowait(pb.StreamFramesResponse(nack=nack))
+            return
+        for stage in (pb.STAGE_RECEIVED, pb.STAGE_PERSISTED, pb.STAGE_DETECTED):
+            if stage > self.last_stage:
+                break
+            ack = _ack(frame.sequence, stage, received_bytes)
+            if stage == pb.STAGE_PERSISTED:
+                highest = self.persisted.get(hello.epoch, 0)
+                self.persisted[hello.epoch] = max(highest, frame.sequence)
+            if stage == pb.STAGE_DETECTED:
+                ack.ack.detections.extend(self.detections)
+            outbox.put_nowait(ack)
+
+
+def _ack(sequence: int, stage: pb.Stage, received_bytes: int) -> pb.StreamFramesResponse:
+    return pb.StreamFramesResponse(
+        ack=pb.Ack(
+            sequence=sequence,
+            stage=stage,
+            server_mono_us=time.monotonic_ns() // 1000,
+            received_bytes_total=received_bytes,
+        )
+    )
