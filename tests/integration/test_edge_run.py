@@ -1,0 +1,243 @@
+"""A whole edge with the toy codec against a cloud on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slimcodec import Decoder, OpenVinoRuntime, load_codec_artifact
+from slimcodec.artifact import CodecArtifact
+from slimedge import CameraError, EdgeSettings, ModelMismatchError, run_edge
+from slimedge.event import (
+    Acked,
+    CameraChanged,
+    CameraState,
+    Captured,
+    Detected,
+    Encoded,
+    JpegMeasured,
+    LinkChanged,
+    LinkState,
+    Refetched,
+    RefetchRefused,
+    Replaced,
+    Sent,
+    Skipped,
+    Stage,
+)
+from slimedge.jpeg import jpeg_size_bytes
+from slimwire.v1 import ingest_pb2 as pb
+from support.edge_recorder import EdgeRecorder
+from support.fake_cloud import FakeCloud
+from support.toy_artifact import make_image, make_toy_codec
+
+IMAGE_HW = (64, 96)
+PICTURES = 5
+
+
+@pytest.fixture
+def codec(tmp_path: Path) -> CodecArtifact:
+    return load_codec_artifact(make_toy_codec(tmp_path / "models"))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(PICTURES):
+        Image.fromarray(make_image(*IMAGE_HW, seed=index)).save(folder / f"{index:03d}.png")
+    return folder
+
+
+def make_settings(codec: CodecArtifact, source: Path, address: str, **more: object) -> EdgeSettings:
+    values: dict[str, object] = {
+        "cloud_address": address,
+        "camera_id": "cam-1",
+        "source": str(source),
+        "model": "toy",
+        "models_root": codec.directory.parent.parent,
+        "picture_fps": 25.0,
+        "max_fps": 25.0,
+        "encoder_threads": 1,
+        "reconnect_min_seconds": 0.02,
+        "reconnect_max_seconds": 0.1,
+    }
+    return EdgeSettings.model_validate(values | more)
+
+
+@asynccontextmanager
+async def edge_running(
+    settings: EdgeSettings, recorder: EdgeRecorder
+) -> AsyncIterator[asyncio.Task[None]]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_edge(settings, recorder, stop=stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_folder_is_sent_until_it_ends_and_every_sent_frame_is_detected(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        cloud.detections = [pb.Detection(x_max=9, y_max=7, score=0.5, class_id=2, label="car")]
+
+        await run_edge(make_settings(codec, pictures, cloud.address), recorder)
+
+    sent = recorder.of(Sent)
+    assert len(recorder.of(Captured)) == PICTURES
+    assert cloud.sequences == [event.sequence for event in sent] == list(range(1, len(sent) + 1))
+    assert [event.sequence for event in recorder.of(Detected)] == cloud.sequences
+    dropped = len(recorder.of(Replaced)) + len(recorder.of(Skipped))
+    assert len(sent) + dropped == PICTURES
+    assert recorder.of(Detected)[0].detections[0].label == "car"
+    assert all(event.latency_seconds > 0 for event in recorder.of(Detected))
+    assert {event.stage for event in recorder.of(Acked)} == set(Stage)
+    assert recorder.of(CameraChanged)[-1].state is CameraState.ENDED
+    assert recorder.of(LinkChanged)[-1].state is LinkState.STOPPED
+
+
+async def test_what_arrives_decodes_to_the_picture_that_was_encoded(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, level=3, quality=5)
+        await run_edge(settings, recorder)
+
+    decoder = Decoder(codec, OpenVinoRuntime(1))
+    encoded = recorder.of(Encoded)[0]
+    decoded = decoder.decode_image(decoder.decode_latent(cloud.frames[0].container))
+    assert (encoded.level, encoded.quality) == (3, 5)
+    assert encoded.bitstream_bytes == len(cloud.frames[0].container)
+    error = np.mean((decoded.astype(float) - encoded.image.astype(float)) ** 2)
+    assert 10 * np.log10(255**2 / error) > 25
+
+
+async def test_an_asked_enhancement_is_sent_and_improves_the_picture(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, loop=True, level=0, quality=3)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: bool(recorder.of(Detected)))
+            cloud.tell(_refetch("r-1", 1))
+            await recorder.wait_until(lambda: bool(recorder.of(Refetched)))
+            await cloud.wait_until(lambda: bool(cloud.enhancements))
+
+    decoder = Decoder(codec, OpenVinoRuntime(1))
+    image = recorder.of(Encoded)[0].image.astype(float)
+    base, enhancement = cloud.frames[0].container, cloud.enhancements[0].container
+    before = decoder.decode_image(decoder.decode_latent(base))
+    after = decoder.decode_image(decoder.decode_latent(base, enhancement))
+    assert cloud.enhancements[0].request_id == "r-1"
+    assert np.mean((after - image) ** 2) < 0.8 * np.mean((before - image) ** 2)
+
+
+async def test_a_frame_that_has_left_the_ring_is_refused_with_the_reason(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, loop=True, ring_frames=1)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) > 2)
+            cloud.tell(_refetch("r-9", 1))
+            await cloud.wait_until(lambda: bool(cloud.refusals))
+
+    assert cloud.refusals[0].request_id == "r-9"
+    assert "frame 1 has left" in cloud.refusals[0].detail
+    assert recorder.of(RefetchRefused)[0].sequence == 1
+
+
+async def test_jpeg_bytes_are_measured_for_exactly_the_sent_frames(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        await run_edge(make_settings(codec, pictures, cloud.address, measure_jpeg=True), recorder)
+
+    images = {event.sequence: event.image for event in recorder.of(Encoded)}
+    measured = {event.sequence: event.jpeg_bytes for event in recorder.of(JpegMeasured)}
+    assert sorted(measured) == [event.sequence for event in recorder.of(Sent)]
+    assert measured == {n: jpeg_size_bytes(images[n]) for n in measured}
+
+
+async def test_max_edge_scales_pictures_down_before_they_are_encoded(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        await run_edge(make_settings(codec, pictures, cloud.address, max_edge=48), recorder)
+
+    assert {event.image.shape for event in recorder.of(Encoded)} == {(32, 48, 3)}
+
+
+async def test_the_edge_outlives_a_restart_of_the_cloud(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, loop=True)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) >= 2)
+            await cloud.stop()
+            await recorder.wait_until(lambda: recorder.of(LinkChanged)[-1].state is LinkState.DOWN)
+            before = len(recorder.of(Detected))
+            await cloud.start()
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) >= before + 2)
+
+    epochs = {hello.epoch for hello in cloud.hellos}
+    assert len(epochs) == 1
+    assert set(cloud.sequences) == set(range(1, max(cloud.sequences) + 1))
+
+
+async def test_another_model_at_the_cloud_ends_the_edge_with_both_fingerprints(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    async with FakeCloud(b"\x00" * 8) as cloud:
+        with pytest.raises(ModelMismatchError, match=codec.fingerprint.hex()) as caught:
+            await run_edge(make_settings(codec, pictures, cloud.address, loop=True))
+
+    assert "0000000000000000" in str(caught.value)
+
+
+async def test_a_source_that_is_not_there_is_named(codec: CodecArtifact, tmp_path: Path) -> None:
+    settings = make_settings(codec, tmp_path / "no.mp4", "127.0.0.1:1")
+
+    with pytest.raises(CameraError, match=r"no\.mp4"):
+        await run_edge(settings)
+
+
+async def test_a_stop_ends_the_edge_although_the_cloud_is_away(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    stop = asyncio.Event()
+    settings = make_settings(codec, pictures, "127.0.0.1:1", loop=True)
+    running = asyncio.create_task(run_edge(settings, recorder, stop=stop))
+    await recorder.wait_until(lambda: bool(recorder.of(Skipped)))
+
+    stop.set()
+    async with asyncio.timeout(5):  # the promise to whoever stops it
+        await running
+
+    assert recorder.of(LinkChanged)[-1].state is LinkState.STOPPED
+
+
+def _refetch(request_id: str, sequence: int) -> pb.StreamFramesResponse:
+    return pb.StreamFramesResponse(
+        command=pb.Command(
+            request_id=request_id, refetch_enhancement=pb.RefetchEnhancement(sequence=sequence)
+        )
+    )
