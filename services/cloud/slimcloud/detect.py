@@ -17,27 +17,39 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
 from slimcloud.batcher import Batcher
 from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import DetectionEngine, EngineResult
+from slimcloud.engine import EngineResult
 from slimcloud.errors import CloudError
 from slimcloud.records import DetectionResult, FrameRecord, FrameState
 from slimcloud.settings import CloudSettings
 from slimcloud.store import Store, unix_us
 from slimcloud.work import WorkItem
 
-__all__ = ["DetectWorker"]
+__all__ = ["DetectWorker", "Engine"]
 
 logger = logging.getLogger(__name__)
 
 _BLOCK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.5
+
+
+class Engine(Protocol):
+    """The part of `slimcloud.engine.DetectionEngine` that is needed here."""
+
+    codec_label: str
+    detector_label: str
+    min_score: float
+
+    def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]: ...
+
+    async def detect(self, containers: Sequence[bytes]) -> list[EngineResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class DetectWorker:
     def __init__(
         self,
         store: Store,
-        engine: DetectionEngine,
+        engine: Engine,
         settings: CloudSettings,
         metrics: DetectMetrics,
         *,

@@ -95,6 +95,6 @@ redis.call('ZREM', KEYS[4], ARGV[1])
 redis.call('ZREM', KEYS[5], ARGV[1])
 if redis.call('ZREM', KEYS[6], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[8], 'removed', 1) end
 redis.call('HDEL', KEYS[7], ARGV[1])
-redis.call('HINCRBY', KEYS[8], 'stored_bytes', -held)
+if held > 0 then redis.call('HINCRBY', KEYS[8], 'stored_bytes', -held) end  -- never "-0"
 return held
 """

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from slimcloud import keys, scripts
 from slimcloud.cameras import CameraRegistry
@@ -70,7 +70,7 @@ class Store:
     ) -> None:
         """
         Args:
-            client: from `slimops.redis_client`, with replies as bytes.
+            client: from `slimops.redis_connection`.
             retention_seconds: how long a frame is kept.
             max_stored_bytes: container bytes that are kept; beyond it the oldest frames go.
             max_queue_size: frames that may wait for the detector; beyond it `put_frame` refuses.
@@ -140,10 +140,8 @@ class Store:
                     *(part for field in fields.items() for part in field),
                 ],
             )
-        except OutOfMemoryError as exc:
-            raise StoreFullError(
-                "Redis is out of memory; raise its maxmemory or lower max_stored_bytes"
-            ) from exc
+        except ResponseError as exc:
+            raise _store_full(exc) from exc
         if stored == -1:
             raise StoreFullError(f"{self._max_queue_size} frames wait for the detector already")
         return bool(stored == 1)
@@ -254,10 +252,8 @@ class Store:
                     keys.EVENTS_LENGTH,
                 ],
             )
-        except OutOfMemoryError as exc:
-            raise StoreFullError(
-                "Redis is out of memory; raise its maxmemory or lower max_stored_bytes"
-            ) from exc
+        except ResponseError as exc:
+            raise _store_full(exc) from exc
         if stored == -1:
             raise await self._absent(frame_id)
         await self.refetches.set_done(frame_id)
@@ -295,3 +291,10 @@ class Store:
         if frame_id.sequence <= await self.highest_sequence(frame_id.camera_id, frame_id.epoch):
             return FrameGoneError(frame_id)
         return FrameNotFoundError(frame_id)
+
+
+def _store_full(error: ResponseError) -> StoreFullError:
+    """Redis 6 tells of full memory within the text of a script's error, later ones by its class."""
+    if not isinstance(error, OutOfMemoryError) and "OOM " not in str(error):
+        raise error
+    return StoreFullError("Redis is out of memory; raise its maxmemory or lower max_stored_bytes")
