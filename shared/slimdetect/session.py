@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.artifact import CodecArtifact, DetectorArtifact
-from slimcodec.decode import Latent
+from slimcodec.decode import Latent, one_hot_levels, widen_latents
 from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.runtime import Graph, Runtime
 from slimdetect.boxes import Detection, clip_detections, decode_heads, suppress
@@ -104,12 +104,8 @@ class Detector:
     def _heads_of(self, latents: Sequence[Latent]) -> list[NDArray[np.float32]]:
         """Raw head maps (B, A * (5 + C), h, w) of latents of one size."""
         levels = self._codec.levels
-        M = levels[-1].latent_channels
-        y_hat = np.zeros((len(latents), M, *latents[0].y_hat.shape[2:]), dtype=np.float32)
-        level = np.zeros((len(latents), len(levels)), dtype=np.float32)
-        for row, latent in enumerate(latents):
-            y_hat[row, : latent.y_hat.shape[1]] = latent.y_hat[0]
-            level[row, latent.level] = 1
+        y_hat = widen_latents(latents, levels[-1].latent_channels)  # (B, M, h, w)
+        level = one_hot_levels(latents, len(levels))  # (B, K)
         f_hat = self._graph("feature_transform")(y_hat=y_hat, level=level)["f_hat"]
         return self._tail(f_hat)
 
