@@ -47,7 +47,7 @@ class Installation:
         """Run a program of the environment, and give its standard output."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.bin.parent)}
         done = subprocess.run(
-            [self.bin / program, *map(str, arguments)],
+            [str(self.bin / program), *map(str, arguments)],
             check=False,
             capture_output=True,
             text=True,
@@ -71,7 +71,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Installation:
             shutil.copy(ROOT / name, source / name)
     environment = base / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = [environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, "install", "--quiet", "--no-compile", f"{source}[edge]"],
         check=False,
