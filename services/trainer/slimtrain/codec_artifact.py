@@ -72,7 +72,7 @@ def write_codec_artifact(
     """
     config = codec.config
     _round_convolutions(codec)
-    x = (torch.from_numpy(to_x(pad_to_multiple(picture, PAD_MULTIPLE))) for picture in pictures)
+    x = (torch.from_numpy(pad_to_multiple(to_x(picture), PAD_MULTIPLE)) for picture in pictures)
     tables = tabulate(codec, x)
     probe = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
     levels = [
