@@ -47,19 +47,17 @@ def encode_symbols(
         quality: Which tables.
         first_channel: Channel of `symbols[0]`.
     """
+    offset, escape = _rows(tables, quality, first_channel, symbols.shape[0])
+    shifted = symbols.reshape(symbols.shape[0], -1).astype(np.int64) - offset  # (M', h * w)
+    # as unsigned numbers, symbols below the table are large ones: both sides become the escape
+    bins = np.minimum(shifted.view(np.uint64), escape.view(np.uint64)).astype(np.int32)
+    models = _models(tables, quality)
     coder = constriction.stream.stack.AnsCoder()
-    escapes: list[NDArray[np.int64]] = []
     for channel in reversed(range(symbols.shape[0])):  # a stack: what goes in last comes out first
-        offset, num_bins = _row(tables, quality, first_channel + channel)
-        shifted = symbols[channel].ravel().astype(np.int64) - offset
-        inside = (shifted >= 0) & (shifted < num_bins - 1)
-        bins = np.where(inside, shifted, num_bins - 1).astype(np.int32)
-        coder.encode_reverse(bins, _models(tables, quality)[first_channel + channel])
-        if not inside.all():
-            outside = shifted[~inside]
-            below = outside < 0
-            escapes.append(np.where(below, -2 * outside - 1, 2 * (outside - num_bins + 1)))
-    escape_bytes = _pack_varints(np.concatenate(escapes[::-1])) if escapes else b""
+        coder.encode_reverse(bins[channel], models[first_channel + channel])
+    escaped = np.nonzero(bins == escape)
+    above, below = shifted[escaped] - escape[escaped[0], 0], -shifted[escaped] - 1
+    escape_bytes = _pack_varints(np.where(above < 0, 2 * below + 1, 2 * above))
     words: bytes = coder.get_compressed().astype("<u4").tobytes()
     return _pack_varints(np.array([len(escape_bytes)])) + escape_bytes + words.rstrip(b"\0")
 
@@ -74,32 +72,37 @@ def decode_symbols(
             one form that the encoder writes.
     """
     escape_values, words = _split_data(data)
+    offset, escape = _rows(tables, quality, first_channel, shape[0])
+    models = _models(tables, quality)
     coder = constriction.stream.stack.AnsCoder(words)
-    symbols = np.empty(shape, dtype=np.int32)
-    num_taken = 0
+    bins = np.empty((shape[0], shape[1] * shape[2]), dtype=np.int32)
     for channel in range(shape[0]):
-        offset, num_bins = _row(tables, quality, first_channel + channel)
-        model = _models(tables, quality)[first_channel + channel]
-        bins = coder.decode(model, shape[1] * shape[2])
-        escaped = np.flatnonzero(bins == num_bins - 1)
-        values = bins.astype(np.int64) + offset
-        if escaped.size:
-            taken = escape_values[num_taken : num_taken + escaped.size]
-            if taken.size != escaped.size:
-                raise DamagedContainerError("data has fewer escaped values than escapes")
-            num_taken += escaped.size
-            above = taken // 2 + offset + num_bins - 1
-            values[escaped] = np.where(taken & 1, offset - 1 - taken // 2, above)
-            if values.min() < _INT32.min or values.max() > _INT32.max:
-                raise DamagedContainerError("data has an escaped value beyond int32")
-        symbols[channel] = values.reshape(shape[1:])
-    if num_taken != escape_values.size or not coder.is_empty():
+        bins[channel] = coder.decode(models[first_channel + channel], bins.shape[1])
+    if not coder.is_empty():
         raise DamagedContainerError("data holds more than the symbols; it is not of these tables")
-    return symbols
+    escaped = np.nonzero(bins == escape)
+    if escaped[0].size != escape_values.size:
+        raise DamagedContainerError(
+            f"data has {escape_values.size} escaped values for {escaped[0].size} escapes"
+        )
+    symbols = bins + offset.astype(np.int32)  # offsets are far from the ends of int32
+    if escape_values.size:
+        first, distance = offset[escaped[0], 0], escape_values // 2
+        above = first + escape[escaped[0], 0] + distance
+        values = np.where(escape_values & 1, first - 1 - distance, above)
+        if values.min() < _INT32.min or values.max() > _INT32.max:
+            raise DamagedContainerError("data has an escaped value beyond int32")
+        symbols[escaped] = values
+    return symbols.reshape(shape)
 
 
-def _row(tables: Tables, quality: int, channel: int) -> tuple[int, int]:
-    return int(tables.offset[quality, channel]), int(tables.cdf_length[quality, channel]) - 1
+def _rows(
+    tables: Tables, quality: int, first_channel: int, num_channels: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first symbol and the escape bin of each channel's table, both (M', 1)."""
+    channels = slice(first_channel, first_channel + num_channels)
+    offset = tables.offset[quality, channels, np.newaxis].astype(np.int64)
+    return offset, tables.cdf_length[quality, channels, np.newaxis].astype(np.int64) - 2
 
 
 @functools.lru_cache(maxsize=64)  # models of one quality: 192 take 0.5 ms to build

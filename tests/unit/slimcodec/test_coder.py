@@ -131,7 +131,7 @@ def test_data_of_likely_symbols_is_as_long_as_the_tables_promise() -> None:
         (b"\x02\x80\x00", "form that no encoder writes"),
         (b"\x06\x80\x80\x80\x80\x80\x01", "form that no encoder writes"),
         (b"\x00\x01\x00", "zero byte"),
-        (b"\x01\x05", "more than the symbols"),
+        (b"\x01\x05", "1 escaped values for 0 escapes"),
         (b"\x00" + b"\x55" * 40, "more than the symbols"),
     ],
 )
