@@ -1,0 +1,22 @@
+"""Which pictures are never trained on: the one place that says so.
+
+The rule hashes the file name without its folder, so that it needs no list, survives a move of the
+folder, and puts copies of a picture in two folders on the same side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePath
+
+VALIDATION_PART = 10
+"""One picture in ten is for validation."""
+
+
+def is_validation(file_name: str | PurePath) -> bool:
+    """Whether a picture (or a recorded link) is for validation; only the name counts, not the
+    folder.
+    """
+    name = PurePath(file_name).name
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    return int(digest, 16) % VALIDATION_PART == 0
