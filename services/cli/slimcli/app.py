@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from slimcli import codec, detect, health, inspection, levels
+from slimcli import codec, detect, health, inspection, levels, making, services, training
+from slimcli.demo import command as demo
 from slimcli.exits import ExitCode, exit_code_of, message_of
 
 DEBUG_VARIABLE = "SLIMWIRE_DEBUG"  # as --debug: show tracebacks
@@ -50,7 +51,7 @@ def options(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-for module in (codec, inspection, detect, levels, health):
+for module in (codec, inspection, detect, levels, demo, services, health, training, making):
     module.register(app)
 
 

@@ -1,0 +1,73 @@
+"""One frame on its way from the camera to its detections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Self
+
+from slimedge.event import Encoded
+
+
+@dataclass(slots=True)
+class FrameRow:
+    """One encoded frame, filled in as its events arrive. Durations in seconds."""
+
+    sequence: int
+    level: int
+    quality: int
+    image_hw: tuple[int, int]
+    bitstream_bytes: int
+    wait_seconds: float  # capture until the encoder took it
+    encode_seconds: float
+    is_sent: bool = False
+    is_persisted: bool = False
+    is_given_up: bool = False  # lost, or refused for good
+    credit_wait_seconds: float | None = None  # encoded until it was handed to the transport
+    jpeg_bytes: int | None = None
+    latency_seconds: float | None = None  # capture to detection
+    cloud_queue_seconds: float | None = None
+    cloud_compute_seconds: float | None = None
+    labels: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, event: Encoded) -> Self:
+        h, w = event.image.shape[:2]
+        return cls(
+            sequence=event.sequence,
+            level=event.level,
+            quality=event.quality,
+            image_hw=(h, w),
+            bitstream_bytes=event.bitstream_bytes,
+            wait_seconds=event.wait_seconds,
+            encode_seconds=event.encode_seconds,
+        )
+
+    @property
+    def pixels(self) -> int:
+        return self.image_hw[0] * self.image_hw[1]
+
+    @property
+    def bpp(self) -> float:
+        return 8 * self.bitstream_bytes / self.pixels
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no more events are awaited."""
+        if self.is_given_up:
+            return True
+        return self.is_persisted and None not in (self.latency_seconds, self.jpeg_bytes)
+
+    @property
+    def link_seconds(self) -> float | None:
+        """What is left of the latency: both ways over the link, and storing."""
+        if self.latency_seconds is None:
+            return None
+        known = (
+            self.wait_seconds
+            + self.encode_seconds
+            + (self.credit_wait_seconds or 0.0)
+            + (self.cloud_queue_seconds or 0.0)
+            + (self.cloud_compute_seconds or 0.0)
+        )
+        return max(0.0, self.latency_seconds - known)

@@ -1,0 +1,199 @@
+"""The order of things: cloud up, edge up, watch, look at one picture, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rich.console import Console
+
+from slimcli.demo.cloud import CloudProcess
+from slimcli.demo.review import ViewedFrame, view_frame
+from slimcli.demo.screen import Scene, Screen, open_screen
+from slimcli.demo.tally import Tally
+from slimcli.demo.uplink import SlowUplink
+from slimcli.exits import UnavailableError
+from slimedge.app import run_edge
+from slimedge.settings import EdgeSettings
+
+SETTLE_SECONDS = 5.0  # for the results of the last frames
+_TICK_SECONDS = 0.05
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to play."""
+
+    edge: EdgeSettings  # its `cloud_address` is replaced by the real one
+    model: str  # name/version
+    seconds: float | None  # from the first frame; None: until Ctrl-C
+    uplink_kbit: float | None  # None: no limit
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    viewed: ViewedFrame | None
+    problem: str  # why there is no picture on demand; else empty
+
+
+class Stopped(Exception):
+    """Ctrl-C, or the edge's end, while something else was awaited."""
+
+
+async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) -> Outcome:
+    """Run the demo to its end, or until a signal.
+
+    Raises:
+        UnavailableError: the cloud does not come up, or ends by itself.
+        EdgeError, CodecError: the edge cannot work.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        addresses = await _unless(stop, cloud.ready())
+        async with _uplink(addresses.ingest, plan.uplink_kbit) as ingest:
+            settings = plan.edge.model_copy(update={"cloud_address": ingest})
+            edge_stop = asyncio.Event()
+            edge = asyncio.create_task(run_edge(settings, tally, stop=edge_stop))
+            edge.add_done_callback(lambda _: stop.set())
+            try:
+                with open_screen(console, _scene(plan, addresses.review)) as screen:
+                    return await _watch(plan, cloud, tally, screen, addresses.review, stop)
+            finally:
+                edge_stop.set()
+                await edge
+    except Stopped:
+        return Outcome(None, "stopped before")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _watch(
+    plan: Plan, cloud: CloudProcess, tally: Tally, screen: Screen, api: str, stop: asyncio.Event
+) -> Outcome:
+    """Stream for the planned time, wait for the last results, look at one picture."""
+
+    def show(note: str = "") -> None:
+        cloud.check()
+        screen.update(tally, note)
+
+    await _until(lambda: tally.totals.frames_captured > 0, None, stop, screen, show)
+    await _until(lambda: False, plan.seconds, stop, screen, show)
+    tally.close()
+    if not stop.is_set():
+        note = "waiting for the last results"
+        await _until(lambda: tally.is_settled, SETTLE_SECONDS, stop, screen, lambda: show(note))
+    try:
+        return await _look(plan.edge.camera_id, tally, api, stop, show)
+    except UnavailableError as exc:
+        return Outcome(None, str(exc))
+    finally:
+        screen.update(tally, "finished")
+
+
+async def _look(
+    camera: str, tally: Tally, api: str, stop: asyncio.Event, show: Callable[[str], None]
+) -> Outcome:
+    candidates = tally.reviewable()
+    if stop.is_set() or not candidates:
+        return Outcome(None, "stopped before" if stop.is_set() else "no frame was detected")
+    sequence = candidates[0].sequence
+    image = tally.picture(sequence)
+    assert image is not None, "reviewable frames have their pictures"
+    show(f"looking at frame {sequence} through the review API")
+    return Outcome(
+        await _unless(stop, _in_thread(lambda: view_frame(api, camera, sequence, image))), ""
+    )
+
+
+async def _until(
+    done: Callable[[], bool],
+    seconds: float | None,
+    stop: asyncio.Event,
+    screen: Screen,
+    show: Callable[[], None],
+) -> None:
+    """Show the tally until `done`, the time is over, or the stop."""
+    started = shown = time.monotonic()
+    show()
+    while not stop.is_set() and not done():
+        now = time.monotonic()
+        if seconds is not None and now - started >= seconds:
+            return
+        if now - shown >= screen.interval_seconds:
+            show()
+            shown = now
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _TICK_SECONDS)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[object, object, T]) -> T:
+    """The work's result; `Stopped` if the stop comes first."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    raise Stopped
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """As `asyncio.to_thread`, on a daemon thread: a stop need not wait for a slow answer."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)  # type: ignore[arg-type]  # None only with an error
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except Exception as exc:  # handed over to the waiting task
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=run, name="review", daemon=True).start()
+    return await answer
+
+
+@contextlib.asynccontextmanager
+async def _uplink(cloud_address: str, kbit: float | None) -> AsyncIterator[str]:
+    """Where the edge connects to: the cloud, or a slow way to it."""
+    if kbit is None:
+        yield cloud_address
+        return
+    async with SlowUplink(cloud_address, 1000 * kbit) as slow:
+        yield slow.address
+
+
+def _scene(plan: Plan, review_api: str) -> Scene:
+    limit = "no limit" if plan.uplink_kbit is None else f"{plan.uplink_kbit:,.0f} kbit/s, simulated"
+    return Scene(
+        source=plan.edge.source.rpartition("/")[2] or plan.edge.source,
+        model=plan.model,
+        review_api=review_api,
+        uplink=limit,
+        seconds=plan.seconds,
+    )

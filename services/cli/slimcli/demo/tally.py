@@ -1,0 +1,166 @@
+"""The edge's events, counted: what the screen shows and what the summary totals.
+
+Memory is bounded, however long the demo runs: totals are counters, rows and pictures are of the
+newest frames only, and a latency takes eight bytes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimcli.demo.frame_row import FrameRow
+from slimedge.event import (
+    Acked,
+    Captured,
+    Detected,
+    EdgeEvent,
+    Encoded,
+    JpegMeasured,
+    LinkChanged,
+    LinkState,
+    Lost,
+    Nacked,
+    Replaced,
+    Sent,
+    Skipped,
+    Stage,
+)
+
+OPEN_ROWS = 1000  # frames that may wait for their events
+RECENT_FRAMES = 200  # latencies on the screen are of these; the summary's are of all
+KEPT_PICTURES = 64  # camera frames kept to compare with a picture on demand
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counted since the start. Bytes are of containers, once for each frame that was sent."""
+
+    frames_captured: int = 0
+    frames_replaced: int = 0
+    frames_skipped: int = 0
+    frames_sent: int = 0
+    frames_persisted: int = 0
+    frames_detected: int = 0
+    frames_lost: int = 0
+    frames_nacked: int = 0
+    sent_bytes: int = 0
+    sent_pixels: int = 0
+    jpeg_frames: int = 0  # sent frames whose size as JPEG is known
+    jpeg_bytes: int = 0  # of those as JPEG
+    jpeg_frames_bytes: int = 0  # of those as containers
+    labels: Counter[str] = field(default_factory=Counter)
+    latencies_seconds: array[float] = field(default_factory=lambda: array("d"))
+
+    @property
+    def bpp_mean(self) -> float | None:
+        """Bits per pixel over all frames that were sent."""
+        return 8 * self.sent_bytes / self.sent_pixels if self.sent_pixels else None
+
+    @property
+    def against_jpeg(self) -> float | None:
+        """Share of bytes more (or less) than JPEG, over the same frames; -0.9 is a tenth."""
+        return self.jpeg_frames_bytes / self.jpeg_bytes - 1 if self.jpeg_bytes else None
+
+
+class Tally:
+    """Watches the edge; read by the screen and the summary on the same thread."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self.link = LinkState.CONNECTING
+        self.link_detail = ""
+        self.recent: deque[FrameRow] = deque(maxlen=RECENT_FRAMES)  # detected, newest last
+        self._rows: OrderedDict[int, FrameRow] = OrderedDict()
+        self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._closed = False
+
+    def close(self) -> None:
+        """Count no new frames; those under way are still followed."""
+        self._closed = True
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more is to come for the frames that were counted."""
+        return all(row.is_settled for row in self._rows.values())
+
+    def picture(self, sequence: int) -> NDArray[np.uint8] | None:
+        """The camera's frame as it was encoded, while it is kept."""
+        return self._pictures.get(sequence)
+
+    def reviewable(self) -> list[FrameRow]:
+        """Detected frames whose camera picture is still here: narrowest first, newest first."""
+        kept = [row for row in self.recent if row.sequence in self._pictures]
+        return sorted(kept, key=lambda row: (row.level, -row.sequence))
+
+    def notify(self, event: EdgeEvent) -> None:
+        """Take one event of the edge."""
+        totals = self.totals
+        match event:
+            case LinkChanged():
+                self.link, self.link_detail = event.state, event.detail
+            case Sent() | Acked() | Detected() | JpegMeasured() | Lost() | Nacked():
+                row = self._rows.get(event.sequence)
+                if row is not None:
+                    self._follow(row, event)
+            case _ if self._closed:
+                pass
+            case Captured():
+                totals.frames_captured += 1
+            case Replaced():
+                totals.frames_replaced += 1
+            case Skipped():
+                totals.frames_skipped += 1
+            case Encoded():
+                self._start(event)
+            case _:
+                pass
+
+    def _start(self, event: Encoded) -> None:
+        self._rows[event.sequence] = FrameRow.of(event)
+        self._pictures[event.sequence] = event.image
+        while len(self._rows) > OPEN_ROWS:
+            self._rows.popitem(last=False)
+        while len(self._pictures) > KEPT_PICTURES:
+            self._pictures.popitem(last=False)
+
+    def _follow(
+        self, row: FrameRow, event: Sent | Acked | Detected | JpegMeasured | Lost | Nacked
+    ) -> None:
+        totals = self.totals
+        match event:
+            case Sent() if not row.is_sent:
+                row.is_sent = True
+                row.credit_wait_seconds = event.credit_wait_seconds
+                totals.frames_sent += 1
+                totals.sent_bytes += row.bitstream_bytes
+                totals.sent_pixels += row.pixels
+            case Acked() if event.stage is not Stage.RECEIVED and not row.is_persisted:
+                row.is_persisted = True
+                totals.frames_persisted += 1
+            case Detected() if row.latency_seconds is None:
+                row.latency_seconds = event.latency_seconds
+                row.cloud_queue_seconds = event.cloud_queue_seconds
+                row.cloud_compute_seconds = event.cloud_compute_seconds
+                row.labels = Counter(found.label for found in event.detections)
+                self.recent.append(row)
+                totals.frames_detected += 1
+                totals.labels.update(row.labels)
+                totals.latencies_seconds.append(event.latency_seconds)
+            case JpegMeasured() if row.jpeg_bytes is None:
+                row.jpeg_bytes = event.jpeg_bytes
+                totals.jpeg_frames += 1
+                totals.jpeg_bytes += event.jpeg_bytes
+                totals.jpeg_frames_bytes += row.bitstream_bytes
+            case Lost():
+                row.is_given_up = True
+                totals.frames_lost += 1
+            case Nacked() if not event.retryable:
+                row.is_given_up = True
+                totals.frames_nacked += 1
+            case _:
+                pass  # the same news again, after a reconnect

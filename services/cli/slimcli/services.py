@@ -1,0 +1,119 @@
+"""`slimwire edge` and `slimwire cloud`: run a service in the foreground.
+
+Settings come from the environment (`EDGE_*`, `CLOUD_*`) and a few options, which win. A wrong one
+stops the start with its name and exit code 78; `--settings` lists them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slimcli.extras import needs_extra
+from slimcli.output import say
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
+ListSettings = Annotated[
+    bool, typer.Option("--settings", help="List every setting of the environment, and stop.")
+]
+
+
+class Role(enum.Enum):
+    """What a cloud process does."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    DETECT = "detect"
+    REVIEW = "review"
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(edge)
+    app.command()(cloud)
+
+
+def edge(
+    source: Annotated[
+        str | None,
+        typer.Option(help="Video file, directory of pictures, rtsp://..., /dev/videoN."),
+    ] = None,
+    cloud_address: Annotated[
+        str | None, typer.Option("--cloud", metavar="HOST:PORT", help="Of the cloud's ingest.")
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="Name of this camera.")] = None,
+    loop: Annotated[bool | None, typer.Option(help="Begin a file again at its end.")] = None,
+    model: Annotated[str | None, typer.Option(help="Codec by name, or name/version.")] = None,
+    models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it is.")] = None,
+    list_settings: ListSettings = False,
+) -> None:
+    """Encode a camera and stream it to the cloud, until it ends or a signal comes."""
+    with needs_extra("edge", "edge"):
+        from slimedge.app import run_edge
+        from slimedge.settings import EdgeSettings
+        from slimops import configure_logging, load_settings
+
+    if list_settings:
+        _list(EdgeSettings)
+        return
+    settings = load_settings(
+        EdgeSettings,
+        _given(
+            source=source,
+            cloud_address=cloud_address,
+            camera_id=camera,
+            loop=loop,
+            model=model,
+            models_root=models,
+        ),
+    )
+    configure_logging()
+    asyncio.run(run_edge(settings, handle_signals=True))
+
+
+def cloud(
+    role: Annotated[Role | None, typer.Option(help="What this process does.")] = None,
+    redis_url: Annotated[
+        str | None, typer.Option("--redis", metavar="URL", help="Not given: an embedded server.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Codec by name, or name/version.")] = None,
+    models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it is.")] = None,
+    list_settings: ListSettings = False,
+) -> None:
+    """Take frames in, detect on them, and serve the review API, until a signal comes."""
+    with needs_extra("cloud", "cloud"):
+        from slimcloud.app import run_cloud
+        from slimcloud.settings import CloudSettings
+        from slimops import configure_logging, load_settings
+
+    if list_settings:
+        _list(CloudSettings)
+        return
+    settings = load_settings(
+        CloudSettings,
+        _given(
+            role=None if role is None else role.value,
+            redis_url=redis_url,
+            model=model,
+            models_root=models,
+        ),
+    )
+    configure_logging(settings.log_level)
+    asyncio.run(run_cloud(settings))
+
+
+def _given(**options: object) -> dict[str, object]:
+    """The options that were given; the others are the environment's, or have defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _list(settings: type[BaseSettings]) -> None:
+    prefix = settings.model_config.get("env_prefix", "")
+    for name, field in settings.model_fields.items():
+        default = "must be set" if field.is_required() else f"default {field.default}"
+        say(f"{(prefix + name).upper()}: {field.description} ({default})")
