@@ -26,6 +26,7 @@ INGREDIENTS = (
     "models",
     "pyproject.toml",
     "proto",
+    "samples",
     "services",
     "shared",
 )
