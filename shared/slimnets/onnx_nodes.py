@@ -41,7 +41,9 @@ class GraphWriter:
         **attributes: int | float | str | list[int],
     ) -> list[str]:
         """Add a node with several outputs."""
-        self._nodes.append(helper.make_node(op, list(inputs), list(outputs), outputs[0], **attributes))
+        node = helper.make_node(op, list(inputs), list(outputs), outputs[0])
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in sorted(attributes.items()))
+        self._nodes.append(node)
         return list(outputs)
 
     def constant(self, name: str, values: NDArray[np.generic]) -> str:
@@ -58,9 +60,11 @@ class GraphWriter:
         stride: int = 1,
         padding: int = 0,
         groups: int = 1,
+        dilation: int = 1,
     ) -> str:
         """Add a convolution with square kernel, its weight stored as float16 where that is enough."""
-        stored = to_float16(weight)
+        # Depthwise weights are few bytes and nothing averages over their rounding: as they are.
+        stored = to_float16(weight) if groups == 1 else weight
         weight_name = self.constant(f"{name}_weight", stored)
         if stored.dtype == np.float16:
             weight_name = self.add("Cast", [weight_name], f"{name}_weight_32", to=TensorProto.FLOAT)
@@ -71,6 +75,7 @@ class GraphWriter:
             kernel_shape=list(weight.shape[2:]),
             strides=[stride] * 2,
             pads=[padding] * 4,
+            dilations=[dilation] * 2,
             group=groups,
         )
 
