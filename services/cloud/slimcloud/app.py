@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from redis.exceptions import RedisError
 
 from slimcloud.api import ReviewMetrics, build_api, end_event_streams
+from slimcloud.canary import load_canary
 from slimcloud.detect import DetectWorker
 from slimcloud.detect_metrics import DetectMetrics
 from slimcloud.engine import DetectionEngine
@@ -203,8 +204,9 @@ def _start_review(
 ) -> str:
     review_metrics = ReviewMetrics(metrics)
     fingerprint = models.codec.fingerprint.hex()
+    decoder = Decoder(models.codec, models.runtime, settings.max_pixels)
     reconstructor = Reconstructor(
-        Decoder(models.codec, models.runtime, settings.max_pixels),
+        decoder,
         decoder_id=f"{models.codec.label}:{fingerprint}:{models.runtime.precision}",
         observer=review_metrics,
     )
@@ -213,6 +215,7 @@ def _start_review(
         await store.ping()
         if engine is not None:
             await engine.check()
+        await reconstructor.check(load_canary(models.codec, decoder))
         return True
 
     app = build_api(

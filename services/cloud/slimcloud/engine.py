@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
+from slimcloud.canary import load_canary
 from slimcloud.records import LabelledDetection
 from slimcodec.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.decode import Decoder, Latent
@@ -23,8 +22,6 @@ from slimcodec.runtime import Runtime
 from slimdetect.session import Detector
 
 __all__ = ["DetectionEngine", "EngineResult"]
-
-_CANARY_FILE = "canary.slw"  # in the codec's directory, where the artifact has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +115,5 @@ class DetectionEngine:
         ]
 
     def _check(self) -> None:
-        canary = self._codec.directory / _CANARY_FILE
-        if canary.exists():
-            latent = self._decoder.decode_latent(canary.read_bytes())
-        else:
-            side = self._codec.manifest.pad_multiple
-            channels = self._codec.levels[0].latent_channels
-            shape = (1, channels, *self._codec.latent_hw((side, side)))
-            latent = Latent(np.zeros(shape, np.float32), 0, 0, (side, side))
+        latent = load_canary(self._codec, self._decoder)
         self._detector.detect_latents([latent], self._min_score)

@@ -18,9 +18,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from slimcodec.decode import Latent
 
 from slimcloud.single_flight import CacheResult, SingleFlightCache
+from slimcodec.decode import Latent
 
 __all__ = [
     "BusyError",
@@ -177,6 +177,15 @@ class Reconstructor:
             self._jobs -= 1
         self._job_seconds += _SECONDS_PER_JOB_WEIGHT * (seconds - self._job_seconds)
         return result
+
+    async def check(self, latent: Latent) -> None:
+        """Make a picture of `latent`, really, and throw it away; raises what goes wrong.
+
+        It waits in the line like every job and is never refused: a busy pool is able to work.
+        """
+        await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._decoder.decode_image, latent
+        )
 
     def close(self) -> None:
         """Refuse new jobs and wait for those that run."""

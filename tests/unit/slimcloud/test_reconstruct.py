@@ -109,3 +109,16 @@ async def test_a_bad_container_is_an_error_each_time_and_frees_its_place(
 
     assert picture.image.shape == (4, 6, 3)
     assert not picture.image.flags.writeable
+
+
+async def test_a_check_really_decodes_and_raises_what_goes_wrong(decoder: SlowDecoder) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=0)
+    good = Latent(np.zeros((1, 1, 1, 1), np.float32), level=0, quality=0, image_hw=(4, 6))
+    bad = Latent(np.zeros((1, 1, 0, 1), np.float32), level=0, quality=0, image_hw=(4, 6))
+
+    await reconstructor.check(good)
+    with pytest.raises(IndexError):
+        await reconstructor.check(bad)
+    reconstructor.close()
+
+    assert decoder.decodes == 2
