@@ -5,7 +5,7 @@
         ├── NotAcceptableError        no picture format that the client takes
         └── RefetchConflictError      there is nothing to ask the camera for, or no camera to ask
 
-A fault of ours (500) is logged once, here, with the trace id that the client is shown.
+A fault of ours (500) is logged here with the trace id that the client is shown.
 """
 
 import logging
@@ -110,13 +110,12 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     kind = next(ERROR_STATUS[cls] for cls in type(error).__mro__ if cls in ERROR_STATUS)
     trace_id = _trace_id(request)
     detail = str(error)
-    if kind.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error(
-            "%s %s failed: %s", request.method, request.url.path, kind.slug,
-            exc_info=error, extra={"trace_id": trace_id},
-        )  # fmt: skip
-        if kind is ERROR_STATUS[Exception]:
-            detail = "the server failed; its log has the reason under this trace id"
+    if kind is ERROR_STATUS[Exception]:
+        # Its traceback is logged by the server, to which the framework raises it again.
+        logger.error("%s answers 500", request.url.path, extra={"trace_id": trace_id})
+        detail = "the server failed; its log has the reason under this trace id"
+    elif kind.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s: %s", request.url.path, error, extra={"trace_id": trace_id})
     elif isinstance(error, RedisError):
         logger.warning("store unavailable: %s", error, extra={"trace_id": trace_id})
         detail = "the store does not answer; try again shortly"
