@@ -54,6 +54,8 @@ class CloudProcess:
         }
         if models is not None:
             self._environment["CLOUD_MODELS_ROOT"] = str(models)
+        for name in ("CLOUD_REDIS_URL", "CLOUD_REDIS_URL_FILE"):  # the demo brings its own
+            self._environment.pop(name, None)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

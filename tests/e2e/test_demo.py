@@ -1,0 +1,143 @@
+"""`slimwire demo` with real processes: what it prints, and that nothing is left when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.process_family import MARK, ProcessFamily
+
+pytestmark = pytest.mark.slow
+
+STREAMING_SECONDS = 60.0  # to start at most, on a busy machine
+GONE_SECONDS = 30.0  # a hang must fail; how fast it ends is printed, not asserted
+
+
+@dataclass
+class Demo:
+    """A demo in a child process."""
+
+    process: subprocess.Popen[str]
+    family: ProcessFamily
+    errors: Path
+
+    def await_streaming(self) -> None:
+        """Return when a frame has come back from the cloud."""
+        give_up = time.monotonic() + STREAMING_SECONDS
+        while "bits per pixel" not in self.errors.read_text():
+            assert self.process.poll() is None, self.errors.read_text()
+            assert time.monotonic() < give_up, self.errors.read_text()
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def environment(toy_models: Path) -> dict[str, str]:
+    return os.environ | {"SLIMWIRE_MODELS": str(toy_models), "SLIMWIRE_MODEL": "toy"}
+
+
+@pytest.fixture
+def endless(environment: dict[str, str], tmp_path: Path) -> Iterator[Demo]:
+    """A demo that runs until it is told to stop."""
+    mark = uuid.uuid4().hex
+    errors = tmp_path / "errors.txt"
+    with errors.open("w") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "slimcli", "demo", "--seconds", "0", "--json"],
+            env=environment | {MARK: mark},
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            text=True,
+            start_new_session=True,
+        )
+    demo = Demo(process, ProcessFamily(mark), errors)
+    try:
+        yield demo
+    finally:
+        for pid in demo.family.pids():
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_a_demo_of_a_few_seconds_ends_with_one_json_line(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "slimcli", "demo", "--seconds", "4", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    seen = json.loads(line)
+    assert seen["frames_captured"] >= seen["frames_sent"] > 0
+    assert seen["frames_detected"] == seen["frames_acked"] == seen["frames_sent"]
+    assert seen["bytes_total"] > 0
+    assert seen["bpp_mean"] == pytest.approx(
+        8 * seen["bytes_total"] / (seen["frames_sent"] * 768 * 576)
+    )
+    assert 0 < seen["latency_p50_seconds"] <= seen["latency_p95_seconds"]
+    assert seen["detections"]
+    assert all(count > 0 for count in seen["detections"].values())
+    assert seen["view_psnr_db"]["after"] > seen["view_psnr_db"]["before"] > 10
+    assert seen["view_bytes"]["enhancement"] > 0
+    assert seen["jpeg_bytes_total"] > seen["frames_sent"] * 1000
+
+
+def test_ctrl_c_ends_every_process_and_still_sums_up(endless: Demo) -> None:
+    endless.await_streaming()
+    endless.family.await_size(3, GONE_SECONDS)  # demo with its edge, cloud, Redis
+
+    endless.process.send_signal(signal.SIGINT)
+    out, _ = endless.process.communicate(timeout=GONE_SECONDS)
+
+    endless.family.await_gone(GONE_SECONDS)
+    assert endless.process.returncode == 0
+    seen = json.loads(out)
+    assert seen["frames_detected"] > 0
+    assert seen["view_psnr_db"] is None
+
+
+def test_a_killed_demo_leaves_no_process(endless: Demo) -> None:
+    endless.await_streaming()
+    endless.family.await_size(3, GONE_SECONDS)
+
+    endless.process.kill()
+    endless.process.wait()
+
+    endless.family.await_gone(GONE_SECONDS)
+
+
+def test_ctrl_c_before_the_cloud_is_up_leaves_no_process(endless: Demo) -> None:
+    endless.family.await_size(2, STREAMING_SECONDS)
+
+    endless.process.send_signal(signal.SIGINT)
+    endless.process.communicate(timeout=GONE_SECONDS)
+
+    endless.family.await_gone(GONE_SECONDS)
+
+
+def test_a_source_that_is_not_there_is_told_in_one_line(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "slimcli", "demo", "--source", "nowhere.mp4"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+
+    assert done.returncode == 66
+    assert "nowhere.mp4" in done.stderr
+    assert "Traceback" not in done.stderr
