@@ -30,6 +30,7 @@ from slimedge.profile import OperatingPoint
 _DEADLINE_SHARE = 0.95  # of the deadline may be planned
 _LINK_QUEUE_SHARE = 0.5  # of the deadline may be backlog on the link
 _CLOUD_QUEUE_SHARE = 0.25  # of the deadline may be waiting in the cloud
+_UNKNOWN_CLOUD_FRAMES = 4  # may be on their way until the cloud's first result is here
 _FRAME_SHARE = 0.95  # of the time between frames may be encoding
 _SLACK = 0.6  # how far above the link's rate an empty backlog may go
 _NO_DEADLINE_SECONDS = 10.0  # keeps queues finite where there is no deadline
@@ -190,6 +191,7 @@ class Controller:
             prediction.latency_seconds <= _DEADLINE_SHARE * self._deadline
             and backlog <= link_queue_limit
             and link.undetected_frames * self.service.seconds <= _CLOUD_QUEUE_SHARE * self._deadline
+            and (self.service.is_known or link.undetected_frames < _UNKNOWN_CLOUD_FRAMES)
         )
         fits = prediction.size_bytes <= min(link.credit_bytes, link.max_frame_bytes)
         if not (in_time and fits):

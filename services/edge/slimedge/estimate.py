@@ -162,6 +162,11 @@ class CloudService:
         self._last_detected = -math.inf  # server's clock, seconds
 
     @property
+    def is_known(self) -> bool:
+        """Whether there was a result."""
+        return self._mean is not None
+
+    @property
     def seconds(self) -> float:
         """0 until something is known."""
         return self._mean or 0.0
