@@ -1,6 +1,6 @@
 """Cut a few seconds out of a video and encode them small: how `street.mp4` was made.
 
-    python samples/make_street.py vtest.avi samples/street.mp4
+python samples/make_street.py vtest.avi samples/street.mp4
 """
 
 from __future__ import annotations
