@@ -102,7 +102,7 @@ class _Edge:
         points = build_operating_points(
             artifact.levels, artifact.manifest.qualities, artifact.profile
         )
-        self._points = restrict_points(points, settings.level, settings.quality)
+        self._points = restrict_points(points, settings.level, settings.quality, settings.max_level)
         self._settings = settings
         self._health = Health()
         self._ledger = Ledger()

@@ -89,9 +89,17 @@ def default_operating_points(
 
 
 def restrict_points(
-    points: Sequence[OperatingPoint], level: int | None, quality: int | None
+    points: Sequence[OperatingPoint],
+    level: int | None,
+    quality: int | None,
+    max_level: int | None = None,
 ) -> tuple[OperatingPoint, ...]:
-    """Keep only the points of a level or a quality that a person has fixed.
+    """Keep only the points that a person allows.
+
+    Args:
+        points: Of the model.
+        level, quality: The only ones to use, if given.
+        max_level: The widest level to send unasked; an enhancement still reaches the widest.
 
     Raises:
         EdgeError: the model has none of them.
@@ -99,11 +107,14 @@ def restrict_points(
     kept = tuple(
         point
         for point in points
-        if level in (None, point.level) and quality in (None, point.quality)
+        if level in (None, point.level)
+        and quality in (None, point.quality)
+        and (max_level is None or point.level <= max_level)
     )
     if not kept:
         raise EdgeError(
-            f"level {level} with quality {quality} was asked for; the model has levels 0 to "
-            f"{max(p.level for p in points)} and qualities 0 to {max(p.quality for p in points)}"
+            f"level {level} (at most {max_level}) with quality {quality} was asked for; the model "
+            f"has levels 0 to {max(p.level for p in points)} and qualities 0 to "
+            f"{max(p.quality for p in points)}"
         )
     return kept

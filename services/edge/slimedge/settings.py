@@ -62,6 +62,10 @@ class EdgeSettings(ServiceSettings):
     level: int | None = Field(default=None, ge=0, le=15, description="use only this width level")
     quality: int | None = Field(default=None, ge=0, le=15, description="use only this quality")
 
+    max_level: int | None = Field(
+        default=None, ge=0, le=15, description="widest level sent unasked; wider on a refetch only"
+    )
+
     ring_frames: int = Field(
         default=600, ge=1, le=100_000, description="recent frames kept for a refetch"
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slimedge.controller import Controller, Decision, Verdict
 from slimedge.ledger import Ledger, LedgerFrame, LinkView
-from slimedge.profile import default_operating_points
+from slimedge.profile import OperatingPoint, default_operating_points
 
 LATENT_CHANNELS = (32, 64, 128, 192)
 QUALITIES = 6
@@ -157,6 +157,22 @@ def test_an_empty_fast_link_gets_the_best_point() -> None:
     decisions = link.play(make_controller(), seconds=10)
 
     assert decisions[-1].point == POINTS[-1]
+
+
+def test_of_points_that_are_worth_nearly_the_same_the_smallest_is_taken() -> None:
+    points = (
+        OperatingPoint(0, 0, bpp=0.1, utility=0.70),
+        OperatingPoint(0, 1, bpp=0.2, utility=0.985),
+        OperatingPoint(1, 0, bpp=0.3, utility=0.98),
+        OperatingPoint(1, 1, bpp=0.9, utility=0.99),
+    )
+    controller = Controller(
+        points, ENCODE_SECONDS_PER_PIXEL, deadline_seconds=5.0, frame_seconds=1.0
+    )
+
+    decision = controller.decide(0.0, PIXELS, LinkView(0, 0.0, 0, 2**20, 2**22))
+
+    assert decision.point == points[1]
 
 
 def test_a_slow_link_gets_a_smaller_point_that_it_can_sustain() -> None:

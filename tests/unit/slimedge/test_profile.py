@@ -66,10 +66,11 @@ def test_a_profile_with_a_gap_is_refused_and_the_gap_is_named() -> None:
         build_operating_points(LEVELS, QUALITIES, make_profile(leave_out=(1, 2)))
 
 
-def test_a_fixed_level_leaves_only_its_points() -> None:
+def test_a_fixed_or_a_widest_level_leaves_only_its_points() -> None:
     points = default_operating_points((32, 64, 128), QUALITIES)
 
     assert {p.level for p in restrict_points(points, 2, None)} == {2}
     assert [(p.level, p.quality) for p in restrict_points(points, 1, 3)] == [(1, 3)]
+    assert {p.level for p in restrict_points(points, None, None, max_level=1)} == {0, 1}
     with pytest.raises(EdgeError, match="levels 0 to 2 and qualities 0 to 3"):
         restrict_points(points, 7, None)
