@@ -103,11 +103,18 @@ class Lifecycle:
             remaining = 0.0 if self._hurry.is_set() else max(0.0, deadline - loop.time())
             actions = self._of(phase)
             await asyncio.gather(*(self._run(phase, *action, remaining) for action in actions))
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel_tasks()
         for name, action in reversed(self._of(Phase.CLOSE)):
             await self._run(Phase.CLOSE, name, action, _CLOSE_SECONDS)
+
+    async def _cancel_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+            for task in left:
+                logger.error("task %s does not end; leaving it behind", task.get_name())
 
     def _of(self, phase: Phase) -> list[tuple[str, StopAction]]:
         return [(name, action) for its_phase, name, action in self._actions if its_phase is phase]

@@ -78,6 +78,7 @@ class DetectWorker:
         self._metrics = metrics
         self._clock_unix_us = clock_unix_us
         self._held: dict[str, asyncio.Event] = {}  # entries between reading and outcome
+        self._preparing: asyncio.Future[None] | None = None
         self._batcher: Batcher[_Job] = Batcher(
             self._run_batch,
             key=lambda job: (
@@ -102,8 +103,15 @@ class DetectWorker:
 
     async def drain(self) -> None:
         """Return when all that was taken has its outcome; `run` is cancelled before."""
+        if self._preparing is not None:
+            await asyncio.gather(self._preparing, return_exceptions=True)
         await self._batcher.drained()
         await self._store.work.retire(self.consumer)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is held: taken and without its outcome."""
+        return not self._held
 
     # --- taking work ---
 
@@ -115,11 +123,16 @@ class DetectWorker:
                     self.consumer, count=self._batcher.free, block_seconds=_BLOCK_SECONDS
                 )
                 self._metrics.outstanding(await self._store.work.outstanding())
-                for item in items:
-                    await self._prepare(item)
+                # What was taken is seen through: a stop ends the taking only.
+                self._preparing = asyncio.ensure_future(self._prepare_all(items))
+                await asyncio.shield(self._preparing)
             except RedisError as exc:
                 logger.warning("the work queue does not answer: %s", exc)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _prepare_all(self, items: Sequence[WorkItem]) -> None:
+        for item in items:
+            await self._prepare(item)
 
     async def _reclaim(self) -> None:
         """Take over what silent workers left, now and then.

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from slimcloud.detect import DetectWorker
+from slimcloud.detect_metrics import DetectMetrics
+from slimcloud.engine import EngineResult
+from slimcloud.records import FrameRecord, FrameState
+from slimcloud.settings import CloudSettings
+from slimcloud.store import Store
+from slimcodec.errors import DamagedContainerError
+from slimops import Metrics
+from support.frames import START_UNIX_US, make_frame, make_result
+
+
+class FakeEngine:
+    """Finds a car in every container but the damaged, and fails on any batch with poison."""
+
+    codec_label = "toy/1"
+    detector_label = "toy-detector/1"
+    min_score = 0.25
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+
+    def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        return image_hw
+
+    async def detect(self, containers: Sequence[bytes]) -> list[EngineResult]:
+        self.batches.append(list(containers))
+        if b"poison" in containers:
+            raise RuntimeError("the graph failed")
+        return [self._result(container) for container in containers]
+
+    def _result(self, container: bytes) -> EngineResult:
+        if container == b"damaged":
+            return EngineResult((), DamagedContainerError("no such symbol"), 0.1)
+        return EngineResult(make_result(("car", 0.5)).detections, None, 0.1)
+
+
+def _worker(store: Store, engine: FakeEngine, **overrides: object) -> DetectWorker:
+    values: dict[str, object] = {"reclaim_idle_seconds": 0.02, "max_batch_size": 4, **overrides}
+    settings = CloudSettings.model_validate(values)
+    return DetectWorker(
+        store,
+        engine,
+        settings,
+        DetectMetrics(Metrics("cloud")),
+        clock_unix_us=lambda: START_UNIX_US + 10**6,
+    )
+
+
+@asynccontextmanager
+async def _running(worker: DetectWorker) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(worker.run()), asyncio.create_task(worker.serve_batches())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _outcomes(store: Store, *sequences: int) -> list[FrameRecord]:
+    """The frames, once each has an outcome; the test's own time limit is the deadline."""
+    after = "0-0"
+    while True:
+        records = [await store.get_frame(make_frame(sequence).frame_id) for sequence in sequences]
+        if all(record.state is not FrameState.QUEUED for record in records):
+            return records
+        for event in await store.events.read(after, block_seconds=0.05):
+            after = event.event_id
+
+
+async def test_frames_are_detected_in_batches_and_taken_off_the_queue(store: Store) -> None:
+    engine = FakeEngine()
+    for sequence in (1, 2, 3):
+        await store.put_frame(make_frame(sequence, container=b"frame-%d" % sequence))
+
+    async with _running(_worker(store, engine, max_queue_delay_seconds=0.05)):
+        records = await _outcomes(store, 1, 2, 3)
+        while await store.work.outstanding():
+            await asyncio.sleep(0)
+
+    assert {record.state for record in records} == {FrameState.DETECTED}
+    assert engine.batches == [[b"frame-1", b"frame-2", b"frame-3"]]
+    result = await store.get_detections(records[0].frame_id)
+    assert result is not None
+    assert result.batch_size == 3
+    assert [found.label for found in result.detections] == ["car"]
+    assert result.queue_seconds == pytest.approx(1 - 0.0015)
+
+
+async def test_damaged_frame_fails_with_its_reason_and_spares_its_batch(store: Store) -> None:
+    await store.put_frame(make_frame(1, container=b"damaged"))
+    await store.put_frame(make_frame(2))
+
+    async with _running(_worker(store, FakeEngine())):
+        bad, good = await _outcomes(store, 1, 2)
+
+    assert (bad.state, bad.reason) == (FrameState.FAILED, "no such symbol")
+    assert good.state is FrameState.DETECTED
+
+
+async def test_expired_frame_is_dropped_with_a_reason(store: Store) -> None:
+    engine = FakeEngine()
+    await store.put_frame(make_frame(1, expires_us=START_UNIX_US + 1))
+
+    async with _running(_worker(store, engine)):
+        (record,) = await _outcomes(store, 1)
+
+    assert record.state is FrameState.DROPPED
+    assert "deadline" in record.reason
+    assert engine.batches == []
+
+
+async def test_frame_that_retention_removed_is_taken_off_the_queue(store: Store) -> None:
+    await store.put_frame(make_frame(1))
+    await store.retention.remove(make_frame(1).frame_id)
+
+    async with _running(_worker(store, FakeEngine())):
+        while await store.work.outstanding():
+            await asyncio.sleep(0)
+
+
+async def test_work_of_a_dead_worker_is_done_by_another(store: Store) -> None:
+    for sequence in (1, 2, 3):
+        await store.put_frame(make_frame(sequence))
+    taken = await store.work.read("killed-worker", count=2, block_seconds=0.01)
+    assert len(taken) == 2
+
+    async with _running(_worker(store, FakeEngine())):
+        records = await _outcomes(store, 1, 2, 3)
+
+    assert {record.state for record in records} == {FrameState.DETECTED}
+
+
+async def test_poison_goes_to_the_dead_letters_after_its_deliveries(store: Store) -> None:
+    engine = FakeEngine()
+    await store.put_frame(make_frame(1, container=b"poison"))
+    await store.put_frame(make_frame(2))
+    await store.put_frame(make_frame(3))
+
+    async with _running(_worker(store, engine, max_deliveries=3)):
+        poison, *others = await _outcomes(store, 1, 2, 3)
+        while await store.work.outstanding():
+            await asyncio.sleep(0)
+
+    assert poison.state is FrameState.FAILED
+    assert "3 deliveries" in poison.reason
+    assert {record.state for record in others} == {FrameState.DETECTED}
+    ((dead, reason),) = await store.work.dead_letters()
+    assert dead == make_frame(1).frame_id
+    assert reason == poison.reason
+    assert engine.batches.count([b"poison"]) == 3
+
+
+async def test_drain_ends_what_was_taken_and_forgets_the_consumer(store: Store) -> None:
+    worker = _worker(store, FakeEngine(), max_queue_delay_seconds=0.2)
+    await store.put_frame(make_frame(1))
+    run = asyncio.create_task(worker.run())
+    serve = asyncio.create_task(worker.serve_batches())
+    while worker.idle:
+        await asyncio.sleep(0)
+
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    await worker.drain()
+    serve.cancel()
+    await asyncio.gather(serve, return_exceptions=True)
+
+    assert (await store.get_frame(make_frame(1).frame_id)).state is FrameState.DETECTED
+    assert await store.work.outstanding() == 0
