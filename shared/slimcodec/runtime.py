@@ -100,6 +100,8 @@ class _OpenVinoGraph:
         self._model = model
         self._config = config
         self._path = path
+        # As the file has them: compiling fuses nodes, and then an output answers to several names.
+        self._outputs = [port.get_any_name() for port in model.outputs]
         self._compiled: dict[_Sizes | None, _RequestPool] = {}  # None: for any size
         self._lock = threading.Lock()
 
@@ -121,16 +123,16 @@ class _OpenVinoGraph:
                     model = model.clone()
                     model.reshape({name: list(shape) for name, shape in sizes})
                 compiled = self._core.compile_model(model, "CPU", self._config)
-                self._compiled[sizes] = _RequestPool(compiled)
+                self._compiled[sizes] = _RequestPool(compiled, self._outputs)
             return self._compiled[sizes]
 
 
 class _RequestPool:
     """A compiled graph and its idle infer requests: a call borrows one, so none is shared."""
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
+    def __init__(self, compiled: ov.CompiledModel, outputs: list[str]) -> None:
         self._compiled = compiled
-        self._outputs = [port.get_any_name() for port in compiled.outputs]
+        self._outputs = outputs  # names, in the graph's order
         self._idle: list[ov.InferRequest] = []
         self._lock = threading.Lock()
 

@@ -2,8 +2,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from slimcodec import CodecArtifact, ModelError, OpenVinoRuntime
 from slimcodec.runtime import MAX_FIXED_SIZES
@@ -96,3 +98,26 @@ def test_file_that_is_no_graph_is_refused(
 
     with pytest.raises(ModelError, match=r"bad\.onnx: cannot be loaded"):
         runtime.load(path)
+
+
+def test_outputs_keep_the_names_of_the_file(runtime: OpenVinoRuntime, tmp_path: Path) -> None:
+    # Compiling drops the Identity and gives its name and the convolution's to one output.
+    kernel = numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "kernel")
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["a_node_inside"]),
+        helper.make_node("Identity", ["a_node_inside"], ["y"]),
+    ]
+    ports = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", channels, "H", "W"])]
+        for name, channels in (("x", 3), ("y", 1))
+    ]
+    graph = helper.make_graph(nodes, "named", ports[0], ports[1], [kernel])
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "n.onnx")
+
+    outputs = [
+        runtime.load(tmp_path / "n.onnx")(x=np.ones((1, 3, side, side), np.float32))
+        for side in range(1, 9)
+    ]
+
+    assert all(set(output) == {"y"} for output in outputs)
