@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from slimcli import codec, detect, health, inspection, levels, making, services, training
+from slimcli import (
+    codec,
+    detect,
+    evaluation,
+    health,
+    inspection,
+    levels,
+    making,
+    services,
+    training,
+)
 from slimcli.demo import command as demo
 from slimcli.exits import ExitCode, exit_code_of, message_of
 
@@ -51,7 +61,18 @@ def options(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-for module in (codec, inspection, detect, levels, demo, services, health, training, making):
+for module in (
+    codec,
+    inspection,
+    detect,
+    levels,
+    demo,
+    services,
+    health,
+    training,
+    evaluation,
+    making,
+):
     module.register(app)
 
 

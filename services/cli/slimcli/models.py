@@ -21,14 +21,20 @@ def open_codec(model: str, models: Path | None) -> CodecArtifact:
 
 def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
     """The detector that this codec's features were trained for."""
-    from slimcodec.artifact import find_model, load_detector_artifact
+    from slimcodec.artifact import load_detector_artifact
+
+    return load_detector_artifact(detector_folder(codec, models))
+
+
+def detector_folder(codec: CodecArtifact, models: Path | None) -> Path:
+    """Where that detector is."""
+    from slimcodec.artifact import find_model
     from slimcodec.errors import ModelError
 
     detector = codec.manifest.detector
     if detector is None:
         raise ModelError(f"{codec.label} names no detector in its manifest; it cannot detect")
-    name = f"{detector.name}/{detector.version}"
-    return load_detector_artifact(find_model("detector", name, models))
+    return find_model("detector", f"{detector.name}/{detector.version}", models)
 
 
 def open_runtime(threads: int | None = None, precision: Precision = Precision.AUTO) -> Runtime:
