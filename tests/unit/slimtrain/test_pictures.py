@@ -1,0 +1,134 @@
+"""Picture folders, label files, and packs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from slimtrain.pictures import (
+    POSITIVE_CONFIDENCE,
+    PackSetting,
+    PictureError,
+    index_pictures,
+    load_packed,
+    load_pictures,
+    merge_teacher_boxes,
+    pack_pictures,
+    read_label_file,
+    read_picture,
+)
+from slimtrain.split import is_validation
+from support.toy_artifact import make_image
+
+
+def _boxes(*rows: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.asarray(rows, np.float32).reshape(-1, 6)
+
+
+def _make_folder(root: Path) -> Path:
+    folder = root / "street"
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for number in range(3):
+        image = Image.fromarray(make_image(60, 100, seed=number))
+        image.save(folder / "images" / f"{number}.jpg")
+    (folder / "labels" / "0.txt").write_text("2 0.5 0.5 0.2 0.4\n0 0.1 0.1 0.05 0.1\n")
+    (folder / "labels" / "1.txt").write_text("")
+    teacher = {
+        "image": "0.jpg",
+        "boxes": [[2, 0.5, 0.5, 0.2, 0.4, 0.8], [7, 0.9, 0.9, 0.1, 0.1, 0.25]],
+    }
+    (folder / "labels_teacher.jsonl").write_text(json.dumps(teacher) + "\n")
+    return folder
+
+
+def test_a_folder_gives_its_pictures_with_labels_and_teacher_confidences(tmp_path: Path) -> None:
+    entries = index_pictures([_make_folder(tmp_path)])
+
+    assert [entry.path.name for entry in entries] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert all(entry.source == "street" for entry in entries)
+    first = entries[0].boxes
+    assert first is not None
+    assert first[:, 0].tolist() == [2, 0, 7]
+    np.testing.assert_allclose(first[:, 5], [0.8, 1.0, 0.25], rtol=1e-6)
+    assert entries[1].boxes is not None
+    assert len(entries[1].boxes) == 0
+
+
+def test_a_plain_folder_of_pictures_is_unlabelled(tmp_path: Path) -> None:
+    Image.fromarray(make_image(40, 40)).save(tmp_path / "a.png")
+
+    (entry,) = index_pictures([tmp_path])
+
+    assert entry.boxes is None
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="no pictures"):
+        index_pictures([tmp_path])
+
+
+def test_an_uncovered_teacher_box_is_ignored_however_sure_the_teacher_is() -> None:
+    labels = _boxes((0, 0.3, 0.3, 0.2, 0.2, 1.0))
+    teacher = _boxes((5, 0.8, 0.8, 0.2, 0.2, 0.95), (3, 0.31, 0.3, 0.2, 0.2, 0.9))
+
+    merged = merge_teacher_boxes(labels, teacher)
+
+    assert merged[:, 0].tolist() == [0, 5]  # the other overlaps a label
+    assert merged[0, 5] == 1.0
+    assert merged[1, 5] < POSITIVE_CONFIDENCE
+
+
+@pytest.mark.parametrize("line", ["0 0.5 0.5 0.1", "zero 0.5 0.5 0.1 0.1", "0 0.5 0.5 -0.1 0.1"])
+def test_a_bad_label_line_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(f"1 0.5 0.5 0.1 0.1\n{line}\n")
+
+    with pytest.raises(PictureError, match="x.txt:2"):
+        read_label_file(path)
+
+
+def test_a_large_picture_is_shrunk_and_a_small_one_is_not(tmp_path: Path) -> None:
+    Image.fromarray(make_image(60, 100)).save(tmp_path / "a.png")
+
+    assert read_picture(tmp_path / "a.png", max_edge=50).shape == (30, 50, 3)
+    assert read_picture(tmp_path / "a.png", max_edge=500).shape == (60, 100, 3)
+
+
+def test_a_pack_gives_back_pictures_boxes_names_and_split(tmp_path: Path) -> None:
+    folder = _make_folder(tmp_path)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    Image.fromarray(make_image(40, 80)).save(plain / "a.png")
+    entries = index_pictures([folder, plain])
+
+    num_bytes = pack_pictures(
+        entries,
+        tmp_path / "pack.bin",
+        PackSetting(max_edge=80, image_quality=90),
+        by_source={"plain": PackSetting(max_edge=40, image_quality=90)},
+    )
+    packed = load_packed(tmp_path / "pack.bin", num_threads=2)
+
+    assert num_bytes == (tmp_path / "pack.bin").stat().st_size
+    assert [image.shape for image in packed.images] == [(48, 80, 3)] * 3 + [(20, 40, 3)]
+    assert packed.names == ["0.jpg", "1.jpg", "2.jpg", "a.png"]
+    assert packed.sources == ["street"] * 3 + ["plain"]
+    assert packed.is_validation == [is_validation(name) for name in packed.names]
+    assert packed.boxes[3] is None
+    for entry, boxes in zip(entries[:3], packed.boxes[:3], strict=True):
+        assert entry.boxes is not None
+        assert boxes is not None
+        np.testing.assert_array_equal(boxes, entry.boxes)
+    direct = load_pictures(entries[:1], max_edge=80).images[0].astype(float)
+    assert np.abs(direct - packed.images[0].astype(float)).mean() < 6  # WebP's loss
+
+
+def test_a_file_that_is_no_pack_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pack.bin").write_bytes(b"not a pack at all")
+
+    with pytest.raises(PictureError, match="not a picture pack"):
+        load_packed(tmp_path / "pack.bin")
