@@ -234,6 +234,7 @@ def _start_review(
         await server.stop()
 
     life.on_stop(Phase.REFUSE, "review", stop)
+    life.on_stop(Phase.CLOSE, "review", server.close)
     life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(reconstructor.close))
     return server.address
 

@@ -55,4 +55,8 @@ class HttpServer:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+
+    async def close(self) -> None:
+        """Let the address go, whether or not `stop` had the time to end."""
+        self._server.should_exit = True
         self._socket.close()
