@@ -24,11 +24,13 @@ from slimedge.event import (
     JpegMeasured,
     LinkChanged,
     LinkState,
+    Nacked,
     Refetched,
     RefetchRefused,
     Replaced,
     Sent,
     Skipped,
+    SkipReason,
     Stage,
 )
 from slimedge.jpeg import jpeg_size_bytes
@@ -200,6 +202,24 @@ async def test_the_edge_outlives_a_restart_of_the_cloud(
     epochs = {hello.epoch for hello in cloud.hellos}
     assert len(epochs) == 1
     assert set(cloud.sequences) == set(range(1, max(cloud.sequences) + 1))
+
+
+async def test_a_full_cloud_is_left_in_peace_for_a_moment_and_then_served_again(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        cloud.nacks = {1: pb.Nack(sequence=1, reason=pb.NACK_REASON_QUEUE_FULL, retryable=True)}
+        settings = make_settings(codec, pictures, cloud.address, loop=True)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(
+                lambda: SkipReason.CLOUD_FULL in {event.reason for event in recorder.of(Skipped)}
+            )
+            before = len(recorder.of(Detected))
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) > before)
+
+    assert recorder.of(Nacked)[0].reason == "queue_full"
+    assert cloud.sequences.count(1) == 1
 
 
 async def test_another_model_at_the_cloud_ends_the_edge_with_both_fingerprints(

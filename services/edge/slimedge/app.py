@@ -1,4 +1,4 @@
-"""One edge process: wires the stages, runs them, stops them.
+"""One edge process: runs the stages and stops them.
 
     camera thread ─► pipeline ─► encoder thread ─► uplink ═ gRPC ═► cloud
                         ▲            refetcher ◄──────┘│
@@ -13,34 +13,21 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 from slimcodec.artifact import CodecArtifact, find_model, load_codec_artifact
 from slimcodec.encode import Encoder
 from slimcodec.runtime import OpenVinoRuntime
 from slimedge.backoff import FullJitter
 from slimedge.camera import Camera, CameraListener
-from slimedge.change import Change
-from slimedge.controller import Controller
-from slimedge.encode import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.errors import CameraError
-from slimedge.event import CameraChanged, EdgeObserver, Observers
-from slimedge.feedback import Feedback
-from slimedge.health import Health, HealthServer
-from slimedge.jpeg import JpegMeter
-from slimedge.ledger import Ledger
-from slimedge.metrics import MetricsObserver
-from slimedge.pipeline import Pipeline
-from slimedge.profile import OperatingPoint, build_operating_points, restrict_points
-from slimedge.refetch import Refetcher
-from slimedge.ring import FrameRing
+from slimedge.event import CameraChanged, EdgeObserver
+from slimedge.health import HealthServer
 from slimedge.settings import EdgeSettings
 from slimedge.source import FrameSource, open_source
-from slimedge.uplink import Uplink
-from slimedge.wire import make_hello
-from slimops.metrics import Metrics
+from slimedge.stages import Stages, build_stages
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +65,8 @@ async def run_edge(
         source = open_source(settings.source, settings.picture_fps)
         artifact = await asyncio.to_thread(_load_artifact, settings)
         runtime = await asyncio.to_thread(OpenVinoRuntime, settings.encoder_threads)
-        edge = _Edge(settings, artifact, Encoder(artifact, runtime), observer)
-        await edge.run(source, stop)
+        stages = build_stages(settings, artifact, Encoder(artifact, runtime), observer)
+        await _Edge(settings, stages).run(source, stop)
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
@@ -90,114 +77,42 @@ def _load_artifact(settings: EdgeSettings) -> CodecArtifact:
 
 
 class _Edge:
-    """The stages of one edge, wired."""
+    """Runs the stages around one camera."""
 
-    def __init__(
-        self,
-        settings: EdgeSettings,
-        artifact: CodecArtifact,
-        encoder: FrameEncoder,
-        observer: EdgeObserver | None,
-    ) -> None:
-        points = build_operating_points(
-            artifact.levels, artifact.manifest.qualities, artifact.profile
-        )
-        self._points = restrict_points(points, settings.level, settings.quality, settings.max_level)
+    def __init__(self, settings: EdgeSettings, stages: Stages) -> None:
         self._settings = settings
-        self._health = Health()
-        self._ledger = Ledger()
-        self._controller = Controller(
-            self._points,
-            {level.level: guess_encode_seconds(level.kmac_per_pixel) for level in artifact.levels},
-            deadline_seconds=settings.deadline_seconds,
-            frame_seconds=1 / settings.max_fps,
-        )
-        self._metrics = Metrics("edge")
-        counting = MetricsObserver(
-            self._metrics,
-            lambda: float(self._ledger.in_flight_bytes),
-            lambda: self._controller.rate.mean,
-        )
-        given = () if observer is None else (observer,)
-        self._observer = Observers(self._health, counting, *given)
-        change = Change()
-        self._worker = EncodeWorker(encoder, settings.max_edge)
-        self._jpeg = JpegMeter(self._observer) if settings.measure_jpeg else None
-        ring = FrameRing(settings.ring_frames, settings.ring_bytes)
-        self._refetcher = Refetcher(ring, self._worker, self._ledger, self._observer, change)
-        self._uplink = Uplink(
-            settings.cloud_address,
-            make_hello(
-                settings.camera_id,
-                time.time_ns() // 1000,  # the epoch: a later start has a larger one
-                artifact.fingerprint,
-                artifact.label,
-                settings.deadline_ms,
-            ),
-            self._ledger,
-            Feedback(
-                self._controller, self._observer, self._jpeg, self._refetcher.ask, time.monotonic
-            ),
-            change,
-            deadline_seconds=settings.deadline_seconds,
-            expire_seconds=settings.expire_seconds,
-            backoff=self._make_backoff(),
-            clock=time.monotonic,
-        )
-        self._pipeline = Pipeline(
-            settings,
-            self._worker,
-            self._controller,
-            self._ledger,
-            self._uplink,
-            ring,
-            self._jpeg,
-            self._observer,
-            change,
-            time.monotonic,
-        )
+        self._stages = stages
         self._camera_failure: CameraError | None = None
 
     async def run(self, source: FrameSource, stop: asyncio.Event) -> None:
-        """Run the stages; see `run_edge`."""
+        """Run until the source ends or `stop` is set; see `run_edge`."""
+        stages = self._stages
         ended = asyncio.Event()
-        camera = Camera(
-            source,
-            self._make_listener(ended),
-            loop=self._settings.loop,
-            backoff=self._make_backoff(),
-        )
-        pipeline = asyncio.create_task(self._pipeline.run(self._warm_up_points()))
+        camera = self._make_camera(source, ended)
+        pipeline = asyncio.create_task(stages.pipeline.run(stages.warm_up_points))
         others = [
-            asyncio.create_task(self._uplink.run()),
-            asyncio.create_task(self._refetcher.run(self._uplink)),
-            asyncio.create_task(self._health.beat()),
+            asyncio.create_task(stages.uplink.run()),
+            asyncio.create_task(stages.refetcher.run(stages.uplink)),
+            asyncio.create_task(stages.health.beat()),
         ]
         waits = [asyncio.create_task(ended.wait()), asyncio.create_task(stop.wait())]
         server = self._serve_health()
         camera.start()
         try:
-            done, _ = await asyncio.wait(
-                [pipeline, *others, *waits], return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                task.result()  # a stage that failed ends the edge with its error
+            await _first_of([pipeline, *others, *waits], timeout_seconds=None)
             camera.stop()
-            self._pipeline.end()
+            stages.pipeline.end()
             seconds = self._settings.drain_seconds
-            await self._finish(
-                pipeline, others, min(seconds, _STOP_DRAIN_SECONDS) if stop.is_set() else seconds
-            )
+            if stop.is_set():
+                seconds = min(seconds, _STOP_DRAIN_SECONDS)
+            await self._finish(pipeline, others, seconds)
         finally:
             camera.stop()
-            tasks = [pipeline, *others, *waits]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._pipeline.give_up()
-            self._worker.close()
-            if self._jpeg is not None:
-                await self._jpeg.finish()
+            await _cancel([pipeline, *others, *waits])
+            stages.pipeline.give_up()
+            stages.worker.close()
+            if stages.jpeg is not None:
+                await stages.jpeg.finish()
             if server is not None:
                 await asyncio.to_thread(server.close)
             if not await asyncio.to_thread(camera.join, _CAMERA_JOIN_SECONDS):
@@ -212,20 +127,16 @@ class _Edge:
 
         async def work() -> None:
             await pipeline
-            await self._pipeline.drain()
+            await self._stages.pipeline.drain()
 
         last = asyncio.create_task(work())
         try:
-            done, _ = await asyncio.wait(
-                [last, *others], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                task.result()
+            await _first_of([last, *others], timeout_seconds=seconds)
         finally:
-            last.cancel()
-            await asyncio.gather(last, return_exceptions=True)
+            await _cancel([last])
 
-    def _make_listener(self, ended: asyncio.Event) -> CameraListener:
+    def _make_camera(self, source: FrameSource, ended: asyncio.Event) -> Camera:
+        stages, settings = self._stages, self._settings
         loop = asyncio.get_running_loop()
 
         def on_loop(call: Callable[[], None]) -> None:
@@ -234,36 +145,40 @@ class _Edge:
 
         def end(failure: CameraError | None) -> None:
             self._camera_failure = failure
-            self._pipeline.end()
             ended.set()
 
-        return CameraListener(
-            deliver=lambda frame: on_loop(lambda: self._pipeline.deliver(frame)),
+        listener = CameraListener(
+            deliver=lambda frame: on_loop(lambda: stages.pipeline.deliver(frame)),
             report=lambda state, detail: on_loop(
-                lambda: self._observer.notify(CameraChanged(state, detail))
+                lambda: stages.observer.notify(CameraChanged(state, detail))
             ),
             end=lambda failure: on_loop(lambda: end(failure)),
         )
-
-    def _make_backoff(self) -> FullJitter:
-        return FullJitter(
-            self._settings.reconnect_min_seconds, self._settings.reconnect_max_seconds, Random()
+        backoff = FullJitter(
+            settings.reconnect_min_seconds, settings.reconnect_max_seconds, Random()
         )
-
-    def _warm_up_points(self) -> list[OperatingPoint]:
-        """The middle quality of every level that may be chosen."""
-        chosen = []
-        for level in sorted({point.level for point in self._points}):
-            qualities = [point for point in self._points if point.level == level]
-            chosen.append(qualities[len(qualities) // 2])
-        return chosen
+        return Camera(source, listener, loop=settings.loop, backoff=backoff)
 
     def _serve_health(self) -> HealthServer | None:
-        if self._settings.http_port is None:
+        settings = self._settings
+        if settings.http_port is None:
             return None
+        stages = self._stages
         return HealthServer(
-            self._health,
-            self._metrics.exposition,
-            self._settings.http_host,
-            self._settings.http_port,
+            stages.health, stages.metrics.exposition, settings.http_host, settings.http_port
         )
+
+
+async def _first_of(tasks: Sequence[asyncio.Task[Any]], timeout_seconds: float | None) -> None:
+    """Wait for the first task to end; if it failed, raise its error."""
+    done, _ = await asyncio.wait(
+        tasks, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+    )
+    for task in done:
+        task.result()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -28,6 +28,7 @@ class SkipReason(StrEnum):
 
     INFEASIBLE = "infeasible"  # no operating point meets the deadline, and the link is not idle
     CREDIT = "credit"  # the cloud's window is full
+    CLOUD_FULL = "cloud_full"  # the cloud's queue was full a moment ago
     LINK_DOWN = "link_down"  # no stream to the cloud
     ENCODE_FAILED = "encode_failed"  # the encoder refused the picture; the log has its reason
     WARM_UP = "warm_up"  # it was only used to measure the encoder

@@ -45,6 +45,7 @@ class LinkView:
     undetected_frames: int  # sent and not DETECTED
     credit_bytes: int  # the cloud's window
     max_frame_bytes: int
+    paused: bool = False  # the cloud's queue was full a moment ago
 
     @property
     def idle(self) -> bool:
@@ -60,6 +61,7 @@ class Ledger:
         self._enhancements: dict[int, int] = {}  # sequence -> bytes not yet acknowledged
         self.credit_bytes = 0
         self.max_frame_bytes = 0
+        self._paused_until = 0.0  # monotonic seconds
 
     @property
     def in_flight_bytes(self) -> int:
@@ -85,7 +87,12 @@ class Ledger:
             undetected_frames=len(self._frames),
             credit_bytes=self.credit_bytes,
             max_frame_bytes=self.max_frame_bytes,
+            paused=now < self._paused_until,
         )
+
+    def pause(self, until: float) -> None:
+        """Let no new frame go before a monotonic time."""
+        self._paused_until = max(self._paused_until, until)
 
     def send(self, frame: LedgerFrame, now: float) -> list[LedgerFrame]:
         """Enter a frame that is being sent; the unpersisted frames given up to keep this one."""

@@ -139,9 +139,11 @@ class Pipeline:
             self._observer.notify(Lost(overdue.sequence, LossReason.NO_RESULT))
         if not self._uplink.is_up:
             return SkipReason.LINK_DOWN
+        link = self._ledger.view(now)
+        if link.paused:
+            return SkipReason.CLOUD_FULL
         pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
-        age = now - frame.capture_time_mono
-        decision = self._controller.decide(age, pixels, self._ledger.view(now))
+        decision = self._controller.decide(now - frame.capture_time_mono, pixels, link)
         if decision.verdict is Verdict.SKIP:
             return SkipReason.INFEASIBLE
         if not self._ledger.has_room(decision.predicted_bytes):

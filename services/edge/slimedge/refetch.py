@@ -22,7 +22,7 @@ from slimedge.uplink import Uplink
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 16  # commands; more are refused at once
+MAX_WAITING = 1024  # commands, of a few bytes each; the cloud asks once per frame
 
 
 @dataclass(frozen=True, slots=True)

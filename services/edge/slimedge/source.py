@@ -10,6 +10,7 @@ A source yields `Picture`s; clocks, threads and reconnects are the business of `
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 from slimcodec.errors import ImageError
 from slimcodec.image import load_image
 from slimedge.errors import CameraError, CameraLostError
+
+logger = logging.getLogger(__name__)
 
 _LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "srt", "udp")
 _DEVICE_PREFIX = "/dev/video"
@@ -98,11 +101,16 @@ class VideoFile:
         self._path = path
 
     def pictures(self) -> Iterator[Picture]:
+        found = False
         try:
-            with closing(_open(str(self._path), None, {})) as container:
-                yield from _timed(container)
+            with closing(_open(str(self._path), None, {}, _READ_TIMEOUT_SECONDS)) as container:
+                for picture in _timed(container):
+                    found = True
+                    yield picture
         except (av.error.FFmpegError, OSError) as exc:
             raise CameraError(f"{self._path}: cannot be played: {exc}") from exc
+        if not found:
+            raise CameraError(f"{self._path}: none of its pictures can be decoded")
 
 
 class PictureFolder:
@@ -131,27 +139,38 @@ class LiveVideo:
 
     live = True
 
-    def __init__(self, address: str, file_format: str | None, options: dict[str, str]) -> None:
+    def __init__(
+        self,
+        address: str,
+        file_format: str | None,
+        options: dict[str, str],
+        read_timeout_seconds: float = _READ_TIMEOUT_SECONDS,
+    ) -> None:
         self._address = address
         self._format = file_format
         self._options = options
+        self._read_timeout_seconds = read_timeout_seconds
 
     def pictures(self) -> Iterator[Picture]:
         try:
-            with closing(_open(self._address, self._format, self._options)) as container:
-                for frame in container.decode(video=0):
+            with closing(
+                _open(self._address, self._format, self._options, self._read_timeout_seconds)
+            ) as container:
+                for frame in _decode(container):
                     yield Picture(_upright(frame), None)
         except (av.error.FFmpegError, OSError) as exc:
             raise CameraLostError(f"{self._address}: {exc}") from exc
         raise CameraLostError(f"{self._address}: the camera ended its stream")
 
 
-def _open(address: str, file_format: str | None, options: dict[str, str]) -> InputContainer:
+def _open(
+    address: str, file_format: str | None, options: dict[str, str], read_timeout_seconds: float
+) -> InputContainer:
     container = av.open(
         address,
         format=file_format,
         options=options,
-        timeout=(_OPEN_TIMEOUT_SECONDS, _READ_TIMEOUT_SECONDS),
+        timeout=(_OPEN_TIMEOUT_SECONDS, read_timeout_seconds),
     )
     if not container.streams.video:
         container.close()
@@ -159,10 +178,20 @@ def _open(address: str, file_format: str | None, options: dict[str, str]) -> Inp
     return container
 
 
+def _decode(container: InputContainer) -> Iterator[av.VideoFrame]:
+    for packet in container.demux(container.streams.video[0]):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as exc:  # damaged on its way: the next ones may be whole
+            logger.debug("packet passed over", extra={"reason": str(exc)})
+            continue
+        yield from frames
+
+
 def _timed(container: InputContainer) -> Iterator[Picture]:
     rate = float(container.streams.video[0].average_rate or _FALLBACK_FPS)
     first: float | None = None
-    for index, frame in enumerate(container.decode(video=0)):
+    for index, frame in enumerate(_decode(container)):
         time = index / rate if frame.pts is None else frame.time
         first = time if first is None else first
         yield Picture(_upright(frame), max(0.0, time - first))

@@ -15,45 +15,19 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import google_crc32c
 
+from slimedge.answer import AnswerReader, UplinkHandler
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
 from slimedge.connection import Connection, DisconnectedError, connect
 from slimedge.event import LinkState, LossReason
 from slimedge.ledger import Ledger, LedgerFrame
-from slimedge.wire import make_enhancement, make_frame, make_refusal, seconds_of
+from slimedge.wire import make_enhancement, make_frame, make_refusal
 from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
-
-_MAX_TIMES_SENT = 3  # of one frame on one stream, when the cloud received it damaged
-
-
-class UplinkHandler(Protocol):
-    """Who is told what comes back; called on the event loop, must return at once."""
-
-    def on_link(self, state: LinkState, detail: str) -> None: ...
-
-    def on_connected(self, round_trip_seconds: float) -> None: ...
-
-    def on_sent(self, frame: LedgerFrame) -> None: ...
-
-    def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None: ...
-
-    def on_received(
-        self, frame: LedgerFrame, server_time: float, received_bytes_total: int
-    ) -> None: ...
-
-    def on_persisted(self, frame: LedgerFrame) -> None: ...
-
-    def on_detected(self, frame: LedgerFrame, ack: pb.Ack) -> None: ...
-
-    def on_nacked(self, nack: pb.Nack) -> None: ...
-
-    def on_refetch(self, request_id: str, sequence: int) -> None: ...
 
 
 class Uplink:
@@ -97,7 +71,7 @@ class Uplink:
         self._connection: Connection | None = None
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
         self._turn = asyncio.Lock()  # writes go out one by one, first come first served
-        self._drain_seconds: float | None = None
+        self._answers = AnswerReader(ledger, handler, clock)
 
     @property
     def is_up(self) -> bool:
@@ -160,7 +134,7 @@ class Uplink:
         welcome = connection.welcome
         self._ledger.credit_bytes = welcome.credit_bytes
         self._ledger.max_frame_bytes = welcome.max_frame_bytes
-        self._drain_seconds = None
+        self._answers.drain_seconds = None
         self._backlog.extend(self._ledger.resume(welcome.resume_after_sequence))
         self._connection = connection
         self._handler.on_connected(connection.round_trip_seconds)
@@ -168,8 +142,11 @@ class Uplink:
         self._change.notify()
         flush = asyncio.create_task(self._flush())
         try:
-            while self._drain_seconds is None:
-                self._take(await connection.read())
+            while self._answers.drain_seconds is None:
+                again = self._answers.take(await connection.read())
+                if again is not None:
+                    self._backlog.append(again)
+                self._backoff.reset()  # an answer, not only a Welcome: the cloud means it
                 self._change.notify()
                 if self._backlog and flush.done():
                     flush = asyncio.create_task(self._flush())
@@ -184,51 +161,6 @@ class Uplink:
             flush.cancel()
             with suppress(asyncio.CancelledError):
                 await flush
-
-    def _take(self, response: pb.StreamFramesResponse) -> None:
-        match response.WhichOneof("message"):
-            case "ack":
-                self._backoff.reset()  # not at the Welcome: a cloud that ends streams at once
-                self._take_ack(response.ack)
-            case "nack":
-                self._take_nack(response.nack)
-            case "credit":
-                self._ledger.credit_bytes = response.credit.credit_bytes
-            case "command":
-                self._take_command(response.command)
-            case "drain":
-                self._drain_seconds = response.drain.reconnect_after_ms / 1000
-            case other:
-                logger.warning("message passed over", extra={"reason": f"unknown kind {other}"})
-
-    def _take_ack(self, ack: pb.Ack) -> None:
-        # A later stage implies the earlier ones, should the cloud leave them out.
-        server_time = seconds_of(ack.server_mono_us)
-        received = self._ledger.receive(ack.sequence, server_time)
-        if received is not None:
-            self._handler.on_received(received, server_time, ack.received_bytes_total)
-        if ack.stage in (pb.STAGE_PERSISTED, pb.STAGE_DETECTED):
-            persisted = self._ledger.persist(ack.sequence)
-            if persisted is not None:
-                self._handler.on_persisted(persisted)
-        if ack.stage == pb.STAGE_DETECTED:
-            detected = self._ledger.detect(ack.sequence)
-            if detected is not None:
-                self._handler.on_detected(detected, ack)
-
-    def _take_nack(self, nack: pb.Nack) -> None:
-        frame = self._ledger.refuse(nack.sequence)
-        damaged = nack.retryable and nack.reason == pb.NACK_REASON_CRC
-        if frame is not None and damaged and frame.times_sent < _MAX_TIMES_SENT:
-            frame.received = False
-            self._backlog.append(frame)
-        self._handler.on_nacked(nack)
-
-    def _take_command(self, command: pb.Command) -> None:
-        if command.WhichOneof("command") == "refetch_enhancement":
-            self._handler.on_refetch(command.request_id, command.refetch_enhancement.sequence)
-        else:
-            logger.warning("command passed over", extra={"reason": "this edge does not know it"})
 
     async def _flush(self) -> None:
         async with self._turn:
@@ -278,7 +210,5 @@ class Uplink:
             self._handler.on_lost(given_up, LossReason.RESEND_FULL)
 
     def _next_wait(self) -> float:
-        if self._drain_seconds is not None:
-            wait, self._drain_seconds = self._drain_seconds, None
-            return wait
-        return self._backoff.next_seconds()
+        asked, self._answers.drain_seconds = self._answers.drain_seconds, None
+        return self._backoff.next_seconds() if asked is None else asked
