@@ -1,1 +1,3 @@
-"""Networks in torch: slimmable transforms, the Darknet detector graph, and export. Serving code never imports this."""
+"""Networks in torch: slimmable transforms, the Darknet detector graph, and export. Serving code
+never imports this.
+"""

@@ -1,9 +1,10 @@
-"""Channel-causal layers: output group k reads input groups 0..k only, so a narrow result is a prefix of a wide one.
+"""Channel-causal layers: output group k reads input groups 0..k only, so a narrow result is a
+prefix of a wide one.
 
-Every group has parameters and a convolution of its own. The prefix is therefore exact in floating point, a narrow
-loss cannot touch wide-only parameters, and the width is an argument: layers hold no state that a call could change.
-`merge` turns the groups of one level into a single dense layer with zeros above the block diagonal, which runs
-faster when wide; it agrees within float rounding.
+Every group has parameters and a convolution of its own. The prefix is therefore exact in floating
+point, a narrow loss cannot touch wide-only parameters, and the width is an argument: layers hold no
+state that a call could change. `merge` turns the groups of one level into a single dense layer with
+zeros above the block diagonal, which runs faster when wide; it agrees within float rounding.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Keeps sqrt's slope finite for parameters near zero (the pedestal of CompressAI's NonNegativeParametrizer, 2**-36).
+# Keeps sqrt's slope finite for parameters near zero (the pedestal of CompressAI's
+# NonNegativeParametrizer, 2**-36).
 _GDN_GAMMA_START = 0.1
 _GDN_OFF_DIAGONAL_START = 1e-3
 _GDN_BETA_FLOOR = 1e-3
@@ -25,7 +27,8 @@ class CausalConv2d(nn.Module):
     """Block lower-triangular convolution.
 
     Args:
-        in_groups: input channels that each level adds; a zero means that the level adds none (the picture itself).
+        in_groups: input channels that each level adds; a zero means that the level adds none (the
+            picture itself).
         out_groups: output channels that each level adds.
     """
 
@@ -43,10 +46,12 @@ class CausalConv2d(nn.Module):
     def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
         """(B, in_prefix[level], H, W) -> (B, out_prefix[level], H/stride, W/stride).
 
-        `lower_gradient` scales what the groups of wider levels send back into narrower ones; 0 keeps the base
-        entirely to its own losses. It changes no value of the result.
+        `lower_gradient` scales what the groups of wider levels send back into narrower ones; 0
+        keeps the base entirely to its own losses. It changes no value of the result.
         """
-        outs = [self.groups[k](_visible(x, self.in_prefix, k, lower_gradient)) for k in range(level + 1)]
+        outs = [
+            self.groups[k](_visible(x, self.in_prefix, k, lower_gradient)) for k in range(level + 1)
+        ]
         return torch.cat(outs, 1)
 
     def merge(self, level: int) -> nn.Conv2d:
@@ -64,6 +69,8 @@ class CausalConv2d(nn.Module):
             dense.weight.zero_()
             for k in range(level + 1):
                 conv, start = self.groups[k], self.out_prefix[k - 1] if k else 0
+                assert isinstance(conv, nn.Conv2d)
+                assert conv.bias is not None
                 dense.weight[start : self.out_prefix[k], : self.in_prefix[k]] = conv.weight
                 assert dense.bias is not None
                 dense.bias[start : self.out_prefix[k]] = conv.bias
@@ -71,11 +78,14 @@ class CausalConv2d(nn.Module):
 
 
 class CausalGDN(nn.Module):
-    """Block lower-triangular generalised divisive normalisation, y_i = x_i / (beta_i + sum_j gamma_ij |x_j|).
+    """Block lower-triangular generalised divisive normalisation.
 
-    Source: Balle, Laparra, Simoncelli, "Density modeling of images using a generalized normalization
-    transformation" (2016), with exponents of one as in Johnston et al., "Computationally efficient neural image
-    compression" (2019, section 3.1): no loss in rate-distortion, no squares or roots at the edge.
+    y_i = x_i / (beta_i + sum_j gamma_ij |x_j|)
+
+    Source: Balle, Laparra, Simoncelli, "Density modeling of images using a generalized
+    normalization transformation" (2016), with exponents of one as in Johnston et al.,
+    "Computationally efficient neural image compression" (2019, section 3.1): no loss in
+    rate-distortion, no squares or roots at the edge.
     """
 
     def __init__(self, groups: Sequence[int]) -> None:
@@ -104,15 +114,19 @@ class CausalGDN(nn.Module):
         gamma = self.gamma[0].new_zeros(total, total)
         with torch.no_grad():
             for k in range(level + 1):
-                gamma[self.prefix[k - 1] if k else 0 : self.prefix[k], : self.prefix[k]] = self._gamma(k)
+                gamma[self.prefix[k - 1] if k else 0 : self.prefix[k], : self.prefix[k]] = (
+                    self._gamma(k)
+                )
             beta = torch.cat([self._beta(k) for k in range(level + 1)])
         return DenseGDN(beta, gamma)
 
     def _beta(self, k: int) -> Tensor:
-        return self.beta[k].square() + _GDN_BETA_FLOOR
+        beta: Tensor = self.beta[k].square() + _GDN_BETA_FLOOR
+        return beta
 
     def _gamma(self, k: int) -> Tensor:
-        return self.gamma[k].square()
+        gamma: Tensor = self.gamma[k].square()
+        return gamma
 
 
 class DenseGDN(nn.Module):

@@ -1,8 +1,10 @@
 """The codec as it trains: every level and the sampled qualities of a batch in one pass of g_a.
 
-    x -g_a-> y -(* gain)-> round -> symbols -(* inverse gain)-> y_hat --prefix of level l--> feature_transform -> f_hat
-                  |                                             `------prefix of level l--> g_s -> x_hat
-                  `-> prior -> bits
+x -g_a-> y -(* gain)-> round -> symbols -(* inverse gain)-> y_hat -prefix of a level-+-> f_hat
+              |                                                                      `-> x_hat
+              `-> prior -> bits
+
+f_hat is what the feature transform gives, x_hat what g_s gives.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ _GAIN_RANGE = (0.5, 3.0)  # coarsest, finest at the start: the square root of th
 
 @dataclass(frozen=True, slots=True)
 class LevelOutput:
-    """What one level gives: f_hat at the split point, x_hat before clipping (None where it was not asked for)."""
+    """What one level gives: f_hat at the split point, x_hat before clipping (None where it was not
+    asked for).
+    """
 
     level: int
     f_hat: Tensor | None
@@ -33,7 +37,9 @@ class LevelOutput:
 
 @dataclass(frozen=True, slots=True)
 class CodecOutput:
-    """`bits`: (B, K) bits that each level's group of channels adds, from the likelihoods (an estimate)."""
+    """`bits`: (B, K) bits that each level's group of channels adds, from the likelihoods (an
+    estimate).
+    """
 
     bits: Tensor
     levels: tuple[LevelOutput, ...]
@@ -70,7 +76,8 @@ class Codec(nn.Module):
             x: (B, 3, H, W), RGB in [0, 1], H and W multiples of 32.
             quality: (B,) int64, one quality for each picture.
             machine_levels, view_levels: levels whose f_hat, x_hat are wanted.
-            lower_gradient: share of a wide loss's gradient that reaches narrower groups (see `CausalConv2d`).
+            lower_gradient: share of a wide loss's gradient that reaches narrower groups (see
+                `CausalConv2d`).
         """
         widest = self.config.num_levels - 1
         y = self.g_a(x, widest, lower_gradient).float()  # (B, M, H/16, W/16)
@@ -87,16 +94,23 @@ class Codec(nn.Module):
                 LevelOutput(
                     level,
                     self.feature_transform(prefix, one_hot) if level in machine_levels else None,
-                    self._view(y_hat, level, one_hot, lower_gradient) if level in view_levels else None,
+                    self._view(y_hat, level, one_hot, lower_gradient)
+                    if level in view_levels
+                    else None,
                 )
             )
         return CodecOutput(bits, tuple(levels))
 
     def gains(self, quality: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) -> gain and inverse gain, (B, M) each. Source: Cui et al., CVPR 2021 (gain units)."""
+        """(B,) -> gain and inverse gain, (B, M) each.
+
+        Source: the gain units of Cui et al., CVPR 2021.
+        """
         return self.log_gain[quality].exp(), self.log_inverse_gain[quality].exp()
 
-    def prefix(self, y_hat: Tensor, level: int, lower_gradient: float = 1.0) -> tuple[Tensor, Tensor]:
+    def prefix(
+        self, y_hat: Tensor, level: int, lower_gradient: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """The full-width latent with zeros beyond `level`, and the one-hot level (B, K)."""
         own = self.config.latent_channels[level - 1] if level else 0
         keep = self.config.latent_channels[level]
@@ -107,7 +121,9 @@ class Codec(nn.Module):
         return torch.cat([lower, y_hat[:, own:keep], pad], 1), one_hot
 
     def _view(self, y_hat: Tensor, level: int, one_hot: Tensor, lower_gradient: float) -> Tensor:
-        """x_hat; the base belongs to the machine, so even the narrowest level's view is held back from it."""
+        """x_hat; the base belongs to the machine, so even the narrowest level's view is held back
+        from it.
+        """
         if level == 0:
             y_hat = scale_gradient(y_hat, lower_gradient)
         prefix, _ = self.prefix(y_hat, level, lower_gradient)

@@ -1,4 +1,6 @@
-"""The codec's transforms as ONNX graphs: g_a for each level (groups merged), g_s and the feature transform."""
+"""The codec's transforms as ONNX graphs: g_a for each level (groups merged), g_s and the feature
+transform.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ def export_g_a(codec: Codec, level: int) -> onnx.ModelProto:
     graph.add("Identity", [out], "y")
     M = codec.config.latent_channels[level]
     return graph.model(
-        f"g_a_{level}", [float_value("x", ["B", 3, "H", "W"])], [float_value("y", ["B", M, "h", "w"])]
+        f"g_a_{level}",
+        [float_value("x", ["B", 3, "H", "W"])],
+        [float_value("y", ["B", M, "h", "w"])],
     )
 
 
 def export_g_s(codec: Codec) -> onnx.ModelProto:
-    """Graph `y_hat` (B, M, h, w) zero beyond the level, `level` (B, K) one-hot -> `x_hat` (B, 3, 16h, 16w)."""
+    """Graph `y_hat` (B, M, h, w) zero beyond the level, `level` (B, K) one-hot -> `x_hat` (B, 3,
+    16h, 16w).
+    """
     graph = GraphWriter()
     out = _sequence(graph, codec.g_s.body, _first(graph, codec.g_s.first), "g_s")
     half = graph.constant("half", to_array(codec.log_gain.new_tensor(0.5)))
@@ -41,10 +47,14 @@ def export_feature_transform(codec: Codec) -> onnx.ModelProto:
     return _decoder(codec, graph, "feature_transform", "f_hat", codec.config.feature_channels)
 
 
-def _decoder(codec: Codec, graph: GraphWriter, name: str, output: str, channels: int) -> onnx.ModelProto:
+def _decoder(
+    codec: Codec, graph: GraphWriter, name: str, output: str, channels: int
+) -> onnx.ModelProto:
     y_hat = float_value("y_hat", ["B", codec.config.latent_channels[-1], "h", "w"])
     level = float_value("level", ["B", codec.config.num_levels])
-    return graph.model(name, [y_hat, level], [float_value(output, ["B", channels, "h_out", "w_out"])])
+    return graph.model(
+        name, [y_hat, level], [float_value(output, ["B", channels, "h_out", "w_out"])]
+    )
 
 
 def _first(graph: GraphWriter, layer: LevelInput) -> str:
@@ -52,7 +62,9 @@ def _first(graph: GraphWriter, layer: LevelInput) -> str:
     weight = graph.constant("level_bias", to_array(layer.level_bias.weight).T.copy())
     bias = graph.add("MatMul", ["level", weight], "level_bias_of")
     axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
-    return graph.add("Add", [conv, graph.add("Unsqueeze", [bias, axes], "level_bias_map")], "first_sum")
+    return graph.add(
+        "Add", [conv, graph.add("Unsqueeze", [bias, axes], "level_bias_map")], "first_sum"
+    )
 
 
 def _sequence(graph: GraphWriter, layers: nn.Sequential, source: str, name: str) -> str:
@@ -68,13 +80,19 @@ def _layer(graph: GraphWriter, layer: nn.Module, source: str, name: str) -> str:
         case nn.LeakyReLU():
             return graph.add("LeakyRelu", [source], name, alpha=layer.negative_slope)
         case nn.PixelShuffle():
-            return graph.add("DepthToSpace", [source], name, blocksize=layer.upscale_factor, mode="CRD")
+            return graph.add(
+                "DepthToSpace", [source], name, blocksize=layer.upscale_factor, mode="CRD"
+            )
         case DenseGDN():
             magnitude = graph.add("Abs", [source], f"{name}_abs")
-            norm = graph.convolution(magnitude, to_array(layer.gamma), to_array(layer.beta), f"{name}_norm")
+            norm = graph.convolution(
+                magnitude, to_array(layer.gamma), to_array(layer.beta), f"{name}_norm"
+            )
             return graph.add("Div", [source, norm], name)
         case ResidualBlock():
-            return graph.add("Add", [source, _sequence(graph, layer.body, source, name)], f"{name}_sum")
+            return graph.add(
+                "Add", [source, _sequence(graph, layer.body, source, name)], f"{name}_sum"
+            )
         case nn.Sequential():
             return _sequence(graph, layer, source, name)
     raise AssertionError(f"no ONNX form of {type(layer).__name__}")

@@ -1,4 +1,6 @@
-"""The numbers of one codec model: they live in the checkpoint and the manifest, never in the environment."""
+"""The numbers of one codec model: they live in the checkpoint and the manifest, never in the
+environment.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ class CodecConfig:
     """Shape of a nested slimmable codec.
 
     Args:
-        channels: for each level, narrowest first, the channels after each of the four convolutions of g_a; the last
-            is the latent. Every entry grows from level to level (a level contains the one before it).
+        channels: for each level, narrowest first, the channels after each of the four convolutions
+            of g_a; the last is the latent. Every entry grows from level to level (a level contains
+            the one before it).
         qualities: number of trained gain vectors; 0 is the coarsest.
         feature_channels: channels at the detector's split point.
         feature_width: inner channels of the feature transform.

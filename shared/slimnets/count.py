@@ -14,7 +14,8 @@ from slimnets.causal import CausalGDN, DenseGDN
 def count_macs(module: nn.Module, *inputs: Any) -> int:
     """Multiply-accumulates of one call `module(*inputs)`.
 
-    Counted: convolutions (those of every group that really runs), linear layers, and GDN's channel mixing. Not
+    Counted: convolutions (those of every group that really runs), linear layers, and GDN's channel
+    mixing. Not
     counted, as is usual: biases, activations, divisions, reshapes.
     """
     total = 0
@@ -42,9 +43,16 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
                 if end <= out.shape[1]
             )
 
-    hooks = {nn.Conv2d: convolution, nn.Linear: linear, CausalGDN: normalisation, DenseGDN: normalisation}
+    hooks = {
+        nn.Conv2d: convolution,
+        nn.Linear: linear,
+        CausalGDN: normalisation,
+        DenseGDN: normalisation,
+    }
     handles = [
-        layer.register_forward_hook(hooks[type(layer)]) for layer in module.modules() if type(layer) in hooks
+        layer.register_forward_hook(hooks[type(layer)])
+        for layer in module.modules()
+        if type(layer) in hooks
     ]
     try:
         module(*inputs)

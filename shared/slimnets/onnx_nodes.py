@@ -1,7 +1,9 @@
-"""Writing ONNX graphs node by node, so that a file depends on the weights alone and not on an exporter's release.
+"""Writing ONNX graphs node by node, so that a file depends on the weights alone and not on an
+exporter's release.
 
-Convolution weights are stored as float16 with a Cast behind them where that costs no more than float16's own step
-(half the bytes; runtimes fold the Cast when they load); everything is computed in float32.
+Convolution weights are stored as float16 with a Cast behind them where that costs no more than
+float16's own step (half the bytes; runtimes fold the Cast when they load); everything is computed
+in float32.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from torch import Tensor
 
 OPSET = 18
 _IR_VERSION = 9  # the one that came with opset 18's releases; read by OpenVINO and ONNX Runtime
-# float16 rounds to 2^-11 of a value; a tensor that loses more (too large, or all tiny) stays float32.
+# float16 rounds to 2^-11 of a value; a tensor that loses more (too large, or all tiny) stays
+# float32.
 _MAX_FLOAT16_ERROR = 2.0**-10
 
 
@@ -28,7 +31,11 @@ class GraphWriter:
         self._initializers: list[onnx.TensorProto] = []
 
     def add(
-        self, op: str, inputs: Sequence[str], output: str, **attributes: int | float | str | list[int]
+        self,
+        op: str,
+        inputs: Sequence[str],
+        output: str,
+        **attributes: int | float | str | list[int],
     ) -> str:
         """Add a node with one output."""
         return self.add_many(op, inputs, [output], **attributes)[0]
@@ -62,7 +69,9 @@ class GraphWriter:
         groups: int = 1,
         dilation: int = 1,
     ) -> str:
-        """Add a convolution with square kernel, its weight stored as float16 where that is enough."""
+        """Add a convolution with square kernel, its weight stored as float16 where that is
+        enough.
+        """
         # Depthwise weights are few bytes and nothing averages over their rounding: as they are.
         stored = to_float16(weight) if groups == 1 else weight
         weight_name = self.constant(f"{name}_weight", stored)
@@ -80,7 +89,10 @@ class GraphWriter:
         )
 
     def model(
-        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
     ) -> onnx.ModelProto:
         """The finished, checked model."""
         graph = helper.make_graph(self._nodes, name, inputs, outputs, self._initializers)

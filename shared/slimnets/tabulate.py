@@ -1,6 +1,8 @@
-"""Integer entropy tables from what the encoder really emits: counts of symbols, smoothed by the learned prior.
+"""Integer entropy tables from what the encoder really emits: counts of symbols, smoothed by the
+learned prior.
 
-Floats end here. A table is a list of frequencies that sum to 2**16; edge and cloud read the same file.
+Floats end here. A table is a list of frequencies that sum to 2**16; edge and cloud read the same
+file.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ def tabulate(codec: Codec, pictures: Iterable[Tensor]) -> Tables:
 
     Args:
         codec: on the CPU, with the weights that will be shipped.
-        pictures: (1, 3, H, W) in [0, 1], H and W multiples of 32; training pictures, never validation.
+        pictures: (1, 3, H, W) in [0, 1], H and W multiples of 32; training pictures, never
+            validation.
     """
     Q, M = codec.log_gain.shape
     gain, inverse = codec.log_gain.exp(), codec.log_inverse_gain.exp()
@@ -60,7 +63,9 @@ def tabulate(codec: Codec, pictures: Iterable[Tensor]) -> Tables:
 
 
 def _frequencies(weights: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
-    """Value of the first bin, and integer frequencies (the last one is the escape's) that sum to 2**16."""
+    """Value of the first bin, and integer frequencies (the last one is the escape's) that sum to
+    2**16.
+    """
     p = weights / weights.sum()
     low = int(np.searchsorted(np.cumsum(p), _TAIL))
     high = len(p) - int(np.searchsorted(np.cumsum(p[::-1]), _TAIL))  # one past the last kept

@@ -1,7 +1,8 @@
-"""The transforms: g_a at the edge (slimmable, tapered), g_s and the feature transform in the cloud (any level's prefix).
+"""The transforms: g_a at the edge (slimmable, tapered), g_s and the feature transform in the cloud
+(any level's prefix).
 
-    x -g_a(level)-> y[:M_level] ... y_hat[:M_level] -feature_transform-> f_hat -tail-> detections
-                                                    -g_s--------------> x_hat
+x -g_a(level)-> y[:M_level] ... y_hat[:M_level] -feature_transform-> f_hat -tail-> detections
+                                                -g_s--------------> x_hat
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _LEAK = 0.1
 class AnalysisTransform(nn.Module):
     """g_a: four 5x5/2 convolutions with GDN between them, every one channel-causal.
 
-    Source: the stack of Balle et al., "Variational image compression with a scale hyperprior" (2018), tapered;
-    channel-causal groups are ours.
+    Source: the stack of Balle et al., "Variational image compression with a scale hyperprior"
+    (2018), tapered; channel-causal groups are ours.
     """
 
     def __init__(self, config: CodecConfig) -> None:
@@ -68,15 +69,18 @@ class ResidualBlock(nn.Module):
 
 
 class LevelInput(nn.Module):
-    """First layer of a decoder: takes the full-width latent, zero beyond the level's prefix, and which level it is.
+    """First layer of a decoder: takes the full-width latent, zero beyond the level's prefix, and
+    which level it is.
 
-    A convolution over zeros equals the convolution of the prefix alone, so one graph (and one batch) serves all
-    levels; the level's own bias tells the layers above how much is missing.
+    A convolution over zeros equals the convolution of the prefix alone, so one graph (and one
+    batch) serves all levels; the level's own bias tells the layers above how much is missing.
     """
 
     def __init__(self, config: CodecConfig, out_channels: int, kernel_size: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(config.latent_channels[-1], out_channels, kernel_size, padding=kernel_size // 2)
+        self.conv = nn.Conv2d(
+            config.latent_channels[-1], out_channels, kernel_size, padding=kernel_size // 2
+        )
         self.level_bias = nn.Linear(config.num_levels, out_channels, bias=False)
 
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
@@ -91,7 +95,9 @@ def _upsample(n_in: int, n_out: int) -> nn.Sequential:
 
 
 class SynthesisTransform(nn.Module):
-    """g_s: the picture from any level's prefix. Heavier than g_a on purpose: it runs only when a person asks."""
+    """g_s: the picture from any level's prefix. Heavier than g_a on purpose: it runs only when a
+    person asks.
+    """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -111,16 +117,20 @@ class SynthesisTransform(nn.Module):
         )
 
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
-        """y_hat (B, M, h, w), level (B, K) one-hot -> x_hat (B, 3, 16h, 16w), not yet clipped to [0, 1]."""
+        """y_hat (B, M, h, w), level (B, K) one-hot -> x_hat (B, 3, 16h, 16w), not yet clipped to
+        [0, 1].
+        """
         x_hat: Tensor = self.body(self.first(y_hat, level)) + 0.5
         return x_hat
 
 
 class FeatureTransform(nn.Module):
-    """Latent-space transform (LST): any level's prefix -> features at the detector's split point (stride 8).
+    """Latent-space transform (LST): any level's prefix -> features at the detector's split point
+    (stride 8).
 
-    Source: the role is that of Choi and Bajic, "Scalable image coding for humans and machines" (TIP 2022) and of
-    the paper's machine decoder; the layers are ours, most of them at stride 16 where they are cheap.
+    Source: the role is that of Choi and Bajic, "Scalable image coding for humans and machines" (TIP
+    2022) and of the paper's machine decoder; the layers are ours, most of them at stride 16 where
+    they are cheap.
     """
 
     def __init__(self, config: CodecConfig) -> None:

@@ -1,4 +1,6 @@
-"""A model folder appears whole or not at all, and never changes: it is written beside its place and renamed."""
+"""A model folder appears whole or not at all, and never changes: it is written beside its place and
+renamed.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` so that `path` holds either the old checkpoint or the new one, never a part of one."""
+    """Write `state` so that `path` holds either the old checkpoint or the new one, never a part of
+    one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -23,7 +25,9 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint at `path`, or None where there is none. Tensors and plain values only: nothing is unpickled."""
+    """The checkpoint at `path`, or None where there is none. Tensors and plain values only: nothing
+    is unpickled.
+    """
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
@@ -33,7 +37,8 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
 class WeightAverage:
     """Exponential moving average of a module's floating-point state; early on it forgets faster.
 
-    Source: Polyak averaging with the warm-up min(decay, (1 + t) / (10 + t)) of TensorFlow's ExponentialMovingAverage.
+    Source: Polyak averaging with the warm-up min(decay, (1 + t) / (10 + t)) of TensorFlow's
+    ExponentialMovingAverage.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:

@@ -1,8 +1,9 @@
-"""`slimwire export`: a trained codec -> `models/<name>/<version>/`, which edge and cloud serve without torch.
+"""`slimwire export`: a trained codec -> `models/<name>/<version>/`, which edge and cloud serve
+without torch.
 
-    checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
-                                       |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
-                                       `-> weights.safetensors (to train on), manifest.json
+checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
+                                   |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
+                                   `-> weights.safetensors (to train on), manifest.json
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def load_codec_model(folder: Path) -> Codec:
     """The torch codec of an artifact, float32, for the torch runtime or to train on."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     codec = Codec(CodecConfig.from_json(manifest["config"]))
-    codec.load_state_dict({k: v.float() for k, v in load_file(folder / "weights.safetensors").items()})
+    codec.load_state_dict(
+        {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
+    )
     return codec.eval()
 
 
@@ -63,7 +66,8 @@ def write_codec_artifact(
     """Write the folder of a codec and return its path.
 
     Args:
-        codec: the weights to ship; they are rounded to float16 first, so that every file holds the same ones.
+        codec: the weights to ship; they are rounded to float16 first, so that every file holds the
+            same ones.
         pictures: (H, W, 3) uint8 training pictures on which the entropy tables are counted.
         out_dir: `.../<name>/<version>`, must not exist.
         detector: whose features the feature transform gives.
@@ -91,11 +95,15 @@ def write_codec_artifact(
         "latent_stride": LATENT_STRIDE,
     }
     with new_artifact(out_dir) as folder:
-        analysis = [export_g_a(codec, level).SerializeToString() for level in range(config.num_levels)]
+        analysis = [
+            export_g_a(codec, level).SerializeToString() for level in range(config.num_levels)
+        ]
         for level, graph in enumerate(analysis):
             (folder / f"g_a_{level}.onnx").write_bytes(graph)
         (folder / "g_s.onnx").write_bytes(export_g_s(codec).SerializeToString())
-        (folder / "feature_transform.onnx").write_bytes(export_feature_transform(codec).SerializeToString())
+        (folder / "feature_transform.onnx").write_bytes(
+            export_feature_transform(codec).SerializeToString()
+        )
         save_tables(folder / "tables.npz", tables)
         save_file(_stored_weights(codec), folder / "weights.safetensors")
         (folder / "weights.safetensors").chmod(0o644)  # safetensors writes 0600
@@ -114,7 +122,9 @@ def write_codec_artifact(
             "figures": figures,
             "licence": licence,
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / "manifest.json").write_text(
+            json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
+        )
     return out_dir
 
 
@@ -129,7 +139,9 @@ def _round_convolutions(codec: Codec) -> None:
 def _stored_weights(codec: Codec) -> dict[str, torch.Tensor]:
     """Convolutions' weights as float16 (they hold no more), the rest as float32."""
     kernels = {
-        f"{name}.weight" for name, module in codec.named_modules() if isinstance(module, torch.nn.Conv2d)
+        f"{name}.weight"
+        for name, module in codec.named_modules()
+        if isinstance(module, torch.nn.Conv2d)
     }
     return {
         name: (value.half() if name in kernels else value).contiguous()

@@ -11,14 +11,18 @@ from torch import Tensor
 
 
 class CropSampler:
-    """All pictures as one uint8 tensor; a batch depends only on (seed, step), so a resumed run sees the same crops.
+    """All pictures as one uint8 tensor; a batch depends only on (seed, step), so a resumed run sees
+    the same crops.
 
     Args:
-        images: (H, W, 3) uint8 RGB each. Pictures smaller than the crop are extended by replication.
+        images: (H, W, 3) uint8 RGB each. Pictures smaller than the crop are extended by
+            replication.
         crop: side of the square crop, pixels.
     """
 
-    def __init__(self, images: Sequence[NDArray[np.uint8]], crop: int, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, images: Sequence[NDArray[np.uint8]], crop: int, device: torch.device, seed: int
+    ) -> None:
         side_h = max(crop, max(image.shape[0] for image in images))
         side_w = max(crop, max(image.shape[1] for image in images))
         canvas = torch.empty((len(images), side_h, side_w, 3), dtype=torch.uint8)
@@ -40,5 +44,7 @@ class CropSampler:
         steps = torch.arange(self.crop, device=self.device)
         rows = start[:, :1] + steps
         cols = start[:, 1:] + torch.where(mirror[:, None], steps.flip(0), steps)
-        picked = self.canvas[index.to(self.device)[:, None, None], rows[:, :, None], cols[:, None, :]]
+        picked = self.canvas[
+            index.to(self.device)[:, None, None], rows[:, :, None], cols[:, None, :]
+        ]
         return picked.permute(0, 3, 1, 2).float() / 255

@@ -1,4 +1,6 @@
-"""Channel-causal layers: prefixes are exact, gradients stay in their level, merged layers are the same function."""
+"""Channel-causal layers: prefixes are exact, gradients stay in their level, merged layers are the
+same function.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def test_gradients_of_a_narrow_loss_never_touch_wide_only_parameters(
         assert (parameter.grad is not None) == (group <= level), name
 
 
-def test_wide_loss_reaches_the_base_only_as_far_as_it_is_let(g_a: AnalysisTransform, x: torch.Tensor) -> None:
+def test_wide_loss_reaches_the_base_only_as_far_as_it_is_let(
+    g_a: AnalysisTransform, x: torch.Tensor
+) -> None:
     base = [p for name, p in g_a.named_parameters() if name.split(".")[3] == "0"]
 
     def base_gradient(share: float) -> float:
@@ -59,7 +63,7 @@ def test_wide_loss_reaches_the_base_only_as_far_as_it_is_let(g_a: AnalysisTransf
 
     assert base_gradient(0.0) == 0.0
     assert 0.0 < base_gradient(0.1) < base_gradient(1.0)
-    assert g_a.convs[3].groups[3].weight.grad is not None
+    assert g_a.get_parameter("convs.3.groups.3.weight").grad is not None
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -77,8 +81,8 @@ def test_full_width_equals_a_plain_masked_convolution_with_other_inputs_than_out
     x = torch.randn(2, 6, 9, 7)
     weight, bias, mask = torch.zeros(11, 6, 3, 3), torch.zeros(11), torch.zeros(11, 6, 1, 1)
     for k, (start, end, reads) in enumerate([(0, 4, 2), (4, 5, 5), (5, 11, 6)]):
-        weight[start:end, :reads] = layer.groups[k].weight.detach()
-        bias[start:end] = layer.groups[k].bias.detach()
+        weight[start:end, :reads] = layer.get_parameter(f"groups.{k}.weight").detach()
+        bias[start:end] = layer.get_parameter(f"groups.{k}.bias").detach()
         mask[start:end, :reads] = 1
     noise = torch.randn_like(weight) * (1 - mask)  # what the mask must hide
 
@@ -121,7 +125,7 @@ def test_scaled_gradient_changes_no_value(scale: float) -> None:
 
     assert torch.equal(y, x)
     if scale:
-        y.sum().backward()
+        y.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.testing.assert_close(x.grad, torch.full((2,), scale))
     else:
         assert not y.requires_grad

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,7 +17,9 @@ def codec() -> Codec:
     return Codec(CodecConfig())
 
 
-def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixel(codec: Codec) -> None:
+def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixel(
+    codec: Codec,
+) -> None:
     x = torch.rand(1, 3, 64, 64)
 
     kmacs = [count_macs(codec.g_a, x, level) / 64**2 / 1000 for level in range(4)]
@@ -28,7 +29,9 @@ def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixe
     assert kmacs[0] <= 1.0
     assert max(kmacs[-1], merged[-1]) <= 20.0
     # 5x5 convolutions of 3-8-16-24-32 channels at strides 2, 4, 8, 16, and GDN's 8^2, 16^2, 24^2
-    by_hand = 25 * (3 * 8 / 4 + 8 * 16 / 16 + 16 * 24 / 64 + 24 * 32 / 256) + 64 / 4 + 256 / 16 + 576 / 64
+    by_hand = (
+        25 * (3 * 8 / 4 + 8 * 16 / 16 + 16 * 24 / 64 + 24 * 32 / 256) + 64 / 4 + 256 / 16 + 576 / 64
+    )
     assert kmacs[0] == pytest.approx(by_hand / 1000)
 
 
@@ -70,7 +73,8 @@ def test_prior_agrees_with_an_independent_implementation(codec: Codec) -> None:
     state = theirs.state_dict()
     for i, matrix in enumerate(codec.prior.matrices):
         state[f"matrices.{i}" if f"matrices.{i}" in state else f"_matrix{i}"] = matrix.detach()
-        state[f"biases.{i}" if f"biases.{i}" in state else f"_bias{i}"] = codec.prior.biases[i].detach()
+        bias = codec.prior.biases[i].detach()
+        state[f"biases.{i}" if f"biases.{i}" in state else f"_bias{i}"] = bias
     for i, factor in enumerate(codec.prior.factors):
         state[f"factors.{i}" if f"factors.{i}" in state else f"_factor{i}"] = factor.detach()
     theirs.load_state_dict(state)
@@ -91,7 +95,8 @@ def test_tables_are_whole_distributions_with_room_for_zero_and_an_escape(codec: 
     tables.validate()
     assert tables.gain.shape == (6, 192)
     assert (tables.offset <= 0).all()
-    assert (tables.offset + tables.cdf_length - 2 > 0).all()  # zero has a bin that is not the escape
+    # zero has a bin that is not the escape
+    assert (tables.offset + tables.cdf_length - 2 > 0).all()
 
 
 def test_tables_without_pictures_are_refused(codec: Codec) -> None:
