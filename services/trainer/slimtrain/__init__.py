@@ -1,0 +1,1 @@
+"""Training: pictures, losses, loops, evaluation, export. Nothing that serves imports it."""
