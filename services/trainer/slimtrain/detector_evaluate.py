@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from slimtrain.mean_average_precision import (
 )
 from slimtrain.pictures import PackedPictures, index_pictures, load_pictures
 
-logger = logging.getLogger(__name__)
 
 LETTERBOX_GREY = 114
 NMS_IOU = 0.5

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import logging
 import math
 import sys
@@ -26,28 +25,23 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from slimnets.darknet import (
-    CfgSection,
-    Darknet,
-    format_cfg,
-    load_darknet_weights,
-    parse_cfg,
-    save_darknet_weights,
-)
-from slimnets.darknet_widen import widen
+from slimnets.darknet import Darknet, format_cfg, save_darknet_weights
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.detector_data import Augmentation, DetectorSampler
 from slimtrain.detector_evaluate import PreparedPictures, evaluate_prepared, prepare_pictures
+from slimtrain.detector_export import assemble_export, export_average
 from slimtrain.detector_loss import DetectorLoss, detector_loss
+from slimtrain.detector_start import build_model
 from slimtrain.mean_average_precision import average_precision_50
 from slimtrain.pictures import PackedPictures, load_packed
 
+__all__ = ["DetectorRun", "assemble_export", "main", "train_detector"]
+
 logger = logging.getLogger(__name__)
 
-PART_BYTES = 15 * 10**6
 LAST_PART = 0.15
 """The last part of the run shows nearly whole pictures: few mosaics."""
 LAST_MOSAIC_SHARE = 0.1
@@ -92,7 +86,10 @@ def train_detector(run: DetectorRun) -> dict[str, float | None]:
     torch.manual_seed(run.seed)
     torch.backends.cudnn.benchmark = True
     pictures = load_packed(run.pack)
-    model = _on_device(_build_model(run), device)
+    model = _on_device(
+        build_model(run.init_cfg, run.init_weights, run.widen, run.widen_noise, run.scale_x_y),
+        device,
+    )
     average = WeightAverage(model, run.average_decay)
     optimizer = _build_optimizer(model, run)
     sampler = DetectorSampler(
@@ -185,87 +182,6 @@ def train_detector(run: DetectorRun) -> dict[str, float | None]:
     export_average(run.out, average.state, model.sections)
     logger.info("trained %d steps of %d pictures: %s", step, run.batch_size, figures)
     return figures
-
-
-def stretch_heads(
-    sections: Sequence[CfgSection], state: Mapping[str, Tensor], scale_x_y: float
-) -> tuple[list[CfgSection], dict[str, Tensor]]:
-    """The same detector, nearly, with centres that may lie outside their cell.
-
-    A stretched sigmoid s * sigmoid(t) - (s - 1) / 2 has s times the slope at 0; dividing the raw
-    centres by s keeps boxes where they were, up to a tenth of a cell, until training settles them.
-    Source: Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934
-    """
-    changed: list[CfgSection] = []
-    tensors = dict(state)
-    for number, section in enumerate(sections, start=-1):  # [net] is no layer
-        if section.kind != "yolo":
-            changed.append(section)
-            continue
-        before = section.real("scale_x_y", 1.0, 1.0, 4.0)
-        options = {**section.options, "scale_x_y": f"{scale_x_y:g}"}
-        changed.append(CfgSection(section.kind, options, section.line))
-        values = 5 + section.integer("classes", 20)
-        for name in (f"layers.{number - 1}.conv.weight", f"layers.{number - 1}.conv.bias"):
-            scaled = tensors[name].clone()
-            for start in range(0, len(scaled), values):
-                scaled[start : start + 2] *= before / scale_x_y
-            tensors[name] = scaled
-    return changed, tensors
-
-
-def export_average(
-    out: Path, state: Mapping[str, Tensor], sections: Sequence[CfgSection]
-) -> list[Path]:
-    """Writes the averaged weights as float16 parts of at most 15 MB, the best ones too, with cfg
-    and log.
-    """
-    folder = out / "export"
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    (folder / "detector.cfg").write_text(format_cfg(sections))
-    if (out / "log.csv").exists():
-        (folder / "log.csv").write_bytes((out / "log.csv").read_bytes())
-    written = _write_parts(folder, "average", state)
-    best = load_checkpoint(out / "best.pt", torch.device("cpu"))
-    if best is not None and any(
-        not torch.equal(best["state"][name], tensor.cpu()) for name, tensor in state.items()
-    ):
-        written += _write_parts(folder, "best", best["state"])
-    return written
-
-
-def assemble_export(folder: Path, name: str = "average") -> Darknet:
-    """The detector of an `export/` folder; `name` is "average" (the end of the run) or "best"."""
-    parts = sorted(folder.glob(f"{name}.pt.*"))
-    if not parts:
-        raise FileNotFoundError(f"{folder}: has no {name}.pt.00")
-    data = b"".join(part.read_bytes() for part in parts)
-    state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    model = Darknet(parse_cfg((folder / "detector.cfg").read_text()))
-    model.load_state_dict(
-        {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    )
-    return model.eval()
-
-
-def _build_model(run: DetectorRun) -> Darknet:
-    model = Darknet(parse_cfg(run.init_cfg.read_text()))
-    if run.init_weights is not None:
-        load_darknet_weights(model, run.init_weights)
-    if run.widen > 1:
-        cfg, state = widen(model, run.widen, run.widen_noise)
-        model = Darknet(parse_cfg(cfg))
-        model.load_state_dict(state)
-    if any(head.scale_x_y != run.scale_x_y for head in model.head_specs):
-        sections, state = stretch_heads(model.sections, model.state_dict(), run.scale_x_y)
-        model = Darknet(sections)
-        model.load_state_dict(state)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 0.03
-    return model
 
 
 def _on_device(model: Darknet, device: torch.device) -> Darknet:
@@ -384,23 +300,6 @@ def _short(figures: Mapping[str, float | None]) -> dict[str, str]:
 
 def _progress(seconds: float) -> Any:
     return tqdm(total=round(seconds), unit="s", desc="detector", mininterval=5.0)
-
-
-def _write_parts(folder: Path, name: str, state: Mapping[str, Tensor]) -> list[Path]:
-    # Statistics and biases stay float32: a variance may leave float16's range.
-    halved = {
-        key: value.detach().cpu().half() if value.ndim == 4 else value.detach().cpu()
-        for key, value in state.items()
-    }
-    stream = io.BytesIO()
-    torch.save({key: value.contiguous() for key, value in halved.items()}, stream)
-    data = stream.getvalue()
-    written: list[Path] = []
-    for number, start in enumerate(range(0, len(data), PART_BYTES)):
-        path = folder / f"{name}.pt.{number:02d}"
-        path.write_bytes(data[start : start + PART_BYTES])
-        written.append(path)
-    return written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

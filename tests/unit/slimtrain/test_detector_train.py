@@ -10,11 +10,11 @@ from PIL import Image
 
 from slimnets.darknet import Darknet, load_darknet_weights, parse_cfg, save_darknet_weights
 from slimtrain.detector_evaluate import decode_candidates
+from slimtrain.detector_start import stretch_heads
 from slimtrain.detector_train import (
     DetectorRun,
     assemble_export,
     main,
-    stretch_heads,
     train_detector,
 )
 from slimtrain.pictures import PackSetting, index_pictures, pack_pictures
