@@ -32,7 +32,6 @@ from slimtrain.mean_average_precision import (
 )
 from slimtrain.pictures import PackedPictures, index_pictures, load_pictures
 
-
 LETTERBOX_GREY = 114
 NMS_IOU = 0.5
 MAX_CANDIDATES = 300

@@ -51,8 +51,9 @@ def stretch_heads(
 ) -> tuple[list[CfgSection], dict[str, Tensor]]:
     """The same detector, nearly, with centres that may lie outside their cell.
 
-    A stretched sigmoid s * sigmoid(t) - (s - 1) / 2 has s times the slope at 0; dividing the raw
-    centres by s keeps boxes where they were, up to a tenth of a cell, until training settles them.
+    A stretched sigmoid s * sigmoid(t) - (s - 1) / 2 has s times the slope at 0. With the raw
+    centres divided by s, boxes stay where they were to a tenth of a cell while the sigmoid is in
+    0.1-0.9, and move outwards beyond; training settles them.
     Source: Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934
     """
     changed: list[CfgSection] = []
