@@ -42,7 +42,7 @@ class LinkView:
 
     in_flight_bytes: int  # sent and not RECEIVED
     oldest_in_flight_seconds: float  # age of the oldest of them; 0 when there is none
-    undetected_frames: int  # sent and not DETECTED
+    undetected_frames: int  # sent on this stream and not DETECTED
     credit_bytes: int  # the cloud's window
     max_frame_bytes: int
     paused: bool = False  # the cloud's queue was full a moment ago
@@ -81,10 +81,14 @@ class Ledger:
     def view(self, now: float) -> LinkView:
         """Give the state of the link at monotonic time `now`."""
         sent = [f.sent_at for f in self._in_flight() if f.sent_at is not None]
+        # Results of an earlier stream may be long in coming (a worker died with them) or never
+        # come: they are no queue before the next frame. Counted as one they stopped a camera for
+        # the 30 s until they were overdue.
+        undetected = sum(f.sent_at is not None for f in self._frames.values())
         return LinkView(
             in_flight_bytes=self.in_flight_bytes,
             oldest_in_flight_seconds=max(0.0, now - min(sent)) if sent else 0.0,
-            undetected_frames=len(self._frames),
+            undetected_frames=undetected,
             credit_bytes=self.credit_bytes,
             max_frame_bytes=self.max_frame_bytes,
             paused=now < self._paused_until,
@@ -160,6 +164,7 @@ class Ledger:
         for frame in self._frames.values():
             if frame.sequence <= resume_after_sequence:
                 frame.received = frame.persisted = True
+                frame.received_at_server = None  # its clock may have been another server's
                 frame.container = b""
         again = sorted(
             (f for f in self._frames.values() if not f.persisted), key=lambda f: f.sequence

@@ -83,6 +83,21 @@ def test_resume_gives_back_what_was_not_persisted_in_order() -> None:
     assert ledger.undetected_frames == 2  # 1 and 4 are persisted and wait for their result
 
 
+def test_results_of_an_earlier_stream_are_awaited_but_are_no_queue() -> None:
+    ledger = make_ledger(1)
+    ledger.receive(1, server_time=5.0)
+    ledger.persist(1)
+    ledger.disconnect()
+
+    ledger.resume(1)
+    ledger.send(make_frame(2), now=9.0)
+
+    assert ledger.view(now=9.0).undetected_frames == 1
+    late = ledger.detect(1)
+    assert late is not None
+    assert late.received_at_server is None, "the clock of a server that may be another"
+
+
 def test_unpersisted_frames_beyond_the_limit_are_given_up_oldest_first() -> None:
     ledger = make_ledger()
 
