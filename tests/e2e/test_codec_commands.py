@@ -135,3 +135,15 @@ def test_every_kind_of_picture_is_read_upright_as_colour(
     assert (encoded.code, decoded.code) == (0, 0), encoded.err + decoded.err
     assert load_image(shown).shape == (40, 72, 3)
     assert psnr_db(load_image(source), load_image(shown)) > 20
+
+
+@pytest.mark.slow
+def test_a_picture_of_48_megapixels_is_encoded(slimwire: Slimwire, tmp_path: Path) -> None:
+    source, container = tmp_path / "large.jpg", tmp_path / "a.slim"
+    Image.fromarray(make_image(6000, 8000)).save(source)
+
+    encoded = slimwire("encode", source, "-o", container)
+    seen = json.loads(slimwire("inspect", container, "--json").out)
+
+    assert encoded.code == 0
+    assert (seen["image_height"], seen["image_width"]) == (6000, 8000)

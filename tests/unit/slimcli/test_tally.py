@@ -14,6 +14,8 @@ from slimcli.demo.summary import percentile, summary_json, summary_table
 from slimcli.demo.tally import KEPT_PICTURES, Tally
 from slimedge.event import (
     Acked,
+    CameraChanged,
+    CameraState,
     Captured,
     Detected,
     EdgeDetection,
@@ -190,7 +192,7 @@ def test_the_screen_shows_the_newest_frame_and_the_totals() -> None:
 
     text = shown(draw(tally, SCENE, elapsed=3.2))
 
-    assert "frame 2   level 1   quality 2   50 x 40   1,000 bytes   4.000 bits per pixel" in text
+    assert "frame 2  level 1  quality 2  50 x 40  1,000 bytes  4.000 bits per pixel" in text
     assert "1 person" in text
     assert "2 captured, 2 sent, 2 detected" in text
     assert "(-75 %)" in text
@@ -198,8 +200,16 @@ def test_the_screen_shows_the_newest_frame_and_the_totals() -> None:
     assert "3 s of 20 s" in text
 
 
-def test_the_screen_waits_for_the_first_frame() -> None:
-    assert "waiting for the first frame" in shown(draw(Tally(), SCENE, elapsed=0))
+def test_the_screen_waits_for_the_first_frame_and_says_what_is_missing() -> None:
+    tally = Tally()
+    tally.notify(CameraChanged(CameraState.LOST, "connection refused"))
+    tally.notify(LinkChanged(LinkState.DOWN, "again in 2 s"))
+
+    text = shown(draw(tally, SCENE, elapsed=0))
+
+    assert "waiting for the first frame" in text
+    assert "lost: connection refused" in text
+    assert "down: again in 2 s" in text
 
 
 def test_the_summary_compares_the_view_before_and_after() -> None:

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -22,6 +24,7 @@ from slimcli.exits import UnavailableError
 from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
 
+FIRST_FRAME_SECONDS = 30.0  # for a camera that is not there yet; it is asked again meanwhile
 SETTLE_SECONDS = 5.0  # for the results of the last frames
 _TICK_SECONDS = 0.05
 
@@ -90,7 +93,12 @@ async def _watch(
         cloud.check()
         screen.update(tally, note)
 
-    await _until(lambda: tally.totals.frames_captured > 0, None, stop, screen, show)
+    await _until(lambda: tally.totals.frames_captured > 0, FIRST_FRAME_SECONDS, stop, screen, show)
+    if not (stop.is_set() or tally.totals.frames_captured):
+        why = tally.camera_detail or f"it is {tally.camera}"
+        raise UnavailableError(
+            f"{_source_name(plan.edge.source)}: no picture after {FIRST_FRAME_SECONDS:.0f} s; {why}"
+        )
     await _until(lambda: False, plan.seconds, stop, screen, show)
     tally.close()
     if not stop.is_set():
@@ -191,9 +199,17 @@ async def _uplink(cloud_address: str, kbit: float | None) -> AsyncIterator[str]:
 def _scene(plan: Plan, review_api: str) -> Scene:
     limit = "no limit" if plan.uplink_kbit is None else f"{plan.uplink_kbit:,.0f} kbit/s, simulated"
     return Scene(
-        source=plan.edge.source.rpartition("/")[2] or plan.edge.source,
+        source=_source_name(plan.edge.source),
         model=plan.model,
         review_api=review_api,
         uplink=limit,
         seconds=plan.seconds,
     )
+
+
+def _source_name(source: str) -> str:
+    """A file's name, or an address without the password that may be in it."""
+    if "://" not in source:
+        return Path(source).name or source
+    parts = urlsplit(source)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -21,7 +21,7 @@ from rich.text import Text
 from slimcli.demo.frame_row import FrameRow
 from slimcli.demo.summary import bytes_line, frames_line, labels_line, percentile
 from slimcli.demo.tally import Tally
-from slimedge.event import LinkState
+from slimedge.event import CameraState, LinkState
 
 DRAW_SECONDS = 0.25  # between two pictures of the screen
 LINE_SECONDS = 1.0  # between two plain lines
@@ -117,7 +117,7 @@ class PlainScreen:
         if note:
             self._line(note)
         elif not tally.recent:
-            self._line(f"link {tally.link}; no frame has come back yet")
+            self._line(f"camera {_camera(tally)}, link {_link(tally)}; no frame has come back yet")
         else:
             row = tally.recent[-1]
             self._line(
@@ -138,6 +138,7 @@ def draw(tally: Tally, scene: Scene, elapsed: float, note: str = "") -> Renderab
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
+    facts.add_row("camera", _camera(tally))
     facts.add_row("frames", frames_line(tally.totals))
     facts.add_row("bytes", bytes_line(tally.totals))
     facts.add_row("detections", labels_line(tally.totals.labels))
@@ -155,6 +156,12 @@ def draw(tally: Tally, scene: Scene, elapsed: float, note: str = "") -> Renderab
     )
 
 
+def _camera(tally: Tally) -> str:
+    if tally.camera is CameraState.UP or not tally.camera_detail:
+        return str(tally.camera)
+    return f"{tally.camera}: {tally.camera_detail}"
+
+
 def _link(tally: Tally) -> str:
     is_up = tally.link is LinkState.UP
     return (
@@ -170,13 +177,13 @@ def _frame_lines(tally: Tally) -> Text:
     line = Text.assemble(
         ("frame ", "dim"),
         (f"{row.sequence}", "bold"),
-        ("   level ", "dim"),
+        ("  level ", "dim"),
         (f"{row.level}", "bold"),
-        ("   quality ", "dim"),
+        ("  quality ", "dim"),
         (f"{row.quality}", "bold"),
-        (f"   {w} x {h}   ", "dim"),
+        (f"  {w} x {h}  ", "dim"),
         (f"{row.bitstream_bytes:,}", "bold"),
-        (" bytes   ", "dim"),
+        (" bytes  ", "dim"),
         (f"{row.bpp:.3f}", "bold"),
         (" bits per pixel", "dim"),
     )

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from slimcli.demo.frame_row import FrameRow
 from slimedge.event import (
     Acked,
+    CameraChanged,
+    CameraState,
     Captured,
     Detected,
     EdgeEvent,
@@ -74,6 +76,8 @@ class Tally:
         self.totals = Totals()
         self.link = LinkState.CONNECTING
         self.link_detail = ""
+        self.camera = CameraState.OPENING
+        self.camera_detail = ""
         self.recent: deque[FrameRow] = deque(maxlen=RECENT_FRAMES)  # detected, newest last
         self._rows: OrderedDict[int, FrameRow] = OrderedDict()
         self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
@@ -103,6 +107,8 @@ class Tally:
         match event:
             case LinkChanged():
                 self.link, self.link_detail = event.state, event.detail
+            case CameraChanged():
+                self.camera, self.camera_detail = event.state, event.detail
             case Sent() | Acked() | Detected() | JpegMeasured() | Lost() | Nacked():
                 row = self._rows.get(event.sequence)
                 if row is not None:
