@@ -1,11 +1,14 @@
 """`slimwire demo`: edge, cloud and Redis on one machine, watched in the terminal.
 
-command.py    the options, and the order of things
+command.py    the options, and what is printed at the end
+play.py       the order of things
 cloud.py      the cloud as a child process that cannot outlive the demo
-tally.py      the edge's events, counted
+uplink.py     a slow link between the two
+tally.py      the edge's events, counted; frame_row.py: one frame of it
 screen.py     the live picture of the tally, or plain lines
 review.py     one picture on demand, before and after a refetch
 summary.py    the totals: one JSON line, or a table
+waiting.py    for something that a stop may end first
 """
 
 __all__: list[str] = []

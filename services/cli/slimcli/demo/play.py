@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -20,6 +18,7 @@ from slimcli.demo.review import ViewedFrame, view_frame
 from slimcli.demo.screen import Scene, Screen, open_screen
 from slimcli.demo.tally import Tally
 from slimcli.demo.uplink import SlowUplink
+from slimcli.demo.waiting import Stopped, in_thread, unless
 from slimcli.exits import UnavailableError
 from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
@@ -27,8 +26,6 @@ from slimedge.settings import EdgeSettings
 FIRST_FRAME_SECONDS = 30.0  # for a camera that is not there yet; it is asked again meanwhile
 SETTLE_SECONDS = 5.0  # for the results of the last frames
 _TICK_SECONDS = 0.05
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,6 @@ class Outcome:
     problem: str  # why there is no picture on demand; else empty
 
 
-class Stopped(Exception):
-    """Ctrl-C, or the edge's end, while something else was awaited."""
-
-
 async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) -> Outcome:
     """Run the demo to its end, or until a signal.
 
@@ -65,7 +58,7 @@ async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        addresses = await _unless(stop, cloud.ready())
+        addresses = await unless(stop, cloud.ready())
         async with _uplink(addresses.ingest, plan.uplink_kbit) as ingest:
             settings = plan.edge.model_copy(update={"cloud_address": ingest})
             edge_stop = asyncio.Event()
@@ -123,7 +116,7 @@ async def _look(
     assert image is not None, "reviewable frames have their pictures"
     show(f"looking at frame {sequence} through the review API")
     return Outcome(
-        await _unless(stop, _in_thread(lambda: view_frame(api, camera, sequence, image))), ""
+        await unless(stop, in_thread(lambda: view_frame(api, camera, sequence, image))), ""
     )
 
 
@@ -146,44 +139,6 @@ async def _until(
             shown = now
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _TICK_SECONDS)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[object, object, T]) -> T:
-    """The work's result; `Stopped` if the stop comes first."""
-    working = asyncio.create_task(work)
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if working.done():
-        return working.result()
-    working.cancel()
-    raise Stopped
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """As `asyncio.to_thread`, on a daemon thread: a stop need not wait for a slow answer."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)  # type: ignore[arg-type]  # None only with an error
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except Exception as exc:  # handed over to the waiting task
-            error = exc
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-            loop.call_soon_threadsafe(tell, result, error)
-
-    threading.Thread(target=run, name="review", daemon=True).start()
-    return await answer
 
 
 @contextlib.asynccontextmanager
