@@ -9,14 +9,14 @@ f_hat is what the feature transform gives, x_hat what g_s gives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.causal import scale_gradient
+from slimnets.causal import CausalConv2d, scale_gradient
 from slimnets.config import CodecConfig
 from slimnets.prior import FactorizedPrior
 from slimnets.transform import AnalysisTransform, FeatureTransform, SynthesisTransform
@@ -25,24 +25,18 @@ _GAIN_RANGE = (0.5, 3.0)  # coarsest, finest at the start: the square root of th
 
 
 @dataclass(frozen=True, slots=True)
-class LevelOutput:
-    """What one level gives: f_hat at the split point, x_hat before clipping (None where it was not
-    asked for).
-    """
-
-    level: int
-    f_hat: Tensor | None
-    x_hat: Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
 class CodecOutput:
-    """`bits`: (B, K) bits that each level's group of channels adds, from the likelihoods (an
-    estimate).
+    """What one training pass gives.
+
+    Args:
+        bits: (B, K) bits that each level's channels add, from the likelihoods (an estimate).
+        f_hat: (B, C, H/8, W/8) features, each picture's from its machine level.
+        x_hat: (B, 3, H, W) pictures, each from its view level, not clipped.
     """
 
     bits: Tensor
-    levels: tuple[LevelOutput, ...]
+    f_hat: Tensor
+    x_hat: Tensor
 
 
 class Codec(nn.Module):
@@ -66,40 +60,48 @@ class Codec(nn.Module):
         self,
         x: Tensor,
         quality: Tensor,
-        machine_levels: Sequence[int],
-        view_levels: Sequence[int],
+        machine_level: Tensor,
+        view_level: Tensor,
         lower_gradient: float = 1.0,
     ) -> CodecOutput:
-        """One training pass.
+        """One training pass; quality and levels differ from picture to picture.
 
         Args:
             x: (B, 3, H, W), RGB in [0, 1], H and W multiples of 32.
-            quality: (B,) int64, one quality for each picture.
-            machine_levels, view_levels: levels whose f_hat, x_hat are wanted.
-            lower_gradient: share of a wide loss's gradient that reaches narrower groups (see
-                `CausalConv2d`).
+            quality, machine_level, view_level: (B,) int64.
+            lower_gradient: share of a wide loss's gradient that reaches narrower groups, as in
+                `CausalConv2d`.
         """
-        widest = self.config.num_levels - 1
-        y = self.g_a(x, widest, lower_gradient).float()  # (B, M, H/16, W/16)
+        y = self.g_a(x, self.config.num_levels - 1, lower_gradient).float()  # (B, M, H/16, W/16)
         gain, inverse = self.gains(quality)  # (B, M)
         v = y * gain[:, :, None, None]
         noisy = v + torch.empty_like(v).uniform_(-0.5, 0.5)
         bits = self._bits(self.prior.likelihoods(noisy, gain))
         rounded = v + (torch.round(v) - v).detach()  # straight through
         y_hat = rounded * inverse[:, :, None, None]
-        levels = []
-        for level in sorted({*machine_levels, *view_levels}):
-            prefix, one_hot = self.prefix(y_hat, level, lower_gradient)
-            levels.append(
-                LevelOutput(
-                    level,
-                    self.feature_transform(prefix, one_hot) if level in machine_levels else None,
-                    self._view(y_hat, level, one_hot, lower_gradient)
-                    if level in view_levels
-                    else None,
-                )
-            )
-        return CodecOutput(bits, tuple(levels))
+        f_hat = self.feature_transform(*self.prefix(y_hat, machine_level, lower_gradient))
+        # the base belongs to the machine, so even the narrowest level's view is held back from it
+        base = self.config.latent_channels[0]
+        held = torch.cat([scale_gradient(y_hat[:, :base], lower_gradient), y_hat[:, base:]], 1)
+        x_hat = self.g_s(*self.prefix(held, view_level, lower_gradient))
+        return CodecOutput(bits, f_hat, x_hat)
+
+    @torch.no_grad()
+    def start_from(self, x: Tensor, spread: float = 2.0) -> None:
+        """Give every latent this standard deviation over the pictures x, by the last convolution.
+
+        Latents that start far below one are all rounded to zero, and the wide groups never come to
+        life (measured).
+        """
+        y = self.g_a(x, self.config.num_levels - 1).float()
+        deviation = y.std((0, 2, 3)).clamp_min(1e-6)
+        last = self.g_a.convs[3]
+        assert isinstance(last, CausalConv2d)
+        for conv, (a, b) in zip(last.groups, pairwise((0, *last.out_prefix)), strict=True):
+            assert isinstance(conv, nn.Conv2d)
+            conv.weight.mul_((spread / deviation[a:b])[:, None, None, None])
+            assert conv.bias is not None
+            conv.bias.zero_()
 
     def gains(self, quality: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) -> gain and inverse gain, (B, M) each.
@@ -109,30 +111,24 @@ class Codec(nn.Module):
         return self.log_gain[quality].exp(), self.log_inverse_gain[quality].exp()
 
     def prefix(
-        self, y_hat: Tensor, level: int, lower_gradient: float = 1.0
+        self, y_hat: Tensor, level: Tensor, lower_gradient: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """The full-width latent with zeros beyond `level`, and the one-hot level (B, K)."""
-        own = self.config.latent_channels[level - 1] if level else 0
-        keep = self.config.latent_channels[level]
-        lower = scale_gradient(y_hat[:, :own], lower_gradient)
-        pad = y_hat.new_zeros(y_hat.shape[0], y_hat.shape[1] - keep, *y_hat.shape[2:])
-        index = torch.full((y_hat.shape[0],), level, device=y_hat.device)
-        one_hot = F.one_hot(index, self.config.num_levels).to(y_hat.dtype)
-        return torch.cat([lower, y_hat[:, own:keep], pad], 1), one_hot
+        """What the decoders take: the latent with zeros beyond each picture's level (B,), and the
+        level one-hot (B, K).
 
-    def _view(self, y_hat: Tensor, level: int, one_hot: Tensor, lower_gradient: float) -> Tensor:
-        """x_hat; the base belongs to the machine, so even the narrowest level's view is held back
-        from it.
+        Groups below a picture's level get `lower_gradient` of the gradient.
         """
-        if level == 0:
-            y_hat = scale_gradient(y_hat, lower_gradient)
-        prefix, _ = self.prefix(y_hat, level, lower_gradient)
-        x_hat: Tensor = self.g_s(prefix, one_hot)
-        return x_hat
+        sizes = torch.tensor([b - a for a, b in pairwise((0, *self.config.latent_channels))])
+        group = torch.repeat_interleave(sizes).to(
+            level.device
+        )  # (M,) the level that each channel belongs to
+        kept = (group <= level[:, None]).to(y_hat.dtype)[:, :, None, None]
+        if lower_gradient != 1.0:
+            share = torch.where(group < level[:, None], lower_gradient, 1.0).to(y_hat.dtype)
+            y_hat = y_hat.detach() + share[:, :, None, None] * (y_hat - y_hat.detach())
+        return y_hat * kept, F.one_hot(level, self.config.num_levels).to(y_hat.dtype)
 
     def _bits(self, likelihoods: Tensor) -> Tensor:
         per_channel = -torch.log2(likelihoods).sum((2, 3))  # (B, M)
-        prefix = (0, *self.config.latent_channels)
-        return torch.stack(
-            [per_channel[:, a:b].sum(1) for a, b in zip(prefix, prefix[1:], strict=False)], 1
-        )
+        groups = pairwise((0, *self.config.latent_channels))
+        return torch.stack([per_channel[:, a:b].sum(1) for a, b in groups], 1)

@@ -1,6 +1,8 @@
-"""Factorized prior: one learned density per latent channel, evaluated over bins whose width the gain decides.
+"""Factorized prior: one learned density per latent channel, evaluated over bins whose width the
+gain decides.
 
-It guides training only. What codes bits is a set of integer tables, made from it and from counts (`slimnets.tabulate`).
+It guides training only. What codes bits is a set of integer tables, made from it and from counts
+(`slimnets.tabulate`).
 """
 
 from __future__ import annotations
@@ -10,15 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _FILTERS = (3, 3, 3)
-_INIT_SCALE = 10.0  # initial spread of the density, in units of y
+_INIT_SCALE = 4.0  # initial spread of the density; latents start with a deviation of 2
 _LIKELIHOOD_BOUND = 1e-9
 
 
 class FactorizedPrior(nn.Module):
     """Non-parametric cumulative density of every channel.
 
-    Source: Balle et al., "Variational image compression with a scale hyperprior" (2018), appendix 6.1; bins of
-    1/gain as in CompressAI's variable-rate entropy bottleneck (`EntropyBottleneckVbr`).
+    Source: Balle et al., "Variational image compression with a scale hyperprior" (2018), appendix
+    6.1; bins of 1/gain as in CompressAI's variable-rate entropy bottleneck
+    (`EntropyBottleneckVbr`).
     """
 
     def __init__(self, channels: int) -> None:
@@ -36,7 +39,9 @@ class FactorizedPrior(nn.Module):
             self.factors.append(torch.zeros(channels, n_out, 1))
 
     def logits_cumulative(self, y: Tensor) -> Tensor:
-        """y (M', 1, n) for the first M' channels -> logits of the cumulative density, same shape."""
+        """y (M', 1, n) for the first M' channels -> logits of the cumulative density, same
+        shape.
+        """
         M = y.shape[0]
         for i, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
             y = torch.matmul(F.softplus(matrix[:M]), y) + bias[:M]
@@ -45,12 +50,17 @@ class FactorizedPrior(nn.Module):
         return y
 
     def likelihoods(self, v: Tensor, gain: Tensor) -> Tensor:
-        """Probability of the bin of width one around each gained latent.
+        """Probability of the bin of width one around each gained latent, in float32 even under
+        autocast.
 
         Args:
             v: y * gain plus noise, (B, M', h, w) float32.
             gain: (B, M').
         """
+        with torch.autocast(v.device.type, enabled=False):
+            return self._likelihoods(v.float(), gain.float())
+
+    def _likelihoods(self, v: Tensor, gain: Tensor) -> Tensor:
         B, M, h, w = v.shape
         g = gain[:, :, None, None]
         lower, upper = ((v - 0.5) / g, (v + 0.5) / g)

@@ -1,24 +1,33 @@
-"""What the codec is trained for: few bits, features that the detector's tail reads right, and a picture for people.
+"""What the codec is trained for: few bits, features that the detector's tail reads right, and a
+picture for people.
 
-    L = R + sum over levels [ w_machine * lambda_machine(q) * D_machine + w_view * lambda_view(q) * 255^2 * MSE ]
+    L = R + w_machine(level) * lambda_machine(q) * D_machine
+          + w_view(level) * lambda_view(q) * 255^2 * MSE
 
-R is the rate of all groups, counted once. D_machine is the share of the detector's information that is lost, between
-0 and about 1, so lambda_machine reads as "bits per pixel that perfect features are worth". It is measured at three
-depths: the split point, the maps that the neck joins, and the heads.
+R is the rate of all groups, counted once. D_machine is the share of the detector's information
+that is lost, between 0 and about 1, so lambda_machine reads as "bits per pixel that perfect
+features are worth". It is measured at three depths: the split point, the maps that the neck joins,
+and the heads.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from slimnets.codec import Codec
 from slimnets.darknet import Darknet, SplitPoint
+from slimnets.darknet_layers import Convolutional
 
 _EPS = 1e-6
+# A batch without objects has nothing to lose: these keep the shares below finite there.
+_OBJECT_FLOOR = 1.0  # objects
+_NATS_FLOOR = 1e-3  # nats per anchor and cell; a batch with objects has some 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,9 @@ class LossWeights:
 
 @dataclass(frozen=True, slots=True)
 class CodecLosses:
-    """Scalars of one step: `total` to minimise; estimates per level for the log (NaN where a level was not run)."""
+    """Scalars of one step: `total` to minimise; estimates per level for the log (NaN where a level
+    was not run).
+    """
 
     total: Tensor
     bpp: Tensor  # (K,) of each level's prefix
@@ -52,49 +63,59 @@ class CodecLosses:
 
 
 class CodecObjective(nn.Module):
-    """Codec and frozen detector in one module, so that distributed training wraps a single forward."""
+    """Codec and frozen detector in one module, so that distributed training wraps a single
+    forward.
+    """
 
-    def __init__(self, codec: Codec, detector: Darknet, split: SplitPoint, weights: LossWeights) -> None:
+    def __init__(
+        self, codec: Codec, detector: Darknet, split: SplitPoint, weights: LossWeights
+    ) -> None:
         super().__init__()
         self.codec = codec
         self.weights = weights
         self.split = split
         # the detector is no submodule: it is neither trained, averaged nor saved with the codec
-        self._frozen = [detector.eval().requires_grad_(False)]
+        self._frozen = [freeze(detector)]
+        self.lambda_machine: Tensor
+        self.lambda_view: Tensor
+        self.w_machine: Tensor
+        self.w_view: Tensor
         self._neck = neck_layers(detector, split)
         q = torch.linspace(0, 1, codec.config.qualities)
-        self.register_buffer("lambda_machine", _geometric(weights.machine_range, q), persistent=False)
+        self.register_buffer(
+            "lambda_machine", _geometric(weights.machine_range, q), persistent=False
+        )
         self.register_buffer("lambda_view", _geometric(weights.view_range, q), persistent=False)
+        self.register_buffer("w_machine", torch.tensor(weights.machine_levels), persistent=False)
+        self.register_buffer("w_view", torch.tensor(weights.view_levels), persistent=False)
 
     @property
     def detector(self) -> Darknet:
         return self._frozen[0]
 
-    def forward(self, x: Tensor, quality: Tensor, machine_levels: list[int], view_levels: list[int]) -> CodecLosses:
-        """x (B, 3, H, W), quality (B,) -> losses. A level that stands for several that were not drawn is repeated
-        in its list: its weight counts as often."""
-        weights, K = self.weights, self.codec.config.num_levels
+    def forward(
+        self, x: Tensor, quality: Tensor, machine_level: Tensor, view_level: Tensor
+    ) -> CodecLosses:
+        """x (B, 3, H, W); quality and levels (B,) of each picture."""
         with torch.no_grad():
             f = self.detector.stem(x, self.split.layer)
             target = self._deep(f)
-        out = self.codec(x, quality, machine_levels, view_levels, weights.lower_gradient)
-        pixels = x.shape[2] * x.shape[3]
-        bpp = out.bits.cumsum(1) / pixels  # (B, K)
-        total = bpp[:, -1]
-        machine, mse = x.new_full((K,), torch.nan), x.new_full((K,), torch.nan)
-        for level in out.levels:
-            if level.f_hat is not None:
-                d_machine = self._distance(level.f_hat, f, target)  # (B,)
-                repeat = machine_levels.count(level.level)
-                total = total + repeat * weights.machine_levels[level.level] * self.lambda_machine[quality] * d_machine
-                machine[level.level] = d_machine.detach().mean()
-            if level.x_hat is not None:
-                d_view = (level.x_hat.float() - x).square().mean((1, 2, 3))
-                repeat = view_levels.count(level.level)
-                weight = repeat * weights.view_levels[level.level] * self.lambda_view[quality]
-                total = total + weight * 255**2 * d_view
-                mse[level.level] = d_view.detach().mean()
-        return CodecLosses(total.mean(), bpp.detach().mean(0), machine, mse)
+        out = self.codec(x, quality, machine_level, view_level, self.weights.lower_gradient)
+        bpp = out.bits.cumsum(1) / (x.shape[2] * x.shape[3])  # (B, K)
+        d_machine = self._distance(out.f_hat, f, target)  # (B,)
+        d_view = (out.x_hat.float() - x).square().mean((1, 2, 3))  # (B,)
+        total = (
+            bpp[:, -1]
+            + self.lambda_machine[quality] * self.w_machine[machine_level] * d_machine
+            + self.lambda_view[quality] * 255**2 * self.w_view[view_level] * d_view
+        )
+        K = self.codec.config.num_levels
+        return CodecLosses(
+            total.mean(),
+            bpp.detach().mean(0),
+            _mean_by_level(d_machine.detach(), machine_level, K),
+            _mean_by_level(d_view.detach(), view_level, K),
+        )
 
     def _deep(self, f: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Neck maps and raw heads that follow from features at the split point."""
@@ -102,21 +123,41 @@ class CodecObjective(nn.Module):
         maps = self.detector.tail_features(f, self.split.layer, [*self._neck, *heads])
         return [maps[i] for i in self._neck], [maps[i] for i in heads]
 
-    def _distance(self, f_hat: Tensor, f: Tensor, target: tuple[list[Tensor], list[Tensor]]) -> Tensor:
+    def _distance(
+        self, f_hat: Tensor, f: Tensor, target: tuple[list[Tensor], list[Tensor]]
+    ) -> Tensor:
+        """(B, C, h, w) twice -> D_machine (B,)."""
         neck_hat, heads_hat = self._deep(f_hat)
         neck, heads = target
         at_split = normalised_error(f_hat, f)
-        at_neck = torch.stack([normalised_error(a, b) for a, b in zip(neck_hat, neck, strict=True)]).mean(0)
+        # a detector without a neck is held to the split point and the heads alone
+        at_neck = [normalised_error(a, b) for a, b in zip(neck_hat, neck, strict=True)] or [
+            at_split
+        ]
         specs = self.detector.head_specs
         at_heads = torch.stack(
-            [head_error(a, b, len(s.anchors)) for a, b, s in zip(heads_hat, heads, specs, strict=True)]
+            [
+                head_error(a, b, len(s.anchors))
+                for a, b, s in zip(heads_hat, heads, specs, strict=True)
+            ]
         ).mean(0)
         a, b, c = self.weights.depth
-        return a * at_split + b * at_neck + c * at_heads
+        return a * at_split + b * torch.stack(at_neck).mean(0) + c * at_heads
+
+
+def freeze(detector: Darknet) -> Darknet:
+    """A copy for reading only: norms folded into the convolutions, weights in bf16 (a tenth of a
+    step's time).
+    """
+    frozen = copy.deepcopy(detector).eval()
+    for module in frozen.modules():
+        if isinstance(module, Convolutional) and module.norm is not None:
+            module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), None
+    return frozen.bfloat16().requires_grad_(False)
 
 
 def normalised_error(f_hat: Tensor, f: Tensor) -> Tensor:
-    """(B, C, h, w) twice -> (B,): squared error over the variance of each channel in the batch, mean over channels."""
+    """(B, C, h, w) twice -> (B,): squared error over each channel's variance in the batch, mean."""
     f_hat, f = f_hat.float(), f.float()
     variance = f.var((0, 2, 3), correction=0) + _EPS
     return ((f_hat - f).square().mean((2, 3)) / variance).mean(1)
@@ -125,29 +166,43 @@ def normalised_error(f_hat: Tensor, f: Tensor) -> Tensor:
 def head_error(raw_hat: Tensor, raw: Tensor, num_anchors: int) -> Tensor:
     """(B, A*(5+C), h, w) twice -> (B,): share of what a raw head says that is lost.
 
-    Objectness: Kullback-Leibler divergence over that of the best constant. Boxes and classes: squared error of the
-    raw values over their variance, both weighted by the teacher's objectness (elsewhere nobody reads them).
+    Objectness: Kullback-Leibler divergence over that of the best constant. Boxes and classes:
+    squared error of the raw values over their variance, both weighted by the teacher's objectness
+    (elsewhere nobody reads them).
     """
-    B, _, h, w = raw.shape
-    raw_hat = raw_hat.float().view(B, num_anchors, -1, h, w)
-    raw = raw.float().view(B, num_anchors, -1, h, w)
+    raw_hat = raw_hat.float().reshape(
+        raw.shape[0], num_anchors, -1, *raw.shape[2:]
+    )  # (B, A, 5 + C, h, w)
+    raw = raw.float().reshape(raw.shape[0], num_anchors, -1, *raw.shape[2:])
     p = torch.sigmoid(raw[:, :, 4])  # (B, A, h, w)
-    constant = torch.logit(p.mean((0, 2, 3), keepdim=True), eps=_EPS).expand_as(p)
-    entropy = F.binary_cross_entropy_with_logits(raw[:, :, 4], p, reduction="none")
-    lost = (F.binary_cross_entropy_with_logits(raw_hat[:, :, 4], p, reduction="none") - entropy).mean((1, 2, 3))
-    whole = (F.binary_cross_entropy_with_logits(constant, p, reduction="none") - entropy).mean()
-    objectness = lost / (whole + _EPS)
+    entropy = _cross_entropy(raw[:, :, 4], p)
+    constant = torch.logit(p.mean((0, 2, 3), keepdim=True), eps=_EPS)
+    whole = (_cross_entropy(constant, p) - entropy).mean()
+    lost = (_cross_entropy(raw_hat[:, :, 4], p) - entropy).mean((1, 2, 3))  # (B,)
     others = [0, 1, 2, 3, *range(5, raw.shape[2])]
-    values, values_hat, weight = raw[:, :, others], raw_hat[:, :, others], p[:, :, None]
-    mass = weight.sum() + _EPS
-    mean = (weight * values).sum((0, 1, 3, 4), keepdim=True) / mass
-    variance = (weight * (values - mean).square()).sum((0, 1, 3, 4)) / mass + _EPS  # (4 + C,)
-    error = (weight * (values_hat - values).square()).sum((1, 3, 4)) / (mass / B)  # (B, 4 + C)
-    return 0.5 * objectness + 0.5 * (error / variance).mean(1)
+    values, weight = raw[:, :, others], p[:, :, None]
+    # the variance over all cells: over the few that hold an object it can be next to nothing
+    variance = values.var((0, 1, 3, 4), correction=0) + _EPS  # (4 + C,)
+    error = (weight * (raw_hat[:, :, others] - values).square()).sum((1, 3, 4))  # (B, 4 + C)
+    share = raw.shape[0] / (weight.sum() + _OBJECT_FLOOR)
+    return 0.5 * lost / (whole + _NATS_FLOOR) + 0.5 * (error / variance).mean(1) * share
+
+
+def _cross_entropy(logits: Tensor, p: Tensor) -> Tensor:
+    """Of Bernoulli(sigmoid(logits)) under p, element by element, nats."""
+    return F.softplus(logits) - p * logits
+
+
+def _mean_by_level(values: Tensor, level: Tensor, num_levels: int) -> Tensor:
+    """(B,), (B,) -> (K,) mean of each level's values; NaN where a level was not drawn."""
+    one_hot = F.one_hot(level, num_levels).to(values.dtype)  # (B, K)
+    return (values @ one_hot) / one_hot.sum(0)
 
 
 def neck_layers(detector: Darknet, split: SplitPoint) -> list[int]:
-    """Layers behind the split whose output a later layer joins again: what the neck and heads are made of."""
+    """Layers behind the split whose output a later layer joins again: what the neck and heads are
+    made of.
+    """
     return [i for i in detector.joined_layers if i > split.layer]
 
 

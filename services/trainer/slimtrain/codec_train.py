@@ -1,10 +1,12 @@
-"""`slimwire train codec`: the loop. One step = one batch, a quality for each picture, three levels, one summed loss.
+"""`slimwire train codec`: the loop. One step = one batch, a quality and levels for each picture,
+one summed loss.
 
-    pictures -crops-> x -CodecObjective-> losses -backward, clip, Adam-> weights -average-> what is shipped
-                                            `-> log.csv                 `-> checkpoint.pt (atomic, resumable)
+    pictures -crops-> x -CodecObjective-> losses -backward, clip, Adam-> weights -average-> shipped
+                                            `-> log.csv      `-> checkpoint.pt (atomic, resumable)
 
-A run is described by `CodecRun`; started again with the same folder it goes on where it was killed, on the same
-crops and random draws. Under `torchrun` every process takes its share of the batch and gradients are averaged (DDP).
+A run is described by `CodecRun`; started again with the same folder it goes on where it was
+killed, on the same crops and random draws. Under `torchrun` every process takes its share of the
+batch and gradients are averaged (DDP).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,9 @@ from slimtrain.crops import CropSampler
 _LOG_EVERY = 50  # steps
 _SAVE_EVERY_SECONDS = 60.0
 _WARM_UP = 300  # steps
+# Of the learning rate: a small step of all of gamma moves every norm at once (runs blew up).
+_GDN_SHARE = 0.25
+_PRIOR_SHARE = 5.0  # the densities must follow the latents, which shrink within some hundred steps
 _CLIP = 1.0  # gradient norm
 _VALIDATION_BATCHES = 4
 
@@ -60,7 +66,7 @@ class CodecRun:
     seconds: float | None = None
     batch: int = 16
     crop: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     average: float = 0.999
     seed: int = 1
     device: str = "cpu"
@@ -77,39 +83,45 @@ def train_codec(
 
     Args:
         detector: the frozen teacher.
-        training, validation: pictures, (H, W, 3) uint8 RGB.
+        training: pictures, (H, W, 3) uint8 RGB.
+        validation: held-out pictures for validation.csv; may be empty.
     """
     rank, world = _join()
     device = torch.device(run.device)
     split = detector.split_point(run.split_layer)
     if split.channels != run.config.feature_channels:
         raise ValueError(
-            f"layer {split.layer} of the detector has {split.channels} channels, the codec's configuration says "
-            f"{run.config.feature_channels}; set feature_channels to the detector's"
+            f"layer {split.layer} of the detector has {split.channels} channels, the codec's "
+            f"configuration says {run.config.feature_channels}; set feature_channels to the "
+            "detector's"
         )
     torch.manual_seed(run.seed)
     codec = Codec(run.config)
     objective = CodecObjective(codec, detector.to(device), split, run.weights).to(device)
     objective = objective.to(memory_format=torch.channels_last)
     average = WeightAverage(codec, run.average)
-    optimizer = torch.optim.Adam(list(codec.parameters()), lr=run.learning_rate, fused=device.type == "cuda")
+    optimizer = _build_optimizer(codec, run)
     path = run.out / "checkpoint.pt"
+    crops = CropSampler(training, run.crop, device, run.seed)
     step = _resume(path, codec, average, optimizer, device)
+    if step == 0:
+        codec.start_from(crops.batch(0, run.batch))
+        average.load_state_dict({"steps": 0, "state": codec.state_dict()})
     stepped: nn.Module = DistributedDataParallel(objective) if world > 1 else objective
     if run.compiled:
         stepped.compile()
-    crops = CropSampler(training, run.crop, device, run.seed)
-    held_out = CropSampler(validation, run.crop, device, run.seed)
     started = saved = time.monotonic()
     log = _Log(run.out / "log.csv", run.config.num_levels) if rank == 0 else None
     progress = tqdm(total=run.steps, initial=step, unit="step", disable=rank != 0, mininterval=2.0)
     while step < run.steps:
         # draws depend on the step alone, so that a resumed run goes on exactly
         torch.manual_seed((run.seed << 40) + (rank << 32) + step)
-        x = crops.batch(step, run.batch // world, rank).contiguous(memory_format=torch.channels_last)
+        x = crops.batch(step, run.batch // world, rank).contiguous(
+            memory_format=torch.channels_last
+        )
         for group in optimizer.param_groups:
-            group["lr"] = run.learning_rate * _schedule(step, run.steps)
-        losses = _forward(stepped, x, run, step)
+            group["lr"] = group["share"] * run.learning_rate * _schedule(step, run.steps)
+        losses = _forward(stepped, x, run)
         optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = nn.utils.clip_grad_norm_(codec.parameters(), _CLIP, foreach=True)
@@ -127,7 +139,8 @@ def train_codec(
         if stopping:
             break
     progress.close()
-    if log is not None:
+    if log is not None and validation:
+        held_out = CropSampler(validation, run.crop, device, run.seed)
         codec.load_state_dict(average.state)
         log.write_validation(step, _validate(objective, held_out, run))
     if world > 1:
@@ -135,49 +148,75 @@ def train_codec(
     return path
 
 
-def _forward(objective: nn.Module, x: Tensor, run: CodecRun, step: int) -> CodecLosses:
-    """Sandwich rule (Yu and Huang, ICCV 2019): narrowest, widest, and one between that stands for all between."""
-    K = run.config.num_levels
-    quality = torch.randint(run.config.qualities, (x.shape[0],)).to(x.device)
-    # the same draw in every process: all must run the same parameters
-    between = torch.Generator().manual_seed(step)
-    machine = [0, K - 1]
-    if K > 2:
-        machine += [1 + int(torch.randint(K - 2, (1,), generator=between))] * (K - 2)
-    view = [K - 1]
-    if K > 1:
-        view += [int(torch.randint(K - 1, (1,), generator=between))] * (K - 1)
+def _forward(objective: nn.Module, x: Tensor, run: CodecRun) -> CodecLosses:
+    """Sandwich rule (Yu and Huang, ICCV 2019), spread over the pictures of a batch.
+
+    Running every level for every picture costs a step three times as much. Qualities are drawn
+    evenly; the machine's levels are a third each narrowest, between and widest; half of the views
+    are at the widest.
+    """
+    B, K = x.shape[0], run.config.num_levels
+    quality = torch.randint(run.config.qualities, (B,))
+    machine = _sandwich(B, K, narrowest=1 / 3)
+    view = _sandwich(B, K, narrowest=1 / 6)
     with torch.autocast(x.device.type, torch.bfloat16):
-        losses: CodecLosses = objective(x, quality, machine, view)
+        losses: CodecLosses = objective(x, *(t.to(x.device) for t in (quality, machine, view)))
     return losses
 
 
+def _sandwich(B: int, K: int, narrowest: float) -> Tensor:
+    """(B,) levels: this share at 0, a third anywhere between (with K > 2), the rest at K - 1."""
+    levels = torch.full((B,), K - 1)
+    kind = (torch.arange(B) + torch.rand(1)) / B  # stratified: every batch holds its share of each
+    between = narrowest + (1 / 3 if K > 2 else 0.0)
+    levels[kind < between] = torch.randint(1, max(2, K - 1), (int((kind < between).sum()),))
+    levels[kind < narrowest] = 0
+    return levels
+
+
 @torch.no_grad()
-def _validate(objective: CodecObjective, crops: CropSampler, run: CodecRun) -> list[dict[str, float]]:
+def _validate(
+    objective: CodecObjective, crops: CropSampler, run: CodecRun
+) -> list[dict[str, float]]:
     """Estimated rate, D_machine and PSNR of every (level, quality) on held-out crops."""
     rows = []
-    levels = list(range(run.config.num_levels))
-    for quality in range(run.config.qualities):
-        sums = torch.zeros(3, len(levels))
+    for quality, level in product(range(run.config.qualities), range(run.config.num_levels)):
+        sums = torch.zeros(3)
         for i in range(_VALIDATION_BATCHES):
             torch.manual_seed(i)
             x = crops.batch(i, min(run.batch, 16))
-            q = torch.full((x.shape[0],), quality, device=x.device)
+            q, at = (
+                torch.full((x.shape[0],), value, device=x.device) for value in (quality, level)
+            )
             with torch.autocast(x.device.type, torch.bfloat16):
-                losses = objective(x, q, levels, levels)
-            sums += torch.stack([losses.bpp, losses.machine, losses.mse]).cpu() / _VALIDATION_BATCHES
-        for level in levels:
-            bpp, machine, mse = sums[:, level].tolist()
-            psnr = -10 * math.log10(mse)
-            rows.append({"level": level, "quality": quality, "bpp": bpp, "machine": machine, "psnr_db": psnr})
+                losses = objective(x, q, at, at)
+            measured = [losses.bpp[level], losses.machine[level], losses.mse[level]]
+            sums += torch.stack(measured).cpu() / _VALIDATION_BATCHES
+        bpp, machine, mse = sums.tolist()
+        psnr = -10 * math.log10(mse)
+        rows.append(
+            {"level": level, "quality": quality, "bpp": bpp, "machine": machine, "psnr_db": psnr}
+        )
     return rows
+
+
+def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
+    shares = {"g_a.gdns": _GDN_SHARE, "prior": _PRIOR_SHARE}
+    groups: dict[float, list[nn.Parameter]] = {1.0: []}
+    for name, parameter in codec.named_parameters():
+        share = next((s for prefix, s in shares.items() if name.startswith(prefix + ".")), 1.0)
+        groups.setdefault(share, []).append(parameter)
+    by_share = [{"params": parameters, "share": share} for share, parameters in groups.items()]
+    return torch.optim.Adam(by_share, lr=run.learning_rate, fused=run.device.startswith("cuda"))
 
 
 def _schedule(step: int, steps: int) -> float:
     """Linear warm-up, then a cosine to a hundredth."""
     if step < _WARM_UP:
         return (step + 1) / _WARM_UP
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - _WARM_UP) / max(1, steps - _WARM_UP)))
+    return 0.01 + 0.99 * 0.5 * (
+        1 + math.cos(math.pi * (step - _WARM_UP) / max(1, steps - _WARM_UP))
+    )
 
 
 def _join() -> tuple[int, int]:
@@ -198,7 +237,11 @@ def _agree(stop: bool, world: int, device: torch.device) -> bool:
 
 
 def _resume(
-    path: Path, codec: Codec, average: WeightAverage, optimizer: torch.optim.Optimizer, device: torch.device
+    path: Path,
+    codec: Codec,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
 ) -> int:
     state = load_checkpoint(path, device)
     if state is None:
@@ -206,7 +249,10 @@ def _resume(
         average.state = {name: value.to(device) for name, value in average.state.items()}
         return 0
     if state["config"] != codec.config.to_json():
-        raise ValueError(f"{path} was trained with another configuration: {state['config']}; choose another folder")
+        raise ValueError(
+            f"{path} was trained with another configuration: {state['config']}; choose another "
+            "folder"
+        )
     codec.load_state_dict(state["codec"])
     codec.to(device)
     average.state = {name: value.to(device) for name, value in average.state.items()}
@@ -216,7 +262,12 @@ def _resume(
 
 
 def _save(
-    path: Path, step: int, run: CodecRun, codec: Codec, average: WeightAverage, optimizer: torch.optim.Optimizer
+    path: Path,
+    step: int,
+    run: CodecRun,
+    codec: Codec,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
 ) -> None:
     save_checkpoint(
         path,
@@ -236,24 +287,32 @@ class _Log:
     def __init__(self, path: Path, levels: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        names = [f"{what}_{level}" for what in ("bpp", "machine", "psnr_db") for level in range(levels)]
+        names = [
+            f"{what}_{level}" for what in ("bpp", "machine", "psnr_db") for level in range(levels)
+        ]
         if not path.exists():
             self._append(path, ["step", "loss", "gradient_norm", *names])
 
     def write(self, step: int, losses: CodecLosses, norm: float) -> str:
         psnr = -10 * torch.log10(losses.mse)
         values = torch.cat([losses.bpp, losses.machine, psnr]).tolist()
-        total = float(losses.total)
-        self._append(self.path, [step, f"{total:.5f}", f"{norm:.4f}", *(f"{v:.4f}" for v in values)])
+        total = losses.total.item()
+        self._append(
+            self.path, [step, f"{total:.5f}", f"{norm:.4f}", *(f"{v:.4f}" for v in values)]
+        )
         K = len(losses.bpp)
-        return f"loss {total:.3f} bpp {values[0]:.3f}..{values[K - 1]:.3f} machine {values[K]:.3f} psnr {values[-1]:.1f}"
+        return (
+            f"loss {total:.3f} bpp {values[0]:.3f}..{values[K - 1]:.3f} "
+            f"machine {values[K]:.3f} psnr {values[-1]:.1f}"
+        )
 
     def write_validation(self, step: int, rows: Sequence[dict[str, float]]) -> None:
         path = self.path.with_name("validation.csv")
         if not path.exists():
             self._append(path, ["step", *rows[0]])
         for row in rows:
-            self._append(path, [step, *(f"{v:.4f}" if isinstance(v, float) else v for v in row.values())])
+            level, quality, *measured = row.values()
+            self._append(path, [step, int(level), int(quality), *(f"{v:.4f}" for v in measured)])
 
     @staticmethod
     def _append(path: Path, row: Sequence[object]) -> None:

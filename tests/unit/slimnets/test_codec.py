@@ -41,11 +41,11 @@ def test_decoders_take_any_level_and_see_nothing_beyond_its_prefix(codec: Codec)
     changed[:, 64:] += 5.0
 
     for level in range(4):
-        prefix, one_hot = codec.prefix(y_hat, level)
+        prefix, one_hot = codec.prefix(y_hat, torch.full((2,), level))
         assert codec.g_s(prefix, one_hot).shape == (2, 3, 64, 64)
         assert codec.feature_transform(prefix, one_hot).shape == (2, 128, 8, 8)
-    prefix, one_hot = codec.prefix(y_hat, 1)
-    other, _ = codec.prefix(changed, 1)
+    prefix, one_hot = codec.prefix(y_hat, torch.tensor([1, 1]))
+    other, _ = codec.prefix(changed, torch.tensor([1, 1]))
     assert torch.equal(codec.g_s(prefix, one_hot), codec.g_s(other, one_hot))
 
 
@@ -53,7 +53,7 @@ def test_rate_of_a_group_does_not_depend_on_wider_groups(codec: Codec) -> None:
     x = torch.rand(1, 3, 64, 64)
     torch.manual_seed(0)
 
-    bits = codec(x, torch.tensor([2]), [0], []).bits
+    bits = codec(x, torch.tensor([2]), torch.tensor([0]), torch.tensor([3])).bits
 
     assert bits.shape == (1, 4)
     assert (bits > 0).all()

@@ -1,0 +1,112 @@
+"""The same graphs on torch, for GPUs: a `slimcodec.runtime.Runtime` that builds modules from
+`weights.safetensors`.
+
+A graph is asked for by the path of its ONNX file (`.../g_a_2.onnx`); the module of that name is
+built from the weights beside it, so both runtimes serve one artifact.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from slimcodec.errors import ModelError
+from slimcodec.runtime import Graph
+from slimnets.codec import Codec
+from slimnets.config import CodecConfig
+from slimnets.darknet import Darknet, parse_cfg
+
+_Function = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+class TorchRuntime:
+    """Runs graphs with torch.
+
+    Args:
+        device: such as "cuda" or "cpu".
+        autocast: compute in bf16 where torch's autocast does.
+    """
+
+    def __init__(self, device: str = "cuda", autocast: bool = False) -> None:
+        self._device = torch.device(device)
+        self._autocast = autocast
+
+    def load(self, path: Path) -> Graph:
+        """The graph of `path`, from the weights beside it.
+
+        Raises:
+            ModelError: weights or manifest are missing, or the name is none of ours.
+        """
+        folder, name = path.parent, path.stem
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
+            if manifest["kind"] == "codec":
+                function = _codec_function(
+                    Codec(CodecConfig.from_json(manifest["config"])), state, name, self._device
+                )
+            else:
+                cfg = (folder / "detector.cfg").read_text(encoding="utf-8")
+                model, split = Darknet(parse_cfg(cfg)), int(manifest["split"]["layer"])
+                function = _detector_function(model, state, name, split, self._device)
+        except (OSError, KeyError, RuntimeError) as exc:
+            raise ModelError(f"{path}: cannot be built from weights.safetensors: {exc}") from exc
+        return _TorchGraph(function, self._device, self._autocast)
+
+
+class _TorchGraph:
+    def __init__(self, function: _Function, device: torch.device, autocast: bool) -> None:
+        self._function, self._device, self._autocast = function, device, autocast
+        self._lock = (
+            threading.Lock()
+        )  # one call at a time: a device gains nothing from interleaving
+
+    def __call__(self, **inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(a)).to(self._device)
+            for name, a in inputs.items()
+        }
+        with (
+            self._lock,
+            torch.inference_mode(),
+            torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast),
+        ):
+            outputs = self._function(tensors)
+        return {name: value.float().cpu().numpy() for name, value in outputs.items()}
+
+
+def _codec_function(
+    codec: Codec, state: dict[str, Tensor], name: str, device: torch.device
+) -> _Function:
+    codec.load_state_dict(state)
+    codec.eval().to(device)
+    if name == "g_s":
+        return lambda given: {"x_hat": codec.g_s(given["y_hat"], given["level"])}
+    if name == "feature_transform":
+        return lambda given: {"f_hat": codec.feature_transform(given["y_hat"], given["level"])}
+    if name.startswith("g_a_") and name[4:].isdigit() and int(name[4:]) < codec.config.num_levels:
+        g_a = codec.g_a.merge(int(name[4:])).to(device)
+        return lambda given: {"y": g_a(given["x"])}
+    raise KeyError(f"a codec has no graph {name}")
+
+
+def _detector_function(
+    model: Darknet, state: dict[str, Tensor], name: str, split: int, device: torch.device
+) -> _Function:
+    model.load_state_dict(state, strict=False)  # stored without the counters of the norms
+    model.eval().to(device)
+    if name == "stem":
+        return lambda given: {"f": model.stem(given["x"], split)}
+    if name == "tail":
+        return lambda given: {
+            f"head_{i}": raw for i, raw in enumerate(model.tail(given["f"], None, split))
+        }
+    raise KeyError(f"a detector has no graph {name}")

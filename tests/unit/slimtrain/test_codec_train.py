@@ -1,0 +1,179 @@
+"""The codec's trainer: it learns, resumes exactly after a kill, and runs on several processes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from slimnets.config import CodecConfig
+from slimnets.darknet import Darknet, parse_cfg
+from slimtrain.codec_train import CodecRun, train_codec
+from slimtrain.crops import CropSampler
+
+CONFIG = CodecConfig(
+    channels=((2, 2, 4, 4), (4, 4, 6, 8)),
+    qualities=4,
+    feature_channels=8,
+    feature_width=8,
+    synthesis_widths=(8, 8, 8, 8),
+)
+_CONV = (
+    "[convolutional]\nbatch_normalize=1\nfilters={}\nsize=3\nstride={}\npad=1\nactivation=leaky\n"
+)
+CFG = (
+    "[net]\nwidth=64\nheight=64\nchannels=3\n"
+    + _CONV.format(4, 2)
+    + _CONV.format(4, 2)
+    + _CONV.format(8, 2)  # layer 2: the split
+    + _CONV.format(8, 2)
+    + _CONV.format(8, 2)
+    + "[convolutional]\nfilters=21\nsize=1\nstride=1\npad=1\nactivation=linear\n"
+    + "[yolo]\nmask=0,1,2\nanchors=8,10,12,23,25,18\nclasses=2\nnum=3\n"
+)
+
+
+def make_detector() -> Darknet:
+    torch.manual_seed(11)
+    return Darknet(parse_cfg(CFG))
+
+
+def make_pictures(count: int, seed: int) -> list[NDArray[np.uint8]]:
+    """Smooth coloured blobs: something that a codec can learn."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (count, 6, 7, 3), dtype=np.uint8)
+    return [np.repeat(np.repeat(picture, 12, 0), 12, 1) for picture in small]
+
+
+def run_to(out: Path, steps: int, seconds: float | None = None) -> CodecRun:
+    return CodecRun(out, 2, CONFIG, steps=steps, seconds=seconds, batch=4, crop=64, seed=3)
+
+
+def rows(out: Path, name: str = "log.csv") -> list[dict[str, str]]:
+    with (out / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def train(run: CodecRun) -> Path:
+    return train_codec(run, make_detector(), make_pictures(6, 0), make_pictures(4, 1))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small nets lose time on a second one
+    yield
+    torch.set_num_threads(before)
+
+
+def test_training_lowers_the_loss_and_writes_what_it_reached(tmp_path: Path) -> None:
+    train(run_to(tmp_path, 150))
+
+    lost = [
+        float(row["machine_0"]) for row in rows(tmp_path)
+    ]  # the loss itself varies with the drawn qualities
+    assert lost[-1] < 0.7 * lost[0]
+    assert len(rows(tmp_path, "validation.csv")) == CONFIG.num_levels * CONFIG.qualities
+
+
+def test_resumed_run_reaches_the_same_weights_as_an_unbroken_one(tmp_path: Path) -> None:
+    whole = torch.load(train(run_to(tmp_path / "whole", 60)), weights_only=True)
+    train(run_to(tmp_path / "broken", 60, seconds=0.5))
+    first = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
+    resumed = torch.load(train(run_to(tmp_path / "broken", 60)), weights_only=True)
+
+    assert 0 < first["step"] <= 60
+    assert resumed["step"] == whole["step"] == 60
+    for name, value in whole["codec"].items():
+        torch.testing.assert_close(resumed["codec"][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    train(run_to(tmp_path, 2))
+    other = CodecRun(
+        tmp_path, 2, CodecConfig(channels=CONFIG.channels, qualities=2, feature_channels=8), steps=4
+    )
+
+    with pytest.raises(ValueError, match="another configuration"):
+        train(other)
+
+
+def test_detector_of_other_width_than_the_codec_expects_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="set feature_channels"):
+        train(CodecRun(tmp_path, 2, CodecConfig(), steps=1))
+
+
+def test_crops_depend_on_the_step_alone_and_small_pictures_are_extended() -> None:
+    pictures = [*make_pictures(3, 5), np.full((10, 20, 3), 9, np.uint8)]
+    sampler = CropSampler(pictures, 64, torch.device("cpu"), seed=1)
+
+    assert torch.equal(sampler.batch(7, 8), sampler.batch(7, 8))
+    assert not torch.equal(sampler.batch(7, 8), sampler.batch(8, 8))
+    tiny = CropSampler(pictures[3:], 64, torch.device("cpu"), seed=1).batch(0, 2)
+    assert tiny.shape == (2, 3, 64, 64)
+    assert (tiny == 9 / 255).all()
+
+
+WORKER = """
+import sys
+sys.path[:0] = {path!r}
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from test_codec_train import run_to, train
+train(run_to(Path({out!r}), {steps}))
+"""
+
+
+def worker(out: Path, steps: int) -> list[str]:
+    code = WORKER.format(path=[str(Path(__file__).parent), *sys.path], out=str(out), steps=steps)
+    script = out.with_suffix(".py")
+    script.write_text(code)
+    return [str(script)]
+
+
+def test_killed_run_leaves_a_whole_checkpoint_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    train(run_to(out, 20))  # an earlier checkpoint to lose
+    process = subprocess.Popen([sys.executable, *worker(out, 100_000)], stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and len(rows(out)) < 1:
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+
+    assert state["step"] >= 20
+    resumed = torch.load(train(run_to(out, state["step"] + 5)), weights_only=True)
+    assert resumed["step"] == state["step"] + 5
+
+
+def test_two_processes_train_one_codec(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+    done = subprocess.run(
+        [*command, *worker(out, 4)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 4
