@@ -6,6 +6,7 @@ harm: symbols are what the encoder's own run rounded to, and no float chooses an
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -42,6 +43,17 @@ class Runtime(Protocol):
         ...
 
 
+@functools.cache
+def _shared_core() -> ov.Core:
+    """The one Core of this process, which lives as long as it.
+
+    A Core gives its thread another stack for signal handlers and takes it back when it goes; after
+    two Cores that went in the order of their coming, the thread's next signal ended the process
+    with SIGSEGV (OpenVINO 2026.4.1, on Linux).
+    """
+    return load_openvino().Core()
+
+
 class OpenVinoRuntime:
     """Runs graphs on this machine's CPU.
 
@@ -57,7 +69,7 @@ class OpenVinoRuntime:
         precision: Precision = "auto",
         cache_dir: Path | None = None,
     ) -> None:
-        self._core = load_openvino().Core()
+        self._core = _shared_core()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and "BF16" not in capabilities:
             raise ModelError("precision bf16 asked for; this CPU has none; use auto or f32")
