@@ -251,6 +251,16 @@ async def _sweep(store: Store, pause_seconds: float) -> None:
 
 
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:
+    path = settings.state_file
+    if path is not None:
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(asdict(addresses)) + "\n")
+        partial.replace(path)  # readers see all of it or nothing
+
+        async def remove() -> None:
+            path.unlink(missing_ok=True)
+
+        life.on_stop(Phase.CLOSE, "state file", remove)
     logger.info(
         "ready: role %s, cameras at %s, review at %s, metrics at %s",
         settings.role.value,
@@ -258,14 +268,3 @@ def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycl
         addresses.http,
         addresses.metrics or addresses.http,
     )
-    path = settings.state_file
-    if path is None:
-        return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(asdict(addresses)) + "\n")
-    partial.replace(path)  # readers see all of it or nothing
-
-    async def remove() -> None:
-        path.unlink(missing_ok=True)
-
-    life.on_stop(Phase.CLOSE, "state file", remove)
