@@ -85,9 +85,10 @@ def _layer(graph: GraphWriter, layer: nn.Module, source: str, name: str) -> str:
             )
         case DenseGDN():
             magnitude = graph.add("Abs", [source], f"{name}_abs")
-            norm = graph.convolution(
-                magnitude, to_array(layer.gamma), to_array(layer.beta), f"{name}_norm"
-            )
+            # gamma stays float32: a quotient shows its rounding, and it is small
+            gamma = graph.constant(f"{name}_gamma", to_array(layer.gamma))
+            beta = graph.constant(f"{name}_beta", to_array(layer.beta))
+            norm = graph.add("Conv", [magnitude, gamma, beta], f"{name}_norm", kernel_shape=[1, 1])
             return graph.add("Div", [source, norm], name)
         case ResidualBlock():
             return graph.add(

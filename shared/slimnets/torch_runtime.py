@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,14 @@ from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet, parse_cfg
 
+
+class GroupWise(Enum):
+    """How g_a runs: one dense convolution per layer, or one per level's group (exact prefixes)."""
+
+    MERGED = "merged"
+    PER_GROUP = "per group"
+
+
 _Function = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
@@ -33,11 +42,18 @@ class TorchRuntime:
     Args:
         device: such as "cuda" or "cpu".
         autocast: compute in bf16 where torch's autocast does.
+        analysis: how g_a runs.
     """
 
-    def __init__(self, device: str = "cuda", autocast: bool = False) -> None:
+    def __init__(
+        self,
+        device: str = "cuda",
+        autocast: bool = False,
+        analysis: GroupWise = GroupWise.MERGED,
+    ) -> None:
         self._device = torch.device(device)
         self._autocast = autocast
+        self._analysis = analysis
 
     def load(self, path: Path) -> Graph:
         """The graph of `path`, from the weights beside it.
@@ -50,9 +66,8 @@ class TorchRuntime:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
             if manifest["kind"] == "codec":
-                function = _codec_function(
-                    Codec(CodecConfig.from_json(manifest["config"])), state, name, self._device
-                )
+                codec = Codec(CodecConfig.from_json(manifest["config"]))
+                function = _codec_function(codec, state, name, self._device, self._analysis)
             else:
                 cfg = (folder / "detector.cfg").read_text(encoding="utf-8")
                 model, split = Darknet(parse_cfg(cfg)), int(manifest["split"]["layer"])
@@ -65,9 +80,7 @@ class TorchRuntime:
 class _TorchGraph:
     def __init__(self, function: _Function, device: torch.device, autocast: bool) -> None:
         self._function, self._device, self._autocast = function, device, autocast
-        self._lock = (
-            threading.Lock()
-        )  # one call at a time: a device gains nothing from interleaving
+        self._lock = threading.Lock()  # a device gains nothing from interleaved calls
 
     def __call__(self, **inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         tensors = {
@@ -84,7 +97,7 @@ class _TorchGraph:
 
 
 def _codec_function(
-    codec: Codec, state: dict[str, Tensor], name: str, device: torch.device
+    codec: Codec, state: dict[str, Tensor], name: str, device: torch.device, analysis: GroupWise
 ) -> _Function:
     codec.load_state_dict(state)
     codec.eval().to(device)
@@ -93,7 +106,10 @@ def _codec_function(
     if name == "feature_transform":
         return lambda given: {"f_hat": codec.feature_transform(given["y_hat"], given["level"])}
     if name.startswith("g_a_") and name[4:].isdigit() and int(name[4:]) < codec.config.num_levels:
-        g_a = codec.g_a.merge(int(name[4:])).to(device)
+        level = int(name[4:])
+        if analysis is GroupWise.PER_GROUP:
+            return lambda given: {"y": codec.g_a(given["x"], level)}
+        g_a = codec.g_a.merge(level).to(device)
         return lambda given: {"y": g_a(given["x"])}
     raise KeyError(f"a codec has no graph {name}")
 
