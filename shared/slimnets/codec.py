@@ -23,6 +23,8 @@ from slimnets.transform import AnalysisTransform, FeatureTransform, SynthesisTra
 
 _GAIN_RANGE = (0.5, 3.0)  # coarsest, finest at the start: the square root of the range of lambda
 
+_LATENT_SPREAD = 2.0  # standard deviation of every latent at the start
+
 
 @dataclass(frozen=True, slots=True)
 class CodecOutput:
@@ -87,21 +89,26 @@ class Codec(nn.Module):
         return CodecOutput(bits, f_hat, x_hat)
 
     @torch.no_grad()
-    def start_from(self, x: Tensor, spread: float = 2.0) -> None:
-        """Give every latent this standard deviation over the pictures x, by the last convolution.
+    def start_from(self, x: Tensor) -> None:
+        """Centre and scale every convolution of g_a by the pictures x: latents that start far below
+        one are all rounded to zero, and wide groups then never come to life (measured).
 
-        Latents that start far below one are all rounded to zero, and the wide groups never come to
-        life (measured).
+        Source: Mishkin and Matas, "All you need is a good init" (ICLR 2016).
         """
-        y = self.g_a(x, self.config.num_levels - 1).float()
-        deviation = y.std((0, 2, 3)).clamp_min(1e-6)
-        last = self.g_a.convs[3]
-        assert isinstance(last, CausalConv2d)
-        for conv, (a, b) in zip(last.groups, pairwise((0, *last.out_prefix)), strict=True):
-            assert isinstance(conv, nn.Conv2d)
-            conv.weight.mul_((spread / deviation[a:b])[:, None, None, None])
-            assert conv.bias is not None
-            conv.bias.zero_()
+        widest = self.config.num_levels - 1
+        for i, conv in enumerate(self.g_a.convs):
+            assert isinstance(conv, CausalConv2d)
+            out = conv(x, widest)
+            mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)).clamp_min(1e-6)
+            wanted = _LATENT_SPREAD if i == len(self.g_a.gdns) else 1.0
+            for group, (a, b) in zip(conv.groups, pairwise((0, *conv.out_prefix)), strict=True):
+                assert isinstance(group, nn.Conv2d)
+                assert group.bias is not None
+                scale = wanted / deviation[a:b]
+                group.weight.mul_(scale[:, None, None, None])
+                group.bias.copy_((group.bias - mean[a:b]) * scale)
+            if i < len(self.g_a.gdns):
+                x = self.g_a.gdns[i](conv(x, widest), widest)
 
     def gains(self, quality: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) -> gain and inverse gain, (B, M) each.

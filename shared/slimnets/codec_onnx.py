@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from torch import nn
+from torch import Tensor, nn
 
 from slimnets.causal import DenseGDN
 from slimnets.codec import Codec
 from slimnets.onnx_nodes import GraphWriter, float_value, to_array
-from slimnets.transform import LevelInput, ResidualBlock
+from slimnets.transform import InverseGDN, LevelInput, ResidualBlock
 
 
 def export_g_a(codec: Codec, level: int) -> onnx.ModelProto:
@@ -85,11 +85,25 @@ def _layer(graph: GraphWriter, layer: nn.Module, source: str, name: str) -> str:
             )
         case DenseGDN():
             magnitude = graph.add("Abs", [source], f"{name}_abs")
-            # gamma stays float32: a quotient shows its rounding, and it is small
-            gamma = graph.constant(f"{name}_gamma", to_array(layer.gamma))
-            beta = graph.constant(f"{name}_beta", to_array(layer.beta))
-            norm = graph.add("Conv", [magnitude, gamma, beta], f"{name}_norm", kernel_shape=[1, 1])
+            norm = _norm(graph, magnitude, layer.gamma, layer.beta, name)
             return graph.add("Div", [source, norm], name)
+        case InverseGDN():
+            magnitude = graph.add("Abs", [source], f"{name}_abs")
+            weight, offset = layer.parameters_of_norm()
+            norm = _norm(graph, magnitude, weight, offset, name)
+            return graph.add("Mul", [source, norm], name)
+        case nn.ConvTranspose2d():
+            assert layer.bias is not None
+            assert not isinstance(layer.padding, str)
+            return graph.transposed_convolution(
+                source,
+                to_array(layer.weight),
+                to_array(layer.bias),
+                name,
+                stride=layer.stride[0],
+                padding=int(layer.padding[0]),
+                output_padding=layer.output_padding[0],
+            )
         case ResidualBlock():
             return graph.add(
                 "Add", [source, _sequence(graph, layer.body, source, name)], f"{name}_sum"
@@ -97,6 +111,13 @@ def _layer(graph: GraphWriter, layer: nn.Module, source: str, name: str) -> str:
         case nn.Sequential():
             return _sequence(graph, layer, source, name)
     raise AssertionError(f"no ONNX form of {type(layer).__name__}")
+
+
+def _norm(graph: GraphWriter, x: str, gamma: Tensor, beta: Tensor, name: str) -> str:
+    """gamma stays float32: a quotient shows its rounding, and it is small."""
+    constants = [graph.constant(f"{name}_gamma", to_array(gamma))]
+    constants.append(graph.constant(f"{name}_beta", to_array(beta)))
+    return graph.add("Conv", [x, *constants], f"{name}_norm", kernel_shape=[1, 1])
 
 
 def _convolution(graph: GraphWriter, conv: nn.Conv2d, source: str, name: str) -> str:

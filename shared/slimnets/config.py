@@ -34,7 +34,7 @@ class CodecConfig:
     qualities: int = 6
     feature_channels: int = 128
     feature_width: int = 96
-    synthesis_widths: tuple[int, int, int, int] = (128, 96, 48, 24)
+    synthesis_widths: tuple[int, int, int, int] = (192, 128, 96, 48)
 
     def __post_init__(self) -> None:
         for narrow, wide in zip(self.channels, self.channels[1:], strict=False):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from slimnets.causal import CausalGDN, DenseGDN
+from slimnets.transform import InverseGDN
 
 
 @torch.no_grad()
@@ -24,6 +25,15 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
         nonlocal total
         assert isinstance(layer, nn.Conv2d)
         total += out.numel() * layer.weight[0].numel()
+
+    def transposed(layer: nn.Module, inputs: Any, _: Tensor) -> None:
+        nonlocal total
+        assert isinstance(layer, nn.ConvTranspose2d)
+        total += inputs[0].numel() * layer.weight[0].numel()
+
+    def inverse_normalisation(layer: nn.Module, _: Any, out: Tensor) -> None:
+        nonlocal total
+        total += out.numel() * out.shape[1]
 
     def linear(layer: nn.Module, _: Any, out: Tensor) -> None:
         nonlocal total
@@ -45,6 +55,8 @@ def count_macs(module: nn.Module, *inputs: Any) -> int:
 
     hooks = {
         nn.Conv2d: convolution,
+        nn.ConvTranspose2d: transposed,
+        InverseGDN: inverse_normalisation,
         nn.Linear: linear,
         CausalGDN: normalisation,
         DenseGDN: normalisation,

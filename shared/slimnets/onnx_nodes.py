@@ -73,10 +73,10 @@ class GraphWriter:
         enough.
         """
         # Depthwise weights are few bytes and nothing averages over their rounding: as they are.
-        stored = to_float16(weight) if groups == 1 else weight
-        weight_name = self.constant(f"{name}_weight", stored)
-        if stored.dtype == np.float16:
-            weight_name = self.add("Cast", [weight_name], f"{name}_weight_32", to=TensorProto.FLOAT)
+        if groups == 1:
+            weight_name = self._weight(weight, name)
+        else:
+            weight_name = self.constant(f"{name}_weight", weight)
         return self.add(
             "Conv",
             [source, weight_name, self.constant(f"{name}_bias", bias)],
@@ -87,6 +87,34 @@ class GraphWriter:
             dilations=[dilation] * 2,
             group=groups,
         )
+
+    def transposed_convolution(
+        self,
+        source: str,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        name: str,
+        stride: int,
+        padding: int,
+        output_padding: int,
+    ) -> str:
+        """Add a transposed convolution; its weight is (C_in, C_out, k, k), as torch's is."""
+        return self.add(
+            "ConvTranspose",
+            [source, self._weight(weight, name), self.constant(f"{name}_bias", bias)],
+            name,
+            kernel_shape=list(weight.shape[2:]),
+            strides=[stride] * 2,
+            pads=[padding] * 4,
+            output_padding=[output_padding] * 2,
+        )
+
+    def _weight(self, weight: NDArray[np.float32], name: str) -> str:
+        stored = to_float16(weight)
+        given = self.constant(f"{name}_weight", stored)
+        if stored.dtype != np.float16:
+            return given
+        return self.add("Cast", [given], f"{name}_weight_32", to=TensorProto.FLOAT)
 
     def model(
         self,

@@ -7,13 +7,16 @@ x -g_a(level)-> y[:M_level] ... y_hat[:M_level] -feature_transform-> f_hat -tail
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from slimnets.causal import CausalConv2d, CausalGDN
 from slimnets.config import CodecConfig
 
 _KERNEL = 5  # pixels; 5x5/2 as in Balle et al. 2018
 _LEAK = 0.1
+_IGDN_GAMMA = 0.1  # at the start, on the diagonal
 
 
 class AnalysisTransform(nn.Module):
@@ -94,32 +97,53 @@ def _upsample(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(n_in, n_out * 4, 3, padding=1), nn.PixelShuffle(2))
 
 
+class InverseGDN(nn.Module):
+    """Inverse generalised divisive normalisation, y_i = x_i * (beta_i + sum_j gamma_ij |x_j|).
+
+    Source: as `slimnets.causal.CausalGDN`; its approximate inverse with exponents of one.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.root_beta = nn.Parameter(torch.ones(channels))
+        self.root_gamma = nn.Parameter((_IGDN_GAMMA * torch.eye(channels) + 1e-3).sqrt())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        return x * F.conv2d(x.abs(), *self.parameters_of_norm())
+
+    def parameters_of_norm(self) -> tuple[Tensor, Tensor]:
+        """gamma (channels, channels, 1, 1) and beta (channels,), both positive."""
+        return self.root_gamma.square()[..., None, None], self.root_beta.square()
+
+
+def _double(n_in: int, n_out: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(n_in, n_out, _KERNEL, 2, padding=_KERNEL // 2, output_padding=1)
+
+
 class SynthesisTransform(nn.Module):
-    """g_s: the picture from any level's prefix. Heavier than g_a on purpose: it runs only when a
-    person asks.
+    """g_s: the picture from any level's prefix, four transposed 5x5/2 convolutions with inverse
+    GDN.
+
+    Source: the stack of Balle et al. 2018, tapered.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         w16, w8, w4, w2 = config.synthesis_widths
-        self.first = LevelInput(config, w16, kernel_size=3)
+        self.first = LevelInput(config, w16, kernel_size=1)
         self.body = nn.Sequential(
-            nn.LeakyReLU(_LEAK),
-            ResidualBlock(w16),
-            ResidualBlock(w16),
-            _upsample(w16, w8),
-            ResidualBlock(w8),
-            _upsample(w8, w4),
-            ResidualBlock(w4),
-            _upsample(w4, w2),
-            nn.LeakyReLU(_LEAK),
-            _upsample(w2, 3),
+            _double(w16, w8),
+            InverseGDN(w8),
+            _double(w8, w4),
+            InverseGDN(w4),
+            _double(w4, w2),
+            InverseGDN(w2),
+            _double(w2, 3),
         )
 
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
-        """y_hat (B, M, h, w), level (B, K) one-hot -> x_hat (B, 3, 16h, 16w), not yet clipped to
-        [0, 1].
-        """
+        """y_hat (B, M, h, w), level (B, K) one-hot -> x_hat (B, 3, 16h, 16w), not yet clipped."""
         x_hat: Tensor = self.body(self.first(y_hat, level)) + 0.5
         return x_hat
 

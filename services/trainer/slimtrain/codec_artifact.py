@@ -132,7 +132,7 @@ def write_codec_artifact(
 def _round_convolutions(codec: Codec) -> None:
     """Round the convolutions' weights to float16, in place: what is stored is what is served."""
     for module in codec.modules():
-        if isinstance(module, torch.nn.Conv2d):
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             module.weight.copy_(module.weight.half().float())
 
 
@@ -141,7 +141,7 @@ def _stored_weights(codec: Codec) -> dict[str, torch.Tensor]:
     kernels = {
         f"{name}.weight"
         for name, module in codec.named_modules()
-        if isinstance(module, torch.nn.Conv2d)
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))
     }
     return {
         name: (value.half() if name in kernels else value).contiguous()

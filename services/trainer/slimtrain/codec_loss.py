@@ -79,6 +79,7 @@ class CodecObjective(nn.Module):
         self.lambda_machine: Tensor
         self.lambda_view: Tensor
         self.w_machine: Tensor
+        self.balance: Tensor
         self.w_view: Tensor
         self._neck = neck_layers(detector, split)
         q = torch.linspace(0, 1, codec.config.qualities)
@@ -86,6 +87,9 @@ class CodecObjective(nn.Module):
             "lambda_machine", _geometric(weights.machine_range, q), persistent=False
         )
         self.register_buffer("lambda_view", _geometric(weights.view_range, q), persistent=False)
+        # else the finest quality, with 27 times the lambda, drowns the gradients of the others
+        balance = (self.lambda_view.mean() / self.lambda_view).sqrt()
+        self.register_buffer("balance", balance, persistent=False)
         self.register_buffer("w_machine", torch.tensor(weights.machine_levels), persistent=False)
         self.register_buffer("w_view", torch.tensor(weights.view_levels), persistent=False)
 
@@ -111,7 +115,7 @@ class CodecObjective(nn.Module):
         )
         K = self.codec.config.num_levels
         return CodecLosses(
-            total.mean(),
+            (self.balance[quality] * total).mean(),
             bpp.detach().mean(0),
             _mean_by_level(d_machine.detach(), machine_level, K),
             _mean_by_level(d_view.detach(), view_level, K),

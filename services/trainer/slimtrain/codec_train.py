@@ -66,7 +66,7 @@ class CodecRun:
     seconds: float | None = None
     batch: int = 16
     crop: int = 256
-    learning_rate: float = 6e-4
+    learning_rate: float = 1e-3
     average: float = 0.999
     seed: int = 1
     device: str = "cpu"
