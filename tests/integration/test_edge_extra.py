@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from slimcli.options import DEFAULT_MODEL
 from slimcodec.artifact import find_model, load_codec_artifact
 from slimcodec.decode import Decoder
 from slimcodec.runtime import OpenVinoRuntime
-from support.toy_artifact import make_image, make_toy_codec
+from support.toy_artifact import make_image
 
 ROOT = Path(__file__).resolve().parents[2]
 INGREDIENTS = (
@@ -38,22 +39,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(600)]
 
 @dataclass(frozen=True)
 class Installation:
-    """A fresh virtual environment with the extra `edge`, and the model that it is to use."""
+    """A fresh virtual environment with the extra `edge`, and the models that came with it."""
 
     bin: Path
-    models: Path
-    model: str
+
+    @property
+    def models(self) -> Path:
+        return self.bin.parent / "share" / "slimwire" / "models"
 
     def run(self, program: str, *arguments: object) -> str:
         """Run a program of the environment, and give its standard output."""
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.bin.parent)}
         done = subprocess.run(
             [str(self.bin / program), *map(str, arguments)],
             check=False,
             capture_output=True,
             text=True,
             cwd=self.bin.parent,
-            env={**environment, "SLIMWIRE_MODELS": str(self.models)},
+            env={"PATH": os.environ["PATH"], "HOME": str(self.bin.parent)},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -81,12 +83,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     )
     assert done.returncode == 0, done.stderr
 
-    installed = environment / "share" / "slimwire" / "models"
-    codecs = sorted(installed.glob("*/*/g_a_0.onnx"))
-    if codecs:
-        return Installation(environment / "bin", installed, codecs[0].parent.parent.name)
-    make_toy_codec(base / "models")
-    return Installation(environment / "bin", base / "models", "toy")
+    return Installation(environment / "bin")
 
 
 def test_training_stack_and_server_are_not_importable(edge: Installation) -> None:
@@ -118,11 +115,9 @@ def test_a_picture_encoded_there_decodes_here(
     picture, container = tmp_path / "picture.png", tmp_path / "picture.slim"
     Image.fromarray(make_image(*IMAGE_HW)).save(picture)
 
-    edge.run(
-        "slimwire", "encode", picture, "-o", container, "--level", level, "--model", edge.model
-    )
+    edge.run("slimwire", "encode", picture, "-o", container, "--level", level)
 
-    artifact = load_codec_artifact(find_model("codec", edge.model, edge.models))
+    artifact = load_codec_artifact(find_model("codec", DEFAULT_MODEL, ROOT / "models"))
     decoder = Decoder(artifact, OpenVinoRuntime(num_threads=1))
     latent = decoder.decode_latent(container.read_bytes())
     assert latent.image_hw == IMAGE_HW
@@ -131,11 +126,9 @@ def test_a_picture_encoded_there_decodes_here(
 
 
 def test_the_models_of_the_repository_are_installed_with_it(edge: Installation) -> None:
-    installed = edge.bin.parent / "share" / "slimwire" / "models"
-
     shipped, found = (
         {path.relative_to(root) for path in root.glob("*/*/manifest.json")}
-        for root in (ROOT / "models", installed)
+        for root in (ROOT / "models", edge.models)
     )
 
     assert found == shipped
