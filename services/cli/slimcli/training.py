@@ -57,7 +57,7 @@ def train_codec(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per step, over all processes.")] = 16,
     crop: Annotated[int, typer.Option(min=64, help="Side of a crop, pixels.")] = 256,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak, Adam.")] = 6e-4,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak, Adam.")] = 4e-4,
     max_edge: Annotated[
         int, typer.Option(min=64, help="Longest side of the pictures in memory, pixels.")
     ] = TRAINING_MAX_EDGE,

@@ -47,7 +47,7 @@ class LossWeights:
     machine_levels: tuple[float, ...] = (1.0, 0.6, 0.4, 0.4)
     view_levels: tuple[float, ...] = (0.15, 0.3, 0.5, 1.0)
     lower_gradient: float = 0.1
-    depth: tuple[float, float, float] = (0.2, 0.4, 0.4)
+    depth: tuple[float, float, float] = (0.4, 0.3, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +98,24 @@ class CodecObjective(nn.Module):
         return self._frozen[0]
 
     def forward(
-        self, x: Tensor, quality: Tensor, machine_level: Tensor, view_level: Tensor
+        self, x: Tensor, quality: Tensor, machine_level: Tensor, view_level: Tensor, deep: bool
     ) -> CodecLosses:
-        """x (B, 3, H, W); quality and levels (B,) of each picture."""
+        """Losses of one batch.
+
+        Args:
+            x: (B, 3, H, W).
+            quality, machine_level, view_level: (B,) of each picture.
+            deep: whether D_machine looks behind the split point. While features are still far off
+                it must not: what the gradients say through a whole detector is noise (measured),
+                and the detector's tail is two fifths of a step.
+        """
         with torch.no_grad():
             f = self.detector.stem(x, self.split.layer)
-            target = self._deep(f)
         out = self.codec(x, quality, machine_level, view_level, self.weights.lower_gradient)
         bpp = out.bits.cumsum(1) / (x.shape[2] * x.shape[3])  # (B, K)
-        d_machine = self._distance(out.f_hat, f, target)  # (B,)
+        d_machine = normalised_error(out.f_hat, f)  # (B,)
+        if deep:
+            d_machine = self._deep_distance(out.f_hat, f, d_machine)
         d_view = (out.x_hat.float() - x).square().mean((1, 2, 3))  # (B,)
         total = (
             bpp[:, -1]
@@ -127,26 +136,20 @@ class CodecObjective(nn.Module):
         maps = self.detector.tail_features(f, self.split.layer, [*self._neck, *heads])
         return [maps[i] for i in self._neck], [maps[i] for i in heads]
 
-    def _distance(
-        self, f_hat: Tensor, f: Tensor, target: tuple[list[Tensor], list[Tensor]]
-    ) -> Tensor:
-        """(B, C, h, w) twice -> D_machine (B,)."""
+    def _deep_distance(self, f_hat: Tensor, f: Tensor, at_split: Tensor) -> Tensor:
+        """(B, C, h, w) twice and the error at the split point (B,) -> D_machine (B,)."""
         neck_hat, heads_hat = self._deep(f_hat)
-        neck, heads = target
-        at_split = normalised_error(f_hat, f)
+        with torch.no_grad():
+            neck, heads = self._deep(f)
+        pairs = zip(neck_hat, neck, strict=True)
         # a detector without a neck is held to the split point and the heads alone
-        at_neck = [normalised_error(a, b) for a, b in zip(neck_hat, neck, strict=True)] or [
-            at_split
+        at_neck = [normalised_error(m_hat, m) for m_hat, m in pairs] or [at_split]
+        at_heads = [
+            head_error(raw_hat, raw, len(spec.anchors))
+            for raw_hat, raw, spec in zip(heads_hat, heads, self.detector.head_specs, strict=True)
         ]
-        specs = self.detector.head_specs
-        at_heads = torch.stack(
-            [
-                head_error(a, b, len(s.anchors))
-                for a, b, s in zip(heads_hat, heads, specs, strict=True)
-            ]
-        ).mean(0)
         a, b, c = self.weights.depth
-        return a * at_split + b * torch.stack(at_neck).mean(0) + c * at_heads
+        return a * at_split + b * torch.stack(at_neck).mean(0) + c * torch.stack(at_heads).mean(0)
 
 
 def freeze(detector: Darknet) -> Darknet:

@@ -56,6 +56,7 @@ class CodecRun:
         batch, crop: pictures per step over all processes; side of a crop, pixels (multiple of 32).
         learning_rate: peak, Adam.
         average: decay of the weight average.
+        deep_from: share of the steps after which D_machine looks behind the split point.
     """
 
     out: Path
@@ -66,8 +67,9 @@ class CodecRun:
     seconds: float | None = None
     batch: int = 16
     crop: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 4e-4
     average: float = 0.999
+    deep_from: float = 0.6
     seed: int = 1
     device: str = "cpu"
     compiled: bool = False
@@ -121,7 +123,7 @@ def train_codec(
         )
         for group in optimizer.param_groups:
             group["lr"] = group["share"] * run.learning_rate * _schedule(step, run.steps)
-        losses = _forward(stepped, x, run)
+        losses = _forward(stepped, x, run, deep=step >= run.deep_from * run.steps)
         optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = nn.utils.clip_grad_norm_(codec.parameters(), _CLIP, foreach=True)
@@ -148,7 +150,7 @@ def train_codec(
     return path
 
 
-def _forward(objective: nn.Module, x: Tensor, run: CodecRun) -> CodecLosses:
+def _forward(objective: nn.Module, x: Tensor, run: CodecRun, deep: bool) -> CodecLosses:
     """Sandwich rule (Yu and Huang, ICCV 2019), spread over the pictures of a batch.
 
     Running every level for every picture costs a step three times as much. Qualities are drawn
@@ -160,7 +162,8 @@ def _forward(objective: nn.Module, x: Tensor, run: CodecRun) -> CodecLosses:
     machine = _sandwich(B, K, narrowest=1 / 3)
     view = _sandwich(B, K, narrowest=1 / 6)
     with torch.autocast(x.device.type, torch.bfloat16):
-        losses: CodecLosses = objective(x, *(t.to(x.device) for t in (quality, machine, view)))
+        drawn = (t.to(x.device) for t in (quality, machine, view))
+        losses: CodecLosses = objective(x, *drawn, deep)
     return losses
 
 
@@ -189,7 +192,7 @@ def _validate(
                 torch.full((x.shape[0],), value, device=x.device) for value in (quality, level)
             )
             with torch.autocast(x.device.type, torch.bfloat16):
-                losses = objective(x, q, at, at)
+                losses = objective(x, q, at, at, True)
             measured = [losses.bpp[level], losses.machine[level], losses.mse[level]]
             sums += torch.stack(measured).cpu() / _VALIDATION_BATCHES
         bpp, machine, mse = sums.tolist()
