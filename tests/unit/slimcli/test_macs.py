@@ -1,4 +1,4 @@
-"""Counts of `count_macs` against counts by hand, on graphs of one operation each."""
+"""Counts of `count_macs` against counts by hand, and against hooks on the shipped codec."""
 
 from pathlib import Path
 
@@ -7,7 +7,11 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
+from slimcli.levels import count_levels
 from slimcli.macs import count_macs
+from slimcodec import find_model, load_codec_artifact
+
+ROOT = Path(__file__).parents[3]
 
 
 def save(path: Path, result: openvino.Node, *inputs: openvino.Node) -> Path:
@@ -69,3 +73,14 @@ def test_work_by_element_does_not_count(tmp_path: Path) -> None:
     y = ops.relu(ops.add(x, weights(1, 3, 1, 1)))
 
     assert count_macs(save(tmp_path / "a.xml", y, x), {"x": (1, 3, 8, 8)}) == 0
+
+
+def test_shipped_codec_counts_as_by_hooks_and_stays_within_its_budget() -> None:
+    codec = load_codec_artifact(find_model("codec", "slim-n", ROOT / "models"))
+
+    counted = [row.kmac_per_pixel for row in count_levels(codec)]
+
+    # the exporter wrote what hooks counted on the torch modules
+    assert counted == pytest.approx([level.kmac_per_pixel for level in codec.levels], rel=1e-6)
+    assert counted[0] <= 1.0
+    assert counted[-1] <= 20.0
