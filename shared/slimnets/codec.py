@@ -91,7 +91,7 @@ class Codec(nn.Module):
     @torch.no_grad()
     def start_from(self, x: Tensor) -> None:
         """Centre and scale every convolution of g_a by the pictures x: latents that start far below
-        one are all rounded to zero, and wide groups then never come to life (measured).
+        one are nearly all rounded to zero; in a run that began so the wide groups stayed dead.
 
         Source: Mishkin and Matas, "All you need is a good init" (ICLR 2016).
         """

@@ -106,7 +106,7 @@ class CodecObjective(nn.Module):
             x: (B, 3, H, W).
             quality, machine_level, view_level: (B,) of each picture.
             deep: whether D_machine looks behind the split point. While features are still far off
-                it must not: what the gradients say through a whole detector is noise (measured),
+                it must not: runs that looked deeper from the start did not learn (docs/decisions),
                 and the detector's tail is two fifths of a step.
         """
         with torch.no_grad():
@@ -153,8 +153,9 @@ class CodecObjective(nn.Module):
 
 
 def freeze(detector: Darknet) -> Darknet:
-    """A copy for reading only: norms folded into the convolutions, weights in bf16 (a tenth of a
-    step's time).
+    """A copy for reading only: norms folded into the convolutions, weights in bf16.
+
+    On the CPU a step of 0.47 s took 0.29 s with it.
     """
     frozen = copy.deepcopy(detector).eval()
     for module in frozen.modules():

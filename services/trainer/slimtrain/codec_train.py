@@ -37,7 +37,7 @@ from slimtrain.crops import CropSampler
 _LOG_EVERY = 50  # steps
 _SAVE_EVERY_SECONDS = 60.0
 _WARM_UP = 300  # steps
-# Of the learning rate: a small step of all of gamma moves every norm at once (runs blew up).
+# Of the learning rate: a small step of all of gamma moves every norm at once.
 _GDN_SHARE = 0.25
 _PRIOR_SHARE = 5.0  # the densities must follow the latents, which shrink within some hundred steps
 _CLIP = 1.0  # gradient norm
@@ -72,7 +72,6 @@ class CodecRun:
     deep_from: float = 0.6
     seed: int = 1
     device: str = "cpu"
-    compiled: bool = False
 
 
 def train_codec(
@@ -89,7 +88,9 @@ def train_codec(
         validation: held-out pictures for validation.csv; may be empty.
     """
     rank, world = _join()
-    device = torch.device(run.device)
+    if run.batch % world:
+        raise ValueError(f"a batch of {run.batch} does not divide among {world} processes")
+    device = _device(run.device, world)
     split = detector.split_point(run.split_layer)
     if split.channels != run.config.feature_channels:
         raise ValueError(
@@ -110,8 +111,6 @@ def train_codec(
         codec.start_from(crops.batch(0, run.batch))
         average.load_state_dict({"steps": 0, "state": codec.state_dict()})
     stepped: nn.Module = DistributedDataParallel(objective) if world > 1 else objective
-    if run.compiled:
-        stepped.compile()
     started = saved = time.monotonic()
     log = _Log(run.out / "log.csv", run.config.num_levels) if rank == 0 else None
     progress = tqdm(total=run.steps, initial=step, unit="step", disable=rank != 0, mininterval=2.0)
@@ -153,7 +152,7 @@ def train_codec(
 def _forward(objective: nn.Module, x: Tensor, run: CodecRun, deep: bool) -> CodecLosses:
     """Sandwich rule (Yu and Huang, ICCV 2019), spread over the pictures of a batch.
 
-    Running every level for every picture costs a step three times as much. Qualities are drawn
+    Running three levels for every picture would run the decoders three times. Qualities are drawn
     evenly; the machine's levels are a third each narrowest, between and widest; half of the views
     are at the widest.
     """
@@ -220,6 +219,13 @@ def _schedule(step: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (
         1 + math.cos(math.pi * (step - _WARM_UP) / max(1, steps - _WARM_UP))
     )
+
+
+def _device(name: str, world: int) -> torch.device:
+    """The device of this process; of several processes on CUDA each has a card of its own."""
+    if world > 1 and name == "cuda":
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return torch.device(name)
 
 
 def _join() -> tuple[int, int]:
