@@ -4,6 +4,7 @@
 NetError
 ├── CfgError             a Darknet .cfg that cannot be read or built (line)
 ├── DarknetWeightsError  a .weights file that does not fit its .cfg (path)
+├── InexactError         an integer network whose sums float32 might not hold
 └── SplitError           a layer at which the detector cannot be cut (layer, later_layer)
 ```
 """
@@ -31,6 +32,10 @@ class DarknetWeightsError(NetError):
         """Keep the `path` of the file."""
         super().__init__(f"{path}: {message}")
         self.path = path
+
+
+class InexactError(NetError):
+    """An integer network whose sums float32 might not hold: edge and cloud could disagree."""
 
 
 class SplitError(NetError):
