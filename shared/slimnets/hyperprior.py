@@ -93,7 +93,8 @@ class Hyperprior(nn.Module):
         """Integers (B, Mz_level, h/4, w/4), float32 or float64 -> indexes (B, M_level, h, w) from 0
         to 63 in the same type.
         """
-        index: Tensor = _ClampIndex.apply(self._free_index(z_hat, level, lower_gradient))
+        with torch.autocast(z_hat.device.type, enabled=False):
+            index: Tensor = _ClampIndex.apply(self._free_index(z_hat, level, lower_gradient))
         return index
 
     def bits(self, v: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
@@ -130,7 +131,9 @@ class Hyperprior(nn.Module):
             assert isinstance(conv, CausalConv2d)
             z = z if i == 0 else F.leaky_relu(z, LEAK)
             out = conv(z, widest)
-            scale = (_Z_SPREAD if i == len(self.h_a) - 1 else 1.0) / out.std((0, 2, 3))
+            scale = (_Z_SPREAD if i == len(self.h_a) - 1 else 1.0) / out.std((0, 2, 3)).clamp_min(
+                1e-6
+            )
             mean = out.mean((0, 2, 3))
             for group, (a, b) in zip(conv.groups, pairwise((0, *conv.out_prefix)), strict=True):
                 assert isinstance(group, nn.Conv2d)
