@@ -122,7 +122,7 @@ class IntegerCausalConv2d(CausalConv2d):
 def largest_sum(weight: Tensor, bias: Tensor, max_input: int) -> float:
     """Bound of every partial sum of a convolution (C_out, C_in, k, k) over inputs of that size."""
     magnitudes = weight.double().abs().sum((1, 2, 3)) * max_input + bias.double().abs()
-    return float(magnitudes.max())
+    return float(magnitudes.detach().max())
 
 
 def straight_through(value: Tensor, exact: Tensor) -> Tensor:
