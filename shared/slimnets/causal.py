@@ -29,7 +29,7 @@ class CausalConv2d(nn.Module):
     Args:
         in_groups: input channels that each level adds; a zero means that the level adds none (the
             picture itself).
-        out_groups: output channels that each level adds.
+        out_groups: output channels that each level adds; zero likewise.
     """
 
     def __init__(
@@ -38,8 +38,11 @@ class CausalConv2d(nn.Module):
         super().__init__()
         self.in_prefix = tuple(accumulate(in_groups))
         self.out_prefix = tuple(accumulate(out_groups))
+        # a level that adds nothing has a placeholder, so that group k stays at index k
         self.groups = nn.ModuleList(
             nn.Conv2d(n_in, n_out, kernel_size, stride, padding=kernel_size // 2)
+            if n_out
+            else nn.Identity()
             for n_in, n_out in zip(self.in_prefix, out_groups, strict=True)
         )
 
@@ -50,7 +53,8 @@ class CausalConv2d(nn.Module):
         keeps the base entirely to its own losses. It changes no value of the result.
         """
         outs = [
-            self.groups[k](_visible(x, self.in_prefix, k, lower_gradient)) for k in range(level + 1)
+            self.groups[k](_visible(x, self.in_prefix, k, lower_gradient))
+            for k in self._filled(level)
         ]
         return torch.cat(outs, 1)
 
@@ -67,7 +71,7 @@ class CausalConv2d(nn.Module):
         )
         with torch.no_grad():
             dense.weight.zero_()
-            for k in range(level + 1):
+            for k in self._filled(level):
                 conv, start = self.groups[k], self.out_prefix[k - 1] if k else 0
                 assert isinstance(conv, nn.Conv2d)
                 assert conv.bias is not None
@@ -75,6 +79,20 @@ class CausalConv2d(nn.Module):
                 assert dense.bias is not None
                 dense.bias[start : self.out_prefix[k]] = conv.bias
         return dense
+
+    @torch.no_grad()
+    def rescale(self, scale: Tensor, mean: Tensor) -> None:
+        """Make the result (result - mean) * scale, channel by channel."""
+        for k in self._filled(len(self.groups) - 1):
+            conv, rows = self.groups[k], slice((0, *self.out_prefix)[k], self.out_prefix[k])
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
+            conv.weight.mul_(scale[rows, None, None, None])
+            conv.bias.copy_((conv.bias - mean[rows]) * scale[rows])
+
+    def _filled(self, level: int) -> list[int]:
+        """Groups up to `level` that have output channels."""
+        return [k for k in range(level + 1) if self.out_prefix[k] > (0, *self.out_prefix)[k]]
 
 
 class CausalGDN(nn.Module):
@@ -103,6 +121,8 @@ class CausalGDN(nn.Module):
         magnitude = x.abs()
         outs = []
         for k in range(level + 1):
+            if self.beta[k].numel() == 0:
+                continue  # the level adds nothing here
             visible = _visible(magnitude, self.prefix, k, lower_gradient)
             norm = F.conv2d(visible, self._gamma(k)[..., None, None], self._beta(k))
             outs.append(x[:, self.prefix[k - 1] if k else 0 : self.prefix[k]] / norm)

@@ -1,14 +1,16 @@
-"""The codec as it trains: every level and the sampled qualities of a batch in one pass of g_a.
+"""The codec as it trains: a quality and two levels for every picture, one pass.
 
-x -g_a-> y -(* gain)-> round -> symbols -(* inverse gain)-> y_hat -prefix of a level-+-> f_hat
+x -g_a-> y -(* gain)-> round -> symbols -(* inverse gain)-> y_hat -latent of a level-+-> f_hat
               |                                                                      `-> x_hat
               `-> prior -> bits
 
-f_hat is what the feature transform gives, x_hat what g_s gives.
+f_hat is what the feature transform gives, x_hat what g_s gives. Nested levels are prefixes of one
+y; switchable levels each run g_a and are coded by themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,44 +18,54 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slimnets.block import start_as_dct
 from slimnets.causal import CausalConv2d, scale_gradient
 from slimnets.config import CodecConfig
+from slimnets.hyperprior import Hyperprior
 from slimnets.prior import FactorizedPrior
+from slimnets.switchable import SlimmableConv2d
 from slimnets.transform import AnalysisTransform, FeatureTransform, SynthesisTransform
 
 _GAIN_RANGE = (0.5, 3.0)  # coarsest, finest at the start: the square root of the range of lambda
 
-_LATENT_SPREAD = 2.0  # standard deviation of every latent at the start
+_LATENT_SPREAD = 2.0  # standard deviation of every latent at the start, without a block transform
 
 
 @dataclass(frozen=True, slots=True)
 class CodecOutput:
-    """What one training pass gives.
+    """What one training pass gives; bits are estimates from likelihoods.
 
     Args:
-        bits: (B, K) bits that each level's channels add, from the likelihoods (an estimate).
-        f_hat: (B, C, H/8, W/8) features, each picture's from its machine level.
-        x_hat: (B, 3, H, W) pictures, each from its view level, not clipped.
+        rate: (B,) bits of everything that was coded.
+        level_bits: (B, K) bits of each level's stream, NaN where a level was not run.
+        f_hat: (B, C, H/8, W/8) features, each picture's from its machine level; None: not asked.
+        x_hat: (B, 3, H, W) pictures, each from its view level, not clipped; None: not asked.
     """
 
-    bits: Tensor
-    f_hat: Tensor
-    x_hat: Tensor
+    rate: Tensor
+    level_bits: Tensor
+    f_hat: Tensor | None
+    x_hat: Tensor | None
 
 
 class Codec(nn.Module):
-    """Nested slimmable codec with channel gains and a factorized prior."""
+    """Slimmable codec with channel gains; `CodecConfig` says of which kind."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        M = config.latent_channels[-1]
         self.g_a = AnalysisTransform(config)
         self.g_s = SynthesisTransform(config)
         self.feature_transform = FeatureTransform(config)
-        self.prior = FactorizedPrior(M)
+        self.prior: nn.Module
+        if config.sharing == "nested":
+            self.prior = _build_prior(config, range(config.num_levels))
+        else:
+            self.prior = nn.ModuleList(
+                _build_prior(config, [level]) for level in range(config.num_levels)
+            )
         low, high = _GAIN_RANGE
-        start = torch.linspace(0, 1, config.qualities)[:, None].expand(-1, M)
+        start = torch.linspace(0, 1, config.qualities)[:, None].expand(-1, config.coded_rows[-1])
         log_gain = torch.log(torch.tensor(low)) + start * torch.log(torch.tensor(high / low))
         self.log_gain = nn.Parameter(log_gain.clone())
         self.log_inverse_gain = nn.Parameter(-log_gain.clone())
@@ -62,60 +74,70 @@ class Codec(nn.Module):
         self,
         x: Tensor,
         quality: Tensor,
-        machine_level: Tensor,
-        view_level: Tensor,
+        machine_level: Tensor | None,
+        view_level: Tensor | None,
         lower_gradient: float = 1.0,
     ) -> CodecOutput:
         """One training pass; quality and levels differ from picture to picture.
 
         Args:
-            x: (B, 3, H, W), RGB in [0, 1], H and W multiples of 32.
-            quality, machine_level, view_level: (B,) int64.
+            x: (B, 3, H, W), RGB in [0, 1], H and W multiples of `config.pad_multiple`.
+            quality: (B,) float, 0 (coarsest) to qualities - 1.
+            machine_level, view_level: (B,) int64; None: no features, or no picture.
             lower_gradient: share of a wide loss's gradient that reaches narrower groups, as in
                 `CausalConv2d`.
         """
-        y = self.g_a(x, self.config.num_levels - 1, lower_gradient).float()  # (B, M, H/16, W/16)
-        gain, inverse = self.gains(quality)  # (B, M)
-        v = y * gain[:, :, None, None]
-        noisy = v + torch.empty_like(v).uniform_(-0.5, 0.5)
-        bits = self._bits(self.prior.likelihoods(noisy, gain))
-        rounded = v + (torch.round(v) - v).detach()  # straight through
-        y_hat = rounded * inverse[:, :, None, None]
-        f_hat = self.feature_transform(*self.prefix(y_hat, machine_level, lower_gradient))
-        # the base belongs to the machine, so even the narrowest level's view is held back from it
-        base = self.config.latent_channels[0]
-        held = torch.cat([scale_gradient(y_hat[:, :base], lower_gradient), y_hat[:, base:]], 1)
-        x_hat = self.g_s(*self.prefix(held, view_level, lower_gradient))
-        return CodecOutput(bits, f_hat, x_hat)
+        f_hat = x_hat = None
+        if self.config.sharing == "nested":
+            widest = self.config.num_levels - 1
+            y_hat, bits = self._code(self.analyse(x, widest, lower_gradient), quality, widest)
+            level_bits = bits.cumsum(1)
+            rate = level_bits[:, -1]
+            # the base belongs to the machine, so even the narrowest level's view is held back
+            base = self.config.latent_channels[0] if machine_level is not None else 0
+            held = torch.cat([scale_gradient(y_hat[:, :base], lower_gradient), y_hat[:, base:]], 1)
+            for_machine, for_view = y_hat, held
+        else:
+            level_bits = x.new_full((len(x), self.config.num_levels), torch.nan)
+            rate = x.new_zeros(len(x))
+            for_machine = for_view = x.new_empty(0)
+            if machine_level is not None:
+                for_machine, bits = self._code_separately(x, quality, machine_level, level_bits)
+                rate = rate + bits
+            if view_level is not None:
+                for_view, bits = self._code_separately(x, quality, view_level, level_bits)
+                rate = rate + bits
+        if machine_level is not None:
+            f_hat = self.feature_transform(*self.prefix(for_machine, machine_level, lower_gradient))
+        if view_level is not None:
+            x_hat = self.g_s(*self.prefix(for_view, view_level, lower_gradient))
+        return CodecOutput(rate, level_bits, f_hat, x_hat)
 
-    @torch.no_grad()
-    def start_from(self, x: Tensor) -> None:
-        """Centre and scale every convolution of g_a by the pictures x: latents that start far below
-        one are nearly all rounded to zero; in a run that began so the wide groups stayed dead.
+    def analyse(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16) float32."""
+        y: Tensor = self.g_a(x, level, lower_gradient).float()
+        return y
 
-        Source: Mishkin and Matas, "All you need is a good init" (ICLR 2016).
+    def gains(self, quality: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """(B,) float -> gain and inverse gain of a level's channels, (B, M_level) each.
+
+        Source: the gain units of Cui et al., CVPR 2021; between two trained qualities the gains are
+        interpolated geometrically, as there.
         """
-        widest = self.config.num_levels - 1
-        for i, conv in enumerate(self.g_a.convs):
-            assert isinstance(conv, CausalConv2d)
-            out = conv(x, widest)
-            mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)).clamp_min(1e-6)
-            wanted = _LATENT_SPREAD if i == len(self.g_a.gdns) else 1.0
-            for group, (a, b) in zip(conv.groups, pairwise((0, *conv.out_prefix)), strict=True):
-                assert isinstance(group, nn.Conv2d)
-                assert group.bias is not None
-                scale = wanted / deviation[a:b]
-                group.weight.mul_(scale[:, None, None, None])
-                group.bias.copy_((group.bias - mean[a:b]) * scale)
-            if i < len(self.g_a.gdns):
-                x = self.g_a.gdns[i](conv(x, widest), widest)
+        first = self.config.coded_rows[level]
+        rows = slice(first, first + self.config.latent_channels[level])
+        below = quality.long().clamp(0, self.config.qualities - 1)
+        above = (below + 1).clamp(max=self.config.qualities - 1)
+        t = (quality - below)[:, None]
+        gain, inverse = (
+            torch.lerp(log[below, rows], log[above, rows], t).exp()
+            for log in (self.log_gain, self.log_inverse_gain)
+        )
+        return gain, inverse
 
-    def gains(self, quality: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) -> gain and inverse gain, (B, M) each.
-
-        Source: the gain units of Cui et al., CVPR 2021.
-        """
-        return self.log_gain[quality].exp(), self.log_inverse_gain[quality].exp()
+    def prior_of(self, level: int) -> nn.Module:
+        """The prior that codes a level's stream: a `FactorizedPrior` or a `Hyperprior`."""
+        return self.prior[level] if isinstance(self.prior, nn.ModuleList) else self.prior
 
     def prefix(
         self, y_hat: Tensor, level: Tensor, lower_gradient: float = 1.0
@@ -125,17 +147,101 @@ class Codec(nn.Module):
 
         Groups below a picture's level get `lower_gradient` of the gradient.
         """
-        sizes = torch.tensor([b - a for a, b in pairwise((0, *self.config.latent_channels))])
+        sizes = torch.tensor(self.config.layer_groups(3))
         group = torch.repeat_interleave(sizes).to(
             level.device
         )  # (M,) the level that each channel belongs to
         kept = (group <= level[:, None]).to(y_hat.dtype)[:, :, None, None]
-        if lower_gradient != 1.0:
+        if lower_gradient != 1.0 and self.config.sharing == "nested":
             share = torch.where(group < level[:, None], lower_gradient, 1.0).to(y_hat.dtype)
             y_hat = y_hat.detach() + share[:, :, None, None] * (y_hat - y_hat.detach())
         return y_hat * kept, F.one_hot(level, self.config.num_levels).to(y_hat.dtype)
 
-    def _bits(self, likelihoods: Tensor) -> Tensor:
-        per_channel = -torch.log2(likelihoods).sum((2, 3))  # (B, M)
-        groups = pairwise((0, *self.config.latent_channels))
-        return torch.stack([per_channel[:, a:b].sum(1) for a, b in groups], 1)
+    @torch.no_grad()
+    def start_from(self, x: Tensor) -> None:
+        """Set a new codec's scales by the pictures x (B, 3, H, W).
+
+        Every convolution of g_a is centred and scaled: latents that start far below one are nearly
+        all rounded to zero; in a run that began so the wide groups stayed dead. With a block
+        transform the codec begins as a DCT coder: the convolutions' last layers start at zero.
+
+        Source: Mishkin and Matas, "All you need is a good init" (ICLR 2016).
+        """
+        self._scale_analysis(x)
+        if self.g_a.block is not None and self.g_s.block is not None:
+            start_as_dct(self.g_a.block, self.g_s.block, x)
+            last = self.g_s.body[-1]
+            assert isinstance(last, nn.ConvTranspose2d)
+            assert last.bias is not None
+            last.weight.zero_()
+            last.bias.zero_()
+        middle = x.new_full((len(x),), (self.config.qualities - 1) / 2)
+        for level in range(self.config.num_levels):
+            y = self.analyse(x, level)
+            deviation = y.std((0, 2, 3)).clamp_min(1e-2)
+            prior = self.prior_of(level)
+            assert isinstance(prior, FactorizedPrior | Hyperprior)
+            if isinstance(prior, FactorizedPrior):
+                if len(deviation) == len(prior.matrices[0]):  # a nested prior serves the widest
+                    prior.start_from(deviation)
+            elif self.config.sharing == "switchable" or level == self.config.num_levels - 1:
+                prior.start_from(y * self.gains(middle, level)[0][:, :, None, None])
+        for decoder in (self.g_s, self.feature_transform):
+            decoder.first.conv.weight.div_(deviation.clamp_min(1.0)[:, None, None])
+
+    def _scale_analysis(self, x: Tensor) -> None:
+        widest = self.config.num_levels - 1
+        last = len(self.g_a.gdns)
+        wanted = 0.0 if self.g_a.block is not None else _LATENT_SPREAD
+        for i, conv in enumerate(self.g_a.convs):
+            assert isinstance(conv, CausalConv2d | SlimmableConv2d)
+            out = conv(x, widest)
+            mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)).clamp_min(1e-6)
+            conv.rescale((wanted if i == last else 1.0) / deviation, mean)
+            if i < last:
+                x = self.g_a.gdns[i](conv(x, widest), widest)
+
+    def _code(self, y: Tensor, quality: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """y (B, M_level, h, w) -> y_hat and the bits of each group (B, number of groups)."""
+        gain, inverse = self.gains(quality, level)
+        v = y * gain[:, :, None, None]
+        prior = self.prior_of(level)
+        if isinstance(prior, Hyperprior):
+            bits = prior.bits(v, level if self.config.sharing == "nested" else 0)
+        else:
+            assert isinstance(prior, FactorizedPrior)
+            noisy = v + torch.empty_like(v).uniform_(-0.5, 0.5)
+            per_channel = -torch.log2(prior.likelihoods(noisy, gain)).sum((2, 3))  # (B, M_level)
+            nested = self.config.sharing == "nested"
+            ends = self.config.latent_channels[: level + 1] if nested else (v.shape[1],)
+            groups = [per_channel[:, a:b] for a, b in pairwise((0, *ends))]
+            bits = torch.stack([group.sum(1) for group in groups], 1)
+        rounded = v + (torch.round(v) - v).detach()  # straight through
+        return rounded * inverse[:, :, None, None], bits
+
+    def _code_separately(
+        self, x: Tensor, quality: Tensor, level: Tensor, level_bits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Code each picture at its own level (B,): y_hat (B, M, h, w), zero beyond it, and bits
+        (B,), which also go to `level_bits`.
+        """
+        order, latents, bits = [], [], []
+        M = self.config.latent_channels[-1]
+        for each in sorted(set(level.tolist())):
+            index = (level == each).nonzero()[:, 0]
+            y_hat, coded = self._code(self.analyse(x[index], each), quality[index], each)
+            order.append(index)
+            latents.append(F.pad(y_hat, (0, 0, 0, 0, 0, M - y_hat.shape[1])))
+            bits.append(coded.sum(1))
+            level_bits[index, each] = bits[-1].detach()
+        back = torch.cat(order).argsort()
+        return torch.cat(latents)[back], torch.cat(bits)[back]
+
+
+def _build_prior(config: CodecConfig, levels: Sequence[int]) -> nn.Module:
+    """One prior over what these levels add to each other."""
+    if config.prior == "factorized":
+        return FactorizedPrior(config.latent_channels[levels[-1]])
+    prefixes = (config.latent_channels, config.hyper_channels)
+    groups = [[b - a for a, b in pairwise((0, *(p[i] for i in levels)))] for p in prefixes]
+    return Hyperprior(*groups)

@@ -17,8 +17,12 @@ from slimnets.transform import InverseGDN, LevelInput, ResidualBlock
 def export_g_a(codec: Codec, level: int) -> onnx.ModelProto:
     """Graph `x` (1, 3, H, W) RGB in [0, 1] -> `y` (1, M_level, H/16, W/16), before the gain."""
     graph = GraphWriter()
-    out = _sequence(graph, codec.g_a.merge(level), "x", "g_a")
-    graph.add("Identity", [out], "y")
+    g_a = codec.g_a.merge(level)
+    out = _sequence(graph, g_a.body, "x", "g_a")
+    if g_a.block is None:
+        graph.add("Identity", [out], "y")
+    else:
+        graph.add("Add", [out, _convolution(graph, g_a.block, "x", "g_a_block")], "y")
     M = codec.config.latent_channels[level]
     return graph.model(
         f"g_a_{level}",
@@ -34,7 +38,11 @@ def export_g_s(codec: Codec) -> onnx.ModelProto:
     graph = GraphWriter()
     out = _sequence(graph, codec.g_s.body, _first(graph, codec.g_s.first), "g_s")
     half = graph.constant("half", to_array(codec.log_gain.new_tensor(0.5)))
-    graph.add("Add", [out, half], "x_hat")
+    if codec.g_s.block is None:
+        graph.add("Add", [out, half], "x_hat")
+    else:
+        block = _layer(graph, codec.g_s.block.conv, "y_hat", "g_s_block")
+        graph.add("Add", [graph.add("Add", [out, half], "g_s_body"), block], "x_hat")
     return _decoder(codec, graph, "g_s", "x_hat", 3)
 
 

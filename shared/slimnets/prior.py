@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _FILTERS = (3, 3, 3)
-_INIT_SCALE = 4.0  # initial spread of the density; latents start with a deviation of 2
+_INIT_SCALE = 4.0  # initial spread of the density
+_SPREAD_PER_DEVIATION = 2.0
 _LIKELIHOOD_BOUND = 1e-9
 
 
@@ -37,6 +38,13 @@ class FactorizedPrior(nn.Module):
             self.biases.append(torch.empty(channels, n_out, 1).uniform_(-0.5, 0.5))
         for n_out in _FILTERS:
             self.factors.append(torch.zeros(channels, n_out, 1))
+
+    @torch.no_grad()
+    def start_from(self, deviation: Tensor) -> None:
+        """Spread each channel's density as its latents are: standard deviations (channels,)."""
+        first = self.matrices[0]  # (channels, n, 1): it alone sees the latent
+        slope = F.softplus(first) * (_INIT_SCALE / _SPREAD_PER_DEVIATION / deviation)[:, None, None]
+        first.copy_(torch.log(torch.expm1(slope)))
 
     def logits_cumulative(self, y: Tensor) -> Tensor:
         """y (M', 1, n) for the first M' channels -> logits of the cumulative density, same

@@ -7,12 +7,16 @@ x -g_a(level)-> y[:M_level] ... y_hat[:M_level] -feature_transform-> f_hat -tail
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slimnets.block import BlockAnalysis, BlockSynthesis
 from slimnets.causal import CausalConv2d, CausalGDN
 from slimnets.config import CodecConfig
+from slimnets.switchable import SlimmableConv2d, SwitchableGDN
 
 _KERNEL = 5  # pixels; 5x5/2 as in Balle et al. 2018
 _LEAK = 0.1
@@ -20,39 +24,75 @@ _IGDN_GAMMA = 0.1  # at the start, on the diagonal
 
 
 class AnalysisTransform(nn.Module):
-    """g_a: four 5x5/2 convolutions with GDN between them, every one channel-causal.
+    """g_a: four 5x5/2 convolutions with GDN between them, and (if configured) a linear block
+    transform beside them whose result is added.
 
     Source: the stack of Balle et al., "Variational image compression with a scale hyperprior"
-    (2018), tapered; channel-causal groups are ours.
+    (2018), tapered. Channel-causal groups and the block transform are ours; switchable widths are
+    the paper's.
     """
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        picture = (3,) + (0,) * (config.num_levels - 1)
-        groups = [picture] + [config.layer_groups(layer) for layer in range(4)]
-        self.convs = nn.ModuleList(
-            CausalConv2d(groups[i], groups[i + 1], _KERNEL, stride=2) for i in range(4)
-        )
-        self.gdns = nn.ModuleList(CausalGDN(groups[i + 1]) for i in range(3))
+        if config.sharing == "nested":
+            picture = (3,) + (0,) * (config.num_levels - 1)
+            groups = [picture, *(config.layer_groups(layer) for layer in range(4))]
+            self.convs = nn.ModuleList(
+                CausalConv2d(n_in, n_out, _KERNEL, stride=2) for n_in, n_out in pairwise(groups)
+            )
+            self.gdns = nn.ModuleList(CausalGDN(group) for group in groups[1:4])
+        else:
+            widths = [(3,) * config.num_levels, *zip(*config.channels, strict=True)]
+            self.convs = nn.ModuleList(
+                SlimmableConv2d(n_in, n_out, _KERNEL, stride=2) for n_in, n_out in pairwise(widths)
+            )
+            self.gdns = nn.ModuleList(SwitchableGDN(width) for width in widths[1:4])
+        self.latent_channels = config.latent_channels
+        M = self.latent_channels[-1]
+        self.block = BlockAnalysis(M) if config.block_transform else None
 
     def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
-        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16)."""
-        for conv, gdn in zip(self.convs, self.gdns, strict=False):
-            x = gdn(conv(x, level, lower_gradient), level, lower_gradient)
-        y: Tensor = self.convs[3](x, level, lower_gradient)
-        return y
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16).
 
-    def merge(self, level: int) -> nn.Sequential:
+        `lower_gradient` as in `CausalConv2d`; levels of a switchable transform have no groups.
+        """
+        out = x
+        for i, conv in enumerate(self.convs):
+            if isinstance(conv, CausalConv2d):
+                out = conv(out, level, lower_gradient)
+                out = self.gdns[i](out, level, lower_gradient) if i < len(self.gdns) else out
+            else:
+                out = conv(out, level)
+                out = self.gdns[i](out, level) if i < len(self.gdns) else out
+        if self.block is not None:
+            out = out + self.block(x, self.latent_channels[level])
+        return out
+
+    def merge(self, level: int) -> MergedAnalysis:
         """The plain dense network of one level, for export."""
         layers: list[nn.Module] = []
         for i, conv in enumerate(self.convs):
-            assert isinstance(conv, CausalConv2d)
+            assert isinstance(conv, CausalConv2d | SlimmableConv2d)
             layers.append(conv.merge(level))
             if i < len(self.gdns):
                 gdn = self.gdns[i]
-                assert isinstance(gdn, CausalGDN)
+                assert isinstance(gdn, CausalGDN | SwitchableGDN)
                 layers.append(gdn.merge(level))
-        return nn.Sequential(*layers)
+        block = None if self.block is None else self.block.merge(self.latent_channels[level])
+        return MergedAnalysis(nn.Sequential(*layers), block)
+
+
+class MergedAnalysis(nn.Module):
+    """g_a of one level as plain layers: `body(x)`, and `block(x)` added to it if there is one."""
+
+    def __init__(self, body: nn.Sequential, block: nn.Conv2d | None) -> None:
+        super().__init__()
+        self.body, self.block = body, block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16)."""
+        y: Tensor = self.body(x) if self.block is None else self.body(x) + self.block(x)
+        return y
 
 
 class ResidualBlock(nn.Module):
@@ -122,8 +162,8 @@ def _double(n_in: int, n_out: int) -> nn.ConvTranspose2d:
 
 
 class SynthesisTransform(nn.Module):
-    """g_s: the picture from any level's prefix, four transposed 5x5/2 convolutions with inverse
-    GDN.
+    """g_s: the picture from any level's latent, four transposed 5x5/2 convolutions with inverse
+    GDN, and (if configured) a linear block transform beside them.
 
     Source: the stack of Balle et al. 2018, tapered.
     """
@@ -141,11 +181,13 @@ class SynthesisTransform(nn.Module):
             InverseGDN(w2),
             _double(w2, 3),
         )
+        M = config.latent_channels[-1]
+        self.block = BlockSynthesis(M) if config.block_transform else None
 
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat (B, M, h, w), level (B, K) one-hot -> x_hat (B, 3, 16h, 16w), not yet clipped."""
         x_hat: Tensor = self.body(self.first(y_hat, level)) + 0.5
-        return x_hat
+        return x_hat if self.block is None else x_hat + self.block(y_hat)
 
 
 class FeatureTransform(nn.Module):

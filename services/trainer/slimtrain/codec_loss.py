@@ -13,6 +13,7 @@ and the heads.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +38,9 @@ class LossWeights:
     Args:
         machine_range: lambda_machine of the coarsest and the finest quality, bits per pixel.
         view_range: lambda_view likewise (CompressAI's range for MSE is 0.0018 to 0.0483).
-        machine_levels, view_levels: weight of each level; the narrowest belongs to the machine.
+        machine_levels, view_levels: factor of lambda at each level, the lambda schedule of SlimCAE
+            (Yang et al., CVPR 2021); zero: the level is not trained for it. The narrowest belongs
+            to the machine.
         lower_gradient: share of a wider group's gradient that reaches narrower groups.
         depth: weights of split point, neck and heads in D_machine.
     """
@@ -48,6 +51,15 @@ class LossWeights:
     view_levels: tuple[float, ...] = (0.15, 0.3, 0.5, 1.0)
     lower_gradient: float = 0.1
     depth: tuple[float, float, float] = (0.4, 0.3, 0.3)
+
+    def __post_init__(self) -> None:
+        if len(self.machine_levels) != len(self.view_levels):
+            raise ValueError(
+                f"machine_levels {self.machine_levels} and view_levels {self.view_levels} must "
+                "have a number for every level"
+            )
+        if not any((*self.machine_levels, *self.view_levels)):
+            raise ValueError("machine_levels and view_levels are all zero: nothing to train for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +88,14 @@ class CodecObjective(nn.Module):
         self.split = split
         # the detector is no submodule: it is neither trained, averaged nor saved with the codec
         self._frozen = [freeze(detector)]
-        self.lambda_machine: Tensor
-        self.lambda_view: Tensor
         self.w_machine: Tensor
-        self.balance: Tensor
         self.w_view: Tensor
         self._neck = neck_layers(detector, split)
-        q = torch.linspace(0, 1, codec.config.qualities)
-        self.register_buffer(
-            "lambda_machine", _geometric(weights.machine_range, q), persistent=False
-        )
-        self.register_buffer("lambda_view", _geometric(weights.view_range, q), persistent=False)
-        # else the finest quality, with 27 times the lambda, drowns the gradients of the others
-        balance = (self.lambda_view.mean() / self.lambda_view).sqrt()
-        self.register_buffer("balance", balance, persistent=False)
+        if len(weights.machine_levels) != codec.config.num_levels:
+            raise ValueError(
+                f"{len(weights.machine_levels)} weights of levels for a codec of "
+                f"{codec.config.num_levels} levels"
+            )
         self.register_buffer("w_machine", torch.tensor(weights.machine_levels), persistent=False)
         self.register_buffer("w_view", torch.tensor(weights.view_levels), persistent=False)
 
@@ -98,37 +104,50 @@ class CodecObjective(nn.Module):
         return self._frozen[0]
 
     def forward(
-        self, x: Tensor, quality: Tensor, machine_level: Tensor, view_level: Tensor, deep: bool
+        self,
+        x: Tensor,
+        quality: Tensor,
+        machine_level: Tensor | None,
+        view_level: Tensor | None,
+        deep: bool,
     ) -> CodecLosses:
         """Losses of one batch.
 
         Args:
             x: (B, 3, H, W).
-            quality, machine_level, view_level: (B,) of each picture.
+            quality: (B,) float, of each picture.
+            machine_level, view_level: (B,) of each picture; None: not trained for it.
             deep: whether D_machine looks behind the split point. While features are still far off
                 it must not: runs that looked deeper from the start did not learn (docs/decisions),
                 and the detector's tail is two fifths of a step.
         """
+        out = self.codec(x, quality, machine_level, view_level, self.weights.lower_gradient)
+        pixels = x.shape[2] * x.shape[3]
+        total = out.rate / pixels  # (B,)
+        K = self.codec.config.num_levels
+        machine = mse = x.new_full((K,), torch.nan)
+        t = quality / max(1, self.codec.config.qualities - 1)
+        lambda_view = _geometric(self.weights.view_range, t)
+        if out.f_hat is not None and machine_level is not None:
+            d_machine = self._machine_distance(x, out.f_hat, deep)
+            lambda_machine = _geometric(self.weights.machine_range, t)
+            total = total + lambda_machine * self.w_machine[machine_level] * d_machine
+            machine = _mean_by_level(d_machine.detach(), machine_level, K)
+        if out.x_hat is not None and view_level is not None:
+            d_view = (out.x_hat.float() - x).square().mean((1, 2, 3))  # (B,)
+            total = total + lambda_view * 255**2 * self.w_view[view_level] * d_view
+            mse = _mean_by_level(d_view.detach(), view_level, K)
+        # else the finest quality, with 27 times the lambda, drowns the gradients of the others
+        balance = (math.prod(self.weights.view_range) ** 0.5 / lambda_view).sqrt()
+        bpp = out.level_bits.detach().nanmean(0) / pixels
+        return CodecLosses((balance * total).mean(), bpp, machine, mse)
+
+    def _machine_distance(self, x: Tensor, f_hat: Tensor, deep: bool) -> Tensor:
+        """(B, 3, H, W), (B, C, h, w) -> D_machine (B,)."""
         with torch.no_grad():
             f = self.detector.stem(x, self.split.layer)
-        out = self.codec(x, quality, machine_level, view_level, self.weights.lower_gradient)
-        bpp = out.bits.cumsum(1) / (x.shape[2] * x.shape[3])  # (B, K)
-        d_machine = normalised_error(out.f_hat, f)  # (B,)
-        if deep:
-            d_machine = self._deep_distance(out.f_hat, f, d_machine)
-        d_view = (out.x_hat.float() - x).square().mean((1, 2, 3))  # (B,)
-        total = (
-            bpp[:, -1]
-            + self.lambda_machine[quality] * self.w_machine[machine_level] * d_machine
-            + self.lambda_view[quality] * 255**2 * self.w_view[view_level] * d_view
-        )
-        K = self.codec.config.num_levels
-        return CodecLosses(
-            (self.balance[quality] * total).mean(),
-            bpp.detach().mean(0),
-            _mean_by_level(d_machine.detach(), machine_level, K),
-            _mean_by_level(d_view.detach(), view_level, K),
-        )
+        at_split = normalised_error(f_hat, f)
+        return self._deep_distance(f_hat, f, at_split) if deep else at_split
 
     def _deep(self, f: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Neck maps and raw heads that follow from features at the split point."""
@@ -215,5 +234,5 @@ def neck_layers(detector: Darknet, split: SplitPoint) -> list[int]:
 
 
 def _geometric(ends: tuple[float, float], t: Tensor) -> Tensor:
-    low, high = (torch.log(torch.tensor(e)) for e in ends)
-    return torch.exp(low + t * (high - low))
+    low, high = ends
+    return low * (high / low) ** t

@@ -32,6 +32,7 @@ from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.codec_loss import CodecLosses, CodecObjective, LossWeights
+from slimtrain.codec_start import begin_with
 from slimtrain.crops import CropSampler
 
 _LOG_EVERY = 50  # steps
@@ -40,8 +41,12 @@ _WARM_UP = 300  # steps
 # Of the learning rate: a small step of all of gamma moves every norm at once.
 _GDN_SHARE = 0.25
 _PRIOR_SHARE = 5.0  # the densities must follow the latents, which shrink within some hundred steps
+# Their kernels begin as a DCT with entries of about 0.15 and 0.008: whole steps would blur it.
+_ANALYSIS_BLOCK_SHARE = 0.1
+_SYNTHESIS_BLOCK_SHARE = 0.01
 _CLIP = 1.0  # gradient norm
 _VALIDATION_BATCHES = 4
+_START_PICTURES = 64  # on which a new codec's scales are set
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,9 @@ class CodecRun:
         learning_rate: peak, Adam.
         average: decay of the weight average.
         deep_from: share of the steps after which D_machine looks behind the split point.
+        start_from: a codec's folder or a checkpoint, whose weights begin a new run wherever name
+            and shape fit; None: at random.
+        threads: of torch on the CPU; None: torch's choice.
     """
 
     out: Path
@@ -70,6 +78,8 @@ class CodecRun:
     learning_rate: float = 4e-4
     average: float = 0.999
     deep_from: float = 0.6
+    start_from: Path | None = None
+    threads: int | None = None
     seed: int = 1
     device: str = "cpu"
 
@@ -91,6 +101,8 @@ def train_codec(
     if run.batch % world:
         raise ValueError(f"a batch of {run.batch} does not divide among {world} processes")
     device = _device(run.device, world)
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
     split = detector.split_point(run.split_layer)
     if split.channels != run.config.feature_channels:
         raise ValueError(
@@ -108,7 +120,9 @@ def train_codec(
     crops = CropSampler(training, run.crop, device, run.seed)
     step = _resume(path, codec, average, optimizer, device)
     if step == 0:
-        codec.start_from(crops.batch(0, run.batch))
+        codec.start_from(crops.batch(0, _START_PICTURES))
+        if run.start_from is not None:
+            begin_with(codec, run.start_from)
         average.load_state_dict({"steps": 0, "state": codec.state_dict()})
     stepped: nn.Module = DistributedDataParallel(objective) if world > 1 else objective
     started = saved = time.monotonic()
@@ -154,26 +168,39 @@ def _forward(objective: nn.Module, x: Tensor, run: CodecRun, deep: bool) -> Code
 
     Running three levels for every picture would run the decoders three times. Qualities are drawn
     evenly; the machine's levels are a third each narrowest, between and widest; half of the views
-    are at the widest.
+    are at the widest. Levels that a task does not train are never drawn for it.
     """
-    B, K = x.shape[0], run.config.num_levels
-    quality = torch.randint(run.config.qualities, (B,))
-    machine = _sandwich(B, K, narrowest=1 / 3)
-    view = _sandwich(B, K, narrowest=1 / 6)
+    B = x.shape[0]
+    # every batch holds the whole range, from the coarsest quality to the finest
+    strata = (torch.randperm(B) + torch.rand(B)) / B
+    quality = strata * (run.config.qualities - 1)
+    machine = _sandwich(B, _trained(run.weights.machine_levels), narrowest=1 / 3)
+    view = _sandwich(B, _trained(run.weights.view_levels), narrowest=1 / 6)
     with torch.autocast(x.device.type, torch.bfloat16):
-        drawn = (t.to(x.device) for t in (quality, machine, view))
+        drawn = (None if t is None else t.to(x.device) for t in (quality, machine, view))
         losses: CodecLosses = objective(x, *drawn, deep)
     return losses
 
 
-def _sandwich(B: int, K: int, narrowest: float) -> Tensor:
-    """(B,) levels: this share at 0, a third anywhere between (with K > 2), the rest at K - 1."""
-    levels = torch.full((B,), K - 1)
+def _trained(weights: Sequence[float]) -> list[int]:
+    """The levels whose weight is not zero."""
+    return [level for level, weight in enumerate(weights) if weight]
+
+
+def _sandwich(B: int, levels: Sequence[int], narrowest: float) -> Tensor | None:
+    """(B,) of `levels`: this share at the first, a third anywhere between (of three or more), the
+    rest at the last. None where there are none to draw.
+    """
+    if not levels:
+        return None
+    among = torch.tensor(levels)
+    place = torch.full((B,), len(levels) - 1)
     kind = (torch.arange(B) + torch.rand(1)) / B  # stratified: every batch holds its share of each
-    between = narrowest + (1 / 3 if K > 2 else 0.0)
-    levels[kind < between] = torch.randint(1, max(2, K - 1), (int((kind < between).sum()),))
-    levels[kind < narrowest] = 0
-    return levels
+    if len(levels) > 2:
+        between = kind < narrowest + 1 / 3
+        place[between] = torch.randint(1, len(levels) - 1, (int(between.sum()),))
+    place[kind < narrowest] = 0
+    return among[place]
 
 
 @torch.no_grad()
@@ -182,28 +209,43 @@ def _validate(
 ) -> list[dict[str, float]]:
     """Estimated rate, D_machine and PSNR of every (level, quality) on held-out crops."""
     rows = []
+    machine, view = run.weights.machine_levels, run.weights.view_levels
     for quality, level in product(range(run.config.qualities), range(run.config.num_levels)):
         sums = torch.zeros(3)
         for i in range(_VALIDATION_BATCHES):
             torch.manual_seed(i)
             x = crops.batch(i, min(run.batch, 16))
-            q, at = (
-                torch.full((x.shape[0],), value, device=x.device) for value in (quality, level)
-            )
+            at = torch.full((x.shape[0],), level, device=x.device)
             with torch.autocast(x.device.type, torch.bfloat16):
-                losses = objective(x, q, at, at, True)
+                losses = objective(
+                    x,
+                    at.new_full(at.shape, quality).float(),
+                    at if machine[level] else None,
+                    at if view[level] else None,
+                    True,
+                )
             measured = [losses.bpp[level], losses.machine[level], losses.mse[level]]
             sums += torch.stack(measured).cpu() / _VALIDATION_BATCHES
-        bpp, machine, mse = sums.tolist()
-        psnr = -10 * math.log10(mse)
+        bpp, machine_distance, mse = sums.tolist()
         rows.append(
-            {"level": level, "quality": quality, "bpp": bpp, "machine": machine, "psnr_db": psnr}
+            {
+                "level": level,
+                "quality": quality,
+                "bpp": bpp,
+                "machine": machine_distance,
+                "psnr_db": -10 * math.log10(mse),
+            }
         )
     return rows
 
 
 def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
-    shares = {"g_a.gdns": _GDN_SHARE, "prior": _PRIOR_SHARE}
+    shares = {
+        "g_a.gdns": _GDN_SHARE,
+        "prior": _PRIOR_SHARE,
+        "g_a.block": _ANALYSIS_BLOCK_SHARE,
+        "g_s.block": _SYNTHESIS_BLOCK_SHARE,
+    }
     groups: dict[float, list[nn.Parameter]] = {1.0: []}
     for name, parameter in codec.named_parameters():
         share = next((s for prefix, s in shares.items() if name.startswith(prefix + ".")), 1.0)
@@ -257,7 +299,7 @@ def _resume(
         codec.to(device)
         average.state = {name: value.to(device) for name, value in average.state.items()}
         return 0
-    if state["config"] != codec.config.to_json():
+    if CodecConfig.from_json(state["config"]) != codec.config:
         raise ValueError(
             f"{path} was trained with another configuration: {state['config']}; choose another "
             "folder"

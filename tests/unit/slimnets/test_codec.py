@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 import torch
 
 from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.count import count_macs
+from slimnets.prior import FactorizedPrior
 from slimnets.tabulate import tabulate
+
+OLDER_FIELDS = {
+    "channels",
+    "qualities",
+    "feature_channels",
+    "feature_width",
+    "synthesis_widths",
+}
 
 
 @pytest.fixture
 def codec() -> Codec:
     torch.manual_seed(5)
     return Codec(CodecConfig())
+
+
+def factorized(codec: Codec) -> FactorizedPrior:
+    prior = codec.prior_of(0)
+    assert isinstance(prior, FactorizedPrior)
+    return prior
 
 
 def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixel(
@@ -53,17 +71,18 @@ def test_rate_of_a_group_does_not_depend_on_wider_groups(codec: Codec) -> None:
     x = torch.rand(1, 3, 64, 64)
     torch.manual_seed(0)
 
-    bits = codec(x, torch.tensor([2]), torch.tensor([0]), torch.tensor([3])).bits
+    out = codec(x, torch.tensor([2.0]), torch.tensor([0]), torch.tensor([3]))
 
-    assert bits.shape == (1, 4)
-    assert (bits > 0).all()
+    assert out.level_bits.shape == (1, 4)
+    assert (out.level_bits.diff(prepend=torch.zeros(1, 1)) > 0).all()
+    assert torch.equal(out.rate, out.level_bits[:, -1])
 
 
 def test_prior_is_a_distribution_for_every_gain(codec: Codec) -> None:
     v = torch.arange(-4000.0, 4001.0).expand(1, 192, 1, -1)
 
     for gain in (0.5, 1.0, 3.0):
-        total = codec.prior.likelihoods(v, torch.full((1, 192), gain)).sum((0, 2, 3))
+        total = factorized(codec).likelihoods(v, torch.full((1, 192), gain)).sum((0, 2, 3))
         torch.testing.assert_close(total, torch.ones(192), rtol=1e-3, atol=1e-3)
 
 
@@ -71,16 +90,16 @@ def test_prior_agrees_with_an_independent_implementation(codec: Codec) -> None:
     models = pytest.importorskip("compressai.entropy_models")
     theirs = models.EntropyBottleneck(192, filters=(3, 3, 3))
     state = theirs.state_dict()
-    for i, matrix in enumerate(codec.prior.matrices):
+    for i, matrix in enumerate(factorized(codec).matrices):
         state[f"matrices.{i}" if f"matrices.{i}" in state else f"_matrix{i}"] = matrix.detach()
-        bias = codec.prior.biases[i].detach()
+        bias = factorized(codec).biases[i].detach()
         state[f"biases.{i}" if f"biases.{i}" in state else f"_bias{i}"] = bias
-    for i, factor in enumerate(codec.prior.factors):
+    for i, factor in enumerate(factorized(codec).factors):
         state[f"factors.{i}" if f"factors.{i}" in state else f"_factor{i}"] = factor.detach()
     theirs.load_state_dict(state)
     v = torch.randn(2, 192, 3, 3) * 4
 
-    ours = codec.prior.likelihoods(v, torch.ones(2, 192))
+    ours = factorized(codec).likelihoods(v, torch.ones(2, 192))
     flat = v.permute(1, 0, 2, 3).reshape(192, 1, -1)
     likelihood = theirs._likelihood(flat)
     likelihood = likelihood[0] if isinstance(likelihood, tuple) else likelihood
@@ -104,12 +123,30 @@ def test_tables_without_pictures_are_refused(codec: Codec) -> None:
         tabulate(codec, [])
 
 
-def test_levels_that_do_not_grow_are_refused() -> None:
-    with pytest.raises(ValueError, match="must grow"):
-        CodecConfig(channels=((8, 16, 24, 32), (8, 32, 48, 64)))
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"channels": ((8, 16, 24, 32), (8, 32, 48, 32))},
+        {"channels": ((8, 16, 24, 32), (4, 32, 48, 64))},
+        {"qualities": 0},
+        {"sharing": "nest"},
+        {"prior": "hyper"},
+        {"prior": "hyperprior", "hyper_channels": (8, 8, 16, 24)},
+        {"hyper_channels": (8, 16, 24, 32)},
+    ],
+)
+def test_configurations_that_make_no_codec_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="levels must grow|quality|known are|hyper_channels"):
+        CodecConfig(**wrong)
 
 
 def test_configuration_survives_json() -> None:
-    config = CodecConfig(feature_channels=64)
+    config = CodecConfig(prior="hyperprior", hyper_channels=(8, 16, 24, 32), feature_channels=64)
 
-    assert CodecConfig.from_json(config.to_json()) == config
+    assert CodecConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_configuration_of_an_older_manifest_is_what_it_was() -> None:
+    older = {k: v for k, v in CodecConfig().to_json().items() if k in OLDER_FIELDS}
+
+    assert CodecConfig.from_json(older) == CodecConfig()

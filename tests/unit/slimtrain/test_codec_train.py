@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet, parse_cfg
+from slimtrain.codec_loss import LossWeights
+from slimtrain.codec_start import begin_with
 from slimtrain.codec_train import CodecRun, train_codec
 from slimtrain.crops import CropSampler
 
@@ -28,6 +32,7 @@ CONFIG = CodecConfig(
     feature_width=8,
     synthesis_widths=(8, 8, 8, 8),
 )
+WEIGHTS = LossWeights(machine_levels=(1.0, 0.6), view_levels=(0.15, 1.0))
 _CONV = (
     "[convolutional]\nbatch_normalize=1\nfilters={}\nsize=3\nstride={}\npad=1\nactivation=leaky\n"
 )
@@ -56,7 +61,7 @@ def make_pictures(count: int, seed: int) -> list[NDArray[np.uint8]]:
 
 
 def run_to(out: Path, steps: int, seconds: float | None = None) -> CodecRun:
-    return CodecRun(out, 2, CONFIG, steps=steps, seconds=seconds, batch=4, crop=64, seed=3)
+    return CodecRun(out, 2, CONFIG, WEIGHTS, steps, seconds, batch=4, crop=64, seed=3)
 
 
 def rows(out: Path, name: str = "log.csv") -> list[dict[str, str]]:
@@ -100,9 +105,8 @@ def test_resumed_run_reaches_the_same_weights_as_an_unbroken_one(tmp_path: Path)
 
 def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     train(run_to(tmp_path, 2))
-    other = CodecRun(
-        tmp_path, 2, CodecConfig(channels=CONFIG.channels, qualities=2, feature_channels=8), steps=4
-    )
+    config = CodecConfig(channels=CONFIG.channels, qualities=2, feature_channels=8)
+    other = CodecRun(tmp_path, 2, config, WEIGHTS, steps=4)
 
     with pytest.raises(ValueError, match="another configuration"):
         train(other)
@@ -111,6 +115,40 @@ def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
 def test_detector_of_other_width_than_the_codec_expects_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="set feature_channels"):
         train(CodecRun(tmp_path, 2, CodecConfig(), steps=1))
+
+
+def test_run_begins_with_the_weights_that_fit_and_names_the_others(tmp_path: Path) -> None:
+    checkpoint = train(run_to(tmp_path / "first", 3))
+    wider = Codec(replace(CONFIG, feature_channels=12))
+
+    rest = begin_with(wider, checkpoint)
+
+    average = torch.load(checkpoint, weights_only=True)["average"]["state"]
+    assert rest == ["feature_transform.body.7.bias", "feature_transform.body.7.weight"]
+    for name, value in wider.state_dict().items():
+        assert name in rest or torch.equal(value, average[name])
+    with pytest.raises(FileNotFoundError, match="neither"):
+        begin_with(wider, tmp_path / "nothing.pt")
+
+
+@pytest.mark.parametrize("sharing", ["nested", "switchable"])
+def test_levels_of_one_task_are_never_run_for_the_other(sharing: str, tmp_path: Path) -> None:
+    config = CodecConfig.from_json({**CONFIG.to_json(), "sharing": sharing})
+    weights = LossWeights(machine_levels=(1.0, 0.0), view_levels=(0.0, 1.0))
+    run = CodecRun(tmp_path, 2, config, weights, steps=3, batch=4, crop=64)
+
+    train(run)
+
+    last = rows(tmp_path, "validation.csv")
+    assert [row["machine"] == "nan" for row in last] == [row["level"] == "1" for row in last]
+    assert [row["psnr_db"] == "nan" for row in last] == [row["level"] == "0" for row in last]
+
+
+def test_weights_that_do_not_match_the_levels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="4 weights of levels for a codec of 2"):
+        train(CodecRun(tmp_path, 2, CONFIG, steps=1))
+    with pytest.raises(ValueError, match="nothing to train for"):
+        LossWeights(machine_levels=(0.0,), view_levels=(0.0,))
 
 
 def test_crops_depend_on_the_step_alone_and_small_pictures_are_extended() -> None:
