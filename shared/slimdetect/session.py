@@ -2,14 +2,17 @@
 
 ```
 y_hat (prefix) -zero-fill-> (B, M, h, w) -feature_transform-> f_hat -tail-> heads -> detections
-image -pad-> x -stem-> f -tail-> heads -> detections
+image -pad-> x -stem-> f -the detector's tail-> heads -> detections
 ```
-No pixels are decoded on the first path. Graphs are loaded when first needed and are safe to share.
+No pixels are decoded on the first path. Its tail is the codec's own, if its manifest lists a
+`tail.onnx` (one that was tuned to f_hat), and the detector's otherwise; f always meets the
+detector's. Graphs are loaded when first needed and are safe to share.
 """
 
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,8 @@ from slimdetect.errors import DetectorMismatchError
 from slimdetect.names import load_names
 
 IOU_THRESHOLD = 0.5
+FEATURE_TRANSFORM = "feature_transform.onnx"
+TAIL = "tail.onnx"
 MAX_DETECTIONS = 300  # per picture, as in COCO tooling for dense detectors
 
 
@@ -39,7 +44,7 @@ class Detector:
         """Check that codec and detector belong together.
 
         Args:
-            codec_artifact: gives the feature transform.
+            codec_artifact: gives the feature transform, and the tail behind it if it has one.
             detector_artifact: gives stem, tail and heads.
             runtime: loads the graphs.
             max_batch_size: latents of one size that run together; bounds memory.
@@ -61,10 +66,12 @@ class Detector:
         self._names = load_names(detector_artifact.file("detector.names"), found.classes)
         self._codec = codec_artifact
         self._detector = detector_artifact
+        has_tail = TAIL in codec_artifact.manifest.files
+        self._latent_tail = codec_artifact if has_tail else detector_artifact
         self._runtime = runtime
         self._max_batch_size = max_batch_size
         self._lock = threading.Lock()
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[Path, Graph] = {}
 
     def detect_latents(
         self, latents: Sequence[Latent], min_score: float = 0.25
@@ -87,8 +94,8 @@ class Detector:
     def detect_image(self, image: NDArray[np.uint8], min_score: float = 0.25) -> list[Detection]:
         """Give the detections of a picture, (H, W, 3) uint8 RGB, without the codec."""
         x = pad_to_multiple(to_x(image), self._codec.manifest.pad_multiple)
-        f = self._graph("stem")(x=x)["f"]
-        heads = self._tail(f)
+        f = self._graph(self._detector, "stem.onnx")(x=x)["f"]
+        heads = self._tail(self._detector, f)
         return self._boxes([head[0] for head in heads], (image.shape[0], image.shape[1]), min_score)
 
     @property
@@ -98,19 +105,21 @@ class Detector:
 
     def warm_up(self) -> None:
         """Load the graphs of the latents' path now, so that no frame waits for them."""
-        self._graph("feature_transform")
-        self._graph("tail")
+        self._graph(self._codec, FEATURE_TRANSFORM)
+        self._graph(self._latent_tail, TAIL)
 
     def _heads_of(self, latents: Sequence[Latent]) -> list[NDArray[np.float32]]:
         """Raw head maps (B, A * (5 + C), h, w) of latents of one size."""
         levels = self._codec.levels
         y_hat = widen_latents(latents, levels[-1].latent_channels)  # (B, M, h, w)
         level = one_hot_levels(latents, len(levels))  # (B, K)
-        f_hat = self._graph("feature_transform")(y_hat=y_hat, level=level)["f_hat"]
-        return self._tail(f_hat)
+        transform = self._graph(self._codec, FEATURE_TRANSFORM)
+        return self._tail(self._latent_tail, transform(y_hat=y_hat, level=level)["f_hat"])
 
-    def _tail(self, f: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        heads = self._graph("tail")(f=f)
+    def _tail(
+        self, artifact: CodecArtifact | DetectorArtifact, f: NDArray[np.float32]
+    ) -> list[NDArray[np.float32]]:
+        heads = self._graph(artifact, TAIL)(f=f)
         return [heads[f"head_{index}"] for index in range(len(self._detector.heads))]
 
     def _boxes(
@@ -120,9 +129,9 @@ class Detector:
         keep = suppress(*candidates, iou_threshold=IOU_THRESHOLD, max_detections=MAX_DETECTIONS)
         return clip_detections(candidates, keep, image_hw)
 
-    def _graph(self, name: str) -> Graph:
+    def _graph(self, artifact: CodecArtifact | DetectorArtifact, name: str) -> Graph:
+        path = artifact.file(name)
         with self._lock:
-            if name not in self._graphs:
-                artifact = self._codec if name == "feature_transform" else self._detector
-                self._graphs[name] = self._runtime.load(artifact.file(f"{name}.onnx"))
-            return self._graphs[name]
+            if path not in self._graphs:
+                self._graphs[path] = self._runtime.load(path)
+            return self._graphs[path]

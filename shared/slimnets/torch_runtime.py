@@ -2,7 +2,8 @@
 `weights.safetensors`.
 
 A graph is asked for by the path of its ONNX file (`.../g_a_2.onnx`); the module of that name is
-built from the weights beside it, so both runtimes serve one artifact.
+built from the weights beside it, so both runtimes serve one artifact. A codec's own `tail.onnx` is
+built from its `detector.cfg` and the constants of the graph itself.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from slimcodec.runtime import Graph
 from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet, parse_cfg
+from slimnets.darknet_fold import load_tail
+from slimnets.errors import NetError
 
 
 class GroupWise(Enum):
@@ -65,15 +68,17 @@ class TorchRuntime:
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
-            if manifest["kind"] == "codec":
+            if manifest["kind"] == "codec" and name == "tail":
+                function = _own_tail_function(path, int(manifest["split"]["layer"]), self._device)
+            elif manifest["kind"] == "codec":
                 codec = Codec(CodecConfig.from_json(manifest["config"]))
                 function = _codec_function(codec, state, name, self._device, self._analysis)
             else:
                 cfg = (folder / "detector.cfg").read_text(encoding="utf-8")
                 model, split = Darknet(parse_cfg(cfg)), int(manifest["split"]["layer"])
                 function = _detector_function(model, state, name, split, self._device)
-        except (OSError, KeyError, RuntimeError) as exc:
-            raise ModelError(f"{path}: cannot be built from weights.safetensors: {exc}") from exc
+        except (OSError, KeyError, RuntimeError, NetError) as exc:
+            raise ModelError(f"{path}: cannot be built from the weights there: {exc}") from exc
         return _TorchGraph(function, self._device, self._autocast)
 
 
@@ -122,7 +127,15 @@ def _detector_function(
     if name == "stem":
         return lambda given: {"f": model.stem(given["x"], split)}
     if name == "tail":
-        return lambda given: {
-            f"head_{i}": raw for i, raw in enumerate(model.tail(given["f"], None, split))
-        }
+        return lambda given: _heads(model, given["f"], split)
     raise KeyError(f"a detector has no graph {name}")
+
+
+def _own_tail_function(path: Path, split: int, device: torch.device) -> _Function:
+    cfg = path.with_name("detector.cfg").read_text(encoding="utf-8")
+    model = load_tail(Darknet(parse_cfg(cfg)), split, path).to(device)
+    return lambda given: _heads(model, given["f"], split)
+
+
+def _heads(model: Darknet, f: Tensor, split: int) -> dict[str, Tensor]:
+    return {f"head_{i}": raw for i, raw in enumerate(model.tail(f, None, split))}

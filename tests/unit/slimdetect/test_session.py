@@ -1,5 +1,7 @@
 """The detection session: batches of latents, and whole pictures."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +193,35 @@ def test_a_missing_graph_is_named(codec: CodecArtifact, tmp_path: Path, runtime:
 
     with pytest.raises(ModelError, match="stem.onnx"):
         detector.detect_image(make_image(32, 32))
+
+
+def test_a_tail_of_the_codecs_own_serves_latents_and_the_detectors_serves_pictures(
+    codec: CodecArtifact, detector_artifact: DetectorArtifact, tmp_path: Path
+) -> None:
+    own = make_toy_detector(tmp_path / "detectors", seed=1) / "tail.onnx"
+    tuned = make_toy_codec(tmp_path / "codecs")
+    (tuned / "tail.onnx").write_bytes(own.read_bytes())
+    manifest = json.loads((tuned / "manifest.json").read_text())
+    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+    manifest["files"]["tail.onnx"] = {"sha256": digest, "bytes": own.stat().st_size}
+    (tuned / "manifest.json").write_text(json.dumps(manifest))
+    runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+    plain = Detector(codec, detector_artifact, runtime)
+    with_tail = Detector(load_codec_artifact(tuned), detector_artifact, runtime)
+    latent, image = make_latent(1, (64, 96), codec), make_image(64, 96)
+
+    assert with_tail.detect_image(image, 0.3) == plain.detect_image(image, 0.3)
+    assert with_tail.detect_latents([latent], 0.3) != plain.detect_latents([latent], 0.3)
+
+
+def test_a_tail_that_is_listed_but_absent_is_no_reason_to_take_another(
+    detector_artifact: DetectorArtifact, tmp_path: Path
+) -> None:
+    tuned = make_toy_codec(tmp_path)
+    manifest = json.loads((tuned / "manifest.json").read_text())
+    manifest["files"]["tail.onnx"] = {"sha256": "0" * 64, "bytes": 1}
+    (tuned / "manifest.json").write_text(json.dumps(manifest))
+    detector = Detector(load_codec_artifact(tuned), detector_artifact, OpenVinoRuntime())
+
+    with pytest.raises(ModelError, match=r"tail\.onnx: is missing"):
+        detector.warm_up()
