@@ -9,6 +9,7 @@ from slimcodec.artifact import (
     load_detector_artifact,
     models_root,
 )
+from slimcodec.channels import ChannelLayout
 from slimcodec.coder import decode_symbols, encode_symbols
 from slimcodec.container import (
     HEADER_BYTES,
@@ -54,8 +55,16 @@ from slimcodec.manifest import (
     ProfilePoint,
     Split,
 )
+from slimcodec.quality import round_quality
 from slimcodec.runtime import Graph, OpenVinoRuntime, Precision, Runtime
-from slimcodec.tables import Tables, load_tables, save_tables
+from slimcodec.symbol_tables import SymbolTables
+from slimcodec.tables import (
+    Tables,
+    load_scale_tables,
+    load_tables,
+    save_scale_tables,
+    save_tables,
+)
 
 __all__ = [
     "HEADER_BYTES",
@@ -64,6 +73,7 @@ __all__ = [
     "MODELS_ROOT_VARIABLE",
     "SECTION_HEADER_BYTES",
     "BitstreamError",
+    "ChannelLayout",
     "CodecArtifact",
     "CodecError",
     "CodecManifest",
@@ -90,6 +100,7 @@ __all__ = [
     "Runtime",
     "Section",
     "Split",
+    "SymbolTables",
     "Tables",
     "TruncatedContainerError",
     "UnsupportedVersionError",
@@ -103,13 +114,16 @@ __all__ = [
     "load_codec_artifact",
     "load_detector_artifact",
     "load_image",
+    "load_scale_tables",
     "load_tables",
     "models_root",
     "one_hot_levels",
     "pack_container",
     "pad_to_multiple",
     "parse_container",
+    "round_quality",
     "save_image",
+    "save_scale_tables",
     "save_tables",
     "to_image",
     "to_x",

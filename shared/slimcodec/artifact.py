@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from slimcodec.channels import ChannelLayout
 from slimcodec.errors import ModelError
 from slimcodec.manifest import (
     MANIFEST_FORMAT,
@@ -27,7 +28,8 @@ from slimcodec.manifest import (
     Level,
     Profile,
 )
-from slimcodec.tables import Tables, load_tables
+from slimcodec.symbol_tables import SymbolTables
+from slimcodec.tables import Tables, load_scale_tables, load_tables
 
 MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
 
@@ -42,6 +44,7 @@ class CodecArtifact:
     manifest: CodecManifest
     tables: Tables
     profile: Profile | None
+    scale_tables: SymbolTables | None = None  # of y, by the scale index; with a hyperprior
 
     @property
     def fingerprint(self) -> bytes:
@@ -63,14 +66,29 @@ class CodecArtifact:
         """The last level."""
         return len(self.manifest.levels) - 1
 
-    def group_channels(self, group: int) -> range:
-        """Return the latent channels that level `group` adds to the one below it."""
-        start = self.manifest.levels[group - 1].latent_channels if group else 0
-        return range(start, self.manifest.levels[group].latent_channels)
+    @property
+    def latent_layout(self) -> ChannelLayout:
+        """Channels of y in sections; its columns are those of the gains."""
+        widths = tuple(level.latent_channels for level in self.levels)
+        return ChannelLayout(widths, self.manifest.streams)
+
+    @property
+    def hyper_layout(self) -> ChannelLayout:
+        """Channels of z in sections; with a hyperprior, its columns are those of the tables."""
+        widths = tuple(level.hyper_channels for level in self.levels)
+        return ChannelLayout(widths, self.manifest.streams)
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Return height and width of the latent of a padded picture."""
-        multiple, stride = self.manifest.pad_multiple, self.manifest.latent_stride
+        return self._grid(image_hw, self.manifest.latent_stride)
+
+    def hyper_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of z of a padded picture; only with a hyperprior."""
+        assert self.manifest.hyper_stride is not None
+        return self._grid(image_hw, self.manifest.hyper_stride)
+
+    def _grid(self, image_hw: tuple[int, int], stride: int) -> tuple[int, int]:
+        multiple = self.manifest.pad_multiple
         h, w = (-(-side // multiple) * multiple // stride for side in image_hw)
         return h, w
 
@@ -156,15 +174,21 @@ def load_codec_artifact(path: Path) -> CodecArtifact:
     """
     manifest = _load_manifest(path, CodecManifest)
     tables = load_tables(_file(path, manifest.files, "tables.npz"))
-    expected = (manifest.qualities, manifest.levels[-1].latent_channels)
-    if (tables.num_qualities, tables.num_channels) != expected:
-        raise ModelError(
-            f"{path}: tables for {tables.num_qualities} qualities and {tables.num_channels} "
-            f"channels; the manifest has {expected[0]} and {expected[1]}"
-        )
     profile_path = path / "profile.json"
     profile = _validate(profile_path, Profile) if profile_path.exists() else None
-    return CodecArtifact(path, manifest, tables, profile)
+    scales = None
+    if manifest.prior == "hyperprior":
+        scales = load_scale_tables(_file(path, manifest.files, "hyper.npz"))
+    artifact = CodecArtifact(path, manifest, tables, profile, scales)
+    coded = artifact.latent_layout if scales is None else artifact.hyper_layout
+    found = (tables.num_qualities, tables.num_gains, tables.num_channels)
+    expected = (manifest.qualities, artifact.latent_layout.num_columns, coded.num_columns)
+    if found != expected:
+        raise ModelError(
+            f"{path}: tables for {found[0]} qualities with {found[1]} gains and {found[2]} coded "
+            f"channels; the manifest has {expected[0]} with {expected[1]} and {expected[2]}"
+        )
+    return artifact
 
 
 def load_detector_artifact(path: Path) -> DetectorArtifact:

@@ -4,16 +4,18 @@
                 └----> values of escapes --varint----> bytes ──┴─> data
 
 Data is  varint(number of escape bytes) | escape bytes | ANS words, little-endian, without the zero
-bytes at the end of the last word. Varints are LEB128. Channel m is coded with table (quality, m);
-channels follow each other, rows from the top, each row from the left. A symbol outside its table
-is coded as the escape bin, and as a varint of 2 * distance + (1 if below else 0), where the
-distance is counted from the nearest symbol outside the table; so any int32 comes back exactly.
+bytes at the end of the last word. Varints are LEB128. Every symbol has the number of its table: its
+channel's with a factorized prior, what h_s chose with a hyperprior. Symbols are coded in the order
+of these numbers, and those of one table in the order of the latent: channels follow each other,
+rows from the top, each row from the left. A symbol outside its table is coded as the escape bin,
+and as a varint of 2 * distance + (1 if below else 0), where the distance is counted from the
+nearest symbol outside the table; so any int32 comes back exactly. Varints come in the same order.
 
 The coder is ANS as in `constriction` (64-bit state, 32-bit words, 24-bit probabilities). Its
 `Categorical` model makes integers of floats: a bin gets 1 + its share of 2**24 - bins. With the
-weights 2**8 * frequency - 1, which float32 holds exactly, that share is the weight itself and the
-result is frequency * 2**8: the stored table, with no rounding. A test compares the words with an
-integer-only implementation.
+weights frequency - 1, of frequencies that sum to 2**24 (those of a stored table times 2**8), which
+float32 holds exactly, that share is the weight itself: the table, with no rounding. A test compares
+the words with an integer-only implementation.
 
 Source: J. Duda et al., "The use of asymmetric numeral systems as an accurate replacement for
 Huffman coding", PCS 2015; R. Bamler, "Understanding entropy coding with ANS", arXiv:2201.01741.
@@ -21,13 +23,15 @@ Huffman coding", PCS 2015; R. Bamler, "Understanding entropy coding with ANS", a
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.errors import DamagedContainerError
-from slimcodec.tables import PRECISION_BITS, Tables
+from slimcodec.symbol_tables import SymbolTables
 
 CODER_PRECISION_BITS = 24  # of constriction's default models
 MAX_VARINT_BYTES = 5  # 35 bits: distances between int32 symbols fit
@@ -37,82 +41,125 @@ _INT32 = np.iinfo(np.int32)
 
 
 def encode_symbols(
-    symbols: NDArray[np.int32], tables: Tables, quality: int, first_channel: int
+    symbols: NDArray[np.int32], tables: SymbolTables, index: NDArray[np.integer[Any]]
 ) -> bytes:
-    """Return the entropy-coded symbols of consecutive channels.
+    """Return the entropy-coded symbols of some channels.
 
     Args:
         symbols: int32 (M', h, w), any values.
-        tables: The model's tables.
-        quality: Which tables.
-        first_channel: Channel of `symbols[0]`.
+        tables: Of which each symbol uses one.
+        index: The table of each symbol, 0 to T - 1, of a shape that broadcasts to the symbols'.
     """
-    offset, escape = _rows(tables, quality, first_channel, symbols.shape[0])
-    shifted = symbols.reshape(symbols.shape[0], -1).astype(np.int64) - offset  # (M', h * w)
+    order = _Order.of(np.broadcast_to(index, symbols.shape), tables)
+    offset, escape = order.per_symbol(tables.offset), order.per_symbol(tables.cdf_length - 2)
+    shifted = order.sort(symbols) - offset  # (n,) int64
     # as unsigned numbers, symbols below the table are large ones: both sides become the escape
     bins = np.minimum(shifted.view(np.uint64), escape.view(np.uint64)).astype(np.int32)
-    models = _models(tables, quality)
+    models = _models(tables)
     coder = constriction.stream.stack.AnsCoder()
-    for channel in reversed(range(symbols.shape[0])):  # a stack: what goes in last comes out first
-        coder.encode_reverse(bins[channel], models[first_channel + channel])
-    escaped = np.nonzero(bins == escape)
-    above, below = shifted[escaped] - escape[escaped[0], 0], -shifted[escaped] - 1
+    for table, part in reversed(order.parts):  # a stack: what goes in last comes out first
+        coder.encode_reverse(bins[part], models[table])
+    escaped = np.flatnonzero(bins == escape)
+    above, below = shifted[escaped] - escape[escaped], -shifted[escaped] - 1
     escape_bytes = _pack_varints(np.where(above < 0, 2 * below + 1, 2 * above))
     words: bytes = coder.get_compressed().astype("<u4").tobytes()
     return _pack_varints(np.array([len(escape_bytes)])) + escape_bytes + words.rstrip(b"\0")
 
 
 def decode_symbols(
-    data: bytes, shape: tuple[int, int, int], tables: Tables, quality: int, first_channel: int
+    data: bytes, shape: tuple[int, int, int], tables: SymbolTables, index: NDArray[np.integer[Any]]
 ) -> NDArray[np.int32]:
     """Return int32 symbols of a shape (M', h, w) from `encode_symbols`' data.
+
+    Args:
+        data: From anywhere.
+        shape: Checked by the caller: it is allocated.
+        tables, index: As the encoder had them.
 
     Raises:
         DamagedContainerError: the data does not end exactly where the symbols do, or is not in the
             one form that the encoder writes.
     """
     escape_values, words = _split_data(data)
-    offset, escape = _rows(tables, quality, first_channel, shape[0])
-    models = _models(tables, quality)
+    order = _Order.of(np.broadcast_to(index, shape), tables)
+    models = _models(tables)
     coder = constriction.stream.stack.AnsCoder(words)
-    bins = np.empty((shape[0], shape[1] * shape[2]), dtype=np.int32)
-    for channel in range(shape[0]):
-        bins[channel] = coder.decode(models[first_channel + channel], bins.shape[1])
+    bins = np.empty(order.num_symbols, dtype=np.int32)
+    for table, part in order.parts:
+        bins[part] = coder.decode(models[table], part.stop - part.start)
     if not coder.is_empty():
         raise DamagedContainerError("data holds more than the symbols; it is not of these tables")
-    escaped = np.nonzero(bins == escape)
-    if escaped[0].size != escape_values.size:
+    offset, escape = order.per_symbol(tables.offset), order.per_symbol(tables.cdf_length - 2)
+    escaped = np.flatnonzero(bins == escape)
+    if escaped.size != escape_values.size:
         raise DamagedContainerError(
-            f"data has {escape_values.size} escaped values for {escaped[0].size} escapes"
+            f"data has {escape_values.size} escaped values for {escaped.size} escapes"
         )
     symbols = bins + offset.astype(np.int32)  # offsets are far from the ends of int32
     if escape_values.size:
-        first, distance = offset[escaped[0], 0], escape_values // 2
-        above = first + escape[escaped[0], 0] + distance
+        first, distance = offset[escaped], escape_values // 2
+        above = first + escape[escaped] + distance
         values = np.where(escape_values & 1, first - 1 - distance, above)
         if values.min() < _INT32.min or values.max() > _INT32.max:
             raise DamagedContainerError("data has an escaped value beyond int32")
         symbols[escaped] = values
-    return symbols.reshape(shape)
+    return order.unsort(symbols).reshape(shape)
 
 
-def _rows(
-    tables: Tables, quality: int, first_channel: int, num_channels: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first symbol and the escape bin of each channel's table, both (M', 1)."""
-    channels = slice(first_channel, first_channel + num_channels)
-    offset = tables.offset[quality, channels, np.newaxis].astype(np.int64)
-    return offset, tables.cdf_length[quality, channels, np.newaxis].astype(np.int64) - 2
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """The order in which symbols are coded: by table, and within one as they come."""
+
+    places: NDArray[np.intp] | None  # (n,) where each coded symbol stands; None: in this order
+    counts: NDArray[np.intp]  # (T,) symbols of each table
+
+    @classmethod
+    def of(cls, index: NDArray[np.integer[Any]], tables: SymbolTables) -> "_Order":
+        flat = index.ravel()
+        counts = np.bincount(flat, minlength=tables.num_tables)
+        assert counts.size == tables.num_tables, "a symbol's table is not among the tables"
+        in_order = bool((flat[1:] >= flat[:-1]).all())
+        return cls(None if in_order else np.argsort(flat, kind="stable"), counts)
+
+    @property
+    def num_symbols(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def parts(self) -> list[tuple[int, slice]]:
+        """Each table that is used, and where its symbols stand in the coded order."""
+        ends = np.cumsum(self.counts).tolist()
+        starts = [0, *ends[:-1]]
+        return [
+            (t, slice(a, b)) for t, (a, b) in enumerate(zip(starts, ends, strict=True)) if b > a
+        ]
+
+    def per_symbol(self, values: NDArray[np.int32]) -> NDArray[np.int64]:
+        """(T,) -> (n,) in the coded order."""
+        return np.repeat(values.astype(np.int64), self.counts)
+
+    def sort(self, symbols: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Any shape -> (n,) in the coded order."""
+        flat = symbols.ravel()
+        return flat if self.places is None else flat[self.places]
+
+    def unsort(self, ordered: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The inverse of `sort`, flat."""
+        if self.places is None:
+            return ordered
+        flat = np.empty_like(ordered)
+        flat[self.places] = ordered
+        return flat
 
 
-@functools.lru_cache(maxsize=64)  # models of one quality: 192 take 0.5 ms to build
-def _models(tables: Tables, quality: int) -> Sequence[constriction.stream.model.Model]:
-    scale = 1 << (CODER_PRECISION_BITS - PRECISION_BITS)
+@functools.lru_cache(maxsize=64)  # models of one row: 192 take 0.5 ms to build
+def _models(tables: SymbolTables) -> Sequence[constriction.stream.model.Model]:
+    scale = 1 << (CODER_PRECISION_BITS - tables.precision_bits)
     return tuple(
         constriction.stream.model.Categorical(
-            (tables.frequencies(quality, channel) * scale - 1).astype(np.float32), perfect=False
+            (tables.frequencies(table) * scale - 1).astype(np.float32), perfect=False
         )
-        for channel in range(tables.num_channels)
+        for table in range(tables.num_tables)
     )
 
 

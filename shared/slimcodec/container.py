@@ -1,35 +1,46 @@
 """Stage 5 of 12: sections of entropy-coded symbols -> container bytes, and back.
 
-Specification, version 1. Integers are unsigned and little-endian.
+Specification, versions 1 and 2. Integers are unsigned and little-endian.
 
     header, 27 bytes
     offset  size  field
          0     4  magic         9B 53 4C 57 (no text file begins so)
-         4     1  version       1
-         5     1  kind, prior   low nibble: 0 base, 1 enhancement; high nibble: 0 factorized prior
+         4     1  version       1 or 2, see below
+         5     1  kind, prior   bit 0: 0 base, 1 enhancement; bit 1: 0 nested, 1 separate streams;
+                                high nibble: 0 factorized prior, 1 hyperprior
          6     8  fingerprint   of the model: weights, configuration, tables
-        14     1  level         the last channel group that a reader has afterwards, 0..15
-        15     1  first group   0 for a base, 1..level for an enhancement
-        16     2  quality       fixed point 8.8; version 1 has whole numbers only
+        14     1  level         the level that a reader has afterwards, 0..15
+        15     1  first group   0 for a base, 1..level for an enhancement: the base's level + 1
+        16     2  quality       fixed point 8.8, in steps between trained qualities; at most 255.0
         18     2  height        of the original picture in pixels, 1..65535
         20     2  width         likewise; height * width <= 2**26
-        22     1  sections      level - first group + 1
+        22     1  sections      nested: level - first group + 1; separate: 1
         23     4  CRC32C        over the 23 bytes before it
 
-    then per section, groups first group..level in order
+    then per section, in the order of their groups
          0     4  length        of the data in bytes, at most 2**24
-         4     4  symbols       number of symbols in the data, 1..2**26
+         4     4  symbols       number of symbols in the data, 1..2**26, those of y alone
          8     4  CRC32C        over the section's length, symbols and data
-        12     -  data          see slimcodec.coder
+        12     -  data          factorized: coded y; hyperprior: u32 length of coded z, coded z,
+                                coded y; coded symbols as in slimcodec.coder
 
-Nothing follows the last section: trailing bytes are refused, so a container has exactly one form.
-A base at level l has the sections 0..l; the enhancement that lifts it to level k has l+1..k. The
-sections are the same bytes as in the full stream, so a base and its enhancement together exceed the
-full stream by one header. A stream in base or enhancement form is cut between sections only.
+Nested streams: a base at level l has the sections of the groups 0..l; the enhancement that lifts it
+to level k has l+1..k. The sections are the same bytes as in the full stream, so a base and its
+enhancement together exceed the full stream by one header. A stream in base or enhancement form is
+cut between sections only.
+
+Separate streams: one section, group = level, holds all channels of that level. An enhancement is
+the whole stream of its level; it names the base that it takes the place of, and needs none of it.
+
+A container of whole quality, nested streams and factorized prior has version 1, any other version
+2. Nothing follows the last section: trailing bytes are refused. So a container has exactly one
+form.
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import google_crc32c
 
@@ -40,9 +51,10 @@ from slimcodec.errors import (
     TruncatedContainerError,
     UnsupportedVersionError,
 )
+from slimcodec.quality import QUALITY_STEPS, round_quality, to_fixed
 
 MAGIC = b"\x9bSLW"
-VERSION = 1
+VERSION = 2  # the latest
 MAX_PIXELS = 1 << 26  # of the original picture; 8192 x 8192
 MAX_LEVELS = 16
 MAX_QUALITY = 255
@@ -50,8 +62,11 @@ MAX_SECTION_BYTES = 1 << 24
 MAX_SECTION_SYMBOLS = 1 << 26
 FINGERPRINT_BYTES = 8
 
-_KIND_BASE, _KIND_ENHANCEMENT = 0, 1
-_PRIOR_FACTORIZED = 0
+Streams = Literal["nested", "separate"]
+Prior = Literal["factorized", "hyperprior"]
+
+_STREAMS: Sequence[Streams] = ("nested", "separate")  # by their number in the header
+_PRIORS: Sequence[Prior] = ("factorized", "hyperprior")
 _HEADER = struct.Struct("<4sBB8sBBHHHB")
 _SECTION = struct.Struct("<II")
 _CRC = struct.Struct("<I")
@@ -62,28 +77,46 @@ MAX_CONTAINER_BYTES = HEADER_BYTES + MAX_LEVELS * (SECTION_HEADER_BYTES + MAX_SE
 
 @dataclass(frozen=True)
 class Section:
-    """The symbols of one channel group."""
+    """The symbols of one channel group (nested streams) or of one level (separate ones)."""
 
     group: int
-    symbol_count: int
+    symbol_count: int  # of y
     data: bytes
 
 
 @dataclass(frozen=True)
 class Container:
-    """One picture's symbols for the channel groups `first_group`..`level`."""
+    """One picture's symbols: those that lift a reader of level `first_group` - 1 to `level`."""
 
     fingerprint: bytes  # 8 bytes
     level: int
-    quality: int
+    quality: float  # a multiple of 1/256
     image_hw: tuple[int, int]  # original height and width, pixels
     first_group: int
     sections: tuple[Section, ...]
+    streams: Streams = "nested"
+    prior: Prior = "factorized"
 
     @property
     def is_enhancement(self) -> bool:
-        """Whether a base is needed to decode this."""
+        """Whether this follows a base."""
         return self.first_group > 0
+
+    @property
+    def groups(self) -> range:
+        """The groups that have a section here."""
+        return section_groups(self.streams, self.first_group, self.level)
+
+    @property
+    def version(self) -> int:
+        """The only version that this container is written in."""
+        is_old = self.streams == "nested" and self.prior == "factorized"
+        return 1 if is_old and self.quality == int(self.quality) else 2
+
+
+def section_groups(streams: Streams, first_group: int, level: int) -> range:
+    """Return the groups whose sections a container has."""
+    return range(first_group if streams == "nested" else level, level + 1)
 
 
 def pack_container(container: Container) -> bytes:
@@ -91,18 +124,18 @@ def pack_container(container: Container) -> bytes:
 
     Raises:
         ContainerLimitError: a field is beyond what the format can say.
-        DamagedContainerError: the sections are not the groups `first_group`..`level`.
+        DamagedContainerError: the sections are not those of the container's groups.
     """
     _check_fields(container)
-    kind = _KIND_ENHANCEMENT if container.is_enhancement else _KIND_BASE
+    streams, prior = _STREAMS.index(container.streams), _PRIORS.index(container.prior)
     header = _HEADER.pack(
         MAGIC,
-        VERSION,
-        kind | _PRIOR_FACTORIZED << 4,
+        container.version,
+        container.is_enhancement | streams << 1 | prior << 4,
         container.fingerprint,
         container.level,
         container.first_group,
-        container.quality << 8,
+        to_fixed(container.quality),
         *container.image_hw,
         len(container.sections),
     )
@@ -124,7 +157,7 @@ def parse_container(bitstream: bytes) -> Container:
             f"not a Slimwire container: begins with {bitstream[:4].hex() or 'nothing'}, "
             f"expected {MAGIC.hex()}"
         )
-    if len(bitstream) > len(MAGIC) and bitstream[len(MAGIC)] != VERSION:
+    if len(bitstream) > len(MAGIC) and not 1 <= bitstream[len(MAGIC)] <= VERSION:
         raise UnsupportedVersionError(bitstream[len(MAGIC)], VERSION)
     if len(bitstream) < HEADER_BYTES:
         raise TruncatedContainerError(
@@ -132,39 +165,42 @@ def parse_container(bitstream: bytes) -> Container:
             "fetch it again"
         )
     _check_crc("header", bitstream[: _HEADER.size], bitstream[_HEADER.size : HEADER_BYTES])
-    (_, _, kind_prior, fingerprint, level, first_group, quality, height, width, num_sections) = (
+    (_, version, kind_prior, fingerprint, level, first_group, quality, height, width, sections) = (
         _HEADER.unpack_from(bitstream)
     )
-    if kind_prior >> 4 != _PRIOR_FACTORIZED:
-        raise UnsupportedVersionError(kind_prior >> 4, _PRIOR_FACTORIZED, "prior")
-    if quality & 0xFF:
-        raise DamagedContainerError(
-            f"quality {quality / 256} is no whole number, as version 1 needs"
-        )
-    if kind_prior & 0xF != (_KIND_ENHANCEMENT if first_group else _KIND_BASE):
-        raise DamagedContainerError(f"kind {kind_prior & 0xF} with first group {first_group}")
-    if num_sections != level - first_group + 1:
-        raise DamagedContainerError(
-            f"{num_sections} sections for the groups {first_group}..{level}"
-        )
+    kind, prior = kind_prior & 0xF, kind_prior >> 4
+    if prior >= len(_PRIORS):
+        raise UnsupportedVersionError(prior, len(_PRIORS) - 1, "prior")
+    if kind >> 1 >= len(_STREAMS) or kind & 1 != (first_group > 0):
+        raise DamagedContainerError(f"kind {kind} with first group {first_group}")
     container = Container(
-        fingerprint, level, quality >> 8, (height, width), first_group, sections=()
-    )
-    _check_header(container)
-    return Container(
         fingerprint,
         level,
-        quality >> 8,
+        quality / QUALITY_STEPS,
         (height, width),
         first_group,
-        sections=_parse_sections(bitstream, first_group, num_sections),
+        sections=(),
+        streams=_STREAMS[kind >> 1],
+        prior=_PRIORS[prior],
     )
+    _check_header(container)
+    if version != container.version:
+        raise DamagedContainerError(
+            f"version {version} with quality {container.quality:g}, {container.streams} streams "
+            f"and {container.prior} prior, which are written in version {container.version}"
+        )
+    if sections != len(container.groups):
+        raise DamagedContainerError(
+            f"{sections} sections of {container.streams} streams for the groups "
+            f"{first_group}..{level}"
+        )
+    return replace(container, sections=_parse_sections(bitstream, container.groups))
 
 
-def _parse_sections(bitstream: bytes, first_group: int, num_sections: int) -> tuple[Section, ...]:
+def _parse_sections(bitstream: bytes, groups: range) -> tuple[Section, ...]:
     sections = []
     position = HEADER_BYTES
-    for group in range(first_group, first_group + num_sections):
+    for group in groups:
         start = position + SECTION_HEADER_BYTES
         if len(bitstream) < start:
             raise TruncatedContainerError(
@@ -210,9 +246,9 @@ def _check_fields(container: Container) -> None:
         )
     _check_header(container)
     groups = [section.group for section in container.sections]
-    if groups != list(range(container.first_group, container.level + 1)):
+    if groups != list(container.groups):
         raise DamagedContainerError(
-            f"sections of groups {groups}, expected {container.first_group}..{container.level}"
+            f"sections of groups {groups}, expected {list(container.groups)}"
         )
     for section in container.sections:
         _check_section(section.group, len(section.data), section.symbol_count)
@@ -230,8 +266,11 @@ def _check_header(container: Container) -> None:
             f"groups {container.first_group}..{container.level}; the format allows "
             f"0..{MAX_LEVELS - 1}"
         )
-    if not 0 <= container.quality <= MAX_QUALITY:
-        raise ContainerLimitError(f"quality {container.quality} not in 0..{MAX_QUALITY}")
+    quality = container.quality
+    if not (0 <= quality <= MAX_QUALITY and quality == round_quality(quality)):
+        raise ContainerLimitError(
+            f"quality {quality}; the format allows 0..{MAX_QUALITY} in steps of 1/{QUALITY_STEPS}"
+        )
 
 
 def _check_section(group: int, length: int, symbol_count: int) -> None:

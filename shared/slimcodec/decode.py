@@ -1,26 +1,23 @@
 """Stages 6 and 11 of 12: container -> y_hat, and (only when a person asks) y_hat -> image.
 
-base, enhancement -parse, check-> sections -coder-> symbols -inverse gain-> y_hat (1, M_l, h, w)
+base, enhancement -parse_for-> sections -coder-> symbols -inverse gain-> y_hat (1, M_l, h, w)
 y_hat -zeros to M-> -g_s, level-> x_hat -crop-> image
 """
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.artifact import CodecArtifact
-from slimcodec.coder import decode_symbols
-from slimcodec.container import MAX_PIXELS, Container, Section, parse_container
-from slimcodec.errors import (
-    ContainerLimitError,
-    DamagedContainerError,
-    FingerprintMismatchError,
-)
+from slimcodec.container import MAX_PIXELS, Container
+from slimcodec.errors import DamagedContainerError
 from slimcodec.image import crop, to_image
+from slimcodec.parse import parse_for
 from slimcodec.runtime import Graph, Runtime
+from slimcodec.sections import build_section_coder
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +26,7 @@ class Latent:
 
     y_hat: NDArray[np.float32]  # (1, M_l, h, w)
     level: int
-    quality: int
+    quality: float
     image_hw: tuple[int, int]  # original, pixels
 
 
@@ -42,6 +39,7 @@ class Decoder:
         self._artifact = artifact
         self._runtime = runtime
         self._max_pixels = max_pixels
+        self._sections = build_section_coder(artifact, runtime)
         self._synthesis: Graph | None = None
         self._lock = threading.Lock()
 
@@ -51,70 +49,29 @@ class Decoder:
         Raises:
             BitstreamError: the bytes are damaged, of another model, or do not belong together.
         """
-        container = self._parse(base)
+        container = parse_for(self._artifact, base, self._max_pixels)
         if container.is_enhancement:
             raise DamagedContainerError(
                 f"an enhancement (groups {container.first_group}..{container.level}) was given "
                 "as base; decode it together with the base it belongs to"
             )
-        sections, level = container.sections, container.level
         if enhancement is not None:
-            addition = self._parse(enhancement)
+            addition = parse_for(self._artifact, enhancement, self._max_pixels)
             _check_belongs(container, addition)
-            sections, level = sections + addition.sections, addition.level
-        symbols = self._decode_sections(sections, container)  # (M_l, h, w)
-        inverse_gain = self._artifact.tables.inverse_gain[container.quality, : symbols.shape[0]]
+            container = _join(container, addition)
+        symbols = self._sections.decode(container)  # (M_l, h, w)
+        columns = self._artifact.latent_layout.level_columns(container.level)
+        inverse_gain = self._artifact.tables.inverse_gain_at(container.quality)[columns]
         y_hat = symbols.astype(np.float32) * inverse_gain[:, np.newaxis, np.newaxis]
-        return Latent(y_hat[np.newaxis], level, container.quality, container.image_hw)
+        return Latent(y_hat[np.newaxis], container.level, container.quality, container.image_hw)
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         """Return the picture of a latent, uint8 (H, W, 3) in its original size."""
         outputs = self._graph()(
-            y_hat=widen_latents([latent], self._artifact.tables.num_channels),
+            y_hat=widen_latents([latent], self._artifact.levels[-1].latent_channels),
             level=one_hot_levels([latent], len(self._artifact.levels)),
         )
         return to_image(crop(outputs["x_hat"], latent.image_hw))
-
-    def _parse(self, bitstream: bytes) -> Container:
-        container = parse_container(bitstream)
-        manifest = self._artifact.manifest
-        if container.fingerprint != self._artifact.fingerprint:
-            raise FingerprintMismatchError(container.fingerprint, self._artifact.fingerprint)
-        h, w = container.image_hw
-        if h * w > self._max_pixels:
-            raise ContainerLimitError(
-                f"picture is {w}x{h} = {h * w} pixels; at most {self._max_pixels} are allowed; "
-                "send a smaller picture or raise max_pixels"
-            )
-        if container.level > self._artifact.widest_level or container.quality >= manifest.qualities:
-            raise DamagedContainerError(
-                f"level {container.level} and quality {container.quality}; {manifest.label} has "
-                f"levels 0..{self._artifact.widest_level}, qualities 0..{manifest.qualities - 1}"
-            )
-        latent_h, latent_w = self._artifact.latent_hw(container.image_hw)
-        for section in container.sections:
-            expected = len(self._artifact.group_channels(section.group)) * latent_h * latent_w
-            if section.symbol_count != expected:
-                raise DamagedContainerError(
-                    f"group {section.group} has {section.symbol_count} symbols; a picture of "
-                    f"{w}x{h} has {expected}"
-                )
-        return container
-
-    def _decode_sections(
-        self, sections: Sequence[Section], container: Container
-    ) -> NDArray[np.int32]:
-        latent_h, latent_w = self._artifact.latent_hw(container.image_hw)
-        parts = []
-        for section in sections:
-            channels = self._artifact.group_channels(section.group)
-            shape = (len(channels), latent_h, latent_w)
-            parts.append(
-                decode_symbols(
-                    section.data, shape, self._artifact.tables, container.quality, channels.start
-                )
-            )
-        return np.concatenate(parts)
 
     def _graph(self) -> Graph:
         with self._lock:
@@ -137,16 +94,27 @@ def one_hot_levels(latents: Sequence[Latent], num_levels: int) -> NDArray[np.flo
     return np.eye(num_levels, dtype=np.float32)[[latent.level for latent in latents]]
 
 
+def _join(base: Container, enhancement: Container) -> Container:
+    """The stream of the enhancement's level: of separate streams, the enhancement is all of it."""
+    sections = enhancement.sections
+    if base.streams == "nested":
+        sections = base.sections + sections
+    return replace(base, level=enhancement.level, sections=sections)
+
+
 def _check_belongs(base: Container, enhancement: Container) -> None:
     if enhancement.first_group != base.level + 1:
         raise DamagedContainerError(
             f"enhancement begins with group {enhancement.first_group}; a base of level "
             f"{base.level} needs group {base.level + 1} next"
         )
-    for name in ("quality", "image_hw"):
-        found, expected = getattr(enhancement, name), getattr(base, name)
-        if found != expected:
-            raise DamagedContainerError(
-                f"enhancement has {name} {found}, its base {expected}; "
-                "they are of different pictures"
-            )
+    if enhancement.quality != base.quality:
+        raise DamagedContainerError(
+            f"enhancement has quality {enhancement.quality:g}, its base {base.quality:g}; "
+            "they are of different pictures"
+        )
+    if enhancement.image_hw != base.image_hw:
+        raise DamagedContainerError(
+            f"enhancement has height and width {enhancement.image_hw}, its base {base.image_hw}; "
+            "they are of different pictures"
+        )

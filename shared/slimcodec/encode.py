@@ -1,29 +1,23 @@
 """Stages 3 and 4 of 12: image -> y -> symbols -> container.
 
-image -to_x, pad-> x -g_a-> y (1, M_l, h, w) -gain-> symbols -coder, one section a group-> bitstream
+image -to_x, pad-> x -g_a-> y (1, M_l, h, w) -gain-> v -rint, coder-> sections -> bitstream
 """
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.artifact import CodecArtifact
-from slimcodec.coder import encode_symbols
-from slimcodec.container import (
-    MAX_PIXELS,
-    Container,
-    Section,
-    pack_container,
-    parse_container,
-)
-from slimcodec.errors import CodecError, FingerprintMismatchError, ImageError
+from slimcodec.container import MAX_PIXELS, Container, pack_container
+from slimcodec.errors import CodecError, ImageError
 from slimcodec.image import check_image, pad_to_multiple, to_x
+from slimcodec.parse import parse_for
+from slimcodec.quality import round_quality
 from slimcodec.runtime import Graph, Runtime
-
-MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
+from slimcodec.sections import build_section_coder
 
 
 @dataclass(frozen=True)
@@ -32,7 +26,7 @@ class EncodedImage:
 
     bitstream: bytes
     level: int
-    quality: int
+    quality: float  # as coded: a multiple of 1/256
     image_hw: tuple[int, int]  # original, pixels
     encode_seconds: float  # image to bitstream, without loading the graph
 
@@ -52,26 +46,29 @@ class Encoder:
         self._artifact = artifact
         self._runtime = runtime
         self._max_pixels = max_pixels
+        self._sections = build_section_coder(artifact, runtime)
         self._graphs: dict[int, Graph] = {}
         self._lock = threading.Lock()
 
     def load(self, level: int) -> None:
-        """Load the graph of a level now, so that its first picture does not wait for it."""
+        """Load the graphs of a level now, so that its first picture does not wait for them."""
         self._graph(level)
+        self._sections.load(level)
 
-    def encode(self, image: NDArray[np.uint8], level: int, quality: int) -> EncodedImage:
+    def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage:
         """Return the base container of a picture at an operating point.
 
         Args:
             image: uint8 (H, W, 3) RGB.
             level: 0 (narrowest) to the artifact's widest.
-            quality: 0 (coarsest) to the artifact's finest.
+            quality: 0 (coarsest) to the artifact's finest, any real number; it is rounded to
+                1/256.
 
         Raises:
             ImageError: not such an array, or too large.
             CodecError: there is no such level or quality.
         """
-        return self._encode(image, first_group=0, level=level, quality=quality)
+        return self._encode(image, None, level, quality)
 
     def enhance(
         self, image: NDArray[np.uint8], base: bytes, level: int | None = None
@@ -88,9 +85,7 @@ class Encoder:
             ImageError: the picture has another size than the base's.
             CodecError: the base is an enhancement itself, or reaches `level` already.
         """
-        container = parse_container(base)
-        if container.fingerprint != self._artifact.fingerprint:
-            raise FingerprintMismatchError(container.fingerprint, self._artifact.fingerprint)
+        container = parse_for(self._artifact, base, self._max_pixels)
         if container.is_enhancement:
             raise CodecError(
                 f"an enhancement (groups {container.first_group}..{container.level}) was given "
@@ -106,45 +101,41 @@ class Encoder:
             raise CodecError(
                 f"base has level {container.level} already, level {target} was asked for"
             )
-        return self._encode(image, container.level + 1, target, container.quality)
+        return self._encode(image, container, target, container.quality)
 
     def _encode(
-        self, image: NDArray[np.uint8], first_group: int, level: int, quality: int
+        self, image: NDArray[np.uint8], base: Container | None, level: int, quality: float
     ) -> EncodedImage:
         check_image(image, self._max_pixels)
         self._check_operating_point(level, quality)
         graph = self._graph(level)
         start = time.perf_counter()
-        x = pad_to_multiple(to_x(image), self._artifact.manifest.pad_multiple)
-        y = graph(x=x)["y"]  # (1, M_l, H'/16, W'/16)
-        gain = self._artifact.tables.gain[quality, : y.shape[1], np.newaxis, np.newaxis]
-        scaled = np.nan_to_num(np.rint(y[0] * gain))
-        symbols = np.clip(scaled, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)  # (M_l, h, w)
-        image_hw = (image.shape[0], image.shape[1])
-        container = Container(
+        manifest = self._artifact.manifest
+        frame = Container(
             fingerprint=self._artifact.fingerprint,
             level=level,
-            quality=quality,
-            image_hw=image_hw,
-            first_group=first_group,
-            sections=tuple(
-                self._section(symbols, group, quality) for group in range(first_group, level + 1)
-            ),
+            quality=round_quality(quality),
+            image_hw=(image.shape[0], image.shape[1]),
+            first_group=0 if base is None else base.level + 1,
+            sections=(),
+            streams=manifest.streams,
+            prior=manifest.prior,
         )
-        bitstream = pack_container(container)
-        return EncodedImage(bitstream, level, quality, image_hw, time.perf_counter() - start)
+        x = pad_to_multiple(to_x(image), manifest.pad_multiple)
+        y = graph(x=x)["y"]  # (1, M_l, H'/16, W'/16)
+        columns = self._artifact.latent_layout.level_columns(level)
+        gain = self._artifact.tables.gain_at(frame.quality)[columns]
+        v = y[0] * gain[:, np.newaxis, np.newaxis]  # (M_l, h, w)
+        sections = self._sections.encode(v, frame, base)
+        bitstream = pack_container(replace(frame, sections=sections))
+        seconds = time.perf_counter() - start
+        return EncodedImage(bitstream, level, frame.quality, frame.image_hw, seconds)
 
-    def _section(self, symbols: NDArray[np.int32], group: int, quality: int) -> Section:
-        channels = self._artifact.group_channels(group)
-        chosen = symbols[channels.start : channels.stop]
-        data = encode_symbols(chosen, self._artifact.tables, quality, channels.start)
-        return Section(group, chosen.size, data)
-
-    def _check_operating_point(self, level: int, quality: int) -> None:
+    def _check_operating_point(self, level: int, quality: float) -> None:
         widest, finest = self._artifact.widest_level, self._artifact.manifest.qualities - 1
         if not (0 <= level <= widest and 0 <= quality <= finest):
             raise CodecError(
-                f"level {level} and quality {quality}; {self._artifact.label} has levels "
+                f"level {level} and quality {quality:g}; {self._artifact.label} has levels "
                 f"0..{widest} and qualities 0..{finest}"
             )
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from slimcodec.container import MAX_LEVELS, MAX_QUALITY
+from slimcodec.container import MAX_LEVELS, MAX_QUALITY, Prior, Streams
 
 MANIFEST_FORMAT = 1
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -36,7 +36,8 @@ class Level(_Frozen):
     """One width of the analysis transform."""
 
     level: Annotated[int, Field(ge=0, lt=MAX_LEVELS)]
-    latent_channels: Annotated[int, Field(ge=1)]  # M_l, of the prefix that the level sends
+    latent_channels: Annotated[int, Field(ge=1)]  # M_l, all that the level sends
+    hyper_channels: Annotated[int, Field(ge=0)] = 0  # of z; 0 without a hyperprior
     channels: tuple[int, ...] = ()  # outputs of each layer of g_a
     kmac_per_pixel: Annotated[float, Field(ge=0)]  # of g_a, per pixel of the picture
 
@@ -82,7 +83,9 @@ class CodecManifest(_Manifest):
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=MAX_LEVELS)]
     qualities: Annotated[int, Field(ge=1, le=MAX_QUALITY + 1)]
     detector: ModelReference | None = None
-    prior: Literal["factorized"] = "factorized"
+    streams: Streams = "nested"
+    prior: Prior = "factorized"
+    hyper_stride: Annotated[int, Field(ge=1, le=1024)] | None = None  # pixels; with a hyperprior
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:
@@ -93,6 +96,14 @@ class CodecManifest(_Manifest):
             raise ValueError("latent_channels must grow from level to level")
         if self.pad_multiple % self.latent_stride:
             raise ValueError("pad_multiple must be a multiple of latent_stride")
+        hyper_widths = [0, *(entry.hyper_channels for entry in self.levels)]
+        if self.prior == "factorized":
+            if any(hyper_widths) or self.hyper_stride is not None:
+                raise ValueError("hyper_channels and hyper_stride belong to a hyperprior")
+        elif sorted(set(hyper_widths)) != hyper_widths:
+            raise ValueError("hyper_channels must grow from level to level, from 1 or more")
+        elif self.hyper_stride is None or self.pad_multiple % self.hyper_stride:
+            raise ValueError("pad_multiple must be a multiple of hyper_stride")
         return self
 
 
@@ -109,7 +120,7 @@ class ProfilePoint(_Frozen):
     """What one operating point costs and gives, measured on validation pictures."""
 
     level: Annotated[int, Field(ge=0)]
-    quality: Annotated[int, Field(ge=0)]
+    quality: Annotated[float, Field(ge=0)]
     bpp: Annotated[float, Field(gt=0)]  # container bits per original pixel
     map50_relative: float | None = None  # mAP50 over that of the uncompressed picture
     psnr_db: float | None = None

@@ -1,7 +1,8 @@
 """Running exported graphs: one small protocol, OpenVINO behind it by default.
 
 A graph's results may differ in the last bits between runtimes, precisions and shapes. That does no
-harm: symbols are what the encoder's own run rounded to, and no float chooses an entropy table.
+harm: symbols are what the encoder's own run rounded to, and no float chooses an entropy table. The
+one graph that chooses tables, a hyperprior's h_s, is made of integers and loaded to run exactly.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class Runtime(Protocol):
 
     def load(self, path: Path) -> Graph:
         """Return the graph of an ONNX file, or raise a ModelError."""
+        ...
+
+    def load_exact(self, path: Path) -> Graph:
+        """As `load`, for a graph of integers below 2**24, whose results must be exact."""
         ...
 
 
@@ -91,8 +96,19 @@ class OpenVinoRuntime:
         Raises:
             ModelError: the file is missing or holds no graph that OpenVINO can read.
         """
+        return self._load(path, self._config)
+
+    def load_exact(self, path: Path) -> Graph:
+        """As `load`, in float32 whatever the precision of the others.
+
+        Raises:
+            ModelError: as `load`.
+        """
+        return self._load(path, self._config | {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def _load(self, path: Path, config: dict[str, object]) -> Graph:
         try:
-            return _OpenVinoGraph(self._core, self._core.read_model(path), self._config, path)
+            return _OpenVinoGraph(self._core, self._core.read_model(path), config, path)
         except RuntimeError as exc:
             raise ModelError(f"{path}: cannot be loaded as a graph: {exc}") from exc
 

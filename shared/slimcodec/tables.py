@@ -1,117 +1,139 @@
 """The stored integer entropy tables, and the gains that belong to them.
 
-One table per (quality, channel), found by index: no float and no network chooses how a symbol is
-coded, so an edge and a cloud with the same file cannot fall out of step.
+A table is found by index, and the index by integers: no float chooses how a symbol is coded, so an
+edge and a cloud with the same file cannot fall out of step.
 
-    y --gain[q]--> rint --> symbols --cdf[q, m]--> bits        symbols --inverse_gain[q]--> y_hat
+    y --gain(q)--> rint --> symbols --tables(q)[m]--> bits    symbols --inverse_gain(q)--> y_hat
 
-A row of `cdf` holds `cdf_length` cumulative frequencies, from 0 to 2**16, then padding. Bin i
-stands for the symbol `offset + i`, except the last bin, which is the escape: every symbol that no
-other bin stands for is coded as the escape, and its value separately (see `slimcodec.coder`).
+Gains are stored for every trained quality and lie between those in between. Rows of tables lie
+`table_steps` times as dense: row r is counted at the quality r / `table_steps`. A quality between
+two rows is coded with tables mixed from both, by an integer rule (`slimcodec.table_mix`).
 """
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.errors import ModelError
+from slimcodec.quality import gain_at, table_position
+from slimcodec.symbol_tables import PRECISION_BITS, TABLE_DTYPES, SymbolTables
+from slimcodec.table_mix import MAX_MIXED_BINS, mix_tables, mixed_span
 
-PRECISION_BITS = 16  # cumulative frequencies end at 2**16
 TOTAL_FREQUENCY = 1 << PRECISION_BITS
-MAX_OFFSET = 1 << 30  # keeps symbol arithmetic far from the ends of int64
+MAX_TABLE_STEPS = 64
 
-_DTYPES: dict[str, type[np.generic]] = {
-    "gain": np.float32,
-    "inverse_gain": np.float32,
-    "cdf": np.uint32,
-    "cdf_length": np.int32,
-    "offset": np.int32,
-}
+_GAINS = ("gain", "inverse_gain")
+_STEPS = "table_steps"
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """Gains and entropy tables of all qualities (Q) and latent channels (M)."""
+    """Gains of all trained qualities (Q) and latent channels (M); R rows of C entropy tables."""
 
     gain: NDArray[np.float32]  # (Q, M), > 0
     inverse_gain: NDArray[np.float32]  # (Q, M), > 0
-    cdf: NDArray[np.uint32]  # (Q, M, S + 2), rows rise strictly from 0 to 2**16
-    cdf_length: NDArray[np.int32]  # (Q, M), entries used in a row, at least 3
-    offset: NDArray[np.int32]  # (Q, M), the symbol of the first bin
+    cdf: NDArray[np.uint32]  # (R, C, S + 2), as in SymbolTables
+    cdf_length: NDArray[np.int32]  # (R, C)
+    offset: NDArray[np.int32]  # (R, C)
+    table_steps: int = 1  # rows from one trained quality to the next: R = (Q - 1) * steps + 1
 
     @property
     def num_qualities(self) -> int:
-        """Number of qualities, 0 being the coarsest."""
+        """Number of trained qualities, 0 being the coarsest."""
         return int(self.gain.shape[0])
 
     @property
-    def num_channels(self) -> int:
-        """Latent channels of the widest level."""
+    def num_gains(self) -> int:
+        """Latent channels that have gains."""
         return int(self.gain.shape[1])
 
-    def frequencies(self, quality: int, channel: int) -> NDArray[np.int64]:
-        """Return the integer frequencies of a table; they sum to 2**16, the last is the escape."""
-        row = self.cdf[quality, channel, : self.cdf_length[quality, channel]]
-        return np.diff(row.astype(np.int64))
+    @property
+    def num_channels(self) -> int:
+        """Channels that have tables."""
+        return int(self.offset.shape[1])
+
+    @cached_property
+    def rows(self) -> tuple[SymbolTables, ...]:
+        """The stored tables of each row, one per channel."""
+        return tuple(
+            SymbolTables(*row) for row in zip(self.cdf, self.cdf_length, self.offset, strict=True)
+        )
+
+    def at(self, quality: float) -> SymbolTables:
+        """Return the C tables that code a rounded quality; the same object for the same quality,
+        mostly.
+        """
+        row, part = table_position(quality, self.table_steps)
+        return _mixed(self, row, part) if part else self.rows[row]
+
+    def gain_at(self, quality: float) -> NDArray[np.float32]:
+        """Return the (M,) gains at a rounded quality."""
+        return gain_at(self.gain, quality)
+
+    def inverse_gain_at(self, quality: float) -> NDArray[np.float32]:
+        """Return the (M,) inverse gains at a rounded quality."""
+        return gain_at(self.inverse_gain, quality)
 
     def validate(self) -> None:
-        """Check shapes, types and every row.
+        """Check shapes, types and every table.
 
         Raises:
-            ModelError: naming the first (quality, channel) that is wrong.
+            ModelError: naming the first (row, table) that is wrong.
         """
-        for name, dtype in _DTYPES.items():
-            if getattr(self, name).dtype != dtype:
-                raise ModelError(f"tables: {name} is {getattr(self, name).dtype}, expected {dtype}")
         shape = self.gain.shape
         if len(shape) != 2 or 0 in shape:
             raise ModelError(f"tables: gain has shape {shape}, expected (qualities, channels)")
-        for name in ("inverse_gain", "cdf_length", "offset"):
-            if getattr(self, name).shape != shape:
-                raise ModelError(
-                    f"tables: {name} has shape {getattr(self, name).shape}, not {shape}"
-                )
-        if self.cdf.ndim != 3 or self.cdf.shape[:2] != shape:
-            raise ModelError(
-                f"tables: cdf has shape {self.cdf.shape}, expected {(*shape, 'S + 2')}"
-            )
-        for name in ("gain", "inverse_gain"):
+        for name in _GAINS:
             values = getattr(self, name)
+            if values.dtype != np.float32:
+                raise ModelError(f"tables: {name} is {values.dtype}, expected {np.float32}")
+            if values.shape != shape:
+                raise ModelError(f"tables: {name} has shape {values.shape}, not {shape}")
             if not (np.isfinite(values).all() and (values > 0).all()):
                 raise ModelError(f"tables: {name} must be finite and positive")
-        if np.abs(self.offset.astype(np.int64)).max() > MAX_OFFSET:
-            raise ModelError(f"tables: offset beyond +-{MAX_OFFSET}")
-        self._validate_rows()
+        if not 1 <= self.table_steps <= MAX_TABLE_STEPS:
+            raise ModelError(f"tables: {_STEPS} {self.table_steps} not in 1..{MAX_TABLE_STEPS}")
+        num_rows = (shape[0] - 1) * self.table_steps + 1
+        for name in TABLE_DTYPES:
+            found = getattr(self, name).shape
+            if found[:1] != (num_rows,) or len(found) < 2:
+                raise ModelError(
+                    f"tables: {name} has shape {found}; {shape[0]} qualities in steps of "
+                    f"1/{self.table_steps} need {num_rows} rows of channels"
+                )
+        for row, tables in enumerate(self.rows):
+            tables.validate(f"tables: row {row}")
+        for row, (low, high) in enumerate(pairwise(self.rows)):
+            first, end = mixed_span(low, high)
+            if (end - first).max() > MAX_MIXED_BINS:
+                raise ModelError(
+                    f"tables: rows {row} and {row + 1} span {(end - first).max()} symbols in one "
+                    f"channel, at most {MAX_MIXED_BINS} are allowed"
+                )
 
-    def _validate_rows(self) -> None:
-        for quality, channel in np.ndindex(*self.gain.shape):
-            length = int(self.cdf_length[quality, channel])
-            where = f"tables: quality {quality}, channel {channel}"
-            if not 3 <= length <= self.cdf.shape[2]:
-                raise ModelError(f"{where}: cdf_length {length} not in 3..{self.cdf.shape[2]}")
-            row = self.cdf[quality, channel, :length]
-            if row[0] != 0 or row[-1] != TOTAL_FREQUENCY:
-                raise ModelError(f"{where}: cdf runs {row[0]}..{row[-1]}, not 0..{TOTAL_FREQUENCY}")
-            if (np.diff(row.astype(np.int64)) < 1).any():
-                raise ModelError(f"{where}: a bin has frequency 0")
+
+@lru_cache(maxsize=64)  # 192 channels take about 5 ms
+def _mixed(tables: Tables, row: int, part: int) -> SymbolTables:
+    return mix_tables(tables.rows[row], tables.rows[row + 1], part)
 
 
 def load_tables(path: Path) -> Tables:
-    """Read and check a `tables.npz`.
+    """Read and check a `tables.npz`; one without `table_steps` has a row per trained quality.
 
     Raises:
         ModelError: the file is missing, no such archive, or its arrays are not valid tables.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            tables = Tables(**{name: archive[name] for name in _DTYPES})
-    except KeyError as exc:
-        raise ModelError(f"{path}: lacks an array: {exc}") from exc
-    except (OSError, ValueError, EOFError, BadZipFile) as exc:
-        raise ModelError(f"{path}: cannot be read as tables: {exc}") from exc
+    arrays = _read_arrays(path, (*_GAINS, *TABLE_DTYPES), optional=_STEPS)
+    steps = arrays.pop(_STEPS, np.array(1))
+    if steps.shape != () or steps.dtype.kind not in "iu":
+        raise ModelError(f"{path}: {_STEPS} is {steps.dtype} {steps.shape}, expected one integer")
+    tables = Tables(**arrays, table_steps=int(steps))
     tables.validate()
     return tables
 
@@ -119,4 +141,34 @@ def load_tables(path: Path) -> Tables:
 def save_tables(path: Path, tables: Tables) -> None:
     """Check `tables` and write them as a compressed `.npz`."""
     tables.validate()
-    np.savez_compressed(path, **{name: getattr(tables, name) for name in _DTYPES})
+    arrays = {name: getattr(tables, name) for name in (*_GAINS, *TABLE_DTYPES)}
+    np.savez_compressed(path, **arrays, table_steps=np.array(tables.table_steps, np.int32))
+
+
+def load_scale_tables(path: Path) -> SymbolTables:
+    """Read and check a `hyper.npz`: the tables of y by the scale index that h_s gives.
+
+    Raises:
+        ModelError: the file is missing, no such archive, or its arrays are not valid tables.
+    """
+    arrays = _read_arrays(path, tuple(TABLE_DTYPES))
+    tables = SymbolTables(arrays["cdf"], arrays["cdf_length"], arrays["offset"])
+    tables.validate(path.name)
+    return tables
+
+
+def save_scale_tables(path: Path, tables: SymbolTables) -> None:
+    """Check `tables` and write them as a compressed `.npz`."""
+    tables.validate(path.name)
+    np.savez_compressed(path, **{name: getattr(tables, name) for name in TABLE_DTYPES})
+
+
+def _read_arrays(path: Path, names: tuple[str, ...], optional: str = "") -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            there = (*names, optional) if optional in archive else names
+            return {name: archive[name] for name in there}
+    except KeyError as exc:
+        raise ModelError(f"{path}: lacks an array: {exc}") from exc
+    except (OSError, ValueError, EOFError, BadZipFile) as exc:
+        raise ModelError(f"{path}: cannot be read as tables: {exc}") from exc

@@ -71,7 +71,8 @@ def make_container(
     for group in range(first_group, level + 1):
         start = group * GROUP_CHANNELS
         chosen = symbols[start : start + GROUP_CHANNELS]
-        data = encode_symbols(chosen, tables, quality, start)
+        columns = np.arange(start, start + GROUP_CHANNELS)[:, np.newaxis, np.newaxis]
+        data = encode_symbols(chosen, tables.at(quality), columns)
         sections.append(Section(group, chosen.size, data))
     return Container(FINGERPRINT, level, quality, image_hw, first_group, tuple(sections))
 

@@ -38,9 +38,12 @@ def encode(
         int, typer.Option("--level", "-l", min=0, help="Width of the encoder; 0 is the narrowest.")
     ] = 0,
     quality: Annotated[
-        int | None,
+        float | None,
         typer.Option(
-            "--quality", "-q", min=0, help="0 is the coarsest; not given: the middle one."
+            "--quality",
+            "-q",
+            min=0,
+            help="0 is the coarsest, fractions lie between; not given: the middle one.",
         ),
     ] = None,
     model: Model = DEFAULT_MODEL,
@@ -117,13 +120,13 @@ def decode(
         image = decoder.decode_image(latent)
         save_image(temporary, image)
     h, w = latent.image_hw
-    say(f"{output}: {w} x {h} pixels from level {latent.level}, quality {latent.quality}")
+    say(f"{output}: {w} x {h} pixels from level {latent.level}, quality {latent.quality:g}")
 
 
 def _summary(path: Path, encoded: EncodedImage) -> str:
     h, w = encoded.image_hw
     return (
         f"{path}: {len(encoded.bitstream):,} bytes, {encoded.bpp:.4f} bits per pixel, "
-        f"level {encoded.level}, quality {encoded.quality}, {w} x {h} pixels, "
+        f"level {encoded.level}, quality {encoded.quality:g}, {w} x {h} pixels, "
         f"{encoded.encode_seconds:.3f} s"
     )

@@ -53,7 +53,7 @@ def inspect_container(
     kind = f"enhancement from group {parsed.first_group}" if parsed.is_enhancement else "base"
     say(f"{container}: {len(bitstream):,} bytes, container version {VERSION}, {kind}")
     say(f"  model    {parsed.fingerprint.hex()} ({model or 'not installed here'})")
-    say(f"  level    {parsed.level}, quality {parsed.quality}")
+    say(f"  level    {parsed.level}, quality {parsed.quality:g}")
     say(f"  picture  {w} x {h} pixels, {bpp:.4f} bits per pixel")
     for section in parsed.sections:
         say(

@@ -62,7 +62,7 @@ class CameraRegistry:
         last_frame_id = (
             FrameId.parse(fields["last_frame_id"]) if fields.get("last_frame_id") else None
         )
-        level = quality = 0
+        level, quality = 0, 0.0
         if last_frame_id is not None:
             values = await self._client.hmget(keys.frame_key(last_frame_id), list(FRAME_FIELDS))
             newest = frame_record(last_frame_id, values)

@@ -72,10 +72,10 @@ class ContainerChecker:
                 "TOO_LARGE", f"picture of {width}x{height}; at most {self._max_pixels} pixels"
             )
         qualities = self._artifact.manifest.qualities
-        if container.level > self._artifact.widest_level or container.quality >= qualities:
+        if container.level > self._artifact.widest_level or container.quality > qualities - 1:
             raise FrameRefusedError(
                 "HEADER",
-                f"level {container.level}, quality {container.quality}; {self._artifact.label} has "
+                f"level {container.level}, quality {container.quality:g}; {self._artifact.label} has "
                 f"levels 0-{self._artifact.widest_level}, qualities 0-{qualities - 1}",
             )
         return container

@@ -136,8 +136,8 @@ class Intake:
                 raise FrameRefusedError(
                     "HEADER",
                     f"enhancement from group {container.first_group} at quality "
-                    f"{container.quality} of a picture {container.image_hw}; its base has level "
-                    f"{base.level}, quality {base.quality}, picture {base.image_hw}",
+                    f"{container.quality:g} of a picture {container.image_hw}; its base has level "
+                    f"{base.level}, quality {base.quality:g}, picture {base.image_hw}",
                 )
             stream.ack(addition.sequence, pb.STAGE_RECEIVED)
             await self._store.put_enhancement(frame_id, bitstream, addition.request_id)

@@ -78,7 +78,7 @@ class Picture:
         image: (H, W, 3) uint8 RGB, read-only.
         version: name of this picture's content, see `picture_version`.
         level: widest level whose channels were used, 0 = narrowest.
-        quality: 0 = coarsest.
+        quality: 0 = coarsest; fractions lie between.
         is_enhanced: an enhancement container was used.
         bitstream_bytes: size of the containers used, bytes.
         decode_seconds: entropy decoding and synthesis, seconds.
@@ -87,7 +87,7 @@ class Picture:
     image: NDArray[np.uint8]
     version: str
     level: int
-    quality: int
+    quality: float
     is_enhanced: bool
     bitstream_bytes: int
     decode_seconds: float

@@ -61,7 +61,7 @@ class NewFrame:
     frame_id: FrameId
     container: bytes
     level: int
-    quality: int
+    quality: float
     image_hw: tuple[int, int]
     capture_time_unix_us: int  # the edge's wall clock, microseconds
     received_time_unix_us: int  # the cloud's wall clock, microseconds
@@ -75,7 +75,7 @@ class FrameRecord:
 
     frame_id: FrameId
     level: int
-    quality: int
+    quality: float
     image_hw: tuple[int, int]
     capture_time_unix_us: int
     received_time_unix_us: int
@@ -150,7 +150,7 @@ class CameraState:
     frames_total: int
     bytes_total: int
     level: int  # of the newest frame
-    quality: int
+    quality: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def frame_record(frame_id: FrameId, values: Iterable[object]) -> FrameRecord | N
     return FrameRecord(
         frame_id=frame_id,
         level=int(fields["level"]),
-        quality=int(fields["quality"]),
+        quality=float(fields["quality"]),
         image_hw=(int(fields["image_height"]), int(fields["image_width"])),
         capture_time_unix_us=int(fields["capture_time_unix_us"]),
         received_time_unix_us=int(fields["received_time_unix_us"]),

@@ -102,7 +102,7 @@ class Store:
             StoreFullError: too much work waits, or Redis is out of memory; nothing was written.
         """
         frame_id, container = frame.frame_id, frame.container
-        fields: dict[str, str | int | bytes] = {
+        fields: dict[str, str | float | bytes] = {
             "container": container,
             "level": frame.level,
             "quality": frame.quality,

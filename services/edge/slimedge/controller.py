@@ -120,7 +120,7 @@ class Controller:
         return Decision(Verdict.SKIP, None, round(smallest.size_bytes), smallest.latency_seconds)
 
     def on_encoded(
-        self, level: int, quality: int, pixels: int, size_bytes: int, seconds: float
+        self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
     ) -> None:
         """Learn from one encoded frame."""
         self.content.add(size_bytes, self._bpp[level, quality] * pixels / 8)

@@ -33,7 +33,7 @@ _SECONDS_PER_KMAC = 1.0e-8
 class FrameEncoder(Protocol):
     """What `slimcodec.encode.Encoder` does for the edge."""
 
-    def encode(self, image: NDArray[np.uint8], level: int, quality: int) -> EncodedImage: ...
+    def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage: ...
 
     def enhance(
         self, image: NDArray[np.uint8], base: bytes, level: int | None = None
@@ -57,7 +57,7 @@ class EncodeWorker:
         self._max_edge = max_edge
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
 
-    async def encode(self, image: NDArray[np.uint8], level: int, quality: int) -> EncodedFrame:
+    async def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
         """Scale the picture down to `max_edge` and encode it."""
         return await self._run(lambda: self._encode(image, level, quality))
 
@@ -66,7 +66,7 @@ class EncodeWorker:
         return await self._run(lambda: self._encoder.enhance(frame.image, frame.base))
 
     async def warm_up(
-        self, image: NDArray[np.uint8], points: Sequence[tuple[int, int]]
+        self, image: NDArray[np.uint8], points: Sequence[tuple[int, float]]
     ) -> list[EncodedFrame]:
         """Encode a picture at every (level, quality) given, each twice; the second runs.
 
@@ -82,7 +82,7 @@ class EncodeWorker:
         """End the thread after what it is doing; what waits is dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _encode(self, image: NDArray[np.uint8], level: int, quality: int) -> EncodedFrame:
+    def _encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
         start = time.perf_counter()
         scaled = shrink(image, self._max_edge)
         encoded = self._encoder.encode(scaled, level, quality)

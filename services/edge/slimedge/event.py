@@ -104,7 +104,7 @@ class Encoded:
     frame: int
     sequence: int
     level: int
-    quality: int
+    quality: float
     bitstream_bytes: int
     image: NDArray[np.uint8]  # (H, W, 3) RGB as it was encoded, after `max_edge`
     wait_seconds: float  # capture until the encoder took it

@@ -1,5 +1,8 @@
 """The operating points that a controller chooses from: (level, quality), its bytes, its worth.
 
+Qualities are real numbers; the controller chooses among the trained ones, and a person may ask for
+any other, whose bytes and worth are taken to lie between its neighbours'.
+
     profile.json of the model   -> measured bits per pixel, measured relative mAP50 as utility
     none, or without any mAP    -> stated defaults, monotone in level and in quality
 
@@ -14,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimcodec.manifest import Level, Profile
+from slimcodec.quality import round_quality
 from slimedge.errors import EdgeError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +34,7 @@ class OperatingPoint:
     """One action of the controller."""
 
     level: int
-    quality: int
+    quality: float
     bpp: float  # expected bits per pixel
     utility: float  # only the order and the differences matter
 
@@ -91,14 +95,15 @@ def default_operating_points(
 def restrict_points(
     points: Sequence[OperatingPoint],
     level: int | None,
-    quality: int | None,
+    quality: float | None,
     max_level: int | None = None,
 ) -> tuple[OperatingPoint, ...]:
     """Keep only the points that a person allows.
 
     Args:
         points: Of the model.
-        level, quality: The only ones to use, if given.
+        level, quality: The only ones to use, if given; a quality between two of the model's gives
+            points between theirs.
         max_level: The widest level to send unasked; an enhancement still reaches the widest.
 
     Raises:
@@ -106,15 +111,35 @@ def restrict_points(
     """
     kept = tuple(
         point
-        for point in points
-        if level in (None, point.level)
-        and quality in (None, point.quality)
-        and (max_level is None or point.level <= max_level)
+        for point in (points if quality is None else _at_quality(points, quality))
+        if level in (None, point.level) and (max_level is None or point.level <= max_level)
     )
     if not kept:
         raise EdgeError(
             f"level {level} (at most {max_level}) with quality {quality} was asked for; the model "
             f"has levels 0 to {max(p.level for p in points)} and qualities 0 to "
-            f"{max(p.quality for p in points)}"
+            f"{max(p.quality for p in points):g}"
         )
     return kept
+
+
+def _at_quality(points: Sequence[OperatingPoint], quality: float) -> tuple[OperatingPoint, ...]:
+    """One point for every level that has this quality or one on each side of it.
+
+    Bits are interpolated in the logarithm, as the gains are, utility as it is.
+    """
+    quality = round_quality(quality)
+    chosen = []
+    for level in sorted({point.level for point in points}):
+        of_level = [point for point in points if point.level == level]
+        below = [point for point in of_level if point.quality <= quality]
+        above = [point for point in of_level if point.quality >= quality]
+        if below and above:
+            low = max(below, key=lambda point: point.quality)
+            high = min(above, key=lambda point: point.quality)
+            gap = high.quality - low.quality
+            part = (quality - low.quality) / gap if gap else 0.0
+            bpp = low.bpp ** (1 - part) * high.bpp**part
+            utility = low.utility + part * (high.utility - low.utility)
+            chosen.append(OperatingPoint(level, quality, bpp, utility))
+    return tuple(chosen)

@@ -21,7 +21,7 @@ class KeptFrame:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     base: bytes
     level: int
-    quality: int
+    quality: float
 
     @property
     def size_bytes(self) -> int:

@@ -60,7 +60,9 @@ class EdgeSettings(ServiceSettings):
     )
     max_fps: float = Field(default=10.0, gt=0, le=120, description="frames per second at most")
     level: int | None = Field(default=None, ge=0, le=15, description="use only this width level")
-    quality: int | None = Field(default=None, ge=0, le=15, description="use only this quality")
+    quality: float | None = Field(
+        default=None, ge=0, le=15, description="use only this quality; fractions lie between"
+    )
 
     max_level: int | None = Field(
         default=None, ge=0, le=15, description="widest level sent unasked; wider on a refetch only"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from slimcodec import (
+    ChannelLayout,
     CodecArtifact,
     ModelError,
     find_model,
@@ -30,7 +31,7 @@ def test_codec_knows_its_levels_groups_and_sizes(codec: CodecArtifact) -> None:
     assert len(codec.fingerprint) == 8
     assert [level.latent_channels for level in codec.levels] == [8, 16, 24, 32]
     assert codec.widest_level == 3
-    assert [codec.group_channels(group) for group in (0, 3)] == [range(8), range(24, 32)]
+    assert codec.latent_layout == ChannelLayout((8, 16, 24, 32), "nested")
     assert codec.latent_hw((1, 33)) == (2, 4)
     assert codec.profile is not None
     assert len(codec.profile.points) == 24

@@ -20,14 +20,15 @@ from slimcodec import (
     pack_container,
     parse_container,
 )
-from slimcodec.container import MAX_SECTION_BYTES
+from slimcodec.container import MAX_SECTION_BYTES, Streams, section_groups
 
 FINGERPRINT = bytes(range(8))
 
 
-def make_container(first_group: int = 0, level: int = 1) -> Container:
-    sections = tuple(Section(g, 10 + g, bytes([g]) * g) for g in range(first_group, level + 1))
-    return Container(FINGERPRINT, level, 3, (480, 641), first_group, sections)
+def make_container(first_group: int = 0, level: int = 1, streams: Streams = "nested") -> Container:
+    groups = section_groups(streams, first_group, level)
+    sections = tuple(Section(g, 10 + g, bytes([g]) * g) for g in groups)
+    return Container(FINGERPRINT, level, 3, (480, 641), first_group, sections, streams)
 
 
 def seal(bitstream: bytes) -> bytes:
@@ -44,16 +45,19 @@ def containers(draw: st.DrawFn) -> Container:
     level = draw(st.integers(0, 15))
     first_group = draw(st.integers(0, level))
     h = draw(st.integers(1, 65535))
+    streams: Streams = draw(st.sampled_from(("nested", "separate")))
     return Container(
         fingerprint=draw(st.binary(min_size=8, max_size=8)),
         level=level,
-        quality=draw(st.integers(0, 255)),
+        quality=draw(st.integers(0, 255 * 256)) / 256,
         image_hw=(h, draw(st.integers(1, min(65535, MAX_PIXELS // h)))),
         first_group=first_group,
         sections=tuple(
             Section(group, draw(st.integers(1, 2**26)), draw(st.binary(max_size=40)))
-            for group in range(first_group, level + 1)
+            for group in section_groups(streams, first_group, level)
         ),
+        streams=streams,
+        prior=draw(st.sampled_from(("factorized", "hyperprior"))),
     )
 
 
@@ -89,6 +93,35 @@ def test_bytes_are_as_the_specification_says() -> None:
     assert (HEADER_BYTES, SECTION_HEADER_BYTES) == (27, 12)
 
 
+def test_header_of_version_2_is_as_the_specification_says() -> None:
+    container = Container(
+        FINGERPRINT, 2, 4.5, (300, 200), 1, (Section(2, 77, b""),), "separate", "hyperprior"
+    )
+
+    header = pack_container(container)[:23]
+
+    assert header == (
+        b"\x9bSLW" + b"\x02" + b"\x13" + FINGERPRINT + b"\x02\x01" + b"\x80\x04"
+        + b"\x2c\x01" + b"\xc8\x00" + b"\x01"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "version"),
+    [
+        ({}, 1),
+        ({"quality": 3.0}, 1),
+        ({"quality": 3 + 1 / 256}, 2),
+        ({"prior": "hyperprior"}, 2),
+    ],
+)
+def test_version_is_the_lowest_that_can_say_it(change: dict[str, object], version: int) -> None:
+    container = replace(make_container(), **change)  # type: ignore[arg-type]  # any field, by name
+
+    assert pack_container(container)[4] == version
+    assert pack_container(make_container(streams="separate", first_group=1))[4] == 2
+
+
 def test_only_a_container_without_group_0_is_an_enhancement() -> None:
     assert not make_container(first_group=0).is_enhancement
     assert make_container(first_group=1).is_enhancement
@@ -103,16 +136,16 @@ def test_other_bytes_are_not_a_container(bitstream: bytes) -> None:
 def test_future_version_is_refused_with_both_versions_named() -> None:
     bitstream = with_bytes(pack_container(make_container()), 4, b"\x07")
 
-    with pytest.raises(UnsupportedVersionError, match=r"version 7.*up to 1.*update") as caught:
+    with pytest.raises(UnsupportedVersionError, match=r"version 7.*up to 2.*update") as caught:
         parse_container(seal(bitstream))
 
-    assert (caught.value.found, caught.value.supported) == (7, 1)
+    assert (caught.value.found, caught.value.supported) == (7, 2)
 
 
 def test_unknown_prior_is_refused() -> None:
-    bitstream = with_bytes(pack_container(make_container()), 5, b"\x10")
+    bitstream = with_bytes(pack_container(make_container()), 5, b"\x20")
 
-    with pytest.raises(UnsupportedVersionError, match="prior 1"):
+    with pytest.raises(UnsupportedVersionError, match="prior 2"):
         parse_container(seal(bitstream))
 
 
@@ -120,10 +153,16 @@ def test_unknown_prior_is_refused() -> None:
     ("offset", "new", "error"),
     [
         (5, b"\x01", DamagedContainerError),  # an enhancement that has group 0
-        (5, b"\x02", DamagedContainerError),  # a kind that there is not
-        (14, b"\x10", DamagedContainerError),  # a level with too few sections
+        (4, b"\x00", UnsupportedVersionError),
+        (4, b"\x02", DamagedContainerError),  # what version 1 can say, in version 2
+        (5, b"\x02", DamagedContainerError),  # separate streams in version 1
+        (5, b"\x10", DamagedContainerError),  # a hyperprior in version 1
+        (5, b"\x04", DamagedContainerError),  # a kind that there is not
+        (4, b"\x02\x02", DamagedContainerError),  # separate streams with a section too many
+        (14, b"\x10", ContainerLimitError),  # a level beyond the limit
+        (14, b"\x02", DamagedContainerError),  # a level with too few sections
         (15, b"\x02", DamagedContainerError),  # first group beyond the level
-        (16, b"\x80", DamagedContainerError),  # quality 3.5
+        (16, b"\x80", DamagedContainerError),  # quality 3.5 in version 1
         (18, b"\0\0", ContainerLimitError),  # height 0
         (18, b"\xff\xff\xff\xff", ContainerLimitError),  # 65535 x 65535
         (22, b"\x03", DamagedContainerError),  # more sections than groups
@@ -182,6 +221,10 @@ def test_largest_picture_of_the_format_is_accepted_and_the_next_is_not() -> None
         {"level": 16},
         {"quality": 256},
         {"quality": -1},
+        {"quality": float("nan")},
+        {"quality": float("inf")},
+        {"quality": 3.3},
+        {"streams": "separate"},
         {"first_group": 1},
         {"sections": ()},
         {"sections": (Section(0, 0, b""), Section(1, 1, b""))},

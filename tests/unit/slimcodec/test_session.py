@@ -168,6 +168,8 @@ def test_latent_beyond_every_table_comes_back(
 
             return run
 
+        load_exact = load
+
     encoded = Encoder(codec, WildRuntime()).encode(make_image(32, 32), 0, 0)
     y_hat = Decoder(codec, runtime).decode_latent(encoded.bitstream).y_hat
 
@@ -214,6 +216,8 @@ def test_graph_of_a_level_is_loaded_once_and_only_when_needed(
             loaded.append(path.name)
             return runtime.load(path)
 
+        load_exact = load
+
     encoder = Encoder(codec, CountingRuntime())
     assert loaded == []
     with ThreadPoolExecutor(4) as pool:
@@ -242,9 +246,9 @@ def test_other_models_container_is_refused_with_both_fingerprints(
 
 def test_container_of_the_future_is_refused(encoder: Encoder, decoder: Decoder) -> None:
     bitstream = bytearray(encoder.encode(make_image(8, 8), 0, 0).bitstream)
-    bitstream[4] = 2
+    bitstream[4] = 3
 
-    with pytest.raises(UnsupportedVersionError, match="version 2"):
+    with pytest.raises(UnsupportedVersionError, match="version 3"):
         decoder.decode_latent(bytes(bitstream))
 
 
@@ -307,7 +311,7 @@ def test_enhancement_of_another_base_is_refused(encoder: Encoder, decoder: Decod
         decoder.decode_latent(bases[0, 2], enhancement)
     with pytest.raises(DamagedContainerError, match="quality 2, its base 3"):
         decoder.decode_latent(bases[1, 3], enhancement)
-    with pytest.raises(DamagedContainerError, match="image_hw"):
+    with pytest.raises(DamagedContainerError, match=r"\(40, 40\).*\(40, 41\)"):
         decoder.decode_latent(larger, enhancement)
     with pytest.raises(DamagedContainerError, match="begins with group 0"):
         decoder.decode_latent(bases[1, 2], bases[1, 2])

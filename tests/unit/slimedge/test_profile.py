@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slimcodec import round_quality
 from slimcodec.manifest import Level, Profile, ProfilePoint
 from slimedge.errors import EdgeError
 from slimedge.profile import (
@@ -74,3 +75,31 @@ def test_a_fixed_or_a_widest_level_leaves_only_its_points() -> None:
     assert {p.level for p in restrict_points(points, None, None, max_level=1)} == {0, 1}
     with pytest.raises(EdgeError, match="levels 0 to 2 and qualities 0 to 3"):
         restrict_points(points, 7, None)
+
+
+def test_quality_between_two_trained_ones_has_bits_and_worth_between_theirs() -> None:
+    points = default_operating_points((32, 64, 128), QUALITIES)
+
+    (between,) = restrict_points(points, 1, 2.5)
+    (exact,) = restrict_points(points, 1, 3.0)
+
+    low, high = (p for p in points if p.level == 1 and p.quality in (2, 3))
+    assert between.quality == 2.5
+    assert between.bpp == pytest.approx((low.bpp * high.bpp) ** 0.5)
+    assert between.utility == pytest.approx((low.utility + high.utility) / 2)
+    assert exact == high
+
+
+def test_quality_is_rounded_as_the_encoder_rounds_it() -> None:
+    points = default_operating_points((32,), QUALITIES)
+
+    (point,) = restrict_points(points, None, 1.7)
+
+    assert point.quality == round_quality(1.7)
+
+
+def test_quality_beyond_the_finest_is_refused() -> None:
+    points = default_operating_points((32,), QUALITIES)
+
+    with pytest.raises(EdgeError, match=f"qualities 0 to {QUALITIES - 1}"):
+        restrict_points(points, None, QUALITIES - 0.5)

@@ -48,7 +48,9 @@ def demo(
         float, typer.Option(min=0, metavar="KBIT", help="Simulated uplink, kbit/s; 0: no limit.")
     ] = DEFAULT_UPLINK_KBIT,
     level: Annotated[int | None, typer.Option(min=0, help="Use only this width.")] = None,
-    quality: Annotated[int | None, typer.Option(min=0, help="Use only this quality.")] = None,
+    quality: Annotated[
+        float | None, typer.Option(min=0, help="Use only this quality; fractions lie between.")
+    ] = None,
     http_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of the review API; 0: a free one.")
     ] = 0,

@@ -15,7 +15,7 @@ class FrameRow:
 
     sequence: int
     level: int
-    quality: int
+    quality: float
     image_hw: tuple[int, int]
     bitstream_bytes: int
     wait_seconds: float  # capture until the encoder took it

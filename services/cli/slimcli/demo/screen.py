@@ -121,7 +121,7 @@ class PlainScreen:
         else:
             row = tally.recent[-1]
             self._line(
-                f"frame {row.sequence}: level {row.level}, quality {row.quality}, "
+                f"frame {row.sequence}: level {row.level}, quality {row.quality:g}, "
                 f"{row.bitstream_bytes:,} bytes, {row.bpp:.3f} bits per pixel, "
                 f"{row.latency_seconds:.3f} s, {labels_line(row.labels)}"
             )
@@ -180,7 +180,7 @@ def _frame_lines(tally: Tally) -> Text:
         ("  level ", "dim"),
         (f"{row.level}", "bold"),
         ("  quality ", "dim"),
-        (f"{row.quality}", "bold"),
+        (f"{row.quality:g}", "bold"),
         (f"  {w} x {h}  ", "dim"),
         (f"{row.bitstream_bytes:,}", "bold"),
         (" bytes  ", "dim"),

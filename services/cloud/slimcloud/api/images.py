@@ -106,7 +106,7 @@ async def _overlay(context: ApiContext, name: FrameId) -> tuple[Detection, ...]:
 def _facts(rendered: RenderedImage) -> dict[str, str]:
     return {
         "Slimwire-Level": str(rendered.level),
-        "Slimwire-Quality": str(rendered.quality),
+        "Slimwire-Quality": f"{rendered.quality:g}",
         "Slimwire-Enhanced": "?1" if rendered.is_enhanced else "?0",  # RFC 9651, a Boolean
         "Server-Timing": f"decode;dur={rendered.decode_seconds * 1000:.1f}",  # milliseconds
         "X-Content-Type-Options": "nosniff",

@@ -57,7 +57,7 @@ class RenderedImage:
 
     data: bytes
     level: int
-    quality: int
+    quality: float
     is_enhanced: bool
     decode_seconds: float
 

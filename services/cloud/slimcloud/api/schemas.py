@@ -61,7 +61,9 @@ class FrameView(_View):
     state: FrameState
     reason: str = Field(description="why it was dropped or failed; else empty")
     level: int = Field(ge=0, description="slim level of the base, 0 = narrowest")
-    quality: int = Field(ge=0, description="quality of the base, 0 = coarsest")
+    quality: float = Field(
+        ge=0, description="quality of the base, 0 = coarsest, in steps of 1/256"
+    )
     image_height: int = Field(ge=1, description="pixels")
     image_width: int = Field(ge=1, description="pixels")
     base_bytes: int = Field(ge=1, description="container of the base, bytes")
@@ -144,7 +146,7 @@ class CameraView(_View):
     frames_total: int = Field(ge=0, description="frames stored since it was first seen")
     bytes_total: int = Field(ge=0, description="their base containers, bytes")
     level: int = Field(ge=0, description="of its newest frame")
-    quality: int = Field(ge=0, description="of its newest frame")
+    quality: float = Field(ge=0, description="of its newest frame")
 
 
 class CameraList(_View):

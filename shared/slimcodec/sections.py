@@ -1,0 +1,221 @@
+"""Stage 4 of 12, around the coder: the symbols of a latent <-> the sections of a container.
+
+    factorized   symbols --columns of the row of this quality--> section
+    hyperprior   v -h_a-> rint -> z --columns of that row--> z data ─┐
+                                  └-h_s-> scale index ┐              ├─> section
+                          symbols --tables of the scale indexes--> y data
+
+Both ends run h_s, so it must give the same indexes on both: it is made of integers, and it is
+always loaded to run exactly. What else is computed here chooses no table.
+"""
+
+import struct
+import threading
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimcodec.artifact import CodecArtifact
+from slimcodec.channels import ChannelLayout
+from slimcodec.coder import decode_symbols, encode_symbols
+from slimcodec.container import Container, Section
+from slimcodec.errors import DamagedContainerError, ModelError
+from slimcodec.runtime import Graph, Runtime
+
+MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
+
+_HYPER_LENGTH = struct.Struct("<I")
+
+
+class SectionCoder(Protocol):
+    """Codes latents of one artifact. Safe from many threads."""
+
+    def load(self, level: int) -> None:
+        """Load what encoding at a level needs."""
+        ...
+
+    def encode(
+        self, v: NDArray[np.float32], frame: Container, base: Container | None
+    ) -> tuple[Section, ...]:
+        """Return the sections of a container.
+
+        Args:
+            v: The gained latent of the frame's level, (M_l, h, w).
+            frame: The container that the sections are for, still without them.
+            base: With an enhancement, what the reader has already.
+        """
+        ...
+
+    def decode(self, frame: Container) -> NDArray[np.int32]:
+        """Return the symbols (M_l, h, w) of a container that has the sections of its whole level.
+
+        Raises:
+            DamagedContainerError: the sections contradict the tables or themselves.
+        """
+        ...
+
+
+def build_section_coder(artifact: CodecArtifact, runtime: Runtime) -> SectionCoder:
+    """Return the coder that the artifact's prior asks for."""
+    if artifact.manifest.prior == "hyperprior":
+        return HyperpriorSections(artifact, runtime)
+    return FactorizedSections(artifact)
+
+
+def round_symbols(latent: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return the int32 symbols of a latent of any shape."""
+    rounded = np.nan_to_num(np.rint(latent))
+    return np.clip(rounded, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+
+
+class FactorizedSections:
+    """A section is the coded symbols of its channels, each by the table of its column."""
+
+    def __init__(self, artifact: CodecArtifact) -> None:
+        self._artifact = artifact
+
+    def load(self, level: int) -> None:
+        """Nothing is needed."""
+
+    def encode(
+        self, v: NDArray[np.float32], frame: Container, base: Container | None
+    ) -> tuple[Section, ...]:
+        """As `SectionCoder.encode`."""
+        symbols, layout = round_symbols(v), self._artifact.latent_layout
+        tables = self._artifact.tables.at(frame.quality)
+        sections = []
+        for group in frame.groups:
+            chosen = _carried(symbols, layout, group)
+            data = encode_symbols(chosen, tables, _by_column(layout, group))
+            sections.append(Section(group, chosen.size, data))
+        return tuple(sections)
+
+    def decode(self, frame: Container) -> NDArray[np.int32]:
+        """As `SectionCoder.decode`."""
+        layout, hw = self._artifact.latent_layout, self._artifact.latent_hw(frame.image_hw)
+        tables = self._artifact.tables.at(frame.quality)
+        parts = []
+        for section in frame.sections:
+            shape = (len(layout.carried(section.group)), *hw)
+            index = _by_column(layout, section.group)
+            parts.append(decode_symbols(section.data, shape, tables, index))
+        return np.concatenate(parts)
+
+
+class HyperpriorSections:
+    """A section is its channels of z, then its channels of y by the tables that z chooses."""
+
+    def __init__(self, artifact: CodecArtifact, runtime: Runtime) -> None:
+        assert artifact.scale_tables is not None
+        self._artifact = artifact
+        self._scales = artifact.scale_tables
+        self._runtime = runtime
+        self._graphs: dict[Path, Graph] = {}
+        self._lock = threading.Lock()
+
+    def load(self, level: int) -> None:
+        """Load h_a and h_s."""
+        self._graph(f"h_a_{level}.onnx", exact=False)
+        self._graph(f"h_s_{level}.onnx", exact=True)
+
+    def encode(
+        self, v: NDArray[np.float32], frame: Container, base: Container | None
+    ) -> tuple[Section, ...]:
+        """As `SectionCoder.encode`.
+
+        With nested streams the reader has the base's z, which another run of g_a and h_a may have
+        rounded otherwise: h_s gets those very numbers.
+        """
+        h_a = self._graph(f"h_a_{frame.level}.onnx", exact=False)
+        z = round_symbols(h_a(v=v[np.newaxis])["z"][0])
+        if base is not None and frame.streams == "nested":
+            known = self._decode_z(base)
+            z[: len(known)] = known
+        index = self._scale_index(z, frame.level)
+        symbols = round_symbols(v)
+        y_layout, z_layout = self._artifact.latent_layout, self._artifact.hyper_layout
+        tables = self._artifact.tables.at(frame.quality)
+        sections = []
+        for group in frame.groups:
+            z_data = encode_symbols(
+                _carried(z, z_layout, group), tables, _by_column(z_layout, group)
+            )
+            chosen = _carried(symbols, y_layout, group)
+            y_data = encode_symbols(chosen, self._scales, _carried(index, y_layout, group))
+            data = _HYPER_LENGTH.pack(len(z_data)) + z_data + y_data
+            sections.append(Section(group, chosen.size, data))
+        return tuple(sections)
+
+    def decode(self, frame: Container) -> NDArray[np.int32]:
+        """As `SectionCoder.decode`; all of z is decoded first, and h_s runs once."""
+        index = self._scale_index(self._decode_z(frame), frame.level)
+        layout = self._artifact.latent_layout
+        parts = []
+        for section in frame.sections:
+            chosen = _carried(index, layout, section.group)
+            _, y_data = _split_section(section)
+            parts.append(decode_symbols(y_data, _shape(chosen), self._scales, chosen))
+        return np.concatenate(parts)
+
+    def _decode_z(self, frame: Container) -> NDArray[np.int32]:
+        layout, hw = self._artifact.hyper_layout, self._artifact.hyper_hw(frame.image_hw)
+        tables = self._artifact.tables.at(frame.quality)
+        parts = []
+        for section in frame.sections:
+            z_data, _ = _split_section(section)
+            shape = (len(layout.carried(section.group)), *hw)
+            parts.append(decode_symbols(z_data, shape, tables, _by_column(layout, section.group)))
+        return np.concatenate(parts)
+
+    def _scale_index(self, z: NDArray[np.int32], level: int) -> NDArray[np.int32]:
+        """(Mz_l, h/4, w/4) -> (M_l, h, w), the table of each symbol of y."""
+        h_s = self._graph(f"h_s_{level}.onnx", exact=True)
+        scale_index = h_s(z_hat=z[np.newaxis].astype(np.float32))["scale_index"][0]
+        index: NDArray[np.int32] = scale_index.astype(np.int32)
+        in_tables = (scale_index >= 0) & (scale_index < self._scales.num_tables)
+        if not (in_tables & (index == scale_index)).all():
+            raise ModelError(
+                f"{self._artifact.label}: h_s gave a scale index that is no integer from 0 to "
+                f"{self._scales.num_tables - 1}; export the codec again"
+            )
+        return index
+
+    def _graph(self, name: str, exact: bool) -> Graph:
+        path = self._artifact.file(name)
+        with self._lock:  # so that a graph is compiled once
+            if path not in self._graphs:
+                load = self._runtime.load_exact if exact else self._runtime.load
+                self._graphs[path] = load(path)
+            return self._graphs[path]
+
+
+def _carried(tensor: NDArray[np.int32], layout: ChannelLayout, group: int) -> NDArray[np.int32]:
+    channels = layout.carried(group)
+    return tensor[channels.start : channels.stop]
+
+
+def _by_column(layout: ChannelLayout, group: int) -> NDArray[np.intp]:
+    """(M', 1, 1): a factorized prior has one table per channel."""
+    columns = layout.columns(group)
+    return np.arange(columns.start, columns.stop)[:, np.newaxis, np.newaxis]
+
+
+def _shape(index: NDArray[np.int32]) -> tuple[int, int, int]:
+    channels, h, w = index.shape
+    return channels, h, w
+
+
+def _split_section(section: Section) -> tuple[bytes, bytes]:
+    """The data of z and of y."""
+    start = _HYPER_LENGTH.size
+    if len(section.data) < start:
+        raise DamagedContainerError(f"section of group {section.group} has no length of its z")
+    (length,) = _HYPER_LENGTH.unpack_from(section.data)
+    if start + length > len(section.data):
+        raise DamagedContainerError(
+            f"section of group {section.group} has {len(section.data)} bytes and ends within its "
+            f"z of {length}"
+        )
+    return section.data[start : start + length], section.data[start + length :]
