@@ -78,6 +78,13 @@ class Hyperprior(nn.Module):
         )
         self.prior = FactorizedPrior(self.hyper_prefix[-1])
 
+    def forward(self, v: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """What an encoder computes of gained latents: z_hat (B, Mz_level, h/4, w/4) and the scale
+        indexes (B, M_level, h, w).
+        """
+        z_hat = self.analyse(v, level).round()
+        return z_hat, self.scale_index(z_hat, level)
+
     def analyse(self, v: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
         """Gained latents (B, M_level, h, w), h and w multiples of 4 -> z (B, Mz_level, h/4, w/4).
 

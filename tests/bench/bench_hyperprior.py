@@ -17,12 +17,14 @@ import torch
 
 from slimnets.hyperprior import NUM_SCALES
 from support.scale_runs import (
+    BATCH,
     RUNS,
     FloatScales,
     IntegerScales,
     Scales,
     draw_z_hat,
     make_hyperprior,
+    openvino_run,
     reference,
 )
 
@@ -35,7 +37,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     rounds = parser.parse_args().rounds
     latents, counts = 0, torch.zeros(NUM_SCALES)
-    differing = {name: [0, 0] for name in RUNS}
+    runs = RUNS | {"OpenVINO bf16 (never used so)": openvino_run(2, BATCH, "bf16")}
+    differing = {name: [0, 0] for name in runs}
     for seed in range(rounds):
         z_hat = draw_z_hat(seed, PICTURES, SIDE)
         hyperprior = make_hyperprior(seed)
@@ -45,7 +48,7 @@ def main() -> None:
             if column == 0:
                 latents += wanted.numel()
                 counts += torch.histc(wanted, NUM_SCALES, 0, NUM_SCALES - 1)
-            for name, run in RUNS.items():
+            for name, run in runs.items():
                 differing[name][column] += int((run(scales, z_hat) != wanted).sum())
     print(
         f"{platform.processor() or platform.machine()}; torch {torch.__version__}, OpenVINO "

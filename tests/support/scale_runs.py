@@ -121,10 +121,12 @@ def _float64(scales: Scales, z_hat: Tensor) -> Tensor:
     return _torch(wide, z_hat.double()).float()
 
 
-def _openvino(threads: int, batch: int) -> Run:
+def openvino_run(threads: int, batch: int, precision: str = "f32") -> Run:
+    """OpenVINO on the exported graph."""
+
     def run(scales: Scales, z_hat: Tensor) -> Tensor:
         core = openvino.Core()
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
         model = core.read_model(scales.graph().SerializeToString())
         compiled = core.compile_model(model, "CPU", settings)
         parts = [compiled({"z_hat": z.numpy()})["scale_index"].copy() for z in _parts(z_hat, batch)]
@@ -143,9 +145,9 @@ RUNS: dict[str, Run] = {
     "torch, 2 threads": _two_threads,
     "torch, channels_last": _channels_last,
     "torch, float64": _float64,
-    f"OpenVINO f32, 1 thread, batch of {BATCH}": _openvino(1, BATCH),
-    f"OpenVINO f32, 2 threads, batch of {BATCH}": _openvino(2, BATCH),
-    "OpenVINO f32, 2 threads, batch of 1": _openvino(2, 1),
+    f"OpenVINO f32, 1 thread, batch of {BATCH}": openvino_run(1, BATCH),
+    f"OpenVINO f32, 2 threads, batch of {BATCH}": openvino_run(2, BATCH),
+    "OpenVINO f32, 2 threads, batch of 1": openvino_run(2, 1),
     "ONNX Runtime f32": _onnxruntime,
 }
 

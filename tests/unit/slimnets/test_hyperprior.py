@@ -74,15 +74,15 @@ def test_every_parameter_learns_from_the_bits(hyperprior: Hyperprior, v: Tensor)
 def test_narrow_level_is_the_prefix_of_the_wider_one(
     hyperprior: Hyperprior, v: Tensor, level: int
 ) -> None:
-    wide = hyperprior.analyse(v, WIDEST)
+    hyperprior.start_from(v)
+    wide_z_hat, wide_index = hyperprior(v, WIDEST)
 
-    z = hyperprior.analyse(v[:, : hyperprior.latent_prefix[level]], level)
+    z_hat, index = hyperprior(v[:, : hyperprior.latent_prefix[level]], level)
 
-    assert z.shape == (3, sum(HYPER_GROUPS[: level + 1]), 2, 3)
-    assert torch.equal(z, wide[:, : z.shape[1]])
-    index = hyperprior.scale_index(z.round(), level)
-    whole = hyperprior.scale_index(wide.round(), WIDEST)
-    assert torch.equal(index, whole[:, : index.shape[1]])
+    assert z_hat.shape == (3, sum(HYPER_GROUPS[: level + 1]), 2, 3)
+    assert index.shape == (3, sum(LATENT_GROUPS[: level + 1]), 8, 12)
+    assert torch.equal(z_hat, wide_z_hat[:, : z_hat.shape[1]])
+    assert torch.equal(index, wide_index[:, : index.shape[1]])
 
 
 def test_wider_groups_can_be_kept_out_of_the_base(hyperprior: Hyperprior, v: Tensor) -> None:
