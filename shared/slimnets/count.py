@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
 @torch.no_grad()
-def count_macs(module: nn.Module, *inputs: Any) -> int:
-    """Multiply-accumulates of one call `module(*inputs)`.
+def count_macs(module: Callable[..., object], *inputs: Any) -> int:
+    """Multiply-accumulates of one call `module(*inputs)`, of a module or of one of its methods.
 
     Counted, where torch computes them: convolutions (those of every group that really runs), matrix
     products, and GDN's channel mixing, which is a convolution of 1 x 1. Not counted, as is usual:

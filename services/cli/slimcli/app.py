@@ -18,6 +18,7 @@ from slimcli import (
     inspection,
     levels,
     making,
+    recipes,
     services,
     training,
 )
@@ -69,6 +70,7 @@ for module in (
     demo,
     services,
     health,
+    recipes,
     training,
     evaluation,
     making,

@@ -53,14 +53,14 @@ def export_codec(
     """Write the graphs, the entropy tables and the manifest of a trained codec."""
     with needs_extra("train", "export"):
         from slimtrain.codec_artifact import codec_from_checkpoint, write_codec_artifact
-        from slimtrain.pictures import index_pictures, load_pictures
+        from slimtrain.pictures import divide, index_pictures, load_pictures
 
     from slimcodec import find_model, load_detector_artifact
     from slimcodec.manifest import ModelReference
 
     teacher = load_detector_artifact(find_model("detector", detector, models)).manifest
     codec, steps = codec_from_checkpoint(checkpoint)
-    entries = [entry for entry in index_pictures(images) if not entry.is_validation]
+    entries, _ = divide(index_pictures(images))
     every = max(1, len(entries) // TABULATED_PICTURES)  # spread over all folders
     pictures = load_pictures(entries[::every][:TABULATED_PICTURES], TABULATED_MAX_EDGE).images
     folder = write_codec_artifact(

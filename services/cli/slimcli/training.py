@@ -1,4 +1,4 @@
-"""`slimwire train codec` and `slimwire train detector`. Needs the extra `train`."""
+"""`slimwire train codec`, `detector`, `triage` and `tail`. Needs the extra `train`."""
 
 from __future__ import annotations
 
@@ -7,120 +7,129 @@ from typing import Annotated
 
 import typer
 
-from slimcli.exits import BadUsageError
+from slimcli import cloud_training
 from slimcli.extras import needs_extra
 from slimcli.options import Models
 from slimcli.output import say
+from slimcli.training_options import (
+    TRAINING_MAX_EDGE,
+    Batch,
+    Device,
+    Images,
+    LearningRate,
+    MaxEdge,
+    Out,
+    Recipe,
+    Seconds,
+    Seed,
+    Steps,
+    TorchThreads,
+    best_device,
+    load_divided,
+    only_given,
+)
 
-# Of pictures in memory: enough for crops of 256 pixels, and thousands of them fit.
-TRAINING_MAX_EDGE = 640
 # WebP's quality of a detector's pack, 1-100: what augmentation does is far coarser.
 PACK_QUALITY = 90
 
-Images = Annotated[
-    list[Path],
-    typer.Option(
-        "--images",
-        metavar="DIR",
-        exists=True,
-        file_okay=False,
-        help="Pictures, there or in DIR/images with DIR/labels beside it. May be repeated.",
-    ),
-]
-Out = Annotated[
-    Path,
-    typer.Option("--out", metavar="DIR", help="Of the run; one that is there goes on."),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="cpu or cuda; not given: cuda where there is one.")
-]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every random draw.")]
-
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Train a codec or a detector.", no_args_is_help=True)
+    group = typer.Typer(help="Train a codec, a detector, or a codec's cloud.", no_args_is_help=True)
     group.command("codec")(train_codec)
     group.command("detector")(train_detector)
+    group.command("triage")(cloud_training.train_triage)
+    group.command("tail")(cloud_training.train_tail)
     app.add_typer(group, name="train")
 
 
 def train_codec(
     images: Images,
+    recipe: Recipe = "slim-n",
     detector: Annotated[
-        str, typer.Option("--detector", help="The teacher, by name or name/version.")
-    ] = "yolov3-slim",
+        str | None,
+        typer.Option("--detector", help="The teacher, by name or name/version; else the recipe's."),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="MODEL",
+            help="Begin with the weights of a codec (name, folder or checkpoint) where they fit.",
+        ),
+    ] = None,
     out: Out = Path("runs/codec"),
     models: Models = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of the whole schedule.")] = 20_000,
-    seconds: Annotated[
-        float | None, typer.Option(min=1, help="Stop after this long, with a checkpoint.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures per step, over all processes.")] = 16,
-    crop: Annotated[int, typer.Option(min=64, help="Side of a crop, pixels.")] = 256,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak, Adam.")] = 4e-4,
-    max_edge: Annotated[
-        int, typer.Option(min=64, help="Longest side of the pictures in memory, pixels.")
-    ] = TRAINING_MAX_EDGE,
+    steps: Steps = None,
+    seconds: Seconds = None,
+    batch: Batch = None,
+    crop: Annotated[int | None, typer.Option(min=64, help="Side of a crop, pixels.")] = None,
+    learning_rate: LearningRate = None,
+    max_edge: MaxEdge = TRAINING_MAX_EDGE,
+    threads: TorchThreads = None,
     device: Device = None,
-    seed: Seed = 1,
+    seed: Seed = None,
 ) -> None:
     """Train a codec against a frozen detector, from nothing but pictures. Goes on where it stopped.
 
-    One picture in ten, chosen by its name, is kept for validation. Several processes:
+    The recipe says what; options given here go before its schedule. One picture in ten, chosen by
+    its name, is kept for validation. Several processes:
     torchrun --nproc-per-node N -m slimcli train codec ...
     """
     with needs_extra("train", "train codec"):
-        from slimnets.config import CodecConfig
-        from slimtrain.codec_train import CodecRun
         from slimtrain.codec_train import train_codec as run_training
         from slimtrain.detector_artifact import load_detector_model
-        from slimtrain.pictures import index_pictures, load_pictures
+        from slimtrain.recipe import CodecRecipe, load_recipe
+        from slimtrain.recipe_run import build_codec_run
 
     from slimcodec import find_model, load_detector_artifact
 
-    folder = find_model("detector", detector, models)
-    split = load_detector_artifact(folder).manifest.split
-    entries = index_pictures(images)
-    training = load_pictures([e for e in entries if not e.is_validation], max_edge).images
-    validation = load_pictures([e for e in entries if e.is_validation], max_edge).images
-    if not training or not validation:
-        raise BadUsageError(
-            f"{len(training)} pictures to train on and {len(validation)} for validation, which is "
-            "one in ten by name; give more pictures"
-        )
-    say(f"{len(training)} pictures to train on, {len(validation)} for validation")
-
-    run = CodecRun(
-        out=out,
-        split_layer=split.layer,
-        config=CodecConfig(feature_channels=split.channels),
+    wanted = load_recipe(recipe, CodecRecipe)
+    folder = find_model("detector", detector or wanted.detector, models)
+    run = build_codec_run(
+        wanted,
+        load_detector_artifact(folder).manifest.split,
+        out,
+        models,
+        start_from,
         steps=steps,
         seconds=seconds,
         batch=batch,
         crop=crop,
         learning_rate=learning_rate,
+        threads=threads,
         seed=seed,
-        device=device or _best_device(),
+        device=device or best_device(),
     )
-    checkpoint = run_training(run, load_detector_model(folder), training, validation)
+    training, validation = load_divided(images, max_edge)
+    detector_model = load_detector_model(folder)
+    checkpoint = run_training(run, detector_model, training.images, validation.images)
     say(f"{checkpoint}: `slimwire export` makes a model of it")
 
 
 def train_detector(
     images: Images,
-    cfg: Annotated[Path, typer.Option(metavar="F.cfg", exists=True, help="Darknet's graph.")],
+    recipe: Recipe = "yolov3-slim",
+    cfg: Annotated[
+        Path | None,
+        typer.Option(metavar="F.cfg", exists=True, help="Darknet's graph; else the recipe's."),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(metavar="F.weights", exists=True, help="To begin from; not given: at random."),
     ] = None,
     out: Out = Path("runs/detector"),
-    seconds: Annotated[float, typer.Option(min=1, help="Of the whole run.")] = 3600.0,
-    widen: Annotated[int, typer.Option(min=1, help="Multiply the channels of the cfg.")] = 1,
-    image_size: Annotated[int, typer.Option(min=64, help="Pixels a side in training.")] = 416,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak, AdamW.")] = 2e-3,
+    models: Models = None,
+    seconds: Seconds = None,
+    widen: Annotated[
+        int | None, typer.Option(min=1, help="Multiply the channels of the cfg.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=64, help="Pixels a side in training.")
+    ] = None,
+    batch: Batch = None,
+    learning_rate: LearningRate = None,
     device: Device = None,
-    seed: Seed = 0,
+    seed: Seed = None,
 ) -> None:
     """Train a Darknet detector on labelled pictures. Goes on where it stopped."""
     with needs_extra("train", "train detector"):
@@ -128,22 +137,30 @@ def train_detector(
         from slimtrain.detector_train import DetectorRun, assemble_export
         from slimtrain.detector_train import train_detector as run_training
         from slimtrain.pictures import PackSetting, index_pictures, pack_pictures
+        from slimtrain.recipe import DetectorRecipe, load_recipe
 
+    from slimcodec import find_model
+
+    wanted = load_recipe(recipe, DetectorRecipe)
+    graph = cfg or find_model("detector", wanted.graph, models) / "detector.cfg"
     pack = out / "pictures.npz"
     if not pack.exists():
         pack_pictures(index_pictures(images), pack, PackSetting(TRAINING_MAX_EDGE, PACK_QUALITY))
-    run = DetectorRun(
-        pack=pack,
-        out=out,
-        init_cfg=cfg,
-        init_weights=weights,
+    schedule = wanted.schedule.given() | only_given(
         seconds=seconds,
         widen=widen,
         image_size=image_size,
         batch_size=batch,
         learning_rate=learning_rate,
-        device=device or _best_device(),
         seed=seed,
+    )
+    run = DetectorRun(
+        pack=pack,
+        out=out,
+        init_cfg=graph,
+        init_weights=weights,
+        device=device or best_device(),
+        **schedule,
     )
     figures = run_training(run)
     trained = out / "detector.weights"
@@ -151,9 +168,3 @@ def train_detector(
     for name, value in figures.items():
         say(f"{name}: {'not measured' if value is None else f'{value:.4f}'}")
     say(f"{trained}: `slimwire detector import` makes a model of it and {out / 'detector.cfg'}")
-
-
-def _best_device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

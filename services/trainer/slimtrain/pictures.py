@@ -122,6 +122,17 @@ def index_pictures(folders: Iterable[Path]) -> list[PictureEntry]:
     return entries
 
 
+def divide(entries: Iterable[PictureEntry]) -> tuple[list[PictureEntry], list[PictureEntry]]:
+    """Those to train on and those for validation, as `slimtrain.split` says by their names.
+
+    Whatever learns from pictures takes the first list: weights, entropy tables, thresholds.
+    """
+    parts: tuple[list[PictureEntry], list[PictureEntry]] = ([], [])
+    for entry in entries:
+        parts[entry.is_validation].append(entry)
+    return parts
+
+
 def read_label_file(path: Path) -> Boxes:
     """The boxes of one YOLO text file, each with confidence 1; no file means no objects."""
     if not path.exists():
