@@ -129,7 +129,9 @@ _TABLE: tuple[tuple[Callable[[BaseException], bool], ExitCode], ...] = (
     (lambda error: isinstance(error, KeyboardInterrupt | typer.Abort), ExitCode.INTERRUPTED),
     (lambda error: isinstance(error, typer.TyperException), ExitCode.USAGE),
     (
-        _is_named("SettingsError", "ModelError", "ModelMismatchError", "DetectError", "RecipeError"),
+        _is_named(
+            "SettingsError", "ModelError", "ModelMismatchError", "DetectError", "RecipeError"
+        ),
         ExitCode.CONFIG,
     ),
     (_is_settings_error, ExitCode.CONFIG),
