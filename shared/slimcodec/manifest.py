@@ -126,9 +126,28 @@ class ProfilePoint(_Frozen):
     psnr_db: float | None = None
 
 
+class EncodeTiming(_Frozen):
+    """How long one device takes to encode a picture of one size."""
+
+    level: Annotated[int, Field(ge=0)]
+    height: Annotated[int, Field(ge=1)]  # pixels
+    width: Annotated[int, Field(ge=1)]
+    encode_seconds: Annotated[float, Field(gt=0)]  # median, image to bitstream
+
+
+class Calibration(_Frozen):
+    """What `slimwire calibrate` measured on one device."""
+
+    device: str  # the processor, as it names itself
+    timings: tuple[EncodeTiming, ...]
+    pictures: Annotated[int, Field(ge=0)] = 0  # that gave the points' bpp; 0: it is not from here
+    command: str = ""
+
+
 class Profile(_Frozen):
     """`profile.json`: the measured operating points of a codec."""
 
     points: tuple[ProfilePoint, ...]
-    pictures: Annotated[int, Field(ge=1)]
+    pictures: Annotated[int, Field(ge=1)]  # that the points were measured on, if not by calibration
     command: str = ""
+    calibration: Calibration | None = None

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from slimcli import (
+    calibration,
     codec,
     detect,
     evaluation,
@@ -18,6 +19,7 @@ from slimcli import (
     inspection,
     levels,
     making,
+    own_detector,
     recipes,
     services,
     training,
@@ -73,7 +75,9 @@ for module in (
     recipes,
     training,
     evaluation,
+    calibration,
     making,
+    own_detector,
 ):
     module.register(app)
 

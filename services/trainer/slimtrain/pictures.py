@@ -125,7 +125,7 @@ def index_pictures(folders: Iterable[Path]) -> list[PictureEntry]:
 def divide(entries: Iterable[PictureEntry]) -> tuple[list[PictureEntry], list[PictureEntry]]:
     """Those to train on and those for validation, as `slimtrain.split` says by their names.
 
-    Whatever learns from pictures takes the first list: weights, entropy tables, thresholds.
+    Whatever learns from pictures takes the first list: weights and entropy tables.
     """
     parts: tuple[list[PictureEntry], list[PictureEntry]] = ([], [])
     for entry in entries:
