@@ -109,14 +109,16 @@ class Hyperprior(nn.Module):
         estimate for training, in float32 even under autocast.
 
         The scales are those of the integer indexes, bit for bit; only gradients see them as
-        continuous. Uniform noise stands for rounding in the rates, true rounding feeds h_s.
+        continuous. The rates are those of rounded latents, straight through (`slimnets.codec` says
+        why).
         """
         with torch.autocast(v.device.type, enabled=False):
             v = v.float()
             z = self.analyse(v, level, lower_gradient)
-            index = self.scale_index(straight_through(z, z.round()), level, lower_gradient)
-            z_likelihoods = self.prior.likelihoods(_noisy(z), z.new_ones(z.shape[:2]))
-            v_likelihoods = gaussian_likelihoods(_noisy(v), scale_of(index))
+            z_hat, rounded = (straight_through(u, u.round()) for u in (z, v))
+            index = self.scale_index(z_hat, level, lower_gradient)
+            z_likelihoods = self.prior.likelihoods(z_hat, z.new_ones(z.shape[:2]))
+            v_likelihoods = gaussian_likelihoods(rounded, scale_of(index))
             return _by_group(z_likelihoods, self.hyper_prefix[: level + 1]) + _by_group(
                 v_likelihoods, self.latent_prefix[: level + 1]
             )
@@ -181,10 +183,6 @@ def gaussian_likelihoods(v: Tensor, scale: Tensor) -> Tensor:
 
 def _normal_cdf(x: Tensor) -> Tensor:
     return 0.5 * torch.erfc(-(2**-0.5) * x)
-
-
-def _noisy(x: Tensor) -> Tensor:
-    return x + torch.empty_like(x).uniform_(-0.5, 0.5)
 
 
 def _by_group(likelihoods: Tensor, prefix: Sequence[int]) -> Tensor:

@@ -62,7 +62,7 @@ class FactorizedPrior(nn.Module):
         autocast.
 
         Args:
-            v: y * gain plus noise, (B, M', h, w) float32.
+            v: y * gain, rounded or with noise, (B, M', h, w) float32.
             gain: (B, M').
         """
         with torch.autocast(v.device.type, enabled=False):

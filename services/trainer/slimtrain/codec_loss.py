@@ -49,7 +49,7 @@ class LossWeights:
     view_range: tuple[float, float] = (0.0012, 0.032)
     machine_levels: tuple[float, ...] = (1.0, 0.6, 0.4, 0.4)
     view_levels: tuple[float, ...] = (0.15, 0.3, 0.5, 1.0)
-    lower_gradient: float = 0.1
+    lower_gradient: float = 0.5
     depth: tuple[float, float, float] = (0.4, 0.3, 0.3)
 
     def __post_init__(self) -> None:
@@ -110,6 +110,7 @@ class CodecObjective(nn.Module):
         machine_level: Tensor | None,
         view_level: Tensor | None,
         deep: bool,
+        machine_gradient: float = 1.0,
     ) -> CodecLosses:
         """Losses of one batch.
 
@@ -120,8 +121,10 @@ class CodecObjective(nn.Module):
             deep: whether D_machine looks behind the split point. While features are still far off
                 it must not: runs that looked deeper from the start did not learn (docs/decisions),
                 and the detector's tail is two fifths of a step.
+            machine_gradient: share of D_machine's gradient that reaches the latent.
         """
-        out = self.codec(x, quality, machine_level, view_level, self.weights.lower_gradient)
+        lower = self.weights.lower_gradient
+        out = self.codec(x, quality, machine_level, view_level, lower, machine_gradient)
         pixels = x.shape[2] * x.shape[3]
         total = out.rate / pixels  # (B,)
         K = self.codec.config.num_levels

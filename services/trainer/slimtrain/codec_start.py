@@ -1,4 +1,6 @@
-"""Begin a codec with the weights of another: a retrained codec, another detector, another size."""
+"""How a codec begins: with the weights of another (a retrained codec, another detector), and with a
+prior that fits its latents.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,19 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from slimnets.codec import Codec
+from slimnets.prior import FactorizedPrior
 from slimtrain.checkpoint import load_checkpoint
+from slimtrain.crops import CropSampler
 
 _log = logging.getLogger(__name__)
+
+FIT_STEPS = 300
+_FIT_BATCH = 16  # crops
+_FIT_LEARNING_RATE = 5e-2  # of densities; Adam, falling to nothing
+_FIT_NETWORK_SHARE = 0.04  # of that, for the layers of a hyperprior
 
 
 def begin_with(codec: Codec, source: Path) -> list[str]:
@@ -34,6 +44,49 @@ def begin_with(codec: Codec, source: Path) -> list[str]:
     rest = sorted(set(ours) - set(fitting))
     _log.info("%s: %d weights taken, %d begin new", source, len(fitting), len(rest))
     return rest
+
+
+def fit_prior(codec: Codec, crops: CropSampler, steps: int = FIT_STEPS) -> None:
+    """Fit the prior alone to the latents that g_a gives now.
+
+    A prior that overrates the bits of fine coefficients lets the codec give them up before it has
+    learned what they cost: a run that began as a DCT of 27.8 dB at 0.42 bpp stood at 26.2 dB and
+    0.53 bpp after 2,300 steps. (Not needed where weights that `begin_with` took hold a prior; it
+    does no harm there.)
+    """
+    densities, layers = split_prior(codec)
+    groups = [
+        {"params": densities, "lr": _FIT_LEARNING_RATE},
+        {"params": layers, "lr": _FIT_LEARNING_RATE * _FIT_NETWORK_SHARE},
+    ]
+    optimizer = torch.optim.Adam([group for group in groups if group["params"]])
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
+    config = codec.config
+    separate = config.sharing == "switchable"
+    levels = range(config.num_levels) if separate else [config.num_levels - 1]
+    for step in range(steps):
+        x = crops.batch(step, _FIT_BATCH)
+        quality = torch.rand(_FIT_BATCH, device=x.device) * (config.qualities - 1)
+        optimizer.zero_grad(set_to_none=True)
+        for level in levels:
+            bits = codec.bits(x, quality, level).sum() / x[:, 0].numel()
+            bits.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+        schedule.step()
+
+
+def split_prior(codec: Codec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters of the prior's densities, and those of a hyperprior's layers."""
+    densities = {
+        id(parameter)
+        for module in codec.prior.modules()
+        if isinstance(module, FactorizedPrior)
+        for parameter in module.parameters()
+    }
+    parameters = list(codec.prior.parameters())
+    return [p for p in parameters if id(p) in densities], [
+        p for p in parameters if id(p) not in densities
+    ]
 
 
 def _weights(source: Path) -> dict[str, torch.Tensor]:

@@ -32,7 +32,7 @@ from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.codec_loss import CodecLosses, CodecObjective, LossWeights
-from slimtrain.codec_start import begin_with
+from slimtrain.codec_start import FIT_STEPS, begin_with, fit_prior, split_prior
 from slimtrain.crops import CropSampler
 
 _LOG_EVERY = 50  # steps
@@ -45,6 +45,9 @@ _PRIOR_SHARE = 5.0  # the densities must follow the latents, which shrink within
 _ANALYSIS_BLOCK_SHARE = 0.1
 _SYNTHESIS_BLOCK_SHARE = 0.01
 _CLIP = 1.0  # gradient norm
+# Share of the steps in which D_machine's gradient comes to reach the latent: before the feature
+# transform has learned anything it would only wear the latent down.
+_MACHINE_RAMP = 0.1
 _VALIDATION_BATCHES = 4
 _START_PICTURES = 64  # on which a new codec's scales are set
 
@@ -123,6 +126,7 @@ def train_codec(
         codec.start_from(crops.batch(0, _START_PICTURES))
         if run.start_from is not None:
             begin_with(codec, run.start_from)
+        fit_prior(codec, crops, min(FIT_STEPS, run.steps))
         average.load_state_dict({"steps": 0, "state": codec.state_dict()})
     stepped: nn.Module = DistributedDataParallel(objective) if world > 1 else objective
     started = saved = time.monotonic()
@@ -136,7 +140,7 @@ def train_codec(
         )
         for group in optimizer.param_groups:
             group["lr"] = group["share"] * run.learning_rate * _schedule(step, run.steps)
-        losses = _forward(stepped, x, run, deep=step >= run.deep_from * run.steps)
+        losses = _forward(stepped, x, run, step)
         optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = nn.utils.clip_grad_norm_(codec.parameters(), _CLIP, foreach=True)
@@ -163,7 +167,7 @@ def train_codec(
     return path
 
 
-def _forward(objective: nn.Module, x: Tensor, run: CodecRun, deep: bool) -> CodecLosses:
+def _forward(objective: nn.Module, x: Tensor, run: CodecRun, step: int) -> CodecLosses:
     """Sandwich rule (Yu and Huang, ICCV 2019), spread over the pictures of a batch.
 
     Running three levels for every picture would run the decoders three times. Qualities are drawn
@@ -178,7 +182,12 @@ def _forward(objective: nn.Module, x: Tensor, run: CodecRun, deep: bool) -> Code
     view = _sandwich(B, _trained(run.weights.view_levels), narrowest=1 / 6)
     with torch.autocast(x.device.type, torch.bfloat16):
         drawn = (None if t is None else t.to(x.device) for t in (quality, machine, view))
-        losses: CodecLosses = objective(x, *drawn, deep)
+        losses: CodecLosses = objective(
+            x,
+            *drawn,
+            deep=step >= run.deep_from * run.steps,
+            machine_gradient=min(1.0, step / (_MACHINE_RAMP * run.steps)),
+        )
     return losses
 
 
@@ -240,16 +249,17 @@ def _validate(
 
 
 def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
-    shares = {
-        "g_a.gdns": _GDN_SHARE,
-        "prior": _PRIOR_SHARE,
-        "g_a.block": _ANALYSIS_BLOCK_SHARE,
-        "g_s.block": _SYNTHESIS_BLOCK_SHARE,
-    }
-    groups: dict[float, list[nn.Parameter]] = {1.0: []}
-    for name, parameter in codec.named_parameters():
-        share = next((s for prefix, s in shares.items() if name.startswith(prefix + ".")), 1.0)
-        groups.setdefault(share, []).append(parameter)
+    densities, _ = split_prior(codec)
+    shares = {id(parameter): _PRIOR_SHARE for parameter in densities}
+    for prefix, share in (
+        ("g_a.gdns.", _GDN_SHARE),
+        ("g_a.block.", _ANALYSIS_BLOCK_SHARE),
+        ("g_s.block.", _SYNTHESIS_BLOCK_SHARE),
+    ):
+        shares |= {id(p): share for name, p in codec.named_parameters() if name.startswith(prefix)}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in codec.parameters():
+        groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
     by_share = [{"params": parameters, "share": share} for share, parameters in groups.items()]
     return torch.optim.Adam(by_share, lr=run.learning_rate, fused=run.device.startswith("cuda"))
 

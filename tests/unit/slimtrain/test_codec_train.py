@@ -21,7 +21,7 @@ from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet, parse_cfg
 from slimtrain.codec_loss import LossWeights
-from slimtrain.codec_start import begin_with
+from slimtrain.codec_start import begin_with, fit_prior
 from slimtrain.codec_train import CodecRun, train_codec
 from slimtrain.crops import CropSampler
 
@@ -129,6 +129,26 @@ def test_run_begins_with_the_weights_that_fit_and_names_the_others(tmp_path: Pat
         assert name in rest or torch.equal(value, average[name])
     with pytest.raises(FileNotFoundError, match="neither"):
         begin_with(wider, tmp_path / "nothing.pt")
+
+
+@pytest.mark.parametrize("prior", ["factorized", "hyperprior"])
+def test_fitted_prior_takes_fewer_bits_and_leaves_the_rest_alone(prior: str) -> None:
+    hyper = (2, 4) if prior == "hyperprior" else ()
+    config = {**CONFIG.to_json(), "prior": prior, "hyper_channels": hyper, "block_transform": True}
+    torch.manual_seed(2)
+    codec = Codec(CodecConfig.from_json(config))
+    crops = CropSampler(make_pictures(12, 0), 64, torch.device("cpu"), seed=1)
+    codec.start_from(crops.batch(0, 16))
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    x, quality = crops.batch(1, 16), torch.linspace(0, 3, 16)
+    bits = codec.bits(x, quality, 1).sum()
+
+    fit_prior(codec, crops, 60)
+
+    assert codec.bits(x, quality, 1).sum() < 0.98 * bits
+    changed = {n for n, v in codec.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed
+    assert all(name.startswith("prior.") for name in changed)
 
 
 @pytest.mark.parametrize("sharing", ["nested", "switchable"])
