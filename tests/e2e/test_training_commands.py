@@ -105,18 +105,21 @@ def test_a_detector_of_ones_own_gets_a_codec_that_serves(
     assert costs[-1] <= 20
 
 
-def test_evaluate_writes_both_tables(slimwire: Slimwire, pictures: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_a_report(slimwire: Slimwire, pictures: Path, tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
     arguments = ["--images", pictures, "--out", tmp_path / "out", "--limit", 2]
+    points = ["--level", 1, "--quality", 0, "--quality", 5, "--baseline", "jpeg"]
 
-    outcome = slimwire("evaluate", *arguments, "--level", 1, "--quality", 0, "--quality", 5)
+    outcome = slimwire("evaluate", *arguments, *points)
 
     assert outcome.code == 0, outcome.err
     rows = json.loads((tmp_path / "out/table.json").read_text())
     ours = [row for row in rows if row["codec"] == "toy/1"]
     assert [(row["level"], row["quality"]) for row in ours] == [(1, 0), (1, 5)]
     assert {row["codec"] for row in rows} == {"toy/1", "jpeg"}
-    assert (tmp_path / "out/table.md").read_text().strip() in outcome.out
+    assert "```sh\nslimwire " in (tmp_path / "out/report.md").read_text()
+    assert (tmp_path / "out/report.html").exists()
+    assert "| toy/1, level 1 |" in outcome.out
 
 
 def test_too_few_pictures_are_refused_before_training(

@@ -1,101 +1,84 @@
-"""The table of an evaluation: rows, files for machines and for people, the codec's profile."""
+"""The rows of a report, as files for machines, and a codec's profile."""
 
 from __future__ import annotations
 
+import csv
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """One operating point over all pictures; `level` is None for JPEG."""
+    """One operating point over all pictures. None: the codec does not do that, or nothing is known.
+
+    `map50` is of the boxes that a user gets: from features for our models, from the decoded picture
+    for the others. "low" and "high" bound the middle 95 % of a bootstrap over the pictures.
+    """
 
     codec: str
-    level: int | None
-    quality: int
+    level: int | None  # None for codecs without levels
+    quality: float
     pictures: int
     bytes: int  # of all pictures together
     bpp: float  # bits of all pictures over pixels of all pictures
-    psnr_db: float  # mean over pictures
-    ms_ssim: float | None  # mean over pictures large enough for it; None if none is
-    map50: float | None  # None where nothing is labelled
+    map50: float | None
+    map50_low: float | None
+    map50_high: float | None
     map50_uncompressed: float | None
+    map50_relative: float | None  # to the uncompressed pictures'
+    map50_change: float | None  # in mAP, against the uncompressed pictures; paired
+    map50_change_low: float | None
+    map50_change_high: float | None
+    map50_frequent: float | None  # over classes with enough labels
+    map50_frequent_relative: float | None
+    map: float | None  # mAP50:95
+    map_relative: float | None
+    map50_pixels: float | None  # boxes from the decoded picture, by the uncut detector
+    map50_pixels_relative: float | None
+    psnr_db: float | None  # mean over pictures
+    ms_ssim: float | None  # mean over pictures large enough for it
+    kmac_per_pixel: float | None  # of g_a, at the edge
     encode_seconds: float  # mean per picture
-    decode_seconds: float  # mean per picture, container to pixels
+    decode_seconds: float | None  # mean per picture, file to pixels
+    enhancement_bytes: int | None  # what a viewer needs after this stream, of all pictures
+    detect_then_view: float | None  # this stream and its enhancement, over the full stream alone
+    training_steps: int | None
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The table, and what its labels are."""
-
-    rows: list[EvaluationRow]
-    labelled_by: str
-
-
-def write_tables(evaluation: Evaluation, out: Path) -> None:
-    """Writes `table.json`, a list of rows, and `table.md` for people."""
+def write_table(rows: Sequence[EvaluationRow], out: Path) -> None:
+    """Writes `table.json`, a list of rows, and `table.csv` with the same columns."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(row) for row in evaluation.rows]
-    (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (out / "table.md").write_text(format_table(evaluation))
+    plain = [asdict(row) for row in rows]
+    (out / "table.json").write_text(json.dumps(plain, indent=1) + "\n")
+    with (out / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EvaluationRow)])
+        writer.writeheader()
+        writer.writerows(plain)
 
 
-def format_table(evaluation: Evaluation) -> str:
-    """The table as Markdown, with how to read it."""
-    first = evaluation.rows[0]
-    lines = [
-        f"Labels: {evaluation.labelled_by}. {first.pictures} pictures; mAP50 of the uncompressed "
-        f"pictures {_number(first.map50_uncompressed, 3)}. Bytes are of whole files, bpp their "
-        "bits over all pixels; PSNR and MS-SSIM are means over pictures; seconds are means per "
-        "picture, decoding up to pixels. Detections of ours come from the latent, those of JPEG "
-        "from the decoded picture, through the same detector.",
-        "",
-        "| codec | level | quality | bytes | bpp | PSNR, dB | MS-SSIM | mAP50 | of uncompressed "
-        "| encode, s | decode, s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in evaluation.rows:
-        cells = [
-            row.codec,
-            "" if row.level is None else str(row.level),
-            str(row.quality),
-            str(row.bytes),
-            _number(row.bpp, 4),
-            _number(row.psnr_db, 2),
-            _number(row.ms_ssim, 4),
-            _number(row.map50, 3),
-            _number(relative_map50(row), 3),
-            _number(row.encode_seconds, 4),
-            _number(row.decode_seconds, 4),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def write_profile(rows: Sequence[EvaluationRow], label: str, codec: Path, command: str) -> None:
+    """Writes a model's rows as its `profile.json`, which the edge's controller reads.
 
-
-def write_profile(evaluation: Evaluation, codec: Path, command: str) -> None:
-    """Writes our points as the codec's `profile.json`, which the edge's controller reads."""
-    ours = [row for row in evaluation.rows if row.level is not None]
+    Args:
+        label: the model, as `name/version`.
+        codec: its folder.
+    """
+    ours = [row for row in rows if row.codec == label]
     points = [
         {
             "level": row.level,
-            "quality": row.quality,
+            "quality": int(row.quality) if row.quality.is_integer() else row.quality,
             "bpp": round(row.bpp, 5),
-            "map50_relative": relative_map50(row),
-            "psnr_db": round(row.psnr_db, 3),
+            "map50_relative": row.map50_relative,
+            "psnr_db": None if row.psnr_db is None else round(row.psnr_db, 3),
         }
         for row in ours
     ]
     profile = {"points": points, "pictures": ours[0].pictures, "command": command}
-    (codec / "profile.json").write_text(json.dumps(profile, indent=1) + "\n")
-
-
-def relative_map50(row: EvaluationRow) -> float | None:
-    """What part of the uncompressed pictures' mAP50 is left, or None where there is none."""
-    if row.map50 is None or not row.map50_uncompressed:
-        return None
-    return round(row.map50 / row.map50_uncompressed, 4)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    path = codec / "profile.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if "calibration" in before:  # the seconds of `slimwire calibrate` stay true
+        profile["calibration"] = {**before["calibration"], "pictures": 0}
+    path.write_text(json.dumps(profile, indent=1) + "\n")

@@ -144,44 +144,95 @@ def average_precision_50(
 ) -> AveragePrecision:
     """AP at IoU 0.5 with numpy alone; `map` is None."""
     counts = _count_labels(labels)
-    ap50 = {
-        class_id: _class_ap50(detections, labels, class_id, counts[class_id]) for class_id in counts
-    }
+    matches = match_at_50(detections, labels)
+    ap50 = {m.class_id: float(m.average_precision(np.ones((1, len(labels))))[0]) for m in matches}
     map50 = float(np.mean(list(ap50.values()))) if ap50 else None
     return AveragePrecision(map50, None, ap50, counts)
 
 
-def _class_ap50(
-    detections: Sequence[ScoredBoxes], labels: Sequence[Labels], class_id: int, num_labels: int
-) -> float:
-    scores: list[float] = []
-    hits: list[bool] = []
-    for found, truth in zip(detections, labels, strict=True):
-        top = np.argsort(-found.scores, kind="stable")
-        mine = top[found.class_ids[top] == class_id][:MAX_DETECTIONS]
-        wanted = truth.class_ids == class_id
-        is_ignored = truth.is_ignored[wanted]
-        boxes = found.boxes_xyxy[mine]
-        iou = box_iou(boxes, truth.boxes_xyxy[wanted])  # (n, labels)
-        inside = _share_inside(boxes, truth.boxes_xyxy[wanted])
-        is_taken = np.zeros(len(is_ignored), np.bool_)
-        for rank, index in enumerate(mine):
-            free = np.where(is_taken | is_ignored, -1.0, iou[rank])
-            if len(free) and free.max() >= 0.5:
-                is_taken[free.argmax()] = True
-                scores.append(float(found.scores[index]))
-                hits.append(True)
-            elif not (is_ignored & (inside[rank] >= 0.5)).any():
-                scores.append(float(found.scores[index]))
-                hits.append(False)
-    if not scores:
-        return 0.0
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    true_positives = np.cumsum(np.asarray(hits)[order])
-    precision = true_positives / np.arange(1, len(order) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(true_positives / num_labels, _RECALL_POINTS, side="left")
-    return float(np.where(at < len(order), precision[np.minimum(at, len(order) - 1)], 0.0).mean())
+@dataclass(frozen=True)
+class ClassMatches:
+    """The detections of one class on all images, best first, and whether each hit a label at IoU
+    0.5. Matching is by image, so any sample of the images can be scored from this.
+    """
+
+    class_id: int
+    image_ids: NDArray[np.int64]  # (n,)
+    is_hit: NDArray[np.bool_]  # (n,)
+    num_labels: NDArray[np.int64]  # (images,)
+
+    def average_precision(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """AP50 of samples of the images: (samples, images) how often each occurs -> (samples,);
+        NaN for a sample without a label of this class.
+        """
+        wanted = weights @ self.num_labels
+        ap = np.where(wanted > 0, 0.0, np.nan)
+        if not len(self.image_ids):
+            return ap
+        occurs = weights[:, self.image_ids]  # (samples, n)
+        true_positives = np.cumsum(occurs * self.is_hit, axis=1)
+        precision = true_positives / np.maximum(np.cumsum(occurs, axis=1), 1e-9)
+        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        for sample in np.flatnonzero(wanted > 0):
+            recall = true_positives[sample] / wanted[sample]
+            at = np.searchsorted(recall, _RECALL_POINTS, side="left")
+            found = at < len(recall)
+            ap[sample] = precision[sample, at[found]].sum() / len(_RECALL_POINTS)
+        return ap
+
+
+def match_at_50(detections: Sequence[ScoredBoxes], labels: Sequence[Labels]) -> list[ClassMatches]:
+    """Matches of every class that has a label; the two lists run in parallel."""
+    classes = list(_count_labels(labels))
+    scores: dict[int, list[NDArray[np.float32]]] = {class_id: [] for class_id in classes}
+    hits: dict[int, list[NDArray[np.bool_]]] = {class_id: [] for class_id in classes}
+    images: dict[int, list[int]] = {class_id: [] for class_id in classes}
+    for image_id, (found, truth) in enumerate(zip(detections, labels, strict=True)):
+        for class_id in set(found.class_ids.tolist()) & set(classes):
+            image_scores, image_hits = _match_image(found, truth, class_id)
+            scores[class_id].append(image_scores)
+            hits[class_id].append(image_hits)
+            images[class_id] += [image_id] * len(image_scores)
+    result: list[ClassMatches] = []
+    for class_id in classes:
+        order = np.argsort(-np.concatenate([*scores[class_id], np.zeros(0)]), kind="stable")
+        result.append(
+            ClassMatches(
+                class_id=class_id,
+                image_ids=np.asarray(images[class_id], np.int64)[order],
+                is_hit=np.concatenate([*hits[class_id], np.zeros(0, np.bool_)])[order],
+                num_labels=np.asarray(
+                    [((t.class_ids == class_id) & ~t.is_ignored).sum() for t in labels], np.int64
+                ),
+            )
+        )
+    return result
+
+
+def _match_image(
+    found: ScoredBoxes, truth: Labels, class_id: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Scores, best first, and hits of one class on one image, without those that fell on an
+    ignored label.
+    """
+    top = np.argsort(-found.scores, kind="stable")
+    mine = top[found.class_ids[top] == class_id][:MAX_DETECTIONS]
+    wanted = truth.class_ids == class_id
+    is_hit = np.zeros(len(mine), np.bool_)
+    if not wanted.any():
+        return found.scores[mine], is_hit
+    is_ignored = truth.is_ignored[wanted]
+    boxes = found.boxes_xyxy[mine]
+    iou = box_iou(boxes, truth.boxes_xyxy[wanted])  # (n, labels)
+    inside = _share_inside(boxes, truth.boxes_xyxy[wanted])
+    is_taken = np.zeros(len(is_ignored), np.bool_)
+    for rank in range(len(mine)):
+        free = np.where(is_taken | is_ignored, -1.0, iou[rank])
+        if free.max() >= 0.5:
+            is_taken[free.argmax()] = True
+            is_hit[rank] = True
+    counts = is_hit | ~(is_ignored & (inside >= 0.5)).any(axis=1)
+    return found.scores[mine][counts], is_hit[counts]
 
 
 def _count_labels(labels: Sequence[Labels]) -> dict[int, int]:

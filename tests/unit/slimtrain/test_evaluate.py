@@ -1,6 +1,7 @@
-"""The evaluation of a codec against JPEG, on toy artifacts and real container bytes."""
+"""The evaluation of codecs against baselines, on toy artifacts and real bytes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,185 +9,229 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimcodec.artifact import load_codec_artifact
+from slimcodec.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.encode import Encoder
 from slimcodec.runtime import OpenVinoRuntime
-from slimtrain.baseline import code_jpeg
-from slimtrain.evaluate import EvaluationError, evaluate, write_profile
+from slimtrain.baseline import BASELINES, Baseline
+from slimtrain.evaluate import CodecUnderTest, Evaluation, evaluate
+from slimtrain.evaluation_pictures import EvaluationError, choose_pictures
+from slimtrain.evaluation_table import write_profile
+from slimtrain.split import is_validation
 from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 pytest.importorskip("pycocotools")
 
-COLUMNS = [
-    *("codec", "level", "quality", "pictures", "bytes", "bpp", "psnr_db", "ms_ssim", "map50"),
-    *("map50_uncompressed", "encode_seconds", "decode_seconds"),
-]
-
-
-Models = tuple[Path, Path]  # codec, detector
+SIZES = ((96, 128), (75, 130), (180, 180))
+JPEG_50 = Baseline(**{**vars(BASELINES["jpeg"]), "ladder": (50,)})
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
-    return make_toy_codec(root), make_toy_detector(root)
+    make_toy_codec(root)
+    make_toy_detector(root)
+    return root
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number, (h, w) in enumerate([(96, 128), (75, 130), (180, 180)]):
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, (h, w) in enumerate(SIZES):
         Image.fromarray(make_image(h, w, seed=number)).save(folder / f"{number}.png")
     return folder
 
 
-def test_the_table_has_a_row_for_every_operating_point(
-    models: Models, images: Path, tmp_path: Path
-) -> None:
-    evaluation = evaluate(
-        *models,
-        images,
-        None,
-        tmp_path / "out",
-        levels=[0, 3],
-        qualities=[0, 5],
-        jpeg_qualities=[20, 90],
-        runtime=OpenVinoRuntime(num_threads=1, precision="f32"),
-        show_progress=False,
+def _runtime() -> OpenVinoRuntime:
+    return OpenVinoRuntime(num_threads=1, precision="f32")
+
+
+def _under_test(models: Path, tasks: Sequence[Any] | None = None) -> CodecUnderTest:
+    folder = models / "toy/1"
+    if tasks is not None:
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        path.write_text(json.dumps({**manifest, "config": {"tasks": tasks}}))
+    detector = load_detector_artifact(models / "toy-detector/1")
+    return CodecUnderTest(load_codec_artifact(folder), detector)
+
+
+def _evaluate(models: Path, images: Path, out: Path, **options: Any) -> Evaluation:
+    codec = _under_test(models)
+    detector = codec.detector
+    assert detector is not None
+    chosen = {"levels": [0, 3], "qualities": [0, 5], "baselines": [JPEG_50], **options}
+    pictures = chosen.pop("pictures", None) or choose_pictures([images])
+    return evaluate(
+        [codec], detector, pictures, out, runtime=_runtime(), show_progress=False, **chosen
     )
 
-    rows = json.loads((tmp_path / "out" / "table.json").read_text())
-    assert [list(row) for row in rows] == [COLUMNS] * 6
+
+def test_there_is_a_row_for_every_operating_point(
+    models: Path, images: Path, tmp_path: Path
+) -> None:
+    jpeg = Baseline(**{**vars(BASELINES["jpeg"]), "ladder": (20, 90)})
+    evaluation = _evaluate(models, images, tmp_path, baselines=[jpeg])
+
+    rows = json.loads((tmp_path / "table.json").read_text())
     points = [(row["codec"], row["level"], row["quality"]) for row in rows]
     ours = [("toy/1", level, quality) for level in (0, 3) for quality in (0, 5)]
     assert points == [*ours, ("jpeg", None, 20), ("jpeg", None, 90)]
     by_point = dict(zip(points, rows, strict=True))
     coarse, fine = by_point["toy/1", 3, 0], by_point["toy/1", 3, 5]
     assert fine["bytes"] > coarse["bytes"]
-    assert fine["psnr_db"] > coarse["psnr_db"]
-    assert by_point["toy/1", 3, 5]["psnr_db"] > by_point["toy/1", 0, 5]["psnr_db"]
-    assert all(row["pictures"] == 3 for row in rows)
-    assert all(0 <= row["map50"] <= 1 for row in rows)
+    assert fine["psnr_db"] > coarse["psnr_db"] > 10
+    assert fine["psnr_db"] > by_point["toy/1", 0, 5]["psnr_db"]
+    assert fine["kmac_per_pixel"] > by_point["toy/1", 0, 5]["kmac_per_pixel"] > 0
+    assert all(row["pictures"] == len(SIZES) for row in rows)
     # The stand-in labels are the uncompressed detections themselves.
+    assert not evaluation.has_labels
     assert rows[0]["map50_uncompressed"] == pytest.approx(1.0)
     assert by_point["jpeg", None, 90]["map50"] > by_point["jpeg", None, 20]["map50"]
-    text = (tmp_path / "out" / "table.md").read_text()
-    assert "stand in for them" in text
-    assert text.count("\n|") == 2 + len(rows)
-    assert evaluation.rows[0].bpp == rows[0]["bpp"]
+    assert by_point["jpeg", None, 90]["map50_pixels"] == by_point["jpeg", None, 90]["map50"]
+    assert by_point["toy/1", 3, 5]["map50_pixels"] != by_point["toy/1", 3, 5]["map50"]
+    csv_lines = (tmp_path / "table.csv").read_text().splitlines()
+    assert len(csv_lines) == 1 + len(rows)
+    assert csv_lines[0] == ",".join(rows[0])
 
 
-def test_bytes_are_those_of_real_containers_and_files(
-    models: Models, images: Path, tmp_path: Path
-) -> None:
-    runtime = OpenVinoRuntime(num_threads=1, precision="f32")
-    evaluation = evaluate(
-        *models,
-        images,
-        None,
-        tmp_path / "out",
-        levels=[1],
-        qualities=[2],
-        jpeg_qualities=[50],
-        runtime=runtime,
-        show_progress=False,
+def test_bytes_are_lengths_of_files(models: Path, images: Path, tmp_path: Path) -> None:
+    baselines = [
+        Baseline(**{**vars(codec), "ladder": (codec.ladder[len(codec.ladder) // 2],)})
+        for codec in BASELINES.values()
+    ]
+    evaluation = _evaluate(
+        models, images, tmp_path / "out", levels=[1, 3], qualities=[2], baselines=baselines
     )
 
-    encoder = Encoder(load_codec_artifact(models[0]), runtime)
+    files = tmp_path / "files"
+    files.mkdir()
+    encoder = Encoder(load_codec_artifact(models / "toy/1"), _runtime())
     pictures = [np.array(Image.open(path)) for path in sorted(images.iterdir())]
-    ours = sum(len(encoder.encode(picture, 1, 2).bitstream) for picture in pictures)
-    jpeg = sum(len(code_jpeg(picture, 50).bitstream) for picture in pictures)
-    assert [row.bytes for row in evaluation.rows] == [ours, jpeg]
-    num_pixels = sum(picture.shape[0] * picture.shape[1] for picture in pictures)
-    assert evaluation.rows[0].bpp == pytest.approx(8 * ours / num_pixels)
+    for number, picture in enumerate(pictures):
+        base = encoder.encode(picture, 1, 2).bitstream
+        (files / f"{number}.base").write_bytes(base)
+        (files / f"{number}.rest").write_bytes(encoder.enhance(picture, base).bitstream)
+        (files / f"{number}.full").write_bytes(encoder.encode(picture, 3, 2).bitstream)
+        for codec in baselines:
+            name = files / f"{number}.{codec.name}"
+            name.write_bytes(codec.code(picture, codec.ladder[0]).bitstream)
+
+    def on_disk(suffix: str) -> int:
+        return sum(path.stat().st_size for path in files.glob(f"*.{suffix}"))
+
+    base_row, full_row, *others = evaluation.rows
+    assert base_row.bytes == on_disk("base")
+    assert base_row.enhancement_bytes == on_disk("rest")
+    assert full_row.bytes == on_disk("full")
+    assert full_row.enhancement_bytes is None
+    then_view = (on_disk("base") + on_disk("rest")) / on_disk("full")
+    assert base_row.detect_then_view == pytest.approx(then_view)
+    assert [(row.codec, row.bytes) for row in others] == [
+        (codec.name, on_disk(codec.name)) for codec in baselines
+    ]
+    num_pixels = sum(h * w for h, w in SIZES)
+    assert base_row.bpp == pytest.approx(8 * on_disk("base") / num_pixels)
 
 
-def test_given_labels_are_what_is_scored(models: Models, images: Path, tmp_path: Path) -> None:
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    (labels / "0.txt").write_text("79 0.02 0.02 0.01 0.01\n")  # nothing finds it
+def test_what_is_known_is_not_measured_again(models: Path, images: Path, tmp_path: Path) -> None:
+    two = choose_pictures([images], limit=2)
 
-    evaluation = evaluate(
-        *models,
-        images,
-        labels,
-        tmp_path / "out",
-        levels=[0],
-        qualities=[0],
-        jpeg_qualities=[],
-        show_progress=False,
-    )
+    first = _evaluate(models, images, tmp_path, pictures=two)
+    again = _evaluate(models, images, tmp_path, pictures=two)
+    more = _evaluate(models, images, tmp_path)
 
-    assert evaluation.rows[0].map50_uncompressed == pytest.approx(0.0)
-    assert "given as YOLO text" in (tmp_path / "out" / "table.md").read_text()
+    assert again.rows == first.rows  # the durations too, so nothing was timed anew
+    assert {row.pictures for row in more.rows} == {3}
+    assert more.rows[0].bytes > first.rows[0].bytes
 
 
-def test_small_pictures_have_no_ms_ssim_and_large_ones_do(
-    models: Models, images: Path, tmp_path: Path
-) -> None:
-    def similarity(limit: int) -> float | None:
-        evaluation = evaluate(
-            *models,
-            images,
-            None,
-            tmp_path / "out",
-            levels=[3],
-            qualities=[5],
-            jpeg_qualities=[],
-            limit=limit,
-            show_progress=False,
-        )
-        assert evaluation.rows[0].pictures == limit
-        return evaluation.rows[0].ms_ssim
+def test_another_model_of_the_same_name_is_measured_anew(images: Path, tmp_path: Path) -> None:
+    rows = []
+    for seed in (0, 1):
+        root = tmp_path / str(seed)
+        make_toy_codec(root, seed=seed)
+        make_toy_detector(root)
+        rows.append(_evaluate(root, images, tmp_path / "out", baselines=[]).rows)
 
-    assert similarity(2) is None
-    large = similarity(3)
-    assert large is not None
-    assert 0.5 < large <= 1
+    assert [row.bytes for row in rows[0]] != [row.bytes for row in rows[1]]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"levels": [4]}, r"level 4; this codec has 0\.\.3"),
-        ({"qualities": [-1]}, "quality -1"),
-        ({"keep": lambda name: False}, "none of 3 pictures"),
-    ],
+    ("tasks", "detects", "shows"),
+    [(["detect"], [True, True], [False, False]), ([["detect"]] * 3 + [["view"]], [1, 0], [0, 1])],
 )
-def test_what_cannot_be_evaluated_is_refused(
-    models: Models, images: Path, tmp_path: Path, arguments: dict[str, Any], message: str
+def test_a_model_has_no_figures_of_what_it_is_not_made_for(
+    images: Path, tmp_path: Path, tasks: list[Any], detects: list[bool], shows: list[bool]
+) -> None:
+    make_toy_codec(tmp_path)
+    make_toy_detector(tmp_path)
+    _under_test(tmp_path, tasks)
+
+    rows = _evaluate(tmp_path, images, tmp_path / "out", qualities=[3], baselines=[]).rows
+
+    assert [row.map50 is not None for row in rows] == [bool(does) for does in detects]
+    assert [row.psnr_db is not None for row in rows] == [bool(does) for does in shows]
+    assert [row.map50_pixels is not None for row in rows] == [bool(does) for does in shows]
+
+
+def test_only_pictures_of_the_split_are_evaluated(images: Path, tmp_path: Path) -> None:
+    make_toy_codec(tmp_path)
+    make_toy_detector(tmp_path)
+    folder = tmp_path / "set/images"
+    labels = tmp_path / "set/labels"
+    folder.mkdir(parents=True)
+    labels.mkdir()
+    for number in range(30):
+        Image.fromarray(make_image(64, 64, seed=number)).save(folder / f"{number}.png")
+        (labels / f"{number}.txt").write_text(f"{number} 0.5 0.5 0.2 0.2\n")
+    pictures = choose_pictures([folder.parent], keep=is_validation)
+
+    evaluation = _evaluate(
+        tmp_path, images, tmp_path / "out", pictures=pictures, levels=[0], qualities=[0]
+    )
+
+    listed = (tmp_path / "out/pictures.txt").read_text().splitlines()
+    kept = [f"{number}.png" for number in range(30) if is_validation(f"{number}.png")]
+    assert 0 < len(kept) < 30
+    assert sorted(listed) == sorted(f"set/{name}" for name in kept)
+    assert evaluation.rows[0].pictures == len(kept)
+    assert {int(p.boxes[0, 0]) for p in pictures if p.boxes is not None} == {
+        int(Path(name).stem) for name in kept
+    }
+
+
+def test_given_labels_are_what_is_scored(models: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "0.txt").write_text("79 0.02 0.02 0.01 0.01\n")  # nothing finds it
+    pictures = choose_pictures([images], labels=tmp_path)
+
+    evaluation = _evaluate(models, images, tmp_path / "out", pictures=pictures)
+
+    assert evaluation.has_labels
+    assert evaluation.rows[0].map50_uncompressed == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"levels": [4]}, r"level 4; toy/1 has 0\.\.3"), ({"qualities": [5.5]}, "quality 5.5")],
+)
+def test_points_that_the_codec_does_not_have_are_refused(
+    models: Path, images: Path, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(EvaluationError, match=message):
-        evaluate(*models, images, None, tmp_path / "out", show_progress=False, **arguments)
-
-
-def test_labels_that_fit_no_picture_are_refused(
-    models: Models, images: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(EvaluationError, match="holds no box"):
-        evaluate(
-            *models,
-            images,
-            tmp_path,
-            tmp_path / "out",
-            levels=[0],
-            qualities=[0],
-            jpeg_qualities=[],
-            show_progress=False,
-        )
+        _evaluate(models, images, tmp_path, **options)
 
 
 def test_a_profile_is_what_the_artifact_reads(images: Path, tmp_path: Path) -> None:
-    codec, detector = make_toy_codec(tmp_path), make_toy_detector(tmp_path)
-    evaluation = evaluate(
-        codec, detector, images, None, tmp_path / "out", jpeg_qualities=[10], show_progress=False
-    )
+    make_toy_codec(tmp_path)
+    make_toy_detector(tmp_path)
+    evaluation = _evaluate(tmp_path, images, tmp_path / "out", levels=None, baselines=[])
 
-    write_profile(evaluation, codec, "slimwire evaluate")
+    write_profile(evaluation.rows, "toy/1", tmp_path / "toy/1", "slimwire evaluate")
 
-    profile = load_codec_artifact(codec).profile
+    profile = load_codec_artifact(tmp_path / "toy/1").profile
     assert profile is not None
     assert profile.pictures == 3
-    assert len(profile.points) == 24
+    assert [(p.level, p.quality) for p in profile.points] == [
+        (level, quality) for level in range(4) for quality in (0, 5)
+    ]
     assert profile.points[0].bpp == pytest.approx(evaluation.rows[0].bpp, abs=1e-5)
