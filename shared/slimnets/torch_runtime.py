@@ -27,6 +27,7 @@ from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet, parse_cfg
 from slimnets.darknet_fold import load_tail
 from slimnets.errors import NetError
+from slimnets.hyperprior import Hyperprior
 
 
 class GroupWise(Enum):
@@ -64,6 +65,13 @@ class TorchRuntime:
         Raises:
             ModelError: weights or manifest are missing, or the name is none of ours.
         """
+        return self._load(path, self._autocast)
+
+    def load_exact(self, path: Path) -> Graph:
+        """As `load`, in float32 whatever the precision of the others."""
+        return self._load(path, autocast=False)
+
+    def _load(self, path: Path, autocast: bool) -> Graph:
         folder, name = path.parent, path.stem
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -79,7 +87,7 @@ class TorchRuntime:
                 function = _detector_function(model, state, name, split, self._device)
         except (OSError, KeyError, RuntimeError, NetError) as exc:
             raise ModelError(f"{path}: cannot be built from the weights there: {exc}") from exc
-        return _TorchGraph(function, self._device, self._autocast)
+        return _TorchGraph(function, self._device, autocast)
 
 
 class _TorchGraph:
@@ -110,12 +118,20 @@ def _codec_function(
         return lambda given: {"x_hat": codec.g_s(given["y_hat"], given["level"])}
     if name == "feature_transform":
         return lambda given: {"f_hat": codec.feature_transform(given["y_hat"], given["level"])}
-    if name.startswith("g_a_") and name[4:].isdigit() and int(name[4:]) < codec.config.num_levels:
-        level = int(name[4:])
-        if analysis is GroupWise.PER_GROUP:
+    kind, _, number = name.rpartition("_")
+    if number.isdigit() and int(number) < codec.config.num_levels:
+        level = int(number)
+        if kind == "g_a" and analysis is GroupWise.PER_GROUP:
             return lambda given: {"y": codec.g_a(given["x"], level)}
-        g_a = codec.g_a.merge(level).to(device)
-        return lambda given: {"y": g_a(given["x"])}
+        if kind == "g_a":
+            g_a = codec.g_a.merge(level).to(device)
+            return lambda given: {"y": g_a(given["x"])}
+        prior = codec.prior_of(level)
+        own = level if codec.config.sharing == "nested" else 0
+        if kind == "h_a" and isinstance(prior, Hyperprior):
+            return lambda given: {"z": prior.analyse(given["v"], own)}
+        if kind == "h_s" and isinstance(prior, Hyperprior):
+            return lambda given: {"scale_index": prior.scale_index(given["z_hat"], own)}
     raise KeyError(f"a codec has no graph {name}")
 
 

@@ -3,6 +3,7 @@ without torch.
 
 checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
                                    |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
+                                   |-> with a hyperprior: h_a_0.onnx ... h_s_0.onnx ... hyper.npz
                                    `-> weights.safetensors (to train on), manifest.json
 """
 
@@ -20,18 +21,22 @@ from safetensors.torch import load_file, save_file
 from slimcodec.fingerprint import compute_fingerprint
 from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.manifest import MANIFEST_FORMAT, ModelReference
-from slimcodec.tables import save_tables
+from slimcodec.tables import save_scale_tables, save_tables
 from slimnets.codec import Codec
 from slimnets.codec_onnx import export_feature_transform, export_g_a, export_g_s
-from slimnets.config import LATENT_STRIDE, PAD_MULTIPLE, CodecConfig
+from slimnets.config import LATENT_STRIDE, CodecConfig
 from slimnets.count import count_macs
-from slimnets.tabulate import tabulate
+from slimnets.hyper_tabulate import tabulate_hyper
+from slimnets.hyperprior import Hyperprior
+from slimnets.hyperprior_onnx import export_h_a, export_h_s
+from slimnets.tabulate import TABLE_STEPS, tabulate
 from slimtrain.artifact_folder import file_records, new_artifact
 from slimtrain.checkpoint import load_checkpoint
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 _COUNTED_SIDE = 256  # pixels; kMAC per pixel does not depend on it
+_HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
 
 
 def codec_from_checkpoint(path: Path) -> tuple[Codec, int]:
@@ -76,30 +81,20 @@ def write_codec_artifact(
     """
     config = codec.config
     _round_convolutions(codec)
-    x = (torch.from_numpy(pad_to_multiple(to_x(picture), PAD_MULTIPLE)) for picture in pictures)
-    tables = tabulate(codec, x)
-    probe = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
-    levels = [
-        {
-            "level": level,
-            "latent_channels": config.latent_channels[level],
-            "channels": list(config.channels[level]),
-            "kmac_per_pixel": count_macs(codec.g_a.merge(level), probe) / _COUNTED_SIDE**2 / 1000,
-        }
-        for level in range(config.num_levels)
-    ]
-    structure: dict[str, object] = {
-        "levels": levels,
-        "qualities": config.qualities,
-        "pad_multiple": PAD_MULTIPLE,
-        "latent_stride": LATENT_STRIDE,
-    }
+    padded = (pad_to_multiple(to_x(picture), config.pad_multiple) for picture in pictures)
+    x = (torch.from_numpy(picture) for picture in padded)
+    scale_tables = None
+    if config.prior == "hyperprior":
+        tables, scale_tables = tabulate_hyper(codec, x, TABLE_STEPS)
+    else:
+        tables = tabulate(codec, x, TABLE_STEPS)
+    structure = _structure(codec)
     with new_artifact(out_dir) as folder:
-        analysis = [
-            export_g_a(codec, level).SerializeToString() for level in range(config.num_levels)
-        ]
-        for level, graph in enumerate(analysis):
-            (folder / f"g_a_{level}.onnx").write_bytes(graph)
+        analysis = _analysis_graphs(codec)
+        for name, graph in analysis.items():
+            (folder / name).write_bytes(graph)
+        if scale_tables is not None:
+            save_scale_tables(folder / "hyper.npz", scale_tables)
         (folder / "g_s.onnx").write_bytes(export_g_s(codec).SerializeToString())
         (folder / "feature_transform.onnx").write_bytes(
             export_feature_transform(codec).SerializeToString()
@@ -112,9 +107,8 @@ def write_codec_artifact(
             "kind": "codec",
             "name": out_dir.parent.name,
             "version": int(out_dir.name),
-            "fingerprint": compute_fingerprint(structure, tables, analysis),
+            "fingerprint": compute_fingerprint(structure, tables, analysis.values(), scale_tables),
             **structure,
-            "prior": "factorized",
             "config": config.to_json(),
             "detector": detector.model_dump(),
             "files": file_records(folder),
@@ -126,6 +120,64 @@ def write_codec_artifact(
             json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
         )
     return out_dir
+
+
+def _structure(codec: Codec) -> dict[str, object]:
+    """What a manifest says of the codec's shape; the fingerprint covers it."""
+    config = codec.config
+    levels: list[dict[str, object]] = [
+        {
+            "level": level,
+            "latent_channels": config.latent_channels[level],
+            "channels": list(config.channels[level]),
+            "kmac_per_pixel": _edge_kmac_per_pixel(codec, level),
+        }
+        for level in range(config.num_levels)
+    ]
+    structure: dict[str, object] = {
+        "levels": levels,
+        "qualities": config.qualities,
+        "pad_multiple": config.pad_multiple,
+        "latent_stride": LATENT_STRIDE,
+        "streams": "nested" if config.sharing == "nested" else "separate",
+        "prior": config.prior,
+    }
+    if config.prior == "hyperprior":
+        structure["hyper_stride"] = _HYPER_STRIDE
+        for level, channels in zip(levels, config.hyper_channels, strict=True):
+            level["hyper_channels"] = channels
+    return structure
+
+
+def _edge_kmac_per_pixel(codec: Codec, level: int) -> float:
+    """Of all that the edge runs: g_a, and with a hyperprior h_a and h_s."""
+    x = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
+    macs = count_macs(codec.g_a.merge(level), x)
+    prior = codec.prior_of(level)
+    if isinstance(prior, Hyperprior):
+        own = _level_of_prior(codec, level)
+        v = torch.zeros(
+            1, codec.config.latent_channels[level], *[_COUNTED_SIDE // LATENT_STRIDE] * 2
+        )
+        macs += count_macs(prior, v, own)
+    return macs / _COUNTED_SIDE**2 / 1000
+
+
+def _analysis_graphs(codec: Codec) -> dict[str, bytes]:
+    """The graphs that the fingerprint covers, by file name, in its order."""
+    levels = range(codec.config.num_levels)
+    graphs = {f"g_a_{level}.onnx": export_g_a(codec, level) for level in levels}
+    priors = {level: codec.prior_of(level) for level in levels}
+    for name, export in (("h_a", export_h_a), ("h_s", export_h_s)):
+        for level, prior in priors.items():
+            if isinstance(prior, Hyperprior):
+                graphs[f"{name}_{level}.onnx"] = export(prior, _level_of_prior(codec, level))
+    return {name: graph.SerializeToString() for name, graph in graphs.items()}
+
+
+def _level_of_prior(codec: Codec, level: int) -> int:
+    """What a level's prior calls it: a switchable level has a prior of its own, of one level."""
+    return level if codec.config.sharing == "nested" else 0
 
 
 @torch.no_grad()

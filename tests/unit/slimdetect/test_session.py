@@ -45,6 +45,8 @@ class RecordingRuntime:
 
         return run
 
+    load_exact = load
+
 
 @pytest.fixture(scope="module")
 def codec(tmp_path_factory: pytest.TempPathFactory) -> CodecArtifact:

@@ -12,7 +12,7 @@ from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.count import count_macs
 from slimnets.prior import FactorizedPrior
-from slimnets.tabulate import tabulate
+from slimnets.tabulate import TABLE_STEPS, tabulate
 
 OLDER_FIELDS = {
     "channels",
@@ -113,6 +113,7 @@ def test_tables_are_whole_distributions_with_room_for_zero_and_an_escape(codec: 
 
     tables.validate()
     assert tables.gain.shape == (6, 192)
+    assert tables.offset.shape == (5 * TABLE_STEPS + 1, 192)
     assert (tables.offset <= 0).all()
     # zero has a bin that is not the escape
     assert (tables.offset + tables.cdf_length - 2 > 0).all()
