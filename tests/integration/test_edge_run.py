@@ -13,6 +13,7 @@ from PIL import Image
 
 from slimcodec import Decoder, OpenVinoRuntime, load_codec_artifact
 from slimcodec.artifact import CodecArtifact
+from slimcodec.container import parse_container
 from slimedge import CameraError, EdgeSettings, ModelMismatchError, run_edge
 from slimedge.event import (
     Acked,
@@ -162,6 +163,47 @@ async def test_a_frame_that_has_left_the_ring_is_refused_with_the_reason(
     assert recorder.of(RefetchRefused)[0].sequence == 1
 
 
+async def test_a_cloud_that_triages_gets_the_narrowest_level_and_what_it_asks_for(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint, max_live_level=0) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, loop=True)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: bool(recorder.of(Detected)))
+            cloud.tell(_refetch("r-1", 1, level=2, expire_ms=60_000))
+            await cloud.wait_until(lambda: bool(cloud.enhancements))
+
+    assert {event.level for event in recorder.of(Encoded)} == {0}
+    enhancement = parse_container(cloud.enhancements[0].container)
+    assert (enhancement.first_group, enhancement.level) == (1, 2)
+
+
+async def test_a_person_outranks_the_cloud_in_the_choice_of_the_level(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint, max_live_level=0) as cloud:
+        await run_edge(make_settings(codec, pictures, cloud.address, level=2), recorder)
+
+    assert {event.level for event in recorder.of(Encoded)} == {2}
+
+
+async def test_an_enhancement_that_nobody_waits_for_is_not_made(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, loop=True, level=0)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: bool(recorder.of(Detected)))
+            for number in range(200):  # more than are made within a millisecond
+                cloud.tell(_refetch(f"r-{number}", 1, expire_ms=1))
+            await cloud.wait_until(lambda: bool(cloud.refusals))
+
+    assert "nobody waits" in cloud.refusals[0].detail
+
+
 async def test_jpeg_bytes_are_measured_for_exactly_the_sent_frames(
     codec: CodecArtifact, pictures: Path
 ) -> None:
@@ -255,9 +297,10 @@ async def test_a_stop_ends_the_edge_although_the_cloud_is_away(
     assert recorder.of(LinkChanged)[-1].state is LinkState.STOPPED
 
 
-def _refetch(request_id: str, sequence: int) -> pb.StreamFramesResponse:
+def _refetch(
+    request_id: str, sequence: int, *, level: int = 0, expire_ms: int = 0
+) -> pb.StreamFramesResponse:
+    asked = pb.RefetchEnhancement(sequence=sequence, level=level, expire_ms=expire_ms)
     return pb.StreamFramesResponse(
-        command=pb.Command(
-            request_id=request_id, refetch_enhancement=pb.RefetchEnhancement(sequence=sequence)
-        )
+        command=pb.Command(request_id=request_id, refetch_enhancement=asked)
     )

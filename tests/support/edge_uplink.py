@@ -53,7 +53,7 @@ class RecordingHandler:
         self.links.append((state, detail))
         self._told.notify()
 
-    def on_connected(self, round_trip_seconds: float) -> None:
+    def on_connected(self, round_trip_seconds: float, max_live_level: int | None) -> None:
         self.round_trips.append(round_trip_seconds)
 
     def on_sent(self, frame: LedgerFrame) -> None:
@@ -85,8 +85,8 @@ class RecordingHandler:
         self.nacks.append(nack)
         self._told.notify()
 
-    def on_refetch(self, request_id: str, sequence: int) -> None:
-        self.refetches.append((request_id, sequence))
+    def on_refetch(self, request_id: str, refetch: pb.RefetchEnhancement) -> None:
+        self.refetches.append((request_id, refetch.sequence))
         self._told.notify()
 
 

@@ -31,10 +31,12 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         *,
         credit_bytes: int = 256 * 2**10,
         max_frame_bytes: int = 4 * 2**20,
+        max_live_level: int | None = None,
     ) -> None:
         self.fingerprint = fingerprint
         self.credit_bytes = credit_bytes
         self.max_frame_bytes = max_frame_bytes
+        self.max_live_level = max_live_level
         self.last_stage = pb.STAGE_DETECTED  # frames are acknowledged up to this stage
         self.nacks: dict[int, pb.Nack] = {}  # by sequence: sent once, instead of acks
         self.detections: list[pb.Detection] = []  # found in every frame
@@ -127,6 +129,7 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                 credit_bytes=self.credit_bytes,
                 max_frame_bytes=self.max_frame_bytes,
                 model_fingerprint=self.fingerprint,
+                max_live_level=self.max_live_level,
             )
         )
         outbox: asyncio.Queue[pb.StreamFramesResponse | None] = asyncio.Queue()

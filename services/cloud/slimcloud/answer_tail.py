@@ -44,9 +44,14 @@ def supersede(stream: CameraStream) -> None:
 async def send_commands(store: Store, stream: CameraStream) -> None:
     """Tell a camera what is asked of it and was not told yet."""
     for asked in await store.refetches.take(stream.camera_id, stream.epoch):
+        left_us = asked.expires_unix_us - unix_us() if asked.expires_unix_us else 0
         command = pb.Command(
             request_id=asked.request_id,
-            refetch_enhancement=pb.RefetchEnhancement(sequence=asked.frame_id.sequence),
+            refetch_enhancement=pb.RefetchEnhancement(
+                sequence=asked.frame_id.sequence,
+                level=asked.level,
+                expire_ms=max(1, left_us // 1000) if asked.expires_unix_us else 0,
+            ),
         )
         stream.answer(pb.StreamFramesResponse(command=command))
 

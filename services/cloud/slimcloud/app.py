@@ -31,6 +31,7 @@ from slimcloud.ingest_metrics import IngestMetrics
 from slimcloud.reconstruct import Reconstructor
 from slimcloud.settings import CloudSettings, Role
 from slimcloud.store import Store
+from slimcloud.triage import TriagePolicy, build_triage
 from slimcodec.artifact import (
     CodecArtifact,
     DetectorArtifact,
@@ -67,6 +68,8 @@ class _Models:
     codec: CodecArtifact
     detector: DetectorArtifact
     runtime: OpenVinoRuntime
+    names: tuple[str, ...]  # of the detector's classes
+    triage: TriagePolicy | None
 
 
 async def run_cloud(
@@ -123,7 +126,9 @@ def _load_models(settings: CloudSettings) -> _Models:
         raise ModelError(f"codec {codec.label} names no detector; train it for one")
     detector_path = find_model("detector", f"{wanted.name}/{wanted.version}", settings.models_root)
     runtime = OpenVinoRuntime(num_threads=settings.detector_threads, precision=settings.precision)
-    return _Models(codec, load_detector_artifact(detector_path), runtime)
+    detector = load_detector_artifact(detector_path)
+    names = load_names(detector.file("detector.names"), detector.manifest.classes)
+    return _Models(codec, detector, runtime, names, build_triage(settings, codec, names, runtime))
 
 
 def _start_redis(settings: CloudSettings, life: Lifecycle) -> str:
@@ -160,6 +165,7 @@ async def _start_detect(
         max_pixels=settings.max_pixels,
         max_batch_size=settings.max_batch_size,
         min_score=settings.min_score,
+        triage=models.triage,
     )
     life.on_stop(Phase.CLOSE, "detector", lambda: asyncio.to_thread(engine.close))
     await engine.check()
@@ -221,7 +227,7 @@ def _start_review(
     app = build_api(
         store,
         reconstructor,
-        names=load_names(models.detector.file("detector.names"), models.detector.manifest.classes),
+        names=models.names,
         num_levels=len(models.codec.levels),
         readiness_probe=probe,
         metrics=review_metrics,

@@ -17,12 +17,19 @@ import grpc
 from slimcloud.checks import AgeFloor
 from slimcloud.errors import StreamRefusedError
 from slimcloud.frame_id import FrameId
-from slimcloud.records import DetectionResult, LabelledDetection
+from slimcloud.records import DetectionResult, LabelledDetection, Triage
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["CameraStream", "mono_us"]
 
 _MAX_ANSWERS: Final = 2048  # waiting in the outbox
+_TRIAGE: Final = {
+    Triage.NONE: pb.TRIAGE_UNSPECIFIED,
+    Triage.QUIET: pb.TRIAGE_QUIET,
+    Triage.SENT: pb.TRIAGE_SENT,
+    Triage.ENHANCED: pb.TRIAGE_ENHANCED,
+    Triage.FALLBACK: pb.TRIAGE_FALLBACK,
+}
 
 
 def mono_us() -> int:
@@ -102,6 +109,8 @@ class CameraStream:
             ack.queue_us = _to_us(result.queue_seconds)
             ack.compute_us = _to_us(result.compute_seconds)
             ack.detections.extend(_to_wire(result.detections))
+            ack.triage = _TRIAGE[result.triage]
+            ack.presence = result.presence or 0.0
         self.answer(pb.StreamFramesResponse(ack=ack))
 
     def nack(self, sequence: int, reason: str, detail: str, *, retryable: bool) -> None:

@@ -4,7 +4,8 @@
     ingest  take(camera)   ──► sent    ──► Command on the camera's stream
     ingest  Enhancement    ──► done          or    Refusal ──► refused
 
-A request is forgotten after an hour. Asking again while a request is open gives that same request.
+A request is forgotten after an hour. Asking again while a request is open that reaches as far gives
+that same request. A frame that waits to be detected from its enhancement is woken by a refusal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 
 from slimcloud import keys
+from slimcloud.awaiting import AwaitingFrames
 from slimcloud.errors import RequestNotFoundError
 from slimcloud.events import EventLog
 from slimcloud.frame_id import FrameId
@@ -25,27 +27,50 @@ __all__ = ["RefetchLog"]
 
 
 class RefetchLog:
-    def __init__(self, client: Redis, events: EventLog, clock_unix_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        events: EventLog,
+        awaiting: AwaitingFrames,
+        clock_unix_us: Callable[[], int],
+    ) -> None:
         self._client = client
         self._events = events
+        self._awaiting = awaiting
         self._clock_unix_us = clock_unix_us
 
-    async def request(self, frame_id: FrameId) -> RefetchRequest:
+    async def request(
+        self, frame_id: FrameId, *, level: int = 0, expires_unix_us: int = 0
+    ) -> RefetchRequest:
         """Ask the frame's camera for its enhancement.
 
-        The caller checks that the frame is stored and that no enhancement is. While the camera is
-        away the request waits; it is refused at once when the camera has restarted, for then the
-        frame's picture is lost.
+        The caller checks that the frame is stored and that no enhancement that reaches as far is.
+        While the camera is away the request waits; it is refused at once when the camera has
+        restarted, for then the frame's picture is lost.
+
+        Args:
+            level: the level to reach; 0 = all there is.
+            expires_unix_us: nobody waits for it after this, the cloud's clock; 0 = never.
         """
         request_id = uuid.uuid4().hex
         of_key = keys.refetch_of_key(frame_id)
         if not await self._client.set(of_key, request_id, nx=True, ex=keys.COMMANDS_TTL_SECONDS):
             earlier = await self._find(text(await self._client.get(of_key)))
-            if earlier is not None and earlier.state is not RefetchState.REFUSED:
+            if (
+                earlier is not None
+                and earlier.state is not RefetchState.REFUSED
+                and earlier.covers(level)
+            ):
                 return earlier
             await self._client.set(of_key, request_id, ex=keys.COMMANDS_TTL_SECONDS)
         asked = RefetchRequest(
-            request_id, frame_id, RefetchState.PENDING, "", self._clock_unix_us()
+            request_id,
+            frame_id,
+            RefetchState.PENDING,
+            "",
+            self._clock_unix_us(),
+            level,
+            expires_unix_us,
         )
         commands = keys.commands_key(frame_id.camera_id)
         async with self._client.pipeline(transaction=True) as pipeline:
@@ -56,6 +81,8 @@ class RefetchLog:
                     "state": asked.state.value,
                     "detail": "",
                     "created_time_unix_us": asked.created_time_unix_us,
+                    "level": level,
+                    "expires_unix_us": expires_unix_us,
                 },
             )
             pipeline.expire(keys.refetch_key(request_id), keys.COMMANDS_TTL_SECONDS)
@@ -82,7 +109,7 @@ class RefetchLog:
         """What the camera is to be told now, oldest first; each is marked as sent.
 
         Requests for frames of another epoch are refused here: the camera has restarted and lost
-        them.
+        them. So are those that nobody waits for any more.
         """
         taken: list[RefetchRequest] = []
         commands = keys.commands_key(camera_id)
@@ -99,6 +126,9 @@ class RefetchLog:
                     "the camera has restarted since and lost the picture",
                 )
                 continue
+            if 0 < asked.expires_unix_us <= self._clock_unix_us():
+                await self.refuse(camera_id, asked.request_id, "nobody waits for it any more")
+                continue
             await self._set_state(asked.request_id, RefetchState.SENT)
             taken.append(asked)
         return taken
@@ -113,12 +143,15 @@ class RefetchLog:
         ):
             return
         await self._set_state(request_id, RefetchState.REFUSED, detail)
+        await self._awaiting.wake(asked.frame_id)
         await self._events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
 
-    async def set_done(self, frame_id: FrameId) -> None:
-        """Note that the enhancement of a frame is stored, whichever request brought it."""
+    async def set_done(self, frame_id: FrameId, level: int) -> None:
+        """Note that the enhancement of a frame up to `level` is stored, whichever request brought
+        it.
+        """
         asked = await self._find(text(await self._client.get(keys.refetch_of_key(frame_id))))
-        if asked is not None:
+        if asked is not None and asked.level <= level:
             await self._set_state(asked.request_id, RefetchState.DONE)
 
     async def _find(self, request_id: str) -> RefetchRequest | None:
@@ -131,6 +164,8 @@ class RefetchLog:
             state=RefetchState(fields["state"]),
             detail=fields["detail"],
             created_time_unix_us=int(fields["created_time_unix_us"]),
+            level=int(fields.get("level", 0)),
+            expires_unix_us=int(fields.get("expires_unix_us", 0)),
         )
 
     async def _set_state(self, request_id: str, state: RefetchState, detail: str = "") -> None:

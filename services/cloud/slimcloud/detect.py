@@ -1,13 +1,15 @@
 """Stage 9 of 12: work queue -> detections. Any number of workers share one queue.
 
     slim:work ─ read, reclaim ─► container ─► batcher ─► engine ─► put_detections ─► entry done
-                    │                │ expired ─► dropped            │ bad bytes ─► failed
-                    └ 5 deliveries ─► dead letter, failed            └ crash ─► stays, is reclaimed
+      ▲             │                │ expired ─► dropped    │ bad bytes ─► failed
+      │             └ 5 deliveries ─► dead letter, failed    │ crash ─► stays, is reclaimed
+      │                                                      │ triage: quiet ─► no detections, done
+      └── slim:awaiting ◄── park, ask the camera ────────────┘ triage: enhancement wanted
 
 An entry is taken off the queue only after its outcome is stored, so a worker that dies loses
 nothing: another reclaims its entries. A frame that is detected twice gives the same result, and
 only the first is kept. First in, first out per camera within one worker; the newest are not
-preferred.
+preferred. A frame that waits for its enhancement is answered after quiet ones that came later.
 """
 
 from __future__ import annotations
@@ -18,18 +20,20 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
+from slimcloud.awaiting import Parked
 from slimcloud.batcher import Batcher
 from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import EngineResult
+from slimcloud.engine import EngineJob, EngineResult
 from slimcloud.errors import CloudError
-from slimcloud.records import DetectionResult, FrameRecord, FrameState
+from slimcloud.records import DetectionResult, FrameRecord, FrameState, Triage
 from slimcloud.settings import CloudSettings
 from slimcloud.store import Store, unix_us
+from slimcloud.triage import Verdict
 from slimcloud.work import WorkItem
 
 __all__ = ["DetectWorker", "Engine"]
@@ -38,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 _BLOCK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.5
+_WAKE_SECONDS: Final = 0.1  # how late a frame may be woken whose enhancement did not come
 
 
 class Engine(Protocol):
@@ -46,17 +51,18 @@ class Engine(Protocol):
     codec_label: str
     detector_label: str
     min_score: float
+    enhance_level: int | None
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]: ...
 
-    async def detect(self, containers: Sequence[bytes]) -> list[EngineResult]: ...
+    async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     work: WorkItem
     record: FrameRecord
-    container: bytes
+    containers: EngineJob
 
 
 class DetectWorker:
@@ -96,6 +102,7 @@ class DetectWorker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._fetch())
             tasks.create_task(self._reclaim())
+            tasks.create_task(self._wake())
 
     async def serve_batches(self) -> None:
         """Detect what was taken, until cancelled; runs beside `run` and outlives it."""
@@ -167,12 +174,27 @@ class DetectWorker:
                     await under_way.wait()
         return bool(items)
 
+    async def _wake(self) -> None:
+        """Take frames up again whose enhancement did not come; also those that were left by a
+        worker with other settings.
+        """
+        while True:
+            try:
+                await self._store.awaiting.wake_overdue(self._clock_unix_us())
+                self._metrics.awaiting(await self._store.awaiting.count())
+            except RedisError as exc:
+                logger.warning("the frames that wait cannot be read: %s", exc)
+            await asyncio.sleep(_WAKE_SECONDS)
+
     async def _prepare(self, item: WorkItem) -> None:
         """Load a frame and hand it to the batcher, or say why not."""
         self._held[item.entry_id] = asyncio.Event()
         try:
             record = await self._store.get_frame(item.frame_id)
-            container = await self._store.get_container(item.frame_id)
+            base = await self._store.get_container(item.frame_id)
+            enhancement = None
+            if record.presence is not None:  # it comes back from waiting for it
+                enhancement = await self._store.get_enhancement(item.frame_id)
             now_us = self._clock_unix_us()
             if record.state is FrameState.DETECTED:
                 await self._finish(item)
@@ -180,7 +202,8 @@ class DetectWorker:
                 waited = (now_us - record.received_time_unix_us) / 1e6
                 await self._drop(item, f"its deadline passed while it waited for {waited:.3f} s")
             else:
-                await self._batcher.submit(_Job(item, record, container))
+                containers = EngineJob(base, enhancement, triage=record.presence is None)
+                await self._batcher.submit(_Job(item, record, containers))
         except CloudError as exc:
             await self._drop(item, f"gone before it was detected: {exc}")
         except BaseException:
@@ -216,7 +239,7 @@ class DetectWorker:
     async def _run_batch(self, jobs: list[_Job]) -> None:
         started_us = self._clock_unix_us()
         try:
-            results = await self._engine.detect([job.container for job in jobs])
+            results = await self._engine.detect([job.containers for job in jobs])
         except Exception:
             if len(jobs) > 1:  # find out whose fault it is
                 for job in jobs:
@@ -230,10 +253,40 @@ class DetectWorker:
         self._metrics.batch(len(jobs), results[0].compute_seconds)
         for job, result in zip(jobs, results, strict=True):
             try:
-                await self._store_result(job, result, started_us, len(jobs))
+                if result.judgement.verdict is Verdict.ENHANCE:
+                    await self._await_enhancement(job, result)
+                else:
+                    await self._store_result(job, result, started_us, len(jobs))
             except RedisError as exc:  # not done: it will be reclaimed
                 logger.warning("a result was not stored: %s", exc)
                 self._release(job.work)
+
+    async def _await_enhancement(self, job: _Job, result: EngineResult) -> None:
+        """Let a frame wait for its enhancement and ask for it; first the one, then the other, so
+        that the answer cannot be there before.
+        """
+        presence, level = result.judgement.presence, self._engine.enhance_level
+        assert presence is not None, "only triage asks for enhancements"
+        assert level is not None, "only triage asks for enhancements"
+        now_us = self._clock_unix_us()
+        wait_us = round(1e6 * self._settings.triage_wait_seconds)
+        if job.record.expires_unix_us:
+            wait_us = min(wait_us, max(0, job.record.expires_unix_us - now_us) // 2)
+        parked = await self._store.awaiting.park(
+            job.work, presence=presence, level=level, until_unix_us=now_us + wait_us
+        )
+        if parked is Parked.YES:
+            self._release(job.work)
+            await self._store.refetches.request(
+                job.record.frame_id, level=level, expires_unix_us=now_us + wait_us
+            )
+        elif parked is Parked.SETTLED:
+            await self._finish(job.work)
+        else:
+            logger.warning("too many frames wait for enhancements: detected from what was sent")
+            record = replace(job.record, presence=presence)
+            containers = replace(job.containers, triage=False)
+            await self._run_batch([_Job(job.work, record, containers)])
 
     async def _store_result(
         self, job: _Job, result: EngineResult, started_us: int, batch_size: int
@@ -245,7 +298,8 @@ class DetectWorker:
             logger.error("not decoded: %s", result.error, extra={"frame_id": frame_id})
         else:
             queue_seconds = max(0.0, (started_us - received_us) / 1e6)
-            await self._store.put_detections(
+            triage, presence = _triage_of(job, result)
+            is_first = await self._store.put_detections(
                 frame_id,
                 DetectionResult(
                     detections=result.detections,
@@ -256,7 +310,23 @@ class DetectWorker:
                     compute_seconds=result.compute_seconds,
                     batch_size=batch_size,
                     detected_time_unix_us=self._clock_unix_us(),
+                    triage=triage,
+                    presence=presence,
                 ),
             )
             self._metrics.detected(job.record.level, queue_seconds)
+            if is_first and triage is not Triage.NONE:
+                self._metrics.triaged(triage)
         await self._finish(job.work)
+
+
+def _triage_of(job: _Job, result: EngineResult) -> tuple[Triage, float | None]:
+    """What the record says of a frame's first rung."""
+    if job.record.presence is not None:  # judged before
+        came = job.containers.enhancement is not None
+        return (Triage.ENHANCED if came else Triage.FALLBACK), job.record.presence
+    presence = result.judgement.presence
+    if presence is None:
+        return Triage.NONE, None
+    is_quiet = result.judgement.verdict is Verdict.QUIET
+    return (Triage.QUIET if is_quiet else Triage.SENT), presence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slimcloud.records import Triage
 from slimops import Metrics
 
 __all__ = ["DetectMetrics"]
@@ -12,6 +13,10 @@ class DetectMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._detected = metrics.counter("frames_detected", "Frames detected", ("width_level",))
+        self._triaged = metrics.counter(
+            "frames_triaged", "Frames that triage looked at, by what became of them", ("outcome",)
+        )
+        self._awaiting = metrics.gauge("awaiting_frames", "Frames that wait for their enhancement")
         self._lost = metrics.counter(
             "frames_lost", "Frames without detections, and tries that failed", ("reason",)
         )
@@ -24,6 +29,12 @@ class DetectMetrics:
     def detected(self, width_level: int, queue_seconds: float) -> None:
         self._detected.labels(str(width_level)).inc()
         self._queue_seconds.observe(queue_seconds)
+
+    def triaged(self, outcome: Triage) -> None:
+        self._triaged.labels(outcome.value).inc()
+
+    def awaiting(self, frames: int) -> None:
+        self._awaiting.set(frames)
 
     def lost(self, reason: str) -> None:
         self._lost.labels(reason).inc()

@@ -161,6 +161,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             credit_bytes=self._settings.credit_bytes,
             max_frame_bytes=self._settings.max_frame_bytes,
             model_fingerprint=self._artifact.fingerprint,
+            max_live_level=0 if self._settings.triage == "enhance" else None,
         )
         await context.write(pb.StreamFramesResponse(welcome=welcome))
         await send_commands(self._store, stream)

@@ -140,7 +140,9 @@ class Intake:
                     f"{base.level}, quality {base.quality:g}, picture {base.image_hw}",
                 )
             stream.ack(addition.sequence, pb.STAGE_RECEIVED)
-            await self._store.put_enhancement(frame_id, bitstream, addition.request_id)
+            await self._store.put_enhancement(
+                frame_id, bitstream, addition.request_id, level=container.level
+            )
         except Exception as exc:
             if (refusal := refusal_of(exc)) is not None:
                 await self._store.refetches.refuse(

@@ -15,6 +15,7 @@
     slim:cameras                 set     ever    every camera ever seen
     slim:camera:{camera}         hash    ever    fields of `CameraState`; `connection` holds it
     slim:work                    stream  done    `frame_id`; group `detect`
+    slim:awaiting                zset    done    id by deadline (microseconds): see `awaiting`
     slim:dead                    stream  1,000   `frame_id`, `reason`, `deliveries`
     slim:events                  stream  10,000  `kind`, `camera_id`, `frame_id`, `detail`
     slim:commands:{camera}       stream  1 h     `request_id`, `frame_id`; not yet told
@@ -36,6 +37,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "AWAITING",
     "CAMERAS",
     "COMMANDS_TTL_SECONDS",
     "DEAD",
@@ -74,6 +76,7 @@ SIZES: Final = "slim:sizes"
 TOTALS: Final = "slim:totals"
 CAMERAS: Final = "slim:cameras"
 WORK: Final = "slim:work"
+AWAITING: Final = "slim:awaiting"
 DETECT_GROUP: Final = "detect"
 DEAD: Final = "slim:dead"
 EVENTS: Final = "slim:events"

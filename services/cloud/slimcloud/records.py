@@ -22,6 +22,7 @@ __all__ = [
     "RefetchRequest",
     "RefetchState",
     "Totals",
+    "Triage",
 ]
 
 
@@ -41,6 +42,16 @@ class RefetchState(StrEnum):
     SENT = "sent"
     DONE = "done"  # the enhancement is stored
     REFUSED = "refused"  # the edge cannot, see `detail`
+
+
+class Triage(StrEnum):
+    """What the first rung made of a frame, and what was detected from then."""
+
+    NONE = "none"  # it was not asked
+    QUIET = "quiet"  # nothing of interest: the detector did not run
+    SENT = "sent"  # something may be there: detected from what the camera had sent
+    ENHANCED = "enhanced"  # something may be there: detected from the enhancement asked for
+    FALLBACK = "fallback"  # as ENHANCED, but it did not come in time: detected from what was sent
 
 
 class EventKind(StrEnum):
@@ -86,6 +97,11 @@ class FrameRecord:
     state: FrameState
     reason: str  # why it was dropped or failed; else empty
     label_scores: Mapping[str, float] = field(default_factory=dict)  # best score per label
+    enhancement_level: int = 0  # the level that the enhancement lifts the frame to; 0 = none
+    triage: Triage = Triage.NONE
+    # How sure triage was of anything of interest, 0 to 1; set from then on, so a frame that waits
+    # for its enhancement has it and is still queued.
+    presence: float | None = None
 
     @property
     def bpp(self) -> float:
@@ -114,6 +130,8 @@ class DetectionResult:
     compute_seconds: float  # entropy decoding, feature transform and detection
     batch_size: int
     detected_time_unix_us: int
+    triage: Triage = Triage.NONE
+    presence: float | None = None  # as in `FrameRecord`
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +178,12 @@ class RefetchRequest:
     state: RefetchState
     detail: str  # for people; set when refused
     created_time_unix_us: int
+    level: int = 0  # the level to reach; 0 = all there is
+    expires_unix_us: int = 0  # nobody waits for it after this, the cloud's clock; 0 = never
+
+    def covers(self, level: int) -> bool:
+        """Whether its answer reaches a level as well."""
+        return self.level == 0 or (level != 0 and self.level >= level)
 
 
 @dataclass(frozen=True, slots=True)

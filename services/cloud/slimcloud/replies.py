@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from slimcloud.frame_id import FrameId
-from slimcloud.records import DetectionResult, FrameRecord, FrameState, LabelledDetection
+from slimcloud.records import (
+    DetectionResult,
+    FrameRecord,
+    FrameState,
+    LabelledDetection,
+    Triage,
+)
 
 __all__ = [
     "FRAME_FIELDS",
@@ -38,6 +44,9 @@ FRAME_FIELDS = (
     "state",
     "reason",
     "label_scores",
+    "enhancement_level",
+    "triage",
+    "presence",
 )
 
 
@@ -91,6 +100,9 @@ def frame_record(frame_id: FrameId, values: Iterable[object]) -> FrameRecord | N
         state=FrameState(fields["state"]),
         reason=fields["reason"],
         label_scores=json.loads(fields["label_scores"] or "{}"),
+        enhancement_level=int(fields["enhancement_level"] or 0),
+        triage=Triage(fields["triage"] or Triage.NONE),
+        presence=float(fields["presence"]) if fields["presence"] else None,
     )
 
 
@@ -108,6 +120,8 @@ def detections_to_json(result: DetectionResult) -> str:
             "compute_seconds": result.compute_seconds,
             "batch_size": result.batch_size,
             "detected_time_unix_us": result.detected_time_unix_us,
+            "triage": result.triage.value,
+            "presence": result.presence,
         },
         separators=(",", ":"),
     )
@@ -119,4 +133,5 @@ def detections_from_json(document: bytes | str) -> DetectionResult:
     for found in values.pop("detections"):
         x_min, y_min, x_max, y_max = found.pop("box_xyxy")
         detections.append(LabelledDetection(box_xyxy=(x_min, y_min, x_max, y_max), **found))
-    return DetectionResult(detections=tuple(detections), **values)
+    triage = Triage(values.pop("triage", Triage.NONE))  # not in documents of earlier versions
+    return DetectionResult(detections=tuple(detections), triage=triage, **values)

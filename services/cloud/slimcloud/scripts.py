@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["PUT_DETECTIONS", "PUT_ENHANCEMENT", "PUT_FRAME", "REMOVE_FRAME", "SET_OUTCOME"]
+__all__ = [
+    "PARK",
+    "PUT_DETECTIONS",
+    "PUT_ENHANCEMENT",
+    "PUT_FRAME",
+    "REMOVE_FRAME",
+    "SET_OUTCOME",
+    "WAKE",
+]
 
 # KEYS: frame, index:all, index:camera, index:received, sizes, totals, epoch, work, camera
 # ARGV: id, sequence, capture time, received time, container bytes, ttl, epoch ttl, max queue
@@ -38,32 +46,67 @@ redis.call('HSET', KEYS[9], 'last_frame_id', ARGV[1], 'last_received_time_unix_u
 return 1
 """
 
-# KEYS: frame, enhancement, sizes, totals, events
-# ARGV: id, container, container bytes, ttl, camera, detail, events length
-# Returns 1 stored, 0 duplicate, -1 the frame is not there.
+# KEYS: frame, enhancement, sizes, totals, events, awaiting, work
+# ARGV: id, container, container bytes, ttl, camera, detail, events length, level
+# Returns 1 stored, 0 one that reaches as far is there, -1 the frame is not there. A frame that
+# waits for its enhancement goes back to the work queue.
 PUT_ENHANCEMENT: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local reached = tonumber(redis.call('HGET', KEYS[1], 'enhancement_level') or '0')
+if reached >= tonumber(ARGV[8]) then return 0 end
+local held = tonumber(redis.call('HGET', KEYS[1], 'enhancement_bytes') or '0')
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[4])
-redis.call('HSET', KEYS[1], 'enhancement_bytes', ARGV[3])
-redis.call('HINCRBY', KEYS[3], ARGV[1], ARGV[3])
+redis.call('HSET', KEYS[1], 'enhancement_bytes', ARGV[3], 'enhancement_level', ARGV[8])
+redis.call('HINCRBY', KEYS[3], ARGV[1], ARGV[3] - held)
 redis.call('HINCRBY', KEYS[4], 'enhancements', 1)
 redis.call('HINCRBY', KEYS[4], 'enhancement_bytes', ARGV[3])
-redis.call('HINCRBY', KEYS[4], 'stored_bytes', ARGV[3])
+redis.call('HINCRBY', KEYS[4], 'stored_bytes', ARGV[3] - held)
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'kind', 'enhancement.stored',
 'camera_id', ARGV[5],
            'frame_id', ARGV[1], 'detail', ARGV[6])
+if redis.call('ZREM', KEYS[6], ARGV[1]) == 1 then
+  redis.call('XADD', KEYS[7], '*', 'frame_id', ARGV[1])
+end
+return 1
+"""
+
+# KEYS: frame, awaiting, work
+# ARGV: id, presence, deadline, level that is awaited, most frames that may wait, group, entry
+# Takes a frame off the work queue until its enhancement is there; one that is there already puts it
+# back at once. Returns 1 parked, 0 too many wait (nothing is changed), -1 it has an outcome or is
+# gone.
+PARK: Final = """
+if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return -1 end
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then return 0 end
+redis.call('HSET', KEYS[1], 'presence', ARGV[2])
+if tonumber(redis.call('HGET', KEYS[1], 'enhancement_level') or '0') >= tonumber(ARGV[4]) then
+  redis.call('XADD', KEYS[3], '*', 'frame_id', ARGV[1])
+else
+  redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+end
+redis.call('XACK', KEYS[3], ARGV[6], ARGV[7])
+redis.call('XDEL', KEYS[3], ARGV[7])
+return 1
+"""
+
+# KEYS: awaiting, work
+# ARGV: id
+# Returns 1 put back on the work queue, 0 it did not wait.
+WAKE: Final = """
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('XADD', KEYS[2], '*', 'frame_id', ARGV[1])
 return 1
 """
 
 # KEYS: frame, detections, totals, events
-# ARGV: id, document, label scores, ttl, camera, events length
+# ARGV: id, document, label scores, ttl, camera, events length, triage, presence (or empty)
 # Returns 1 stored, 0 there was an outcome already, -1 the frame is not there.
 PUT_DETECTIONS: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 if redis.call('HGET', KEYS[1], 'state') == 'detected' then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[4])
-redis.call('HSET', KEYS[1], 'state', 'detected', 'reason', '', 'label_scores', ARGV[3])
+redis.call('HSET', KEYS[1], 'state', 'detected', 'reason', '', 'label_scores', ARGV[3],
+           'triage', ARGV[7], 'presence', ARGV[8])
 redis.call('HINCRBY', KEYS[3], 'detected', 1)
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'kind', 'frame.detected', 'camera_id',
 ARGV[5],

@@ -115,6 +115,35 @@ class CloudSettings(ServiceSettings):
     min_score: float = Field(
         default=0.25, ge=0.001, le=1, description="detections below it are not kept, 0 to 1"
     )
+    triage: Literal["off", "detect", "enhance"] = Field(
+        default="off",
+        description="look at the narrowest latent first and leave quiet frames at that; the others "
+        "are detected from what was sent, or from the enhancement, asked of the camera at once",
+    )
+    triage_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="presence below it is quiet, 0 to 1; the model's own when not set",
+    )
+    triage_labels: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="labels of interest, with commas between; all of the detector's when not set",
+    )
+    triage_level: int | None = Field(
+        default=None,
+        ge=1,
+        le=15,
+        description="level that `enhance` asks for; the widest when not set",
+    )
+    triage_wait_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=60,
+        description="an enhancement later than this is not waited for, s; half the time left at "
+        "most, for a frame with a deadline",
+    )
     max_deliveries: int = Field(
         default=5, ge=1, le=100, description="tries before a frame goes to the dead letters"
     )

@@ -3,6 +3,7 @@
 `Store` holds the frames themselves; its parts hold the rest:
 
     store.work        queue of frames that wait for the detector       (slimcloud.work)
+    store.awaiting    frames that wait for their enhancement before    (slimcloud.awaiting)
     store.events      what happened, in order                          (slimcloud.events)
     store.cameras     who is connected                                 (slimcloud.cameras)
     store.refetches   requests for enhancements and their answers      (slimcloud.commands)
@@ -22,6 +23,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from slimcloud import keys, scripts
+from slimcloud.awaiting import AwaitingFrames
 from slimcloud.cameras import CameraRegistry
 from slimcloud.commands import RefetchLog
 from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError
@@ -47,6 +49,7 @@ from slimcloud.replies import (
 )
 from slimcloud.retention import Retention
 from slimcloud.work import WorkQueue
+from slimcodec.container import MAX_LEVELS
 
 __all__ = ["Store", "unix_us"]
 
@@ -81,7 +84,8 @@ class Store:
         self.work = WorkQueue(client)
         self.events = EventLog(client)
         self.cameras = CameraRegistry(client, clock_unix_us)
-        self.refetches = RefetchLog(client, self.events, clock_unix_us)
+        self.awaiting = AwaitingFrames(client, max_queue_size)
+        self.refetches = RefetchLog(client, self.events, self.awaiting, clock_unix_us)
         self.retention = Retention(client, retention_seconds, max_stored_bytes, clock_unix_us)
         self._put_frame = client.register_script(scripts.PUT_FRAME)
         self._put_enhancement = client.register_script(scripts.PUT_ENHANCEMENT)
@@ -202,6 +206,8 @@ class Store:
                 self._ttl,
                 frame_id.camera_id,
                 keys.EVENTS_LENGTH,
+                result.triage.value,
+                "" if result.presence is None else result.presence,
             ],
         )
         return bool(stored == 1)
@@ -225,9 +231,18 @@ class Store:
     # --- enhancements ---
 
     async def put_enhancement(
-        self, frame_id: FrameId, container: bytes, request_id: str = ""
+        self,
+        frame_id: FrameId,
+        container: bytes,
+        request_id: str = "",
+        *,
+        level: int = MAX_LEVELS - 1,
     ) -> bool:
-        """Store the enhancement of a frame and answer its request; False when it was there already.
+        """Store the enhancement of a frame and answer its request; False when one that reaches as
+        far was there already. A wider one takes the place of a narrower one.
+
+        Args:
+            level: the level that it lifts the frame to.
 
         Raises:
             FrameNotFoundError, FrameGoneError: the frame that it enhances is not stored.
@@ -241,6 +256,8 @@ class Store:
                     keys.SIZES,
                     keys.TOTALS,
                     keys.EVENTS,
+                    keys.AWAITING,
+                    keys.WORK,
                 ],
                 args=[
                     str(frame_id),
@@ -250,13 +267,14 @@ class Store:
                     frame_id.camera_id,
                     request_id,
                     keys.EVENTS_LENGTH,
+                    level,
                 ],
             )
         except ResponseError as exc:
             raise _store_full(exc) from exc
         if stored == -1:
             raise await self._absent(frame_id)
-        await self.refetches.set_done(frame_id)
+        await self.refetches.set_done(frame_id, level)
         return bool(stored == 1)
 
     async def get_enhancement(self, frame_id: FrameId) -> bytes | None:

@@ -22,7 +22,7 @@ class UplinkHandler(Protocol):
 
     def on_link(self, state: LinkState, detail: str) -> None: ...
 
-    def on_connected(self, round_trip_seconds: float) -> None: ...
+    def on_connected(self, round_trip_seconds: float, max_live_level: int | None) -> None: ...
 
     def on_sent(self, frame: LedgerFrame) -> None: ...
 
@@ -38,7 +38,7 @@ class UplinkHandler(Protocol):
 
     def on_nacked(self, nack: pb.Nack) -> None: ...
 
-    def on_refetch(self, request_id: str, sequence: int) -> None: ...
+    def on_refetch(self, request_id: str, refetch: pb.RefetchEnhancement) -> None: ...
 
 
 class AnswerReader:
@@ -101,6 +101,6 @@ class AnswerReader:
 
     def _take_command(self, command: pb.Command) -> None:
         if command.WhichOneof("command") == "refetch_enhancement":
-            self._handler.on_refetch(command.request_id, command.refetch_enhancement.sequence)
+            self._handler.on_refetch(command.request_id, command.refetch_enhancement)
         else:
             logger.warning("command passed over", extra={"reason": "this edge does not know it"})

@@ -92,7 +92,7 @@ class Controller:
         deadline_seconds: float | None,
         frame_seconds: float,
     ) -> None:
-        self._points = tuple(points)
+        self._all_points = self._points = tuple(points)
         self._smallest = min(self._points, key=lambda point: point.bpp)
         self._deadline = deadline_seconds or _NO_DEADLINE_SECONDS
         self._frame_seconds = frame_seconds
@@ -103,6 +103,15 @@ class Controller:
         self.encode_time = EncodeTime(dict(encode_seconds_per_pixel))
         self.service = CloudService()
         self._last_ack: _LastAck | None = None
+
+    def limit_level(self, max_level: int | None) -> None:
+        """Choose among the levels up to `max_level` only, as the cloud asks; None: among all.
+
+        Where a person allows none of those, the person's choice stands.
+        """
+        limited = tuple(p for p in self._all_points if max_level is None or p.level <= max_level)
+        self._points = limited or self._all_points
+        self._smallest = min(self._points, key=lambda point: point.bpp)
 
     def decide(self, age_seconds: float, pixels: int, link: LinkView) -> Decision:
         """Choose for a frame of this age and number of pixels."""

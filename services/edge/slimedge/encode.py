@@ -61,9 +61,11 @@ class EncodeWorker:
         """Scale the picture down to `max_edge` and encode it."""
         return await self._run(lambda: self._encode(image, level, quality))
 
-    async def enhance(self, frame: KeptFrame) -> EncodedImage:
-        """Encode the channels that the frame's base did not carry, up to the widest level."""
-        return await self._run(lambda: self._encoder.enhance(frame.image, frame.base))
+    async def enhance(self, frame: KeptFrame, level: int | None = None) -> EncodedImage:
+        """Encode the channels that the frame's base did not carry, up to a level (None: the
+        widest).
+        """
+        return await self._run(lambda: self._encoder.enhance(frame.image, frame.base, level))
 
     async def warm_up(
         self, image: NDArray[np.uint8], points: Sequence[tuple[int, float]]

@@ -19,6 +19,7 @@ from slimedge.event import (
 )
 from slimedge.jpeg import JpegMeter
 from slimedge.ledger import LedgerFrame
+from slimedge.refetch import Refetch
 from slimedge.wire import detections_of, nack_reason_of, seconds_of
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -30,7 +31,7 @@ class Feedback:
         controller: Learns rates and times.
         observer: Is told events.
         jpeg: Measures sent frames, if wanted.
-        ask_refetch: Takes (request_id, sequence) of a command; must return at once.
+        ask_refetch: Takes what a command asks for; must return at once.
         clock: Monotonic seconds.
     """
 
@@ -39,7 +40,7 @@ class Feedback:
         controller: Controller,
         observer: EdgeObserver,
         jpeg: JpegMeter | None,
-        ask_refetch: Callable[[str, int], None],
+        ask_refetch: Callable[[Refetch], None],
         clock: Callable[[], float],
     ) -> None:
         self._controller = controller
@@ -51,7 +52,8 @@ class Feedback:
     def on_link(self, state: LinkState, detail: str) -> None:
         self._observer.notify(LinkChanged(state, detail))
 
-    def on_connected(self, round_trip_seconds: float) -> None:
+    def on_connected(self, round_trip_seconds: float, max_live_level: int | None) -> None:
+        self._controller.limit_level(max_live_level)
         self._controller.on_connected(self._clock(), round_trip_seconds)
 
     def on_sent(self, frame: LedgerFrame) -> None:
@@ -76,7 +78,9 @@ class Feedback:
         self._tell_stage(frame, Stage.PERSISTED)
 
     def on_detected(self, frame: LedgerFrame, ack: pb.Ack) -> None:
-        if frame.received_at_server is not None:
+        # A frame that waited for its enhancement says nothing of the cloud's queue.
+        waited = ack.triage in (pb.TRIAGE_ENHANCED, pb.TRIAGE_FALLBACK)
+        if frame.received_at_server is not None and not waited:
             detected_at_server = seconds_of(ack.server_mono_us)
             self._controller.on_detected(frame.received_at_server, detected_at_server)
         self._tell_stage(frame, Stage.DETECTED)
@@ -95,8 +99,12 @@ class Feedback:
             Nacked(nack.sequence, nack_reason_of(nack), nack.detail, nack.retryable)
         )
 
-    def on_refetch(self, request_id: str, sequence: int) -> None:
-        self._ask_refetch(request_id, sequence)
+    def on_refetch(self, request_id: str, refetch: pb.RefetchEnhancement) -> None:
+        expires = None
+        if refetch.expire_ms:
+            expires = self._clock() + refetch.expire_ms / 1000
+        level = refetch.level or None
+        self._ask_refetch(Refetch(request_id, refetch.sequence, level, expires))
 
     def _tell_stage(self, frame: LedgerFrame, stage: Stage) -> None:
         now = self._clock()

@@ -1,7 +1,8 @@
-"""The enhancement of a recent frame, because a person looks at it: made from the ring, then sent.
+"""The enhancement of a recent frame, because a person looks at it or triage saw something in it:
+made from the ring, then sent.
 
 Command ─► queue (bounded) ─► ring ─► encoder ─► uplink ─► Enhancement
-                │ full         │ gone    │ refuses   │ stream ended: again on the next one
+                │ full, late   │ gone    │ refuses   │ stream ended: again on the next one
                 └──────────────┴─────────┴──────────► Refusal, with the reason for people
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimcodec.errors import CodecError
@@ -26,9 +28,13 @@ MAX_WAITING = 1024  # commands, of a few bytes each; the cloud asks once per fra
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Refetch:
+    """What a command asks for."""
+
     request_id: str
     sequence: int
+    level: int | None = None  # to reach; None = the widest
+    expires: float | None = None  # monotonic seconds: nobody waits for it any more; None = never
 
 
 class _CannotError(Exception):
@@ -45,22 +51,25 @@ class Refetcher:
         ledger: Ledger,
         observer: EdgeObserver,
         change: Change,
+        clock: Callable[[], float],
     ) -> None:
         self._ring = ring
         self._worker = worker
         self._ledger = ledger
         self._observer = observer
         self._change = change
-        self._waiting: asyncio.Queue[_Asked] = asyncio.Queue(MAX_WAITING)
+        self._clock = clock
+        self._waiting: asyncio.Queue[Refetch] = asyncio.Queue(MAX_WAITING)
 
-    def ask(self, request_id: str, sequence: int) -> None:
+    def ask(self, asked: Refetch) -> None:
         """Take a command; returns at once."""
-        asked = _Asked(request_id, sequence)
         try:
             self._waiting.put_nowait(asked)
         except asyncio.QueueFull:
             logger.warning("refetch passed over", extra={"reason": f"{MAX_WAITING} are waiting"})
-            self._observer.notify(RefetchRefused(request_id, sequence, "too many requests"))
+            self._observer.notify(
+                RefetchRefused(asked.request_id, asked.sequence, "too many requests")
+            )
 
     async def run(self, uplink: Uplink) -> None:
         """Work until cancelled."""
@@ -72,7 +81,8 @@ class Refetcher:
                 await uplink.refuse(asked.request_id, str(exc))
                 self._observer.notify(RefetchRefused(asked.request_id, asked.sequence, str(exc)))
 
-    async def _carry_out(self, asked: _Asked, uplink: Uplink) -> None:
+    async def _carry_out(self, asked: Refetch, uplink: Uplink) -> None:
+        self._check_time(asked)
         kept = self._ring.get(asked.sequence)
         if kept is None:
             oldest = self._ring.oldest
@@ -80,7 +90,7 @@ class Refetcher:
                 f"frame {asked.sequence} has left the camera's memory; its oldest is {oldest}"
             )
         try:
-            enhancement = await self._worker.enhance(kept)
+            enhancement = await self._worker.enhance(kept, asked.level)
         except CodecError as exc:
             raise _CannotError(str(exc)) from exc
         size_bytes = len(enhancement.bitstream)
@@ -97,8 +107,13 @@ class Refetcher:
             except DisconnectedError:
                 while not uplink.is_up:
                     await self._change.wait()
+                self._check_time(asked)
                 continue
             break
         self._observer.notify(
             Refetched(asked.request_id, asked.sequence, enhancement.level, size_bytes)
         )
+
+    def _check_time(self, asked: Refetch) -> None:
+        if asked.expires is not None and self._clock() > asked.expires:
+            raise _CannotError("nobody waits for it any more: the link or the encoder is too slow")

@@ -73,7 +73,7 @@ def build_stages(
     worker = EncodeWorker(encoder, settings.max_edge)
     jpeg = JpegMeter(told) if settings.measure_jpeg else None
     ring = FrameRing(settings.ring_frames, settings.ring_bytes)
-    refetcher = Refetcher(ring, worker, ledger, told, change)
+    refetcher = Refetcher(ring, worker, ledger, told, change, time.monotonic)
     uplink = Uplink(
         settings.cloud_address,
         make_hello(

@@ -24,7 +24,7 @@ from slimedge.change import Change
 from slimedge.connection import Connection, DisconnectedError, connect
 from slimedge.event import LinkState, LossReason
 from slimedge.ledger import Ledger, LedgerFrame
-from slimedge.wire import make_enhancement, make_frame, make_refusal
+from slimedge.wire import make_enhancement, make_frame, make_refusal, max_live_level_of
 from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Uplink:
         self._answers.drain_seconds = None
         self._backlog.extend(self._ledger.resume(welcome.resume_after_sequence))
         self._connection = connection
-        self._handler.on_connected(connection.round_trip_seconds)
+        self._handler.on_connected(connection.round_trip_seconds, max_live_level_of(welcome))
         self._handler.on_link(LinkState.UP, self._address)
         self._change.notify()
         flush = asyncio.create_task(self._flush())

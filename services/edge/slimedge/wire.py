@@ -61,6 +61,11 @@ def make_refusal(request_id: str, detail: str) -> pb.StreamFramesRequest:
     return pb.StreamFramesRequest(refusal=pb.Refusal(request_id=request_id, detail=detail))
 
 
+def max_live_level_of(welcome: pb.Welcome) -> int | None:
+    """The widest level that the cloud wants unasked; None where it leaves that to the edge."""
+    return welcome.max_live_level if welcome.HasField("max_live_level") else None
+
+
 def seconds_of(micro: int) -> float:
     """Microseconds of the wire as seconds."""
     return micro / _MICRO

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimcloud.engine import DetectionEngine
+from slimcloud.engine import DetectionEngine, EngineJob
 from slimcodec.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.encode import Encoder
 from slimcodec.errors import BitstreamError
@@ -52,8 +52,9 @@ async def test_batch_gives_what_each_frame_gives_alone(
 ) -> None:
     containers = _containers(models, 3)
 
-    together = await engine.detect(containers)
-    alone = [(await engine.detect([container]))[0] for container in containers]
+    jobs = [EngineJob(container) for container in containers]
+    together = await engine.detect(jobs)
+    alone = [(await engine.detect([job]))[0] for job in jobs]
 
     assert any(result.detections for result in together)
     assert [result.detections for result in together] == [result.detections for result in alone]
@@ -64,7 +65,7 @@ async def test_bad_bytes_are_one_result_and_spare_the_others(
 ) -> None:
     good = _containers(models, 2)
 
-    results = await engine.detect([good[0], b"JPEG", good[1]])
+    results = await engine.detect([EngineJob(good[0]), EngineJob(b"JPEG"), EngineJob(good[1])])
 
     assert isinstance(results[1].error, BitstreamError)
     assert results[1].detections == []

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from redis.asyncio import Redis
 
 from slimcloud.detect import DetectWorker
 from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import EngineResult
-from slimcloud.records import FrameRecord, FrameState
+from slimcloud.engine import EngineJob, EngineResult
+from slimcloud.records import FrameRecord, FrameState, RefetchRequest, Triage
 from slimcloud.settings import CloudSettings
 from slimcloud.store import Store
+from slimcloud.triage import Judgement, Verdict
 from slimcodec.errors import DamagedContainerError
 from slimops import Metrics
 from support.frames import START_UNIX_US, make_frame, make_result
@@ -23,18 +25,28 @@ class FakeEngine:
     codec_label = "toy/1"
     detector_label = "toy-detector/1"
     min_score = 0.25
+    enhance_level: int | None = None
 
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
+        self.jobs: list[EngineJob] = []
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         return image_hw
 
-    async def detect(self, containers: Sequence[bytes]) -> list[EngineResult]:
-        self.batches.append(list(containers))
+    async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]:
+        containers = [job.base for job in jobs]
+        self.batches.append(containers)
+        self.jobs += jobs
         if b"poison" in containers:
             raise RuntimeError("the graph failed")
-        return [self._result(container) for container in containers]
+        return [self._judged(job) or self._result(job.base) for job in jobs]
+
+    def _judged(self, job: EngineJob) -> EngineResult | None:
+        if self.enhance_level is None or not job.triage:
+            return None
+        verdict = Verdict.QUIET if job.base == b"quiet" else Verdict.ENHANCE
+        return EngineResult((), None, 0.1, Judgement(verdict, 0.25))
 
     def _result(self, container: bytes) -> EngineResult:
         if container == b"damaged":
@@ -175,3 +187,70 @@ async def test_drain_ends_what_was_taken_and_forgets_the_consumer(store: Store) 
 
     assert (await store.get_frame(make_frame(1).frame_id)).state is FrameState.DETECTED
     assert await store.work.outstanding() == 0
+
+
+def _triaging_engine() -> FakeEngine:
+    engine = FakeEngine()
+    engine.enhance_level = 2
+    return engine
+
+
+async def test_quiet_frame_has_its_outcome_without_detections(store: Store) -> None:
+    await store.put_frame(make_frame(1, container=b"quiet"))
+
+    async with _running(_worker(store, _triaging_engine())):
+        (record,) = await _outcomes(store, 1)
+
+    assert (record.state, record.triage) == (FrameState.DETECTED, Triage.QUIET)
+    assert record.presence == 0.25
+    assert record.label_scores == {}
+
+
+async def test_frame_is_detected_with_its_enhancement_once_that_is_there(client: Redis) -> None:
+    store = Store(client, clock_unix_us=lambda: START_UNIX_US + 10**6)  # the worker's own
+    await store.work.prepare()
+    engine = _triaging_engine()
+    await store.put_frame(make_frame(1, container=b"busy"))
+
+    async with _running(_worker(store, engine, triage_wait_seconds=60.0)):
+        told: list[RefetchRequest] = []
+        while not told:
+            told = await store.refetches.take("gate", make_frame(1).frame_id.epoch)
+        (asked,) = told
+        await store.put_enhancement(asked.frame_id, b"more", asked.request_id, level=asked.level)
+        (record,) = await _outcomes(store, 1)
+
+    assert asked.level == 2
+    assert record.triage is Triage.ENHANCED
+    assert engine.jobs == [EngineJob(b"busy"), EngineJob(b"busy", b"more", triage=False)]
+    assert record.label_scores == {"car": 0.5}
+
+
+async def test_worker_that_dies_with_a_woken_frame_loses_nothing(store: Store) -> None:
+    engine = _triaging_engine()
+    await store.put_frame(make_frame(1, container=b"busy"))
+    (item,) = await store.work.read("killed-worker", count=1, block_seconds=0.01)
+    await store.awaiting.park(item, presence=0.5, level=2, until_unix_us=1)
+    assert await store.awaiting.wake_overdue(2) == 1
+    await store.work.read("killed-too", count=1, block_seconds=0.01)
+
+    async with _running(_worker(store, engine)):
+        (record,) = await _outcomes(store, 1)
+
+    assert (record.triage, record.presence) == (Triage.FALLBACK, 0.5)
+    assert engine.jobs == [EngineJob(b"busy", None, triage=False)]
+
+
+async def test_frame_is_detected_as_sent_when_too_many_wait(client: Redis) -> None:
+    store = Store(client, max_queue_size=1)
+    await store.work.prepare()
+    await store.put_frame(make_frame(1, container=b"first"))
+    async with _running(_worker(store, _triaging_engine(), triage_wait_seconds=60.0)):
+        while not await store.awaiting.count():
+            await asyncio.sleep(0)
+        await store.put_frame(make_frame(2, container=b"second"))
+
+        (record,) = await _outcomes(store, 2)
+
+    assert record.triage is Triage.FALLBACK
+    assert record.label_scores == {"car": 0.5}

@@ -159,6 +159,33 @@ def test_an_empty_fast_link_gets_the_best_point() -> None:
     assert decisions[-1].point == POINTS[-1]
 
 
+def test_a_limit_of_the_cloud_leaves_the_choice_of_quality_and_can_be_lifted() -> None:
+    controller = make_controller()
+    link = LinkView(0, 0.0, 0, 2**20, 2**22)
+    free = controller.decide(0.0, PIXELS, link)
+    controller.limit_level(0)
+    limited = controller.decide(0.0, PIXELS, link)
+    controller.limit_level(None)
+
+    assert free.point is not None
+    assert limited.point is not None
+    assert limited.point.level == 0 < free.point.level
+    assert limited.verdict is Verdict.BEST
+    assert controller.decide(0.0, PIXELS, link) == free
+
+
+def test_a_limit_below_what_a_person_allows_is_passed_over() -> None:
+    wide = [point for point in POINTS if point.level == 3]
+    controller = Controller(
+        wide, ENCODE_SECONDS_PER_PIXEL, deadline_seconds=None, frame_seconds=1.0
+    )
+
+    controller.limit_level(0)
+
+    decision = controller.decide(0.0, PIXELS, LinkView(0, 0.0, 0, 2**20, 2**22))
+    assert decision.point in wide
+
+
 def test_of_points_that_are_worth_nearly_the_same_the_smallest_is_taken() -> None:
     points = (
         OperatingPoint(0, 0, bpp=0.1, utility=0.70),

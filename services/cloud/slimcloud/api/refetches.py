@@ -22,9 +22,10 @@ async def request_refetch(frame_id: str, response: Response, context: Context) -
     """
     name = FrameId.parse(frame_id)
     record = await context.store.get_frame(name)
-    if record.enhancement_bytes > 0:
+    widest = context.num_levels - 1
+    if record.enhancement_level >= widest:
         raise RefetchConflictError(f"the enhancement of frame {name} is stored already")
-    if record.level >= context.num_levels - 1:
+    if record.level >= widest:
         raise RefetchConflictError(
             f"frame {name} was sent at level {record.level}, the widest; there is no more to get"
         )
@@ -33,7 +34,7 @@ async def request_refetch(frame_id: str, response: Response, context: Context) -
         raise RefetchConflictError(
             f"camera {name.camera_id} has restarted since frame {name} and lost its picture"
         )
-    view = refetch_view(await context.store.refetches.request(name))
+    view = refetch_view(await context.store.refetches.request(name, level=widest))
     response.headers["Location"] = view.url
     response.headers["Cache-Control"] = "no-store"
     return view

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimcloud.records import FrameState
+from slimcloud.records import FrameState, Triage
 
 __all__ = [
     "BoxView",
@@ -61,9 +61,7 @@ class FrameView(_View):
     state: FrameState
     reason: str = Field(description="why it was dropped or failed; else empty")
     level: int = Field(ge=0, description="slim level of the base, 0 = narrowest")
-    quality: float = Field(
-        ge=0, description="quality of the base, 0 = coarsest, in steps of 1/256"
-    )
+    quality: float = Field(ge=0, description="quality of the base, 0 = coarsest, in steps of 1/256")
     image_height: int = Field(ge=1, description="pixels")
     image_width: int = Field(ge=1, description="pixels")
     base_bytes: int = Field(ge=1, description="container of the base, bytes")
@@ -75,6 +73,13 @@ class FrameView(_View):
     enhanced: bool = Field(description="an enhancement is stored; the picture uses it")
     can_enhance: bool = Field(
         description="a refetch would add channels; the camera may still refuse"
+    )
+    triage: Triage = Field(
+        description="quiet: nothing of interest was expected and the detector did not run; sent, "
+        "enhanced, fallback: what it was detected from; none: triage was not asked"
+    )
+    presence: float | None = Field(
+        ge=0, le=1, description="how sure triage was of anything of interest; null until asked"
     )
     labels: dict[str, float] = Field(description="best score of each detected label, 0 to 1")
     detections_count: int | None = Field(description="boxes stored; null until detected")
