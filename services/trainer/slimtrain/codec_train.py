@@ -34,6 +34,7 @@ from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.codec_loss import CodecLosses, CodecObjective, LossWeights
 from slimtrain.codec_start import FIT_STEPS, begin_with, fit_prior, split_prior
 from slimtrain.crops import CropSampler
+from slimtrain.throughput import codec_throughput
 
 _LOG_EVERY = 50  # steps
 _SAVE_EVERY_SECONDS = 60.0
@@ -128,8 +129,11 @@ def train_codec(
             begin_with(codec, run.start_from)
         fit_prior(codec, crops, min(FIT_STEPS, run.steps))
         average.load_state_dict({"steps": 0, "state": codec.state_dict()})
-    stepped: nn.Module = DistributedDataParallel(objective) if world > 1 else objective
-    started = saved = time.monotonic()
+    stepped: nn.Module = objective
+    if world > 1:  # a process may draw no picture for some level, or a recipe train one task alone
+        stepped = DistributedDataParallel(objective, find_unused_parameters=True)
+    first, started = step, time.monotonic()
+    saved = started
     log = _Log(run.out / "log.csv", run.config.num_levels) if rank == 0 else None
     progress = tqdm(total=run.steps, initial=step, unit="step", disable=rank != 0, mininterval=2.0)
     while step < run.steps:
@@ -158,6 +162,13 @@ def train_codec(
         if stopping:
             break
     progress.close()
+    if log is not None:
+        spent = time.monotonic() - started
+        said = codec_throughput(
+            codec, run.weights, run.batch // world, run.crop, step - first, spent
+        )
+        if said is not None:
+            tqdm.write(said)
     if log is not None and validation:
         held_out = CropSampler(validation, run.crop, device, run.seed)
         codec.load_state_dict(average.state)

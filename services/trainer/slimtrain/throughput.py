@@ -9,16 +9,20 @@ and weights). The frozen detector works besides and is not counted.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from slimnets.codec import Codec
 from slimnets.count import count_macs
+from slimtrain.codec_loss import LossWeights
 
 OPERATIONS_PER_MAC = 6  # a product and a sum, in three passes
 _SIDES = {"cpu": 1024, "cuda": 8192}  # of the square matrices: large enough to be bound by sums
 _SECONDS = 0.3  # of each measurement
+_SHORTEST = 10.0  # seconds of a run whose throughput means something
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,27 @@ def count_step(trained: nn.Module, *inputs: Tensor | float | None) -> int:
     return OPERATIONS_PER_MAC * count_macs(trained, *inputs)
 
 
+def codec_throughput(
+    codec: Codec, weights: LossWeights, batch: int, crop: int, steps: int, seconds: float
+) -> str | None:
+    """What a run that is over made of this device; None if it was too short to say.
+
+    Args:
+        codec: on the device that it was trained on.
+        weights: say which levels each task trains; the widest of them is counted.
+        batch, crop: pictures of a step of this process; their side, pixels.
+        steps, seconds: of this process, without loading.
+    """
+    if seconds < _SHORTEST:
+        return None
+    device = codec.log_gain.device
+    x = torch.zeros(1, 3, crop, crop, device=device)
+    quality = torch.zeros(1, device=device)
+    levels = (_widest(of_task, device) for of_task in (weights.machine_levels, weights.view_levels))
+    operations = batch * count_step(codec, x, quality, *levels)
+    return describe_throughput(steps, seconds, operations, measure_ceiling(device))
+
+
 def describe_throughput(
     steps: int, seconds: float, operations_per_step: int, ceiling: Ceiling
 ) -> str:
@@ -54,6 +79,11 @@ def describe_throughput(
         f"product reaches here in bf16 ({ceiling.bf16 / 1e9:.0f} GFLOP/s; float32: "
         f"{ceiling.float32 / 1e9:.0f})"
     )
+
+
+def _widest(weights: Sequence[float], device: torch.device) -> Tensor | None:
+    trained = [level for level, weight in enumerate(weights) if weight]
+    return torch.tensor(trained[-1:], device=device) if trained else None
 
 
 def _matrix_rate(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
