@@ -155,13 +155,14 @@ class ServedCodec:
         manifest = json.loads((artifact.directory / "manifest.json").read_text())
         tasks = read_tasks(manifest, len(artifact.levels))
         tail = file_digests(detector, ("tail.onnx",)) if detector else "none"
+        made_for = [sorted(of_level) for of_level in tasks]
         return cls(
             artifact=artifact,
             encoder=Encoder(artifact, runtime),
             decoder=Decoder(artifact, runtime),
             detector=Detector(artifact, detector, runtime) if detector else None,
             reference=reference,
-            setting=f"codec {file_digests(artifact)}, tail {tail}; {reference.setting}; {tasks}",
+            setting=f"codec {file_digests(artifact)}, tail {tail}; {reference.setting}; {made_for}",
             tasks=tuple(tasks),
             is_nested=manifest.get("streams", "nested") == "nested",
         )
