@@ -9,6 +9,7 @@ The toy detector's boxes mean nothing, but depend on the picture and are the sam
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
+from slimcodec.channels import ChannelLayout
+from slimcodec.container import Prior, Streams
 from slimcodec.fingerprint import compute_fingerprint
-from slimcodec.tables import TOTAL_FREQUENCY, Tables, save_tables
+from slimcodec.tables import TOTAL_FREQUENCY, Tables, save_scale_tables, save_tables
+from support.toy_hyperprior import (
+    HYPER_PER_GROUP,
+    HYPER_STRIDE,
+    analysis_graph,
+    scale_tables,
+    synthesis_graph,
+)
 
 Array = NDArray[np.float32]
 
@@ -44,43 +54,53 @@ _OPSET = 17
 _IR_VERSION = 8
 
 
-def make_toy_codec(directory: Path, seed: int = 0) -> Path:
+def make_toy_codec(
+    directory: Path,
+    seed: int = 0,
+    streams: Streams = "nested",
+    prior: Prior = "factorized",
+) -> Path:
     """Write a complete codec artifact as `directory`/toy/1 and return that path.
 
-    Another seed is another model: other weights, tables and fingerprint.
+    Another seed is another model: other weights, tables and fingerprint. Separate streams have
+    tables and gains of their own, over the same transforms.
     """
     target = _new_version(directory, "toy")
     rng = np.random.default_rng(seed)
+    latent = ChannelLayout(LATENT_CHANNELS, streams)
     patterns = _patterns(rng)  # (M, 3, 16, 16), orthonormal
     for level in range(len(LATENT_CHANNELS)):
         _save_graph(_analysis_graph(patterns, level), target / f"g_a_{level}.onnx")
     _save_graph(_synthesis_graph(patterns), target / "g_s.onnx")
     _save_graph(_feature_graph(patterns, rng), target / "feature_transform.onnx")
-    tables = make_tables(rng)
-    save_tables(target / "tables.npz", tables)
-    save_file({"patterns": patterns}, target / "weights.safetensors")
-
+    tables = make_tables(rng, latent.num_columns)
+    levels: list[dict[str, object]] = [
+        {
+            "level": level,
+            "latent_channels": channels,
+            "channels": [channels],
+            "kmac_per_pixel": 3 * channels / 1000,
+        }
+        for level, channels in enumerate(LATENT_CHANNELS)
+    ]
     structure: dict[str, object] = {
-        "levels": [
-            {
-                "level": level,
-                "latent_channels": channels,
-                "channels": [channels],
-                "kmac_per_pixel": 3 * channels / 1000,
-            }
-            for level, channels in enumerate(LATENT_CHANNELS)
-        ],
+        "levels": levels,
         "qualities": QUALITIES,
         "pad_multiple": PAD_MULTIPLE,
         "latent_stride": LATENT_STRIDE,
+        "streams": streams,
+        "prior": prior,
     }
+    if prior == "hyperprior":
+        tables = _add_hyperprior(target, structure, levels, tables, streams)
+    save_tables(target / "tables.npz", tables)
+    save_file({"patterns": patterns}, target / "weights.safetensors")
     _write_manifest(
         target,
         {
             "kind": "codec",
             "name": "toy",
             "fingerprint": compute_fingerprint(structure, tables, [patterns.tobytes()]),
-            "prior": "factorized",
             "detector": {"name": "toy-detector", "version": 1},
             **structure,
         },
@@ -93,6 +113,26 @@ def make_toy_codec(directory: Path, seed: int = 0) -> Path:
     profile = {"points": points, "pictures": 1, "command": "made up for tests"}
     (target / "profile.json").write_text(json.dumps(profile))
     return target
+
+
+def _add_hyperprior(
+    target: Path,
+    structure: dict[str, object],
+    levels: list[dict[str, object]],
+    tables: Tables,
+    streams: Streams,
+) -> Tables:
+    """Write its graphs and tables, complete the structure, and return the tables of z."""
+    structure |= {"pad_multiple": HYPER_STRIDE, "hyper_stride": HYPER_STRIDE}
+    widths = tuple(HYPER_PER_GROUP * (level + 1) for level in range(len(levels)))
+    for level, channels in enumerate(widths):
+        levels[level]["hyper_channels"] = channels
+        prefixes = LATENT_CHANNELS[: level + 1]
+        _save_graph(analysis_graph(prefixes), target / f"h_a_{level}.onnx")
+        _save_graph(synthesis_graph(prefixes), target / f"h_s_{level}.onnx")
+    save_scale_tables(target / "hyper.npz", scale_tables())
+    of_z = make_tables(np.random.default_rng(8), ChannelLayout(widths, streams).num_columns)
+    return replace(of_z, gain=tables.gain, inverse_gain=tables.inverse_gain)
 
 
 def make_toy_detector(directory: Path, seed: int = 0) -> Path:
