@@ -29,7 +29,6 @@ from slimtrain.detector_artifact import load_detector_model
 from slimtrain.tail_model import TunedDecoder
 
 _PREFIX = "feature_transform."
-_OWN = frozenset({"manifest.json", "profile.json"})  # never copied from the base
 
 
 def write_tail_artifact(
@@ -50,6 +49,7 @@ def write_tail_artifact(
 
     Raises:
         FileNotFoundError: there is no checkpoint.
+        ModelError: a file of the codec is missing.
         ValueError: the checkpoint belongs to another codec.
         ArtifactFolderError: `out_dir` exists or is of another form.
     """
@@ -69,9 +69,8 @@ def write_tail_artifact(
     has_tail = bool(state["tail_is_tuned"]) or "tail.onnx" in base.manifest.files
     manifest = json.loads((codec / "manifest.json").read_text(encoding="utf-8"))
     with new_artifact(out_dir) as folder:
-        for path in codec.iterdir():
-            if path.name not in _OWN:
-                shutil.copyfile(path, folder / path.name)
+        for name in base.manifest.files:
+            shutil.copyfile(base.file(name), folder / name)
         _store_transform(decoder, folder / "weights.safetensors")
         (folder / "feature_transform.onnx").write_bytes(
             export_feature_transform(model).SerializeToString()
