@@ -60,6 +60,19 @@ def test_inspect_tells_what_encode_was_told(
     assert "level    2, quality 4" in slimwire("inspect", container).out
 
 
+def test_quality_may_lie_between_two_trained_ones(
+    slimwire: Slimwire, picture: Path, tmp_path: Path
+) -> None:
+    container = tmp_path / "a.slim"
+    encoded = slimwire("encode", picture, "-o", container, "--quality", 2.6)
+
+    seen = json.loads(slimwire("inspect", container, "--json").out)
+
+    assert "quality 2.60156," in encoded.out
+    assert (seen["quality"], seen["version"]) == (round(2.6 * 256) / 256, 2)
+    assert (seen["streams"], seen["prior"]) == ("nested", "factorized")
+
+
 def test_detect_prints_one_json_object_for_each_container(
     slimwire: Slimwire, picture: Path, tmp_path: Path
 ) -> None:

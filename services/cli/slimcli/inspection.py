@@ -21,7 +21,7 @@ def inspect_container(
     as_json: AsJson = False,
 ) -> None:
     """Show the header and the sections of a container, all checksums verified."""
-    from slimcodec.container import VERSION, parse_container
+    from slimcodec.container import parse_container
 
     bitstream = container.read_bytes()
     parsed = parse_container(bitstream)
@@ -32,8 +32,10 @@ def inspect_container(
         say_json(
             {
                 "file": str(container),
-                "version": VERSION,
+                "version": parsed.version,
                 "kind": "enhancement" if parsed.is_enhancement else "base",
+                "streams": parsed.streams,
+                "prior": parsed.prior,
                 "fingerprint": parsed.fingerprint.hex(),
                 "model": model,
                 "level": parsed.level,
@@ -51,9 +53,10 @@ def inspect_container(
         )
         return
     kind = f"enhancement from group {parsed.first_group}" if parsed.is_enhancement else "base"
-    say(f"{container}: {len(bitstream):,} bytes, container version {VERSION}, {kind}")
+    say(f"{container}: {len(bitstream):,} bytes, container version {parsed.version}, {kind}")
     say(f"  model    {parsed.fingerprint.hex()} ({model or 'not installed here'})")
     say(f"  level    {parsed.level}, quality {parsed.quality:g}")
+    say(f"  coding   {parsed.streams} streams, {parsed.prior} prior")
     say(f"  picture  {w} x {h} pixels, {bpp:.4f} bits per pixel")
     for section in parsed.sections:
         say(
