@@ -126,7 +126,9 @@ def train_codec(
     if step == 0:
         codec.start_from(crops.batch(0, _START_PICTURES))
         if run.start_from is not None:
-            begin_with(codec, run.start_from)
+            new = begin_with(codec, run.start_from)
+            if rank == 0:
+                tqdm.write(f"{run.start_from}: its weights, but for {', '.join(new) or 'none'}")
         fit_prior(codec, crops, min(FIT_STEPS, run.steps))
         average.load_state_dict({"steps": 0, "state": codec.state_dict()})
     stepped: nn.Module = objective
@@ -346,6 +348,7 @@ def _save(
         {
             "step": step,
             "config": run.config.to_json(),
+            "tasks": run.weights.tasks,
             "codec": codec.state_dict(),
             "average": average.state_dict(),
             "optimizer": optimizer.state_dict(),
