@@ -73,6 +73,9 @@ class _Manifest(_Frozen):
         return f"{self.name}/{self.version}"
 
 
+Task = Literal["detect", "view"]
+
+
 class CodecManifest(_Manifest):
     """`manifest.json` of a codec."""
 
@@ -86,6 +89,7 @@ class CodecManifest(_Manifest):
     streams: Streams = "nested"
     prior: Prior = "factorized"
     hyper_stride: Annotated[int, Field(ge=1, le=1024)] | None = None  # pixels; with a hyperprior
+    tasks: tuple[tuple[Task, ...], ...] = ()  # that each level was trained for; empty: both, all
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:
@@ -94,6 +98,8 @@ class CodecManifest(_Manifest):
         widths = [0, *(entry.latent_channels for entry in self.levels)]
         if sorted(set(widths)) != widths:
             raise ValueError("latent_channels must grow from level to level")
+        if self.tasks and len(self.tasks) != len(self.levels):
+            raise ValueError("tasks must be given for every level or for none")
         if self.pad_multiple % self.latent_stride:
             raise ValueError("pad_multiple must be a multiple of latent_stride")
         hyper_widths = [0, *(entry.hyper_channels for entry in self.levels)]

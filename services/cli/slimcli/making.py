@@ -59,20 +59,21 @@ def export_codec(
     from slimcodec.manifest import ModelReference
 
     teacher = load_detector_artifact(find_model("detector", detector, models)).manifest
-    codec, steps = codec_from_checkpoint(checkpoint)
+    trained = codec_from_checkpoint(checkpoint)
     entries, _ = divide(index_pictures(images))
     every = max(1, len(entries) // TABULATED_PICTURES)  # spread over all folders
     pictures = load_pictures(entries[::every][:TABULATED_PICTURES], TABULATED_MAX_EDGE).images
     folder = write_codec_artifact(
-        codec,
+        trained.codec,
         pictures,
         to,
         ModelReference(name=teacher.name, version=teacher.version),
-        training={"steps": steps, "tables_pictures": len(pictures)},
+        training={"steps": trained.steps, "tables_pictures": len(pictures)},
         figures={},
         licence=licence,
+        tasks=trained.tasks,
     )
-    say(f"{folder}: codec after {steps} steps, tables from {len(pictures)} pictures")
+    say(f"{folder}: codec after {trained.steps} steps, tables from {len(pictures)} pictures")
 
 
 def import_detector(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from slimcodec.fingerprint import compute_fingerprint
 from slimcodec.image import pad_to_multiple, to_x
-from slimcodec.manifest import MANIFEST_FORMAT, ModelReference
+from slimcodec.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimcodec.tables import save_scale_tables, save_tables
 from slimnets.codec import Codec
 from slimnets.codec_onnx import export_feature_transform, export_g_a, export_g_s
@@ -39,14 +40,29 @@ _COUNTED_SIDE = 256  # pixels; kMAC per pixel does not depend on it
 _HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
 
 
-def codec_from_checkpoint(path: Path) -> tuple[Codec, int]:
-    """The averaged codec of a training run, and its steps."""
+@dataclass(frozen=True, slots=True)
+class TrainedCodec:
+    """What a run of `slimwire train codec` has made so far.
+
+    Args:
+        codec: with the averaged weights, float32.
+        steps: optimiser steps that it has seen.
+        tasks: what each level was trained for, as in a manifest.
+    """
+
+    codec: Codec
+    steps: int
+    tasks: list[list[Task]]
+
+
+def codec_from_checkpoint(path: Path) -> TrainedCodec:
+    """The codec of a training run."""
     state = load_checkpoint(path, torch.device("cpu"))
     if state is None:
         raise FileNotFoundError(f"{path}: no checkpoint; run `slimwire train codec` first")
     codec = Codec(CodecConfig.from_json(state["config"]))
     codec.load_state_dict(state["average"]["state"])
-    return codec.float().eval(), int(state["step"])
+    return TrainedCodec(codec.float().eval(), int(state["step"]), state.get("tasks", []))
 
 
 def load_codec_model(folder: Path) -> Codec:
@@ -67,6 +83,7 @@ def write_codec_artifact(
     training: Mapping[str, Json],
     figures: Mapping[str, Json],
     licence: str,
+    tasks: Sequence[Sequence[Task]] = (),
 ) -> Path:
     """Write the folder of a codec and return its path.
 
@@ -78,6 +95,7 @@ def write_codec_artifact(
         detector: whose features the feature transform gives.
         training, figures: free form, kept in the manifest.
         licence: who may use the weights for what.
+        tasks: what each level was trained for; empty: every level for both.
     """
     config = codec.config
     _round_convolutions(codec)
@@ -109,6 +127,7 @@ def write_codec_artifact(
             "version": int(out_dir.name),
             "fingerprint": compute_fingerprint(structure, tables, analysis.values(), scale_tables),
             **structure,
+            "tasks": tasks,
             "config": config.to_json(),
             "detector": detector.model_dump(),
             "files": file_records(folder),

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from slimcodec.manifest import Task
 from slimnets.codec import Codec
 from slimnets.darknet import Darknet, SplitPoint
 from slimnets.darknet_layers import Convolutional
@@ -60,6 +61,16 @@ class LossWeights:
             )
         if not any((*self.machine_levels, *self.view_levels)):
             raise ValueError("machine_levels and view_levels are all zero: nothing to train for")
+
+    @property
+    def tasks(self) -> list[list[Task]]:
+        """What each level is trained for."""
+        weights: tuple[tuple[Task, tuple[float, ...]], ...] = (
+            ("detect", self.machine_levels),
+            ("view", self.view_levels),
+        )
+        levels = range(len(self.view_levels))
+        return [[task for task, by_level in weights if by_level[level]] for level in levels]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ measured is what a user gets. All but the durations is the same on every run on 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -152,8 +151,8 @@ class ServedCodec:
         reference: the one that looks at decoded pictures.
         """
         runtime = reference.runtime
-        manifest = json.loads((artifact.directory / "manifest.json").read_text())
-        tasks = read_tasks(manifest, len(artifact.levels))
+        manifest = artifact.manifest
+        tasks = manifest.tasks or ((DETECT, VIEW),) * len(manifest.levels)
         tail = file_digests(detector, ("tail.onnx",)) if detector else "none"
         made_for = [sorted(of_level) for of_level in tasks]
         return cls(
@@ -163,8 +162,8 @@ class ServedCodec:
             detector=Detector(artifact, detector, runtime) if detector else None,
             reference=reference,
             setting=f"codec {file_digests(artifact)}, tail {tail}; {reference.setting}; {made_for}",
-            tasks=tuple(tasks),
-            is_nested=manifest.get("streams", "nested") == "nested",
+            tasks=tuple(frozenset(of_level) for of_level in tasks),
+            is_nested=manifest.streams == "nested",
         )
 
     def does(self, task: str, level: int) -> bool:
@@ -234,19 +233,6 @@ class ServedPoint:
             from_features=boxes,
             from_pixels=None if image_hat is None else served.reference.detect(image_hat),
         )
-
-
-def read_tasks(manifest: dict[str, object], num_levels: int) -> list[frozenset[str]]:
-    """What each level is for, from a manifest's `config.tasks`: a list of tasks for all levels, or
-    one such list per level; without it, every level does both.
-    """
-    config = manifest.get("config")
-    tasks = config.get("tasks") if isinstance(config, dict) else None
-    if not tasks:
-        return [frozenset({DETECT, VIEW})] * num_levels
-    if all(isinstance(task, str) for task in tasks):
-        return [frozenset(tasks)] * num_levels
-    return [frozenset(of_level) for of_level in tasks]
 
 
 def file_digests(

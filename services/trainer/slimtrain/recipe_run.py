@@ -59,5 +59,5 @@ def _find_start(name: str, models: Path | None) -> Path:
 
 def _config_of(source: Path) -> CodecConfig:
     """The shape of a codec's folder or of a checkpoint."""
-    codec = load_codec_model(source) if source.is_dir() else codec_from_checkpoint(source)[0]
+    codec = load_codec_model(source) if source.is_dir() else codec_from_checkpoint(source).codec
     return codec.config

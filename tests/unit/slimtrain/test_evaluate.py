@@ -50,7 +50,7 @@ def _under_test(models: Path, tasks: Sequence[Any] | None = None) -> CodecUnderT
     if tasks is not None:
         path = folder / "manifest.json"
         manifest = json.loads(path.read_text())
-        path.write_text(json.dumps({**manifest, "config": {"tasks": tasks}}))
+        path.write_text(json.dumps({**manifest, "tasks": tasks}))
     detector = load_detector_artifact(models / "toy-detector/1")
     return CodecUnderTest(load_codec_artifact(folder), detector)
 
@@ -158,7 +158,10 @@ def test_another_model_of_the_same_name_is_measured_anew(images: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("tasks", "detects", "shows"),
-    [(["detect"], [True, True], [False, False]), ([["detect"]] * 3 + [["view"]], [1, 0], [0, 1])],
+    [
+        ([["detect"]] * 4, [1] * 4, [0] * 4),
+        ([["detect"]] * 3 + [["view"]], [1, 1, 1, 0], [0, 0, 0, 1]),
+    ],
 )
 def test_a_model_has_no_figures_of_what_it_is_not_made_for(
     images: Path, tmp_path: Path, tasks: list[Any], detects: list[bool], shows: list[bool]
