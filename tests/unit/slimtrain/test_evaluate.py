@@ -159,8 +159,8 @@ def test_another_model_of_the_same_name_is_measured_anew(images: Path, tmp_path:
 @pytest.mark.parametrize(
     ("tasks", "detects", "shows"),
     [
-        ([["detect"]] * 4, [1] * 4, [0] * 4),
-        ([["detect"]] * 3 + [["view"]], [1, 1, 1, 0], [0, 0, 0, 1]),
+        ([["detect"]] * 4, [True, True], [False, False]),
+        ([["detect"]] * 3 + [["view"]], [True, False], [False, True]),
     ],
 )
 def test_a_model_has_no_figures_of_what_it_is_not_made_for(
