@@ -47,11 +47,12 @@ class TriageSpec(BaseModel):
 
     classes: int = Field(ge=1)  # C; class ids are the detector's
     latent_channels: int = Field(ge=1)  # M_0
+    labels: tuple[str, ...]  # of interest where nobody says otherwise; what follows is of them
     min_score: _Share  # a detection of at least this score is a presence
     threshold: _Share  # what is used where nobody chooses
-    choices: tuple[OperatingChoice, ...]  # of anything at all, by rising recall
-    auc: _Share  # of anything at all
-    average_precision: dict[str, float]  # by label, where validation has enough pictures of it
+    choices: tuple[OperatingChoice, ...]  # by rising recall
+    auc: _Share
+    average_precision: dict[str, float]  # of every label where validation has enough pictures of it
     kmac_per_pixel: float = Field(ge=0)
     pictures: int = Field(ge=1)  # for validation
     steps: int = Field(ge=0)
@@ -116,7 +117,7 @@ def any_presence(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def class_ids_of(labels: Iterable[str], names: Sequence[str]) -> list[int]:
-    """Class ids of labels; all classes when there are none.
+    """Class ids of labels.
 
     Raises:
         ModelError: the detector knows no such label.
@@ -127,7 +128,7 @@ def class_ids_of(labels: Iterable[str], names: Sequence[str]) -> list[int]:
         raise ModelError(
             f"the detector has no class {', '.join(unknown)}; it has {', '.join(names)}"
         )
-    return [names.index(label) for label in wanted] if wanted else list(range(len(names)))
+    return [names.index(label) for label in wanted]
 
 
 def _load_spec(artifact: CodecArtifact) -> TriageSpec:

@@ -22,6 +22,7 @@ def add_toy_triage(codec: Path) -> None:
     spec = TriageSpec(
         classes=CLASSES,
         latent_channels=LATENT_CHANNELS[0],
+        labels=tuple(f"thing-{i:02d}" for i in range(CLASSES)),
         min_score=0.3,
         threshold=0.5,
         choices=(OperatingChoice(threshold=0.5, recall=1.0, false_positive_rate=0.0),),

@@ -129,7 +129,7 @@ class CloudSettings(ServiceSettings):
     triage_labels: str | None = Field(
         default=None,
         max_length=2000,
-        description="labels of interest, with commas between; all of the detector's when not set",
+        description="labels of interest, with commas between; the model's own when not set",
     )
     triage_level: int | None = Field(
         default=None,

@@ -95,7 +95,7 @@ def build_triage(
     chosen = settings.triage_threshold
     return TriagePolicy(
         session=session,
-        class_ids=tuple(class_ids_of(labels, names)),
+        class_ids=tuple(class_ids_of(labels or session.spec.labels, names)),
         threshold=session.spec.threshold if chosen is None else chosen,
         level=level,
         is_nested=codec.manifest.streams == "nested",

@@ -29,8 +29,15 @@ from slimcodec.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.runtime import OpenVinoRuntime
+from slimdetect.names import load_names
 from slimdetect.session import Detector
-from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC, TriageSpec, any_presence
+from slimdetect.triage import (
+    TRIAGE_GRAPH,
+    TRIAGE_SPEC,
+    TriageSpec,
+    any_presence,
+    class_ids_of,
+)
 from slimnets.count import count_macs
 from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
 from slimtrain.artifact_folder import file_records
@@ -41,6 +48,7 @@ from slimtrain.triage_views import LabelledLatent, encode_views, label_views, li
 
 MIN_SCORE: Final = 0.3
 """A detection of at least this score is a presence."""
+STREET_LABELS: Final = ("person", "bicycle", "car", "motorbike", "bus", "truck")
 RECALLS: Final = (0.8, 0.9, 0.95, 0.98, 0.99)
 DEFAULT_RECALL: Final = 0.95
 _MIN_PICTURES = 20  # of validation with a class, to print its average precision
@@ -59,6 +67,8 @@ class TriageRun:
 
     Args:
         out: folder of labels.npz, checkpoint.pt and log.csv.
+        labels: what is of interest where nobody says otherwise; thresholds are measured for it. All
+            classes where the detector knows none of them.
         steps: optimiser steps of the whole schedule (warm-up, cosine to zero).
         seconds: stop training after this long, with a checkpoint, and leave the model as it was;
             None: run to the end.
@@ -69,6 +79,7 @@ class TriageRun:
     """
 
     out: Path
+    labels: tuple[str, ...] = STREET_LABELS
     steps: int = 2000
     seconds: float | None = None
     views: int = 3
@@ -94,12 +105,13 @@ def train_triage(
     classes, latent_channels = detector.manifest.classes, codec.levels[0].latent_channels
     examples = _examples(run, codec, detector, training, "labels")
     held_out = _examples(run, codec, detector, validation, "labels_validation")
+    names = load_names(detector.file("detector.names"), classes)
+    labels = tuple(label for label in run.labels if label in names) or names
     torch.manual_seed(run.seed)
     head = TriageHead(latent_channels, classes).to(run.device)
-    trained = _train(run, codec, head, examples, classes)
-    if not trained:
+    if not _train(run, codec, head, examples, class_ids_of(labels, names)):
         return None
-    spec = _measure(head, held_out, codec, detector, run)
+    spec = _measure(run, codec, detector, head, held_out, labels, names)
     write_triage(codec, head, spec)
     return spec
 
@@ -143,7 +155,7 @@ def _train(
     codec: CodecArtifact,
     head: TriageHead,
     examples: Sequence[LabelledLatent],
-    classes: int,
+    interest: Sequence[int],
 ) -> bool:
     """Train `head` and leave it with its averaged weights; False if time ran out before the end."""
     average = WeightAverage(head, _AVERAGE)
@@ -164,7 +176,7 @@ def _train(
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         done = int(state["step"])
-    batches = _Batches(examples, run.batch, classes, run.seed)
+    batches = _Batches(examples, run.batch, head.classes, run.seed)
     if done == 0:
         head.start_from([batches.draw(i, run.device)[0] for i in range(8)])
         average.load_state_dict({"steps": 0, "state": head.state_dict()})
@@ -186,7 +198,7 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = run.learning_rate * _schedule(step, run.steps)
         y_hat, present, cells = batches.draw(step, run.device)
-        loss = triage_loss(head.cells(y_hat), present, cells)
+        loss = triage_loss(head.cells(y_hat), present, cells, interest)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
@@ -205,22 +217,24 @@ def _train(
     return True
 
 
-def triage_loss(logits: Tensor, present: Tensor, cells: Tensor) -> Tensor:
+def triage_loss(logits: Tensor, present: Tensor, cells: Tensor, interest: Sequence[int]) -> Tensor:
     """Cross entropies, each summed over its classes and averaged over the pictures: of every class
-    in the picture, of anything at all in it, and of every class in every cell.
+    in the picture, of anything of interest in it, and of every class in every cell.
 
     Args:
         logits: (B, C, h, w) of `TriageHead.cells`.
         present: (B, C) targets, 0 to 1.
         cells: (B, C, h, w) targets, 0 to 1.
+        interest: class ids.
     """
     entropy = nn.functional.binary_cross_entropy_with_logits
     by_class = logits.logsumexp((2, 3))  # (B, C)
-    anything = by_class.logsumexp(1)  # (B,)
+    chosen = list(interest)
+    anything = by_class[:, chosen].logsumexp(1)  # (B,)
     B = len(logits)
     return (
         entropy(by_class, present, reduction="sum") / B
-        + entropy(anything, present.amax(1), reduction="sum") / B
+        + entropy(anything, present[:, chosen].amax(1), reduction="sum") / B
         + _CELL_WEIGHT * entropy(logits, cells, reduction="sum") / B
     )
 
@@ -286,11 +300,13 @@ def _log(path: Path, step: int, loss: float) -> None:
 
 @torch.no_grad()
 def _measure(
-    head: TriageHead,
-    examples: Sequence[LabelledLatent],
+    run: TriageRun,
     codec: CodecArtifact,
     detector: DetectorArtifact,
-    run: TriageRun,
+    head: TriageHead,
+    examples: Sequence[LabelledLatent],
+    labels: tuple[str, ...],
+    names: tuple[str, ...],
 ) -> TriageSpec:
     head.cpu().eval()
     logits = np.concatenate(
@@ -299,13 +315,14 @@ def _measure(
     truth = np.zeros(logits.shape, np.bool_)
     for row, example in zip(truth, examples, strict=True):
         row[example.boxes[example.boxes[:, 3] >= MIN_SCORE, 0].astype(int)] = True
-    anything, scores = truth.any(1), any_presence(logits)
+    interest = class_ids_of(labels, names)
+    anything, scores = truth[:, interest].any(1), any_presence(logits[:, interest])
     if anything.all() or not anything.any():
         raise ValueError(
-            f"the detector finds something in {anything.sum()} of {len(anything)} views of the "
-            "validation pictures; figures need some with and some without: give more pictures"
+            f"the detector finds something of interest in {anything.sum()} of {len(anything)} "
+            "views of the validation pictures; figures need some with and some without: give more "
+            "pictures"
         )
-    names = detector.file("detector.names").read_text(encoding="utf-8").splitlines()
     choices = tuple(choose_threshold(scores, anything, recall) for recall in RECALLS)
     side = 16 * CELL_STRIDE
     stride = codec.manifest.latent_stride
@@ -313,6 +330,7 @@ def _measure(
     return TriageSpec(
         classes=head.classes,
         latent_channels=head.latent_channels,
+        labels=labels,
         min_score=MIN_SCORE,
         threshold=choices[RECALLS.index(DEFAULT_RECALL)].threshold,
         choices=choices,
