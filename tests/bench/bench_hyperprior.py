@@ -1,6 +1,6 @@
 """Scale indexes that differ between ways of running h_s: in integers, and left in floats.
 
-    python tests/bench/bench_hyperprior.py [--rounds N]
+    PYTHONPATH=tests python tests/bench/bench_hyperprior.py [--rounds N]
 
 Each round is a new network of random weights in the range of trained ones and new side information,
 28.3 million latents; indexes are compared with torch's in float32 on one thread.
