@@ -105,6 +105,8 @@ def evaluate_point(
     change = samples.map50 - uncompressed.sampled
     change_bounds = interval(change)
     frequent, frequent_before = samples.map50_frequent[0], uncompressed.sampled_frequent[0]
+    frequent_change = samples.map50_frequent - uncompressed.sampled_frequent
+    frequent_bounds = interval(frequent_change)
     row = EvaluationRow(
         codec=point.codec,
         level=point.level,
@@ -122,6 +124,9 @@ def evaluate_point(
         map50_change_high=change_bounds.high if change_bounds else None,
         map50_frequent=_maybe(frequent),
         map50_frequent_relative=relative(_maybe(frequent), _maybe(frequent_before)),
+        map50_frequent_change=_maybe(frequent_change[0]),
+        map50_frequent_change_low=frequent_bounds.low if frequent_bounds else None,
+        map50_frequent_change_high=frequent_bounds.high if frequent_bounds else None,
         map=boxes.map if boxes else None,
         map_relative=relative(boxes.map if boxes else None, uncompressed.map),
         map50_pixels=from_pixels.map50 if from_pixels else None,

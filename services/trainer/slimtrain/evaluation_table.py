@@ -33,6 +33,9 @@ class EvaluationRow:
     map50_change_high: float | None
     map50_frequent: float | None  # over classes with enough labels
     map50_frequent_relative: float | None
+    map50_frequent_change: float | None
+    map50_frequent_change_low: float | None
+    map50_frequent_change_high: float | None
     map: float | None  # mAP50:95
     map_relative: float | None
     map50_pixels: float | None  # boxes from the decoded picture, by the uncut detector

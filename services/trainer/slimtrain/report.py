@@ -47,7 +47,8 @@ pre {{ background: #f6f6f6; padding: .7rem 1rem; overflow-x: auto; }}
 </body>
 </html>
 """
-_IMAGE = re.compile(r'src="([^"]+\.png)"')
+_IMAGE = re.compile(r'src="([^"]+\.(png|jpg))"')
+_MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
 def write_report(
@@ -69,18 +70,18 @@ def write_report(
         ("Accuracy lost, the best rows of each codec", "accuracy_lost.png"),
         ("Rate and distortion, all rows", "rate_distortion.png"),
     ]
-    plot_rate_accuracy(evaluation.curves, evaluation.uncompressed.map50, out / plots[0][1])
+    plot_rate_accuracy(evaluation.curves, evaluation.uncompressed, out / plots[0][1])
     plot_accuracy_lost(evaluation.curves, out / plots[1][1])
     plot_rate_distortion(evaluation.curves, out / plots[2][1])
     sheets: list[tuple[str, str]] = []
     for served in evaluation.served:
         label = served.artifact.label
         stem = label.replace("/", "-")
-        name = f"boxes_{stem}.png"
+        name = f"boxes_{stem}.jpg"
         if draw_box_sheet(served, evaluation.reference, pictures, out / name):
             sheets.append((f"{label}: boxes from features beside boxes from pixels", name))
         for number, picture in enumerate(pictures):
-            name = f"decoded_{stem}_{number}.png"
+            name = f"decoded_{stem}_{number}.jpg"
             if draw_decoded_sheet(served, evaluation.baselines, picture, out / name):
                 title = f"{label}: {picture.path.name} by level and quality; above, as many bytes"
                 sheets.append((title, name))
@@ -98,4 +99,5 @@ def render_page(text: str, folder: Path) -> str:
 
 
 def _embed(path: Path) -> str:
-    return f'src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"'
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'src="data:{_MEDIA_TYPES[path.suffix]};base64,{data}"'

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from slimtrain.evaluation_rows import EvaluatedPoint
+from slimtrain.evaluation_rows import MIN_LABELS, BoxFigures, EvaluatedPoint
 from slimtrain.evaluation_summary import Curve
 from slimtrain.evaluation_table import EvaluationRow
 
@@ -29,48 +29,45 @@ DOTS_PER_INCH = 110
 Read = Callable[[EvaluationRow], float | None]
 
 
-def plot_rate_accuracy(curves: Sequence[Curve], uncompressed: float | None, path: Path) -> None:
-    """mAP50 over bits: every row, the uncompressed pictures' as a dashed line."""
-    figure = Figure(figsize=(11, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.subplots()
-    _draw_rows(axes, curves, lambda row: row.map50)
-    if uncompressed is not None:
-        axes.axhline(uncompressed, color="black", linestyle="--", linewidth=1, label="uncompressed")
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("mAP50 (ours: boxes from features)")
-    _finish(figure, axes, path)
+def plot_rate_accuracy(curves: Sequence[Curve], uncompressed: BoxFigures, path: Path) -> None:
+    """mAP50 over bits, of frequent and of all classes: every row, the uncompressed pictures' as a
+    dashed line.
+    """
+    figure = Figure(figsize=(15, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_rows(left, curves, lambda row: row.map50_frequent)
+    _draw_uncompressed(left, float(uncompressed.sampled_frequent[0]))
+    left.set_ylabel(f"mAP50, classes with {MIN_LABELS} labels or more (ours: from features)")
+    _draw_rows(right, curves, lambda row: row.map50)
+    _draw_uncompressed(right, float(uncompressed.sampled[0]))
+    right.set_ylabel("mAP50, all classes (ours: from features)")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+    _style(left)
+    _finish(figure, right, path)
 
 
 def plot_accuracy_lost(curves: Sequence[Curve], path: Path) -> None:
-    """The change of mAP50 over bits, each codec's front, with the paired bootstrap's interval."""
+    """The change of the frequent classes' mAP50 over bits, each codec's front, with the paired
+    bootstrap's interval.
+    """
     figure = Figure(figsize=(11, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
-    colours = _colours(curves)
-    for codec, colour in colours.items():
-        points = _best_rows([p for c in curves if c.codec == codec for p in c.points])
-        if not points:
-            continue
-        bpp = [row.bpp for row in points]
-        axes.plot(
-            bpp,
-            [100 * (row.map50_change or 0.0) for row in points],
-            color=colour,
-            marker="o",
-            markersize=4,
-            label=codec,
+    for codec, colour in _colours(curves).items():
+        rows = _best_rows([p for c in curves if c.codec == codec for p in c.points])
+        bpp = [row.bpp for row in rows]
+        change, low, high = (
+            [100 * (getattr(row, f"map50_frequent_change{end}") or 0.0) for row in rows]
+            for end in ("", "_low", "_high")
         )
-        axes.fill_between(
-            bpp,
-            [100 * (row.map50_change_low or 0.0) for row in points],
-            [100 * (row.map50_change_high or 0.0) for row in points],
-            color=colour,
-            alpha=0.12,
-            linewidth=0,
-        )
-    axes.axhline(0, color="black", linestyle="--", linewidth=1, label="uncompressed")
+        axes.plot(bpp, change, color=colour, marker="o", markersize=4, label=codec)
+        axes.fill_between(bpp, low, high, color=colour, alpha=0.12, linewidth=0)
+    _draw_uncompressed(axes, 0.0)
     for points_lost in (1, 2):
         axes.axhline(-points_lost, color="black", linestyle=":", linewidth=0.7)
-    axes.set_ylabel("mAP50 lost, points; band: 95 % of paired draws")
+    axes.set_ylabel(
+        f"change of mAP50, points, classes with {MIN_LABELS} labels or more; band: 95 % of draws"
+    )
     _finish(figure, axes, path)
 
 
@@ -84,6 +81,10 @@ def plot_rate_distortion(curves: Sequence[Curve], path: Path) -> None:
     right.set_ylabel("MS-SSIM, dB: -10 log10(1 - MS-SSIM)")
     _style(left)
     _finish(figure, right, path)
+
+
+def _draw_uncompressed(axes: Axes, value: float) -> None:
+    axes.axhline(value, color="black", linestyle="--", linewidth=1, label="uncompressed")
 
 
 def _draw_rows(axes: Axes, curves: Sequence[Curve], read: Read) -> None:
@@ -125,10 +126,11 @@ def _level_style(curve: Curve, curves: Sequence[Curve]) -> LineStyle:
 
 
 def _best_rows(points: Sequence[EvaluatedPoint]) -> list[EvaluationRow]:
-    """A codec's rows that no other of it beats in bits and mAP50, by growing rate."""
+    """A codec's rows that no other of it beats in bits and the frequent classes' mAP50, by rate."""
     best: list[EvaluationRow] = []
     for row in sorted({p.row.bpp: p.row for p in points}.values(), key=lambda row: row.bpp):
-        if row.map50 is not None and (not best or row.map50 > (best[-1].map50 or 0.0)):
+        value, before = row.map50_frequent, best[-1].map50_frequent if best else None
+        if value is not None and (before is None or value > before):
             best.append(row)
     return best
 

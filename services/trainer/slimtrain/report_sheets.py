@@ -1,6 +1,7 @@
 """The report's sheets: decoded pictures by level and quality, and boxes beside boxes.
 
-They show pictures that an evaluation was made with, so a report folder is not for publishing.
+They show pictures that an evaluation was made with, so a report folder is not for publishing. They
+are JPEG files of a quality at which nothing is to be seen of it: a tenth of PNG's bytes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ BOX_TILE_WIDTH = 460
 GAP = 6
 CAPTION_HEIGHT = 22
 FONT_SIZE = 13
+SHEET_QUALITY = 92
 MIN_SCORE = 0.3
 """Boxes that a user would be shown."""
 
@@ -96,7 +98,7 @@ def draw_decoded_sheet(
         quality, nearest = min(coded, key=lambda c: abs(len(c[1].bitstream) - wanted))
         head = f"{baseline.name} {quality}"
         top.append(_tile(head, image, nearest.image_hat, len(nearest.bitstream), pixels))
-    _compose([top, *rows], TILE_WIDTH).save(path, optimize=True)
+    _compose([top, *rows], TILE_WIDTH).save(path, quality=SHEET_QUALITY, subsampling=0)
     return True
 
 
@@ -141,7 +143,7 @@ def draw_box_sheet(
                     Tile(draw_detections(decoded, pixels, names), f"{head}: from pixels"),
                 ]
             )
-    _compose(rows, BOX_TILE_WIDTH).save(path, optimize=True)
+    _compose(rows, BOX_TILE_WIDTH).save(path, quality=SHEET_QUALITY, subsampling=0)
     return True
 
 

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Sequence
 from slimtrain.bootstrap import Interval, interval
 from slimtrain.evaluate import PSEUDO_LABEL_SCORE, Evaluation
 from slimtrain.evaluation_rows import MIN_LABELS
-from slimtrain.evaluation_summary import ANCHORS, Comparison, Figure, Target
+from slimtrain.evaluation_summary import (
+    ANCHORS,
+    DETECTION_FIGURES,
+    Comparison,
+    Figure,
+    Target,
+)
 from slimtrain.evaluation_table import EvaluationRow
 
 FIGURE_NAMES: dict[Figure, str] = {
@@ -36,7 +42,7 @@ def format_report(
         _introduction(evaluation, command),
         "## What a figure costs",
         _targets_text(evaluation),
-        *(_targets_table(evaluation, figure) for figure in ("map50", "map50_frequent")),
+        *(_targets_table(evaluation, figure) for figure in DETECTION_FIGURES),
         "## BD-rate",
         "Rate at equal figure against JPEG and HEVC intra, in percent: negative is fewer bytes. "
         "In brackets the bootstrap's 95 %, then the range of the figure that both curves cover; "
@@ -47,7 +53,7 @@ def format_report(
         "over the bytes of the widest stream alone: 1.00 is no loss.",
         _detect_then_view_table(evaluation.rows),
         "## Plots",
-        *(f"![{title}]({name})" for title, name in plots),
+        *(f"**{title}**\n\n![{title}]({name})" for title, name in plots),
         "## Every operating point",
         _rows_text(),
         _rows_table(evaluation.rows),
@@ -61,7 +67,8 @@ def format_report(
 
 def format_headline(evaluation: Evaluation) -> str:
     """What the command prints: what each figure costs."""
-    return "\n\n".join([_targets_text(evaluation), _targets_table(evaluation, "map50")])
+    tables = [_targets_table(evaluation, figure) for figure in DETECTION_FIGURES]
+    return "\n\n".join([_targets_text(evaluation), *tables])
 
 
 def _introduction(evaluation: Evaluation, command: str) -> str:
@@ -97,7 +104,9 @@ def _targets_text(evaluation: Evaluation) -> str:
         "curve's front (the rows that no other of the curve beats in bits and mAP at once), "
         "between rows by the logarithm of the rate. The best of many noisy rows is a little too "
         "good, the more so the more rows a curve has. "
-        "Saved bytes are at that same mAP50."
+        "Saved bytes are at that same mAP50. "
+        f"Classes with fewer than {MIN_LABELS} labels weigh as much in the mean over all classes "
+        "as the others and make most of its noise: read the frequent classes first."
     )
 
 
