@@ -31,6 +31,7 @@ from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
+from slimtrain.codec_freeze import freeze_levels
 from slimtrain.codec_loss import CodecLosses, CodecObjective, LossWeights
 from slimtrain.codec_start import FIT_STEPS, begin_with, fit_prior, split_prior
 from slimtrain.crops import CropSampler
@@ -68,6 +69,8 @@ class CodecRun:
         deep_from: share of the steps after which D_machine looks behind the split point.
         start_from: a codec's folder or a checkpoint, whose weights begin a new run wherever name
             and shape fit; None: at random.
+        frozen_levels: so many of the narrowest levels stay as `start_from` has them, so that the
+            wider ones can learn for the view alone (`slimtrain.codec_freeze`).
         threads: of torch on the CPU; None: torch's choice.
     """
 
@@ -83,6 +86,7 @@ class CodecRun:
     average: float = 0.999
     deep_from: float = 0.6
     start_from: Path | None = None
+    frozen_levels: int = 0
     threads: int | None = None
     seed: int = 1
     device: str = "cpu"
@@ -119,6 +123,8 @@ def train_codec(
     objective = CodecObjective(codec, detector.to(device), split, run.weights).to(device)
     objective = objective.to(memory_format=torch.channels_last)
     average = WeightAverage(codec, run.average)
+    if run.frozen_levels:
+        freeze_levels(codec, run.frozen_levels)
     optimizer = _build_optimizer(codec, run)
     path = run.out / "checkpoint.pt"
     crops = CropSampler(training, run.crop, device, run.seed)
@@ -129,7 +135,8 @@ def train_codec(
             new = begin_with(codec, run.start_from)
             if rank == 0:
                 tqdm.write(f"{run.start_from}: its weights, but for {', '.join(new) or 'none'}")
-        fit_prior(codec, crops, min(FIT_STEPS, run.steps))
+        if run.start_from is None or any(name.startswith("prior.") for name in new):
+            fit_prior(codec, crops, min(FIT_STEPS, run.steps))
         average.load_state_dict({"steps": 0, "state": codec.state_dict()})
     stepped: nn.Module = objective
     if world > 1:  # a process may draw no picture for some level, or a recipe train one task alone

@@ -54,6 +54,7 @@ class CodecSchedule(_Schedule):
     learning_rate: Rate | None = None
     average: Share | None = None
     deep_from: Share | None = None
+    frozen_levels: Annotated[int, Field(ge=0)] | None = None
     seed: Seed | None = None
 
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet, parse_cfg
+from slimtrain.codec_artifact import codec_from_checkpoint
+from slimtrain.codec_freeze import freeze_levels
 from slimtrain.codec_loss import LossWeights
 from slimtrain.codec_start import begin_with, fit_prior
 from slimtrain.codec_train import CodecRun, train_codec
@@ -162,6 +164,38 @@ def test_levels_of_one_task_are_never_run_for_the_other(sharing: str, tmp_path: 
     last = rows(tmp_path, "validation.csv")
     assert [row["machine"] == "nan" for row in last] == [row["level"] == "1" for row in last]
     assert [row["psnr_db"] == "nan" for row in last] == [row["level"] == "0" for row in last]
+
+
+@pytest.mark.parametrize("prior", ["factorized", "hyperprior"])
+def test_frozen_level_sends_the_same_symbols_while_the_wider_one_learns(
+    prior: str, tmp_path: Path
+) -> None:
+    hyper = (2, 4) if prior == "hyperprior" else ()
+    config = CodecConfig.from_json(
+        {**CONFIG.to_json(), "prior": prior, "hyper_channels": hyper, "block_transform": True}
+    )
+    first = train(CodecRun(tmp_path / "first", 2, config, WEIGHTS, 3, batch=4, crop=64))
+    view = LossWeights(machine_levels=(0.0, 0.0), view_levels=(0.3, 1.0))
+    options = {"batch": 4, "crop": 64, "start_from": first, "frozen_levels": 1}
+    second = train(CodecRun(tmp_path / "second", 2, config, view, 5, **options))  # type: ignore[arg-type]  # of mixed types
+
+    x = CropSampler(make_pictures(2, 9), 64, torch.device("cpu"), seed=1).batch(0, 2)
+    before, after = (codec_from_checkpoint(path).codec for path in (first, second))
+    quality = torch.tensor([0.0, 2.5])
+    with torch.no_grad():
+        y, new_y = before.analyse(x, 1), after.analyse(x, 1)
+        gain, new_gain = (codec.gains(quality, 1)[0] for codec in (before, after))
+    assert torch.equal(y[:, :4], new_y[:, :4])
+    assert torch.equal(gain[:, :4], new_gain[:, :4])
+    assert not torch.equal(y[:, 4:], new_y[:, 4:])
+    assert not torch.equal(gain[:, 4:], new_gain[:, 4:])
+
+
+def test_freezing_all_levels_or_those_of_a_switchable_codec_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 to 1 can be frozen"):
+        freeze_levels(Codec(CONFIG), 2)
+    with pytest.raises(ValueError, match="share kernels"):
+        freeze_levels(Codec(replace(CONFIG, sharing="switchable")), 1)
 
 
 def test_weights_that_do_not_match_the_levels_are_refused(tmp_path: Path) -> None:
