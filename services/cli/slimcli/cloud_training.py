@@ -47,6 +47,10 @@ def train_triage(
     recipe: Recipe = "triage",
     model: Codec = None,
     out: Out = Path("runs/triage"),
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Of interest by default; may be repeated; else the recipe's."),
+    ] = None,
     models: Models = None,
     steps: Steps = None,
     seconds: Seconds = None,
@@ -71,7 +75,7 @@ def train_triage(
     codec = open_codec(model or wanted.model, models)
     detector = open_detector(codec, models)
     options = only_given(steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
-    schedule = wanted.schedule.given() | options
+    schedule = wanted.schedule.given() | options | ({"labels": tuple(label)} if label else {})
     device = device or best_device()
     run = TriageRun(out=out, seconds=seconds, device=device, num_threads=threads, **schedule)
     training, validation = load_divided(images, max_edge)

@@ -74,8 +74,9 @@ class DetectorSchedule(_Schedule):
 
 
 class TriageSchedule(_Schedule):
-    """How long and on what a triage head is trained: fields of `TriageRun`."""
+    """How long and on what a triage head is trained, and for what: fields of `TriageRun`."""
 
+    labels: tuple[str, ...] | None = None
     steps: Count | None = None
     views: Count | None = None
     batch: Count | None = None
