@@ -69,14 +69,14 @@ def bd_rate(anchor: Sequence[CurvePoint], test: Sequence[CurvePoint]) -> BdRate:
     fronts = front(anchor), front(test)
     shortest = min(len(points) for points in fronts)
     if shortest < MIN_POINTS:
-        return BdRate(None, f"too few rows ({shortest}) where more rate gives more")
+        return BdRate(None, f"a front of {shortest}")
     low = max(points[0].value for points in fronts)
     high = min(points[-1].value for points in fronts)
     shorter = min(points[-1].value - points[0].value for points in fronts)
     if high <= low:
-        return BdRate(None, "the curves share no value")
+        return BdRate(None, "nothing shared")
     if high - low < MIN_OVERLAP * shorter:
-        return BdRate(None, f"the curves share only {(high - low) / shorter:.0%} of the shorter")
+        return BdRate(None, f"{(high - low) / shorter:.0%} shared")
     rates, values = zip(
         *(
             (np.asarray([p.bpp for p in points]), np.asarray([p.value for p in points]))

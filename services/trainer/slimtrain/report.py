@@ -39,7 +39,7 @@ th:first-child, td:first-child {{ text-align: left; position: sticky; left: 0;
                                  background: #fafafa; }}
 tbody tr:hover td {{ background: #f2f6fc; }}
 img {{ max-width: 100%; height: auto; }}
-pre {{ background: #f6f6f6; padding: .7rem 1rem; overflow-x: auto; }}
+pre {{ background: #f6f6f6; padding: .7rem 1rem; white-space: pre-wrap; }}
 </style>
 </head>
 <body>

@@ -16,9 +16,10 @@ from slimtrain.evaluation_summary import (
     Target,
 )
 from slimtrain.evaluation_table import EvaluationRow
+from slimtrain.rate_curve import MIN_OVERLAP, MIN_POINTS
 
 FIGURE_NAMES: dict[Figure, str] = {
-    "map50": "mAP50",
+    "map50": "mAP50 of all classes",
     "map50_frequent": f"mAP50 of classes with {MIN_LABELS} labels or more",
     "psnr_db": "PSNR",
 }
@@ -46,7 +47,8 @@ def format_report(
         "## BD-rate",
         "Rate at equal figure against JPEG and HEVC intra, in percent: negative is fewer bytes. "
         "In brackets the bootstrap's 95 %, then the range of the figure that both curves cover; "
-        "the number says nothing about the rest.",
+        "the number says nothing about the rest. Where there is none: a front of fewer than "
+        f"{MIN_POINTS} rows, or less than {MIN_OVERLAP:.0%} of the shorter front shared.",
         _comparison_table(evaluation),
         "## Detect first, view later",
         "Bytes of the stream that was sent for the detector and of what a viewer then still needs, "
@@ -115,15 +117,23 @@ def _targets_table(evaluation: Evaluation, figure: Figure) -> str:
     names = list(dict.fromkeys(target.target for target in targets))
     anchors = [a for a in ANCHORS if any(s.anchor == a for t in targets for s in t.savings)]
     values = {target.target: target.value for target in targets}
-    headers = ["codec", *(f"{name} ({values[name]:.3f})" for name in names)]
-    headers += [f"saved against {anchor} at {name}" for name in names[2:] for anchor in anchors]
-    lines: list[list[str]] = []
+    headers = [f"{name} ({values[name]:.3f})" for name in names]
+    savings = [(name, anchor) for name in names[1:] for anchor in anchors]
+    needed_lines: list[list[str]] = []
+    saved_lines: list[list[str]] = []
     for curve in dict.fromkeys(target.curve for target in targets):
         mine = {target.target: target for target in targets if target.curve == curve}
-        cells = [curve, *(_needed_cell(mine[name]) for name in names)]
-        cells += [_saving_cell(mine[name], anchor) for name in names[2:] for anchor in anchors]
-        lines.append(cells)
-    return f"### {FIGURE_NAMES[figure]}\n\n{_table(headers, lines)}"
+        needed_lines.append([curve, *(_needed_cell(mine[name]) for name in names)])
+        saved_lines.append([curve, *(_saving_cell(mine[name], other) for name, other in savings)])
+    parts = [
+        f"### Bits per pixel for {FIGURE_NAMES[figure]}",
+        _table(["codec", *headers], needed_lines),
+    ]
+    if savings:
+        saved_headers = [f"{name}, vs {anchor}" for name, anchor in savings]
+        parts.append(f"### Bytes saved at equal {FIGURE_NAMES[figure]}")
+        parts.append(_table(["codec", *saved_headers], saved_lines))
+    return "\n\n".join(parts)
 
 
 def _needed_cell(target: Target) -> str:

@@ -47,10 +47,10 @@ def test_a_straight_line_in_log_rate_is_met_by_the_published_formula() -> None:
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        (_curve((0.1, 40.0), (0.2, 41.0), (0.3, 42.0)), "share no value"),
-        (_curve((0.1, 31.0), (0.2, 35.0), (0.3, 39.0)), "share only 12% of the shorter"),
-        (_curve((0.1, 20.0), (0.2, 30.0)), "too few rows (2)"),
-        (_curve((0.1, 30.0), (0.2, 25.0), (0.3, 21.0)), "too few rows (1)"),
+        (_curve((0.1, 40.0), (0.2, 41.0), (0.3, 42.0)), "nothing shared"),
+        (_curve((0.1, 31.0), (0.2, 35.0), (0.3, 39.0)), "12% shared"),
+        (_curve((0.1, 20.0), (0.2, 30.0)), "a front of 2"),
+        (_curve((0.1, 30.0), (0.2, 25.0), (0.3, 21.0)), "a front of 1"),
     ],
 )
 def test_curves_that_share_too_little_have_a_reason(other: list[CurvePoint], reason: str) -> None:
