@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from slimcodec.errors import ModelError
 
 PRECISION_BITS = 16  # of stored tables
-MAX_OFFSET = 1 << 30  # keeps symbol arithmetic far from the ends of int64
+MAX_TABLES = 1 << 16
+MAX_OFFSET = 1 << 30  # an int32 minus an offset is then one number modulo 2**32
 
 TABLE_DTYPES: dict[str, type[np.generic]] = {
     "cdf": np.uint32,
@@ -53,10 +54,11 @@ class SymbolTables:
             if getattr(self, name).dtype != dtype:
                 raise ModelError(f"{what}: {name} is {getattr(self, name).dtype}, expected {dtype}")
         shape = self.offset.shape
-        if len(shape) != 1 or 0 in shape or self.cdf_length.shape != shape:
+        is_count = len(shape) == 1 and 1 <= shape[0] <= MAX_TABLES
+        if not is_count or self.cdf_length.shape != shape:
             raise ModelError(
                 f"{what}: offset has shape {shape} and cdf_length {self.cdf_length.shape}, "
-                "expected (tables,) for both"
+                f"expected (tables,) for both, 1 to {MAX_TABLES}"
             )
         if self.cdf.ndim != 2 or self.cdf.shape[:1] != shape:
             raise ModelError(
