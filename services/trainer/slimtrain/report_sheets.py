@@ -1,7 +1,7 @@
 """The report's sheets: decoded pictures by level and quality, and boxes beside boxes.
 
 They show pictures that an evaluation was made with, so a report folder is not for publishing. They
-are JPEG files at full colour resolution, fine enough beside what they show: a fifth of the bytes.
+are JPEG files at full colour resolution, fine enough beside what they show: a quarter of the bytes.
 """
 
 from __future__ import annotations
