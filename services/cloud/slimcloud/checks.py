@@ -75,8 +75,8 @@ class ContainerChecker:
         if container.level > self._artifact.widest_level or container.quality > qualities - 1:
             raise FrameRefusedError(
                 "HEADER",
-                f"level {container.level}, quality {container.quality:g}; {self._artifact.label} has "
-                f"levels 0-{self._artifact.widest_level}, qualities 0-{qualities - 1}",
+                f"level {container.level}, quality {container.quality:g}; {self._artifact.label} "
+                f"has levels 0-{self._artifact.widest_level}, qualities 0-{qualities - 1}",
             )
         return container
 
