@@ -39,7 +39,7 @@ def _from_the_future(data: bytes) -> bytes:
         (lambda data: b"", "not a Slimwire container"),
         (_truncate, "fetch it again"),
         (_damage, "checksum"),
-        (_from_the_future, "container version 9; this build reads up to 1; update the reader"),
+        (_from_the_future, "container version 9; this build reads up to 2; update the reader"),
         (lambda data: data + b"x", "follow the last section"),
     ],
 )

@@ -117,7 +117,7 @@ def test_evaluate_writes_a_report(slimwire: Slimwire, pictures: Path, tmp_path: 
     ours = [row for row in rows if row["codec"] == "toy/1"]
     assert [(row["level"], row["quality"]) for row in ours] == [(1, 0), (1, 5)]
     assert {row["codec"] for row in rows} == {"toy/1", "jpeg"}
-    assert "```sh\nslimwire " in (tmp_path / "out/report.md").read_text()
+    assert "```sh\nslimwire" in (tmp_path / "out/report.md").read_text()
     assert (tmp_path / "out/report.html").exists()
     assert "| toy/1, level 1 |" in outcome.out
 
