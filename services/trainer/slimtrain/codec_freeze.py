@@ -20,20 +20,17 @@ from slimnets.prior import FactorizedPrior
 
 
 def freeze_levels(codec: Codec, count: int) -> None:
-    """Freeze everything of the edge that levels 0 to `count` - 1 are made of; decoders go on.
+    """Freeze everything of the edge that levels 0 to `count` - 1 are made of; decoders go on. With
+    all levels frozen only decoders learn, and containers stay what they are.
 
     Raises:
-        ValueError: the codec is switchable (its levels share kernels), or has no level to leave
-            free.
+        ValueError: the codec is switchable (its levels share kernels), or has not so many levels.
     """
     config = codec.config
     if config.sharing != "nested":
         raise ValueError("levels of a switchable codec share kernels; none can be frozen alone")
-    if not 0 < count < config.num_levels:
-        raise ValueError(
-            f"frozen_levels {count}; of {config.num_levels} levels 1 to {config.num_levels - 1} "
-            "can be frozen"
-        )
+    if not 0 < count <= config.num_levels:
+        raise ValueError(f"frozen_levels {count}; the codec has {config.num_levels} levels")
     M = config.latent_channels[count - 1]
     for module in codec.modules():
         if isinstance(module, CausalConv2d | IntegerCausalConv2d):

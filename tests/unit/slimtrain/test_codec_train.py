@@ -191,9 +191,9 @@ def test_frozen_level_sends_the_same_symbols_while_the_wider_one_learns(
     assert not torch.equal(gain[:, 4:], new_gain[:, 4:])
 
 
-def test_freezing_all_levels_or_those_of_a_switchable_codec_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 to 1 can be frozen"):
-        freeze_levels(Codec(CONFIG), 2)
+def test_freezing_more_levels_than_there_are_or_those_of_a_switchable_codec_is_refused() -> None:
+    with pytest.raises(ValueError, match="the codec has 2 levels"):
+        freeze_levels(Codec(CONFIG), 3)
     with pytest.raises(ValueError, match="share kernels"):
         freeze_levels(Codec(replace(CONFIG, sharing="switchable")), 1)
 
