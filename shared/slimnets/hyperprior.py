@@ -143,12 +143,7 @@ class Hyperprior(nn.Module):
             scale = (_Z_SPREAD if i == len(self.h_a) - 1 else 1.0) / out.std((0, 2, 3)).clamp_min(
                 1e-6
             )
-            mean = out.mean((0, 2, 3))
-            for group, (a, b) in zip(conv.groups, pairwise((0, *conv.out_prefix)), strict=True):
-                assert isinstance(group, nn.Conv2d)
-                assert group.bias is not None
-                group.weight.mul_(scale[a:b, None, None, None])
-                group.bias.copy_((group.bias - mean[a:b]) * scale[a:b])
+            conv.rescale(scale, out.mean((0, 2, 3)))
             z = conv(z, widest)
         wanted = torch.log(deviation / _SCALE_RANGE[0]) / _SCALE_STEP
         off = (wanted - self._free_index(z.round(), widest).mean((0, 2, 3))) / 2**_INDEX_BITS
