@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.models import open_codec, open_runtime
 from slimcli.options import DEFAULT_MODEL, Model, Models, Precision, PrecisionOption, Threads
@@ -69,7 +68,7 @@ def calibrate(
         device=processor_name(),
         timings=timings,
         pictures=len(pictures),
-        command=shlex.join(["slimwire", *sys.argv[1:]]),
+        command=command_line(),
     )
     bpp = measure_bpp(codec, runtime, pictures) if pictures else {}
     path = write_profile(codec.directory, merge_profile(codec.profile, bpp, measured))

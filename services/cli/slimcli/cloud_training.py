@@ -5,13 +5,12 @@ Nothing at the edge changes, and every container stays good. Needs the extra `tr
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from slimcli.command_line import command_line
 from slimcli.extras import needs_extra
 from slimcli.models import detector_folder, open_codec, open_detector
 from slimcli.options import Models
@@ -147,7 +146,7 @@ def train_tail(
     )
     training, validation = load_divided(images, max_edge)
     checkpoint = run_training(run, training, validation)
-    command = shlex.join(["slimwire", *sys.argv[1:]])
+    command = command_line()
     folder = write_tail_artifact(
         checkpoint,
         codec.directory,

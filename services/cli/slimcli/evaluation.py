@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import enum
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.extras import needs_extra
 from slimcli.models import open_codec, open_detector
@@ -124,7 +123,7 @@ def evaluate(
         qualities=quality,
         baselines=[BASELINES[name] for name in names],
     )
-    command = shlex.join(["slimwire", *sys.argv[1:]])
+    command = command_line()
     if profile:
         for codec in codecs:
             label, folder = codec.artifact.label, codec.artifact.directory
