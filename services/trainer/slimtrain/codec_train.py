@@ -11,9 +11,7 @@ batch and gradients are averaged (DDP).
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,9 +30,11 @@ from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.codec_freeze import freeze_levels
+from slimtrain.codec_log import CodecLog
 from slimtrain.codec_loss import CodecLosses, CodecObjective, LossWeights
 from slimtrain.codec_start import FIT_STEPS, begin_with, fit_prior, split_prior
 from slimtrain.crops import CropSampler
+from slimtrain.processes import agree, join_processes, own_device
 from slimtrain.throughput import codec_throughput
 
 _LOG_EVERY = 50  # steps
@@ -105,10 +105,10 @@ def train_codec(
         training: pictures, (H, W, 3) uint8 RGB.
         validation: held-out pictures for validation.csv; may be empty.
     """
-    rank, world = _join()
+    rank, world = join_processes()
     if run.batch % world:
         raise ValueError(f"a batch of {run.batch} does not divide among {world} processes")
-    device = _device(run.device, world)
+    device = own_device(run.device, world)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     split = detector.split_point(run.split_layer)
@@ -143,7 +143,7 @@ def train_codec(
         stepped = DistributedDataParallel(objective, find_unused_parameters=True)
     first, started = step, time.monotonic()
     saved = started
-    log = _Log(run.out / "log.csv", run.config.num_levels) if rank == 0 else None
+    log = CodecLog(run.out / "log.csv", run.config.num_levels) if rank == 0 else None
     progress = tqdm(total=run.steps, initial=step, unit="step", disable=rank != 0, mininterval=2.0)
     while step < run.steps:
         # draws depend on the step alone, so that a resumed run goes on exactly
@@ -162,7 +162,7 @@ def train_codec(
         step += 1
         progress.update()
         now = time.monotonic()
-        stopping = run.seconds is not None and _agree(now - started > run.seconds, world, device)
+        stopping = run.seconds is not None and agree(now - started > run.seconds, world, device)
         if log is not None and (step % _LOG_EVERY == 0 or stopping):
             progress.set_postfix_str(log.write(step, losses, float(norm)))
         if rank == 0 and (now - saved > _SAVE_EVERY_SECONDS or stopping or step == run.steps):
@@ -293,30 +293,6 @@ def _schedule(step: int, steps: int) -> float:
     )
 
 
-def _device(name: str, world: int) -> torch.device:
-    """The device of this process; of several processes on CUDA each has a card of its own."""
-    if world > 1 and name == "cuda":
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return torch.device(name)
-
-
-def _join() -> tuple[int, int]:
-    """(rank, world size); joins the process group when torchrun started us."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return int(os.environ.get("RANK", "0")), world
-
-
-def _agree(stop: bool, world: int, device: torch.device) -> bool:
-    """True for all processes if it is true for one: they must leave the loop together."""
-    if world == 1:
-        return stop
-    flag = torch.tensor(int(stop), device=device)
-    distributed.all_reduce(flag, distributed.ReduceOp.MAX)
-    return bool(flag)
-
-
 def _resume(
     path: Path,
     codec: Codec,
@@ -361,42 +337,3 @@ def _save(
             "optimizer": optimizer.state_dict(),
         },
     )
-
-
-class _Log:
-    """log.csv, one row every few steps, and validation.csv at the end of a run."""
-
-    def __init__(self, path: Path, levels: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        names = [
-            f"{what}_{level}" for what in ("bpp", "machine", "psnr_db") for level in range(levels)
-        ]
-        if not path.exists():
-            self._append(path, ["step", "loss", "gradient_norm", *names])
-
-    def write(self, step: int, losses: CodecLosses, norm: float) -> str:
-        psnr = -10 * torch.log10(losses.mse)
-        values = torch.cat([losses.bpp, losses.machine, psnr]).tolist()
-        total = losses.total.item()
-        self._append(
-            self.path, [step, f"{total:.5f}", f"{norm:.4f}", *(f"{v:.4f}" for v in values)]
-        )
-        K = len(losses.bpp)
-        return (
-            f"loss {total:.3f} bpp {values[0]:.3f}..{values[K - 1]:.3f} "
-            f"machine {values[K]:.3f} psnr {values[-1]:.1f}"
-        )
-
-    def write_validation(self, step: int, rows: Sequence[dict[str, float]]) -> None:
-        path = self.path.with_name("validation.csv")
-        if not path.exists():
-            self._append(path, ["step", *rows[0]])
-        for row in rows:
-            level, quality, *measured = row.values()
-            self._append(path, [step, int(level), int(quality), *(f"{v:.4f}" for v in measured)])
-
-    @staticmethod
-    def _append(path: Path, row: Sequence[object]) -> None:
-        with path.open("a", newline="") as file:
-            csv.writer(file).writerow(row)
