@@ -179,15 +179,14 @@ class Codec(nn.Module):
             last.weight.zero_()
             last.bias.zero_()
         middle = x.new_full((len(x),), (self.config.qualities - 1) / 2)
-        for level in range(self.config.num_levels):
+        for level in self.config.prior_levels:  # the last is the widest
             y = self.analyse(x, level)
             deviation = y.std((0, 2, 3)).clamp_min(1e-2)
             prior = self.prior_of(level)
-            assert isinstance(prior, FactorizedPrior | Hyperprior)
             if isinstance(prior, FactorizedPrior):
-                if len(deviation) == len(prior.matrices[0]):  # a nested prior serves the widest
-                    prior.start_from(deviation)
-            elif self.config.sharing == "switchable" or level == self.config.num_levels - 1:
+                prior.start_from(deviation)
+            else:
+                assert isinstance(prior, Hyperprior)
                 prior.start_from(y * self.gains(middle, level)[0][:, :, None, None])
         for decoder in (self.g_s, self.feature_transform):
             decoder.first.conv.weight.div_(deviation.clamp_min(1.0)[:, None, None])

@@ -96,6 +96,12 @@ class CodecConfig:
             return (*(0 for _ in self.channels), self.latent_channels[-1])
         return tuple(accumulate(self.latent_channels, initial=0))
 
+    @property
+    def prior_levels(self) -> tuple[int, ...]:
+        """One level for each prior, the widest that it codes."""
+        levels = tuple(range(self.num_levels))
+        return levels[-1:] if self.sharing == "nested" else levels
+
     def layer_groups(self, layer: int) -> tuple[int, ...]:
         """Channels that each level adds after convolution `layer` (0 to 3)."""
         return tuple(b - a for a, b in pairwise((0, *(w[layer] for w in self.channels))))

@@ -61,13 +61,11 @@ def fit_prior(codec: Codec, crops: CropSampler, steps: int = FIT_STEPS) -> None:
     optimizer = torch.optim.Adam([group for group in groups if group["params"]])
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
     config = codec.config
-    separate = config.sharing == "switchable"
-    levels = range(config.num_levels) if separate else [config.num_levels - 1]
     for step in range(steps):
         x = crops.batch(step, _FIT_BATCH)
         quality = torch.rand(_FIT_BATCH, device=x.device) * (config.qualities - 1)
         optimizer.zero_grad(set_to_none=True)
-        for level in levels:
+        for level in config.prior_levels:
             bits = codec.bits(x, quality, level).sum() / x[:, 0].numel()
             bits.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
