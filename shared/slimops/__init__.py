@@ -4,22 +4,33 @@ Redis is not imported here, for the edge has none: see `slimops.redis_connection
 `slimops.embedded_redis`.
 """
 
+from slimops.config_file import SECTIONS
 from slimops.errors import OpsError, SettingsError
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.logs import configure_logging
 from slimops.metrics import Metrics, serve_metrics
-from slimops.settings import EXIT_CONFIG, ServiceSettings, load_settings, load_settings_or_exit
+from slimops.settings import (
+    EXIT_CONFIG,
+    LoadedSettings,
+    ServiceSettings,
+    load_settings,
+    load_settings_or_exit,
+    read_settings,
+)
 
 __all__ = [
     "EXIT_CONFIG",
     "Lifecycle",
+    "LoadedSettings",
     "Metrics",
     "OpsError",
     "Phase",
+    "SECTIONS",
     "ServiceSettings",
     "SettingsError",
     "configure_logging",
     "load_settings",
     "load_settings_or_exit",
+    "read_settings",
     "serve_metrics",
 ]

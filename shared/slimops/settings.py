@@ -1,10 +1,13 @@
-"""Settings of a service: one frozen class each, from arguments and the environment, in that order.
+"""Settings of a service: one frozen class each; what they say first counts:
+
+    arguments  >  environment  >  configuration file  >  defaults
 
 A service derives from `ServiceSettings`, sets its `env_prefix`, and gives every field bounds, a
 unit and a description (a field without a description is refused when the class is made). It
 builds them once, in its `__main__`, with `load_settings_or_exit`: an unknown or wrong setting
-stops the start with exit code 78 (EX_CONFIG) and its name. `<NAME>_FILE` holds the path of a file
-with the value, for secrets.
+stops the start with exit code 78 (EX_CONFIG) and its name or path. `<NAME>_FILE` in the
+environment, or `<name>_file` in the configuration file, holds the path of a file with the value,
+for secrets. A field that is a secret says `json_schema_extra={"writeOnly": True}`.
 """
 
 from __future__ import annotations
@@ -13,18 +16,28 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from slimops.config_file import config_path, read_config
 from slimops.errors import SettingsError
 
-__all__ = ["EXIT_CONFIG", "ServiceSettings", "load_settings", "load_settings_or_exit"]
+__all__ = [
+    "EXIT_CONFIG",
+    "LoadedSettings",
+    "ServiceSettings",
+    "load_settings",
+    "load_settings_or_exit",
+    "read_settings",
+    "section_of",
+]
 
 EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
-_FILE_SUFFIX: Final = "_FILE"
+_FILE_SUFFIX: Final = "_file"
 # Set by Google's images and shells, which happen to begin as the cloud's settings do.
 _FOREIGN: Final = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
 
@@ -57,38 +70,56 @@ class ServiceSettings(BaseSettings):
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedSettings(Generic[SettingsT]):
+    """Settings, and where each that is not a default was said."""
+
+    settings: SettingsT
+    origins: Mapping[str, str]  # by field: `CLOUD_ROLE`, `slimwire.yaml: cloud.role`, `argument`
+
+
+def section_of(settings_class: type[BaseSettings]) -> str:
+    """The section of a service in the configuration file: `cloud` for the prefix `CLOUD_`."""
+    return settings_class.model_config.get("env_prefix", "").removesuffix("_").lower()
+
+
 def load_settings(
     settings_class: type[SettingsT],
     overrides: Mapping[str, object] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
 ) -> SettingsT:
-    """The settings of a service.
+    """The settings of a service; see `read_settings`."""
+    return read_settings(settings_class, overrides, environ=environ, config=config).settings
+
+
+def read_settings(
+    settings_class: type[SettingsT],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> LoadedSettings[SettingsT]:
+    """The settings of a service, and where they come from.
 
     Args:
         overrides: values by field name, e.g. from the command line; they win.
-        environ: stands in for `os.environ` when looking for unknown names and `_FILE` settings.
+        environ: stands in for `os.environ`, of which only what it lacks is still read.
+        config: the configuration file; else the one that `SLIMWIRE_CONFIG` names, if any.
 
     Raises:
         SettingsError: a setting is unknown, missing or wrong.
     """
     environ = os.environ if environ is None else environ
-    prefix = settings_class.model_config.get("env_prefix", "")
-    problems, values = _read_environment(settings_class, prefix, environ)
-    values.update(overrides or {})
-    build: Callable[..., SettingsT] = settings_class  # its signature is the fields', not the base's
-    try:
-        settings = build(**values)
-    except ValidationError as exc:
-        for error in exc.errors(include_url=False, include_input=False, include_context=False):
-            name = ".".join(str(part) for part in error["loc"]) or "settings"
-            known = error["loc"] and str(error["loc"][0]) in settings_class.model_fields
-            shown = f"{name} ({prefix}{name.upper()})" if prefix and known else name
-            problems.append(f"{shown}: {error['msg']}")
-        raise SettingsError(problems) from exc
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    config = config_path(environ) if config is None else config
+    found = _Found(settings_class)
+    if config is not None:
+        found.read_section(config)
+    found.read_environment(environ)
+    for name, value in (overrides or {}).items():
+        found.take(name, value, "argument")
+    return found.build()
 
 
 def load_settings_or_exit(
@@ -102,29 +133,80 @@ def load_settings_or_exit(
         raise SystemExit(EXIT_CONFIG) from None
 
 
-def _read_environment(
-    settings_class: type[BaseSettings], prefix: str, environ: Mapping[str, str]
-) -> tuple[list[str], dict[str, object]]:
-    """Names that nobody knows (pydantic-settings ignores them), and the values by field."""
-    problems: list[str] = []
-    values: dict[str, object] = {}
-    if not prefix:
-        return problems, values
-    fields = {f"{prefix}{name}".upper(): name for name in settings_class.model_fields}
-    for variable in sorted(environ):
-        name = variable.upper()
-        plain = name.removesuffix(_FILE_SUFFIX)
-        if not name.startswith(prefix.upper()):
-            continue
-        if name in _FOREIGN or name in fields:
-            continue  # another program's, or pydantic-settings reads it
-        if plain != name and plain in fields:
-            try:
-                values[fields[plain]] = Path(environ[variable]).read_text("utf-8").strip()
-            except OSError as exc:
-                problems.append(f"{variable}: cannot read {environ[variable]}: {exc.strerror}")
-            continue
-        close = difflib.get_close_matches(name, fields, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        problems.append(f"{variable}: unknown setting{hint}")
-    return problems, values
+class _Found(Generic[SettingsT]):
+    """Values as they are found, a later source over an earlier one, and what is wrong with them."""
+
+    def __init__(self, settings_class: type[SettingsT]) -> None:
+        self._class = settings_class
+        self._prefix = settings_class.model_config.get("env_prefix", "")
+        self._values: dict[str, object] = {}
+        self._origins: dict[str, str] = {}
+        self._problems: list[str] = []
+
+    def take(self, name: str, value: object, origin: str) -> None:
+        self._values[name] = value
+        self._origins[name] = origin
+
+    def read_section(self, path: Path) -> None:
+        section = section_of(self._class)
+        given = read_config(path).get(section, {})
+        self._read({key: (key, f"{path}: {section}.{key}") for key in given}, given)
+
+    def read_environment(self, environ: Mapping[str, str]) -> None:
+        prefix = self._prefix.upper()
+        if prefix:  # without one, every variable would be a setting
+            ours = [v for v in environ if v.upper().startswith(prefix)]
+            names = {v: (v.upper().removeprefix(prefix).lower(), v) for v in sorted(ours)}
+            self._read({v: n for v, n in names.items() if v.upper() not in _FOREIGN}, environ)
+
+    def build(self) -> LoadedSettings[SettingsT]:
+        build: Callable[..., SettingsT] = self._class  # its signature is the fields'
+        try:
+            settings = build(**self._values)
+        except ValidationError as exc:
+            for error in exc.errors(include_url=False, include_input=False, include_context=False):
+                self._problems.append(f"{self._where(error['loc'])}: {error['msg']}")
+            raise SettingsError(self._problems) from exc
+        if self._problems:
+            raise SettingsError(self._problems)
+        return LoadedSettings(settings, self._origins)
+
+    def _read(self, names: Mapping[str, tuple[str, str]], given: Mapping[str, object]) -> None:
+        """Take a source's values; `names` gives each key's field and how to call it."""
+        fields = self._class.model_fields
+        for key, (name, shown) in names.items():
+            plain = name.removesuffix(_FILE_SUFFIX)
+            if name in fields:
+                self.take(name, given[key], shown)
+            elif plain != name and plain in fields:
+                if plain in (other for other, _ in names.values()):
+                    self._problems.append(f"{shown}: {plain} is set, too; keep one of them")
+                else:
+                    self._take_file(plain, str(given[key]), shown)
+            else:
+                close = difflib.get_close_matches(name, fields, n=1)
+                hint = f"; did you mean {self._like(close[0], key)}?" if close else ""
+                self._problems.append(f"{shown}: unknown setting{hint}")
+
+    def _take_file(self, name: str, path: str, shown: str) -> None:
+        try:
+            self.take(name, Path(path).read_text("utf-8").strip(), shown)
+        except OSError as exc:
+            self._problems.append(f"{shown}: cannot read {path}: {exc.strerror}")
+        except UnicodeDecodeError:
+            self._problems.append(f"{shown}: {path} is no UTF-8 text")
+
+    def _like(self, name: str, key: str) -> str:
+        """A field's name in the style of `key`: a variable, or a key of the file."""
+        return f"{self._prefix}{name}".upper() if key.isupper() else name
+
+    def _where(self, location: tuple[int | str, ...]) -> str:
+        """How the person who set it knows a setting."""
+        if not location:
+            return "settings"
+        name = str(location[0])
+        origin = self._origins.get(name, "")
+        if ": " in origin:  # a path and a key of the configuration file
+            return origin
+        known = self._prefix and name in self._class.model_fields
+        return f"{name} ({self._prefix}{name.upper()})" if known else name

@@ -13,6 +13,7 @@ import typer
 from slimcli import (
     calibration,
     codec,
+    configuration,
     detect,
     evaluation,
     health,
@@ -71,6 +72,7 @@ for module in (
     levels,
     demo,
     services,
+    configuration,
     health,
     recipes,
     training,

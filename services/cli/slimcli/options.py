@@ -38,6 +38,14 @@ Models = Annotated[
         help="Where the models are; not given: those that came with this program.",
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings as YAML, under the environment; not given: SLIMWIRE_CONFIG, if set.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Threads of the graphs; not given: all processors."),

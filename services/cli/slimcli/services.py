@@ -1,7 +1,7 @@
 """`slimwire edge` and `slimwire cloud`: run a service in the foreground.
 
-Settings come from the environment (`EDGE_*`, `CLOUD_*`) and a few options, which win. A wrong one
-stops the start with its name and exit code 78; `--settings` lists them all.
+Settings come from a configuration file, the environment (`EDGE_*`, `CLOUD_*`) and a few options;
+the later wins. A wrong one stops the start with its name and exit code 78; `--settings` lists them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slimcli.extras import needs_extra
+from slimcli.options import Config
 from slimcli.output import say
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def edge(
     loop: Annotated[bool | None, typer.Option(help="Begin a file again at its end.")] = None,
     model: Annotated[str | None, typer.Option(help="Codec by name, or name/version.")] = None,
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it is.")] = None,
+    config: Config = None,
     list_settings: ListSettings = False,
 ) -> None:
     """Encode a camera and stream it to the cloud, until it ends or a signal comes."""
@@ -71,6 +73,7 @@ def edge(
             model=model,
             models_root=models,
         ),
+        config=config,
     )
     configure_logging()
     asyncio.run(run_edge(settings, handle_signals=True))
@@ -83,6 +86,7 @@ def cloud(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Codec by name, or name/version.")] = None,
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it is.")] = None,
+    config: Config = None,
     list_settings: ListSettings = False,
 ) -> None:
     """Take frames in, detect on them, and serve the review API, until a signal comes."""
@@ -102,6 +106,7 @@ def cloud(
             model=model,
             models_root=models,
         ),
+        config=config,
     )
     configure_logging(settings.log_level)
     asyncio.run(run_cloud(settings))

@@ -1,4 +1,4 @@
-"""The settings of a cloud process: environment variables `CLOUD_*`, or arguments.
+"""The settings of a cloud process: a file, variables `CLOUD_*`, or arguments.
 
 A wrong or unknown one stops the start with exit code 78 and its name (see `slimops.settings`).
 """

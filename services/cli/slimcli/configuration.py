@@ -1,0 +1,139 @@
+"""`slimwire config`: check, show and describe the settings of a service.
+
+They see what a service sees at its start: the configuration file, under the environment. The file
+is only ever read.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from slimcli.exits import BadUsageError
+from slimcli.extras import needs_extra
+from slimcli.options import Config
+from slimcli.output import say
+
+if TYPE_CHECKING:
+    from slimops import LoadedSettings, ServiceSettings
+
+
+class Service(enum.Enum):
+    """What has settings, named as its section of the file."""
+
+    CLOUD = "cloud"
+    EDGE = "edge"
+
+
+Services = Annotated[
+    list[Service] | None,
+    typer.Option("--service", help="Of this one; not given: those with a section in the file."),
+]
+
+_MASK: Final = "********"
+_PASSWORD: Final = re.compile(r"(?<=://)([^/:@\s]*):[^/@\s]+@")  # of a URL
+
+configuration = typer.Typer(help="Check, show and describe settings.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(configuration, name="config")
+
+
+@configuration.command()
+def check(config: Config = None, service: Services = None) -> None:
+    """Say whether services would start with these settings; exit code 78 when one would not."""
+    with needs_extra("cloud", "config"):
+        from slimops import SettingsError
+
+    problems: list[str] = []
+    for name, load in _loaders(config, service).items():
+        try:
+            loaded = load()
+        except SettingsError as exc:
+            problems += exc.problems
+        else:
+            say(f"{name}: in order, {len(loaded.origins)} settings given")
+    if problems:
+        raise SettingsError(problems)
+
+
+@configuration.command()
+def show(config: Config = None, service: Services = None) -> None:
+    """Print every setting as YAML with where it comes from; secrets are masked."""
+    for name, load in _loaders(config, service).items():
+        loaded = load()
+        say(f"{name}:")
+        fields = type(loaded.settings).model_fields
+        for key, value in loaded.settings.model_dump(mode="json").items():
+            extra = fields[key].json_schema_extra
+            secret = isinstance(extra, dict) and extra.get("writeOnly") is True
+            shown = json.dumps(_masked(value, secret=secret), ensure_ascii=False)
+            say(f"  {key}: {shown}  # {loaded.origins.get(key, 'default')}")
+
+
+@configuration.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    sections = {
+        service.value: _settings_class(service).model_json_schema() | {"required": []}
+        for service in Service
+    }
+    say(
+        json.dumps(
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "title": "slimwire configuration",
+                "type": "object",
+                "properties": sections,
+                "additionalProperties": False,
+            },
+            indent=2,
+        )
+    )
+
+
+def _loaders(
+    config: Path | None, wanted: list[Service] | None
+) -> dict[str, Callable[[], LoadedSettings[ServiceSettings]]]:
+    """What loads the settings of each service that is meant, by its name."""
+    with needs_extra("cloud", "config"):
+        from slimops import read_settings
+        from slimops.config_file import config_path, read_config
+
+    config = config or config_path(os.environ)
+    if not wanted:
+        if config is None:
+            raise BadUsageError("give a --config file, a --service, or both")
+        wanted = [Service(name) for name in read_config(config)]
+
+    def loader(service: Service) -> Callable[[], LoadedSettings[ServiceSettings]]:
+        return lambda: read_settings(_settings_class(service), config=config)
+
+    return {service.value: loader(service) for service in wanted}
+
+
+def _settings_class(service: Service) -> type[ServiceSettings]:
+    with needs_extra(service.value, "config"):
+        if service is Service.CLOUD:
+            from slimcloud.settings import CloudSettings
+
+            return CloudSettings
+        from slimedge.settings import EdgeSettings
+
+        return EdgeSettings
+
+
+def _masked(value: object, *, secret: bool) -> object:
+    if value is None:
+        return None
+    if secret:
+        return _MASK
+    return _PASSWORD.sub(rf"\1:{_MASK}@", value) if isinstance(value, str) else value
