@@ -23,6 +23,7 @@ from slimnets.causal import CausalConv2d, scale_gradient
 from slimnets.config import CodecConfig
 from slimnets.hyperprior import Hyperprior
 from slimnets.prior import FactorizedPrior
+from slimnets.stem_transform import StemFeatureTransform
 from slimnets.switchable import SlimmableConv2d
 from slimnets.transform import AnalysisTransform, FeatureTransform, SynthesisTransform
 
@@ -56,7 +57,11 @@ class Codec(nn.Module):
         self.config = config
         self.g_a = AnalysisTransform(config)
         self.g_s = SynthesisTransform(config)
-        self.feature_transform = FeatureTransform(config)
+        self.feature_transform: FeatureTransform | StemFeatureTransform
+        if config.feature_transform == "stem":
+            self.feature_transform = StemFeatureTransform(config)
+        else:
+            self.feature_transform = FeatureTransform(config)
         self.prior: nn.Module
         if config.sharing == "nested":
             self.prior = _build_prior(config, range(config.num_levels))
@@ -178,6 +183,8 @@ class Codec(nn.Module):
             assert last.bias is not None
             last.weight.zero_()
             last.bias.zero_()
+            if isinstance(self.feature_transform, StemFeatureTransform):
+                self.feature_transform.take_block(self.g_s.block)
         middle = x.new_full((len(x),), (self.config.qualities - 1) / 2)
         for level in self.config.prior_levels:  # the last is the widest
             y = self.analyse(x, level)

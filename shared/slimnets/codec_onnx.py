@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from slimnets.causal import DenseGDN
 from slimnets.codec import Codec
+from slimnets.darknet_onnx import add_layers
 from slimnets.onnx_nodes import GraphWriter, float_value, to_array
+from slimnets.stem_transform import StemFeatureTransform
 from slimnets.transform import InverseGDN, LevelInput, ResidualBlock
 
 
@@ -51,6 +53,12 @@ def export_feature_transform(codec: Codec) -> onnx.ModelProto:
     graph = GraphWriter()
     transform = codec.feature_transform
     out = _sequence(graph, transform.body, _first(graph, transform.first), "feature_transform")
+    if isinstance(transform, StemFeatureTransform):
+        correction = _layer(graph, transform.correction.conv, out, "correction")
+        block = _layer(graph, transform.block.conv, "y_hat", "block")
+        half = graph.constant("half", to_array(codec.log_gain.new_tensor(0.5)))
+        x_m = graph.add("Add", [graph.add("Add", [block, correction], "picture"), half], "x_m")
+        out = add_layers(graph, transform.stem, x_m, 0, transform.last_layer)[transform.last_layer]
     graph.add("Identity", [out], "f_hat")
     return _decoder(codec, graph, "feature_transform", "f_hat", codec.config.feature_channels)
 

@@ -33,6 +33,10 @@ class CodecConfig:
         hyper_channels: with a hyperprior, channels of its latent z at each level; they grow too.
         block_transform: a linear path beside the convolutions of g_a and g_s, which begins as a
             block DCT.
+        feature_transform: "latent": convolutions from the latent to the features, as the paper's.
+            "stem": a linear picture, then the detector's own first layers
+            (`slimnets.stem_transform`).
+        stem: those layers, as the `.cfg` text that `stem_cfg` gives; empty for "latent".
     """
 
     channels: tuple[tuple[int, int, int, int], ...] = (
@@ -49,6 +53,8 @@ class CodecConfig:
     prior: Literal["factorized", "hyperprior"] = "factorized"
     hyper_channels: tuple[int, ...] = ()
     block_transform: bool = False
+    feature_transform: Literal["latent", "stem"] = "latent"
+    stem: str = ""
 
     def __post_init__(self) -> None:
         for narrow, wide in pairwise(self.channels):
@@ -61,6 +67,7 @@ class CodecConfig:
         for name, value, known in (
             ("sharing", self.sharing, ("nested", "switchable")),
             ("prior", self.prior, ("factorized", "hyperprior")),
+            ("feature_transform", self.feature_transform, ("latent", "stem")),
         ):
             if value not in known:
                 raise ValueError(f"{name} {value!r}; known are {' and '.join(known)}")

@@ -10,10 +10,11 @@ output.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from slimnets.darknet_cfg import CfgSection, format_cfg, parse_cfg
-from slimnets.darknet_layers import Convolutional, HeadSpec, Shape, build_layer, start_head
+from slimnets.darknet_graph import LayerGraph
+from slimnets.darknet_layers import HeadSpec
 from slimnets.darknet_weights import load_darknet_weights, save_darknet_weights
 from slimnets.darknet_yolov3 import yolov3_cfg
 from slimnets.errors import CfgError, SplitError
@@ -40,8 +41,8 @@ class SplitPoint:
     stride: int
 
 
-class Darknet(nn.Module):
-    """The layers of a Darknet `.cfg` and the numbers of the layers that each one reads."""
+class Darknet(LayerGraph):
+    """A detector: the layers of a `.cfg` with at least one YOLO head."""
 
     def __init__(self, sections: Sequence[CfgSection]) -> None:
         """Build every layer after `[net]`.
@@ -49,34 +50,12 @@ class Darknet(nn.Module):
         Raises:
             CfgError: an unknown layer or option, shapes that do not fit, or no YOLO head.
         """
-        super().__init__()
-        if not sections or sections[0].kind not in ("net", "network"):
-            raise CfgError("the first section must be [net]")
-        self.sections = tuple(sections)
+        super().__init__(sections)
         self.seen = 0  # pictures seen in training, as Darknet counts them in its .weights header
-        shapes = [Shape(sections[0].integer("channels", 3, low=1), stride=1)]
-        modules: list[nn.Module] = []
-        sources: list[tuple[int, ...]] = []
-        heads: list[HeadSpec] = []
-        for number, section in enumerate(sections[1:]):
-            built = build_layer(section, number, shapes)
-            modules.append(built.module)
-            sources.append(built.sources)
-            shapes.append(built.shape)
-            if built.head is not None:
-                heads.append(built.head)
-                before = modules[number - 1]
-                if isinstance(before, Convolutional) and before.norm is None:
-                    start_head(before.conv, built.head)
-        if not heads:
+        if not self.head_specs:
             raise CfgError("has no [yolo] layer; expected at least one")
-        if len({head.classes for head in heads}) != 1:
-            raise CfgError(f"heads differ in classes: {[head.classes for head in heads]}")
-        self.layers = nn.ModuleList(modules)
-        self.head_specs = tuple(heads)
-        self._sources = tuple(sources)
-        self._shapes = tuple(shapes[1:])
-        self._last_reader = {s: i for i, layers in enumerate(sources) for s in layers}
+        if len({head.classes for head in self.head_specs}) != 1:
+            raise CfgError(f"heads differ in classes: {[h.classes for h in self.head_specs]}")
 
     @property
     def classes(self) -> int:
@@ -94,16 +73,16 @@ class Darknet(nn.Module):
         Args:
             x: (B, 3, H, W) RGB in [0, 1]; H and W multiples of `max_stride`.
         """
-        return self._heads(self._run(x, 0, frozenset(self.head_layers)))
+        return self._heads(self.run(x, 0, frozenset(self.head_layers)))
 
     def features(self, x: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
         """Outputs of `layers`, by layer number."""
-        return self._run(x, 0, frozenset(layers))
+        return self.run(x, 0, frozenset(layers))
 
     def stem(self, x: Tensor, split: int) -> Tensor:
         """Features f of layer `split`: (B, 3, H, W) -> (B, channels, H/stride, W/stride)."""
         self.split_point(split)
-        return self._run(x, 0, frozenset((split,)))[split]
+        return self.run(x, 0, frozenset((split,)))[split]
 
     def tail(self, f: Tensor, image_hw: tuple[int, int] | None, split: int) -> list[Tensor]:
         """Raw head maps from the features of layer `split`; never sees the picture.
@@ -122,7 +101,7 @@ class Darknet(nn.Module):
                     f"expected {expected} at stride {point.stride}",
                     split,
                 )
-        return self._heads(self._run(f, split + 1, frozenset(self.head_layers)))
+        return self._heads(self.run(f, split + 1, frozenset(self.head_layers)))
 
     def tail_features(self, f: Tensor, split: int, layers: Collection[int]) -> dict[int, Tensor]:
         """Outputs of `layers`, all behind the split, from the features f of layer `split`."""
@@ -130,7 +109,7 @@ class Darknet(nn.Module):
         for layer in layers:
             if layer <= split:
                 raise SplitError(f"layer {layer} is not behind the split at {split}", layer)
-        return self._run(f, split + 1, frozenset(layers))
+        return self.run(f, split + 1, frozenset(layers))
 
     def split_point(self, layer: int) -> SplitPoint:
         """Channels and stride at `layer`, if the graph can be cut there.
@@ -162,14 +141,6 @@ class Darknet(nn.Module):
         shape = self._shapes[layer]
         return SplitPoint(layer, shape.channels, shape.stride)
 
-    def layer_shape(self, layer: int) -> Shape:
-        """Channels and stride of a layer's output."""
-        return self._shapes[layer]
-
-    def sources(self, layer: int) -> tuple[int, ...]:
-        """Absolute numbers of the layers that `layer` reads; -1 is the picture."""
-        return self._sources[layer]
-
     @property
     def head_layers(self) -> tuple[int, ...]:
         """Layer numbers of the raw head maps, in the order of `head_specs`."""
@@ -185,15 +156,3 @@ class Darknet(nn.Module):
 
     def _heads(self, outputs: dict[int, Tensor]) -> list[Tensor]:
         return [outputs[head.layer] for head in self.head_specs]
-
-    def _run(self, x: Tensor, first: int, wanted: frozenset[int]) -> dict[int, Tensor]:
-        """Run layers from `first`, whose input is x; give the wanted outputs."""
-        outputs = {first - 1: x}
-        for number in range(first, max(wanted, default=-1) + 1):
-            sources = self._sources[number]
-            outputs[number] = self.layers[number](*(outputs[source] for source in sources))
-            for source in set(sources):
-                # Not kept longer than needed: at inference this is most of the memory.
-                if source not in wanted and self._last_reader[source] == number:
-                    del outputs[source]
-        return {number: outputs[number] for number in wanted}

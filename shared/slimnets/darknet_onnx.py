@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slimnets.darknet import Darknet
+from slimnets.darknet_graph import LayerGraph
 from slimnets.darknet_layers import (
     LEAKY_SLOPE,
     Convolutional,
@@ -29,7 +30,7 @@ def export_stem(model: Darknet, split: int) -> onnx.ModelProto:
     """Give the graph `x` (B, 3, H, W) -> `f` (B, channels, H/stride, W/stride)."""
     point = model.split_point(split)
     writer = GraphWriter()
-    outputs = _add_layers(writer, model, "x", 0, split)
+    outputs = add_layers(writer, model, "x", 0, split)
     writer.add("Identity", [outputs[split]], "f")
     channels = model.sections[0].integer("channels", 3)
     return writer.model(
@@ -43,7 +44,7 @@ def export_tail(model: Darknet, split: int) -> onnx.ModelProto:
     """Give the graph `f` -> `head_0`, `head_1`, ...: raw maps in the order of the YOLO layers."""
     point = model.split_point(split)
     writer = GraphWriter()
-    outputs = _add_layers(writer, model, "f", split + 1, max(model.head_layers))
+    outputs = add_layers(writer, model, "f", split + 1, max(model.head_layers))
     heads = []
     for index, head in enumerate(model.head_specs):
         writer.add("Identity", [outputs[head.layer]], f"head_{index}")
@@ -66,8 +67,8 @@ def fold_norm(layer: Convolutional) -> tuple[NDArray[np.float32], NDArray[np.flo
     return (weight * scale[:, None, None, None]).astype(np.float32), bias.astype(np.float32)
 
 
-def _add_layers(
-    writer: GraphWriter, model: Darknet, first_input: str, first: int, last: int
+def add_layers(
+    writer: GraphWriter, model: LayerGraph, first_input: str, first: int, last: int
 ) -> dict[int, str]:
     """Add layers first..last; give the name of each one's output."""
     outputs = {first - 1: first_input}

@@ -19,7 +19,7 @@ from slimnets.config import CodecConfig
 from slimnets.switchable import SlimmableConv2d, SwitchableGDN
 
 _KERNEL = 5  # pixels; 5x5/2 as in Balle et al. 2018
-_LEAK = 0.1
+LEAK = 0.1
 _IGDN_GAMMA = 0.1  # at the start, on the diagonal
 
 
@@ -102,7 +102,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1),
-            nn.LeakyReLU(_LEAK),
+            nn.LeakyReLU(LEAK),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 
@@ -204,13 +204,13 @@ class FeatureTransform(nn.Module):
         width = config.feature_width
         self.first = LevelInput(config, width, kernel_size=1)
         self.body = nn.Sequential(
-            nn.LeakyReLU(_LEAK),
+            nn.LeakyReLU(LEAK),
             ResidualBlock(width),
             ResidualBlock(width),
             ResidualBlock(width),
             _upsample(width, width),
             ResidualBlock(width),
-            nn.LeakyReLU(_LEAK),
+            nn.LeakyReLU(LEAK),
             nn.Conv2d(width, config.feature_channels, 3, padding=1),
         )
 

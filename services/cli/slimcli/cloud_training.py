@@ -139,6 +139,7 @@ def train_tail(
         codec=codec.directory,
         detector=detector,
         weights=wanted.loss,
+        feature_transform=wanted.feature_transform,
         seconds=seconds,
         threads=threads,
         device=device or best_device(),

@@ -85,9 +85,11 @@ def train_codec(
 
     wanted = load_recipe(recipe, CodecRecipe)
     folder = find_model("detector", detector or wanted.detector, models)
+    detector_model = load_detector_model(folder)
     run = build_codec_run(
         wanted,
-        load_detector_artifact(folder).manifest.split,
+        detector_model,
+        load_detector_artifact(folder).manifest.split.layer,
         out,
         models,
         start_from,
@@ -101,7 +103,6 @@ def train_codec(
         device=device or best_device(),
     )
     training, validation = load_divided(images, max_edge)
-    detector_model = load_detector_model(folder)
     checkpoint = run_training(run, detector_model, training.images, validation.images)
     say(f"{checkpoint}: `slimwire export` makes a model of it")
 

@@ -98,7 +98,7 @@ def write_codec_artifact(
         tasks: what each level was trained for; empty: every level for both.
     """
     config = codec.config
-    _round_convolutions(codec)
+    round_convolutions(codec)
     padded = (pad_to_multiple(to_x(picture), config.pad_multiple) for picture in pictures)
     x = (torch.from_numpy(picture) for picture in padded)
     scale_tables = None
@@ -118,8 +118,7 @@ def write_codec_artifact(
             export_feature_transform(codec).SerializeToString()
         )
         save_tables(folder / "tables.npz", tables)
-        save_file(_stored_weights(codec), folder / "weights.safetensors")
-        (folder / "weights.safetensors").chmod(0o644)  # safetensors writes 0600
+        save_weights(codec, folder / "weights.safetensors")
         manifest = {
             "format": MANIFEST_FORMAT,
             "kind": "codec",
@@ -200,21 +199,23 @@ def _level_of_prior(codec: Codec, level: int) -> int:
 
 
 @torch.no_grad()
-def _round_convolutions(codec: Codec) -> None:
+def round_convolutions(codec: Codec) -> None:
     """Round the convolutions' weights to float16, in place: what is stored is what is served."""
     for module in codec.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             module.weight.copy_(module.weight.half().float())
 
 
-def _stored_weights(codec: Codec) -> dict[str, torch.Tensor]:
-    """Convolutions' weights as float16 (they hold no more), the rest as float32."""
+def save_weights(codec: Codec, path: Path) -> None:
+    """Write `weights.safetensors`: convolutions' weights as float16, the rest as float32."""
     kernels = {
         f"{name}.weight"
         for name, module in codec.named_modules()
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))
     }
-    return {
+    stored = {
         name: (value.half() if name in kernels else value).contiguous()
         for name, value in codec.state_dict().items()
     }
+    save_file(stored, path)
+    path.chmod(0o644)  # safetensors writes 0600

@@ -4,21 +4,28 @@ prior that fits its latents.
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from slimnets.codec import Codec
+from slimnets.config import CodecConfig
+from slimnets.darknet import Darknet
 from slimnets.prior import FactorizedPrior
+from slimnets.stem_transform import StemFeatureTransform
 from slimtrain.checkpoint import load_checkpoint
 from slimtrain.crops import CropSampler
+from slimtrain.stem_start import fit_picture
 
 _log = logging.getLogger(__name__)
 
 FIT_STEPS = 300
+_STEM = "feature_transform.stem."
 _FIT_BATCH = 16  # crops
 _FIT_LEARNING_RATE = 5e-2  # of densities; Adam, falling to nothing
 _FIT_NETWORK_SHARE = 0.04  # of that, for the layers of a hyperprior
@@ -36,6 +43,8 @@ def begin_with(codec: Codec, source: Path) -> list[str]:
         ValueError: nothing fits, so that this would not be a beginning.
     """
     given = _weights(source)
+    if _stem(source) != codec.config.stem:  # another detector's, some of whose shapes might fit
+        given = {k: v for k, v in given.items() if not k.startswith(_STEM)}
     ours = codec.state_dict()
     fitting = {k: v for k, v in given.items() if k in ours and v.shape == ours[k].shape}
     if not fitting:
@@ -44,6 +53,34 @@ def begin_with(codec: Codec, source: Path) -> list[str]:
     rest = sorted(set(ours) - set(fitting))
     _log.info("%s: %d weights taken, %d begin new", source, len(fitting), len(rest))
     return rest
+
+
+def begin_stem(codec: Codec, detector: Darknet, crops: CropSampler, new: Sequence[str]) -> None:
+    """Begin what a feature transform of kind "stem" (any other is left alone) has not been given.
+
+    Args:
+        new: names of the weights that did not come from another codec.
+    """
+    transform = codec.feature_transform
+    if not isinstance(transform, StemFeatureTransform):
+        return
+    if any(name.startswith(_STEM) for name in new):
+        transform.take_stem(detector)
+    if "feature_transform.block.conv.weight" not in new or codec.g_s.block is None:
+        return
+    transform.take_block(codec.g_s.block)
+    config = codec.config
+
+    @torch.no_grad()
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        x = crops.batch(step, _FIT_BATCH)
+        quality = torch.rand(_FIT_BATCH, device=x.device) * (config.qualities - 1)
+        level = torch.randint(config.num_levels, (_FIT_BATCH,), device=x.device)
+        y = codec.analyse(x, config.num_levels - 1)
+        gain, inverse = (g[:, :, None, None] for g in codec.gains(quality, config.num_levels - 1))
+        return x, *codec.prefix(torch.round(y * gain) * inverse, level)
+
+    fit_picture(transform, draw)
 
 
 def fit_prior(codec: Codec, crops: CropSampler, steps: int = FIT_STEPS) -> None:
@@ -84,6 +121,15 @@ def split_prior(codec: Codec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     return [p for p in parameters if id(p) in densities], [
         p for p in parameters if id(p) not in densities
     ]
+
+
+def _stem(source: Path) -> str:
+    """The stem of a source's feature transform, as `.cfg` text; empty where it has none."""
+    if source.is_dir():
+        manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
+        return CodecConfig.from_json(manifest["config"]).stem
+    state = load_checkpoint(source, torch.device("cpu"))
+    return "" if state is None else CodecConfig.from_json(state["config"]).stem
 
 
 def _weights(source: Path) -> dict[str, torch.Tensor]:

@@ -32,9 +32,10 @@ from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.codec_freeze import freeze_levels
 from slimtrain.codec_log import CodecLog
 from slimtrain.codec_loss import CodecLosses, CodecObjective, LossWeights
-from slimtrain.codec_start import FIT_STEPS, begin_with, fit_prior, split_prior
+from slimtrain.codec_start import FIT_STEPS, begin_stem, begin_with, fit_prior, split_prior
 from slimtrain.crops import CropSampler
 from slimtrain.processes import agree, join_processes, own_device
+from slimtrain.stem_start import learning_shares
 from slimtrain.throughput import codec_throughput
 
 _LOG_EVERY = 50  # steps
@@ -131,12 +132,14 @@ def train_codec(
     step = _resume(path, codec, average, optimizer, device)
     if step == 0:
         codec.start_from(crops.batch(0, _START_PICTURES))
+        new = list(codec.state_dict())
         if run.start_from is not None:
             new = begin_with(codec, run.start_from)
             if rank == 0:
                 tqdm.write(f"{run.start_from}: its weights, but for {', '.join(new) or 'none'}")
         if run.start_from is None or any(name.startswith("prior.") for name in new):
             fit_prior(codec, crops, min(FIT_STEPS, run.steps))
+        begin_stem(codec, detector, crops, new)
         average.load_state_dict({"steps": 0, "state": codec.state_dict()})
     stepped: nn.Module = objective
     if world > 1:  # a process may draw no picture for some level, or a recipe train one task alone
@@ -277,6 +280,8 @@ def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
         ("g_s.block.", _SYNTHESIS_BLOCK_SHARE),
     ):
         shares |= {id(p): share for name, p in codec.named_parameters() if name.startswith(prefix)}
+    for share, parameters in learning_shares(codec.feature_transform):
+        shares |= {id(p): share for p in parameters}
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in codec.parameters():
         groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)

@@ -124,6 +124,8 @@ class CodecRecipe(_Recipe):
     def _leave_features_to_the_detector(cls, value: object) -> object:
         if isinstance(value, Mapping) and "feature_channels" in value:
             raise ValueError("feature_channels is the detector's; remove it")
+        if isinstance(value, Mapping) and "stem" in value:
+            raise ValueError("stem is the detector's; say feature_transform: stem")
         return value
 
     @model_validator(mode="after")
@@ -163,9 +165,14 @@ class TriageRecipe(_Recipe):
 
 
 class TailRecipe(_Recipe):
-    """The second stage: the cloud's side of a codec that is there, tuned."""
+    """The second stage: the cloud's side of a codec that is there, tuned.
+
+    Args:
+        feature_transform: "stem" begins a new feature transform from the detector's first layers.
+    """
 
     kind: Literal["tail"]
+    feature_transform: Literal["stem"] | None = None
     model: str = "slim-n"  # the codec, by name or name/version
     loss: TailLossWeights = TailLossWeights()
     schedule: TailSchedule = TailSchedule()

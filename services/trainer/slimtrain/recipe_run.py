@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from slimcodec.artifact import find_model
-from slimcodec.manifest import Split
 from slimnets.config import CodecConfig
+from slimnets.darknet import Darknet
+from slimnets.stem_transform import stem_cfg
 from slimtrain.codec_artifact import codec_from_checkpoint, load_codec_model
 from slimtrain.codec_train import CodecRun
 from slimtrain.recipe import CodecRecipe, RecipeError, check_levels
@@ -16,7 +17,8 @@ from slimtrain.recipe import CodecRecipe, RecipeError, check_levels
 
 def build_codec_run(
     recipe: CodecRecipe,
-    split: Split,
+    detector: Darknet,
+    split_layer: int,
     out: Path,
     models: Path | None = None,
     start_from: str | None = None,
@@ -25,7 +27,8 @@ def build_codec_run(
     """The run that a recipe describes.
 
     Args:
-        split: where the teacher is cut; its channels are those of the features.
+        detector, split_layer: the teacher, and where it is cut; a codec's features, and perhaps
+            its stem, are those of the teacher.
         models: where models are looked for; None: as `find_model` does.
         start_from: instead of the recipe's.
         schedule: fields of `CodecRun` that replace the recipe's; None: as the recipe says.
@@ -44,12 +47,19 @@ def build_codec_run(
     given = {name: value for name, value in schedule.items() if value is not None}
     return CodecRun(
         out=out,
-        split_layer=split.layer,
-        config=replace(config, feature_channels=split.channels),
+        split_layer=split_layer,
+        config=shape_for(config, detector, split_layer),
         weights=recipe.loss,
         start_from=source,
         **{**recipe.schedule.given(), **given},
     )
+
+
+def shape_for(config: CodecConfig, detector: Darknet, split_layer: int) -> CodecConfig:
+    """The shape with what is the detector's own in it."""
+    stem = stem_cfg(detector, split_layer) if config.feature_transform == "stem" else ""
+    channels = detector.split_point(split_layer).channels
+    return replace(config, feature_channels=channels, stem=stem)
 
 
 def _find_start(name: str, models: Path | None) -> Path:

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import torch
 from pydantic import JsonValue
-from safetensors.torch import load_file, save_file
 
 from slimcodec.artifact import load_codec_artifact, load_detector_artifact
+from slimnets.codec import Codec
 from slimnets.codec_onnx import export_feature_transform
+from slimnets.config import CodecConfig
 from slimnets.darknet_onnx import export_tail
 from slimtrain.artifact_folder import file_records, new_artifact
 from slimtrain.checkpoint import load_checkpoint
-from slimtrain.codec_artifact import load_codec_model
+from slimtrain.codec_artifact import load_codec_model, round_convolutions, save_weights
 from slimtrain.detector_artifact import load_detector_model
 from slimtrain.tail_model import TunedDecoder
 
@@ -63,15 +64,19 @@ def write_tail_artifact(
             f"{base.manifest.fingerprint}; give the codec that the run began with"
         )
     split = load_detector_artifact(detector).manifest.split
-    model = load_codec_model(codec)
+    model = Codec(CodecConfig.from_json(state["config"]))
+    given = load_codec_model(codec).state_dict()
+    kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
+    model.load_state_dict(kept, strict=False)
     decoder = TunedDecoder(model, load_detector_model(detector), split.layer)
     decoder.load_state_dict(state["average"]["state"])
+    round_convolutions(model)
     has_tail = bool(state["tail_is_tuned"]) or "tail.onnx" in base.manifest.files
     manifest = json.loads((codec / "manifest.json").read_text(encoding="utf-8"))
     with new_artifact(out_dir) as folder:
         for name in base.manifest.files:
             shutil.copyfile(base.file(name), folder / name)
-        _store_transform(decoder, folder / "weights.safetensors")
+        save_weights(model, folder / "weights.safetensors")
         (folder / "feature_transform.onnx").write_bytes(
             export_feature_transform(model).SerializeToString()
         )
@@ -83,6 +88,7 @@ def write_tail_artifact(
         manifest |= {
             "name": out_dir.parent.name,
             "version": int(out_dir.name),
+            "config": model.config.to_json(),
             "files": file_records(folder),
             "training": manifest["training"]
             | {
@@ -99,17 +105,3 @@ def write_tail_artifact(
             json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
         )
     return out_dir
-
-
-@torch.no_grad()
-def _store_transform(decoder: TunedDecoder, path: Path) -> None:
-    """Put the transform's weights into the codec's file, in the precisions that it has; the module
-    keeps what was stored, so that the exported graph holds the same.
-    """
-    stored = load_file(path)
-    for name, value in decoder.feature_transform.state_dict().items():
-        kept = value.to(stored[_PREFIX + name].dtype).contiguous()
-        stored[_PREFIX + name] = kept
-        value.copy_(kept)
-    save_file(stored, path)
-    path.chmod(0o644)  # safetensors writes 0600

@@ -22,19 +22,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from slimcodec.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
 from slimnets.darknet import Darknet
 from slimnets.darknet_fold import load_tail
+from slimnets.stem_transform import StemFeatureTransform
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.codec_artifact import load_codec_model
 from slimtrain.detector_artifact import load_detector_model
 from slimtrain.detector_evaluate import PreparedPictures
 from slimtrain.pictures import PackedPictures
+from slimtrain.stem_start import FIT_STEPS, fit_picture, give_stem, learning_shares
 from slimtrain.tail_data import TailSampler
 from slimtrain.tail_evaluate import TailFigures, evaluate_tail, prepare_validation
 from slimtrain.tail_loss import TailLosses, TailLossWeights, Teacher, tail_losses
@@ -68,6 +72,8 @@ class TailRun:
         image_size: side of the augmented pictures, pixels, a multiple of 32.
         learning_rate: peak, Adam, of the feature transform.
         tail_learning_rate: of the detector's tail; 0 leaves the tail as it is.
+        feature_transform: "stem" gives the codec a new feature transform that ends in the
+            detector's first layers (`slimnets.stem_transform`); None: the codec's own goes on.
         average: decay of the weight average, which is what is shipped.
         threads: of torch on the CPU; None leaves it to torch.
     """
@@ -82,6 +88,7 @@ class TailRun:
     image_size: int = 320
     learning_rate: float = 3e-4
     tail_learning_rate: float = 3e-5
+    feature_transform: Literal["stem"] | None = None
     average: float = 0.995
     threads: int | None = None
     seed: int = 1
@@ -117,6 +124,7 @@ def train_tail(run: TailRun, training: PackedPictures, validation: PackedPicture
 
     points = _watched_points(stage.artifact)
     if step == 0:
+        stage.begin(sampler)
         validate(0, [None, *points])
     started = saved = time.monotonic()
     with tqdm(total=run.steps, initial=step, unit="step", mininterval=2.0) as progress:
@@ -148,6 +156,10 @@ class _Stage:
         self.artifact = load_codec_artifact(run.codec)
         original, split = _matching_detector(run, self.artifact)
         codec = load_codec_model(run.codec)
+        self.is_new = run.feature_transform is not None
+        if self.is_new:
+            codec = give_stem(codec, original, split)
+        self.config = codec.config
         started_from = original
         if "tail.onnx" in self.artifact.manifest.files:
             started_from = load_tail(original, split, self.artifact.file("tail.onnx"))
@@ -156,17 +168,35 @@ class _Stage:
         self.decoder = TunedDecoder(codec, started_from, split)
         self.decoder.to(self.device).to(memory_format=torch.channels_last)
         self.average = WeightAverage(self.decoder, run.average)
-        tuned = [(self.decoder.feature_transform.parameters(), run.learning_rate)]
+        tuned = [
+            (parameters, share * run.learning_rate)
+            for share, parameters in learning_shares(self.decoder.feature_transform)
+        ]
         if run.tail_learning_rate > 0:
-            tuned.append((iter(self.decoder.tail_parameters()), run.tail_learning_rate))
+            tuned.append((self.decoder.tail_parameters(), run.tail_learning_rate))
         else:
             self.decoder.tail.requires_grad_(False)
         self.optimizer = torch.optim.Adam(
-            [{"params": list(parameters), "peak": peak} for parameters, peak in tuned],
+            [{"params": parameters, "peak": peak} for parameters, peak in tuned],
             lr=run.learning_rate,
             foreach=True,
         )
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def begin(self, sampler: TailSampler) -> None:
+        """Fit the picture of a new feature transform."""
+        transform = self.decoder.feature_transform
+        if not (self.is_new and isinstance(transform, StemFeatureTransform)):
+            return
+
+        def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+            x = sampler.batch(step, self.run.batch).x
+            level, quality = self._draw(step, len(x))
+            y_hat = self.encoder(x.contiguous(memory_format=torch.channels_last), level, quality)
+            return x, y_hat, F.one_hot(level, self.config.num_levels).to(y_hat.dtype)
+
+        fit_picture(transform, draw, min(FIT_STEPS, self.run.steps))
+        self.average.load_state_dict({"steps": 0, "state": self.decoder.state_dict()})
 
     def step(self, sampler: TailSampler, step: int) -> tuple[TailLosses, float]:
         """One update; draws depend on the step alone, so that a resumed run goes on exactly."""
@@ -224,6 +254,7 @@ class _Stage:
             {
                 "step": step,
                 "fingerprint": self.artifact.manifest.fingerprint,
+                "config": self.config.to_json(),
                 "tail_is_tuned": self.run.tail_learning_rate > 0,
                 "decoder": self.decoder.state_dict(),
                 "average": self.average.state_dict(),

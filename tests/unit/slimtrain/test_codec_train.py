@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from slimnets.codec import Codec
 from slimnets.config import CodecConfig
 from slimnets.darknet import Darknet, parse_cfg
+from slimnets.stem_transform import StemFeatureTransform, stem_cfg
 from slimtrain.codec_artifact import codec_from_checkpoint
 from slimtrain.codec_freeze import freeze_levels
 from slimtrain.codec_loss import LossWeights
-from slimtrain.codec_start import begin_with, fit_prior
+from slimtrain.codec_start import begin_stem, begin_with, fit_prior
 from slimtrain.codec_train import CodecRun, train_codec
 from slimtrain.crops import CropSampler
 
@@ -131,6 +132,50 @@ def test_run_begins_with_the_weights_that_fit_and_names_the_others(tmp_path: Pat
         assert name in rest or torch.equal(value, average[name])
     with pytest.raises(FileNotFoundError, match="neither"):
         begin_with(wider, tmp_path / "nothing.pt")
+
+
+STEM_CONFIG = replace(
+    CONFIG, block_transform=True, feature_transform="stem", stem=stem_cfg(make_detector(), 2)
+)
+
+
+def test_run_with_a_stem_begins_with_the_detectors_own_layers(tmp_path: Path) -> None:
+    train(replace(run_to(tmp_path, 2), config=STEM_CONFIG, learning_rate=1e-9))
+
+    stem = StemFeatureTransform(STEM_CONFIG)
+    stem.take_stem(make_detector())
+    average = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["average"]["state"]
+    for name, value in stem.stem.state_dict().items():
+        torch.testing.assert_close(average[f"feature_transform.stem.{name}"], value)
+
+
+def test_another_detectors_stem_is_not_taken_over(tmp_path: Path) -> None:
+    checkpoint = train(replace(run_to(tmp_path, 2), config=STEM_CONFIG))
+    same, other = Codec(STEM_CONFIG), Codec(replace(STEM_CONFIG, stem=stem_cfg(make_detector(), 1)))
+
+    assert begin_with(same, checkpoint) == []
+    rest = begin_with(other, checkpoint)
+
+    assert rest
+    assert all(name.startswith("feature_transform.stem.") for name in rest)
+
+
+def test_codec_without_a_stem_gives_its_linear_path_to_one_that_has(tmp_path: Path) -> None:
+    config = replace(CONFIG, block_transform=True)
+    checkpoint = train(replace(run_to(tmp_path / "latent", 2), config=config))
+    codec, detector = Codec(STEM_CONFIG), make_detector()
+    crops = CropSampler(make_pictures(12, 0), 64, torch.device("cpu"), seed=1)
+    new = begin_with(codec, checkpoint)
+    x = crops.batch(0, 8)
+    y_hat, level = codec.prefix(codec.analyse(x, 1).detach(), torch.ones(8, dtype=torch.int64))
+
+    begin_stem(codec, detector, crops, new)
+
+    transform = codec.feature_transform
+    assert isinstance(transform, StemFeatureTransform)
+    with torch.no_grad():
+        error = (transform.picture(y_hat, level) - x).square().mean()
+    assert error < 0.9 * x.var(), "the picture is fitted, not only copied"
 
 
 @pytest.mark.parametrize("prior", ["factorized", "hyperprior"])

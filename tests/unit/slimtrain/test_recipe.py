@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 import yaml
 from pydantic import BaseModel
 
-from slimcodec.manifest import Split
+from slimcodec.artifact import find_model
 from slimnets.codec import Codec
 from slimnets.config import CodecConfig
+from slimnets.darknet import Darknet, parse_cfg, yolov3_cfg
 from slimtrain.codec_train import CodecRun
 from slimtrain.detector_train import DetectorRun
 from slimtrain.recipe import (
@@ -41,8 +43,9 @@ KINDS: dict[str, type[CodecRecipe | DetectorRecipe | TriageRecipe | TailRecipe]]
     "triage": TriageRecipe,
     "tail": TailRecipe,
 }
-YOLOV3 = Split(layer=15, channels=256, stride=8)
-EMBEDDED = Split(layer=12, channels=128, stride=8)
+# where the two detectors are cut, as graphs without trained weights
+YOLOV3_LAYER, EMBEDDED_LAYER = 15, 12
+EMBEDDED_CFG = find_model("detector", "yolov3-slim") / "detector.cfg"
 
 
 def kind_of(name: str) -> str:
@@ -52,6 +55,13 @@ def kind_of(name: str) -> str:
 CODECS = [name for name in recipe_names() if kind_of(name) == "codec"]
 SHAPED = [name for name in CODECS if load_recipe(name, CodecRecipe).codec is not None]
 PAPER_SIZE = [name for name in SHAPED if load_recipe(name, CodecRecipe).detector == "yolov3"]
+
+
+@cache
+def graph_of(detector: str) -> tuple[Darknet, int]:
+    if detector == "yolov3":
+        return Darknet(parse_cfg(yolov3_cfg())).eval(), YOLOV3_LAYER
+    return Darknet(parse_cfg(EMBEDDED_CFG.read_text(encoding="utf-8"))).eval(), EMBEDDED_LAYER
 
 
 def write(folder: Path, text: str) -> str:
@@ -83,8 +93,8 @@ def test_a_schedule_has_only_settings_of_its_trainer(schedule: type[BaseModel], 
 @pytest.mark.parametrize("name", SHAPED)
 def test_a_recipes_graphs_run_at_every_level(name: str) -> None:
     recipe = load_recipe(name, CodecRecipe)
-    split = YOLOV3 if recipe.detector == "yolov3" else EMBEDDED
-    run = build_codec_run(recipe, split, Path("unused"))
+    detector, layer = graph_of(recipe.detector)
+    run = build_codec_run(recipe, detector, layer, Path("unused"))
     codec = Codec(run.config).eval()
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -96,7 +106,7 @@ def test_a_recipes_graphs_run_at_every_level(name: str) -> None:
 
         assert y.shape == (1, M, 4, 4)
         torch.testing.assert_close(codec.g_a.merge(level)(x), y, rtol=1e-4, atol=1e-4)
-        assert out.f_hat.shape == (1, split.channels, 8, 8)
+        assert out.f_hat.shape == (1, detector.split_point(layer).channels, 8, 8)
         assert out.x_hat.shape == (1, 3, 64, 64)
 
 
@@ -127,6 +137,7 @@ def test_graphs_of_the_papers_size_cost_what_the_paper_does(name: str) -> None:
         ("kind: codec\nschedule: {stps: 3}", "schedule.stps: Extra"),
         ("kind: codec\nschedule: {batch: many}", "schedule.batch: Input should be"),
         ("kind: codec\ncodec: {feature_channels: 3}", "codec: .*the detector's; remove it"),
+        ("kind: codec\ncodec: {stem: x}", "codec: .*say feature_transform: stem"),
         ("kind: codec\ncodec: {channels: [[1, 2, 3, 4], [1, 2, 3, 3]]}", "codec: .*must grow"),
         ("kind: codec\ncodec: {channels: [[1, 2, 3, 4]]}", "4 weights .* 1 levels"),
         ("kind: detector", "kind: Input should be 'codec'"),
@@ -148,7 +159,7 @@ def test_a_recipe_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_defaults_are_the_trainers_own(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, "kind: codec"), CodecRecipe)
 
-    run = build_codec_run(recipe, EMBEDDED, tmp_path)
+    run = build_codec_run(recipe, *graph_of(recipe.detector), tmp_path)
 
     expected = CodecRun(tmp_path, 12, replace(CodecConfig(), feature_channels=128))
     assert run == expected
@@ -157,9 +168,10 @@ def test_defaults_are_the_trainers_own(tmp_path: Path) -> None:
 def test_given_options_go_before_the_schedule(tmp_path: Path) -> None:
     text = "kind: codec\nschedule: {steps: 7, batch: 3}"
 
-    run = build_codec_run(
-        load_recipe(write(tmp_path, text), CodecRecipe), EMBEDDED, tmp_path, steps=9, batch=None
-    )
+    recipe = load_recipe(write(tmp_path, text), CodecRecipe)
+    detector = graph_of(recipe.detector)
+
+    run = build_codec_run(recipe, *detector, tmp_path, steps=9, batch=None)
 
     assert (run.steps, run.batch) == (9, 3)
 

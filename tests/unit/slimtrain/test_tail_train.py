@@ -23,11 +23,13 @@ from slimcodec.manifest import ModelReference
 from slimdetect import Detector
 from slimnets.codec import Codec
 from slimnets.config import CodecConfig
+from slimnets.stem_transform import StemFeatureTransform
 from slimnets.torch_runtime import TorchRuntime
 from slimtrain.checkpoint import load_checkpoint
 from slimtrain.codec_artifact import load_codec_model, write_codec_artifact
 from slimtrain.detector_artifact import write_detector_artifact
 from slimtrain.pictures import PackedPictures
+from slimtrain.stem_start import fit_picture, give_stem
 from slimtrain.tail_artifact import write_tail_artifact
 from slimtrain.tail_data import TailSampler
 from slimtrain.tail_loss import TailLossWeights
@@ -53,7 +55,7 @@ class Models:
     detector: Path
 
 
-def make_models(root: Path, seed: int = 5) -> Models:
+def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Models:
     detector = write_detector_artifact(
         make_darknet(),
         ALL_LAYERS_CFG,
@@ -65,7 +67,7 @@ def make_models(root: Path, seed: int = 5) -> Models:
         licence="none",
     )
     torch.manual_seed(seed)
-    model = Codec(CONFIG)
+    model = Codec(config)
     with torch.no_grad():
         model.log_gain.add_(3.0)  # an untrained g_a gives little: else every symbol is zero
     codec = write_codec_artifact(
@@ -289,6 +291,69 @@ def test_a_second_stage_can_follow_another(
     )
 
     assert (made / "tail.onnx").read_bytes() == (tuned[1] / "tail.onnx").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def with_stem(make_run: RunFactory, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("stem")
+    models = make_models(root, config=replace(CONFIG, block_transform=True))
+    run = make_run(root / "run", codec=models.codec, feature_transform="stem")
+    checkpoint = train_tail(run, make_pictures(6, 2), make_pictures(4, seed=50))
+    made = write_tail_artifact(
+        checkpoint, models.codec, models.detector, root / "toy" / "2", {}, {}
+    )
+    return models.codec, made
+
+
+def test_a_stem_changes_nothing_at_the_edge(with_stem: tuple[Path, Path]) -> None:
+    base, made = (load_codec_artifact(path).manifest for path in with_stem)
+
+    assert made.fingerprint == base.fingerprint
+    changed = {name for name, record in base.files.items() if made.files[name] != record}
+    assert changed == {"feature_transform.onnx", "weights.safetensors"}
+    assert load_codec_model(with_stem[1]).config.feature_transform == "stem"
+    before, after = (load_codec_model(path).g_s.state_dict() for path in with_stem)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_both_runtimes_serve_a_stem_alike(with_stem: tuple[Path, Path]) -> None:
+    rng = np.random.default_rng(0)
+    y_hat = rng.standard_normal((2, CONFIG.latent_channels[-1], 4, 4)).astype(np.float32)
+    given = {"y_hat": y_hat, "level": np.eye(2, dtype=np.float32)}
+    path = with_stem[1] / "feature_transform.onnx"
+
+    exported = OpenVinoRuntime(num_threads=1, precision="f32").load(path)(**given)["f_hat"]
+    on_torch = TorchRuntime("cpu").load(path)(**given)["f_hat"]
+
+    assert exported.shape == (2, 8, 8, 8)
+    np.testing.assert_allclose(on_torch, exported, rtol=1e-2, atol=1e-3)
+
+
+def test_a_stem_begins_nearer_to_the_picture_than_the_linear_path_that_it_takes(
+    with_stem: tuple[Path, Path],
+) -> None:
+    detector = make_darknet()
+    codec = give_stem(load_codec_model(with_stem[0]), detector, ALL_LAYERS_SPLIT)
+    transform = codec.feature_transform
+    assert isinstance(transform, StemFeatureTransform)
+    images = np.stack([make_image(64, 64, seed=i) for i in range(4)])
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    y_hat, level = codec.prefix(codec.analyse(x, 1), torch.tensor([0, 1, 0, 1]))
+    y_hat = y_hat.detach()
+
+    def error() -> float:
+        with torch.no_grad():
+            return float((transform.picture(y_hat, level) - x).square().mean())
+
+    before = error()
+    fit_picture(transform, lambda step: (x, y_hat, level), steps=100)
+
+    assert error() < 0.95 * before
+
+
+def test_a_codec_without_a_linear_path_gets_no_stem(make_run: RunFactory, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="block_transform: true"):
+        train_tail(make_run(tmp_path, feature_transform="stem"), make_pictures(2), make_pictures(0))
 
 
 def test_frozen_latents_are_those_that_the_cloud_decodes(models: Models) -> None:
