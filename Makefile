@@ -10,6 +10,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 INGREDIENTS := pyproject.toml proto/hatch_build.py proto/generate.py $(wildcard proto/slimwire/v1/*.proto)
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 DEV := .venv-dev/bin
+NODE_CLIENT := tests/integration/node_client
 
 .PHONY: help demo test check format proto clean
 
@@ -24,7 +25,7 @@ help:
 demo: .venv/.installed
 	.venv/bin/slimwire demo $(DEMO_ARGS)
 
-test: check
+test: check $(NODE_CLIENT)/node_modules/.package-lock.json
 	$(DEV)/python -m pytest $(PYTEST_ARGS)
 
 check: .venv-dev/.installed
@@ -41,9 +42,13 @@ proto: .venv-dev/.installed
 	$(DEV)/python proto/generate.py
 
 clean:
-	rm -rf .venv .venv-dev build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-dev $(NODE_CLIENT)/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f proto/slimwire/v1/*_pb2*.py*
 	find proto shared services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A second client of the wire, in another language, and buf. Without npm or its registry their tests are skipped.
+$(NODE_CLIENT)/node_modules/.package-lock.json: $(NODE_CLIENT)/package-lock.json
+	@npm ci --prefix $(NODE_CLIENT) --ignore-scripts --loglevel error || echo "no modules for Node.js: tests that need them are skipped"
 
 .venv/.installed: $(INGREDIENTS)
 	$(PYTHON) -m venv .venv
