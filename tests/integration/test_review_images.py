@@ -8,9 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimcloud import keys
 from slimcloud.records import LabelledDetection
-from slimcloud.replies import stream_entries
+from slimcloud.reviews import ReviewKind
 from support.review import ReviewWorld, ToyCodec, open_review
 
 CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
@@ -190,8 +189,8 @@ async def test_who_looked_is_recorded(review: ReviewWorld) -> None:
 
     await review.http.get(f"/api/v1/frames/{frame_id}/image")
 
-    (view,) = stream_entries(await review.client.xrange(keys.VIEWS))
-    assert view[1] == {"frame_id": str(frame_id), "viewer": "127.0.0.1", "what": "image"}
+    (look,) = await review.store.reviews.of_frame(frame_id)
+    assert (look.reviewer, look.kind, look.level) == ("127.0.0.1", ReviewKind.LOOK, 0)
 
 
 async def test_a_head_request_has_the_headers_of_the_picture(review: ReviewWorld) -> None:

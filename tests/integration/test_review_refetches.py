@@ -18,7 +18,9 @@ async def test_a_refetch_is_pending_until_the_camera_answers(review: ReviewWorld
 
     assert asked.status_code == 202
     assert location == asked.json()["url"] == f"/api/v1/refetches/{taken.request_id}"
-    assert [before["state"], told["state"], after["state"]] == ["pending", "pending", "done"]
+    assert [before["state"], told["state"], after["state"]] == ["pending", "sent", "done"]
+    assert before["sent_time"] is None
+    assert before["created_time"] <= after["sent_time"] <= after["ended_time"]
     assert (frame["enhanced"], frame["can_enhance"]) == (True, False)
     assert frame["bytes_total"] == frame["base_bytes"] + frame["enhancement_bytes"]
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from redis.asyncio import Redis
 
 from slimcloud import keys
 from slimcloud.frame_id import FrameId
 from slimcloud.records import CameraState
-from slimcloud.replies import FRAME_FIELDS, fields_of, frame_record, text
+from slimcloud.replies import (
+    FRAME_FIELDS,
+    detections_from_json,
+    fields_of,
+    frame_record,
+    scored_members,
+    text,
+)
 
 __all__ = ["CameraRegistry"]
+
+_DAY_US: Final = 24 * 3600 * 1_000_000
+_LATEST_FRAMES: Final = 20  # a camera of 20 frames per second whose newest second waits
 
 # KEYS: camera; ARGV: connection. Only the connection that holds a camera may let it go.
 _RELEASE = """
@@ -80,7 +91,27 @@ class CameraRegistry:
             bytes_total=int(fields.get("bytes_total", 0)),
             level=level,
             quality=quality,
+            bytes_today=self._bytes_today(fields),
+            lag_seconds=await self._lag_seconds(camera_id),
         )
+
+    def _bytes_today(self, fields: dict[str, str]) -> int:
+        today = self._clock_unix_us() // _DAY_US
+        return int(fields["bytes_today"]) if fields.get("bytes_day") == str(today) else 0
+
+    async def _lag_seconds(self, camera_id: str) -> float | None:
+        """Capture to detected, of the newest detected frame among the camera's latest few."""
+        members = await self._client.zrevrange(
+            keys.index_camera_key(camera_id), 0, _LATEST_FRAMES - 1, withscores=True
+        )
+        pairs = scored_members(members)
+        if not pairs:
+            return None
+        documents = await self._client.mget([keys.detections_key(member) for _, member in pairs])
+        for (captured_us, _), document in zip(pairs, documents, strict=True):
+            if document is not None:
+                return (detections_from_json(document).detected_time_unix_us - captured_us) / 1e6
+        return None
 
     async def list(self) -> list[CameraState]:
         """Every camera ever seen, by name."""

@@ -166,9 +166,17 @@ class RefetchLog:
             created_time_unix_us=int(fields["created_time_unix_us"]),
             level=int(fields.get("level", 0)),
             expires_unix_us=int(fields.get("expires_unix_us", 0)),
+            sent_time_unix_us=int(fields.get("sent_time_unix_us", 0)),
+            ended_time_unix_us=int(fields.get("ended_time_unix_us", 0)),
         )
 
     async def _set_state(self, request_id: str, state: RefetchState, detail: str = "") -> None:
+        moment = "sent" if state is RefetchState.SENT else "ended"
         await self._client.hset(
-            keys.refetch_key(request_id), mapping={"state": state.value, "detail": detail}
+            keys.refetch_key(request_id),
+            mapping={
+                "state": state.value,
+                "detail": detail,
+                f"{moment}_time_unix_us": self._clock_unix_us(),
+            },
         )

@@ -5,6 +5,7 @@ CloudError
 ├── InvalidCursorError       not a cursor that this cloud gave out            (API: 400)
 ├── FrameNotFoundError       no such frame was ever stored                    (API: 404)
 ├── FrameGoneError           it was stored, and retention removed it          (API: 410)
+├── ReviewNotFoundError      no such review record, or it was trimmed           (API: 404)
 ├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
 ├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
 ├── FrameRefusedError        a frame that ingest does not take                (wire: Nack)
@@ -23,6 +24,7 @@ __all__ = [
     "InvalidCursorError",
     "InvalidFrameIdError",
     "RequestNotFoundError",
+    "ReviewNotFoundError",
     "StoreFullError",
     "StreamRefusedError",
 ]
@@ -62,6 +64,12 @@ class RequestNotFoundError(CloudError):
             f"no refetch request {request_id[:80]!r} is known; it may be forgotten by now"
         )
         self.request_id = request_id
+
+
+class ReviewNotFoundError(CloudError):
+    def __init__(self, review_id: str) -> None:
+        super().__init__(f"no review record {review_id[:80]!r} is known; list them again")
+        self.review_id = review_id
 
 
 class StoreFullError(CloudError):

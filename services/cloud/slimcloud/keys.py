@@ -21,7 +21,8 @@
     slim:commands:{camera}       stream  1 h     `request_id`, `frame_id`; not yet told
     slim:refetch:{request_id}    hash    1 h     the fields of `RefetchRequest`
     slim:refetch-of:{id}         string  1 h     the newest request for that frame
-    slim:views                   stream  10,000  `frame_id`, `viewer`, `what`
+    slim:reviews                 stream  50,000  the fields of `ReviewRecord`: the audit
+    slim:reviews-of:{id}         stream  frame   the same, of one frame
 
 Lives: `R` is `CloudSettings.retention_seconds` and a slack of ten minutes, so that the sweep can
 still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with their frames;
@@ -49,9 +50,11 @@ __all__ = [
     "INDEX_ALL",
     "INDEX_RECEIVED",
     "RETENTION_SLACK_SECONDS",
+    "REVIEWS",
+    "REVIEWS_LENGTH",
+    "REVIEWS_OF_FRAME_LENGTH",
     "SIZES",
     "TOTALS",
-    "VIEWS",
     "WORK",
     "camera_key",
     "commands_key",
@@ -62,6 +65,7 @@ __all__ = [
     "index_camera_key",
     "refetch_key",
     "refetch_of_key",
+    "reviews_of_key",
 ]
 
 RETENTION_SLACK_SECONDS: Final = 600
@@ -69,6 +73,8 @@ EPOCH_TTL_SECONDS: Final = 7 * 24 * 3600
 COMMANDS_TTL_SECONDS: Final = 3600
 EVENTS_LENGTH: Final = 10_000
 DEAD_LENGTH: Final = 1_000
+REVIEWS_LENGTH: Final = 50_000  # about 10 MB
+REVIEWS_OF_FRAME_LENGTH: Final = 500
 
 INDEX_ALL: Final = "slim:index:all"
 INDEX_RECEIVED: Final = "slim:index:received"
@@ -80,7 +86,7 @@ AWAITING: Final = "slim:awaiting"
 DETECT_GROUP: Final = "detect"
 DEAD: Final = "slim:dead"
 EVENTS: Final = "slim:events"
-VIEWS: Final = "slim:views"
+REVIEWS: Final = "slim:reviews"
 
 
 def frame_key(frame_id: object) -> str:
@@ -117,3 +123,7 @@ def refetch_key(request_id: str) -> str:
 
 def refetch_of_key(frame_id: object) -> str:
     return f"slim:refetch-of:{frame_id}"
+
+
+def reviews_of_key(frame_id: object) -> str:
+    return f"slim:reviews-of:{frame_id}"

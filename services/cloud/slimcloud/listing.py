@@ -75,6 +75,8 @@ async def _step(client: Redis, wanted: FrameFilter, after: _Position | None) -> 
 
 
 def _matches(record: FrameRecord, wanted: FrameFilter) -> bool:
+    if wanted.mark is not None and record.mark is not wanted.mark:
+        return False
     if wanted.label is None and wanted.min_score is None:
         return True
     scores = record.label_scores

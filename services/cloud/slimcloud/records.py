@@ -21,6 +21,7 @@ __all__ = [
     "NewFrame",
     "RefetchRequest",
     "RefetchState",
+    "ReviewMark",
     "Totals",
     "Triage",
 ]
@@ -54,6 +55,14 @@ class Triage(StrEnum):
     FALLBACK = "fallback"  # as ENHANCED, but it did not come in time: detected from what was sent
 
 
+class ReviewMark(StrEnum):
+    """What a person made of a frame."""
+
+    OPEN = "open"  # nobody has said anything, or a mark was taken back
+    REVIEWED = "reviewed"
+    WRONG = "wrong"  # the detections are wrong: something is missing, or is not what it is called
+
+
 class EventKind(StrEnum):
     FRAME_DETECTED = "frame.detected"
     FRAME_DROPPED = "frame.dropped"
@@ -61,6 +70,7 @@ class EventKind(StrEnum):
     ENHANCEMENT_STORED = "enhancement.stored"
     REFETCH_REQUESTED = "refetch.requested"
     REFETCH_REFUSED = "refetch.refused"
+    REVIEW_RECORDED = "review.recorded"
     CAMERA_CONNECTED = "camera.connected"
     CAMERA_DISCONNECTED = "camera.disconnected"
 
@@ -102,6 +112,9 @@ class FrameRecord:
     # How sure triage was of anything of interest, 0 to 1; set from then on, so a frame that waits
     # for its enhancement has it and is still queued.
     presence: float | None = None
+    mark: ReviewMark = ReviewMark.OPEN
+    comments_count: int = 0
+    jpeg_bytes: int = 0  # its picture as JPEG, measured when it was first decoded; 0 = not yet
 
     @property
     def bpp(self) -> float:
@@ -143,6 +156,7 @@ class FrameFilter:
     to_unix_us: int | None = None  # capture time, exclusive
     label: str | None = None  # a detection with this label
     min_score: float | None = None  # a detection (of `label`, when set) of at least this score
+    mark: ReviewMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +183,8 @@ class CameraState:
     bytes_total: int
     level: int  # of the newest frame
     quality: float
+    bytes_today: int = 0  # containers received since midnight UTC
+    lag_seconds: float | None = None  # capture to detected, of the newest detected frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +196,8 @@ class RefetchRequest:
     created_time_unix_us: int
     level: int = 0  # the level to reach; 0 = all there is
     expires_unix_us: int = 0  # nobody waits for it after this, the cloud's clock; 0 = never
+    sent_time_unix_us: int = 0  # the camera was told; 0 = not yet
+    ended_time_unix_us: int = 0  # done or refused; 0 = not yet
 
     def covers(self, level: int) -> bool:
         """Whether its answer reaches a level as well."""
@@ -210,3 +228,6 @@ class Totals:
     failed: int
     removed: int  # frames that retention removed
     stored_bytes: int  # held now
+    jpeg_pictures: int  # decoded pictures whose size as JPEG was measured, each frame once
+    jpeg_bytes: int  # their bytes as JPEG
+    jpeg_sent_bytes: int  # their container bytes when they were measured

@@ -12,6 +12,7 @@ from slimcloud.records import (
     FrameRecord,
     FrameState,
     LabelledDetection,
+    ReviewMark,
     Triage,
 )
 
@@ -47,6 +48,9 @@ FRAME_FIELDS = (
     "enhancement_level",
     "triage",
     "presence",
+    "mark",
+    "comments_count",
+    "jpeg_bytes",
 )
 
 
@@ -103,6 +107,9 @@ def frame_record(frame_id: FrameId, values: Iterable[object]) -> FrameRecord | N
         enhancement_level=int(fields["enhancement_level"] or 0),
         triage=Triage(fields["triage"] or Triage.NONE),
         presence=float(fields["presence"]) if fields["presence"] else None,
+        mark=ReviewMark(fields["mark"] or ReviewMark.OPEN),
+        comments_count=int(fields["comments_count"] or 0),
+        jpeg_bytes=int(fields["jpeg_bytes"] or 0),
     )
 
 

@@ -14,6 +14,8 @@ __all__ = [
     "PUT_DETECTIONS",
     "PUT_ENHANCEMENT",
     "PUT_FRAME",
+    "PUT_JPEG_SIZE",
+    "RECORD_REVIEW",
     "REMOVE_FRAME",
     "SET_OUTCOME",
     "WAKE",
@@ -43,10 +45,15 @@ redis.call('XADD', KEYS[8], '*', 'frame_id', ARGV[1])
 redis.call('HINCRBY', KEYS[9], 'frames_total', 1)
 redis.call('HINCRBY', KEYS[9], 'bytes_total', ARGV[5])
 redis.call('HSET', KEYS[9], 'last_frame_id', ARGV[1], 'last_received_time_unix_us', ARGV[4])
+local day = string.format('%d', math.floor(tonumber(ARGV[4]) / 86400000000))  -- since 1970, UTC
+if redis.call('HGET', KEYS[9], 'bytes_day') ~= day then
+  redis.call('HSET', KEYS[9], 'bytes_day', day, 'bytes_today', 0)
+end
+redis.call('HINCRBY', KEYS[9], 'bytes_today', ARGV[5])
 return 1
 """
 
-# KEYS: frame, enhancement, sizes, totals, events, awaiting, work
+# KEYS: frame, enhancement, sizes, totals, events, awaiting, work, camera
 # ARGV: id, container, container bytes, ttl, camera, detail, events length, level
 # Returns 1 stored, 0 one that reaches as far is there, -1 the frame is not there. A frame that
 # waits for its enhancement goes back to the work queue.
@@ -61,6 +68,7 @@ redis.call('HINCRBY', KEYS[3], ARGV[1], ARGV[3] - held)
 redis.call('HINCRBY', KEYS[4], 'enhancements', 1)
 redis.call('HINCRBY', KEYS[4], 'enhancement_bytes', ARGV[3])
 redis.call('HINCRBY', KEYS[4], 'stored_bytes', ARGV[3] - held)
+redis.call('HINCRBY', KEYS[8], 'bytes_today', ARGV[3])
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'kind', 'enhancement.stored',
 'camera_id', ARGV[5],
            'frame_id', ARGV[1], 'detail', ARGV[6])
@@ -126,6 +134,37 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'kind', 'frame.' .. ARG
 ARGV[4],
            'frame_id', ARGV[1], 'detail', ARGV[3])
 return 1
+"""
+
+# KEYS: frame, totals
+# ARGV: bytes as JPEG, container bytes
+PUT_JPEG_SIZE: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if redis.call('HSETNX', KEYS[1], 'jpeg_bytes', ARGV[1]) == 0 then return 0 end
+redis.call('HINCRBY', KEYS[2], 'jpeg_pictures', 1)
+redis.call('HINCRBY', KEYS[2], 'jpeg_bytes', ARGV[1])
+redis.call('HINCRBY', KEYS[2], 'jpeg_sent_bytes', ARGV[2])
+return 1
+"""
+
+# KEYS: frame, reviews, reviews of the frame, events
+# ARGV: id, camera, reviews length, length of the frame's, events length, kind, reviewer, level
+# (or empty), mark (or empty), comment
+# Returns the id of the record; empty: the frame is not there.
+RECORD_REVIEW: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
+local fields = {'frame_id', ARGV[1], 'kind', ARGV[6], 'reviewer', ARGV[7], 'level', ARGV[8],
+                'mark', ARGV[9], 'comment', ARGV[10]}
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(fields))
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], id, unpack(fields))
+redis.call('PEXPIRE', KEYS[3], redis.call('PTTL', KEYS[1]))
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'mark', ARGV[9]) end
+if ARGV[10] ~= '' then redis.call('HINCRBY', KEYS[1], 'comments_count', 1) end
+if ARGV[6] == 'note' then
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], '*', 'kind', 'review.recorded',
+             'camera_id', ARGV[2], 'frame_id', ARGV[1], 'detail', id)
+end
+return id
 """
 
 # KEYS: frame, enhancement, detections, index:all, index:camera, index:received, sizes, totals

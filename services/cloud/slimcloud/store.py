@@ -7,6 +7,8 @@
     store.events      what happened, in order                          (slimcloud.events)
     store.cameras     who is connected                                 (slimcloud.cameras)
     store.refetches   requests for enhancements and their answers      (slimcloud.commands)
+    store.reviews     who looked at what, marks and comments           (slimcloud.reviews)
+    store.timeline    how many frames when                             (slimcloud.timeline)
     store.retention   removes what is too old or too much              (slimcloud.retention)
 
 The layout of the keys, with their lifetimes, is in `slimcloud.keys`. Every method may raise
@@ -48,6 +50,8 @@ from slimcloud.replies import (
     text,
 )
 from slimcloud.retention import Retention
+from slimcloud.reviews import ReviewLog
+from slimcloud.timeline import Timeline
 from slimcloud.work import WorkQueue
 from slimcodec.container import MAX_LEVELS
 
@@ -86,11 +90,14 @@ class Store:
         self.cameras = CameraRegistry(client, clock_unix_us)
         self.awaiting = AwaitingFrames(client, max_queue_size)
         self.refetches = RefetchLog(client, self.events, self.awaiting, clock_unix_us)
+        self.reviews = ReviewLog(client)
+        self.timeline = Timeline(client)
         self.retention = Retention(client, retention_seconds, max_stored_bytes, clock_unix_us)
         self._put_frame = client.register_script(scripts.PUT_FRAME)
         self._put_enhancement = client.register_script(scripts.PUT_ENHANCEMENT)
         self._put_detections = client.register_script(scripts.PUT_DETECTIONS)
         self._set_outcome = client.register_script(scripts.SET_OUTCOME)
+        self._put_jpeg_size = client.register_script(scripts.PUT_JPEG_SIZE)
 
     async def ping(self) -> None:
         """Returns when Redis answers."""
@@ -258,6 +265,7 @@ class Store:
                     keys.EVENTS,
                     keys.AWAITING,
                     keys.WORK,
+                    keys.camera_key(frame_id.camera_id),
                 ],
                 args=[
                     str(frame_id),
@@ -288,12 +296,14 @@ class Store:
         fields = fields_of(await self._client.hgetall(keys.TOTALS))
         return Totals(**{name: int(fields.get(name, 0)) for name in Totals.__dataclass_fields__})
 
-    async def record_view(self, frame_id: FrameId, viewer: str, what: str) -> None:
-        """Note that `viewer` looked at `what` (e.g. `image`) of a frame."""
-        await self._client.xadd(
-            keys.VIEWS,
-            {"frame_id": str(frame_id), "viewer": viewer, "what": what},
-            maxlen=keys.EVENTS_LENGTH,
+    async def put_jpeg_size(self, frame_id: FrameId, sent_bytes: int, jpeg_bytes: int) -> None:
+        """Note what the picture of a frame takes as JPEG; only the first measurement counts.
+
+        Args:
+            sent_bytes: containers that the measured picture was decoded from.
+        """
+        await self._put_jpeg_size(
+            keys=[keys.frame_key(frame_id), keys.TOTALS], args=[jpeg_bytes, sent_bytes]
         )
 
     async def _outcome(self, frame_id: FrameId, state: FrameState, reason: str) -> bool:

@@ -5,10 +5,14 @@
 /api/v1/frames/{id}/image            its picture, decoded on demand      images.py
 /api/v1/frames/{id}/refetch          ask the camera for the rest         refetches.py
 /api/v1/refetches/{id}               how that went                       refetches.py
-/api/v1/cameras                      who sends                           cameras.py
+/api/v1/frames/{id}/reviews          who looked at it, marks, comments   reviews.py
+/api/v1/reviews[/{id}]               the same of every frame: the audit  reviews.py
+/api/v1/cameras[/{id}]               who sends, and how it fares         cameras.py
+/api/v1/timeline                     how many frames when, and gaps      timeline.py
+/api/v1/overview                     what the page needs to begin        overview.py
 /api/v1/events                       what happens (SSE)                  events.py
 /livez /readyz /metrics              health                              health.py
-/                                    the page                            page.py
+/ /ui/{file}                         the page                            page.py
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +21,17 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from slimcloud.api import cameras, events, frames, health, images, refetches
+from slimcloud.api import (
+    cameras,
+    events,
+    frames,
+    health,
+    images,
+    overview,
+    refetches,
+    reviews,
+    timeline,
+)
 from slimcloud.api.context import ApiContext
 from slimcloud.api.errors import install_error_handlers
 from slimcloud.api.event_feed import EventFeed
@@ -70,11 +84,14 @@ def build_api(
         event_feed=EventFeed(store.events),
         readiness=Readiness(readiness_probe),
         metrics=metrics,
+        names=tuple(names),
         num_levels=num_levels,
     )
     install_error_handlers(app)
     app.add_middleware(RequestTimer, metrics=metrics)
-    for module in (frames, images, refetches, cameras, events, health):
+    for module in (
+        frames, images, refetches, reviews, cameras, timeline, overview, events, health,
+    ):  # fmt: skip
         app.include_router(module.router)
     app.include_router(build_page_router())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way

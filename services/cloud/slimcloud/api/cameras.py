@@ -1,10 +1,13 @@
-"""`/cameras`: who sends."""
+"""`/cameras`: who sends, and how it fares."""
 
 from fastapi import APIRouter, Response
 
 from slimcloud.api.context import Context, problems
-from slimcloud.api.schemas import CameraList
+from slimcloud.api.errors import CameraNotFoundError
+from slimcloud.api.schemas import CameraList, CameraView
 from slimcloud.api.views import API_PREFIX, camera_view
+from slimcloud.records import CameraState
+from slimcloud.store import unix_us
 
 __all__ = ["router"]
 
@@ -16,4 +19,18 @@ async def list_cameras(response: Response, context: Context) -> CameraList:
     """Every camera ever seen, by name."""
     response.headers["Cache-Control"] = "no-store"
     cameras = await context.store.cameras.list()
-    return CameraList(cameras=[camera_view(camera) for camera in cameras])
+    return CameraList(cameras=[_view(camera) for camera in cameras])
+
+
+@router.get("/cameras/{camera_id}", responses=problems(404, 503))
+async def get_camera(camera_id: str, response: Response, context: Context) -> CameraView:
+    """One camera."""
+    camera = await context.store.cameras.get(camera_id)
+    if camera is None:
+        raise CameraNotFoundError(camera_id)
+    response.headers["Cache-Control"] = "no-store"
+    return _view(camera)
+
+
+def _view(camera: CameraState) -> CameraView:
+    return camera_view(camera, now_unix_us=unix_us())

@@ -12,7 +12,7 @@ from slimcloud.api.readiness import Readiness
 from slimcloud.api.render import PictureRenderer
 from slimcloud.store import Store
 
-__all__ = ["ApiContext", "Context", "problems"]
+__all__ = ["ApiContext", "Caller", "Context", "problems"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class ApiContext:
     """The parts that the routes share.
 
     Attributes:
+        names: label of each class id of the detector.
         num_levels: slim levels of the codec; a base of the widest has no enhancement.
     """
 
@@ -28,6 +29,7 @@ class ApiContext:
     event_feed: EventFeed
     readiness: Readiness
     metrics: ReviewMetrics
+    names: tuple[str, ...]
     num_levels: int
 
 
@@ -37,6 +39,17 @@ def _context(request: Request) -> ApiContext:
 
 
 Context = Annotated[ApiContext, Depends(_context)]
+
+
+def _caller(request: Request) -> str:
+    identity = getattr(request.state, "identity", None)
+    if identity is not None:
+        return str(identity.name)
+    return request.client.host if request.client else "unknown"
+
+
+Caller = Annotated[str, Depends(_caller)]
+"""Under which name what this request does is recorded: of its token, or its address without one."""
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

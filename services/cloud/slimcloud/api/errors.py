@@ -2,6 +2,8 @@
 
     CloudError                        see slimcloud.errors
     └── ApiError                      raised by the routes only
+        ├── CameraNotFoundError       no such camera was ever seen
+        ├── InvalidTimeSpanError      it ends before it begins
         ├── NotAcceptableError        no picture format that the client takes
         └── RefetchConflictError      there is nothing to ask the camera for, or no camera to ask
 
@@ -31,6 +33,7 @@ from slimcloud.errors import (
     InvalidCursorError,
     InvalidFrameIdError,
     RequestNotFoundError,
+    ReviewNotFoundError,
     StoreFullError,
 )
 from slimcloud.reconstruct import BusyError
@@ -39,6 +42,8 @@ from slimcodec.errors import BitstreamError, CodecError, FingerprintMismatchErro
 __all__ = [
     "ERROR_STATUS",
     "ApiError",
+    "CameraNotFoundError",
+    "InvalidTimeSpanError",
     "NotAcceptableError",
     "ProblemKind",
     "RefetchConflictError",
@@ -55,6 +60,15 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a
 
 class ApiError(CloudError):
     """Base of the errors that only the API raises."""
+
+
+class CameraNotFoundError(ApiError):
+    def __init__(self, camera_id: str) -> None:
+        super().__init__(f"no camera {camera_id[:80]!r} was ever seen here")
+
+
+class InvalidTimeSpanError(ApiError):
+    """A span of time that holds nothing."""
 
 
 class NotAcceptableError(ApiError):
@@ -85,6 +99,9 @@ ERROR_STATUS: Final[Mapping[type[Exception], ProblemKind]] = {
     InvalidFrameIdError: ProblemKind(HTTPStatus.NOT_FOUND, "invalid-frame-id"),
     FrameNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "frame-not-found"),
     RequestNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "refetch-not-found"),
+    ReviewNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "review-not-found"),
+    CameraNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "camera-not-found"),
+    InvalidTimeSpanError: ProblemKind(HTTPStatus.BAD_REQUEST, "invalid-time-span"),
     NotAcceptableError: ProblemKind(HTTPStatus.NOT_ACCEPTABLE, "not-acceptable"),
     RefetchConflictError: ProblemKind(HTTPStatus.CONFLICT, "refetch-conflict"),
     FrameGoneError: ProblemKind(HTTPStatus.GONE, "frame-gone"),

@@ -11,7 +11,7 @@ from slimcloud.api.context import ApiContext, Context, problems
 from slimcloud.api.schemas import DetectionsView, FrameList, FrameView
 from slimcloud.api.views import API_PREFIX, detections_view, frame_view, unix_us
 from slimcloud.frame_id import CAMERA_ID_PATTERN, FrameId
-from slimcloud.records import DetectionResult, FrameFilter, FrameRecord, FrameState
+from slimcloud.records import DetectionResult, FrameFilter, FrameRecord, FrameState, ReviewMark
 
 __all__ = ["router"]
 
@@ -44,6 +44,8 @@ class FrameQuery(BaseModel):
         le=1,
         description="with a detection, of `label` if that is given, of at least this score",
     )
+    mark: ReviewMark | None = Field(None, description="marked so by the last person who did")
+    detections: bool = Field(False, description="give the boxes as well")
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="frames a page, at most")
     cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
 
@@ -54,6 +56,7 @@ class FrameQuery(BaseModel):
             to_unix_us=unix_us(self.to) if self.to else None,
             label=self.label,
             min_score=self.min_score,
+            mark=self.mark,
         )
 
 
@@ -72,17 +75,23 @@ async def list_frames(
         response.headers["Link"] = f'<{request.url.path}?{link}>; rel="next"'
     response.headers["Cache-Control"] = "no-store"
     frames = [
-        _view(context, record, result) for record, result in zip(page.frames, results, strict=True)
+        _view(context, record, result, query.detections)
+        for record, result in zip(page.frames, results, strict=True)
     ]
     return FrameList(frames=frames, next_cursor=page.next_cursor)
 
 
-@router.get("/{frame_id}", responses=problems(404, 410, 503))
-async def get_frame(frame_id: str, response: Response, context: Context) -> FrameView:
+@router.get("/{frame_id}", responses=problems(404, 410, 422, 503))
+async def get_frame(
+    frame_id: str,
+    response: Response,
+    context: Context,
+    detections: Annotated[bool, Query(description="give the boxes as well")] = False,
+) -> FrameView:
     """One frame, without pixels."""
     record = await context.store.get_frame(FrameId.parse(frame_id))
     response.headers["Cache-Control"] = "no-store"
-    return _view(context, record, await _result(context, record))
+    return _view(context, record, await _result(context, record), detections)
 
 
 @router.get("/{frame_id}/detections", responses=problems(404, 410, 503))
@@ -99,6 +108,16 @@ async def _result(context: ApiContext, record: FrameRecord) -> DetectionResult |
     return await context.store.get_detections(record.frame_id)
 
 
-def _view(context: ApiContext, record: FrameRecord, result: DetectionResult | None) -> FrameView:
-    decoder_id = context.renderer.reconstructor.decoder_id
-    return frame_view(record, result, num_levels=context.num_levels, decoder_id=decoder_id)
+def _view(
+    context: ApiContext,
+    record: FrameRecord,
+    result: DetectionResult | None,
+    with_detections: bool,
+) -> FrameView:
+    return frame_view(
+        record,
+        result,
+        num_levels=context.num_levels,
+        decoder_id=context.renderer.reconstructor.decoder_id,
+        with_detections=with_detections,
+    )

@@ -9,11 +9,11 @@ Whether a cache may keep it for good depends on the path:
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
-from slimcloud.api.context import ApiContext, Context, problems
+from slimcloud.api.context import ApiContext, Caller, Context, problems
 from slimcloud.api.errors import NotAcceptableError
 from slimcloud.api.negotiate import ImageFormat, choose_format
 from slimcloud.api.render import RenderedImage, Rendering
@@ -62,8 +62,8 @@ class ImageQuery(BaseModel):
 async def get_image(
     frame_id: str,
     query: Annotated[ImageQuery, Query()],
-    request: Request,
     context: Context,
+    caller: Caller,
     accept: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -89,7 +89,7 @@ async def get_image(
     if _matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     rendered = await context.renderer.render(base, enhancement, rendering)
-    await _record_view(context, name, request)
+    await _record_look(context, name, caller, rendered)
     return Response(
         rendered.data, media_type=image_format.value, headers=headers | _facts(rendered)
     )
@@ -108,6 +108,8 @@ def _facts(rendered: RenderedImage) -> dict[str, str]:
         "Slimwire-Level": str(rendered.level),
         "Slimwire-Quality": f"{rendered.quality:g}",
         "Slimwire-Enhanced": "?1" if rendered.is_enhanced else "?0",  # RFC 9651, a Boolean
+        "Slimwire-Bitstream-Bytes": str(rendered.bitstream_bytes),
+        "Slimwire-Jpeg-Bytes": str(rendered.jpeg_bytes),  # the same picture, at its full size
         "Server-Timing": f"decode;dur={rendered.decode_seconds * 1000:.1f}",  # milliseconds
         "X-Content-Type-Options": "nosniff",
     }
@@ -121,9 +123,11 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
     return "*" in candidates or etag in candidates
 
 
-async def _record_view(context: ApiContext, name: FrameId, request: Request) -> None:
-    viewer = request.client.host if request.client else "unknown"
+async def _record_look(
+    context: ApiContext, name: FrameId, caller: str, rendered: RenderedImage
+) -> None:
     try:
-        await context.store.record_view(name, viewer, "image")
+        await context.store.reviews.look(name, caller, rendered.level)
+        await context.store.put_jpeg_size(name, rendered.bitstream_bytes, rendered.jpeg_bytes)
     except RedisError as exc:  # a full store must not blind the people who could make room in it
-        logger.warning("view of %s by %s not recorded: %s", name, viewer, exc)
+        logger.warning("look at %s by %s not recorded: %s", name, caller, exc)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from slimcloud.api.context import Context, problems
+from slimcloud.api.context import Caller, Context, problems
 from slimcloud.api.errors import RefetchConflictError
 from slimcloud.api.schemas import RefetchView
 from slimcloud.api.views import API_PREFIX, refetch_view
@@ -10,11 +10,15 @@ from slimcloud.frame_id import FrameId
 
 __all__ = ["router"]
 
+RETRY_AFTER_SECONDS = "1"  # to ask how it goes; `refetch.*` and `enhancement.stored` tell at once
+
 router = APIRouter(prefix=API_PREFIX, tags=["refetches"])
 
 
 @router.post("/frames/{frame_id}/refetch", status_code=202, responses=problems(404, 409, 410, 503))
-async def request_refetch(frame_id: str, response: Response, context: Context) -> RefetchView:
+async def request_refetch(
+    frame_id: str, response: Response, context: Context, caller: Caller
+) -> RefetchView:
     """Ask for the enhancement of a frame; `Location` tells how it goes.
 
     Asking again while the request is open gives the same request. While the camera is away the
@@ -35,7 +39,9 @@ async def request_refetch(frame_id: str, response: Response, context: Context) -
             f"camera {name.camera_id} has restarted since frame {name} and lost its picture"
         )
     view = refetch_view(await context.store.refetches.request(name, level=widest))
+    await context.store.reviews.sharpen(name, caller)
     response.headers["Location"] = view.url
+    response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     response.headers["Cache-Control"] = "no-store"
     return view
 

@@ -1,14 +1,17 @@
 """What the API answers with: every field with its unit and range."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimcloud.records import FrameState, Triage
+from slimcloud.records import FrameState, RefetchState, ReviewMark, Triage
+from slimcloud.reviews import ReviewKind
 
 __all__ = [
     "BoxView",
+    "CameraCondition",
     "CameraList",
     "CameraView",
     "DetectionsView",
@@ -16,8 +19,13 @@ __all__ = [
     "FrameList",
     "FrameView",
     "HealthView",
+    "JpegSampleView",
     "LatencyView",
+    "OverviewView",
     "RefetchView",
+    "ReviewList",
+    "ReviewView",
+    "TimelineView",
 ]
 
 Score = Annotated[float, Field(ge=0, le=1, description="confidence of the detector, 0 to 1")]
@@ -43,6 +51,18 @@ class LatencyView(_View):
     total_seconds: float | None = Field(
         description="seconds from capture (edge clock) to detected (cloud clock); null until then"
     )
+
+
+class BoxView(_View):
+    """One detected object."""
+
+    x_min: Pixels
+    y_min: Pixels
+    x_max: Pixels
+    y_max: Pixels
+    score: Score
+    class_id: int = Field(ge=0, description="index into the detector's names")
+    label: str
 
 
 class FrameView(_View):
@@ -82,8 +102,18 @@ class FrameView(_View):
         ge=0, le=1, description="how sure triage was of anything of interest; null until asked"
     )
     labels: dict[str, float] = Field(description="best score of each detected label, 0 to 1")
-    detections_count: int | None = Field(description="boxes stored; null until detected")
+    detections_count: int | None = Field(ge=0, description="boxes stored; null until detected")
+    detections: list[BoxView] | None = Field(
+        description="the boxes, when asked for with `detections=true`; else null"
+    )
     latency: LatencyView
+    mark: ReviewMark = Field(description="what the last person who marked it made of it")
+    comments_count: int = Field(ge=0, description="comments of people")
+    jpeg_bytes: int | None = Field(
+        ge=1,
+        description="its decoded picture as JPEG (quality 75, 4:2:0), bytes; measured when it is "
+        "first looked at, null until then",
+    )
 
 
 class FrameList(_View):
@@ -94,18 +124,6 @@ class FrameList(_View):
         description="`cursor` of the next page; null on the last. A page may be short, even empty, "
         "without being the last"
     )
-
-
-class BoxView(_View):
-    """One detected object."""
-
-    x_min: Pixels
-    y_min: Pixels
-    x_max: Pixels
-    y_max: Pixels
-    score: Score
-    class_id: int = Field(ge=0, description="index into the detector's names")
-    label: str
 
 
 class DetectionsView(_View):
@@ -130,18 +148,34 @@ class RefetchView(_View):
     url: str = Field(description="path of this request; ask it again while the state is pending")
     frame_id: str
     frame_url: str
-    state: Literal["pending", "done", "refused"] = Field(
-        description="done: the enhancement is stored and the picture is better"
+    state: RefetchState = Field(
+        description="pending: the camera has not been told yet, or is away; sent: it was told; "
+        "done: the enhancement is stored and the picture is better; refused: see `detail`"
     )
     detail: str = Field(description="why it was refused; else empty")
     created_time: datetime = Field(description="wall clock of the cloud, UTC")
+    sent_time: datetime | None = Field(description="when the camera was told; null until then")
+    ended_time: datetime | None = Field(description="when it was done or refused; null until then")
+
+
+class CameraCondition(StrEnum):
+    """How a camera fares."""
+
+    LIVE = "live"  # connected, and frames arrive
+    SILENT = "silent"  # connected, and nothing arrived for ten seconds
+    OFFLINE = "offline"
 
 
 class CameraView(_View):
     """A camera, and the newest that is known of it."""
 
     id: str
+    state: CameraCondition
     connected: bool
+    lag_seconds: float | None = Field(
+        description="capture (edge clock) to detected (cloud clock) of its newest detected frame; "
+        "null before the first"
+    )
     model: str = Field(description="codec that it speaks, name/version")
     connected_time: datetime = Field(
         description="start of its newest stream, wall clock of the cloud, UTC"
@@ -150,6 +184,9 @@ class CameraView(_View):
     last_received_time: datetime | None = Field(description="wall clock of the cloud, UTC")
     frames_total: int = Field(ge=0, description="frames stored since it was first seen")
     bytes_total: int = Field(ge=0, description="their base containers, bytes")
+    bytes_today: int = Field(
+        ge=0, description="containers received since midnight UTC, bytes; enhancements included"
+    )
     level: int = Field(ge=0, description="of its newest frame")
     quality: float = Field(ge=0, description="of its newest frame")
 
@@ -158,6 +195,69 @@ class CameraList(_View):
     """Every camera ever seen."""
 
     cameras: list[CameraView]
+
+
+class ReviewView(_View):
+    """What one person did with one frame; never changed."""
+
+    id: str
+    url: str = Field(description="path of this record")
+    time: datetime = Field(description="clock of the store, UTC, milliseconds exact")
+    frame_id: str
+    frame_url: str
+    reviewer: str = Field(description="who, by the name of the token, or the address without one")
+    kind: ReviewKind = Field(
+        description="look: was shown the picture; sharpen: had the camera asked for more; note: "
+        "marked or commented"
+    )
+    level: int | None = Field(
+        ge=0, description="of a look: the widest level that the picture was made of"
+    )
+    mark: ReviewMark | None = Field(description="of a note; null leaves the mark as it was")
+    comment: str = Field(description="of a note; empty says nothing")
+
+
+class ReviewList(_View):
+    """Review records."""
+
+    reviews: list[ReviewView]
+    next_cursor: str | None = Field(description="as in FrameList")
+
+
+class TimelineView(_View):
+    """How many frames there are when."""
+
+    from_time: datetime = Field(description="begin of the first bucket, capture time, UTC")
+    to_time: datetime = Field(description="end of the last bucket, capture time, UTC")
+    frames: list[int] = Field(description="frames captured in each of the equal buckets")
+
+
+class JpegSampleView(_View):
+    """Bytes against JPEG, measured on the pictures that people had decoded, and on no others.
+
+    What is compressed is the decoded picture, which is smoother than the camera's own.
+    """
+
+    pictures: int = Field(ge=0, description="frames measured, each once")
+    sent_bytes: int = Field(ge=0, description="containers that they were decoded from, bytes")
+    jpeg_bytes: int = Field(ge=0, description="the same pictures as JPEG, bytes")
+    jpeg_quality: int = Field(ge=1, le=100, description="libjpeg's scale; subsampling 4:2:0")
+
+
+class OverviewView(_View):
+    """What the page needs to begin."""
+
+    reviewer: str = Field(description="the name under which your reviews are recorded")
+    labels: list[str] = Field(description="what the detector can see, by class id")
+    num_levels: int = Field(ge=1, description="slim levels of the codec")
+    frames_total: int = Field(ge=0, description="frames stored since the store was made")
+    detected_total: int = Field(ge=0, description="of these, frames that were detected")
+    received_bytes_total: int = Field(
+        ge=0, description="containers stored since the store was made, bytes"
+    )
+    stored_bytes: int = Field(ge=0, description="containers held now, bytes")
+    removed_total: int = Field(ge=0, description="frames that retention removed")
+    jpeg_sample: JpegSampleView
 
 
 class EventView(_View):

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 from slimcloud.api.schemas import (
     BoxView,
+    CameraCondition,
     CameraView,
     DetectionsView,
     EventView,
     FrameView,
     LatencyView,
     RefetchView,
+    ReviewView,
 )
 from slimcloud.frame_id import FrameId
 from slimcloud.records import (
@@ -19,8 +21,8 @@ from slimcloud.records import (
     Event,
     FrameRecord,
     RefetchRequest,
-    RefetchState,
 )
+from slimcloud.reviews import ReviewRecord
 
 __all__ = [
     "API_PREFIX",
@@ -30,6 +32,9 @@ __all__ = [
     "frame_view",
     "image_version",
     "refetch_view",
+    "review_view",
+    "stored_time",
+    "time_of",
     "unix_us",
 ]
 
@@ -37,10 +42,16 @@ API_PREFIX = "/api/v1"
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_UNIX_US = (datetime(9999, 12, 31, tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)
 _VERSION_HEX_DIGITS = 16
+_SILENT_US = 10_000_000  # a connected camera that sent nothing for this long is silent
 
 
 def frame_view(
-    record: FrameRecord, result: DetectionResult | None, *, num_levels: int, decoder_id: str
+    record: FrameRecord,
+    result: DetectionResult | None,
+    *,
+    num_levels: int,
+    decoder_id: str,
+    with_detections: bool = False,
 ) -> FrameView:
     """A frame; `result` is None until it is detected."""
     frame_url = f"{API_PREFIX}/frames/{record.frame_id}"
@@ -55,8 +66,8 @@ def frame_view(
         camera=record.frame_id.camera_id,
         epoch=record.frame_id.epoch_hex,
         sequence=record.frame_id.sequence,
-        capture_time=_time(record.capture_time_unix_us),
-        received_time=_time(record.received_time_unix_us),
+        capture_time=stored_time(record.capture_time_unix_us),
+        received_time=stored_time(record.received_time_unix_us),
         state=record.state,
         reason=record.reason,
         level=record.level,
@@ -73,7 +84,11 @@ def frame_view(
         presence=record.presence,
         labels=dict(record.label_scores),
         detections_count=len(result.detections) if result else None,
+        detections=_box_views(result) if with_detections else None,
         latency=_latency_view(record, result),
+        mark=record.mark,
+        comments_count=record.comments_count,
+        jpeg_bytes=record.jpeg_bytes or None,
     )
 
 
@@ -90,58 +105,68 @@ def image_version(
 
 def detections_view(record: FrameRecord, result: DetectionResult | None) -> DetectionsView:
     """What was seen in a frame; empty while `result` is None."""
-    boxes = [
-        BoxView(
-            x_min=detection.box_xyxy[0],
-            y_min=detection.box_xyxy[1],
-            x_max=detection.box_xyxy[2],
-            y_max=detection.box_xyxy[3],
-            score=detection.score,
-            class_id=detection.class_id,
-            label=detection.label,
-        )
-        for detection in (result.detections if result else ())
-    ]
     return DetectionsView(
         frame_id=str(record.frame_id),
         state=record.state,
-        detections=boxes,
+        detections=_box_views(result),
         detector=result.detector if result else None,
         codec=result.codec if result else None,
         min_score=result.min_score if result else None,
         batch_size=result.batch_size if result else None,
-        detected_time=_time(result.detected_time_unix_us) if result else None,
+        detected_time=stored_time(result.detected_time_unix_us) if result else None,
     )
 
 
 def refetch_view(request: RefetchRequest) -> RefetchView:
-    """A refetch; whether the camera was told already is not the client's concern."""
-    is_open = request.state in (RefetchState.PENDING, RefetchState.SENT)
+    """A refetch, and how far it is."""
     return RefetchView(
         request_id=request.request_id,
         url=f"{API_PREFIX}/refetches/{request.request_id}",
         frame_id=str(request.frame_id),
         frame_url=f"{API_PREFIX}/frames/{request.frame_id}",
-        state="pending" if is_open else "done" if request.state is RefetchState.DONE else "refused",
+        state=request.state,
         detail=request.detail,
-        created_time=_time(request.created_time_unix_us),
+        created_time=stored_time(request.created_time_unix_us),
+        sent_time=time_of(request.sent_time_unix_us),
+        ended_time=time_of(request.ended_time_unix_us),
     )
 
 
-def camera_view(camera: CameraState) -> CameraView:
-    """A camera and its newest frame."""
-    last_received_us = camera.last_received_time_unix_us
+def camera_view(camera: CameraState, *, now_unix_us: int) -> CameraView:
+    """A camera, and its newest frame."""
+    last_heard_us = max(camera.last_received_time_unix_us, camera.connected_time_unix_us)
+    is_silent = now_unix_us - last_heard_us > _SILENT_US
+    condition = CameraCondition.SILENT if is_silent else CameraCondition.LIVE
     return CameraView(
         id=camera.camera_id,
+        state=condition if camera.connected else CameraCondition.OFFLINE,
+        lag_seconds=camera.lag_seconds,
         connected=camera.connected,
         model=camera.model_name,
-        connected_time=_time(camera.connected_time_unix_us),
+        connected_time=stored_time(camera.connected_time_unix_us),
         last_frame_id=str(camera.last_frame_id) if camera.last_frame_id else None,
-        last_received_time=_time(last_received_us) if last_received_us else None,
+        last_received_time=time_of(camera.last_received_time_unix_us),
         frames_total=camera.frames_total,
         bytes_total=camera.bytes_total,
+        bytes_today=camera.bytes_today,
         level=camera.level,
         quality=camera.quality,
+    )
+
+
+def review_view(record: ReviewRecord) -> ReviewView:
+    """What somebody did with a frame."""
+    return ReviewView(
+        id=record.review_id,
+        url=f"{API_PREFIX}/reviews/{record.review_id}",
+        time=stored_time(record.time_unix_us),
+        frame_id=str(record.frame_id),
+        frame_url=f"{API_PREFIX}/frames/{record.frame_id}",
+        reviewer=record.reviewer,
+        kind=record.kind,
+        level=record.level,
+        mark=record.mark,
+        comment=record.comment,
     )
 
 
@@ -156,9 +181,30 @@ def unix_us(time: datetime) -> int:
     return (time - _UNIX_EPOCH) // timedelta(microseconds=1)
 
 
-def _time(time_unix_us: int) -> datetime:
+def stored_time(time_unix_us: int) -> datetime:
+    """A time in microseconds since 1970 as an aware `datetime`."""
     # The edge's clock is not ours: a time beyond the calendar must not take its whole page down.
     return _UNIX_EPOCH + timedelta(microseconds=min(time_unix_us, _LAST_UNIX_US))
+
+
+def time_of(time_unix_us: int) -> datetime | None:
+    """A time as an aware `datetime`; None for 0, which stands for never."""
+    return stored_time(time_unix_us) if time_unix_us else None
+
+
+def _box_views(result: DetectionResult | None) -> list[BoxView]:
+    return [
+        BoxView(
+            x_min=detection.box_xyxy[0],
+            y_min=detection.box_xyxy[1],
+            x_max=detection.box_xyxy[2],
+            y_max=detection.box_xyxy[3],
+            score=detection.score,
+            class_id=detection.class_id,
+            label=detection.label,
+        )
+        for detection in (result.detections if result else ())
+    ]
 
 
 def _latency_view(record: FrameRecord, result: DetectionResult | None) -> LatencyView:
