@@ -128,7 +128,8 @@ class ProfilePoint(_Frozen):
     level: Annotated[int, Field(ge=0)]
     quality: Annotated[float, Field(ge=0)]
     bpp: Annotated[float, Field(gt=0)]  # container bits per original pixel
-    map50_relative: float | None = None  # mAP50 over that of the uncompressed picture
+    # mAP50 over that of the uncompressed pictures, of classes with enough labels if there are any
+    map50_relative: float | None = None
     psnr_db: float | None = None
 
 

@@ -64,6 +64,9 @@ def write_table(rows: Sequence[EvaluationRow], out: Path) -> None:
 def write_profile(rows: Sequence[EvaluationRow], label: str, codec: Path, command: str) -> None:
     """Writes a model's rows as its `profile.json`, which the edge's controller reads.
 
+    What a point is worth to the detector is read off the classes with enough labels, where there
+    are any: the mean over all classes is mostly noise on some dozens of pictures.
+
     Args:
         label: the model, as `name/version`.
         codec: its folder.
@@ -74,7 +77,11 @@ def write_profile(rows: Sequence[EvaluationRow], label: str, codec: Path, comman
             "level": row.level,
             "quality": int(row.quality) if row.quality.is_integer() else row.quality,
             "bpp": round(row.bpp, 5),
-            "map50_relative": row.map50_relative,
+            "map50_relative": (
+                row.map50_relative
+                if row.map50_frequent_relative is None
+                else row.map50_frequent_relative
+            ),
             "psnr_db": None if row.psnr_db is None else round(row.psnr_db, 3),
         }
         for row in ours

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,22 @@ def test_a_profile_is_what_the_artifact_reads(images: Path, tmp_path: Path) -> N
         (level, quality) for level in range(4) for quality in (0, 5)
     ]
     assert profile.points[0].bpp == pytest.approx(evaluation.rows[0].bpp, abs=1e-5)
+
+
+@pytest.mark.parametrize(("frequent", "worth"), [(0.8, 0.8), (None, 1.2)])
+def test_a_profile_trusts_the_classes_with_enough_labels(
+    frequent: float | None, worth: float, images: Path, tmp_path: Path
+) -> None:
+    make_toy_codec(tmp_path)
+    make_toy_detector(tmp_path)
+    evaluation = _evaluate(tmp_path, images, tmp_path / "out", levels=[0], baselines=[])
+    rows = [
+        replace(row, map50_relative=1.2, map50_frequent_relative=frequent)
+        for row in evaluation.rows
+    ]
+
+    write_profile(rows, "toy/1", tmp_path / "toy/1", "slimwire evaluate")
+
+    profile = load_codec_artifact(tmp_path / "toy/1").profile
+    assert profile is not None
+    assert {point.map50_relative for point in profile.points} == {worth}
