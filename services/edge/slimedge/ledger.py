@@ -22,8 +22,9 @@ class LedgerFrame:
     container: bytes  # emptied when PERSISTED
     container_crc32c: int
     capture_time_unix: float  # seconds
-    capture_time_mono: float  # seconds
+    capture_time_mono: float  # seconds; 0 = not known, an earlier start captured it
     encoded_at: float  # monotonic seconds
+    traceparent: str = ""  # W3C Trace Context; empty = not traced
     size_bytes: int = 0
     sent_at: float | None = None  # monotonic seconds of the last time it was sent
     behind: bool = False  # bytes of another frame were unacknowledged when it was sent
