@@ -31,7 +31,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class OperatingChoice(BaseModel):
-    """One threshold, and what it does on validation pictures."""
+    """One threshold, and what it does on validation pictures that it was not chosen on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,11 +50,13 @@ class TriageSpec(BaseModel):
     labels: tuple[str, ...]  # of interest where nobody says otherwise; what follows is of them
     min_score: _Share  # a detection of at least this score is a presence
     threshold: _Share  # what is used where nobody chooses
-    choices: tuple[OperatingChoice, ...]  # by rising recall
+    choices: tuple[
+        OperatingChoice, ...
+    ]  # by rising recall where they were chosen
     auc: _Share
     average_precision: dict[str, float]  # of every label where validation has enough pictures of it
     kmac_per_pixel: float = Field(ge=0)
-    pictures: int = Field(ge=1)  # for validation
+    pictures: int = Field(ge=1)  # views that the figures are of
     steps: int = Field(ge=0)
     detector: str  # name/version of the teacher
 

@@ -20,3 +20,10 @@ def is_validation(file_name: str | PurePath) -> bool:
     name = PurePath(file_name).name
     digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     return int(digest, 16) % VALIDATION_PART == 0
+
+
+def is_reported(name: str) -> bool:
+    """Of validation pictures: whether a figure is reported on this one. A threshold that has to be
+    chosen on held-out pictures is chosen on the others.
+    """
+    return hashlib.md5(name.encode(), usedforsecurity=False).digest()[1] % 2 == 0

@@ -31,10 +31,14 @@ def average_precision(scores: Scores, truth: Truth) -> float:
     return float(precision[hits].mean())
 
 
-def choose_threshold(scores: Scores, truth: Truth, recall: float) -> OperatingChoice:
+def choose_threshold(scores: Scores, truth: Truth, recall: float) -> float:
     """The highest threshold that keeps at least this part of the pictures with the thing."""
     kept = int(np.ceil(recall * truth.sum() - 1e-9))
-    threshold = float(np.sort(scores[truth])[::-1][kept - 1])
+    return float(np.sort(scores[truth])[::-1][kept - 1])
+
+
+def measure_threshold(scores: Scores, truth: Truth, threshold: float) -> OperatingChoice:
+    """What a threshold does on pictures that it was not chosen on."""
     passes = scores >= threshold
     return OperatingChoice(
         threshold=threshold,

@@ -43,7 +43,13 @@ from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
 from slimtrain.artifact_folder import file_records
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.pictures import PackedPictures
-from slimtrain.triage_figures import area_under_roc, average_precision, choose_threshold
+from slimtrain.split import is_reported
+from slimtrain.triage_figures import (
+    area_under_roc,
+    average_precision,
+    choose_threshold,
+    measure_threshold,
+)
 from slimtrain.triage_views import LabelledLatent, encode_views, label_views, list_views
 
 MIN_SCORE: Final = 0.3
@@ -111,7 +117,8 @@ def train_triage(
     head = TriageHead(latent_channels, classes).to(run.device)
     if not _train(run, codec, head, examples, class_ids_of(labels, names)):
         return None
-    spec = _measure(run, codec, detector, head, held_out, labels, names)
+    reported = np.array([is_reported(validation.names[each.picture]) for each in held_out])
+    spec = _measure(run, codec, detector, head, held_out, reported, labels, names)
     write_triage(codec, head, spec)
     return spec
 
@@ -305,9 +312,11 @@ def _measure(
     detector: DetectorArtifact,
     head: TriageHead,
     examples: Sequence[LabelledLatent],
+    reported: NDArray[np.bool_],
     labels: tuple[str, ...],
     names: tuple[str, ...],
 ) -> TriageSpec:
+    """Thresholds are chosen on the views that are not `reported`; all figures are of the others."""
     head.cpu().eval()
     logits = np.concatenate(
         [head(torch.from_numpy(e.y_hat[np.newaxis].astype(np.float32))).numpy() for e in examples]
@@ -317,13 +326,17 @@ def _measure(
         row[example.boxes[example.boxes[:, 3] >= MIN_SCORE, 0].astype(int)] = True
     interest = class_ids_of(labels, names)
     anything, scores = truth[:, interest].any(1), any_presence(logits[:, interest])
-    if anything.all() or not anything.any():
-        raise ValueError(
-            f"the detector finds something of interest in {anything.sum()} of {len(anything)} "
-            "views of the validation pictures; figures need some with and some without: give more "
-            "pictures"
-        )
-    choices = tuple(choose_threshold(scores, anything, recall) for recall in RECALLS)
+    for half in (reported, ~reported):
+        if anything[half].all() or not anything[half].any():
+            raise ValueError(
+                f"the detector finds something of interest in {anything[half].sum()} of "
+                f"{half.sum()} views of one half of the validation pictures; figures need some "
+                "with and some without in both halves: give more pictures"
+            )
+    chosen = [choose_threshold(scores[~reported], anything[~reported], each) for each in RECALLS]
+    scores, anything = scores[reported], anything[reported]
+    logits, truth = logits[reported], truth[reported]
+    choices = tuple(measure_threshold(scores, anything, threshold) for threshold in chosen)
     side = 16 * CELL_STRIDE
     stride = codec.manifest.latent_stride
     macs = count_macs(head, torch.zeros(1, head.latent_channels, side, side))
@@ -341,7 +354,7 @@ def _measure(
             if truth[:, c].sum() >= _MIN_PICTURES
         },
         kmac_per_pixel=macs / (side * stride) ** 2 / 1000,
-        pictures=len(examples),
+        pictures=int(reported.sum()),
         steps=run.steps,
         detector=detector.label,
     )

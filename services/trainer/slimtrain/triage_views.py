@@ -49,6 +49,7 @@ class View:
 class LabelledLatent:
     """One training example."""
 
+    picture: int  # index into the pictures
     y_hat: NDArray[np.float16]  # (M_0, h, w)
     boxes: NDArray[np.float32]  # (n, 4) class, centre x, centre y (parts of the view), score
 
@@ -132,7 +133,7 @@ def encode_views(
         pixels = make_view(pictures.images[view.picture], view, seed)
         quality = round_quality(rng.uniform(0, qualities - 1))
         latent = decoder.decode_latent(encoder.encode(pixels, 0, quality).bitstream)
-        examples.append(LabelledLatent(latent.y_hat[0].astype(np.float16), boxes))
+        examples.append(LabelledLatent(view.picture, latent.y_hat[0].astype(np.float16), boxes))
     return examples
 
 

@@ -7,6 +7,7 @@ from slimtrain.triage_figures import (
     area_under_roc,
     average_precision,
     choose_threshold,
+    measure_threshold,
     recall_at,
 )
 
@@ -33,11 +34,19 @@ def test_average_precision_is_the_mean_of_the_precisions_at_the_hits() -> None:
 def test_threshold_is_the_highest_that_keeps_the_recall(
     recall: float, threshold: float, false_positives: int
 ) -> None:
-    choice = choose_threshold(SCORES, TRUTH, recall)
+    chosen = choose_threshold(SCORES, TRUTH, recall)
+    choice = measure_threshold(SCORES, TRUTH, chosen)
 
     assert choice.threshold == pytest.approx(threshold)
     assert choice.recall >= recall
     assert choice.false_positive_rate == pytest.approx(false_positives / 3)
+
+
+def test_threshold_is_measured_on_pictures_that_it_was_not_chosen_on() -> None:
+    choice = measure_threshold(SCORES, ~TRUTH, choose_threshold(SCORES, TRUTH, 1.0))
+
+    assert choice.recall == pytest.approx(1 / 3)
+    assert choice.false_positive_rate == 1
 
 
 @pytest.mark.parametrize(("rate", "recall"), [(0.0, 2 / 3), (0.34, 1.0), (1.0, 1.0)])
