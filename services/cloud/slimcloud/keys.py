@@ -23,11 +23,15 @@
     slim:refetch-of:{id}         string  1 h     the newest request for that frame
     slim:reviews                 stream  50,000  the fields of `ReviewRecord`: the audit
     slim:reviews-of:{id}         stream  frame   the same, of one frame
+    slim:gap-records             hash    1,000   `GapRecord` as JSON, by `camera:epoch:number`
+    slim:gaps                    zset    1,000   the same names by the gap's end (microseconds)
+    slim:gaps:{camera}           zset    1,000   the same, one camera
+    slim:budget:{camera}         hash    ever    the fields of `CameraBudget`
 
 Lives: `R` is `CloudSettings.retention_seconds` and a slack of ten minutes, so that the sweep can
 still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with their frames;
 `7 d`, `1 h`: after its last change; `done`: an entry is deleted when it is done;
-`1,000`: about the last so many entries.
+`1,000`: about the last so many entries, of gaps those of each camera.
 
 Only commands of Redis 6.2 are used, so Redis 6.2-8 and Valkey serve alike. Scripts touch several
 keys, so Redis Cluster does not.
@@ -47,6 +51,9 @@ __all__ = [
     "EPOCH_TTL_SECONDS",
     "EVENTS",
     "EVENTS_LENGTH",
+    "GAPS",
+    "GAPS_PER_CAMERA",
+    "GAP_RECORDS",
     "INDEX_ALL",
     "INDEX_RECEIVED",
     "RETENTION_SLACK_SECONDS",
@@ -56,12 +63,14 @@ __all__ = [
     "SIZES",
     "TOTALS",
     "WORK",
+    "budget_key",
     "camera_key",
     "commands_key",
     "detections_key",
     "enhancement_key",
     "epoch_key",
     "frame_key",
+    "gaps_of_camera_key",
     "index_camera_key",
     "refetch_key",
     "refetch_of_key",
@@ -73,6 +82,7 @@ EPOCH_TTL_SECONDS: Final = 7 * 24 * 3600
 COMMANDS_TTL_SECONDS: Final = 3600
 EVENTS_LENGTH: Final = 10_000
 DEAD_LENGTH: Final = 1_000
+GAPS_PER_CAMERA: Final = 1_000
 REVIEWS_LENGTH: Final = 50_000  # about 10 MB
 REVIEWS_OF_FRAME_LENGTH: Final = 500
 
@@ -87,6 +97,8 @@ DETECT_GROUP: Final = "detect"
 DEAD: Final = "slim:dead"
 EVENTS: Final = "slim:events"
 REVIEWS: Final = "slim:reviews"
+GAP_RECORDS: Final = "slim:gap-records"
+GAPS: Final = "slim:gaps"
 
 
 def frame_key(frame_id: object) -> str:
@@ -127,3 +139,11 @@ def refetch_of_key(frame_id: object) -> str:
 
 def reviews_of_key(frame_id: object) -> str:
     return f"slim:reviews-of:{frame_id}"
+
+
+def gaps_of_camera_key(camera_id: str) -> str:
+    return f"slim:gaps:{camera_id}"
+
+
+def budget_key(camera_id: str) -> str:
+    return f"slim:budget:{camera_id}"

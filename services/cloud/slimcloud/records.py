@@ -64,13 +64,16 @@ class ReviewMark(StrEnum):
 
 
 class EventKind(StrEnum):
-    FRAME_DETECTED = "frame.detected"
+    FRAME_DETECTED = "frame.detected"  # a live frame: somebody may be waiting for it
+    FRAME_BACKFILLED = "frame.backfilled"  # detected too, but it came late: for the record
     FRAME_DROPPED = "frame.dropped"
     FRAME_FAILED = "frame.failed"
     ENHANCEMENT_STORED = "enhancement.stored"
     REFETCH_REQUESTED = "refetch.requested"
     REFETCH_REFUSED = "refetch.refused"
     REVIEW_RECORDED = "review.recorded"
+    GAP_STORED = "gap.stored"
+    BUDGET_REQUESTED = "budget.requested"
     CAMERA_CONNECTED = "camera.connected"
     CAMERA_DISCONNECTED = "camera.disconnected"
 
@@ -88,6 +91,7 @@ class NewFrame:
     received_time_unix_us: int  # the cloud's wall clock, microseconds
     expires_unix_us: int = 0  # the cloud's wall clock, microseconds; 0 = never
     lane: str = "live"  # live or backfill
+    traceparent: str = ""  # W3C Trace Context; empty = not traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class FrameRecord:
     mark: ReviewMark = ReviewMark.OPEN
     comments_count: int = 0
     jpeg_bytes: int = 0  # its picture as JPEG, measured when it was first decoded; 0 = not yet
+    traceparent: str = ""  # W3C Trace Context of its capture; empty = not traced
 
     @property
     def bpp(self) -> float:

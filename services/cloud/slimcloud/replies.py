@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
+from redis.exceptions import OutOfMemoryError, ResponseError
+
 from slimcloud.frame_id import FrameId
 from slimcloud.records import (
     DetectionResult,
@@ -24,6 +26,7 @@ __all__ = [
     "fields_of",
     "first_stream_entries",
     "frame_record",
+    "is_out_of_memory",
     "scored_members",
     "stream_entries",
     "text",
@@ -51,6 +54,7 @@ FRAME_FIELDS = (
     "mark",
     "comments_count",
     "jpeg_bytes",
+    "traceparent",
 )
 
 
@@ -59,6 +63,13 @@ def text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode()
     return "" if value is None else str(value)
+
+
+def is_out_of_memory(error: ResponseError) -> bool:
+    """Whether Redis had no memory: Redis 6 says so within the text of a script's error, later ones
+    by its class.
+    """
+    return isinstance(error, OutOfMemoryError) or "OOM " in str(error)
 
 
 def fields_of(reply: object) -> dict[str, str]:
@@ -110,6 +121,7 @@ def frame_record(frame_id: FrameId, values: Iterable[object]) -> FrameRecord | N
         mark=ReviewMark(fields["mark"] or ReviewMark.OPEN),
         comments_count=int(fields["comments_count"] or 0),
         jpeg_bytes=int(fields["jpeg_bytes"] or 0),
+        traceparent=fields["traceparent"],
     )
 
 

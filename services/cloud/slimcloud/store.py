@@ -9,6 +9,8 @@
     store.refetches   requests for enhancements and their answers      (slimcloud.commands)
     store.reviews     who looked at what, marks and comments           (slimcloud.reviews)
     store.timeline    how many frames when                             (slimcloud.timeline)
+    store.gaps        what cameras dropped, and why                    (slimcloud.gaps)
+    store.budgets     the bytes that each camera keeps to              (slimcloud.budgets)
     store.retention   removes what is too old or too much              (slimcloud.retention)
 
 The layout of the keys, with their lifetimes, is in `slimcloud.keys`. Every method may raise
@@ -19,18 +21,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
 from slimcloud import keys, scripts
 from slimcloud.awaiting import AwaitingFrames
+from slimcloud.budgets import BudgetLog
 from slimcloud.cameras import CameraRegistry
 from slimcloud.commands import RefetchLog
 from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError
 from slimcloud.events import EventLog
 from slimcloud.frame_id import FrameId
+from slimcloud.gaps import GapLog
 from slimcloud.listing import list_frames
 from slimcloud.records import (
     DetectionResult,
@@ -47,6 +51,7 @@ from slimcloud.replies import (
     detections_to_json,
     fields_of,
     frame_record,
+    is_out_of_memory,
     text,
 )
 from slimcloud.retention import Retention
@@ -92,6 +97,8 @@ class Store:
         self.refetches = RefetchLog(client, self.events, self.awaiting, clock_unix_us)
         self.reviews = ReviewLog(client)
         self.timeline = Timeline(client)
+        self.gaps = GapLog(client)
+        self.budgets = BudgetLog(client, self.events)
         self.retention = Retention(client, retention_seconds, max_stored_bytes, clock_unix_us)
         self._put_frame = client.register_script(scripts.PUT_FRAME)
         self._put_enhancement = client.register_script(scripts.PUT_ENHANCEMENT)
@@ -126,6 +133,8 @@ class Store:
             "base_bytes": len(container),
             "state": FrameState.QUEUED.value,
         }
+        if frame.traceparent:
+            fields["traceparent"] = frame.traceparent
         try:
             stored = await self._put_frame(
                 keys=[
@@ -190,6 +199,14 @@ class Store:
     async def highest_sequence(self, camera_id: str, epoch: int) -> int:
         """The highest sequence of this epoch that is PERSISTED; 0 = none."""
         return int(text(await self._client.get(keys.epoch_key(camera_id, epoch))) or 0)
+
+    async def persisted(self, camera_id: str, epoch: int, sequences: Sequence[int]) -> list[int]:
+        """Those of some frames of one epoch that are stored now."""
+        pipeline = self._client.pipeline(transaction=False)
+        for sequence in sequences:
+            pipeline.exists(keys.frame_key(FrameId(camera_id, epoch, sequence)))
+        found = await pipeline.execute()
+        return [sequence for sequence, exists in zip(sequences, found, strict=True) if exists]
 
     # --- what the detector says ---
 
@@ -322,7 +339,6 @@ class Store:
 
 
 def _store_full(error: ResponseError) -> StoreFullError:
-    """Redis 6 tells of full memory within the text of a script's error, later ones by its class."""
-    if not isinstance(error, OutOfMemoryError) and "OOM " not in str(error):
+    if not is_out_of_memory(error):
         raise error
     return StoreFullError("Redis is out of memory; raise its maxmemory or lower max_stored_bytes")
