@@ -36,7 +36,10 @@ def recipes(
         for found, about in describe_recipes():
             say(f"{found:<24} {about}")
         return
-    say(f"kMAC per pixel of the picture, levels narrowest first; {features} feature channels.")
+    say(
+        f"kMAC per pixel of the picture, levels narrowest first; {features} feature "
+        "channels; a stem is that of the recipe's own detector."
+    )
     say()
     say("| recipe | g_a | h_a | h_s | feature transform | g_s | parameters, M |")
     say("|---|---|---|---|---|---|---|")

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from slimcodec.artifact import find_model, load_detector_artifact
 from slimnets.codec import Codec
 from slimnets.config import LATENT_STRIDE, CodecConfig
 from slimnets.count import count_macs
+from slimnets.darknet import Darknet, parse_cfg
 from slimnets.hyperprior import Hyperprior
 from slimtrain.recipe import CodecRecipe, load_recipe
+from slimtrain.recipe_run import shape_for
 
 COUNTED_SIDE = 64  # pixels; a multiple of every padding, so that no border adds
 
@@ -31,10 +34,18 @@ class CodecCost:
 def count_recipe(name: str, feature_channels: int) -> CodecCost:
     """Count the codec of a recipe for a detector with so many channels at its split.
 
+    A feature transform with a stem is counted with that of the recipe's own detector.
+
     Raises:
         RecipeError: there is no such recipe of a codec.
+        ModelError: its detector is not there.
     """
-    config = load_recipe(name, CodecRecipe).codec or CodecConfig()
+    recipe = load_recipe(name, CodecRecipe)
+    config = recipe.codec or CodecConfig()
+    if config.feature_transform == "stem":
+        artifact = load_detector_artifact(find_model("detector", recipe.detector))
+        graph = Darknet(parse_cfg(artifact.file("detector.cfg").read_text(encoding="utf-8")))
+        return count_codec(Codec(shape_for(config, graph, artifact.manifest.split.layer)))
     return count_codec(Codec(replace(config, feature_channels=feature_channels)))
 
 
