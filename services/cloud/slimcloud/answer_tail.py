@@ -1,6 +1,7 @@
 """The store's events -> what connected cameras are told. One tail serves every stream of a process.
 
 frame.detected      ─► Ack DETECTED with the detections
+frame.backfilled    ─► the same
 frame.dropped       ─► Nack EXPIRED
 frame.failed        ─► Nack DECODE
 refetch.requested   ─► Command
@@ -98,7 +99,7 @@ class AnswerTail:
 
     async def _tell_outcome(self, stream: CameraStream, event: Event, frame_id: FrameId) -> None:
         sequence = frame_id.sequence
-        if event.kind is EventKind.FRAME_DETECTED:
+        if event.kind in (EventKind.FRAME_DETECTED, EventKind.FRAME_BACKFILLED):
             try:
                 result = await self._store.get_detections(frame_id)
                 record = await self._store.get_frame(frame_id)

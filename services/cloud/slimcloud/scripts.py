@@ -116,8 +116,10 @@ redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[4])
 redis.call('HSET', KEYS[1], 'state', 'detected', 'reason', '', 'label_scores', ARGV[3],
            'triage', ARGV[7], 'presence', ARGV[8])
 redis.call('HINCRBY', KEYS[3], 'detected', 1)
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'kind', 'frame.detected', 'camera_id',
-ARGV[5],
+-- what came late is for the record: whoever waits for live detections must not hear of it
+local late = redis.call('HGET', KEYS[1], 'lane') == 'backfill'
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'kind',
+           late and 'frame.backfilled' or 'frame.detected', 'camera_id', ARGV[5],
            'frame_id', ARGV[1], 'detail', '')
 return 1
 """

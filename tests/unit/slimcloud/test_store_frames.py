@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis.asyncio import Redis
 
@@ -130,6 +132,18 @@ async def test_detections_come_back_and_the_first_result_counts(store: Store) ->
     (event,) = await store.events.read("0-0")
     assert (event.kind, event.frame_id) == (EventKind.FRAME_DETECTED, frame_id)
     assert (await store.totals()).detected == 1
+
+
+async def test_detections_of_a_late_frame_are_kept_and_make_no_live_event(store: Store) -> None:
+    frame = replace(make_frame(1), lane="backfill")
+    await store.put_frame(frame)
+    result = make_result(("car", 0.5))
+
+    assert await store.put_detections(frame.frame_id, result)
+
+    assert await store.get_detections(frame.frame_id) == result
+    (event,) = await store.events.read("0-0")
+    assert (event.kind, event.frame_id) == (EventKind.FRAME_BACKFILLED, frame.frame_id)
 
 
 async def test_result_of_a_frame_that_is_gone_is_not_kept(store: Store, client: Redis) -> None:
