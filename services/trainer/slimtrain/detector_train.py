@@ -37,6 +37,7 @@ from slimtrain.detector_loss import DetectorLoss, detector_loss
 from slimtrain.detector_start import build_model
 from slimtrain.mean_average_precision import average_precision_50
 from slimtrain.pictures import PackedPictures, load_packed
+from slimtrain.throughput import throughput
 
 __all__ = ["DetectorRun", "assemble_export", "main", "train_detector"]
 
@@ -120,7 +121,8 @@ def train_detector(run: DetectorRun) -> dict[str, float | None]:
     # Loading and compiling take part of the time: the schedule fills what is left.
     schedule_start = time.monotonic() - seconds_before
     schedule_seconds = max(1e-3, deadline - schedule_start)
-    last_checkpoint = last_watch = time.monotonic()
+    last_checkpoint = last_watch = began = time.monotonic()
+    first = step
     figures: dict[str, float | None] = {}
     sums = torch.zeros(4, device=device)
     summed = 0
@@ -178,6 +180,10 @@ def train_detector(run: DetectorRun) -> dict[str, float | None]:
                 last_checkpoint = time.monotonic()
         watch()
         log.writerow(_log_row(step, time.monotonic() - schedule_start, 0.0, None, figures))
+    x = torch.zeros(1, 3, run.image_size, run.image_size, device=device)
+    said = throughput(model.eval(), (x,), run.batch_size, step - first, time.monotonic() - began)
+    if said is not None:
+        tqdm.write(said)
     checkpoint()
     export_average(run.out, average.state, model.sections)
     logger.info("trained %d steps of %d pictures: %s", step, run.batch_size, figures)

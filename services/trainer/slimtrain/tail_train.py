@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from slimcodec.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
+from slimnets.config import LATENT_STRIDE
 from slimnets.darknet import Darknet
 from slimnets.darknet_fold import load_tail
 from slimnets.stem_transform import StemFeatureTransform
@@ -43,6 +44,7 @@ from slimtrain.tail_data import TailSampler
 from slimtrain.tail_evaluate import TailFigures, evaluate_tail, prepare_validation
 from slimtrain.tail_loss import TailLosses, TailLossWeights, Teacher, tail_losses
 from slimtrain.tail_model import FrozenEncoder, TunedDecoder
+from slimtrain.throughput import throughput
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +128,8 @@ def train_tail(run: TailRun, training: PackedPictures, validation: PackedPicture
     if step == 0:
         stage.begin(sampler)
         validate(0, [None, *points])
-    started = saved = time.monotonic()
+    first, started = step, time.monotonic()
+    saved = started
     with tqdm(total=run.steps, initial=step, unit="step", mininterval=2.0) as progress:
         while step < run.steps:
             losses, norm = stage.step(sampler, step)
@@ -141,6 +144,9 @@ def train_tail(run: TailRun, training: PackedPictures, validation: PackedPicture
                 saved = now
             if stopping:
                 break
+    said = stage.throughput(step - first, time.monotonic() - started)
+    if said is not None:
+        tqdm.write(said)
     stage.decoder.load_state_dict(stage.average.state)
     validate(step, points)
     return stage.checkpoint
@@ -231,6 +237,13 @@ class _Stage:
     def measure(self, prepared: PreparedPictures, point: tuple[int, float] | None) -> TailFigures:
         """One operating point with the decoder's present weights."""
         return evaluate_tail(self.encoder, self.decoder, self.teacher, prepared, point)
+
+    def throughput(self, steps: int, seconds: float) -> str | None:
+        """What these steps made of the device, for a person."""
+        side = self.run.image_size // LATENT_STRIDE
+        y_hat = torch.zeros(1, self.config.latent_channels[-1], side, side, device=self.device)
+        level = torch.zeros(1, dtype=torch.int64, device=self.device)
+        return throughput(self.decoder, (y_hat, level), self.run.batch, steps, seconds)
 
     def resume(self) -> int:
         """Load the checkpoint, if there is one; the number of steps that are done."""

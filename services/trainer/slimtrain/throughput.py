@@ -9,11 +9,12 @@ and weights). The frozen detector works besides and is not counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from slimnets.codec import Codec
 from slimnets.count import count_macs
@@ -40,30 +41,42 @@ def measure_ceiling(device: torch.device, seconds: float = _SECONDS) -> Ceiling:
     )
 
 
-def count_step(trained: nn.Module, *inputs: Tensor | float | None) -> int:
+def count_step(trained: Callable[..., object], *inputs: Any) -> int:
     """Operations of one training step, from the multiply-accumulates of `trained(*inputs)`."""
     return OPERATIONS_PER_MAC * count_macs(trained, *inputs)
+
+
+def throughput(
+    trained: Callable[..., object], picture: Sequence[Any], batch: int, steps: int, seconds: float
+) -> str | None:
+    """What a run that is over made of its device; None if it was too short to say.
+
+    Args:
+        trained: what is trained, on the device that it was trained on.
+        picture: its inputs for one picture, tensors on that device.
+        batch: pictures of a step of this process.
+        steps, seconds: of this process, without loading.
+    """
+    if seconds < _SHORTEST:
+        return None
+    operations = batch * count_step(trained, *picture)
+    return describe_throughput(steps, seconds, operations, measure_ceiling(picture[0].device))
 
 
 def codec_throughput(
     codec: Codec, weights: LossWeights, batch: int, crop: int, steps: int, seconds: float
 ) -> str | None:
-    """What a run that is over made of this device; None if it was too short to say.
+    """As `throughput`.
 
     Args:
-        codec: on the device that it was trained on.
         weights: say which levels each task trains; the widest of them is counted.
-        batch, crop: pictures of a step of this process; their side, pixels.
-        steps, seconds: of this process, without loading.
+        crop: side of a picture, pixels.
     """
-    if seconds < _SHORTEST:
-        return None
     device = codec.log_gain.device
     x = torch.zeros(1, 3, crop, crop, device=device)
     quality = torch.zeros(1, device=device)
     levels = (_widest(of_task, device) for of_task in (weights.machine_levels, weights.view_levels))
-    operations = batch * count_step(codec, x, quality, *levels)
-    return describe_throughput(steps, seconds, operations, measure_ceiling(device))
+    return throughput(codec, (x, quality, *levels), batch, steps, seconds)
 
 
 def describe_throughput(

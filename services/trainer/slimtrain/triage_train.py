@@ -44,6 +44,7 @@ from slimtrain.artifact_folder import file_records
 from slimtrain.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
 from slimtrain.pictures import PackedPictures
 from slimtrain.split import is_reported
+from slimtrain.throughput import throughput
 from slimtrain.triage_figures import (
     area_under_roc,
     average_precision,
@@ -220,6 +221,16 @@ def _train(
         if now - saved > _SAVE_EVERY_SECONDS or step == run.steps:
             save(step)
             saved = now
+    shape = (1, *examples[0].y_hat.shape)
+    said = throughput(
+        head.cells,
+        (torch.zeros(shape, device=run.device),),
+        run.batch,
+        run.steps - done,
+        time.monotonic() - started,
+    )
+    if said is not None:
+        tqdm.write(said)
     head.load_state_dict(average.state)
     return True
 

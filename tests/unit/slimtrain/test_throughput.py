@@ -17,6 +17,7 @@ from slimtrain.throughput import (
     count_step,
     describe_throughput,
     measure_ceiling,
+    throughput,
 )
 
 
@@ -52,3 +53,13 @@ def test_a_run_is_described_by_the_arithmetic_of_its_codec() -> None:
     assert line is not None
     assert line.startswith(f"2.00 steps/s, {2 * 6 * 3 * macs / 1e9:.1f} GFLOP/s")
     assert codec_throughput(codec, view_only, 3, 64, steps=40, seconds=2.0) is None
+
+
+def test_any_trained_module_is_described_by_its_arithmetic() -> None:
+    conv = nn.Conv2d(3, 8, 5, padding=2, bias=False)
+
+    line = throughput(conv, (torch.zeros(1, 3, 16, 16),), batch=1000, steps=40, seconds=20.0)
+
+    assert line is not None
+    assert line.startswith(f"2.00 steps/s, {2 * 6 * 1000 * 256 * 600 / 1e9:.1f} GFLOP/s")
+    assert throughput(conv, (torch.zeros(1, 3, 16, 16),), 1000, steps=1, seconds=2.0) is None
