@@ -4,7 +4,8 @@ frame.detected      ─► Ack DETECTED with the detections
 frame.backfilled    ─► the same
 frame.dropped       ─► Nack EXPIRED
 frame.failed        ─► Nack DECODE
-refetch.requested   ─► Command
+refetch.requested   ─► Command: send the enhancement
+budget.requested    ─► Command: keep to this budget
 camera.connected    ─► the older connection of that camera, if it is ours, ends with ABORTED
 """
 
@@ -23,6 +24,7 @@ from slimcloud.errors import CloudError
 from slimcloud.frame_id import FrameId
 from slimcloud.ingest_metrics import IngestMetrics
 from slimcloud.records import Event, EventKind
+from slimcloud.refusals import Refusal
 from slimcloud.store import Store, unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -44,6 +46,15 @@ def supersede(stream: CameraStream) -> None:
 
 async def send_commands(store: Store, stream: CameraStream) -> None:
     """Tell a camera what is asked of it and was not told yet."""
+    asked_budget = await store.budgets.take(stream.camera_id)
+    if asked_budget is not None and (wanted := asked_budget.wanted) is not None:
+        budget = pb.ByteBudget(
+            container_bytes=wanted.container_bytes, period_seconds=wanted.period_seconds
+        )
+        command = pb.Command(
+            request_id=asked_budget.request_id, set_budget=pb.SetBudget(byte_budget=budget)
+        )
+        stream.answer(pb.StreamFramesResponse(command=command))
     for asked in await store.refetches.take(stream.camera_id, stream.epoch):
         left_us = asked.expires_unix_us - unix_us() if asked.expires_unix_us else 0
         command = pb.Command(
@@ -92,7 +103,7 @@ class AnswerTail:
             is_newer = _order(event.event_id) > _order(stream.connect_event_id)
             if stream.connect_event_id and is_newer:
                 supersede(stream)
-        elif event.kind is EventKind.REFETCH_REQUESTED:
+        elif event.kind in (EventKind.REFETCH_REQUESTED, EventKind.BUDGET_REQUESTED):
             await send_commands(self._store, stream)
         elif event.frame_id is not None and event.frame_id.epoch == stream.epoch:
             await self._tell_outcome(stream, event, event.frame_id)
@@ -111,7 +122,7 @@ class AnswerTail:
             stream.settle(sequence)
         elif event.kind in (EventKind.FRAME_DROPPED, EventKind.FRAME_FAILED):
             reason = "EXPIRED" if event.kind is EventKind.FRAME_DROPPED else "DECODE"
-            stream.nack(sequence, reason, event.detail, retryable=False)
+            stream.nack(sequence, Refusal(reason, event.detail))
             self._metrics.refused(reason)
             stream.settle(sequence)
 

@@ -187,12 +187,13 @@ async def _start_ingest(
 ) -> str:
     servicer = IngestServicer(store, models.codec, settings, IngestMetrics(metrics))
     life.spawn(servicer.run_tail(await store.events.latest_id()), "answers")
+    life.spawn(servicer.run_credit(), "credit")
     life.spawn(_sweep(store, settings.sweep_seconds), "retention")
     server = await start_ingest_server(servicer, settings)
 
     async def refuse() -> None:
         await server.refuse()
-        servicer.drain()
+        servicer.drain(grace_seconds=settings.stop_seconds / 2)
         await server.stop(settings.stop_seconds / 2)
 
     life.on_stop(Phase.REFUSE, "ingest", refuse)

@@ -18,6 +18,7 @@ from slimcloud.checks import AgeFloor
 from slimcloud.errors import StreamRefusedError
 from slimcloud.frame_id import FrameId
 from slimcloud.records import DetectionResult, LabelledDetection, Triage
+from slimcloud.refusals import Refusal
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["CameraStream", "mono_us"]
@@ -54,8 +55,13 @@ class CameraStream:
         self._outbox: asyncio.Queue[pb.StreamFramesResponse] = asyncio.Queue(_MAX_ANSWERS)
         self._end: asyncio.Future[StreamRefusedError] = asyncio.get_running_loop().create_future()
 
-    def frame_id(self, sequence: int) -> FrameId:
-        return FrameId(self.camera_id, self.epoch, sequence)
+    def frame_id(self, sequence: int, epoch: int = 0) -> FrameId:
+        """The frame of a sequence; of an earlier epoch than the stream's where one is given."""
+        return FrameId(self.camera_id, epoch or self.epoch, sequence)
+
+    def foreign_epoch(self, epoch: int) -> int:
+        """The epoch that a message names, as the wire says it: 0 where it is the stream's."""
+        return 0 if epoch == self.epoch else epoch
 
     # --- the stream's end ---
 
@@ -98,12 +104,27 @@ class CameraStream:
                 f"{_MAX_ANSWERS} answers wait to be read; read them, or reconnect",
             )
 
-    def ack(self, sequence: int, stage: pb.Stage, result: DetectionResult | None = None) -> None:
+    def ack(
+        self,
+        sequence: int,
+        stage: pb.Stage,
+        result: DetectionResult | None = None,
+        *,
+        epoch: int = 0,
+        request_id: str = "",
+    ) -> None:
+        """
+        Args:
+            epoch: of the frame; 0 = this stream's.
+            request_id: of the enhancement that is acknowledged; empty = it is about the frame.
+        """
         ack = pb.Ack(
             sequence=sequence,
             stage=stage,
             server_mono_us=mono_us(),
             received_bytes_total=self.received_bytes_total,
+            request_id=request_id,
+            epoch=epoch,
         )
         if result is not None:
             ack.queue_us = _to_us(result.queue_seconds)
@@ -113,13 +134,18 @@ class CameraStream:
             ack.presence = result.presence or 0.0
         self.answer(pb.StreamFramesResponse(ack=ack))
 
-    def nack(self, sequence: int, reason: str, detail: str, *, retryable: bool) -> None:
-        """`reason` names a `NackReason` without its prefix."""
+    def nack(
+        self, sequence: int, refusal: Refusal, *, epoch: int = 0, request_id: str = ""
+    ) -> None:
+        """Arguments as of `ack`."""
         nack = pb.Nack(
             sequence=sequence,
-            reason=f"NACK_REASON_{reason}",
-            detail=detail,
-            retryable=retryable,
+            reason=f"NACK_REASON_{refusal.reason}",
+            detail=refusal.detail,
+            retryable=refusal.retryable,
+            retry_after_ms=refusal.retry_after_ms,
+            request_id=request_id,
+            epoch=epoch,
         )
         self.answer(pb.StreamFramesResponse(nack=nack))
 

@@ -7,6 +7,7 @@ Entropy-coded data is not looked into here: that is the detector's work, and its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -17,9 +18,20 @@ from slimcodec.artifact import CodecArtifact
 from slimcodec.container import Container, parse_container
 from slimcodec.errors import FingerprintMismatchError
 
-__all__ = ["AgeFloor", "ContainerChecker"]
+__all__ = ["AgeFloor", "ContainerChecker", "trace_of"]
 
 _WINDOW_US: Final = 60_000_000  # the fastest passage of this long, and of the one before, counts
+
+
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def trace_of(traceparent: str) -> str:
+    """A W3C `traceparent` of version 00; empty when it is none, for a trace is never worth a frame.
+
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    return traceparent if _TRACEPARENT.fullmatch(traceparent) else ""
 
 
 class ContainerChecker:

@@ -22,8 +22,10 @@ import grpc.aio
 from redis.exceptions import RedisError
 
 from slimcloud.answer_tail import AnswerTail, send_commands, supersede
+from slimcloud.budgets import ByteBudget
 from slimcloud.camera_stream import CameraStream
 from slimcloud.checks import ContainerChecker
+from slimcloud.credit import CreditControl
 from slimcloud.errors import StreamRefusedError
 from slimcloud.frame_id import CAMERA_ID_PATTERN
 from slimcloud.ingest_metrics import IngestMetrics
@@ -31,7 +33,7 @@ from slimcloud.intake import Intake
 from slimcloud.records import EventKind
 from slimcloud.refusals import status_of
 from slimcloud.settings import CloudSettings
-from slimcloud.store import Store
+from slimcloud.store import Store, unix_us
 from slimcodec.artifact import CodecArtifact
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
@@ -43,6 +45,8 @@ logger = logging.getLogger(__name__)
 _HELLO_SECONDS: Final = 10.0  # a stream that does not introduce itself by then is ended
 _HALF_CLOSED_SECONDS: Final = 30.0  # for the answers that a camera awaits after its last word
 _RECONNECT_AFTER_MS: Final = 1000
+_MAX_IN_DOUBT: Final = 1024  # sequences of a Hello that are looked up
+_MAX_PERIOD_SECONDS: Final = 31 * 24 * 3600  # of a byte budget
 
 _Requests: TypeAlias = AsyncIterator[pb.StreamFramesRequest]
 _Context: TypeAlias = grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.StreamFramesResponse]
@@ -68,16 +72,33 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._streams: dict[str, CameraStream] = {}
         self._tail = AnswerTail(store, self._streams, metrics)
         self._draining = False
+        self._credit = CreditControl(
+            store,
+            self._streams,
+            credit_bytes=settings.credit_bytes,
+            max_queue_size=settings.max_queue_size,
+        )
         metrics.watch_streams(lambda: float(len(self._streams)))
+        metrics.watch_credit(lambda: float(self._credit.credit_bytes))
 
     async def run_tail(self, after: str) -> None:
         """Answer cameras from the events after the id `after`, until cancelled."""
         await self._tail.run(after)
 
-    def drain(self) -> None:
-        """Take no new streams, and ask the connected cameras to leave and come back."""
+    async def run_credit(self) -> None:
+        """Let cameras wait while the queue is nearly full, until cancelled."""
+        await self._credit.run()
+
+    def drain(self, grace_seconds: float) -> None:
+        """Take no new streams, and ask the connected cameras to leave and come back.
+
+        Args:
+            grace_seconds: after which the server cuts them.
+        """
         self._draining = True
-        drain = pb.Drain(reconnect_after_ms=_RECONNECT_AFTER_MS)
+        drain = pb.Drain(
+            reconnect_after_ms=_RECONNECT_AFTER_MS, grace_ms=round(1000 * grace_seconds)
+        )
         for stream in self._streams.values():
             stream.answer(pb.StreamFramesResponse(drain=drain))
 
@@ -124,6 +145,13 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"camera_id {hello.camera_id[:80]!r}; expected 1-64 characters of [A-Za-z0-9._-]",
             )
+        budget = hello.byte_budget
+        if budget.container_bytes and not 0 < budget.period_seconds <= _MAX_PERIOD_SECONDS:
+            raise StreamRefusedError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"byte_budget with a period of {budget.period_seconds} s; expected 1 to "
+                f"{_MAX_PERIOD_SECONDS} s",
+            )
         ours = self._artifact.fingerprint
         if hello.model_fingerprint != ours:
             raise StreamRefusedError(
@@ -151,6 +179,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             model_name=hello.model_name[:120],
             connection=stream.connection_id,
         )
+        await self._store.budgets.state(stream.camera_id, _budget_of(hello))
         stream.connect_event_id = await self._store.events.add(
             EventKind.CAMERA_CONNECTED, stream.camera_id, detail=stream.connection_id
         )
@@ -158,10 +187,15 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             resume_after_sequence=await self._store.highest_sequence(
                 stream.camera_id, stream.epoch
             ),
-            credit_bytes=self._settings.credit_bytes,
+            credit_bytes=self._credit.credit_bytes,
             max_frame_bytes=self._settings.max_frame_bytes,
             model_fingerprint=self._artifact.fingerprint,
             max_live_level=0 if self._settings.triage == "enhance" else None,
+            max_pixels=self._settings.max_pixels,
+            persisted_sequences=await self._store.persisted(
+                stream.camera_id, stream.epoch, hello.unpersisted_sequences[:_MAX_IN_DOUBT]
+            ),
+            server_time_unix_us=unix_us(),
         )
         await context.write(pb.StreamFramesResponse(welcome=welcome))
         await send_commands(self._store, stream)
@@ -213,3 +247,10 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             await asyncio.gather(receiving, sending, ending, return_exceptions=True)
         while stream.has_answers:
             await context.write(await stream.next_answer())
+
+
+def _budget_of(hello: pb.Hello) -> ByteBudget | None:
+    budget = hello.byte_budget
+    if not budget.container_bytes:
+        return None
+    return ByteBudget(budget.container_bytes, budget.period_seconds)

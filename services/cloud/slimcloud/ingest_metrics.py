@@ -26,9 +26,18 @@ class IngestMetrics:
             "detected_seconds", "From RECEIVED to DETECTED, as the camera is told"
         )
 
+        self._gaps = metrics.counter("gaps", "Gaps that cameras told of", ("reason",))
+        self._gap_frames = metrics.counter(
+            "gap_frames", "Pictures that cameras dropped, as far as they know", ("reason",)
+        )
+
     def watch_streams(self, count: Callable[[], float]) -> None:
         """Show the number of connected cameras."""
         self._metrics.gauge("streams", "Connected cameras", count)
+
+    def watch_credit(self, window_bytes: Callable[[], float]) -> None:
+        """Show the window that cameras have now."""
+        self._metrics.gauge("credit_bytes", "Window of each camera; 0 = they wait", window_bytes)
 
     def frame_taken(self, width_level: int, frame_bytes: int, *, is_new: bool) -> None:
         if not is_new:
@@ -40,6 +49,10 @@ class IngestMetrics:
     def enhancement_taken(self, enhancement_bytes: int) -> None:
         self._enhancements.inc()
         self._enhancement_bytes.observe(enhancement_bytes)
+
+    def gap_taken(self, reason: str, dropped_frames: int) -> None:
+        self._gaps.labels(reason).inc()
+        self._gap_frames.labels(reason).inc(dropped_frames)
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()

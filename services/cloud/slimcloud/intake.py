@@ -1,8 +1,10 @@
-"""What a camera says after its Hello: frames, enhancements, refusals.
+"""What a camera says after its Hello: frames and enhancements here, the rest in `remarks`.
 
 Frame        ─ check ─► Ack RECEIVED ─ store, queue ─► Ack PERSISTED
 Enhancement  ─ check ─► Ack RECEIVED ─ store ────────► Ack PERSISTED
-Refusal      ─────────► noted with its request
+
+A frame that an earlier start of the camera captured keeps that start's epoch. It has its place in
+the store, and its answers name the epoch; they end with PERSISTED, for nobody waits for its result.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ from typing import Final
 import grpc
 
 from slimcloud.camera_stream import CameraStream
-from slimcloud.checks import ContainerChecker
+from slimcloud.checks import ContainerChecker, trace_of
 from slimcloud.errors import FrameRefusedError, StreamRefusedError
 from slimcloud.ingest_metrics import IngestMetrics
 from slimcloud.records import FrameState, NewFrame
-from slimcloud.refusals import refusal_of
+from slimcloud.refusals import Refusal, refusal_of
+from slimcloud.remarks import MAX_TIME_US, Remarks
 from slimcloud.store import Store, unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -27,7 +30,6 @@ __all__ = ["Intake"]
 logger = logging.getLogger(__name__)
 
 _MAX_CRC_ERRORS: Final = 10  # in a row: something between us breaks bytes
-_MAX_CAPTURE_US: Final = 2**53  # beyond it the time index could not tell two times apart
 
 
 class Intake:
@@ -37,6 +39,7 @@ class Intake:
         self._store = store
         self._checker = checker
         self._metrics = metrics
+        self._remarks = Remarks(store, metrics)
 
     async def take(self, stream: CameraStream, request: pb.StreamFramesRequest) -> None:
         """Take one message and answer it.
@@ -48,63 +51,54 @@ class Intake:
         kind = request.WhichOneof("message")
         if kind == "frame":
             frame = request.frame
-            await self._or_nack(stream, frame.sequence, self._take_frame(stream, frame))
+            epoch = stream.foreign_epoch(frame.epoch)
+            await self._or_nack(stream, self._take_frame(stream, frame), frame.sequence, epoch)
         elif kind == "enhancement":
             addition = request.enhancement
-            await self._or_nack(stream, addition.sequence, self._take_enhancement(stream, addition))
-        elif kind == "refusal":
-            refusal = request.refusal
-            await self._store.refetches.refuse(
-                stream.camera_id, refusal.request_id, refusal.detail[:500]
-            )
+            taking = self._take_enhancement(stream, addition)
+            await self._or_nack(stream, taking, addition.sequence, request_id=addition.request_id)
         else:
-            raise StreamRefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"message {kind}; after the Hello come Frame, Enhancement and Refusal",
-            )
+            await self._remarks.take(stream, request)
 
     async def _take_frame(self, stream: CameraStream, frame: pb.Frame) -> None:
         bitstream = frame.container
         stream.received_bytes_total += len(bitstream)
-        if frame.sequence == 0 or frame.capture_time_unix_us >= _MAX_CAPTURE_US:
+        if frame.sequence == 0 or frame.capture_time_unix_us >= MAX_TIME_US:
             raise FrameRefusedError(
                 "HEADER",
                 f"sequence {frame.sequence}, capture time {frame.capture_time_unix_us} us; "
-                f"sequences begin with 1, times end below {_MAX_CAPTURE_US}",
+                f"sequences begin with 1, times end below {MAX_TIME_US}",
             )
         container = self._checker.check_base(bitstream, frame.container_crc32c)
         stream.crc_errors_in_a_row = 0
         received_us = unix_us()
-        age_us = stream.age_floor.age_us(frame.capture_time_mono_us)
-        left_us = 1000 * frame.deadline_ms - age_us
-        if frame.deadline_ms and left_us <= 0:
-            raise FrameRefusedError(
-                "EXPIRED",
-                f"at least {age_us // 1000} ms old on arrival, deadline {frame.deadline_ms} ms",
-            )
-        stream.ack(frame.sequence, pb.STAGE_RECEIVED)
-        frame_id = stream.frame_id(frame.sequence)
-        stream.await_outcome(frame.sequence)
+        epoch = stream.foreign_epoch(frame.epoch)
+        left_us = 0 if epoch else _time_left_us(stream, frame)
+        stream.ack(frame.sequence, pb.STAGE_RECEIVED, epoch=epoch)
+        if not epoch:
+            stream.await_outcome(frame.sequence)
         try:
             is_new = await self._store.put_frame(
                 NewFrame(
-                    frame_id=frame_id,
+                    frame_id=stream.frame_id(frame.sequence, epoch),
                     container=bitstream,
                     level=container.level,
                     quality=container.quality,
                     image_hw=container.image_hw,
                     capture_time_unix_us=frame.capture_time_unix_us,
                     received_time_unix_us=received_us,
-                    expires_unix_us=received_us + left_us if frame.deadline_ms else 0,
-                    lane="backfill" if frame.lane == pb.LANE_BACKFILL else "live",
+                    expires_unix_us=received_us + left_us if left_us else 0,
+                    lane="backfill" if epoch or frame.lane == pb.LANE_BACKFILL else "live",
+                    traceparent=trace_of(frame.traceparent),
                 )
             )
         except BaseException:
-            stream.settle(frame.sequence)
+            if not epoch:
+                stream.settle(frame.sequence)
             raise
-        stream.ack(frame.sequence, pb.STAGE_PERSISTED)
+        stream.ack(frame.sequence, pb.STAGE_PERSISTED, epoch=epoch)
         self._metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
-        if not is_new:
+        if not is_new and not epoch:
             await self._repeat_outcome(stream, frame.sequence)
 
     async def _repeat_outcome(self, stream: CameraStream, sequence: int) -> None:
@@ -119,7 +113,7 @@ class Intake:
             stream.ack(sequence, pb.STAGE_DETECTED, result)
         else:
             reason = "EXPIRED" if record.state is FrameState.DROPPED else "DECODE"
-            stream.nack(sequence, reason, record.reason, retryable=False)
+            stream.nack(sequence, Refusal(reason, record.reason))
 
     async def _take_enhancement(self, stream: CameraStream, addition: pb.Enhancement) -> None:
         bitstream = addition.container
@@ -139,9 +133,10 @@ class Intake:
                     f"{container.quality:g} of a picture {container.image_hw}; its base has level "
                     f"{base.level}, quality {base.quality:g}, picture {base.image_hw}",
                 )
-            stream.ack(addition.sequence, pb.STAGE_RECEIVED)
+            request_id = addition.request_id
+            stream.ack(addition.sequence, pb.STAGE_RECEIVED, request_id=request_id)
             await self._store.put_enhancement(
-                frame_id, bitstream, addition.request_id, level=container.level
+                frame_id, bitstream, request_id, level=container.level
             )
         except Exception as exc:
             if (refusal := refusal_of(exc)) is not None:
@@ -149,24 +144,32 @@ class Intake:
                     stream.camera_id, addition.request_id, refusal.detail
                 )
             raise
-        stream.ack(addition.sequence, pb.STAGE_PERSISTED)
+        stream.ack(addition.sequence, pb.STAGE_PERSISTED, request_id=request_id)
         self._metrics.enhancement_taken(len(bitstream))
 
-    async def _or_nack(self, stream: CameraStream, sequence: int, taking: Awaitable[None]) -> None:
+    async def _or_nack(
+        self,
+        stream: CameraStream,
+        taking: Awaitable[None],
+        sequence: int,
+        epoch: int = 0,
+        *,
+        request_id: str = "",
+    ) -> None:
         try:
             await taking
         except Exception as exc:
             refusal = refusal_of(exc)
             if refusal is None:
                 raise
-            stream.nack(sequence, refusal.reason, refusal.detail, retryable=refusal.retryable)
+            stream.nack(sequence, refusal, epoch=epoch, request_id=request_id)
             self._metrics.refused(refusal.reason)
             logger.warning(
                 "refused: %s",
                 refusal.detail,
                 extra={
                     "camera_id": stream.camera_id,
-                    "frame_id": f"{stream.camera_id}:{stream.epoch:016x}:{sequence}",
+                    "frame_id": stream.frame_id(sequence, epoch),
                     "reason": refusal.reason,
                 },
             )
@@ -177,3 +180,21 @@ class Intake:
                         grpc.StatusCode.DATA_LOSS,
                         f"{_MAX_CRC_ERRORS} damaged containers in a row; check the link",
                     ) from exc
+
+
+def _time_left_us(stream: CameraStream, frame: pb.Frame) -> int:
+    """Microseconds until a frame's deadline, 1 or more; 0 where it has none.
+
+    Raises:
+        FrameRefusedError: it has passed.
+    """
+    if not frame.deadline_ms:
+        return 0  # its monotonic time may be of another boot: the floor must not learn from it
+    age_us = stream.age_floor.age_us(frame.capture_time_mono_us)
+    left_us = 1000 * frame.deadline_ms - age_us
+    if left_us <= 0:
+        raise FrameRefusedError(
+            "EXPIRED",
+            f"at least {age_us // 1000} ms old on arrival, deadline {frame.deadline_ms} ms",
+        )
+    return left_us

@@ -21,7 +21,9 @@ from slimcloud.errors import (
 )
 from slimcodec.errors import BitstreamError, ContainerLimitError, FingerprintMismatchError
 
-__all__ = ["Refusal", "refusal_of", "status_of"]
+__all__ = ["QUEUE_FULL_RETRY_MS", "Refusal", "refusal_of", "status_of"]
+
+QUEUE_FULL_RETRY_MS: Final = 1000  # a few batches later there may be room
 
 # error -> name of the NackReason, and whether the same bytes may be sent again
 _NACKS: Final[tuple[tuple[type[Exception], str, bool], ...]] = (
@@ -44,7 +46,12 @@ class Refusal:
 
     reason: str  # name of a NackReason without its prefix
     detail: str
-    retryable: bool
+    retryable: bool = False
+
+    @property
+    def retry_after_ms(self) -> int:
+        """When the same bytes may be sent again, milliseconds from now; 0 = at once."""
+        return QUEUE_FULL_RETRY_MS if self.reason == "QUEUE_FULL" else 0
 
 
 def refusal_of(error: Exception) -> Refusal | None:
