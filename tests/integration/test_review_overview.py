@@ -2,8 +2,9 @@
 
 import time
 
+from slimcloud.gaps import GapRecord
 from slimcloud.records import LabelledDetection
-from support.review import EPOCH, NAMES, ReviewWorld
+from support.review import EPOCH, NAMES, PERIOD_US, START_UNIX_US, ReviewWorld
 
 CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 
@@ -43,6 +44,24 @@ async def test_the_timeline_counts_what_is_stored_and_no_more(review: ReviewWorl
     assert everything["frames"] == [4, 0, 0, 1]
     assert sum(of_yard["frames"]) == 1
     assert len(of_yard["frames"]) == 120
+
+
+async def test_gaps_stand_in_the_timeline_and_with_their_camera(review: ReviewWorld) -> None:
+    await review.store.cameras.connect("gate-1", epoch=EPOCH, model_name="toy/1", connection="one")
+    for sequence in (1, 100):
+        await review.send(sequence)
+    for number, begin_us in ((1, START_UNIX_US + PERIOD_US), (2, START_UNIX_US + 10**9)):
+        await review.store.gaps.put(
+            GapRecord("gate-1", EPOCH, number, begin_us, begin_us + 2_000_000, "spool_full", 20)
+        )
+
+    (gap,) = (await review.http.get("/api/v1/timeline")).json()["gaps"]
+    camera = (await review.http.get("/api/v1/cameras/gate-1")).json()
+
+    assert (gap["camera"], gap["reason"], gap["frames_count"]) == ("gate-1", "spool_full", 20)
+    assert gap["from_time"] < gap["to_time"]
+    assert len(camera["gaps"]) == 2
+    assert camera["gaps"][1] == gap
 
 
 async def test_an_empty_store_has_an_empty_timeline(review: ReviewWorld) -> None:

@@ -1,39 +1,15 @@
 """Probes, metrics, the API's own description, the page, and events over a real connection."""
 
-import asyncio
 import base64
 import hashlib
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import httpx
-import uvicorn
 
 from slimcloud.api import end_event_streams
 from slimcloud.api.readiness import PROBE_KEPT_SECONDS, Readiness
 from slimcloud.records import EventKind
-from support.review import ReviewWorld
-
-
-@asynccontextmanager
-async def served(review: ReviewWorld) -> AsyncIterator[httpx.AsyncClient]:
-    """The API behind a real server: an in-process transport waits for a stream's end."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(review.api, log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve([listener]))
-        port = listener.getsockname()[1]
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-                yield http
-        finally:
-            end_event_streams(review.api)
-            server.should_exit = True
-            await serving
+from support.review import ReviewWorld, served
 
 
 async def read_events(lines: AsyncIterator[str], count: int) -> list[dict[str, str]]:

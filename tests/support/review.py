@@ -1,11 +1,14 @@
 """A review role over a real Redis and the toy codec, with the camera's side in the test's hands."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
+import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from redis.asyncio import Redis
@@ -141,6 +144,24 @@ async def open_review(
         await world.http.aclose()
         world.reconstructor.close()
         await client.aclose()
+
+
+@asynccontextmanager
+async def served(review: ReviewWorld) -> AsyncIterator[httpx.AsyncClient]:
+    """The API behind a real server: an in-process transport waits for a stream's end."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(review.api, log_config=None, lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve([listener]))
+        port = listener.getsockname()[1]
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+                yield http
+        finally:
+            end_event_streams(review.api)
+            server.should_exit = True
+            await serving
 
 
 def _result(found: Sequence[LabelledDetection], detected_us: int) -> DetectionResult:

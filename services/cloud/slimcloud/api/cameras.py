@@ -2,14 +2,17 @@
 
 from fastapi import APIRouter, Response
 
-from slimcloud.api.context import Context, problems
+from slimcloud.api.context import ApiContext, Context, problems
 from slimcloud.api.errors import CameraNotFoundError
+from slimcloud.api.gaps import gap_views
 from slimcloud.api.schemas import CameraList, CameraView
 from slimcloud.api.views import API_PREFIX, camera_view
 from slimcloud.records import CameraState
 from slimcloud.store import unix_us
 
 __all__ = ["router"]
+
+MAX_GAPS = 10  # of one camera; `/timeline` has more
 
 router = APIRouter(prefix=API_PREFIX, tags=["cameras"])
 
@@ -19,7 +22,7 @@ async def list_cameras(response: Response, context: Context) -> CameraList:
     """Every camera ever seen, by name."""
     response.headers["Cache-Control"] = "no-store"
     cameras = await context.store.cameras.list()
-    return CameraList(cameras=[_view(camera) for camera in cameras])
+    return CameraList(cameras=[await _view(context, camera) for camera in cameras])
 
 
 @router.get("/cameras/{camera_id}", responses=problems(404, 503))
@@ -29,8 +32,9 @@ async def get_camera(camera_id: str, response: Response, context: Context) -> Ca
     if camera is None:
         raise CameraNotFoundError(camera_id)
     response.headers["Cache-Control"] = "no-store"
-    return _view(camera)
+    return await _view(context, camera)
 
 
-def _view(camera: CameraState) -> CameraView:
-    return camera_view(camera, now_unix_us=unix_us())
+async def _view(context: ApiContext, camera: CameraState) -> CameraView:
+    gaps = await gap_views(context.store, camera.camera_id, None, None, MAX_GAPS)
+    return camera_view(camera, gaps, now_unix_us=unix_us())

@@ -24,6 +24,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from slimcloud.api.problems import InvalidInput, Problem, ProblemResponse
 from slimcloud.errors import (
@@ -147,7 +148,21 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     status = HTTPStatus(error.status_code)
     kind = ProblemKind(status, status.phrase.lower().replace(" ", "-"))
     detail = f"{request.method} {request.url.path}: {error.detail}"
-    return _respond(request, kind, detail, _trace_id(request), [], dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed_methods(request)):
+        headers["Allow"] = ", ".join(allowed)
+    return _respond(request, kind, detail, _trace_id(request), [], headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Of every operation at this path; the framework names those of the first one only."""
+    paths: Mapping[str, Mapping[str, object]] = request.app.openapi()["paths"]
+    return sorted(
+        method.upper()
+        for template, operations in paths.items()
+        if compile_path(template)[0].match(request.url.path)
+        for method in operations
+    )
 
 
 def _respond(

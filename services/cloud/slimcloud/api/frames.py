@@ -5,9 +5,10 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from slimcloud.api.context import ApiContext, Context, problems
+from slimcloud.api.moments import Moment
 from slimcloud.api.schemas import DetectionsView, FrameList, FrameView
 from slimcloud.api.views import API_PREFIX, detections_view, frame_view, unix_us
 from slimcloud.frame_id import CAMERA_ID_PATTERN, FrameId
@@ -29,10 +30,10 @@ class FrameQuery(BaseModel):
     camera: str | None = Field(
         None, pattern=f"^{CAMERA_ID_PATTERN}$", description="of this camera only"
     )
-    from_: AwareDatetime | None = Field(
+    from_: Moment | None = Field(
         None, alias="from", description="captured at this time or later (RFC 3339, with its offset)"
     )
-    to: AwareDatetime | None = Field(
+    to: Moment | None = Field(
         None, description="captured before this time (RFC 3339, with its offset)"
     )
     label: str | None = Field(

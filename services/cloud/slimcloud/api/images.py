@@ -64,7 +64,8 @@ async def get_image(
     query: Annotated[ImageQuery, Query()],
     context: Context,
     caller: Caller,
-    accept: Annotated[str | None, Header()] = None,
+    # OpenAPI has a word of its own for what Accept chooses from: the response's content.
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The picture as PNG, WebP, JPEG or AVIF, from the base and the enhancement if there is one."""

@@ -25,18 +25,33 @@ router = APIRouter(prefix=API_PREFIX, tags=["reviews"])
 class NewReview(BaseModel):
     """What you say of a frame: a mark, a comment, or both."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["mark"], "properties": {"mark": {"type": "string"}}},
+                {"required": ["comment"], "properties": {"comment": {"type": "string"}}},
+            ]
+        },
+    )
 
     mark: ReviewMark | None = Field(
         None, description="replaces the frame's mark; open takes it back, null leaves it"
     )
-    comment: Annotated[
-        str, StringConstraints(strip_whitespace=True, max_length=MAX_COMMENT_CHARACTERS)
-    ] = Field("", description="for people; shown as text, never as markup")
+    comment: (
+        Annotated[
+            str,
+            StringConstraints(
+                strip_whitespace=True, max_length=MAX_COMMENT_CHARACTERS, pattern=r"\S"
+            ),
+        ]
+        | None
+    ) = Field(None, description="for people; shown as text, never as markup")
 
     @model_validator(mode="after")
     def _says_something(self) -> "NewReview":
-        if self.mark is None and not self.comment:
+        if self.mark is None and self.comment is None:
             raise ValueError("neither a mark nor a comment; give one")
         return self
 
@@ -55,7 +70,9 @@ class ReviewQuery(BaseModel):
     cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
 
 
-@router.post("/frames/{frame_id}/reviews", status_code=201, responses=problems(404, 410, 422, 503))
+@router.post(
+    "/frames/{frame_id}/reviews", status_code=201, responses=problems(400, 404, 410, 422, 503)
+)
 async def add_review(
     frame_id: str, review: NewReview, response: Response, context: Context, caller: Caller
 ) -> ReviewView:
@@ -63,7 +80,7 @@ async def add_review(
     name = FrameId.parse(frame_id)
     await context.store.get_frame(name)
     reviews = context.store.reviews
-    review_id = await reviews.note(name, caller, mark=review.mark, comment=review.comment)
+    review_id = await reviews.note(name, caller, mark=review.mark, comment=review.comment or "")
     if review_id is None:  # retention was faster than we
         raise FrameGoneError(name)
     view = review_view(await reviews.get(review_id))

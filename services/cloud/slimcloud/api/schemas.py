@@ -18,6 +18,7 @@ __all__ = [
     "EventView",
     "FrameList",
     "FrameView",
+    "GapView",
     "HealthView",
     "JpegSampleView",
     "LatencyView",
@@ -166,6 +167,17 @@ class CameraCondition(StrEnum):
     OFFLINE = "offline"
 
 
+class GapView(_View):
+    """A time from which a camera could not send what it saw."""
+
+    camera: str
+    from_time: datetime = Field(description="wall clock of the edge, UTC")
+    to_time: datetime = Field(description="wall clock of the edge, UTC")
+    frames_count: int = Field(ge=0, description="frames that were lost; 0 = not known")
+    reason: str = Field(description="why, in one word", examples=["spool_full"])
+    detail: str = Field(description="why, for people; may be empty")
+
+
 class CameraView(_View):
     """A camera, and the newest that is known of it."""
 
@@ -187,6 +199,7 @@ class CameraView(_View):
     bytes_today: int = Field(
         ge=0, description="containers received since midnight UTC, bytes; enhancements included"
     )
+    gaps: list[GapView] = Field(description="its newest gaps, newest first; at most 10")
     level: int = Field(ge=0, description="of its newest frame")
     quality: float = Field(ge=0, description="of its newest frame")
 
@@ -225,11 +238,12 @@ class ReviewList(_View):
 
 
 class TimelineView(_View):
-    """How many frames there are when."""
+    """How many frames there are when, and what is missing."""
 
     from_time: datetime = Field(description="begin of the first bucket, capture time, UTC")
     to_time: datetime = Field(description="end of the last bucket, capture time, UTC")
     frames: list[int] = Field(description="frames captured in each of the equal buckets")
+    gaps: list[GapView] = Field(description="that reach into this time, newest first; at most 200")
 
 
 class JpegSampleView(_View):

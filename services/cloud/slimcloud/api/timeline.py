@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from slimcloud.api.context import Context, problems
 from slimcloud.api.errors import InvalidTimeSpanError
+from slimcloud.api.gaps import gap_views
+from slimcloud.api.moments import Moment
 from slimcloud.api.schemas import TimelineView
 from slimcloud.api.views import API_PREFIX, stored_time, unix_us
 from slimcloud.frame_id import CAMERA_ID_PATTERN
@@ -16,6 +18,7 @@ __all__ = ["router"]
 
 MAX_BUCKETS = 500
 MIN_SPAN_US = 1_000_000
+MAX_GAPS = 200
 
 router = APIRouter(prefix=API_PREFIX, tags=["timeline"])
 
@@ -28,10 +31,10 @@ class TimelineQuery(BaseModel):
     camera: str | None = Field(
         None, pattern=f"^{CAMERA_ID_PATTERN}$", description="of this camera only"
     )
-    from_: AwareDatetime | None = Field(
+    from_: Moment | None = Field(
         None, alias="from", description="capture time; the first stored frame's when not given"
     )
-    to: AwareDatetime | None = Field(
+    to: Moment | None = Field(
         None, description="capture time; the last stored frame's when not given"
     )
     buckets: int = Field(120, ge=1, le=MAX_BUCKETS, description="parts of the time, of one length")
@@ -54,4 +57,5 @@ async def get_timeline(
         from_time=stored_time(from_us),
         to_time=stored_time(to_us),
         frames=list(counts.frames),
+        gaps=await gap_views(context.store, query.camera, from_us, to_us, MAX_GAPS),
     )

@@ -1,6 +1,7 @@
 """Stored records -> what the API answers with."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from slimcloud.api.schemas import (
@@ -10,6 +11,7 @@ from slimcloud.api.schemas import (
     DetectionsView,
     EventView,
     FrameView,
+    GapView,
     LatencyView,
     RefetchView,
     ReviewView,
@@ -132,8 +134,8 @@ def refetch_view(request: RefetchRequest) -> RefetchView:
     )
 
 
-def camera_view(camera: CameraState, *, now_unix_us: int) -> CameraView:
-    """A camera, and its newest frame."""
+def camera_view(camera: CameraState, gaps: Sequence[GapView], *, now_unix_us: int) -> CameraView:
+    """A camera, its newest frame and its gaps."""
     last_heard_us = max(camera.last_received_time_unix_us, camera.connected_time_unix_us)
     is_silent = now_unix_us - last_heard_us > _SILENT_US
     condition = CameraCondition.SILENT if is_silent else CameraCondition.LIVE
@@ -149,6 +151,7 @@ def camera_view(camera: CameraState, *, now_unix_us: int) -> CameraView:
         frames_total=camera.frames_total,
         bytes_total=camera.bytes_total,
         bytes_today=camera.bytes_today,
+        gaps=list(gaps),
         level=camera.level,
         quality=camera.quality,
     )
