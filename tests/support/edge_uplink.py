@@ -10,6 +10,7 @@ import google_crc32c
 
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
+from slimedge.cloud_channel import CloudEndpoint
 from slimedge.event import LinkState, LossReason
 from slimedge.ledger import Ledger, LedgerFrame
 from slimedge.uplink import Uplink
@@ -100,7 +101,7 @@ def make_uplink(
 ) -> Uplink:
     """An uplink that tells `handler` and reconnects fast."""
     return Uplink(
-        address,
+        CloudEndpoint(address),
         make_hello("cam-1", EPOCH, fingerprint, "toy/1", 0),
         handler.ledger,
         handler,

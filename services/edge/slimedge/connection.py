@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 
+from slimedge.cloud_channel import CloudEndpoint
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
@@ -76,16 +77,18 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(address: str, hello: pb.StreamFramesRequest) -> AsyncIterator[Connection]:
+async def connect(cloud: CloudEndpoint, hello: pb.StreamFramesRequest) -> AsyncIterator[Connection]:
     """Open a stream and exchange Hello and Welcome; leaving the block closes it.
 
     Raises:
         DisconnectedError, ModelMismatchError, RefusedError: as `Connection.read`.
     """
     fingerprint = hello.hello.model_fingerprint
-    async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-        await _wait_until_ready(channel, address)
-        call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(request_iterator=None)
+    async with _open(cloud) as channel:
+        await _wait_until_ready(channel, cloud.address)
+        call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
+            request_iterator=None, metadata=cloud.metadata
+        )
         try:
             start = time.monotonic()
             try:
@@ -105,6 +108,13 @@ async def connect(address: str, hello: pb.StreamFramesRequest) -> AsyncIterator[
             yield Connection(call, fingerprint, response.welcome, round_trip)
         finally:
             call.cancel()
+
+
+def _open(cloud: CloudEndpoint) -> grpc.aio.Channel:
+    try:
+        return cloud.open(_OPTIONS)
+    except OSError as exc:  # while certificates are renewed, perhaps
+        raise DisconnectedError(f"{exc.filename}: {exc.strerror}") from exc
 
 
 async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:

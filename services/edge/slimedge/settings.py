@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from slimops.loopback import host_of, is_loopback
 from slimops.settings import ServiceSettings
 
 
@@ -22,7 +23,7 @@ class EdgeSettings(ServiceSettings):
     cloud_address: str = Field(
         default="127.0.0.1:50051",
         min_length=1,
-        description="host:port of the cloud's gRPC ingest; plaintext, so loopback or a private net",
+        description="host:port of the cloud's gRPC ingest",
     )
     camera_id: str = Field(
         default="camera",
@@ -94,6 +95,41 @@ class EdgeSettings(ServiceSettings):
     measure_jpeg: bool = Field(
         default=False, description="also compress every sent frame as JPEG, only to compare bytes"
     )
+
+    # --- security ---
+    tls_ca: FilePath | None = Field(
+        default=None, description="PEM certificates that sign the cloud's; not set = plaintext"
+    )
+    tls_cert: FilePath | None = Field(
+        default=None, description="PEM certificate of this camera, where the cloud asks for one"
+    )
+    tls_key: FilePath | None = Field(default=None, description="its PEM private key")
+    token: str | None = Field(
+        default=None,
+        min_length=16,
+        pattern=r"^[\x21-\x7e]+$",
+        repr=False,
+        description="token of this camera, where the cloud asks for one; better EDGE_TOKEN_FILE",
+        json_schema_extra={"writeOnly": True},
+    )
+    allow_plaintext: bool = Field(
+        default=False,
+        description="send frames and token beyond loopback without TLS: a private network only",
+    )
+
+    @model_validator(mode="after")
+    def _check_security(self) -> Self:
+        if (self.tls_cert is None) is not (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together; set both or neither")
+        if self.tls_cert is not None and self.tls_ca is None:
+            raise ValueError("tls_cert needs tls_ca: a certificate is shown over TLS only")
+        beyond = not is_loopback(host_of(self.cloud_address))
+        if beyond and self.tls_ca is None and not self.allow_plaintext:
+            raise ValueError(
+                f"cloud_address {self.cloud_address} is beyond loopback and tls_ca is not set; set "
+                "it, or allow_plaintext on a private network"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:

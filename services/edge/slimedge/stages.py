@@ -9,6 +9,7 @@ from random import Random
 from slimcodec.artifact import CodecArtifact
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
+from slimedge.cloud_channel import CloudEndpoint
 from slimedge.controller import Controller
 from slimedge.encode import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
@@ -75,7 +76,7 @@ def build_stages(
     ring = FrameRing(settings.ring_frames, settings.ring_bytes)
     refetcher = Refetcher(ring, worker, ledger, told, change, time.monotonic)
     uplink = Uplink(
-        settings.cloud_address,
+        CloudEndpoint.of(settings),
         make_hello(
             settings.camera_id,
             time.time_ns() // 1000,  # the epoch: a later start has a larger one

@@ -21,6 +21,7 @@ import google_crc32c
 from slimedge.answer import AnswerReader, UplinkHandler
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
+from slimedge.cloud_channel import CloudEndpoint
 from slimedge.connection import Connection, DisconnectedError, connect
 from slimedge.event import LinkState, LossReason
 from slimedge.ledger import Ledger, LedgerFrame
@@ -34,7 +35,7 @@ class Uplink:
     """The edge's end of the wire.
 
     Args:
-        address: host:port of the cloud.
+        cloud: Where the cloud is.
         hello: Sent first on every stream.
         ledger: The account that credit and resume are kept in; read by others, written here.
         handler: Who is told what comes back.
@@ -47,7 +48,7 @@ class Uplink:
 
     def __init__(
         self,
-        address: str,
+        cloud: CloudEndpoint,
         hello: pb.StreamFramesRequest,
         ledger: Ledger,
         handler: UplinkHandler,
@@ -58,7 +59,7 @@ class Uplink:
         backoff: FullJitter,
         clock: Callable[[], float],
     ) -> None:
-        self._address = address
+        self._cloud = cloud
         self._hello = hello
         self._ledger = ledger
         self._handler = handler
@@ -87,9 +88,9 @@ class Uplink:
         """
         try:
             while True:
-                self._handler.on_link(LinkState.CONNECTING, self._address)
+                self._handler.on_link(LinkState.CONNECTING, self._cloud.address)
                 try:
-                    async with connect(self._address, self._hello) as connection:
+                    async with connect(self._cloud, self._hello) as connection:
                         await self._serve(connection)
                 except DisconnectedError as exc:
                     wait = self._next_wait()
@@ -138,7 +139,7 @@ class Uplink:
         self._backlog.extend(self._ledger.resume(welcome.resume_after_sequence))
         self._connection = connection
         self._handler.on_connected(connection.round_trip_seconds, max_live_level_of(welcome))
-        self._handler.on_link(LinkState.UP, self._address)
+        self._handler.on_link(LinkState.UP, self._cloud.address)
         self._change.notify()
         flush = asyncio.create_task(self._flush())
         try:

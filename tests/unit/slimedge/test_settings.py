@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -11,6 +13,7 @@ from slimops import SettingsError, load_settings
 
 def test_the_environment_sets_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_CLOUD_ADDRESS", "cloud:50051")
+    monkeypatch.setenv("EDGE_ALLOW_PLAINTEXT", "true")
     monkeypatch.setenv("EDGE_SOURCE", "rtsp://camera/1")
 
     settings = load_settings(EdgeSettings)
@@ -44,6 +47,37 @@ def test_an_unknown_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
 def test_a_value_out_of_bounds_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ValidationError, match=name):
         EdgeSettings.model_validate({"source": "a.mp4", name: value})
+
+
+@pytest.mark.parametrize("address", ["cloud:50051", "10.0.0.7:50051", "[fd00::7]:50051"])
+def test_plaintext_beyond_loopback_is_refused_unless_told(address: str, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    values = {"source": "a.mp4", "cloud_address": address}
+
+    with pytest.raises(ValidationError, match="beyond loopback and tls_ca is not set"):
+        EdgeSettings.model_validate(values)
+
+    EdgeSettings.model_validate({**values, "allow_plaintext": True})
+    EdgeSettings.model_validate({**values, "tls_ca": ca})
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1"])
+def test_plaintext_on_loopback_needs_no_word(address: str) -> None:
+    EdgeSettings.model_validate({"source": "a.mp4", "cloud_address": address})
+
+
+def test_half_a_certificate_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").touch()
+
+    with pytest.raises(ValidationError, match="tls_cert and tls_key go together"):
+        EdgeSettings.model_validate({"source": "a.mp4", "tls_key": tmp_path / "key.pem"})
+
+
+def test_token_is_not_in_the_representation() -> None:
+    settings = EdgeSettings(source="a.mp4", token="correct-horse-battery")
+
+    assert "correct-horse" not in repr(settings)
 
 
 def test_zero_means_no_deadline_and_no_expiry() -> None:
