@@ -19,6 +19,7 @@ def make_frame(
     capture_us: int | None = None,
     received_us: int | None = None,
     expires_us: int = 0,
+    lane: str = "live",
 ) -> NewFrame:
     """A frame that was captured `sequence` milliseconds after the start."""
     captured = START_UNIX_US + 1000 * sequence if capture_us is None else capture_us
@@ -31,6 +32,7 @@ def make_frame(
         capture_time_unix_us=captured,
         received_time_unix_us=captured + 500 if received_us is None else received_us,
         expires_unix_us=expires_us,
+        lane=lane,
     )
 
 

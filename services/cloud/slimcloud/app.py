@@ -24,13 +24,14 @@ from slimcloud.canary import load_canary
 from slimcloud.detect import DetectWorker
 from slimcloud.detect_metrics import DetectMetrics
 from slimcloud.engine import DetectionEngine
+from slimcloud.expiry import drop_expired
 from slimcloud.grpc_server import start_ingest_server
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest import IngestServicer
 from slimcloud.ingest_metrics import IngestMetrics
 from slimcloud.reconstruct import Reconstructor
 from slimcloud.settings import CloudSettings, Role
-from slimcloud.store import Store
+from slimcloud.store import Store, unix_us
 from slimcloud.triage import TriagePolicy, build_triage
 from slimcodec.artifact import (
     CodecArtifact,
@@ -149,6 +150,7 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
         retention_seconds=settings.retention_seconds,
         max_stored_bytes=settings.max_stored_bytes,
         max_queue_size=settings.max_queue_size,
+        queue_timeout_seconds=settings.queue_timeout_seconds,
     )
     await store.ping()
     await store.work.prepare()
@@ -188,7 +190,7 @@ async def _start_ingest(
     servicer = IngestServicer(store, models.codec, settings, IngestMetrics(metrics))
     life.spawn(servicer.run_tail(await store.events.latest_id()), "answers")
     life.spawn(servicer.run_credit(), "credit")
-    life.spawn(_sweep(store, settings.sweep_seconds), "retention")
+    life.spawn(_sweep(store, settings), "retention")
     server = await start_ingest_server(servicer, settings)
 
     async def refuse() -> None:
@@ -246,15 +248,20 @@ def _start_review(
     return server.address
 
 
-async def _sweep(store: Store, pause_seconds: float) -> None:
+async def _sweep(store: Store, settings: CloudSettings) -> None:
+    """Remove what is too old or too much, and drop what no detector took in time."""
     while True:
         try:
             removed = await store.retention.sweep()
             if removed:
                 logger.info("retention removed %d frames", removed)
+            dropped = await drop_expired(store, unix_us())
+            if dropped:
+                logger.warning("%d frames expired before a detector took them", dropped)
+            await store.work.release_held(settings.order_wait_seconds)  # with no detector left
         except RedisError as exc:
             logger.warning("retention could not sweep: %s", exc)
-        await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(settings.sweep_seconds)
 
 
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:

@@ -5,8 +5,8 @@
                                      └─ the deadline passes ───────┘
 
 A frame is on the work queue or here, never on neither: each step is one script. Whoever wakes it,
-and however often, it goes back to the queue once. Nothing is held in a process, so a worker that
-dies loses no frame.
+and however often, it goes back to the queue once, to the live lane: it has waited long enough.
+Nothing is held in a process, so a worker that dies loses no frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from slimcloud import keys, scripts
+from slimcloud import keys, work_scripts
 from slimcloud.frame_id import FrameId
 from slimcloud.replies import text
 from slimcloud.work import WorkItem
@@ -43,8 +43,8 @@ class AwaitingFrames:
     def __init__(self, client: Redis, max_frames: int) -> None:
         self._client = client
         self._max_frames = max_frames
-        self._park = client.register_script(scripts.PARK)
-        self._wake = client.register_script(scripts.WAKE)
+        self._park = client.register_script(work_scripts.PARK)
+        self._wake = client.register_script(work_scripts.WAKE)
 
     async def park(
         self, item: WorkItem, *, presence: float, level: int, until_unix_us: int
@@ -60,8 +60,6 @@ class AwaitingFrames:
                 until_unix_us,
                 level,
                 self._max_frames,
-                keys.DETECT_GROUP,
-                item.entry_id,
             ],
         )
         return Parked(parked)

@@ -4,8 +4,9 @@
                                         after at most max_queue_delay_seconds ─► run
 
 Guarantees: items of one `order` leave in the order in which they came (an item never passes another
-of its camera); the oldest item is always in the next batch; one batch runs at a time. A full queue
-makes `submit` wait: what is behind it stays where it is.
+of its camera and lane); the oldest of the most urgent items is always in the next batch, and others
+only fill it up; one batch runs at a time. A full queue makes `submit` wait: what is behind it stays
+where it is.
 
 Source: dynamic batching as in NVIDIA Triton's model configuration.
 """
@@ -34,7 +35,9 @@ class Batcher(Generic[Item]):
     Args:
         run: does the work of a batch; must not raise.
         key: items of one batch have equal keys, e.g. the size of the latent.
-        order: items with equal orders keep their order, e.g. the camera.
+        order: items with equal orders keep their order, e.g. the camera and the lane.
+        priority: the lower, the more urgent; Triton's priority level. Items with equal orders have
+            equal ones.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Batcher(Generic[Item]):
         *,
         key: Callable[[Item], Hashable],
         order: Callable[[Item], Hashable],
+        priority: Callable[[Item], int] = lambda _: 0,
         max_batch_size: int,
         max_queue_delay_seconds: float,
         max_queue_size: int,
@@ -50,12 +54,18 @@ class Batcher(Generic[Item]):
         self._run = run
         self._key = key
         self._order = order
+        self._priority = priority
         self._max_batch_size = max_batch_size
         self._max_queue_delay_seconds = max_queue_delay_seconds
         self._max_queue_size = max_queue_size
         self._queue: list[_Waiting[Item]] = []
         self._running = 0
         self._changed = asyncio.Condition()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a batch."""
+        return len(self._queue)
 
     @property
     def free(self) -> int:
@@ -67,6 +77,7 @@ class Batcher(Generic[Item]):
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._queue) < self._max_queue_size)
             self._queue.append(_Waiting(item, asyncio.get_running_loop().time()))
+            self._queue.sort(key=lambda waiting: self._priority(waiting.item))  # stable
             self._changed.notify_all()
 
     async def wait_for_space(self) -> None:
@@ -115,7 +126,7 @@ class Batcher(Generic[Item]):
             return batch
 
     def _choose(self) -> list[_Waiting[Item]]:
-        """The oldest item and those that may go with it."""
+        """The oldest of the most urgent items and those that may go with it."""
         key = self._key(self._queue[0].item)
         chosen: list[_Waiting[Item]] = []
         passed_over: set[Hashable] = set()

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from slimcloud.camera_stream import CameraStream
 from slimcloud.store import Store
+from slimcloud.work import Lane
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["CreditControl"]
@@ -65,7 +66,7 @@ class CreditControl:
         """Follow the queue until cancelled."""
         while True:
             try:
-                self.follow(await self._store.work.outstanding())
+                self.follow(await self._store.work.outstanding(Lane.LIVE))
             except RedisError as exc:
                 logger.warning("the work queue does not answer: %s", exc)
             await asyncio.sleep(_PAUSE_SECONDS)

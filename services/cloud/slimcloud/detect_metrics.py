@@ -24,7 +24,13 @@ class DetectMetrics:
         self._queue_seconds = metrics.histogram("queue_seconds", "From RECEIVED to the batch")
         self._compute_seconds = metrics.histogram("compute_seconds", "Decoding and detection")
         self._batch_frames = metrics.histogram("batch_frames", "Frames in a batch")
-        self._outstanding = metrics.gauge("work_frames", "Frames that wait or are worked on")
+        self._outstanding = metrics.gauge(
+            "work_frames", "Frames that wait or are worked on, but for backfill"
+        )
+        self._backfill = metrics.gauge(
+            "backfill_frames", "Frames sent late that wait or are worked on"
+        )
+        self._dead_letters = metrics.gauge("dead_letters", "Frames given up, of the list kept")
 
     def detected(self, width_level: int, queue_seconds: float) -> None:
         self._detected.labels(str(width_level)).inc()
@@ -48,3 +54,9 @@ class DetectMetrics:
 
     def outstanding(self, frames: int) -> None:
         self._outstanding.set(frames)
+
+    def backfill(self, frames: int) -> None:
+        self._backfill.set(frames)
+
+    def dead_letters(self, frames: int) -> None:
+        self._dead_letters.set(frames)

@@ -3,7 +3,7 @@
 `{id}` is a frame id, `camera:epoch:sequence`.
 
     key                          type    lives   holds
-    slim:frame:{id}              hash    R       `container` (bytes) and the fields of `FrameRecord`
+    slim:frame:{id}              hash    R       a frame, see below
     slim:enh:{id}                string  frame   the enhancement container
     slim:detections:{id}         string  frame   `DetectionResult` as JSON
     slim:index:all               zset    sweep   id by capture time (microseconds)
@@ -14,7 +14,13 @@
     slim:epoch:{camera}:{epoch}  string  7 d     highest sequence PERSISTED
     slim:cameras                 set     ever    every camera ever seen
     slim:camera:{camera}         hash    ever    fields of `CameraState`; `connection` holds it
-    slim:work                    stream  done    `frame_id`; group `detect`
+    slim:work                    stream  done    `frame_id`, `expires_unix_us`; group `detect`: live
+    slim:work:review             stream  done    the same: a person asks
+    slim:work:backfill           stream  done    the same: what a camera sent late
+    slim:places                  string  ever    counter of the places given in slim:order
+    slim:order:{camera}          zset    done    id of live frames that workers hold, by place
+    slim:held                    zset    done    id by time of the outcome (milliseconds), whose
+                                                 event waits for that of an earlier frame
     slim:awaiting                zset    done    id by deadline (microseconds): see `awaiting`
     slim:dead                    stream  1,000   `frame_id`, `reason`, `deliveries`
     slim:events                  stream  10,000  `kind`, `camera_id`, `frame_id`, `detail`
@@ -32,6 +38,10 @@ Lives: `R` is `CloudSettings.retention_seconds` and a slack of ten minutes, so t
 still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with their frames;
 `7 d`, `1 h`: after its last change; `done`: an entry is deleted when it is done;
 `1,000`: about the last so many entries, of gaps those of each camera.
+
+The hash of a frame holds `container` (bytes), the fields of `FrameRecord` and, for the queue:
+`work` (lane and entry), `last_error` (of a try that failed), `dead` (its dead letter), `requested`
+(by a person).
 
 Only commands of Redis 6.2 are used, so Redis 6.2-8 and Valkey serve alike. Scripts touch several
 keys, so Redis Cluster does not.
@@ -54,8 +64,10 @@ __all__ = [
     "GAPS",
     "GAPS_PER_CAMERA",
     "GAP_RECORDS",
+    "HELD",
     "INDEX_ALL",
     "INDEX_RECEIVED",
+    "PLACES",
     "RETENTION_SLACK_SECONDS",
     "REVIEWS",
     "REVIEWS_LENGTH",
@@ -63,6 +75,8 @@ __all__ = [
     "SIZES",
     "TOTALS",
     "WORK",
+    "WORK_BACKFILL",
+    "WORK_REVIEW",
     "budget_key",
     "camera_key",
     "commands_key",
@@ -72,6 +86,7 @@ __all__ = [
     "frame_key",
     "gaps_of_camera_key",
     "index_camera_key",
+    "order_key",
     "refetch_key",
     "refetch_of_key",
     "reviews_of_key",
@@ -92,6 +107,10 @@ SIZES: Final = "slim:sizes"
 TOTALS: Final = "slim:totals"
 CAMERAS: Final = "slim:cameras"
 WORK: Final = "slim:work"
+WORK_REVIEW: Final = "slim:work:review"
+WORK_BACKFILL: Final = "slim:work:backfill"
+PLACES: Final = "slim:places"
+HELD: Final = "slim:held"
 AWAITING: Final = "slim:awaiting"
 DETECT_GROUP: Final = "detect"
 DEAD: Final = "slim:dead"
@@ -115,6 +134,10 @@ def detections_key(frame_id: object) -> str:
 
 def index_camera_key(camera_id: str) -> str:
     return f"slim:index:camera:{camera_id}"
+
+
+def order_key(camera_id: str) -> str:
+    return f"slim:order:{camera_id}"
 
 
 def epoch_key(camera_id: str, epoch: int) -> str:

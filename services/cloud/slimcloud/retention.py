@@ -18,6 +18,7 @@ from slimcloud.replies import text
 __all__ = ["Retention"]
 
 _STEP: Final = 200  # frames per round trip
+_DROPPED: Final = "retention removed it before it was detected"
 
 
 class Retention:
@@ -56,20 +57,25 @@ class Retention:
         return removed
 
     async def remove(self, frame_id: FrameId) -> int:
-        """Remove one frame and all that hangs on it; gives the bytes that it held."""
+        """Remove one frame and all that hangs on it; gives the bytes that it held.
+
+        One that waits for the detector leaves the queue, and its camera is told.
+        """
         return int(
             await self._remove(
                 keys=[
                     keys.frame_key(frame_id),
                     keys.enhancement_key(frame_id),
                     keys.detections_key(frame_id),
+                    keys.reviews_of_key(frame_id),
                     keys.INDEX_ALL,
                     keys.index_camera_key(frame_id.camera_id),
                     keys.INDEX_RECEIVED,
                     keys.SIZES,
                     keys.TOTALS,
+                    keys.AWAITING,
                 ],
-                args=[str(frame_id)],
+                args=[str(frame_id), _DROPPED],
             )
         )
 

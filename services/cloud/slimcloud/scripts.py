@@ -1,5 +1,5 @@
-"""The steps that must happen whole or not at all, as Redis scripts. Keys are named in
-`slimcloud.keys`.
+"""The steps that must happen whole or not at all, as Redis scripts; those of the work queue alone
+are in `work_scripts`. Keys are named in `slimcloud.keys`.
 
 A script that Redis refuses for want of memory has written nothing: its first write is the one
 that needs memory.
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from slimcloud.work_scripts import QUEUE
+
 __all__ = [
-    "PARK",
     "PUT_DETECTIONS",
     "PUT_ENHANCEMENT",
     "PUT_FRAME",
@@ -18,17 +19,18 @@ __all__ = [
     "RECORD_REVIEW",
     "REMOVE_FRAME",
     "SET_OUTCOME",
-    "WAKE",
 ]
 
-# KEYS: frame, index:all, index:camera, index:received, sizes, totals, epoch, work, camera
+# KEYS: frame, index:all, index:camera, index:received, sizes, totals, epoch, lane of work, camera
 # ARGV: id, sequence, capture time, received time, container bytes, ttl, epoch ttl, max queue
-# size, then field, value ...
+# size, time of expiry, then field, value ...
 # Returns 1 stored, 0 duplicate, -1 the work queue is full.
-PUT_FRAME: Final = """
+PUT_FRAME: Final = (
+    QUEUE
+    + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if redis.call('XLEN', KEYS[8]) >= tonumber(ARGV[8]) then return -1 end
-for i = 9, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 10, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
@@ -41,7 +43,7 @@ redis.call('HINCRBY', KEYS[6], 'stored_bytes', ARGV[5])
 local highest = redis.call('GET', KEYS[7]) or '0'
 if #ARGV[2] > #highest or (#ARGV[2] == #highest and ARGV[2] > highest) then highest = ARGV[2] end
 redis.call('SET', KEYS[7], highest, 'EX', ARGV[7])
-redis.call('XADD', KEYS[8], '*', 'frame_id', ARGV[1])
+enqueue(KEYS[8], ARGV[1], 'expires_unix_us', ARGV[9])
 redis.call('HINCRBY', KEYS[9], 'frames_total', 1)
 redis.call('HINCRBY', KEYS[9], 'bytes_total', ARGV[5])
 redis.call('HSET', KEYS[9], 'last_frame_id', ARGV[1], 'last_received_time_unix_us', ARGV[4])
@@ -52,12 +54,15 @@ end
 redis.call('HINCRBY', KEYS[9], 'bytes_today', ARGV[5])
 return 1
 """
+)
 
 # KEYS: frame, enhancement, sizes, totals, events, awaiting, work, camera
 # ARGV: id, container, container bytes, ttl, camera, detail, events length, level
 # Returns 1 stored, 0 one that reaches as far is there, -1 the frame is not there. A frame that
 # waits for its enhancement goes back to the work queue.
-PUT_ENHANCEMENT: Final = """
+PUT_ENHANCEMENT: Final = (
+    QUEUE
+    + """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local reached = tonumber(redis.call('HGET', KEYS[1], 'enhancement_level') or '0')
 if reached >= tonumber(ARGV[8]) then return 0 end
@@ -72,71 +77,47 @@ redis.call('HINCRBY', KEYS[8], 'bytes_today', ARGV[3])
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'kind', 'enhancement.stored',
 'camera_id', ARGV[5],
            'frame_id', ARGV[1], 'detail', ARGV[6])
-if redis.call('ZREM', KEYS[6], ARGV[1]) == 1 then
-  redis.call('XADD', KEYS[7], '*', 'frame_id', ARGV[1])
-end
+if redis.call('ZREM', KEYS[6], ARGV[1]) == 1 then enqueue(KEYS[7], ARGV[1]) end
 return 1
 """
+)
 
-# KEYS: frame, awaiting, work
-# ARGV: id, presence, deadline, level that is awaited, most frames that may wait, group, entry
-# Takes a frame off the work queue until its enhancement is there; one that is there already puts it
-# back at once. Returns 1 parked, 0 too many wait (nothing is changed), -1 it has an outcome or is
-# gone.
-PARK: Final = """
-if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return -1 end
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then return 0 end
-redis.call('HSET', KEYS[1], 'presence', ARGV[2])
-if tonumber(redis.call('HGET', KEYS[1], 'enhancement_level') or '0') >= tonumber(ARGV[4]) then
-  redis.call('XADD', KEYS[3], '*', 'frame_id', ARGV[1])
-else
-  redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-end
-redis.call('XACK', KEYS[3], ARGV[6], ARGV[7])
-redis.call('XDEL', KEYS[3], ARGV[7])
-return 1
-"""
-
-# KEYS: awaiting, work
-# ARGV: id
-# Returns 1 put back on the work queue, 0 it did not wait.
-WAKE: Final = """
-if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('XADD', KEYS[2], '*', 'frame_id', ARGV[1])
-return 1
-"""
-
-# KEYS: frame, detections, totals, events
-# ARGV: id, document, label scores, ttl, camera, events length, triage, presence (or empty)
-# Returns 1 stored, 0 there was an outcome already, -1 the frame is not there.
-PUT_DETECTIONS: Final = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-if redis.call('HGET', KEYS[1], 'state') == 'detected' then return 0 end
+# KEYS: frame, detections, totals
+# ARGV: id, document, label scores, ttl, triage, presence (or empty)
+# Returns 1 stored, 0 there was an outcome already, -1 the frame is not there. Its work is done.
+PUT_DETECTIONS: Final = (
+    QUEUE
+    + """
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then leave(ARGV[1]) return -1 end
+if state ~= 'queued' then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[4])
 redis.call('HSET', KEYS[1], 'state', 'detected', 'reason', '', 'label_scores', ARGV[3],
-           'triage', ARGV[7], 'presence', ARGV[8])
+           'triage', ARGV[5], 'presence', ARGV[6])
 redis.call('HINCRBY', KEYS[3], 'detected', 1)
--- what came late is for the record: whoever waits for live detections must not hear of it
-local late = redis.call('HGET', KEYS[1], 'lane') == 'backfill'
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'kind',
-           late and 'frame.backfilled' or 'frame.detected', 'camera_id', ARGV[5],
-           'frame_id', ARGV[1], 'detail', '')
+unqueue(ARGV[1])
+settle(ARGV[1])
 return 1
 """
+)
 
-# KEYS: frame, totals, events
-# ARGV: id, state (dropped or failed), reason, camera, events length
-# Returns 1 stored, 0 there was an outcome already, -1 the frame is not there.
-SET_OUTCOME: Final = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return 0 end
+# KEYS: frame, totals, awaiting
+# ARGV: id, state (dropped or failed), reason
+# Returns 1 stored, 0 there was an outcome already, -1 the frame is not there. Its work is done.
+SET_OUTCOME: Final = (
+    QUEUE
+    + """
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then leave(ARGV[1]) return -1 end
+if state ~= 'queued' then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'reason', ARGV[3])
 redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'kind', 'frame.' .. ARGV[2], 'camera_id',
-ARGV[4],
-           'frame_id', ARGV[1], 'detail', ARGV[3])
+redis.call('ZREM', KEYS[3], ARGV[1])
+unqueue(ARGV[1])
+settle(ARGV[1])
 return 1
 """
+)
 
 # KEYS: frame, totals
 # ARGV: bytes as JPEG, container bytes
@@ -169,16 +150,28 @@ end
 return id
 """
 
-# KEYS: frame, enhancement, detections, index:all, index:camera, index:received, sizes, totals
-# ARGV: id
+# KEYS: frame, enhancement, detections, reviews of the frame, index:all, index:camera,
+# index:received, sizes, totals, awaiting
+# ARGV: id, reason for a frame that still waits for the detector
 # Returns the bytes that it gave back.
-REMOVE_FRAME: Final = """
-local held = tonumber(redis.call('HGET', KEYS[7], ARGV[1]) or '0')
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-redis.call('ZREM', KEYS[4], ARGV[1])
+REMOVE_FRAME: Final = (
+    QUEUE
+    + """
+local held = tonumber(redis.call('HGET', KEYS[8], ARGV[1]) or '0')
+if redis.call('HGET', KEYS[1], 'state') == 'queued' then
+  redis.call('HSET', KEYS[1], 'state', 'dropped', 'reason', ARGV[2])
+  redis.call('HINCRBY', KEYS[9], 'dropped', 1)
+  redis.call('ZREM', KEYS[10], ARGV[1])
+  unqueue(ARGV[1])
+  settle(ARGV[1])
+end
+leave(ARGV[1])  -- while its hash is there: its outcome may not have been told yet
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 redis.call('ZREM', KEYS[5], ARGV[1])
-if redis.call('ZREM', KEYS[6], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[8], 'removed', 1) end
-redis.call('HDEL', KEYS[7], ARGV[1])
-if held > 0 then redis.call('HINCRBY', KEYS[8], 'stored_bytes', -held) end  -- never "-0"
+redis.call('ZREM', KEYS[6], ARGV[1])
+if redis.call('ZREM', KEYS[7], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[9], 'removed', 1) end
+redis.call('HDEL', KEYS[8], ARGV[1])
+if held > 0 then redis.call('HINCRBY', KEYS[9], 'stored_bytes', -held) end  -- never "-0"
 return held
 """
+)

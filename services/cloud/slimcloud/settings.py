@@ -102,7 +102,10 @@ class CloudSettings(ServiceSettings):
         default=1000, ge=1, le=100_000, description="streams at the same time, each one camera"
     )
     max_queue_size: int = Field(
-        default=500, ge=1, le=10**6, description="frames that may wait for the detector, of all"
+        default=500,
+        ge=1,
+        le=10**6,
+        description="live frames that may wait for the detector, and as many of backfill",
     )
 
     # --- detect: names and meanings as in Triton's dynamic batcher ---
@@ -143,6 +146,19 @@ class CloudSettings(ServiceSettings):
         le=60,
         description="an enhancement later than this is not waited for, s; half the time left at "
         "most, for a frame with a deadline",
+    )
+    queue_timeout_seconds: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=24 * 3600,
+        description="a live frame without a deadline of its own is dropped after waiting so long, "
+        "s; not set = never",
+    )
+    order_wait_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        le=60,
+        description="a result waits so long at most for that of an earlier frame of its camera, s",
     )
     max_deliveries: int = Field(
         default=5, ge=1, le=100, description="tries before a frame goes to the dead letters"

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from slimcloud import keys, scripts
+from slimcloud import keys, scripts, work_scripts
 from slimcloud.awaiting import AwaitingFrames
 from slimcloud.budgets import BudgetLog
 from slimcloud.cameras import CameraRegistry
@@ -57,7 +57,7 @@ from slimcloud.replies import (
 from slimcloud.retention import Retention
 from slimcloud.reviews import ReviewLog
 from slimcloud.timeline import Timeline
-from slimcloud.work import WorkQueue
+from slimcloud.work import LANE_KEYS, Lane, WorkQueue
 from slimcodec.container import MAX_LEVELS
 
 __all__ = ["Store", "unix_us"]
@@ -78,6 +78,7 @@ class Store:
         retention_seconds: int = 24 * 3600,
         max_stored_bytes: int = 128 * 2**20,
         max_queue_size: int = 1000,
+        queue_timeout_seconds: float | None = None,
         clock_unix_us: Callable[[], int] = unix_us,
     ) -> None:
         """
@@ -85,11 +86,14 @@ class Store:
             client: from `slimops.redis_connection`.
             retention_seconds: how long a frame is kept.
             max_stored_bytes: container bytes that are kept; beyond it the oldest frames go.
-            max_queue_size: frames that may wait for the detector; beyond it `put_frame` refuses.
+            max_queue_size: frames of each lane that may wait for the detector; beyond it
+                `put_frame` refuses.
+            queue_timeout_seconds: live frames without a deadline get this one; None = none.
         """
         self._client = client
         self._ttl = retention_seconds + keys.RETENTION_SLACK_SECONDS
         self._max_queue_size = max_queue_size
+        self._queue_timeout_seconds = queue_timeout_seconds
         self.work = WorkQueue(client)
         self.events = EventLog(client)
         self.cameras = CameraRegistry(client, clock_unix_us)
@@ -104,6 +108,7 @@ class Store:
         self._put_enhancement = client.register_script(scripts.PUT_ENHANCEMENT)
         self._put_detections = client.register_script(scripts.PUT_DETECTIONS)
         self._set_outcome = client.register_script(scripts.SET_OUTCOME)
+        self._request = client.register_script(work_scripts.REQUEST)
         self._put_jpeg_size = client.register_script(scripts.PUT_JPEG_SIZE)
 
     async def ping(self) -> None:
@@ -120,6 +125,10 @@ class Store:
             StoreFullError: too much work waits, or Redis is out of memory; nothing was written.
         """
         frame_id, container = frame.frame_id, frame.container
+        lane = Lane(frame.lane)
+        expires_unix_us = frame.expires_unix_us
+        if not expires_unix_us and lane is Lane.LIVE and self._queue_timeout_seconds is not None:
+            expires_unix_us = frame.received_time_unix_us + round(1e6 * self._queue_timeout_seconds)
         fields: dict[str, str | float | bytes] = {
             "container": container,
             "level": frame.level,
@@ -128,8 +137,8 @@ class Store:
             "image_width": frame.image_hw[1],
             "capture_time_unix_us": frame.capture_time_unix_us,
             "received_time_unix_us": frame.received_time_unix_us,
-            "expires_unix_us": frame.expires_unix_us,
-            "lane": frame.lane,
+            "expires_unix_us": expires_unix_us,
+            "lane": lane.value,
             "base_bytes": len(container),
             "state": FrameState.QUEUED.value,
         }
@@ -145,7 +154,7 @@ class Store:
                     keys.SIZES,
                     keys.TOTALS,
                     keys.epoch_key(frame_id.camera_id, frame_id.epoch),
-                    keys.WORK,
+                    LANE_KEYS[lane],
                     keys.camera_key(frame_id.camera_id),
                 ],
                 args=[
@@ -157,13 +166,16 @@ class Store:
                     self._ttl,
                     keys.EPOCH_TTL_SECONDS,
                     self._max_queue_size,
+                    expires_unix_us,
                     *(part for field in fields.items() for part in field),
                 ],
             )
         except ResponseError as exc:
             raise _store_full(exc) from exc
         if stored == -1:
-            raise StoreFullError(f"{self._max_queue_size} frames wait for the detector already")
+            raise StoreFullError(
+                f"{self._max_queue_size} {lane} frames wait for the detector already"
+            )
         return bool(stored == 1)
 
     async def get_frame(self, frame_id: FrameId) -> FrameRecord:
@@ -173,8 +185,7 @@ class Store:
             FrameNotFoundError: it was never stored.
             FrameGoneError: retention has removed it.
         """
-        values = await self._client.hmget(keys.frame_key(frame_id), list(FRAME_FIELDS))
-        record = frame_record(frame_id, values)
+        record = await self._find(frame_id)
         if record is None:
             raise await self._absent(frame_id)
         return record
@@ -185,6 +196,19 @@ class Store:
         if not isinstance(container, bytes):
             raise await self._absent(frame_id)
         return container
+
+    async def load_frames(
+        self, frame_ids: Sequence[FrameId]
+    ) -> list[tuple[FrameRecord, bytes] | None]:
+        """Frames with their base containers, in one round trip; None for those that are gone."""
+        pipeline = self._client.pipeline(transaction=False)
+        for frame_id in frame_ids:
+            pipeline.hmget(keys.frame_key(frame_id), [*FRAME_FIELDS, "container"])
+        loaded: list[tuple[FrameRecord, bytes] | None] = []
+        for frame_id, values in zip(frame_ids, await pipeline.execute(), strict=True):
+            record = frame_record(frame_id, values[:-1])
+            loaded.append(None if record is None else (record, bytes(values[-1])))
+        return loaded
 
     async def list_frames(
         self, frame_filter: FrameFilter | None = None, *, limit: int = 50, cursor: str | None = None
@@ -211,7 +235,9 @@ class Store:
     # --- what the detector says ---
 
     async def put_detections(self, frame_id: FrameId, result: DetectionResult) -> bool:
-        """Store the detector's result; False when the frame has one already or is gone."""
+        """Store the detector's result and take the frame off the queue; False when the frame has an
+        outcome already or is gone.
+        """
         label_scores: dict[str, float] = {}
         for detection in result.detections:
             best = label_scores.get(detection.label, 0.0)
@@ -221,15 +247,12 @@ class Store:
                 keys.frame_key(frame_id),
                 keys.detections_key(frame_id),
                 keys.TOTALS,
-                keys.EVENTS,
             ],
             args=[
                 str(frame_id),
                 detections_to_json(result),
                 json.dumps(label_scores, separators=(",", ":")),
                 self._ttl,
-                frame_id.camera_id,
-                keys.EVENTS_LENGTH,
                 result.triage.value,
                 "" if result.presence is None else result.presence,
             ],
@@ -245,12 +268,39 @@ class Store:
         return detections_from_json(document)
 
     async def set_dropped(self, frame_id: FrameId, reason: str) -> bool:
-        """Note that a frame was left undetected on purpose; False as for `set_failed`."""
+        """Leave a frame undetected and take it off the queue; False as for `set_failed`."""
         return await self._outcome(frame_id, FrameState.DROPPED, reason)
 
     async def set_failed(self, frame_id: FrameId, reason: str) -> bool:
-        """Note that a frame cannot be detected; False when it has an outcome already or is gone."""
+        """Note that a frame cannot be detected and take it off the queue; False when it has an
+        outcome already or is gone.
+        """
         return await self._outcome(frame_id, FrameState.FAILED, reason)
+
+    # --- what a person asks of the detector ---
+
+    async def request_detection(self, frame_id: FrameId) -> bool:
+        """Have a frame detected that was dropped or failed, before all that is live; False when it
+        is waiting or detected. Its dead letter is taken back. Raises as `get_frame`.
+        """
+        asked = await self._request(
+            keys=[keys.frame_key(frame_id), keys.WORK_REVIEW, keys.DEAD, keys.TOTALS],
+            args=[str(frame_id)],
+        )
+        if asked == -1:
+            raise await self._absent(frame_id)
+        return bool(asked == 1)
+
+    async def cancel_detection(self, frame_id: FrameId) -> bool:
+        """Take such a request back; False when there is none that waits. Raises as `get_frame`."""
+        requested, state = await self._client.hmget(
+            keys.frame_key(frame_id), ["requested", "state"]
+        )
+        if state is None:
+            raise await self._absent(frame_id)
+        return requested is not None and await self.set_dropped(
+            frame_id, "the request to detect it was taken back"
+        )
 
     # --- enhancements ---
 
@@ -323,10 +373,14 @@ class Store:
             keys=[keys.frame_key(frame_id), keys.TOTALS], args=[jpeg_bytes, sent_bytes]
         )
 
+    async def _find(self, frame_id: FrameId) -> FrameRecord | None:
+        values = await self._client.hmget(keys.frame_key(frame_id), list(FRAME_FIELDS))
+        return frame_record(frame_id, values)
+
     async def _outcome(self, frame_id: FrameId, state: FrameState, reason: str) -> bool:
         stored = await self._set_outcome(
-            keys=[keys.frame_key(frame_id), keys.TOTALS, keys.EVENTS],
-            args=[str(frame_id), state.value, reason, frame_id.camera_id, keys.EVENTS_LENGTH],
+            keys=[keys.frame_key(frame_id), keys.TOTALS, keys.AWAITING],
+            args=[str(frame_id), state.value, reason],
         )
         return bool(stored == 1)
 

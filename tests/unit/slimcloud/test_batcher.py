@@ -119,3 +119,34 @@ async def test_full_queue_makes_the_next_frame_wait() -> None:
         await fourth
 
     assert [batch[0][2] for batch in recorder.batches] == [1, 2, 3, 4]
+
+
+async def test_urgent_frame_goes_before_those_that_came_earlier() -> None:
+    recorder = Recorder()
+    batcher: Batcher[Frame] = Batcher(
+        recorder.run,
+        key=lambda frame: "any size",
+        order=lambda frame: frame[:2],
+        priority=lambda frame: ("review", "live", "backfill").index(frame[1]),
+        max_batch_size=2,
+        max_queue_delay_seconds=0.0,
+        max_queue_size=100,
+    )
+    frames = [
+        ("a", "backfill", 1),
+        ("a", "live", 2),
+        ("b", "backfill", 1),
+        ("a", "live", 3),
+        ("b", "review", 4),
+    ]
+    for frame in frames:
+        await batcher.submit(frame)
+
+    async with _serving(batcher):
+        pass
+
+    assert recorder.batches == [
+        [("b", "review", 4), ("a", "live", 2)],
+        [("a", "live", 3), ("a", "backfill", 1)],
+        [("b", "backfill", 1)],
+    ]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -30,6 +30,9 @@ class FakeEngine:
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
         self.jobs: list[EngineJob] = []
+        self.entered = asyncio.Event()
+        self.gate = asyncio.Event()  # while it is not set a batch does not end
+        self.gate.set()
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         return image_hw
@@ -38,6 +41,8 @@ class FakeEngine:
         containers = [job.base for job in jobs]
         self.batches.append(containers)
         self.jobs += jobs
+        self.entered.set()
+        await self.gate.wait()
         if b"poison" in containers:
             raise RuntimeError("the graph failed")
         return [self._judged(job) or self._result(job.base) for job in jobs]
@@ -54,15 +59,21 @@ class FakeEngine:
         return EngineResult(make_result(("car", 0.5)).detections, None, 0.1)
 
 
-def _worker(store: Store, engine: FakeEngine, **overrides: object) -> DetectWorker:
-    values: dict[str, object] = {"reclaim_idle_seconds": 0.02, "max_batch_size": 4, **overrides}
+def _worker(
+    store: Store,
+    engine: FakeEngine,
+    *,
+    clock_unix_us: Callable[[], int] = lambda: START_UNIX_US + 10**6,
+    **overrides: object,
+) -> DetectWorker:
+    values: dict[str, object] = {"reclaim_idle_seconds": 0.2, "max_batch_size": 4, **overrides}
     settings = CloudSettings.model_validate(values)
     return DetectWorker(
         store,
         engine,
         settings,
         DetectMetrics(Metrics("cloud")),
-        clock_unix_us=lambda: START_UNIX_US + 10**6,
+        clock_unix_us=clock_unix_us,
     )
 
 
@@ -130,6 +141,71 @@ async def test_expired_frame_is_dropped_with_a_reason(store: Store) -> None:
     assert engine.batches == []
 
 
+async def test_frame_that_expires_while_it_waits_for_its_batch_is_dropped(store: Store) -> None:
+    engine, now_us = FakeEngine(), START_UNIX_US
+    await store.put_frame(make_frame(1, container=b"first"))
+    await store.put_frame(make_frame(2, container=b"late", expires_us=START_UNIX_US + 1))
+    worker = _worker(store, engine, max_batch_size=1, clock_unix_us=lambda: now_us)
+    engine.gate.clear()
+
+    async with _running(worker):
+        await engine.entered.wait()
+        while worker.waiting < 1:
+            await asyncio.sleep(0)
+        now_us += 2
+        engine.gate.set()
+        _, late = await _outcomes(store, 1, 2)
+
+    assert late.state is FrameState.DROPPED
+    assert "deadline" in late.reason
+    assert engine.batches == [[b"first"]]
+
+
+async def test_frame_that_is_cancelled_while_it_waits_for_its_batch_is_not_detected(
+    store: Store,
+) -> None:
+    engine = FakeEngine()
+    for sequence in (1, 2):
+        await store.put_frame(make_frame(sequence, container=b"frame-%d" % sequence))
+    worker = _worker(store, engine, max_batch_size=1)
+    engine.gate.clear()
+
+    async with _running(worker):
+        await engine.entered.wait()
+        while worker.waiting < 1:
+            await asyncio.sleep(0)
+        await store.set_dropped(make_frame(2).frame_id, "nobody wants it")
+        engine.gate.set()
+        await _outcomes(store, 1)
+        while not worker.idle:
+            await asyncio.sleep(0)
+
+    assert engine.batches == [[b"frame-1"]]
+    assert await store.work.outstanding() == 0
+
+
+async def test_live_frames_pass_backfill_that_waits_in_the_worker(store: Store) -> None:
+    engine = FakeEngine()
+    for sequence in range(1, 9):
+        container = b"late-%d" % sequence
+        await store.put_frame(make_frame(sequence, container=container, lane="backfill"))
+    worker = _worker(store, engine, max_batch_size=2)
+    engine.gate.clear()
+
+    async with _running(worker):
+        await engine.entered.wait()
+        while worker.waiting < 2:
+            await asyncio.sleep(0)
+        await store.put_frame(make_frame(9, container=b"live"))
+        while worker.waiting < 3:
+            await asyncio.sleep(0)
+        engine.gate.set()
+        await _outcomes(store, *range(1, 10))
+
+    assert engine.batches[0] == [b"late-1", b"late-2"]
+    assert engine.batches[1] == [b"live", b"late-3"]
+
+
 async def test_frame_that_retention_removed_is_taken_off_the_queue(store: Store) -> None:
     await store.put_frame(make_frame(1))
     await store.retention.remove(make_frame(1).frame_id)
@@ -142,7 +218,7 @@ async def test_frame_that_retention_removed_is_taken_off_the_queue(store: Store)
 async def test_work_of_a_dead_worker_is_done_by_another(store: Store) -> None:
     for sequence in (1, 2, 3):
         await store.put_frame(make_frame(sequence))
-    taken = await store.work.read("killed-worker", count=2, block_seconds=0.01)
+    taken = await store.work.take("killed-worker", count=2)
     assert len(taken) == 2
 
     async with _running(_worker(store, FakeEngine())):
@@ -165,9 +241,10 @@ async def test_poison_goes_to_the_dead_letters_after_its_deliveries(store: Store
     assert poison.state is FrameState.FAILED
     assert "3 deliveries" in poison.reason
     assert {record.state for record in others} == {FrameState.DETECTED}
-    ((dead, reason),) = await store.work.dead_letters()
-    assert dead == make_frame(1).frame_id
-    assert reason == poison.reason
+    (letter,) = await store.work.dead_letters()
+    assert letter.frame_id == make_frame(1).frame_id
+    assert letter.reason == poison.reason
+    assert "RuntimeError: the graph failed" in letter.reason
     assert engine.batches.count([b"poison"]) == 3
 
 
@@ -229,10 +306,10 @@ async def test_frame_is_detected_with_its_enhancement_once_that_is_there(client:
 async def test_worker_that_dies_with_a_woken_frame_loses_nothing(store: Store) -> None:
     engine = _triaging_engine()
     await store.put_frame(make_frame(1, container=b"busy"))
-    (item,) = await store.work.read("killed-worker", count=1, block_seconds=0.01)
+    (item,) = await store.work.take("killed-worker", count=1)
     await store.awaiting.park(item, presence=0.5, level=2, until_unix_us=1)
     assert await store.awaiting.wake_overdue(2) == 1
-    await store.work.read("killed-too", count=1, block_seconds=0.01)
+    await store.work.take("killed-too", count=1)
 
     async with _running(_worker(store, engine)):
         (record,) = await _outcomes(store, 1)

@@ -17,7 +17,7 @@ LATER = 10**15
 
 async def _taken(store: Store, sequence: int = 1) -> WorkItem:
     await store.put_frame(make_frame(sequence))
-    (item,) = await store.work.read("worker", count=1, block_seconds=0.01)
+    (item,) = await store.work.take("worker", count=1)
     return item
 
 
@@ -26,7 +26,7 @@ async def _park(store: Store, item: WorkItem, until_unix_us: int = LATER) -> Par
 
 
 async def _queued(store: Store) -> list[str]:
-    items = await store.work.read("another", count=10, block_seconds=0.01)
+    items = await store.work.take("another", count=10)
     return [str(item.frame_id) for item in items]
 
 

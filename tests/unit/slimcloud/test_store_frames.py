@@ -70,7 +70,7 @@ async def test_full_queue_refuses_and_writes_nothing(client: Redis) -> None:
     await store.put_frame(make_frame(1))
     await store.put_frame(make_frame(2))
 
-    with pytest.raises(StoreFullError, match="2 frames wait"):
+    with pytest.raises(StoreFullError, match="2 live frames wait"):
         await store.put_frame(make_frame(3))
 
     assert (await store.totals()).frames == 2
