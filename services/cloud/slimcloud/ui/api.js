@@ -1,0 +1,64 @@
+// Talking to the cloud: JSON, pictures, and what a problem (RFC 9457) says.
+
+export const API = "/api/v1";
+
+export class Problem extends Error {
+  constructor(status, detail, retryAfterSeconds) {
+    super(detail);
+    this.status = status;
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+// Who wants to know that the cloud asks for a token (401).
+export const session = {onRefused: () => {}};
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Problem(0, "The cloud does not answer.");
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  if (response.status === 401) session.onRefused();
+  throw new Problem(response.status, body.detail || body.title || response.statusText,
+    Number(response.headers.get("Retry-After")) || 0);
+}
+
+export async function get(path) {
+  return (await ask(path)).json();
+}
+
+export async function post(path, body) {
+  const options = {method: "POST"};
+  if (body !== undefined) Object.assign(options, {headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+  return (await ask(path, options)).json();
+}
+
+// A picture and what its headers tell; a decoder that is busy is asked again as it says.
+export async function getPicture(url) {
+  for (let tries = 0; ; tries++) {
+    try {
+      const started = performance.now();
+      const response = await ask(url, {headers: {Accept: "image/webp, image/png;q=0.9, image/jpeg;q=0.8"}});
+      const blob = await response.blob();
+      const decoding = /decode;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") || "");
+      return {
+        url: URL.createObjectURL(blob),
+        level: Number(response.headers.get("Slimwire-Level")),
+        decodeSeconds: decoding ? Number(decoding[1]) / 1000 : null,
+        jpegBytes: Number(response.headers.get("Slimwire-Jpeg-Bytes")) || null,
+        totalSeconds: (performance.now() - started) / 1000,
+      };
+    } catch (error) {
+      if (error.status !== 429 || tries === 5) throw error;
+      await new Promise(done => setTimeout(done, 1000 * error.retryAfterSeconds));
+    }
+  }
+}
+
+export async function signIn(token) {
+  await ask(`${API}/session`, {method: "POST", headers: {Authorization: `Bearer ${token}`}});
+}

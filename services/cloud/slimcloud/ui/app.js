@@ -1,0 +1,140 @@
+// Wires the page: events from the cloud, keys, theme, and what to do when the cloud does not answer.
+
+import {API, get, session, signIn} from "./api.js";
+import {$, bytes, count, make} from "./draw.js";
+import {chooseTime, chosenTime, fillChoices, list, loadFrames, paintFrames, startFrames} from "./frames.js";
+import {recall} from "./pictures.js";
+import {mark, startReview} from "./review.js";
+import {loadTimeline, startTimeline} from "./timeline.js";
+import {holdBefore, openFrame, startViewer, step} from "./viewer.js";
+import {loadCameras, openCamera, repaint, showFrame, startWall} from "./wall.js";
+
+const REFRESH_MS = 1000, CAMERAS_MS = 3000, TIMELINE_MS = 10_000, RETRY_MS = 3000;
+const THEMES = {"": "◐", light: "☀", dark: "☾"};
+const isLive = () => $("live").getAttribute("aria-pressed") === "true";
+
+// ---- loading; a part that fails is told once, and tried again --------------------------------------------------
+let retrying = 0;
+async function attempt(...parts) {
+  const failed = (await Promise.allSettled(parts.map(part => part()))).find(({status}) => status === "rejected");
+  const problem = failed?.reason;
+  $("banner").hidden = !problem || problem.status === 401;
+  if (!problem) return;
+  $("banner").textContent = `${problem.message} Trying again…`;
+  clearTimeout(retrying);
+  retrying = setTimeout(() => attempt(...all), RETRY_MS);
+}
+
+async function cameras() {
+  fillChoices((await loadCameras()).map(({id}) => id), []);
+}
+
+async function overview() {
+  const known = await get(`${API}/overview`), {jpeg_sample: sample} = known;
+  fillChoices([], [...known.labels].sort());
+  const totals = [["Frames", count(known.frames_total)], ["Received", bytes(known.received_bytes_total)]];
+  if (sample.pictures) totals.push(["Saved against JPEG", `${Math.round(100 * (1 - sample.sent_bytes / sample.jpeg_bytes))} %`,
+    `Measured on the ${sample.pictures} pictures that were opened so far: ${bytes(sample.sent_bytes)} were sent for them; as JPEG of quality `
+    + `${sample.jpeg_quality} the same decoded pictures take ${bytes(sample.jpeg_bytes)}. Frames that nobody opened are not counted.`]);
+  $("totals").replaceChildren(...totals.map(([name, value, title]) => make("div", {title: title || ""},
+    make("dt", {textContent: name + (title ? ` (${sample.pictures} opened)` : "")}), make("dd", {textContent: value}))));
+}
+
+function timeline() {
+  const {from, to} = chosenTime();
+  return loadTimeline($("camera").value, from, to);
+}
+
+const all = [cameras, overview, timeline, () => loadFrames()];
+
+// ---- news: each part is loaded again at most so often, however many events come -----------------------------------
+const waiting = new Map();
+function soon(part, pauseMs) {
+  if (waiting.has(part) || document.hidden) return;
+  waiting.set(part, setTimeout(() => { waiting.delete(part); attempt(part); }, pauseMs));
+}
+function newFrames() {
+  if (isLive()) soon(refreshFrames, REFRESH_MS);
+  soon(timeline, TIMELINE_MS);
+  soon(overview, TIMELINE_MS);
+  soon(cameras, CAMERAS_MS);
+}
+const refreshFrames = () => isLive() ? loadFrames() : Promise.resolve();
+
+let events = null;
+function listen() {
+  events?.close();
+  events = new EventSource(`${API}/events`);
+  const on = (kind, react) => events.addEventListener(kind, event => react(JSON.parse(event.data)));
+  on("frame.detected", event => { showFrame(event.camera, event.frame_id); newFrames(); });
+  for (const kind of ["frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrames);
+  for (const kind of ["camera.connected", "camera.disconnected"]) on(kind, () => soon(cameras, 0));
+  on("gap.stored", () => { soon(cameras, 0); soon(timeline, 0); });
+  events.onopen = () => {
+    $("live").classList.remove("lost");
+    newFrames();  // what came between the first load and now
+  };
+  events.onerror = () => {
+    $("live").classList.add("lost");
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+  };
+}
+
+// ---- keys ------------------------------------------------------------------------------------------------------
+const PAGE_KEYS = {"/": () => $("camera").focus(), 0: () => $("filters").reset(), l: () => $("live").click(), t: () => $("theme").click(),
+  "?": () => $("help").showModal()};
+const VIEWER_KEYS = {s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
+  c: () => $("comment").focus(), x: () => holdBefore(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
+addEventListener("keydown", event => {
+  const typing = event.target.closest?.("input:not([type=checkbox]), select, textarea");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const inViewer = $("viewer").open, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (!inViewer && document.querySelector("dialog[open]")) return;
+  const react = inViewer ? VIEWER_KEYS[key] : PAGE_KEYS[key] || (/^[1-9]$/.test(key) && (() => openCamera(key - 1)));
+  if (!react) return;
+  event.preventDefault();
+  react();
+});
+addEventListener("keyup", event => { if (event.key.toLowerCase() === "x") holdBefore(false); });
+
+// ---- theme, sign-in, wiring -------------------------------------------------------------------------------------
+function setTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme; else delete document.documentElement.dataset.theme;
+  $("theme").firstElementChild.textContent = THEMES[theme];
+  try { localStorage.setItem("slimwire-theme", theme); } catch { /* the page works without */ }
+}
+function storedTheme() {
+  try { return localStorage.getItem("slimwire-theme") in THEMES ? localStorage.getItem("slimwire-theme") : ""; } catch { return ""; }
+}
+$("theme").onclick = () => {
+  const names = Object.keys(THEMES);
+  setTheme(names[(names.indexOf(document.documentElement.dataset.theme || "") + 1) % names.length]);
+};
+session.onRefused = () => { if (!$("sign-in").open) $("sign-in").showModal(); };
+$("sign-in").oncancel = event => event.preventDefault();
+$("token-form").onsubmit = event => {
+  event.preventDefault();
+  signIn($("token").value).then(() => location.reload(), error => { $("token-problem").textContent = error.message; });
+};
+$("live").onclick = () => {
+  $("live").setAttribute("aria-pressed", !isLive());
+  attempt(refreshFrames);
+};
+$("help-button").onclick = () => $("help").showModal();
+$("more").onclick = () => {
+  $("live").setAttribute("aria-pressed", false);  // a new first page would throw the older ones away
+  attempt(() => loadFrames(list.next));
+};
+document.addEventListener("visibilitychange", newFrames);
+
+setTheme(storedTheme());
+startWall(openFrame);
+startTimeline(chooseTime);
+startFrames(openFrame, () => attempt(() => loadFrames(), timeline));
+startReview();
+startViewer(() => { repaint(); paintFrames(); soon(overview, 0); });
+recall().then(repaint);
+listen();
+await attempt(...all);
+const wanted = decodeURIComponent(location.hash.slice(1));
+if (wanted.includes(":")) openFrame(wanted);

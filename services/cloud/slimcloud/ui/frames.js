@@ -1,0 +1,124 @@
+// Filters, and the frames that they leave: what the machine saw, newest first.
+
+import {API, get} from "./api.js";
+import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, quality, seconds} from "./draw.js";
+import {keptPictureOf} from "./pictures.js";
+
+const PAGE = 24;
+const FIELDS = ["camera", "label", "score", "mark", "time"];
+export const list = {frames: [], next: null};
+
+let open = () => {}, asked = 0;
+
+export function startFrames(openFrame, onChange) {
+  open = openFrame;
+  $("filters").onsubmit = event => event.preventDefault();
+  $("filters").oninput = event => {
+    $("score-value").textContent = Number($("score").value) ? `≥ ${Math.round($("score").value * 100)}%` : "any";
+    if (event.target.id !== "score") changed(onChange);
+  };
+  $("score").onchange = () => changed(onChange);
+  $("filters").onreset = () => setTimeout(() => { $("score-value").textContent = "any"; changed(onChange); });
+  $("frames").onkeydown = moveFocus;
+}
+
+function changed(onChange) {
+  $("between").hidden = $("time").value !== "between";
+  $("clear").hidden = !isFiltered();
+  onChange();
+}
+
+export const isFiltered = () => FIELDS.some(id => !["", "0"].includes($(id).value));
+
+export function chooseTime(from, to) {
+  const local = t => new Date(t - 60000 * t.getTimezoneOffset()).toISOString().slice(0, 19);
+  $("time").value = from ? "between" : "";
+  $("from").value = from ? local(from) : "";
+  $("to").value = to ? local(to) : "";
+  $("filters").dispatchEvent(new Event("input", {bubbles: true}));
+}
+
+// The chosen span as ISO times; null where it is open.
+export function chosenTime() {
+  const time = $("time").value;
+  if (time !== "between")
+    return {from: time ? new Date(Date.now() - 1000 * time).toISOString() : null, to: null};
+  const iso = id => $(id).value ? new Date($(id).value).toISOString() : null;
+  return {from: iso("from"), to: iso("to")};
+}
+
+export async function loadFrames(cursor = null) {
+  const query = new URLSearchParams({limit: PAGE, detections: true});
+  for (const id of ["camera", "label", "mark"]) if ($(id).value) query.set(id, $(id).value);
+  if (Number($("score").value)) query.set("min_score", $("score").value);
+  for (const [name, value] of Object.entries(chosenTime())) if (value) query.set(name, value);
+  if (cursor) query.set("cursor", cursor);
+  const mine = ++asked;
+  const page = await get(`${API}/frames?${query}`);
+  if (mine !== asked) return;  // the filters have changed since
+  list.frames = cursor ? [...list.frames, ...page.frames] : page.frames;
+  list.next = page.next_cursor;
+  paintFrames();
+}
+
+export function replaceFrame(frame) {
+  list.frames = list.frames.map(other => other.id === frame.id ? {...frame, detections: frame.detections || other.detections} : other);
+  paintFrames();
+}
+
+export function paintFrames() {
+  const kept = new Map([...$("frames").children].map(item => [item.dataset.key, item]));
+  const focused = document.activeElement?.closest?.("#frames li")?.dataset.id;
+  $("frames").replaceChildren(...list.frames.map(frame => kept.get(keyOf(frame)) || card(frame)));
+  if (focused) [...$("frames").children].find(item => item.dataset.id === focused)?.firstChild.focus({preventScroll: true});
+  $("more").hidden = !list.next;
+  $("no-frames").hidden = list.frames.length > 0;
+  if (!list.frames.length) $("no-frames").replaceChildren(...nothing());
+}
+
+export function fillChoices(cameras, labels) {
+  fill($("camera"), cameras);
+  fill($("label"), labels);
+}
+
+function fill(select, values) {
+  const known = new Set([...select.options].map(option => option.value));
+  for (const value of values) if (!known.has(value)) select.append(make("option", {value, textContent: value}));
+}
+
+const keyOf = frame => [frame.id, frame.state, frame.presence, frame.bytes_total, frame.mark, frame.comments_count, keptPictureOf(frame)].join(" ");
+
+function nothing() {
+  if (list.next) return [make("b", {textContent: "None among the newest."}), " Older frames may match."];
+  if (!isFiltered()) return [make("b", {textContent: "No frames yet."}), " They appear here as soon as a camera sends them."];
+  const button = make("button", {type: "button", textContent: "Clear the filters"});
+  button.onclick = () => $("filters").reset();
+  return [make("b", {textContent: "No frame matches these filters."}), make("br"), button];
+}
+
+function card(frame) {
+  const svg = makeSvg("svg", {"aria-hidden": "true"});
+  drawScene(svg, frame, {picture: keptPictureOf(frame)});
+  const badge = {reviewed: "✓ reviewed", wrong: "✗ wrong"}[frame.mark];
+  const row = (className, left, right) => make("span", {className: `row ${className}`},
+    make("span", {textContent: left}), right == null ? null : right instanceof Node ? right : make("span", {textContent: right}));
+  const comments = frame.comments_count ? ` · ${plural(frame.comments_count, "comment")}` : "";
+  const button = make("button", {className: "card"}, make("span", {className: "scene"}, svg), make("span", {className: "about"},
+    row("strong", labelText(frame), badge ? make("span", {className: `badge ${frame.mark}`, textContent: badge}) : null),
+    row("small soft number", `${frame.camera} · ${clock(frame.capture_time)}${comments}`, seconds(frame.latency.total_seconds)),
+    row("small soft number", `level ${frame.level} · quality ${quality(frame.quality)}${frame.enhanced ? " · sharpened" : ""}`, bytes(frame.bytes_total))));
+  button.onclick = () => open(frame.id);
+  const item = make("li", {}, button);
+  item.dataset.id = frame.id;
+  item.dataset.key = keyOf(frame);
+  return item;
+}
+
+function moveFocus(event) {
+  const items = [...$("frames").children], at = items.indexOf(event.target.closest("li"));
+  const columns = items.filter(item => item.offsetTop === items[0].offsetTop).length;
+  const by = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
+  if (!by || !items[at + by]) return;
+  event.preventDefault();
+  items[at + by].firstChild.focus();
+}

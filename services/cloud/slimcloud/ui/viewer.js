@@ -1,0 +1,164 @@
+// One open frame: its picture is decoded now, because a person asks.
+
+import {API, get} from "./api.js";
+import {$, bytes, clock, color, drawScene, labelText, make, makeSvg, quality, seconds} from "./draw.js";
+import {list, replaceFrame} from "./frames.js";
+import {pictureOf} from "./pictures.js";
+import {clearReview, loadReview} from "./review.js";
+import {sharpen} from "./sharpen.js";
+
+let shown = null, before = null, onLooked = () => {};
+
+export const shownFrame = () => shown;
+
+export function startViewer(looked) {
+  onLooked = looked;
+  $("sharper").onclick = () => shown && sharpen(shown);
+  $("close").onclick = () => $("viewer").close();
+  $("newer").onclick = () => step(-1);
+  $("older").onclick = () => step(1);
+  $("viewer").onclose = leave;
+  $("viewer").onclick = event => { if (event.target === $("viewer")) $("viewer").close(); };
+  $("show-boxes").onchange = event => $("stack").classList.toggle("unboxed", !event.target.checked);
+  $("compare").onpointerdown = () => holdBefore(true);
+  $("compare").onpointerup = $("compare").onpointerleave = () => holdBefore(false);
+  $("before").onanimationend = () => { $("before").hidden = true; };
+}
+
+export async function openFrame(frameOrId) {
+  try {
+    const id = frameOrId.id || frameOrId;
+    const frame = frameOrId.detections ? frameOrId : await get(`${API}/frames/${id}?detections=true`);
+    await view(frame);
+  } catch (error) {
+    if (!$("viewer").open) $("viewer").showModal();
+    $("problem").textContent = error.status === 410 ? "Retention has removed this frame." : error.message;
+  }
+}
+
+// Show a frame; after a refetch the better picture takes the place of the one before its eyes.
+export async function view(frame, {improves = false} = {}) {
+  if (!improves) clearPicture();
+  shown = frame;
+  if (!$("viewer").open) $("viewer").showModal();
+  history.replaceState(null, "", `#${frame.id}`);
+  $("problem").textContent = "";
+  say("decoding…");
+  describe(frame, null);
+  if (!improves) loadReview(frame);
+  try {
+    const picture = await pictureOf(frame);
+    if (shown !== frame) return;
+    await show(frame, picture, improves);
+    describe(frame, picture);
+    replaceFrame({...frame, jpeg_bytes: frame.jpeg_bytes || picture.jpegBytes});
+    if (improves) loadReview(frame);
+    onLooked();
+  } catch (error) {
+    if (shown === frame) $("problem").textContent = error.status === 410 ? "Retention has removed this frame." : error.message;
+  }
+  if (shown === frame) say("");
+}
+
+export function say(text) {
+  $("busy").textContent = text;
+}
+
+export function complain(text) {
+  $("problem").textContent = text;
+}
+
+export function step(by) {
+  const frame = list.frames[list.frames.findIndex(other => other.id === shown?.id) + by];
+  if (shown && frame) view(frame);
+}
+
+export function holdBefore(held) {
+  if (!before) return;
+  $("before").classList.toggle("held", held);
+  $("before").hidden = !held;
+}
+
+async function show(frame, picture, improves) {
+  const better = new Image();
+  better.src = picture.url;
+  await better.decode();
+  if (shown !== frame) return;
+  if (improves && $("image").src) {
+    before = $("image").src;
+    $("before").src = before;
+    $("before").classList.remove("held");
+    $("before").hidden = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    $("compare").hidden = false;
+  }
+  $("image").src = picture.url;
+  $("image").alt = `${frame.camera} at ${clock(frame.capture_time)}: ${labelText(frame)}`;
+}
+
+function clearPicture() {
+  before = null;
+  $("before").hidden = $("compare").hidden = true;
+  $("image").removeAttribute("src");
+  $("image").alt = "";
+}
+
+function leave() {
+  const id = shown?.id;
+  shown = null;
+  clearPicture();
+  clearReview();
+  say("");
+  history.replaceState(null, "", location.pathname);
+  [...$("frames").children].find(item => item.dataset.id === id)?.firstChild.focus({preventScroll: true});
+}
+
+function describe(frame, picture) {
+  const at = list.frames.findIndex(other => other.id === frame.id);
+  $("newer").disabled = at <= 0;
+  $("older").disabled = at < 0 || at >= list.frames.length - 1;
+  $("viewer-title").textContent = `${frame.camera} · ${clock(frame.capture_time)}`;
+  $("sharper").disabled = !frame.can_enhance;
+  $("sharper").textContent = frame.can_enhance ? "Sharper" : "Sharpest";
+  $("stack").style.setProperty("--image-width", frame.image_width);
+  $("stack").style.setProperty("--aspect", frame.image_width / frame.image_height);
+  drawScene($("boxes"), frame, {text: true, fill: false});
+  describeFound(frame);
+  describeStages(frame.latency);
+  const sent = bytes(frame.base_bytes) + (frame.enhanced ? ` + ${bytes(frame.enhancement_bytes)}` : "");
+  const jpegBytes = picture?.jpegBytes || frame.jpeg_bytes;
+  const rows = [["Level · quality", `${frame.level} · ${quality(frame.quality)}`], ["Sent", sent],
+    ["Bits per pixel", frame.bpp.toFixed(3)], ["Size", `${frame.image_width} × ${frame.image_height}`],
+    ["Captured", new Date(frame.capture_time).toLocaleString()]];
+  if (jpegBytes) rows.push(["This picture as JPEG 75", bytes(jpegBytes)]);
+  if (frame.presence != null) rows.push(["Triage", `${frame.triage === "none" ? "" : `${frame.triage} · `}${Math.round(frame.presence * 100)}%`]);
+  if (picture) rows.push(["Picture decoded in", seconds(picture.decodeSeconds)], ["Shown after", seconds(picture.totalSeconds)]);
+  if (frame.reason) rows.push(["Why", frame.reason]);
+  $("facts").replaceChildren(...rows.map(([name, value]) =>
+    make("div", {}, make("dt", {textContent: name}), make("dd", {textContent: value}))));
+}
+
+function describeFound(frame) {
+  const found = [...(frame.detections || [])].sort((a, b) => b.score - a.score);
+  const chips = found.map(d => {
+    const dot = make("i");
+    dot.style.background = color(d.class_id);
+    return make("li", {}, dot, `${d.label} ${Math.round(d.score * 100)}%`);
+  });
+  $("found").replaceChildren(...(chips.length ? chips : [make("li", {textContent: labelText(frame)})]));
+}
+
+// Where the time from capture to detection went.
+function describeStages(latency) {
+  const stages = [["transport", latency.transport_seconds], ["queue", latency.queue_seconds], ["detection", latency.compute_seconds]];
+  const total = stages.reduce((sum, [, s]) => sum + Math.max(0, s || 0), 0);
+  const svg = makeSvg("svg", {viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true"});
+  let x = 0;
+  stages.forEach(([, s], i) => {
+    const width = total ? 100 * Math.max(0, s || 0) / total : 0;
+    svg.append(makeSvg("rect", {class: `stage-${i}`, x, width, height: 10}));
+    x += width;
+  });
+  $("stages").replaceChildren(make("div", {className: "small soft number", textContent: `Seen ${seconds(latency.total_seconds)} after capture`}), svg,
+    make("ul", {className: "small soft number"}, ...stages.map(([name, s], i) =>
+      make("li", {className: `stage-${i}`, textContent: `${name} ${seconds(s)}`}))));
+}

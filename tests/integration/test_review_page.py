@@ -1,0 +1,146 @@
+"""The page, as people use it: a real browser against the served API, Redis and decoder."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Page, expect
+
+from slimcloud.gaps import GapRecord
+from slimcloud.records import LabelledDetection, ReviewMark
+from support.browser import needs_chromium, open_page
+from support.review import EPOCH, PERIOD_US, START_UNIX_US, ReviewWorld, served
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+PERSON = LabelledDetection((30.0, 8.0, 44.0, 40.0), 0.6, 0, "person")
+
+
+@pytest.fixture
+async def url(review: ReviewWorld) -> AsyncIterator[str]:
+    """Two cameras, frames with and without something in them, a gap; and the page over them."""
+    for camera_id in ("gate-1", "yard"):
+        await review.store.cameras.connect(
+            camera_id, epoch=EPOCH, model_name="toy/1", connection=camera_id
+        )
+    for sequence in range(1, 6):
+        await review.send(sequence, found=[CAR] if sequence % 2 else [CAR, PERSON])
+    await review.send(6, camera_id="yard", found=[])
+    gap_us = START_UNIX_US + 7 * PERIOD_US
+    await review.store.gaps.put(
+        GapRecord("yard", EPOCH, 1, gap_us, gap_us + PERIOD_US, "spool_full", 12)
+    )
+    async with served(review) as http:
+        yield str(http.base_url)
+
+
+async def answer_refetches(review: ReviewWorld) -> None:
+    """The camera's side: whatever is asked for is sent."""
+    while True:
+        for asked in await review.store.refetches.take("gate-1", EPOCH):
+            await review.answer_refetch(asked.frame_id, asked.request_id)
+        await asyncio.sleep(0.05)
+
+
+async def test_open_filter_look_sharpen_and_mark_reviewed(url: str, review: ReviewWorld) -> None:
+    answering = asyncio.create_task(answer_refetches(review))
+    async with open_page(url) as page:
+        await expect(page.locator("#wall .tile")).to_have_count(2)
+        await expect(page.locator("#frames .card")).to_have_count(6)
+
+        await page.select_option("#label", "person")
+        await expect(page.locator("#frames .card")).to_have_count(2)
+
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        await expect(page.locator("#boxes rect")).to_have_count(2)
+        before = await page.locator("#image").get_attribute("src")
+
+        await page.keyboard.press("s")
+        await expect(page.locator("#sharper")).to_have_text("Sharpest")
+        await shows_a_picture(page)
+        assert await page.locator("#image").get_attribute("src") != before
+        await expect(page.locator("#compare")).to_be_visible()
+
+        await page.keyboard.press("r")
+        await expect(page.locator("#mark-reviewed")).to_have_attribute("aria-pressed", "true")
+        await page.fill("#comment", "a <b>courier</b>")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#story .said")).to_have_text("a <b>courier</b>")
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#frames .badge.reviewed")).to_have_count(1)
+        await expect(page.locator("#totals")).to_contain_text("Saved against JPEG (1 opened)")
+    answering.cancel()
+
+    record = await review.store.get_frame(next(f for f in review.images if f.sequence == 4))
+    assert (record.mark, record.comments_count) == (ReviewMark.REVIEWED, 1)
+    assert record.enhancement_bytes > 0
+    story = await review.store.reviews.of_frame(record.frame_id)
+    assert [entry.kind for entry in story] == ["look", "sharpen", "look", "note", "note"]
+
+
+async def test_frames_appear_as_they_are_detected_and_nothing_is_decoded(
+    url: str, review: ReviewWorld
+) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        await review.send(20, found=[PERSON])
+
+        await expect(page.locator("#frames .card")).to_have_count(7)
+        await expect(page.locator('#wall [data-camera="gate-1"] rect')).to_have_count(1)
+        await expect(page.locator("#timeline-caption .missing")).to_contain_text("12 frames")
+
+    assert review.decoder.pictures == 0
+
+
+async def test_a_time_is_chosen_by_dragging_and_cleared_by_a_key(url: str) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        box = await page.locator("#timeline svg").bounding_box()
+        assert box is not None
+
+        y = box["y"] + box["height"] / 2
+        await page.mouse.move(box["x"] + 0.6 * box["width"], y)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + 0.95 * box["width"], y, steps=4)
+        await page.mouse.up()
+        await expect(page.locator("#time")).to_have_value("between")
+        await expect(page.locator("#clear")).to_be_visible()
+
+        await page.locator("body").press("0")
+        await expect(page.locator("#time")).to_have_value("")
+        await expect(page.locator("#frames .card")).to_have_count(6)
+
+
+async def test_nothing_matching_and_nothing_left_are_said(url: str, review: ReviewWorld) -> None:
+    async with open_page(url) as page:
+        await page.select_option("#label", "bicycle")
+        await expect(page.locator("#no-frames")).to_contain_text("No frame matches")
+        await page.click("#no-frames button")
+        await expect(page.locator("#frames .card")).to_have_count(6)
+
+        for frame_id in review.images:
+            await review.store.retention.remove(frame_id)
+        await page.locator("#frames .card").first.click()
+        await expect(page.locator("#problem")).to_contain_text("Retention has removed this frame")
+
+
+async def test_a_narrow_screen_needs_no_sideways_scrolling(url: str) -> None:
+    async with open_page(url, width=360, height=740) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        assert await overflow(page, "document.documentElement") <= 0
+
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        assert await overflow(page, "document.getElementById('viewer')") <= 0
+
+
+async def shows_a_picture(page: Page) -> None:
+    await expect(page.locator("#busy")).to_be_empty()
+    await expect(page.locator("#problem")).to_be_empty()
+    await page.wait_for_function("document.getElementById('image').naturalWidth > 0")
+
+
+async def overflow(page: Page, element: str) -> int:
+    return int(await page.evaluate(f"{element}.scrollWidth - {element}.clientWidth"))
