@@ -162,19 +162,19 @@ class Reconstructor:
     async def run(self, job: Callable[[], Result]) -> Result:
         """Run `job` in the pool; encoding a response is such a job, too.
 
+        A job whose caller is cancelled leaves the line; one that runs already is seen through.
+
         Raises:
             BusyError: the line is full.
         """
         if self._jobs >= self._max_jobs:
             line_seconds = self._jobs * self._job_seconds / self._num_workers
             raise BusyError(self._jobs, max(MIN_RETRY_AFTER_SECONDS, line_seconds))
+        loop = asyncio.get_running_loop()
+        running = self._pool.submit(self._timed, job)
         self._jobs += 1
-        try:
-            result, seconds = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._timed, job
-            )
-        finally:
-            self._jobs -= 1
+        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._job_ended))
+        result, seconds = await asyncio.wrap_future(running)
         self._job_seconds += _SECONDS_PER_JOB_WEIGHT * (seconds - self._job_seconds)
         return result
 
@@ -190,6 +190,9 @@ class Reconstructor:
     def close(self) -> None:
         """Refuse new jobs and wait for those that run."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _job_ended(self) -> None:
+        self._jobs -= 1
 
     def _timed(self, job: Callable[[], Result]) -> tuple[Result, float]:
         started = self._clock()

@@ -4,12 +4,14 @@
                       ── being computed? ────► wait for it      (joined)
                       ── else ─ compute() ───► value, kept      (miss)
 
+A computation that nobody waits for any more is cancelled.
+
 The least recently used values are forgotten first. A value larger than the whole budget is handed
 out and not kept.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, Literal, TypeVar
 
@@ -44,6 +46,7 @@ class SingleFlightCache(Generic[Key, Value]):
         self._kept: OrderedDict[Key, Value] = OrderedDict()
         self._kept_bytes = 0
         self._flights: dict[Key, asyncio.Task[Value]] = {}
+        self._callers: Counter[asyncio.Task[Value]] = Counter()  # of each flight
 
     @property
     def kept_bytes(self) -> int:
@@ -53,8 +56,8 @@ class SingleFlightCache(Generic[Key, Value]):
     async def get(self, key: Key, compute: Callable[[], Awaitable[Value]]) -> Value:
         """The value of `key`: kept, joined or computed now.
 
-        A caller that is cancelled leaves the computation to the others; an exception reaches every
-        caller that joined it and is not kept.
+        A caller that is cancelled leaves the computation to the others, and the last one ends it;
+        an exception reaches every caller that joined it and is not kept.
         """
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -66,7 +69,20 @@ class SingleFlightCache(Generic[Key, Value]):
             flight = asyncio.create_task(self._fly(key, compute))
             self._flights[key] = flight
             flight.add_done_callback(_retrieve_exception)
-        return await asyncio.shield(flight)
+        self._callers[flight] += 1
+        try:
+            return await asyncio.shield(flight)
+        finally:
+            self._callers[flight] -= 1
+            if not self._callers[flight]:
+                del self._callers[flight]
+                if not flight.done():
+                    self._land(key, flight)
+
+    def _land(self, key: Key, flight: asyncio.Task[Value]) -> None:
+        """End a computation at once: who asks from now on begins another."""
+        del self._flights[key]
+        flight.cancel()
 
     async def _fly(self, key: Key, compute: Callable[[], Awaitable[Value]]) -> Value:
         try:
@@ -74,7 +90,8 @@ class SingleFlightCache(Generic[Key, Value]):
             self._keep(key, value)
             return value
         finally:
-            del self._flights[key]
+            if self._flights.get(key) is asyncio.current_task():
+                del self._flights[key]
 
     def _keep(self, key: Key, value: Value) -> None:
         value_bytes = self._size_bytes(value)

@@ -109,3 +109,21 @@ async def test_a_caller_that_leaves_does_not_take_the_value_from_the_others(
     assert kitchen.computed["a"] == 1
     with pytest.raises(asyncio.CancelledError):
         await leaver
+
+
+async def test_a_value_that_nobody_waits_for_is_not_computed_to_its_end(
+    kitchen: Kitchen, cache: SingleFlightCache[str, bytes], results: list[CacheResult]
+) -> None:
+    kitchen.gate.clear()
+    leavers = [asyncio.create_task(cache.get("a", lambda: kitchen.cook("a"))) for _ in range(2)]
+    while not kitchen.computed["a"]:
+        await asyncio.sleep(0)
+
+    for leaver in leavers:
+        leaver.cancel()
+    await asyncio.gather(*leavers, return_exceptions=True)
+    kitchen.gate.set()
+
+    assert cache.kept_bytes == 0
+    assert await cache.get("a", lambda: kitchen.cook("a")) == b"a" * 10
+    assert results == ["miss", "joined", "miss"]

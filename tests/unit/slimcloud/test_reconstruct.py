@@ -17,6 +17,7 @@ class SlowDecoder:
 
     def __init__(self) -> None:
         self.decodes = 0
+        self.running = False
         self.gate = threading.Event()
         self.gate.set()
 
@@ -29,6 +30,7 @@ class SlowDecoder:
         )
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
+        self.running = True
         assert self.gate.wait(30)
         self.decodes += 1
         return np.full((*latent.image_hw, 3), int(latent.y_hat[0, 0, 0, 0]), np.uint8)
@@ -94,6 +96,27 @@ async def test_a_full_line_refuses_and_says_when_to_come_back(decoder: SlowDecod
 
     assert refused.value.retry_after_seconds >= 1
     assert [picture.image[0, 0, 0] for picture in (*pictures, late)] == [97, 98, 99]
+
+
+async def test_a_picture_that_nobody_waits_for_leaves_the_line(decoder: SlowDecoder) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=1)
+    decoder.gate.clear()
+    runs = asyncio.create_task(reconstructor.picture(b"a"))
+    waits = asyncio.create_task(reconstructor.picture(b"b"))
+    while not decoder.running:
+        await asyncio.sleep(0)
+
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
+    await asyncio.sleep(0)  # the flight hears of it ...
+    await asyncio.sleep(0)  # ... and its place is free
+    next_one = asyncio.create_task(reconstructor.picture(b"c"))
+    await asyncio.sleep(0)
+    decoder.gate.set()
+    await asyncio.gather(runs, next_one)
+    reconstructor.close()
+
+    assert decoder.decodes == 2
 
 
 async def test_a_bad_container_is_an_error_each_time_and_frees_its_place(

@@ -3,6 +3,7 @@
     CloudError                        see slimcloud.errors
     └── ApiError                      raised by the routes only
         ├── CameraNotFoundError       no such camera was ever seen
+        ├── DetectionConflictError    there is nothing to ask the detector, or to take back
         ├── InvalidTimeSpanError      it ends before it begins
         ├── NotAcceptableError        no picture format that the client takes
         └── RefetchConflictError      there is nothing to ask the camera for, or no camera to ask
@@ -44,6 +45,7 @@ __all__ = [
     "ERROR_STATUS",
     "ApiError",
     "CameraNotFoundError",
+    "DetectionConflictError",
     "InvalidTimeSpanError",
     "NotAcceptableError",
     "ProblemKind",
@@ -66,6 +68,10 @@ class ApiError(CloudError):
 class CameraNotFoundError(ApiError):
     def __init__(self, camera_id: str) -> None:
         super().__init__(f"no camera {camera_id[:80]!r} was ever seen here")
+
+
+class DetectionConflictError(ApiError):
+    """The state of the frame does not allow to ask for its detection, or to take that back."""
 
 
 class InvalidTimeSpanError(ApiError):
@@ -104,6 +110,7 @@ ERROR_STATUS: Final[Mapping[type[Exception], ProblemKind]] = {
     CameraNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "camera-not-found"),
     InvalidTimeSpanError: ProblemKind(HTTPStatus.BAD_REQUEST, "invalid-time-span"),
     NotAcceptableError: ProblemKind(HTTPStatus.NOT_ACCEPTABLE, "not-acceptable"),
+    DetectionConflictError: ProblemKind(HTTPStatus.CONFLICT, "detection-conflict"),
     RefetchConflictError: ProblemKind(HTTPStatus.CONFLICT, "refetch-conflict"),
     FrameGoneError: ProblemKind(HTTPStatus.GONE, "frame-gone"),
     RequestValidationError: ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"),

@@ -9,11 +9,12 @@ Whether a cache may keep it for good depends on the path:
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
 from slimcloud.api.context import ApiContext, Caller, Context, problems
+from slimcloud.api.disconnect import ClientGoneError, while_connected
 from slimcloud.api.errors import NotAcceptableError
 from slimcloud.api.negotiate import ImageFormat, choose_format
 from slimcloud.api.render import RenderedImage, Rendering
@@ -26,6 +27,7 @@ __all__ = ["router"]
 logger = logging.getLogger(__name__)
 
 MAX_EDGE_RANGE = (16, 16384)  # pixels
+_CLIENT_GONE = 499  # as servers log it; nobody reads the answer
 _FORMATS = [image_format.value for image_format in ImageFormat]
 _IMAGE_CONTENT = {
     media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in _FORMATS
@@ -60,6 +62,7 @@ class ImageQuery(BaseModel):
     },
 )
 async def get_image(
+    request: Request,
     frame_id: str,
     query: Annotated[ImageQuery, Query()],
     context: Context,
@@ -89,7 +92,12 @@ async def get_image(
     }
     if _matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    rendered = await context.renderer.render(base, enhancement, rendering)
+    try:  # a picture that nobody waits for leaves the line of the decoder
+        rendered = await while_connected(
+            request, context.renderer.render(base, enhancement, rendering)
+        )
+    except ClientGoneError:
+        return Response(status_code=_CLIENT_GONE)
     await _record_look(context, name, caller, rendered)
     return Response(
         rendered.data, media_type=image_format.value, headers=headers | _facts(rendered)
