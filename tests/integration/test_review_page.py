@@ -1,6 +1,7 @@
 """The page, as people use it: a real browser against the served API, Redis and decoder."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -126,6 +127,32 @@ async def test_nothing_matching_and_nothing_left_are_said(url: str, review: Revi
         await expect(page.locator("#problem")).to_contain_text("Retention has removed this frame")
 
 
+async def test_a_cloud_that_does_not_answer_is_said_and_asked_again(url: str) -> None:
+    async with open_page(url) as page:
+        await page.route("**/api/v1/frames?*", lambda route: route.abort())
+        await page.select_option("#camera", "yard")
+        await expect(page.locator("#banner")).to_contain_text("does not answer")
+
+        await page.unroute("**/api/v1/frames?*")
+        await expect(page.locator("#banner")).to_be_hidden()
+        await expect(page.locator("#frames .card")).to_have_count(1)
+
+
+async def test_an_empty_store_says_how_to_begin(review: ReviewWorld) -> None:
+    async with served(review) as http, open_page(str(http.base_url), dark=True) as page:
+        await expect(page.locator("#no-cameras")).to_contain_text("No camera yet")
+        await expect(page.locator("#no-frames")).to_contain_text("No frames yet")
+        await expect(page.locator("#timeline-caption")).to_contain_text("No frame is kept")
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(13, 16, 18)"
+        )
+
+        await page.keyboard.press("t")
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(245, 246, 247)"
+        )
+
+
 async def test_a_narrow_screen_needs_no_sideways_scrolling(url: str) -> None:
     async with open_page(url, width=360, height=740) as page:
         await expect(page.locator("#frames .card")).to_have_count(6)
@@ -139,7 +166,8 @@ async def test_a_narrow_screen_needs_no_sideways_scrolling(url: str) -> None:
 async def shows_a_picture(page: Page) -> None:
     await expect(page.locator("#busy")).to_be_empty()
     await expect(page.locator("#problem")).to_be_empty()
-    await page.wait_for_function("document.getElementById('image').naturalWidth > 0")
+    await expect(page.locator("#image")).to_have_attribute("src", re.compile("^blob:"))
+    await page.locator("#image").evaluate("image => image.decode()")
 
 
 async def overflow(page: Page, element: str) -> int:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 
+from slimcloud import keys
 from slimcloud.api import end_event_streams
 from slimcloud.api.readiness import PROBE_KEPT_SECONDS, Readiness
 from slimcloud.records import EventKind
@@ -50,6 +51,25 @@ async def test_a_client_that_comes_back_misses_nothing(review: ReviewWorld) -> N
         events = await read_events(response.aiter_lines(), 240)
 
     assert [event["id"] for event in events] == added[10:]
+
+
+async def test_a_client_that_comes_back_too_late_is_told(review: ReviewWorld) -> None:
+    added = [
+        await review.store.events.add(EventKind.CAMERA_CONNECTED, f"gate-{i}") for i in range(3)
+    ]
+    await review.client.xtrim(keys.EVENTS, maxlen=1, approximate=False)
+
+    async with served(review) as http:
+        heard = []
+        for last_seen in (added[0], added[2]):
+            headers = {"Last-Event-ID": last_seen}
+            async with http.stream("GET", "/api/v1/events", headers=headers) as response:
+                lines = response.aiter_lines()
+                await anext(lines)  # the stream has begun: what follows is after it
+                await review.store.events.add(EventKind.CAMERA_CONNECTED, "gate-9")
+                heard.append([event["event"] for event in await read_events(lines, 1)])
+
+    assert heard == [["events.missed"], ["camera.connected"]]
 
 
 async def test_a_server_that_stops_does_not_wait_for_its_listeners(review: ReviewWorld) -> None:

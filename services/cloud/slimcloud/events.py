@@ -41,6 +41,11 @@ class EventLog:
         entries = stream_entries(await self._client.xrevrange(keys.EVENTS, count=1))
         return entries[0][0] if entries else "0-0"
 
+    async def has_trimmed(self, after: str) -> bool:
+        """Whether events after the id `after` may be gone: the oldest that is kept is younger."""
+        entries = stream_entries(await self._client.xrange(keys.EVENTS, count=1))
+        return bool(entries) and _order(after) < _order(entries[0][0])
+
     async def read(
         self, after: str, *, count: int = 100, block_seconds: float = 0.0
     ) -> list[Event]:
@@ -52,6 +57,11 @@ class EventLog:
         block_ms = min(2000, round(block_seconds * 1000)) or None
         reply = await self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
         return list(filter(None, map(_event, first_stream_entries(reply))))
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    milliseconds, _, number = event_id.partition("-")
+    return int(milliseconds), int(number or 0)
 
 
 def _event(entry: StreamEntry) -> Event | None:

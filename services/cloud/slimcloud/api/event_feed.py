@@ -39,6 +39,10 @@ class EventFeed:
         """The position to listen from when only what happens from now on is wanted."""
         return await self._log.latest_id()
 
+    async def has_trimmed(self, after: str) -> bool:
+        """Whether a listener from `after` may have missed something."""
+        return await self._log.has_trimmed(after)
+
     async def listen(self, after: str) -> AsyncIterator[Event]:
         """Events after the id `after`, for ever, or until `stop`."""
         self._listeners += 1

@@ -1,12 +1,14 @@
 """`/events`: what happens, as server-sent events."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from slimcloud.api.context import Context, problems
+from slimcloud.api.schemas import EventView
 from slimcloud.api.views import API_PREFIX, event_view
 
 __all__ = ["router"]
@@ -17,25 +19,39 @@ _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits st
 router = APIRouter(prefix=API_PREFIX, tags=["events"])
 
 
-async def _start_id(
+@dataclass(frozen=True)
+class _Start:
+    after: str  # id of the event that is followed on from
+    is_late: bool  # events after it may have been trimmed
+
+
+async def _start(
     context: Context,
     last_event_id: Annotated[
         str | None,
         Header(pattern=_EVENT_ID_PATTERN, description="`id` of the last event that was seen"),
     ] = None,
-) -> str:
+) -> _Start:
     # A dependency, so that a store that does not answer is a 503 and not a stream that breaks.
-    return last_event_id or await context.event_feed.start_id()
+    feed = context.event_feed
+    if last_event_id is None:
+        return _Start(await feed.start_id(), is_late=False)
+    return _Start(last_event_id, await feed.has_trimmed(last_event_id))
 
 
 @router.get("/events", response_class=EventSourceResponse, responses=problems(422, 503))
 async def stream_events(
-    context: Context, start_id: Annotated[str, Depends(_start_id)]
+    context: Context, start: Annotated[_Start, Depends(_start)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Events from now on, or after `Last-Event-ID`; `event` is the kind, `data` an EventView.
 
-    About the last 10,000 events are kept. A comment keeps the connection open when nothing happens.
+    About the last 10,000 events are kept; who comes back later than that hears `events.missed`
+    first, and does well to ask for everything again. A comment keeps the connection open when
+    nothing happens.
     """
-    yield ServerSentEvent(comment=f"after {start_id}", retry=RECONNECT_MILLISECONDS)
-    async for event in context.event_feed.listen(start_id):
+    yield ServerSentEvent(comment=f"after {start.after}", retry=RECONNECT_MILLISECONDS)
+    if start.is_late:
+        missed = EventView(camera="", frame_id=None, detail=f"events after {start.after}")
+        yield ServerSentEvent(event="events.missed", data=missed)
+    async for event in context.event_feed.listen(start.after):
         yield ServerSentEvent(id=event.event_id, event=event.kind.value, data=event_view(event))

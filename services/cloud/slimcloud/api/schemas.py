@@ -249,7 +249,7 @@ class TimelineView(_View):
 class JpegSampleView(_View):
     """Bytes against JPEG, measured on the pictures that people had decoded, and on no others.
 
-    What is compressed is the decoded picture, which is smoother than the camera's own.
+    What is compressed is the decoded picture, not the camera's own; see docs/decisions/0014.
     """
 
     pictures: int = Field(ge=0, description="frames measured, each once")

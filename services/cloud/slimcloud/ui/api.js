@@ -59,6 +59,10 @@ export async function getPicture(url) {
   }
 }
 
+export async function signOut() {
+  await ask(`${API}/session`, {method: "DELETE"});
+}
+
 export async function signIn(token) {
   await ask(`${API}/session`, {method: "POST", headers: {Authorization: `Bearer ${token}`}});
 }

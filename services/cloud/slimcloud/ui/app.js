@@ -1,6 +1,6 @@
 // Wires the page: events from the cloud, keys, theme, and what to do when the cloud does not answer.
 
-import {API, get, session, signIn} from "./api.js";
+import {API, get, session, signIn, signOut} from "./api.js";
 import {$, bytes, count, make} from "./draw.js";
 import {chooseTime, chosenTime, fillChoices, list, loadFrames, paintFrames, startFrames} from "./frames.js";
 import {recall} from "./pictures.js";
@@ -69,6 +69,7 @@ function listen() {
   on("frame.detected", event => { showFrame(event.camera, event.frame_id); newFrames(); });
   for (const kind of ["frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrames);
   for (const kind of ["camera.connected", "camera.disconnected"]) on(kind, () => soon(cameras, 0));
+  on("events.missed", () => attempt(...all));
   on("gap.stored", () => { soon(cameras, 0); soon(timeline, 0); });
   events.onopen = () => {
     $("live").classList.remove("lost");
@@ -82,7 +83,7 @@ function listen() {
 
 // ---- keys ------------------------------------------------------------------------------------------------------
 const PAGE_KEYS = {"/": () => $("camera").focus(), 0: () => $("filters").reset(), l: () => $("live").click(), t: () => $("theme").click(),
-  "?": () => $("help").showModal()};
+  "?": () => showHelp()};
 const VIEWER_KEYS = {s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
   c: () => $("comment").focus(), x: () => holdBefore(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
 addEventListener("keydown", event => {
@@ -110,6 +111,13 @@ $("theme").onclick = () => {
   const names = Object.keys(THEMES);
   setTheme(names[(names.indexOf(document.documentElement.dataset.theme || "") + 1) % names.length]);
 };
+function showHelp() {
+  $("help").showModal();
+  get(`${API}/session`).then(({name, role}) => {
+    $("who").textContent = `You are ${name}, ${role}.`;
+    $("sign-out").hidden = name === "anyone";
+  }, () => {});
+}
 session.onRefused = () => { if (!$("sign-in").open) $("sign-in").showModal(); };
 $("sign-in").oncancel = event => event.preventDefault();
 $("token-form").onsubmit = event => {
@@ -120,7 +128,8 @@ $("live").onclick = () => {
   $("live").setAttribute("aria-pressed", !isLive());
   attempt(refreshFrames);
 };
-$("help-button").onclick = () => $("help").showModal();
+$("help-button").onclick = showHelp;
+$("sign-out").onclick = () => signOut().then(() => location.reload());
 $("more").onclick = () => {
   $("live").setAttribute("aria-pressed", false);  // a new first page would throw the older ones away
   attempt(() => loadFrames(list.next));

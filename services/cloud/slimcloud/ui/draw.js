@@ -27,7 +27,8 @@ export function seconds(s) {
   if (Math.abs(s) < 1) return `${Math.round(s * 1000)} ms`;
   return Math.abs(s) < 100 ? `${s.toFixed(2)} s` : `${Math.round(s / 60)} min`;
 }
-export const clock = t => new Date(t).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit"});
+export const clock = t => new Date(t).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
+export const moment = t => new Date(t).toLocaleString([], {dateStyle: "medium", timeStyle: "medium", hourCycle: "h23"});
 export const quality = q => Number(q.toFixed(2));
 export const words = reason => reason.replaceAll("_", " ");
 export const color = classId => `hsl(${(classId * 222.492) % 360} 89% 55%)`;  // as overlay=1 has them
@@ -49,14 +50,25 @@ export function drawScene(svg, frame, {picture = null, trail = [], text = false,
   if (picture) parts.push(makeSvg("image", {href: picture, width: frame.image_width, height: frame.image_height, opacity: .82}));
   trail.forEach(([x, y, classId], i) => parts.push(makeSvg("circle",
     {cx: x, cy: y, r: 2.2 * unit, fill: color(classId), opacity: .15 + .6 * i / trail.length})));
-  for (const d of frame.detections || []) {
+  const found = [...(frame.detections || [])].sort((a, b) => b.score - a.score);
+  for (const d of found) {
     parts.push(makeSvg("rect", {x: d.x_min, y: d.y_min, width: d.x_max - d.x_min, height: d.y_max - d.y_min, rx: 2 * unit,
       fill: color(d.class_id), "fill-opacity": fill ? .13 : 0, stroke: color(d.class_id), "stroke-width": 1.8 * unit}));
-    if (!text) continue;
-    const label = makeSvg("text", {transform:
-      `translate(${d.x_min + 4 * unit} ${Math.max(d.y_min + 13 * unit, 13 * unit)}) scale(${unit})`});
-    label.textContent = `${d.label} ${Math.round(d.score * 100)}%`;
-    parts.push(label);
   }
-  svg.replaceChildren(...parts);
+  svg.replaceChildren(...parts, ...(text ? labels(found, frame, unit) : []));
+}
+
+// A label above each box, the surest first; one that would cover another is left out.
+function labels(found, frame, unit) {
+  const placed = [], texts = [];
+  for (const d of found) {
+    const words = `${d.label} ${Math.round(d.score * 100)}%`, width = (6.7 * words.length + 4) * unit;
+    const x = Math.max(2 * unit, Math.min(d.x_min, frame.image_width - width)), y = Math.max(d.y_min - 4 * unit, 12 * unit);
+    if (placed.some(other => x < other.x + other.width && other.x < x + width && Math.abs(y - other.y) < 13 * unit)) continue;
+    placed.push({x, y, width});
+    const label = makeSvg("text", {transform: `translate(${x} ${y}) scale(${unit})`});
+    label.textContent = words;
+    texts.push(label);
+  }
+  return texts;
 }

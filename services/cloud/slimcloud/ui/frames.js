@@ -102,11 +102,11 @@ function card(frame) {
   const badge = {reviewed: "✓ reviewed", wrong: "✗ wrong"}[frame.mark];
   const row = (className, left, right) => make("span", {className: `row ${className}`},
     make("span", {textContent: left}), right == null ? null : right instanceof Node ? right : make("span", {textContent: right}));
-  const comments = frame.comments_count ? ` · ${plural(frame.comments_count, "comment")}` : "";
+  const comments = frame.comments_count ? ` · ${plural(frame.comments_count, "note")}` : "";
   const button = make("button", {className: "card"}, make("span", {className: "scene"}, svg), make("span", {className: "about"},
     row("strong", labelText(frame), badge ? make("span", {className: `badge ${frame.mark}`, textContent: badge}) : null),
     row("small soft number", `${frame.camera} · ${clock(frame.capture_time)}${comments}`, seconds(frame.latency.total_seconds)),
-    row("small soft number", `level ${frame.level} · quality ${quality(frame.quality)}${frame.enhanced ? " · sharpened" : ""}`, bytes(frame.bytes_total))));
+    row("small soft number", `level ${frame.level}${frame.enhanced ? "+" : ""} · quality ${quality(frame.quality)}`, bytes(frame.bytes_total))));
   button.onclick = () => open(frame.id);
   const item = make("li", {}, button);
   item.dataset.id = frame.id;

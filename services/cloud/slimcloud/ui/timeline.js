@@ -71,7 +71,7 @@ function draw() {
   svg.replaceChildren(makeSvg("defs", {}, hatch), ...bars.filter(Boolean), ...gaps);
   if (chosen.from || chosen.to) drawChosen(chosen.from ? Date.parse(chosen.from) : from, chosen.to ? Date.parse(chosen.to) : to);
   const sameDay = new Date(from).toDateString() === new Date(to).toDateString();
-  const tick = t => sameDay ? clock(t) : new Date(t).toLocaleString([], {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit"});
+  const tick = t => sameDay ? clock(t) : new Date(t).toLocaleString([], {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
   const ticks = innerWidth > 700 ? 5 : 3;
   document.querySelector("#timeline .ticks").replaceChildren(...Array.from({length: ticks}, (_, i) =>
     make("span", {textContent: tick(from + (to - from) * i / (ticks - 1))})));

@@ -1,7 +1,7 @@
 // One open frame: its picture is decoded now, because a person asks.
 
 import {API, get} from "./api.js";
-import {$, bytes, clock, color, drawScene, labelText, make, makeSvg, quality, seconds} from "./draw.js";
+import {$, bytes, clock, color, drawScene, labelText, make, makeSvg, moment, quality, seconds} from "./draw.js";
 import {list, replaceFrame} from "./frames.js";
 import {pictureOf} from "./pictures.js";
 import {clearReview, loadReview} from "./review.js";
@@ -31,7 +31,7 @@ export async function openFrame(frameOrId) {
     const frame = frameOrId.detections ? frameOrId : await get(`${API}/frames/${id}?detections=true`);
     await view(frame);
   } catch (error) {
-    if (!$("viewer").open) $("viewer").showModal();
+    present();
     $("problem").textContent = error.status === 410 ? "Retention has removed this frame." : error.message;
   }
 }
@@ -40,7 +40,7 @@ export async function openFrame(frameOrId) {
 export async function view(frame, {improves = false} = {}) {
   if (!improves) clearPicture();
   shown = frame;
-  if (!$("viewer").open) $("viewer").showModal();
+  present();
   history.replaceState(null, "", `#${frame.id}`);
   $("problem").textContent = "";
   say("decoding…");
@@ -52,12 +52,18 @@ export async function view(frame, {improves = false} = {}) {
     await show(frame, picture, improves);
     describe(frame, picture);
     replaceFrame({...frame, jpeg_bytes: frame.jpeg_bytes || picture.jpegBytes});
-    if (improves) loadReview(frame);
+    loadReview(frame);  // with this look
     onLooked();
   } catch (error) {
     if (shown === frame) $("problem").textContent = error.status === 410 ? "Retention has removed this frame." : error.message;
   }
   if (shown === frame) say("");
+}
+
+function present() {
+  if ($("viewer").open) return;
+  $("viewer").showModal();
+  $("viewer").focus();  // keys work at once, and no button looks chosen
 }
 
 export function say(text) {
@@ -128,7 +134,7 @@ function describe(frame, picture) {
   const jpegBytes = picture?.jpegBytes || frame.jpeg_bytes;
   const rows = [["Level · quality", `${frame.level} · ${quality(frame.quality)}`], ["Sent", sent],
     ["Bits per pixel", frame.bpp.toFixed(3)], ["Size", `${frame.image_width} × ${frame.image_height}`],
-    ["Captured", new Date(frame.capture_time).toLocaleString()]];
+    ["Captured", moment(frame.capture_time)]];
   if (jpegBytes) rows.push(["This picture as JPEG 75", bytes(jpegBytes)]);
   if (frame.presence != null) rows.push(["Triage", `${frame.triage === "none" ? "" : `${frame.triage} · `}${Math.round(frame.presence * 100)}%`]);
   if (picture) rows.push(["Picture decoded in", seconds(picture.decodeSeconds)], ["Shown after", seconds(picture.totalSeconds)]);
@@ -138,11 +144,14 @@ function describe(frame, picture) {
 }
 
 function describeFound(frame) {
-  const found = [...(frame.detections || [])].sort((a, b) => b.score - a.score);
-  const chips = found.map(d => {
+  const byLabel = new Map();
+  for (const d of frame.detections || []) byLabel.set(d.label, [...(byLabel.get(d.label) || []), d]);
+  const best = found => Math.max(...found.map(d => d.score));
+  const chips = [...byLabel.values()].sort((a, b) => best(b) - best(a)).map(found => {
     const dot = make("i");
-    dot.style.background = color(d.class_id);
-    return make("li", {}, dot, `${d.label} ${Math.round(d.score * 100)}%`);
+    dot.style.background = color(found[0].class_id);
+    const times = found.length > 1 ? `${found.length} × ` : "";
+    return make("li", {}, dot, `${times}${found[0].label} ${Math.round(best(found) * 100)}%`);
   });
   $("found").replaceChildren(...(chips.length ? chips : [make("li", {textContent: labelText(frame)})]));
 }

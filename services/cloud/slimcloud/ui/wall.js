@@ -56,7 +56,7 @@ export function openCamera(index) {
 
 function addTile(id) {
   const part = (className, ...children) => make("span", {className}, ...children);
-  const tile = {id, trail: [], svg: makeSvg("svg", {viewBox: "0 0 640 400", "aria-hidden": "true"}),
+  const tile = {id, trail: [], svg: makeSvg("svg", {viewBox: "0 0 640 480", "aria-hidden": "true"}),
     chip: part("chip"), state: part("state"), seen: part("strong"), age: part("soft number"), cost: part(""), today: part(""),
     gaps: part("badge gaps")};
   tile.button = make("button", {className: "tile"},
