@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from slimcloud import keys
 from slimcloud.frame_id import FrameId
-from slimcloud.records import CameraState
+from slimcloud.records import CameraState, FrameState
 from slimcloud.replies import (
     FRAME_FIELDS,
     detections_from_json,
@@ -105,12 +105,16 @@ class CameraRegistry:
             keys.index_camera_key(camera_id), 0, _LATEST_FRAMES - 1, withscores=True
         )
         pairs = scored_members(members)
-        if not pairs:
+        pipeline = self._client.pipeline(transaction=False)
+        for _, member in pairs:
+            pipeline.hget(keys.frame_key(member), "state")
+        states = [text(state) for state in await pipeline.execute()]
+        if FrameState.DETECTED not in states:
             return None
-        documents = await self._client.mget([keys.detections_key(member) for _, member in pairs])
-        for (captured_us, _), document in zip(pairs, documents, strict=True):
-            if document is not None:
-                return (detections_from_json(document).detected_time_unix_us - captured_us) / 1e6
+        captured_us, member = pairs[states.index(FrameState.DETECTED)]
+        document = await self._client.get(keys.detections_key(member))
+        if document is not None:  # else retention was faster than we
+            return (detections_from_json(document).detected_time_unix_us - captured_us) / 1e6
         return None
 
     async def list(self) -> list[CameraState]:
