@@ -51,7 +51,7 @@ class Remembering:
 @pytest.fixture(scope="module")
 def sizes() -> NDArray[np.int64]:
     """Bytes of every picture at every quality, (pictures, qualities)."""
-    codec = load_codec_artifact(find_model("codec", "slim-n/1", ROOT / "models"))
+    codec = load_codec_artifact(find_model("codec", "slim-n", ROOT / "models"))
     encoder = Encoder(codec, Remembering())
     return np.array(
         [
