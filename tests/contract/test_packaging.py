@@ -25,7 +25,7 @@ EXTRAS_OF = {
     "slimedge": ["edge"],
     "slimcloud": ["cloud"],
     "slimops": ["demo"],  # each service uses its part of it
-    "slimcli": ["demo", "train"],  # each command imports what it needs when it runs
+    "slimcli": ["certs", "demo", "train"],  # each command imports what it needs when it runs
     "slimnets": ["train"],
     "slimtrain": ["train"],
 }

@@ -12,6 +12,7 @@ import typer
 
 from slimcli import (
     calibration,
+    certificates,
     codec,
     configuration,
     detect,
@@ -23,6 +24,7 @@ from slimcli import (
     own_detector,
     recipes,
     services,
+    tokens,
     training,
 )
 from slimcli.demo import command as demo
@@ -73,6 +75,8 @@ for module in (
     demo,
     services,
     configuration,
+    certificates,
+    tokens,
     health,
     recipes,
     training,

@@ -6,9 +6,11 @@ An image then needs neither curl nor grpc_health_probe.
 from __future__ import annotations
 
 import http.client
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,9 +29,13 @@ def health(
         list[str],
         typer.Argument(
             metavar="URL...",
-            help="http://host:port/path, or grpc://host:port[/service] for grpc.health.v1.",
+            help="http[s]://host:port/path, or grpc[s]://host:port[/service] for grpc.health.v1.",
         ),
     ],
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PEM certificates that sign those of the services."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="For each answer, seconds.")] = 5.0,
 ) -> None:
     """Ask services whether they are well; exit code 69 when one is not."""
@@ -37,17 +43,18 @@ def health(
         parts = urllib.parse.urlsplit(target)
         match parts.scheme:
             case "http" | "https":
-                _check_http(target, timeout)
-            case "grpc":
-                _check_grpc(parts.netloc, parts.path.lstrip("/"), timeout)
+                _check_http(target, timeout, ca)
+            case "grpc" | "grpcs":
+                _check_grpc(parts, timeout, ca)
             case _:
-                raise BadUsageError(f"{target}: expected http://..., https://... or grpc://...")
+                raise BadUsageError(f"{target}: expected http[s]://... or grpc[s]://...")
         say(f"{target}: well")
 
 
-def _check_http(url: str, timeout: float) -> None:
+def _check_http(url: str, timeout: float, ca: Path | None) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=timeout):
+        trusted = ssl.create_default_context(cafile=ca) if url.startswith("https:") else None
+        with urllib.request.urlopen(url, timeout=timeout, context=trusted):
             return
     except urllib.error.HTTPError as exc:
         detail = exc.read(300).decode("utf-8", "replace")
@@ -56,18 +63,24 @@ def _check_http(url: str, timeout: float) -> None:
         raise UnavailableError(f"{url}: {getattr(exc, 'reason', exc)}") from exc
 
 
-def _check_grpc(address: str, service: str, timeout: float) -> None:
+def _check_grpc(parts: urllib.parse.SplitResult, timeout: float, ca: Path | None) -> None:
     with needs_extra("cloud", "health grpc://..."):
         import grpc
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(address) as channel:
+    address, service = parts.netloc, parts.path.lstrip("/")
+    if parts.scheme == "grpcs":
+        trusted = grpc.ssl_channel_credentials(None if ca is None else ca.read_bytes())
+        opened = grpc.secure_channel(address, trusted)
+    else:
+        opened = grpc.insecure_channel(address)
+    with opened as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
         except grpc.RpcError as exc:
             detail = f"{exc.code().name}: {exc.details()}"
-            raise UnavailableError(f"grpc://{address}/{service}: {detail}") from exc
+            raise UnavailableError(f"{parts.geturl()}: {detail}") from exc
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-        raise UnavailableError(f"grpc://{address}/{service}: {status}")
+        raise UnavailableError(f"{parts.geturl()}: {status}")

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 
 from redis.exceptions import RedisError
 
-from slimcloud.api import ReviewMetrics, build_api, end_event_streams
+from slimcloud.api import ApiAccess, ReviewMetrics, build_api, end_event_streams
 from slimcloud.canary import load_canary
 from slimcloud.detect import DetectWorker
 from slimcloud.detect_metrics import DetectMetrics
@@ -58,7 +58,7 @@ class CloudAddresses:
     """Where a cloud process listens, as bound; None where it does not."""
 
     grpc: str | None = None  # host:port, for cameras
-    http: str | None = None  # http://host:port, the review API
+    http: str | None = None  # http://host:port or https://, the review API
     metrics: str | None = None  # http://host:port/metrics
     redis_url: str = ""
     pid: int = 0
@@ -106,8 +106,8 @@ async def run_cloud(
             address = await _start_ingest(settings, models, store, metrics, life)
             addresses = replace(addresses, grpc=address)
         if settings.role.includes(Role.REVIEW):
-            address = _start_review(settings, models, store, metrics, engine, life)
-            addresses = replace(addresses, http=f"http://{address}")
+            url = _start_review(settings, models, store, metrics, engine, life)
+            addresses = replace(addresses, http=url)
         if settings.metrics_port is not None:
             port, close = serve_metrics(metrics, settings.metrics_host, settings.metrics_port)
             life.on_stop(Phase.CLOSE, "metrics", lambda: asyncio.to_thread(close))
@@ -234,8 +234,15 @@ def _start_review(
         num_levels=len(models.codec.levels),
         readiness_probe=probe,
         metrics=review_metrics,
+        access=ApiAccess(settings.token_table if settings.token_table.has_people else None),
     )
-    server = HttpServer(app, settings.http_host, settings.http_port)
+    server = HttpServer(
+        app,
+        settings.http_host,
+        settings.http_port,
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
+    )
     server.start(life.spawn)
 
     async def stop() -> None:
@@ -245,7 +252,7 @@ def _start_review(
     life.on_stop(Phase.REFUSE, "review", stop)
     life.on_stop(Phase.CLOSE, "review", server.close)
     life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(reconstructor.close))
-    return server.address
+    return server.url
 
 
 async def _sweep(store: Store, settings: CloudSettings) -> None:

@@ -11,6 +11,7 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 
 from slimcloud.ingest import IngestServicer
 from slimcloud.settings import CloudSettings
+from slimcloud.tls import add_port
 from slimwire.v1 import ingest_pb2, ingest_pb2_grpc
 
 __all__ = ["IngestServer", "start_ingest_server"]
@@ -43,9 +44,11 @@ async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings)
     await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
     wanted = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
-        port = server.add_insecure_port(wanted)
+        port = add_port(server, wanted, settings)
     except RuntimeError as exc:
-        raise OSError(f"cannot listen on {wanted}; is another cloud running?") from exc
+        raise OSError(
+            f"cannot listen on {wanted}; is another cloud running, or the certificate no PEM?"
+        ) from exc
     await server.start()
     return IngestServer(server, health, f"{settings.grpc_host}:{port}")
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -32,9 +33,18 @@ class HttpServer:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        host: str,
+        port: int,
+        *,
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> None:
         self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
-        self.address = f"{host}:{self._socket.getsockname()[1]}"
+        scheme = "http" if tls_cert is None else "https"
+        self.url = f"{scheme}://{host}:{self._socket.getsockname()[1]}"
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -42,6 +52,8 @@ class HttpServer:
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                ssl_certfile=tls_cert,
+                ssl_keyfile=tls_key,
             )
         )
         self._serving: asyncio.Task[None] | None = None

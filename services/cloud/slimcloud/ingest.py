@@ -4,8 +4,7 @@
     camera ◄══ outbox ◄── answer tail: acks, Nacks, Commands ◄── events ┘
 
 A bad frame gets a Nack and the stream lives on; a bad stream ends with a status (`refusals`). A
-camera is who it says it is: identities are not proven yet, so the port belongs on loopback or a
-private network.
+camera is who it says it is (`camera_auth`).
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from redis.exceptions import RedisError
 
 from slimcloud.answer_tail import AnswerTail, send_commands, supersede
 from slimcloud.budgets import ByteBudget
+from slimcloud.camera_auth import CameraAuth
 from slimcloud.camera_stream import CameraStream
 from slimcloud.checks import ContainerChecker
 from slimcloud.credit import CreditControl
@@ -69,6 +69,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             artifact, max_frame_bytes=settings.max_frame_bytes, max_pixels=settings.max_pixels
         )
         self._intake = Intake(store, checker, metrics)
+        self._auth = CameraAuth.of(settings)
         self._streams: dict[str, CameraStream] = {}
         self._tail = AnswerTail(store, self._streams, metrics)
         self._draining = False
@@ -107,6 +108,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     ) -> None:
         try:
             hello = await self._read_hello(request_iterator)
+            self._auth.check(context, hello.camera_id)
             stream = CameraStream(hello.camera_id, hello.epoch)
             try:
                 await self._connect(stream, hello, context)

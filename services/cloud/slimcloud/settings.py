@@ -9,10 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from slimcloud.tokens import TokenTable
 from slimops import ServiceSettings
+from slimops.loopback import is_loopback
 
 __all__ = ["CloudSettings", "Role"]
 
@@ -49,9 +51,7 @@ class CloudSettings(ServiceSettings):
     )
 
     # --- where it listens ---
-    grpc_host: str = Field(
-        default="127.0.0.1", description="address for cameras; plaintext, so a private net only"
-    )
+    grpc_host: str = Field(default="127.0.0.1", description="address for cameras")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="their port; 0 = a free one")
     http_host: str = Field(default="127.0.0.1", description="address of the review API")
     http_port: int = Field(default=8080, ge=0, le=65535, description="its port; 0 = a free one")
@@ -174,6 +174,62 @@ class CloudSettings(ServiceSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least level that is logged"
     )
+
+    # --- security ---
+    tls_cert: FilePath | None = Field(
+        default=None,
+        description="PEM certificates shown to cameras and people; not set = plaintext",
+    )
+    tls_key: FilePath | None = Field(default=None, description="the PEM private key of the first")
+    camera_ca: FilePath | None = Field(
+        default=None,
+        description="PEM certificates that sign those of cameras; set = a camera needs its own",
+    )
+    tokens: str | None = Field(
+        default=None,
+        repr=False,
+        description="table of tokens, see `slimwire token`; better CLOUD_TOKENS_FILE",
+        json_schema_extra={"writeOnly": True},
+    )
+    allow_plaintext: bool = Field(
+        default=False,
+        description="listen beyond loopback without TLS: a private network, or a proxy that has it",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="listen beyond loopback for cameras and people that prove nothing",
+    )
+
+    @property
+    def token_table(self) -> TokenTable:
+        """The tokens, parsed; without any where none are configured."""
+        return TokenTable.parse(self.tokens or "")
+
+    @model_validator(mode="after")
+    def _check_security(self) -> Self:
+        if (self.tls_cert is None) is not (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together; set both or neither")
+        if self.camera_ca is not None and self.tls_cert is None:
+            raise ValueError("camera_ca needs tls_cert: cameras show certificates over TLS only")
+        table = self.token_table
+        listens = (
+            (Role.INGEST, "grpc_host", self.grpc_host, table.has_cameras or self.camera_ca),
+            (Role.REVIEW, "http_host", self.http_host, table.has_people),
+        )
+        for role, name, host, proven in listens:
+            if not self.role.includes(role) or is_loopback(host):
+                continue
+            if self.tls_cert is None and not self.allow_plaintext:
+                raise ValueError(
+                    f"{name} {host} is beyond loopback and tls_cert is not set; set it, or "
+                    "allow_plaintext on a private network"
+                )
+            if not proven and not self.allow_anonymous:
+                raise ValueError(
+                    f"{name} {host} is beyond loopback and nobody has to prove who they are; set "
+                    "tokens_file, camera_ca for cameras, or allow_anonymous"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_memory(self) -> Self:

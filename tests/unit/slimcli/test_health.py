@@ -91,4 +91,4 @@ def test_nobody_there_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_an_unknown_scheme_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["health", "ftp://127.0.0.1"]) == ExitCode.USAGE
-    assert "expected http://" in capsys.readouterr().err
+    assert "expected http[s]://" in capsys.readouterr().err

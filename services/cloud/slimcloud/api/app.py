@@ -13,6 +13,7 @@
 /api/v1/timeline                     how many frames when, and gaps      timeline.py
 /api/v1/overview                     what the page needs to begin        overview.py
 /api/v1/events                       what happens (SSE)                  events.py
+/api/v1/session                      whose token this is; a cookie       auth.py
 /livez /readyz /metrics              health                              health.py
 / /ui/{file}                         the page                            page.py
 """
@@ -20,7 +21,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from slimcloud.api import (
@@ -35,7 +36,9 @@ from slimcloud.api import (
     reviews,
     timeline,
 )
-from slimcloud.api.context import ApiContext
+from slimcloud.api.auth import ApiAccess, authorise
+from slimcloud.api.auth import router as session_router
+from slimcloud.api.context import ApiContext, problems
 from slimcloud.api.errors import install_error_handlers
 from slimcloud.api.event_feed import EventFeed
 from slimcloud.api.metrics import RequestTimer, ReviewMetrics
@@ -60,6 +63,7 @@ def build_api(
     num_levels: int,
     readiness_probe: Callable[[], Awaitable[bool]],
     metrics: ReviewMetrics,
+    access: ApiAccess | None = None,
     response_cache_bytes: int = DEFAULT_RESPONSE_CACHE_BYTES,
 ) -> FastAPI:
     """The review API over a store and a decoder. It owns neither: who made them closes them.
@@ -69,6 +73,7 @@ def build_api(
         num_levels: slim levels of the codec, 1 or more.
         readiness_probe: true when this process can do its work: store answers, picture decodes.
         metrics: the observer of `reconstructor`; `/metrics` shows the whole process's.
+        access: the tokens of people; without, the API is open.
         response_cache_bytes: budget of kept image responses, bytes.
     """
     app = FastAPI(
@@ -90,13 +95,17 @@ def build_api(
         names=tuple(names),
         num_levels=num_levels,
     )
+    app.state.access = access or ApiAccess()
     install_error_handlers(app)
     app.add_middleware(RequestTimer, metrics=metrics)
     for module in (
         frames, images, refetches, dead_letters, reviews, cameras, timeline, overview, events,
-        health,
     ):  # fmt: skip
-        app.include_router(module.router)
+        app.include_router(
+            module.router, dependencies=[Depends(authorise)], responses=problems(401, 403)
+        )
+    app.include_router(session_router)
+    app.include_router(health.router)
     app.include_router(build_page_router())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

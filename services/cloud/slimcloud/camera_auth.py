@@ -1,0 +1,83 @@
+"""A camera is who it says it is: by a certificate, by a token, or because nobody else can connect.
+
+With `camera_ca` the TLS library has checked the certificate already; its subject alternative name
+`slimwire://camera/<camera id>` must be the camera of the Hello. Else, where the table of tokens
+has cameras, the call's `authorization: Bearer <token>` must be that camera's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+import grpc
+
+from slimcloud.errors import StreamRefusedError
+from slimcloud.settings import CloudSettings
+from slimcloud.tokens import AccessRole, TokenTable, bearer_token
+
+__all__ = ["CAMERA_URI", "CameraAuth"]
+
+CAMERA_URI: Final = "slimwire://camera/"
+_ALTERNATIVE_NAMES: Final = "x509_subject_alternative_name"  # of gRPC's auth context
+
+
+class _Call(Protocol):
+    """What is asked of a gRPC call."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]: ...
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CameraAuth:
+    """How the cameras of one process prove themselves."""
+
+    certificates: bool
+    tokens: TokenTable | None  # None where none is for a camera
+
+    @classmethod
+    def of(cls, settings: CloudSettings) -> Self:
+        table = settings.token_table
+        return cls(settings.camera_ca is not None, table if table.has_cameras else None)
+
+    def check(self, call: _Call, camera_id: str) -> None:
+        """Let a call pass as that of a camera.
+
+        Raises:
+            StreamRefusedError: UNAUTHENTICATED without a known token, PERMISSION_DENIED with that
+                of another camera.
+        """
+        if self.certificates:
+            names = {name.decode("ascii", "replace") for name in self._names(call)}
+            if f"{CAMERA_URI}{camera_id}" not in names:
+                raise _denied(f"the certificate is not that of camera {camera_id!r}")
+        elif self.tokens is not None:
+            identity = self.tokens.find(_token_of(call))
+            if identity is None:
+                raise StreamRefusedError(
+                    grpc.StatusCode.UNAUTHENTICATED,
+                    "no known token came with the call; set EDGE_TOKEN_FILE at the camera",
+                )
+            if identity.role is not AccessRole.CAMERA or identity.name != camera_id:
+                raise _denied(
+                    f"the token is that of {identity.role} {identity.name!r}, the Hello says "
+                    f"camera {camera_id!r}"
+                )
+
+    @staticmethod
+    def _names(call: _Call) -> Iterable[bytes]:
+        return call.auth_context().get(_ALTERNATIVE_NAMES, ())
+
+
+def _token_of(call: _Call) -> str:
+    for key, value in call.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str):
+            return bearer_token(value) or ""
+    return ""
+
+
+def _denied(detail: str) -> StreamRefusedError:
+    return StreamRefusedError(grpc.StatusCode.PERMISSION_DENIED, detail)

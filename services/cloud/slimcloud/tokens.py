@@ -1,0 +1,118 @@
+"""Tokens: who may do what, as a table that keeps only their digests.
+
+    # role     name      SHA-256 of the token
+    viewer     wall      5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5
+    camera     gate-1    2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+
+Tokens are random (`slimwire token`), so a plain digest is enough: there is no word to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
+
+from slimcloud.frame_id import CAMERA_ID_PATTERN
+
+__all__ = ["AccessRole", "Identity", "TokenTable", "bearer_token", "make_token", "token_digest"]
+
+_TOKEN_BYTES: Final = 32  # of randomness
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class AccessRole(StrEnum):
+    """What the bearer of a token may do; each role of people holds those before it."""
+
+    CAMERA = "camera"  # send frames as the camera of the token's name
+    VIEWER = "viewer"  # look
+    REVIEWER = "reviewer"  # mark, comment, ask cameras for more
+    ADMIN = "admin"  # see what others did, and what was given up
+
+    def includes(self, needed: AccessRole) -> bool:
+        people = (AccessRole.VIEWER, AccessRole.REVIEWER, AccessRole.ADMIN)
+        if self not in people or needed not in people:
+            return self is needed
+        return people.index(self) >= people.index(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose a token is."""
+
+    name: str
+    role: AccessRole
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """The tokens that a cloud knows, by their digests."""
+
+    entries: tuple[tuple[str, Identity], ...]  # hexadecimal SHA-256, whose
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a table.
+
+        Raises:
+            ValueError: a line is wrong; the message names it, and does not repeat the digest.
+        """
+        entries: dict[str, Identity] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            words = line.partition("#")[0].split()
+            if not words:
+                continue
+            if len(words) != 3:
+                raise ValueError(f"tokens, line {number}: expected a role, a name and a digest")
+            role, name, digest = words
+            if role not in set(AccessRole):
+                raise ValueError(
+                    f"tokens, line {number}: role {role!r}; expected {', '.join(AccessRole)}"
+                )
+            if not re.fullmatch(CAMERA_ID_PATTERN, name):
+                raise ValueError(
+                    f"tokens, line {number}: name {name!r}; expected 1-64 of [A-Za-z0-9._-]"
+                )
+            if not _DIGEST.fullmatch(digest) or digest in entries:
+                raise ValueError(
+                    f"tokens, line {number}: expected 64 hexadecimal digits, once in the table"
+                )
+            entries[digest] = Identity(name, AccessRole(role))
+        return cls(tuple(entries.items()))
+
+    def find(self, token: str) -> Identity | None:
+        """Whose a token is; takes as long for every token."""
+        digest = token_digest(token)
+        found = None
+        for known, identity in self.entries:
+            if hmac.compare_digest(known, digest):
+                found = identity  # and go on: where it stands is told to nobody
+        return found
+
+    @property
+    def has_cameras(self) -> bool:
+        return any(identity.role is AccessRole.CAMERA for _, identity in self.entries)
+
+    @property
+    def has_people(self) -> bool:
+        return any(identity.role is not AccessRole.CAMERA for _, identity in self.entries)
+
+
+def make_token() -> str:
+    """A new token, of characters that need no quoting anywhere."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def token_digest(token: str) -> str:
+    """What the table keeps of a token: hexadecimal SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def bearer_token(authorization: str) -> str | None:
+    """The token of `Bearer <token>`. Source: RFC 6750, section 2.1."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
