@@ -95,6 +95,24 @@ async def test_frames_appear_as_they_are_detected_and_nothing_is_decoded(
     assert review.decoder.pictures == 0
 
 
+async def test_a_dropped_frame_is_detected_when_a_person_asks(
+    url: str, review: ReviewWorld
+) -> None:
+    frame_id = await review.send(30, found=None)
+    await review.store.set_dropped(frame_id, "its deadline passed")
+
+    async with open_page(url) as page:
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        await expect(page.locator("#facts")).to_contain_text("its deadline passed")
+        await page.keyboard.press("d")
+        await expect(page.locator("#busy")).to_contain_text("waiting for the detector")
+        await review.detect(frame_id, [CAR])
+
+        await expect(page.locator("#boxes rect")).to_have_count(1)
+        await expect(page.locator("#detect")).to_be_hidden()
+
+
 async def test_a_time_is_chosen_by_dragging_and_cleared_by_a_key(url: str) -> None:
     async with open_page(url) as page:
         await expect(page.locator("#frames .card")).to_have_count(6)

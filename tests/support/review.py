@@ -115,8 +115,13 @@ class ReviewWorld:
             )
         )
         if found is not None:
-            await self.store.put_detections(frame_id, _result(found, capture_us + 90_000))
+            await self.detect(frame_id, found)
         return frame_id
+
+    async def detect(self, frame_id: FrameId, found: Sequence[LabelledDetection]) -> None:
+        """The detector says what it sees in a frame."""
+        capture_us = START_UNIX_US + frame_id.sequence * PERIOD_US
+        await self.store.put_detections(frame_id, _result(found, capture_us + 90_000))
 
     async def answer_refetch(self, frame_id: FrameId, request_id: str = "") -> None:
         """The camera sends what the frame left out."""

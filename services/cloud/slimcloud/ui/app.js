@@ -85,7 +85,7 @@ function listen() {
 const PAGE_KEYS = {"/": () => $("camera").focus(), 0: () => $("filters").reset(), l: () => $("live").click(), t: () => $("theme").click(),
   "?": () => showHelp()};
 const VIEWER_KEYS = {s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
-  c: () => $("comment").focus(), x: () => holdBefore(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
+  d: () => $("detect").hidden || $("detect").click(), c: () => $("comment").focus(), x: () => holdBefore(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
 addEventListener("keydown", event => {
   const typing = event.target.closest?.("input:not([type=checkbox]), select, textarea");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;

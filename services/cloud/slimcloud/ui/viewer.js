@@ -1,6 +1,7 @@
 // One open frame: its picture is decoded now, because a person asks.
 
 import {API, get} from "./api.js";
+import {canDetect, detect} from "./detect.js";
 import {$, bytes, clock, color, drawScene, labelText, make, makeSvg, moment, quality, seconds} from "./draw.js";
 import {list, replaceFrame} from "./frames.js";
 import {pictureOf} from "./pictures.js";
@@ -14,6 +15,7 @@ export const shownFrame = () => shown;
 export function startViewer(looked) {
   onLooked = looked;
   $("sharper").onclick = () => shown && sharpen(shown);
+  $("detect").onclick = () => shown && detect(shown);
   $("close").onclick = () => $("viewer").close();
   $("newer").onclick = () => step(-1);
   $("older").onclick = () => step(1);
@@ -125,6 +127,8 @@ function describe(frame, picture) {
   $("viewer-title").textContent = `${frame.camera} · ${clock(frame.capture_time)}`;
   $("sharper").disabled = !frame.can_enhance;
   $("sharper").textContent = frame.can_enhance ? "Sharper" : "Sharpest";
+  $("detect").hidden = !canDetect(frame);
+  $("detect").disabled = false;
   $("stack").style.setProperty("--image-width", frame.image_width);
   $("stack").style.setProperty("--aspect", frame.image_width / frame.image_height);
   drawScene($("boxes"), frame, {text: true, fill: false});

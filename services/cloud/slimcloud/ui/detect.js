@@ -1,0 +1,33 @@
+// "Detect": a frame that was dropped or failed is detected after all, before everything live.
+
+import {API, get, post} from "./api.js";
+import {$} from "./draw.js";
+import {replaceFrame} from "./frames.js";
+import {complain, say, shownFrame, view} from "./viewer.js";
+
+const POLL_MS = 400;
+
+export const canDetect = frame => ["dropped", "failed"].includes(frame.state);
+
+export async function detect(frame) {
+  if ($("detect").disabled) return;
+  const isShown = () => shownFrame() === frame && $("viewer").open;
+  $("detect").disabled = true;
+  complain("");
+  say("waiting for the detector…");
+  try {
+    await post(`${API}/frames/${frame.id}/detection-request`);
+    let seen = frame;
+    do {
+      await new Promise(done => setTimeout(done, POLL_MS));
+      seen = await get(`${API}/frames/${frame.id}?detections=true`);
+    } while (seen.state === "queued" && isShown());
+    replaceFrame(seen);
+    if (isShown()) await view(seen);
+  } catch (error) {
+    if (!isShown()) return;
+    complain(error.message);
+    say("");
+    $("detect").disabled = false;
+  }
+}
