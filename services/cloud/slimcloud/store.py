@@ -281,12 +281,15 @@ class Store:
 
     async def request_detection(self, frame_id: FrameId) -> bool:
         """Have a frame detected that was dropped or failed, before all that is live; False when it
-        is waiting or detected. Its dead letter is taken back. Raises as `get_frame`.
+        is waiting or detected. Its dead letter is taken back. Raises as `get_frame`, and
+        `StoreFullError` when too many such requests wait.
         """
         asked = await self._request(
             keys=[keys.frame_key(frame_id), keys.WORK_REVIEW, keys.DEAD, keys.TOTALS],
-            args=[str(frame_id)],
+            args=[str(frame_id), self._max_queue_size],
         )
+        if asked == -2:
+            raise StoreFullError(f"{self._max_queue_size} requests wait for the detector already")
         if asked == -1:
             raise await self._absent(frame_id)
         return bool(asked == 1)

@@ -180,15 +180,16 @@ return reason
 )
 
 # KEYS: frame, lane, dead letters, totals
-# ARGV: id
+# ARGV: id, most frames that may wait in the lane
 # A person wants a frame detected after all. Returns 1 queued, 0 it is not dropped or failed, -1 it
-# is not there.
+# is not there, -2 the lane is full.
 REQUEST: Final = (
     QUEUE
     + """
 local of = redis.call('HMGET', KEYS[1], 'state', 'dead')
 if not of[1] then return -1 end
 if of[1] ~= 'dropped' and of[1] ~= 'failed' then return 0 end
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[2]) then return -2 end
 leave(ARGV[1])
 redis.call('HSET', KEYS[1], 'state', 'queued', 'reason', '', 'expires_unix_us', 0, 'requested', 1)
 redis.call('HDEL', KEYS[1], 'dead', 'last_error')

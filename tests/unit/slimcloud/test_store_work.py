@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
 from redis.asyncio import Redis
 
 from slimcloud import keys
+from slimcloud.errors import StoreFullError
 from slimcloud.expiry import drop_expired
 from slimcloud.frame_id import FrameId
 from slimcloud.records import EventKind, FrameState
@@ -303,6 +305,19 @@ async def test_request_that_is_taken_back_leaves_the_queue(store: Store) -> None
 
     assert [item.frame_id for item in await store.work.take("a", count=9)] == [live]
     assert (await store.get_frame(wanted)).state is FrameState.DROPPED
+
+
+async def test_full_review_lane_refuses_another_request(client: Redis) -> None:
+    store = Store(client, max_queue_size=1)
+    for sequence in (1, 2):
+        await store.put_frame(make_frame(sequence))
+        await store.set_dropped(make_frame(sequence).frame_id, "expired")
+    assert await store.request_detection(make_frame(1).frame_id)
+
+    with pytest.raises(StoreFullError, match="1 requests wait"):
+        await store.request_detection(make_frame(2).frame_id)
+
+    assert (await store.get_frame(make_frame(2).frame_id)).state is FrameState.DROPPED
 
 
 async def test_second_outcome_is_refused(store: Store) -> None:
