@@ -4,14 +4,15 @@
     frames = metrics.counter("frames", "Frames taken", ("width_level",))   # slim_cloud_frames_total
     wait = metrics.histogram("queue_seconds", "Waiting to start")  # slim_cloud_queue_seconds
 
-Labels come from small sets (`width_level`, `stage`, `reason`), never a camera or a frame.
+Labels come from small sets (`width_level`, `stage`, `reason`), never a camera or a frame. A metric
+keeps `MAX_LABEL_SETS` combinations at most; what comes after them is counted as `other`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final, Self
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,8 +22,12 @@ from prometheus_client import (
     generate_latest,
     start_http_server,
 )
+from prometheus_client.metrics import MetricWrapperBase
 
-__all__ = ["BYTES_BUCKETS", "SECONDS_BUCKETS", "Metrics", "serve_metrics"]
+__all__ = ["BYTES_BUCKETS", "MAX_LABEL_SETS", "SECONDS_BUCKETS", "Metrics", "serve_metrics"]
+
+MAX_LABEL_SETS: Final = 200  # of one metric: each is a time series, or a dozen of a histogram
+OTHER: Final = "other"
 
 SECONDS_BUCKETS: Final = (
     0.001,
@@ -54,7 +59,7 @@ class Metrics:
 
     def counter(self, thing: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         """Counts up; `_total` is added to its name."""
-        return Counter(self._name(thing), documentation, labels, registry=self.registry)
+        return _CappedCounter(self._name(thing), documentation, labels, registry=self.registry)
 
     def gauge(
         self, thing: str, documentation: str, read: Callable[[], float] | None = None
@@ -74,7 +79,9 @@ class Metrics:
             buckets = BYTES_BUCKETS
         else:
             buckets = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
-        return Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
+        return _CappedHistogram(
+            name, documentation, labels, buckets=buckets, registry=self.registry
+        )
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -84,6 +91,26 @@ class Metrics:
         if not _NAME.fullmatch(thing) or _SCALED_UNIT.search(thing):
             raise ValueError(f"metric {thing!r}: use lower_case words that end in a base unit")
         return f"{self._prefix}_{thing}"
+
+
+class _Capped(MetricWrapperBase):
+    """A label that a stranger can choose must not fill our memory or Prometheus'."""
+
+    def labels(self, *labelvalues: Any, **labelkwargs: Any) -> Self:
+        if labelkwargs:
+            labelvalues = tuple(labelkwargs[name] for name in self._labelnames)
+        values = tuple(map(str, labelvalues))
+        if values not in self._metrics and len(self._metrics) >= MAX_LABEL_SETS:
+            values = (OTHER,) * len(self._labelnames)
+        return super().labels(*values)
+
+
+class _CappedCounter(_Capped, Counter):
+    pass
+
+
+class _CappedHistogram(_Capped, Histogram):
+    pass
 
 
 def serve_metrics(metrics: Metrics, host: str, port: int) -> tuple[int, Callable[[], None]]:

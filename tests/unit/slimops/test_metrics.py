@@ -5,6 +5,7 @@ import urllib.request
 import pytest
 
 from slimops import Metrics, serve_metrics
+from slimops.metrics import MAX_LABEL_SETS
 
 
 def test_names_carry_the_service_and_the_unit() -> None:
@@ -43,3 +44,19 @@ def test_metrics_are_served_on_the_port_that_was_bound() -> None:
         close()
 
     assert "slim_cloud_frames_total 1.0" in body
+
+
+@pytest.mark.parametrize("kind", ["counter", "histogram"])
+def test_label_that_a_stranger_chooses_cannot_grow_without_end(kind: str) -> None:
+    metrics = Metrics("cloud")
+    metric = getattr(metrics, kind)("things", "Things", ("method",))
+
+    for number in range(MAX_LABEL_SETS + 50):
+        child = metric.labels(method=f"M{number}")
+        child.inc() if kind == "counter" else child.observe(1)
+    metric.labels("M0")  # one that is known stays itself
+
+    text = metrics.exposition().decode()
+    name = "slim_cloud_things_total" if kind == "counter" else "slim_cloud_things_count"
+    assert f'{name}{{method="other"}} 50.0' in text
+    assert text.count(f"{name}{{") == MAX_LABEL_SETS + 1
