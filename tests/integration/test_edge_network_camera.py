@@ -16,6 +16,7 @@ from slimedge.errors import CameraError
 from slimedge.event import CameraState
 from slimedge.frame import CapturedFrame
 from slimedge.source import LiveVideo
+from slimedge.wall_clock import WallClock
 
 HW = (48, 64)
 FPS = 25
@@ -56,9 +57,12 @@ def test_a_network_camera_is_captured_again_after_it_was_away() -> None:
     ends: queue.Queue[CameraError | None] = queue.Queue()
     camera = Camera(
         LiveVideo(f"udp://127.0.0.1:{port}", None, {}, read_timeout_seconds=0.5),
-        CameraListener(frames.put, lambda state, _: states.put(state), ends.put),
+        CameraListener(
+            frames.put, lambda state, _: states.put(state), ends.put, lambda old, new: None
+        ),
         loop=False,
         backoff=FullJitter(0.01, 0.05, Random(1)),
+        clock=WallClock(),
     )
 
     camera.start()

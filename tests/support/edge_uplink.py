@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import google_crc32c
@@ -11,8 +12,9 @@ import google_crc32c
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
 from slimedge.cloud_channel import CloudEndpoint
-from slimedge.event import LinkState, LossReason
+from slimedge.event import LinkState, LossReason, Observers
 from slimedge.ledger import Ledger, LedgerFrame
+from slimedge.spool_worker import SpoolWorker
 from slimedge.uplink import Uplink
 from slimedge.wire import make_hello
 from slimwire.v1 import ingest_pb2 as pb
@@ -35,6 +37,7 @@ class RecordingHandler:
         self.detected: list[int] = []
         self.nacks: list[pb.Nack] = []
         self.refetches: list[tuple[str, int]] = []
+        self.budgets: list[pb.ByteBudget] = []
         self.ack_seconds: list[float] = []
         self.round_trips: list[float] = []
         self.max_in_flight_bytes = 0
@@ -86,6 +89,11 @@ class RecordingHandler:
         self.nacks.append(nack)
         self._told.notify()
 
+    def on_budget(self, budget: pb.ByteBudget) -> str:
+        self.budgets.append(budget)
+        self._told.notify()
+        return ""
+
     def on_refetch(self, request_id: str, refetch: pb.RefetchEnhancement) -> None:
         self.refetches.append((request_id, refetch.sequence))
         self._told.notify()
@@ -98,18 +106,35 @@ def make_uplink(
     fingerprint: bytes = FINGERPRINT,
     deadline_seconds: float | None = None,
     expire_seconds: float | None = None,
+    spool: SpoolWorker | None = None,
 ) -> Uplink:
     """An uplink that tells `handler` and reconnects fast."""
     return Uplink(
         CloudEndpoint(address),
-        make_hello("cam-1", EPOCH, fingerprint, "toy/1", 0),
+        lambda unpersisted: make_hello(
+            "cam-1", EPOCH, fingerprint, "toy/1", 0, unpersisted=unpersisted
+        ),
         handler.ledger,
+        make_spool_worker(handler) if spool is None else spool,
         handler,
         handler.change,
         deadline_seconds=deadline_seconds,
         expire_seconds=expire_seconds,
         backoff=FullJitter(0.02, 0.1, Random(1)),
         clock=time.monotonic,
+    )
+
+
+def make_spool_worker(handler: RecordingHandler, path: Path | None = None) -> SpoolWorker:
+    """A spool for an uplink; in memory, so for gaps only, unless a file is given."""
+    return SpoolWorker(
+        path,
+        EPOCH,
+        max_bytes=10**7,
+        max_age_seconds=3600,
+        is_held=handler.ledger.holds,
+        observer=Observers(),
+        first_retry_seconds=0.05,
     )
 
 

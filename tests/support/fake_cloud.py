@@ -1,7 +1,8 @@
 """The cloud's end of the wire, without a codec behind it: a real gRPC server on loopback.
 
 It speaks slimwire.v1, keeps what it gets, and answers as told: all stages at once, or only up to
-one, or a Nack; it can stop acknowledging, ask for an enhancement, drain, or break the stream.
+one, or a Nack; it can stop acknowledging, ask for an enhancement, drain, or break the stream. Gaps
+are taken, and frames of an earlier start are acknowledged up to PERSISTED.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         self.enhancements: list[pb.Enhancement] = []
         self.refusals: list[pb.Refusal] = []
         self.damaged_sequences: list[int] = []
-        self.persisted: dict[int, int] = {}  # epoch -> highest sequence
+        self.gaps: list[pb.Gap] = []
+        self.acceptances: list[str] = []  # request ids
+        self.persisted: dict[int, set[int]] = {}  # epoch -> sequences
         self.address = ""
         self._answering = asyncio.Event()
         self._answering.set()
@@ -67,7 +70,12 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
 
     async def start(self) -> None:
         """Listen; on the former port if it was started before."""
-        self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+            )
+        )
         ingest_pb2_grpc.add_IngestServiceServicer_to_server(self, self._server)
         port = self._server.add_insecure_port(self.address or "127.0.0.1:0")
         self.address = f"127.0.0.1:{port}"
@@ -125,7 +133,11 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
             )
         yield pb.StreamFramesResponse(
             welcome=pb.Welcome(
-                resume_after_sequence=self.persisted.get(hello.epoch, 0),
+                resume_after_sequence=max(self.persisted.get(hello.epoch, ()), default=0),
+                persisted_sequences=sorted(
+                    self.persisted.get(hello.epoch, set()) & set(hello.unpersisted_sequences)
+                ),
+                server_time_unix_us=time.time_ns() // 1000,
                 credit_bytes=self.credit_bytes,
                 max_frame_bytes=self.max_frame_bytes,
                 model_fingerprint=self.fingerprint,
@@ -163,6 +175,14 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                         outbox.put_nowait(
                             _ack(request.enhancement.sequence, pb.STAGE_PERSISTED, received_bytes)
                         )
+                    case "gap":
+                        self.gaps.append(request.gap)
+                        gap_ack = pb.GapAck(
+                            gap_number=request.gap.gap_number, epoch=request.gap.epoch
+                        )
+                        outbox.put_nowait(pb.StreamFramesResponse(gap_ack=gap_ack))
+                    case "acceptance":
+                        self.acceptances.append(request.acceptance.request_id)
                     case "refusal":
                         self.refusals.append(request.refusal)
                 self._changed.notify_all()
@@ -186,10 +206,13 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
             if stage > self.last_stage:
                 break
             ack = _ack(frame.sequence, stage, received_bytes)
+            ack.ack.epoch = frame.epoch
             if stage == pb.STAGE_PERSISTED:
-                highest = self.persisted.get(hello.epoch, 0)
-                self.persisted[hello.epoch] = max(highest, frame.sequence)
+                epoch = frame.epoch or hello.epoch
+                self.persisted.setdefault(epoch, set()).add(frame.sequence)
             if stage == pb.STAGE_DETECTED:
+                if frame.epoch:
+                    break
                 ack.ack.detections.extend(self.detections)
             outbox.put_nowait(ack)
 

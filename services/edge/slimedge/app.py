@@ -1,8 +1,8 @@
 """One edge process: runs the stages and stops them.
 
     camera thread ─► pipeline ─► encoder thread ─► uplink ═ gRPC ═► cloud
-                        ▲            refetcher ◄──────┘│
-                        └── controller ◄── feedback ◄──┘
+                        ▲            refetcher ◄──────┘│▲
+                        └── controller ◄── feedback ◄──┘└─ backfill ◄─ spool ◄─ what must wait
 
 To stop, in this order: the camera, then what is on its way (for a bounded time), then the stream.
 """
@@ -23,11 +23,12 @@ from slimcodec.runtime import OpenVinoRuntime
 from slimedge.backoff import FullJitter
 from slimedge.camera import Camera, CameraListener
 from slimedge.errors import CameraError
-from slimedge.event import CameraChanged, EdgeObserver
+from slimedge.event import CameraChanged, ClockStepped, EdgeObserver
 from slimedge.health import HealthServer
 from slimedge.settings import EdgeSettings
 from slimedge.source import FrameSource, open_source
 from slimedge.stages import Stages, build_stages
+from slimedge.wall_clock import WallClock
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,8 @@ class _Edge:
         others = [
             asyncio.create_task(stages.uplink.run()),
             asyncio.create_task(stages.refetcher.run(stages.uplink)),
+            asyncio.create_task(stages.spool.run()),
+            asyncio.create_task(stages.backfill.run()),
             asyncio.create_task(stages.health.beat()),
         ]
         waits = [asyncio.create_task(ended.wait()), asyncio.create_task(stop.wait())]
@@ -110,6 +113,8 @@ class _Edge:
             camera.stop()
             await _cancel([pipeline, *others, *waits])
             stages.pipeline.give_up()
+            stages.gap_watch.finish()
+            await stages.spool.close()
             stages.worker.close()
             if stages.jpeg is not None:
                 await stages.jpeg.finish()
@@ -147,17 +152,22 @@ class _Edge:
             self._camera_failure = failure
             ended.set()
 
+        def step(old: float, new: float) -> None:
+            stages.spool.shift_ages(new - old)
+            stages.observer.notify(ClockStepped(old, new))
+
         listener = CameraListener(
             deliver=lambda frame: on_loop(lambda: stages.pipeline.deliver(frame)),
             report=lambda state, detail: on_loop(
                 lambda: stages.observer.notify(CameraChanged(state, detail))
             ),
             end=lambda failure: on_loop(lambda: end(failure)),
+            step=lambda old, new: on_loop(lambda: step(old, new)),
         )
         backoff = FullJitter(
             settings.reconnect_min_seconds, settings.reconnect_max_seconds, Random()
         )
-        return Camera(source, listener, loop=settings.loop, backoff=backoff)
+        return Camera(source, listener, loop=settings.loop, backoff=backoff, clock=WallClock())
 
     def _serve_health(self) -> HealthServer | None:
         settings = self._settings

@@ -19,6 +19,7 @@ from slimedge.errors import CameraError, CameraLostError
 from slimedge.event import CameraState
 from slimedge.frame import CapturedFrame
 from slimedge.source import FrameSource
+from slimedge.wall_clock import WallClock
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +28,12 @@ _LOOP_GAP_SECONDS = 0.04  # between the last picture and the first one again
 
 @dataclass(frozen=True, slots=True)
 class CameraListener:
-    """Who is told; all three are called on the camera's thread."""
+    """Who is told; all are called on the camera's thread."""
 
     deliver: Callable[[CapturedFrame], None]
     report: Callable[[CameraState, str], None]
     end: Callable[[CameraError | None], None]  # nothing more will come, and why
+    step: Callable[[float, float], None]  # the wall clock was set: from when to when, seconds
 
 
 class Camera:
@@ -42,12 +44,20 @@ class Camera:
         listener: Who is told.
         loop: Begin again at the end of a file.
         backoff: Waits before a lost camera is opened again.
+        clock: Gives the capture times.
     """
 
     def __init__(
-        self, source: FrameSource, listener: CameraListener, *, loop: bool, backoff: FullJitter
+        self,
+        source: FrameSource,
+        listener: CameraListener,
+        *,
+        loop: bool,
+        backoff: FullJitter,
+        clock: WallClock,
     ) -> None:
         self._source = source
+        self._clock = clock
         self._listener = listener
         self._loop = loop
         self._backoff = backoff
@@ -111,6 +121,9 @@ class Camera:
             if self._stop.is_set():
                 return
             self._sequence += 1
+            reading = self._clock.read()
+            if reading.expected_unix is not None:
+                self._listener.step(reading.expected_unix, reading.unix)
             self._listener.deliver(
-                CapturedFrame(self._sequence, picture.image, time.time(), time.monotonic())
+                CapturedFrame(self._sequence, picture.image, reading.unix, reading.mono)
             )

@@ -20,6 +20,10 @@ class Change:
         event, self._event = self._event, asyncio.Event()
         event.set()
 
+    def ticket(self) -> asyncio.Event:
+        """Give what the next `notify` sets, to look at something else before waiting for it."""
+        return self._event
+
     async def wait(self) -> None:
         """Wait for the next `notify`."""
         await self._event.wait()

@@ -24,9 +24,10 @@ CONNECT_SECONDS = 5.0
 WELCOME_SECONDS = 10.0
 
 _MAX_MESSAGE_BYTES = 16 * 2**20
-_OPTIONS: tuple[tuple[str, int], ...] = (
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),  # a server closes on pings more often than every 20 s
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # else gRPC stops after 2: a quiet night has no data
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
@@ -112,7 +113,7 @@ async def connect(cloud: CloudEndpoint, hello: pb.StreamFramesRequest) -> AsyncI
 
 def _open(cloud: CloudEndpoint) -> grpc.aio.Channel:
     try:
-        return cloud.open(_OPTIONS)
+        return cloud.open(CHANNEL_OPTIONS)
     except OSError as exc:  # while certificates are renewed, perhaps
         raise DisconnectedError(f"{exc.filename}: {exc.strerror}") from exc
 

@@ -25,8 +25,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slimedge.budget import BURST_SECONDS, NO_BUDGET, BudgetView
 from slimedge.estimate import CloudService, ContentFactor, EncodeTime, LinkRate, RoundTrip
-from slimedge.ledger import LedgerFrame, LinkView
+from slimedge.ledger import NO_LINK, LedgerFrame, LinkView
 from slimedge.profile import OperatingPoint
 
 GOOD_ENOUGH = 0.01  # of utility; measured utility is mAP50 relative to the uncompressed picture
@@ -113,20 +114,28 @@ class Controller:
         self._points = limited or self._all_points
         self._smallest = min(self._points, key=lambda point: point.bpp)
 
-    def decide(self, age_seconds: float, pixels: int, link: LinkView) -> Decision:
+    def decide(
+        self, age_seconds: float, pixels: int, link: LinkView, budget: BudgetView = NO_BUDGET
+    ) -> Decision:
         """Choose for a frame of this age and number of pixels."""
         rate = self._rate(link)
         predictions = [self._predict(p, age_seconds, pixels, link, rate) for p in self._points]
-        feasible = [p for p in predictions if self._is_feasible(p, link, rate)]
+        feasible = [
+            p
+            for p in predictions
+            if self._is_feasible(p, link, rate) and self._is_affordable(p, budget)
+        ]
         if feasible:
-            highest = max(p.point.utility for p in feasible)
-            enough = [p for p in feasible if p.point.utility >= highest - GOOD_ENOUGH]
-            best = min(enough, key=lambda p: (p.size_bytes, -p.point.utility))
-            return _decision(Verdict.BEST, best)
+            return _decision(Verdict.BEST, _best(feasible))
         smallest = next(p for p in predictions if p.point is self._smallest)
         if link.idle:
             return _decision(Verdict.PROBE, smallest)
         return Decision(Verdict.SKIP, None, round(smallest.size_bytes), smallest.latency_seconds)
+
+    def decide_for_later(self, pixels: int) -> Decision:
+        """Choose for a frame that nobody waits for: only its worth counts, and its bytes."""
+        predictions = [self._predict(p, 0.0, pixels, NO_LINK, self.rate.safe) for p in self._points]
+        return _decision(Verdict.BEST, _best(predictions))
 
     def on_encoded(
         self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
@@ -218,6 +227,20 @@ class Controller:
             prediction.encode_seconds <= _FRAME_SHARE * self._frame_seconds
             and prediction.transfer_seconds <= slack * self._frame_seconds
         )
+
+    def _is_affordable(self, prediction: _Prediction, budget: BudgetView) -> bool:
+        """Whether the budget lasts, at the full rate of pictures and with this point."""
+        if prediction.point is self._smallest:
+            return True
+        slack = 1 + _SLACK * max(0.0, 1 - budget.backlog_seconds / BURST_SECONDS)
+        return prediction.size_bytes <= slack * budget.bytes_per_second * self._frame_seconds
+
+
+def _best(predictions: Sequence[_Prediction]) -> _Prediction:
+    """The smallest of those that are nearly worth the most."""
+    highest = max(p.point.utility for p in predictions)
+    enough = [p for p in predictions if p.point.utility >= highest - GOOD_ENOUGH]
+    return min(enough, key=lambda p: (p.size_bytes, -p.point.utility))
 
 
 def _decision(verdict: Verdict, prediction: _Prediction) -> Decision:

@@ -3,9 +3,12 @@
     Captured -> Replaced | Skipped
              -> Encoded -> Sent -> Acked(RECEIVED) -> Acked(PERSISTED) -> Detected
                         |       -> Nacked
-                        -> Lost
+                        -> Lost | Spooled    kept on disk, to be sent when there is room
     Refetched | RefetchRefused   an enhancement that the cloud asked for
-    LinkChanged, CameraChanged   state, with the reason in words
+    LinkChanged, CameraChanged, SpoolChanged   state, with the reason in words
+    Backfilled                   a kept frame is at the cloud now
+    GapRecorded                  the cloud will be told what it never gets, and why
+    ClockStepped                 somebody set the wall clock
     JpegMeasured                 the same picture as JPEG, for comparison
 
 Two numbers name a picture: `frame` counts what the camera gave, `sequence` counts what was encoded
@@ -22,6 +25,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from slimedge.gap import Gap
+
 
 class SkipReason(StrEnum):
     """Why a captured frame was not encoded."""
@@ -29,8 +34,10 @@ class SkipReason(StrEnum):
     INFEASIBLE = "infeasible"  # no operating point meets the deadline, and the link is not idle
     CREDIT = "credit"  # the cloud's window is full
     CLOUD_FULL = "cloud_full"  # the cloud's queue was full a moment ago
-    LINK_DOWN = "link_down"  # no stream to the cloud
+    LINK_DOWN = "link_down"  # no stream to the cloud, and no spool
+    OUTAGE = "outage"  # no stream to the cloud, and the spool gets fewer frames
     ENCODE_FAILED = "encode_failed"  # the encoder refused the picture; the log has its reason
+    BUDGET = "budget"  # the byte budget must last for the rest of its period
     WARM_UP = "warm_up"  # it was only used to measure the encoder
 
 
@@ -42,6 +49,10 @@ class LossReason(StrEnum):
     RESEND_FULL = "resend_full"  # more unpersisted frames than are kept for a reconnect
     NO_RESULT = "no_result"  # received by the cloud, but no detections came in time
     STOPPED = "stopped"  # the edge stopped before the cloud had it
+    SPOOL_FULL = "spool_full"  # it was the oldest on disk, and the spool had no room
+    DISK = "disk"  # it was to be kept on disk, and the disk failed
+    REFUSED = "refused"  # the cloud did not take it, and nothing is kept for later
+    SPOOL_AGE = "spool_age"  # it was on disk for too long
 
 
 class Stage(StrEnum):
@@ -130,6 +141,8 @@ class Sent:
 class Lost:
     sequence: int
     reason: LossReason
+    capture_time_unix: float = 0.0  # wall clock, seconds
+    size_bytes: int = 0  # of its container
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +200,40 @@ class CameraChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolChanged:
+    """Whether frames can be kept on disk."""
+
+    is_up: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    sequence: int
+    bitstream_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    epoch: int  # of the start that captured it
+    sequence: int
+    bitstream_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GapRecorded:
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The wall clock was set between two frames."""
+
+    from_unix: float  # seconds: what it would have shown
+    to_unix: float  # seconds: what it shows
+
+
+@dataclass(frozen=True, slots=True)
 class JpegMeasured:
     """What the picture of `sequence` takes as JPEG; made for frames that were sent, no others."""
 
@@ -208,6 +255,11 @@ EdgeEvent: TypeAlias = (
     | RefetchRefused
     | LinkChanged
     | CameraChanged
+    | SpoolChanged
+    | Spooled
+    | Backfilled
+    | GapRecorded
+    | ClockStepped
     | JpegMeasured
 )
 

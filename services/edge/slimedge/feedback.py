@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slimedge.budget import BudgetAccount
 from slimedge.controller import Controller
 from slimedge.event import (
     Acked,
@@ -20,7 +21,7 @@ from slimedge.event import (
 from slimedge.jpeg import JpegMeter
 from slimedge.ledger import LedgerFrame
 from slimedge.refetch import Refetch
-from slimedge.wire import detections_of, nack_reason_of, seconds_of
+from slimedge.wire import budget_of, detections_of, nack_reason_of, seconds_of
 from slimwire.v1 import ingest_pb2 as pb
 
 
@@ -31,6 +32,7 @@ class Feedback:
         controller: Learns rates and times.
         observer: Is told events.
         jpeg: Measures sent frames, if wanted.
+        budget: Is set by a command.
         ask_refetch: Takes what a command asks for; must return at once.
         clock: Monotonic seconds.
     """
@@ -40,12 +42,14 @@ class Feedback:
         controller: Controller,
         observer: EdgeObserver,
         jpeg: JpegMeter | None,
+        budget: BudgetAccount,
         ask_refetch: Callable[[Refetch], None],
         clock: Callable[[], float],
     ) -> None:
         self._controller = controller
         self._observer = observer
         self._jpeg = jpeg
+        self._budget = budget
         self._ask_refetch = ask_refetch
         self._clock = clock
 
@@ -64,7 +68,9 @@ class Feedback:
             self._jpeg.take(frame.sequence)
 
     def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None:
-        self._observer.notify(Lost(frame.sequence, reason))
+        self._observer.notify(
+            Lost(frame.sequence, reason, frame.capture_time_unix, frame.size_bytes)
+        )
         if self._jpeg is not None:
             self._jpeg.drop(frame.sequence)
 
@@ -105,6 +111,13 @@ class Feedback:
             expires = self._clock() + refetch.expire_ms / 1000
         level = refetch.level or None
         self._ask_refetch(Refetch(request_id, refetch.sequence, level, expires))
+
+    def on_budget(self, budget: pb.ByteBudget) -> str:
+        try:
+            self._budget.set(budget_of(budget))
+        except ValueError as exc:
+            return str(exc)
+        return ""
 
     def _tell_stage(self, frame: LedgerFrame, stage: Stage) -> None:
         now = self._clock()

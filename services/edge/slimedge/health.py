@@ -15,7 +15,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from slimedge.event import CameraChanged, CameraState, EdgeEvent, LinkChanged, LinkState
+from slimedge.event import (
+    CameraChanged,
+    CameraState,
+    EdgeEvent,
+    LinkChanged,
+    LinkState,
+    SpoolChanged,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +41,15 @@ class Health:
         self._beat = clock()
         self._link = LinkChanged(LinkState.CONNECTING, "")
         self._camera = CameraChanged(CameraState.OPENING, "")
+        self._spool = SpoolChanged(False, "none")
 
     def notify(self, event: EdgeEvent) -> None:
         if isinstance(event, LinkChanged):
             self._link = event
         elif isinstance(event, CameraChanged):
             self._camera = event
+        elif isinstance(event, SpoolChanged):
+            self._spool = event
 
     async def beat(self) -> None:
         """Show that the event loop turns, until cancelled."""
@@ -63,6 +73,8 @@ class Health:
             "link_detail": self._link.detail,
             "camera": self._camera.state.value,
             "camera_detail": self._camera.detail,
+            "spool": "up" if self._spool.is_up else "down",
+            "spool_detail": self._spool.detail,
         }
 
 

@@ -9,7 +9,9 @@ Facts only: what they say about the link is the controller's business. Not threa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are given up first
 
@@ -32,6 +34,7 @@ class LedgerFrame:
     received: bool = False
     persisted: bool = False
     times_sent: int = 0
+    spooled: bool | None = None  # on disk too; False = on its way there
 
     def __post_init__(self) -> None:
         self.size_bytes = len(self.container)
@@ -54,11 +57,39 @@ class LinkView:
         return self.in_flight_bytes == 0 and self.undetected_frames == 0
 
 
+NO_LINK = LinkView(0, 0.0, 0, 0, 0)
+
+
+class BackfillState(StrEnum):
+    """How far the one frame of the backfill lane is that is on its way."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+    PERSISTED = "persisted"
+    REFUSED = "refused"  # for good
+    LATER = "later"  # the cloud has no room for it now
+    BROKEN = "broken"  # the stream ended first
+
+
+@dataclass(slots=True)
+class BackfillOnItsWay:
+    """A kept frame that was sent; one at a time, so that live frames wait for one at most."""
+
+    epoch: int  # as on the wire: 0 = of this start
+    sequence: int
+    size_bytes: int
+    sent_at: float  # monotonic seconds
+    state: BackfillState = BackfillState.SENT
+
+
 class Ledger:
     """Frames by sequence from being sent until they are DETECTED, refused or given up."""
 
     def __init__(self) -> None:
         self._frames: dict[int, LedgerFrame] = {}
+        self.backfill: BackfillOnItsWay | None = None
+        self.gap_on_its_way: int | None = None  # number of the gap that is not answered yet
+        self.sent_bytes = 0  # of containers, ever, repeats too
         self._enhancements: dict[int, int] = {}  # sequence -> bytes not yet acknowledged
         self.credit_bytes = 0
         self.max_frame_bytes = 0
@@ -68,16 +99,18 @@ class Ledger:
     def in_flight_bytes(self) -> int:
         """Container bytes that were sent and not yet acknowledged as RECEIVED."""
         frames = sum(f.size_bytes for f in self._in_flight())
-        return frames + sum(self._enhancements.values())
+        backfill = self.backfill
+        late = backfill.size_bytes if backfill and backfill.state is BackfillState.SENT else 0
+        return frames + late + sum(self._enhancements.values())
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether the credit allows these bytes now.
 
         A container larger than the whole window may go when nothing else is on its way: else a
-        small window would stop the stream for good.
+        small window would stop the stream for good. A window of nothing means: wait.
         """
-        in_flight = self.in_flight_bytes
-        return in_flight == 0 or in_flight + size_bytes <= self.credit_bytes
+        in_flight, credit = self.in_flight_bytes, self.credit_bytes
+        return credit > 0 and (in_flight == 0 or in_flight + size_bytes <= credit)
 
     def view(self, now: float) -> LinkView:
         """Give the state of the link at monotonic time `now`."""
@@ -104,6 +137,7 @@ class Ledger:
         frame.behind = self.in_flight_bytes > 0
         frame.sent_at = now
         frame.times_sent += 1
+        self.sent_bytes += frame.size_bytes
         return self.keep(frame)
 
     def keep(self, frame: LedgerFrame) -> list[LedgerFrame]:
@@ -114,6 +148,19 @@ class Ledger:
         for old in surplus:
             del self._frames[old.sequence]
         return surplus
+
+    def send_backfill(self, epoch: int, sequence: int, size_bytes: int, now: float) -> None:
+        """Enter a kept frame that is being sent; none is on its way."""
+        self.sent_bytes += size_bytes
+        self.backfill = BackfillOnItsWay(epoch, sequence, size_bytes, now)
+
+    def answer_backfill(self, epoch: int, sequence: int, state: BackfillState) -> bool:
+        """Take what the cloud says of a kept frame; whether it is the one on its way."""
+        backfill = self.backfill
+        if backfill is None or (backfill.epoch, backfill.sequence) != (epoch, sequence):
+            return False
+        backfill.state = state
+        return True
 
     def receive(self, sequence: int, server_time: float) -> LedgerFrame | None:
         """Release the bytes of a frame; the frame, or None if it was released before."""
@@ -149,32 +196,49 @@ class Ledger:
 
     def send_enhancement(self, sequence: int, size_bytes: int) -> None:
         """Enter the bytes of an enhancement that is being sent."""
+        self.sent_bytes += size_bytes
         self._enhancements[sequence] = self._enhancements.get(sequence, 0) + size_bytes
 
     def disconnect(self) -> None:
         """The stream has ended: nothing is on its way any more, whatever was written."""
         self._enhancements.clear()
+        if self.backfill is not None:
+            self.backfill.state = BackfillState.BROKEN
         for frame in self._frames.values():
             frame.sent_at = None
 
-    def resume(self, resume_after_sequence: int) -> list[LedgerFrame]:
-        """Close what the cloud has persisted up to a sequence; the frames to send again, in order.
+    @property
+    def is_answered(self) -> bool:
+        """Whether the cloud has, or has refused, everything that was sent on this stream."""
+        return all(f.persisted or f.sent_at is None for f in self._frames.values())
+
+    @property
+    def unpersisted(self) -> list[LedgerFrame]:
+        """Frames that the cloud may not have, in order."""
+        frames = (f for f in self._frames.values() if not f.persisted)
+        return sorted(frames, key=lambda frame: frame.sequence)
+
+    def resume(self, is_persisted: Callable[[int], bool]) -> list[LedgerFrame]:
+        """Close what the cloud has persisted; the frames to send again, in order.
 
         They leave the ledger and enter it again when they are sent.
         """
         for frame in self._frames.values():
-            if frame.sequence <= resume_after_sequence:
+            if not frame.persisted and is_persisted(frame.sequence):
                 frame.received = frame.persisted = True
-                frame.received_at_server = None  # its clock may have been another server's
                 frame.container = b""
-        again = sorted(
-            (f for f in self._frames.values() if not f.persisted), key=lambda f: f.sequence
-        )
+            if frame.persisted:
+                frame.received_at_server = None  # its clock may have been another server's
+        again = self.unpersisted
         for frame in again:
             del self._frames[frame.sequence]
             frame.received = False
             frame.received_at_server = None
         return again
+
+    def holds(self, sequence: int) -> bool:
+        """Whether a frame is on its way or waits for its result."""
+        return sequence in self._frames
 
     def forget(self, captured_before: float) -> list[LedgerFrame]:
         """Close received frames captured before a monotonic time: their result is overdue."""
@@ -187,7 +251,7 @@ class Ledger:
 
     @property
     def undetected_frames(self) -> int:
-        """Frames that were sent and have no result yet."""
+        """Frames that were sent, or shall be again, and have no result yet."""
         return len(self._frames)
 
     def _in_flight(self) -> list[LedgerFrame]:

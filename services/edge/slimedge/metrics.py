@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from slimedge.event import (
     Acked,
+    Backfilled,
     CameraChanged,
     CameraState,
     Captured,
+    ClockStepped,
     Detected,
     EdgeEvent,
     Encoded,
+    GapRecorded,
     JpegMeasured,
     LinkChanged,
     LinkState,
@@ -22,7 +25,10 @@ from slimedge.event import (
     Replaced,
     Sent,
     Skipped,
+    SpoolChanged,
+    Spooled,
 )
+from slimedge.spool_worker import SpoolWorker
 from slimops.metrics import Metrics
 
 _REPLACED = "replaced"  # the reason of a frame that a newer one displaced
@@ -63,10 +69,22 @@ class MetricsObserver:
         self._link_changes = metrics.counter("link_changes", "Changes of the link", ("state",))
         self._link_up = metrics.gauge("link_up", "1 while a stream to the cloud is open")
         self._camera_up = metrics.gauge("camera_up", "1 while the camera gives pictures")
+        self._camera_losses = metrics.counter("camera_losses", "Times that the camera was lost")
+        self._spool_up = metrics.gauge("spool_up", "1 while frames can be kept on disk")
+        self._spooled = metrics.counter("frames_spooled", "Frames kept on disk for later")
+        self._backfilled = metrics.counter("frames_backfilled", "Kept frames that have arrived")
+        self._gaps = metrics.counter("gaps", "Records of what the cloud never gets", ("reason",))
+        self._clock_steps = metrics.counter("clock_steps", "Times that the wall clock was set")
+        self._metrics = metrics
         metrics.gauge("in_flight_bytes", "Sent and not yet received", in_flight_bytes)
         metrics.gauge(
             "link_rate_bytes_per_second", "Believed throughput of the link", link_bytes_per_second
         )
+
+    def watch_spool(self, spool: SpoolWorker) -> None:
+        """Show what waits on disk."""
+        self._metrics.gauge("spool_frames", "Frames that wait on disk", lambda: float(spool.frames))
+        self._metrics.gauge("spool_bytes", "Disk that they take", lambda: float(spool.used_bytes))
 
     def notify(self, event: EdgeEvent) -> None:
         match event:
@@ -104,3 +122,14 @@ class MetricsObserver:
                 self._link_up.set(event.state is LinkState.UP)
             case CameraChanged():
                 self._camera_up.set(event.state is CameraState.UP)
+                self._camera_losses.inc(event.state is CameraState.LOST)
+            case SpoolChanged():
+                self._spool_up.set(event.is_up)
+            case Spooled():
+                self._spooled.inc()
+            case Backfilled():
+                self._backfilled.inc()
+            case GapRecorded():
+                self._gaps.labels(event.gap.reason.value).inc()
+            case ClockStepped():
+                self._clock_steps.inc()

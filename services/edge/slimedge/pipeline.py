@@ -5,7 +5,8 @@
                         └─► encode at (level, quality) ─► ring ─► uplink
 
 The encoder is never ahead of the link: a frame is encoded only when the link is up, the credit has
-room for what it is expected to take, and the controller finds a point (or wants a probe).
+room for what it is expected to take, and the controller finds a point (or wants a probe). While the
+link is down, frames are encoded for the spool, a few each second.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 import google_crc32c
 
 from slimcodec.errors import CodecError
+from slimedge.budget import BudgetAccount
 from slimedge.change import Change
 from slimedge.controller import Controller, Decision, Verdict
 from slimedge.encode import EncodeWorker, scaled_pixels
@@ -37,6 +39,7 @@ from slimedge.mailbox import Mailbox
 from slimedge.profile import OperatingPoint
 from slimedge.ring import FrameRing, KeptFrame
 from slimedge.settings import EdgeSettings
+from slimedge.spool_worker import SpoolWorker
 from slimedge.uplink import Uplink
 
 logger = logging.getLogger(__name__)
@@ -51,7 +54,8 @@ class Pipeline:
         settings: Of the edge.
         worker: Encodes.
         controller: Decides.
-        ledger, uplink: Where frames go.
+        ledger, uplink, spool: Where frames go.
+        budget: That frames must keep to.
         ring: Keeps what was encoded.
         jpeg: Measures sent frames, if wanted.
         observer: Is told events.
@@ -66,6 +70,8 @@ class Pipeline:
         controller: Controller,
         ledger: Ledger,
         uplink: Uplink,
+        spool: SpoolWorker,
+        budget: BudgetAccount,
         ring: FrameRing,
         jpeg: JpegMeter | None,
         observer: EdgeObserver,
@@ -77,6 +83,8 @@ class Pipeline:
         self._controller = controller
         self._ledger = ledger
         self._uplink = uplink
+        self._spool = spool
+        self._budget = budget
         self._ring = ring
         self._jpeg = jpeg
         self._observer = observer
@@ -85,6 +93,7 @@ class Pipeline:
         self._mailbox: Mailbox[CapturedFrame] = Mailbox()
         self._sequence = 0
         self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
+        self._next_for_later = 0.0  # the same, at `spool_fps`
 
     def deliver(self, frame: CapturedFrame) -> None:
         """Take a frame from the camera (on the event loop)."""
@@ -123,9 +132,11 @@ class Pipeline:
             await self._change.wait()
 
     def give_up(self) -> None:
-        """Tell the observer what the cloud does not have, at the very end."""
-        for frame in self._ledger.resume(0):
-            self._observer.notify(Lost(frame.sequence, LossReason.STOPPED))
+        """Keep for another start what the cloud does not have, at the very end."""
+        for frame in self._ledger.unpersisted:
+            self._spool.keep(frame)
+            if frame.spooled is None:
+                self._observer.notify(Lost(frame.sequence, LossReason.STOPPED))
 
     async def _send_it_or_a_newer(self, frame: CapturedFrame) -> None:
         while isinstance(decision := self._decide(frame), SkipReason):
@@ -137,18 +148,30 @@ class Pipeline:
         now = self._clock()
         for overdue in self._ledger.forget(now - _RESULT_OVERDUE_SECONDS):
             self._observer.notify(Lost(overdue.sequence, LossReason.NO_RESULT))
+        pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
         if not self._uplink.is_up:
-            return SkipReason.LINK_DOWN
+            return self._decide_for_later(now, pixels)
         link = self._ledger.view(now)
         if link.paused:
             return SkipReason.CLOUD_FULL
-        pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
-        decision = self._controller.decide(now - frame.capture_time_mono, pixels, link)
+        budget = self._budget.view()
+        if not budget.is_open:
+            return SkipReason.BUDGET
+        age = now - frame.capture_time_mono
+        decision = self._controller.decide(age, pixels, link, budget)
         if decision.verdict is Verdict.SKIP:
             return SkipReason.INFEASIBLE
         if not self._ledger.has_room(decision.predicted_bytes):
             return SkipReason.CREDIT
         return decision
+
+    def _decide_for_later(self, now: float, pixels: int) -> Decision | SkipReason:
+        if not self._spool.is_up:
+            return SkipReason.LINK_DOWN
+        if now < self._next_for_later:
+            return SkipReason.OUTAGE
+        self._next_for_later = now + 1 / self._settings.spool_fps
+        return self._controller.decide_for_later(pixels)
 
     async def _send(self, frame: CapturedFrame, decision: Decision) -> None:
         point = decision.point

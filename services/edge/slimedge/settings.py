@@ -92,6 +92,28 @@ class EdgeSettings(ServiceSettings):
     http_port: int | None = Field(
         default=None, ge=0, le=65535, description="their port; 0 = any free one; not set = none"
     )
+    spool_folder: Path | None = Field(
+        default=None,
+        description="directory for frames of an outage, sent later; not set = they are lost",
+    )
+    spool_bytes: int = Field(
+        default=512 * 2**20,
+        ge=2**20,
+        description="disk of those frames; beyond it the oldest go, bytes",
+    )
+    spool_age_seconds: float = Field(
+        default=259_200.0, gt=0, description="frames kept for longer are given up, s"
+    )
+    spool_fps: float = Field(
+        default=1.0, gt=0, le=120, description="frames per second while the link is down, at most"
+    )
+    budget_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="bytes to send in each period, in the long run; 0 = no budget",
+    )
+    budget_seconds: int = Field(default=86_400, ge=1, le=2_678_400, description="that period, s")
+
     measure_jpeg: bool = Field(
         default=False, description="also compress every sent frame as JPEG, only to compare bytes"
     )

@@ -76,6 +76,7 @@ class Spool:
         max_bytes: int = 0,
         max_age_seconds: float = float("inf"),
     ) -> None:
+        self.in_memory = path is None
         self._epoch = epoch
         self._max_bytes = max_bytes
         self._max_age_seconds = max_age_seconds
@@ -154,6 +155,14 @@ class Spool:
         )
         return SpooledFrame(place, epoch, frame)
 
+    def sequences(self, limit: int) -> list[int]:
+        """Sequences of this start's frames, those that were put first."""
+        rows = self._db.execute(
+            "SELECT sequence FROM frames WHERE epoch = ? ORDER BY place LIMIT ?",
+            (self._epoch, limit),
+        )
+        return [sequence for (sequence,) in rows]
+
     def forget(self, epoch: int, sequence: int) -> None:
         """The cloud has it: delete a frame, if it is here; an empty file gives its space back."""
         found = self._db.execute(
@@ -175,6 +184,12 @@ class Spool:
         """Record a gap; joined to the newest of its reason where it goes on from it."""
         with self._transaction():
             return self._add_gap(gap)
+
+    def take_gaps(self, other: Spool) -> None:
+        """Record what another spool has recorded, all of it or nothing."""
+        with self._transaction():
+            for gap in other._gaps("1 ORDER BY number"):
+                self._add_gap(gap)
 
     def next_gap(self, after_number: int) -> Gap | None:
         """Give the gap with the lowest number above this one."""

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from random import Random
 
 from slimcodec.artifact import CodecArtifact
+from slimedge.backfill import Backfill
 from slimedge.backoff import FullJitter
+from slimedge.budget import Budget, BudgetAccount
 from slimedge.change import Change
 from slimedge.cloud_channel import CloudEndpoint
 from slimedge.controller import Controller
 from slimedge.encode import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
 from slimedge.feedback import Feedback
+from slimedge.gap_watch import GapWatch
 from slimedge.health import Health
 from slimedge.jpeg import JpegMeter
 from slimedge.ledger import Ledger
@@ -23,6 +26,7 @@ from slimedge.profile import OperatingPoint, build_operating_points, restrict_po
 from slimedge.refetch import Refetcher
 from slimedge.ring import FrameRing
 from slimedge.settings import EdgeSettings
+from slimedge.spool_worker import SpoolWorker
 from slimedge.uplink import Uplink
 from slimedge.wire import make_hello
 from slimops.metrics import Metrics
@@ -38,7 +42,10 @@ class Stages:
     worker: EncodeWorker
     jpeg: JpegMeter | None
     refetcher: Refetcher
+    spool: SpoolWorker
+    gap_watch: GapWatch
     uplink: Uplink
+    backfill: Backfill
     pipeline: Pipeline
     warm_up_points: tuple[OperatingPoint, ...]
 
@@ -67,25 +74,44 @@ def build_stages(
         deadline_seconds=settings.deadline_seconds,
         frame_seconds=1 / settings.max_fps,
     )
+    epoch = time.time_ns() // 1000  # a later start has a larger one
     counting = MetricsObserver(
         metrics, lambda: float(ledger.in_flight_bytes), lambda: controller.rate.mean
     )
-    told = Observers(health, counting, *(() if observer is None else (observer,)))
+    folder = settings.spool_folder
+    spool = SpoolWorker(
+        None if folder is None else folder / f"{settings.camera_id}.spool",
+        epoch,
+        max_bytes=settings.spool_bytes,
+        max_age_seconds=settings.spool_age_seconds,
+        is_held=ledger.holds,
+        observer=Observers(health, counting, *(() if observer is None else (observer,))),
+    )
+    counting.watch_spool(spool)
+    gap_watch = GapWatch(epoch, spool.record, time.time)
+    told = Observers(health, counting, gap_watch, *(() if observer is None else (observer,)))
+    wanted = None
+    if settings.budget_bytes:
+        wanted = Budget(settings.budget_bytes, settings.budget_seconds)
+    budget = BudgetAccount(wanted, lambda: ledger.sent_bytes, time.monotonic)
     worker = EncodeWorker(encoder, settings.max_edge)
     jpeg = JpegMeter(told) if settings.measure_jpeg else None
     ring = FrameRing(settings.ring_frames, settings.ring_bytes)
     refetcher = Refetcher(ring, worker, ledger, told, change, time.monotonic)
     uplink = Uplink(
         CloudEndpoint.of(settings),
-        make_hello(
+        lambda unpersisted: make_hello(
             settings.camera_id,
-            time.time_ns() // 1000,  # the epoch: a later start has a larger one
+            epoch,
             artifact.fingerprint,
             artifact.label,
             settings.deadline_ms,
+            budget.budget,
+            unpersisted,
         ),
         ledger,
-        Feedback(controller, told, jpeg, refetcher.ask, time.monotonic),
+        spool,
+        Feedback(controller, told, jpeg, budget, refetcher.ask, time.monotonic),
         change,
         deadline_seconds=settings.deadline_seconds,
         expire_seconds=settings.expire_seconds,
@@ -94,11 +120,34 @@ def build_stages(
         ),
         clock=time.monotonic,
     )
+    backfill = Backfill(spool, ledger, uplink, controller, budget, told, change, time.monotonic)
     pipeline = Pipeline(
-        settings, worker, controller, ledger, uplink, ring, jpeg, told, change, time.monotonic
+        settings,
+        worker,
+        controller,
+        ledger,
+        uplink,
+        spool,
+        budget,
+        ring,
+        jpeg,
+        told,
+        change,
+        time.monotonic,
     )
     return Stages(
-        told, health, metrics, worker, jpeg, refetcher, uplink, pipeline, _warm_up_points(points)
+        told,
+        health,
+        metrics,
+        worker,
+        jpeg,
+        refetcher,
+        spool,
+        gap_watch,
+        uplink,
+        backfill,
+        pipeline,
+        _warm_up_points(points),
     )
 
 

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from slimedge.budget import Budget
 from slimedge.event import EdgeDetection
+from slimedge.gap import Gap
 from slimedge.ledger import LedgerFrame
 from slimwire.v1 import ingest_pb2 as pb
 
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
+MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
 _MICRO = 1_000_000
 
 
 def make_hello(
-    camera_id: str, epoch: int, fingerprint: bytes, model_name: str, deadline_ms: int
+    camera_id: str,
+    epoch: int,
+    fingerprint: bytes,
+    model_name: str,
+    deadline_ms: int,
+    budget: Budget | None = None,
+    unpersisted: Sequence[int] = (),
 ) -> pb.StreamFramesRequest:
-    """Who is speaking and with which model."""
-    return pb.StreamFramesRequest(
-        hello=pb.Hello(
-            camera_id=camera_id,
-            epoch=epoch,
-            model_fingerprint=fingerprint,
-            model_name=model_name,
-            protocol_minor=PROTOCOL_MINOR,
-            deadline_ms=deadline_ms,
-        )
+    """Who is speaking, with which model, and which frames the cloud may have already."""
+    hello = pb.Hello(
+        camera_id=camera_id,
+        epoch=epoch,
+        model_fingerprint=fingerprint,
+        model_name=model_name,
+        protocol_minor=PROTOCOL_MINOR,
+        deadline_ms=deadline_ms,
+        unpersisted_sequences=unpersisted[:MAX_UNPERSISTED],
     )
+    if budget is not None:
+        hello.byte_budget.container_bytes = budget.container_bytes
+        hello.byte_budget.period_seconds = budget.period_seconds
+    return pb.StreamFramesRequest(hello=hello)
 
 
 def make_frame(frame: LedgerFrame, expire_ms: int, *, late: bool) -> pb.StreamFramesRequest:
@@ -32,12 +46,37 @@ def make_frame(frame: LedgerFrame, expire_ms: int, *, late: bool) -> pb.StreamFr
     return pb.StreamFramesRequest(
         frame=pb.Frame(
             sequence=frame.sequence,
-            capture_time_unix_us=round(frame.capture_time_unix * _MICRO),
-            capture_time_mono_us=round(frame.capture_time_mono * _MICRO),
+            capture_time_unix_us=_micro_of(frame.capture_time_unix),
+            capture_time_mono_us=_micro_of(frame.capture_time_mono),
             container=frame.container,
             container_crc32c=frame.container_crc32c,
             deadline_ms=expire_ms,
             lane=pb.LANE_BACKFILL if late else pb.LANE_LIVE,
+            traceparent=frame.traceparent,
+        )
+    )
+
+
+def make_backfill(frame: LedgerFrame, epoch: int) -> pb.StreamFramesRequest:
+    """A frame from the spool; `epoch` 0 = of this start."""
+    request = make_frame(frame, 0, late=True)
+    request.frame.epoch = epoch
+    return request
+
+
+def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
+    """The record of what was dropped; `epoch` 0 = of this start."""
+    return pb.StreamFramesRequest(
+        gap=pb.Gap(
+            gap_number=gap.number,
+            from_time_unix_us=_micro_of(gap.from_unix),
+            to_time_unix_us=_micro_of(gap.to_unix),
+            dropped_frames=gap.frames,
+            dropped_bytes=gap.size_bytes,
+            reason=f"GAP_REASON_{gap.reason.name}",
+            first_sequence=gap.first_sequence,
+            last_sequence=gap.last_sequence,
+            epoch=epoch,
         )
     )
 
@@ -61,9 +100,41 @@ def make_refusal(request_id: str, detail: str) -> pb.StreamFramesRequest:
     return pb.StreamFramesRequest(refusal=pb.Refusal(request_id=request_id, detail=detail))
 
 
+def make_acceptance(request_id: str) -> pb.StreamFramesRequest:
+    """A command is carried out."""
+    return pb.StreamFramesRequest(acceptance=pb.Acceptance(request_id=request_id))
+
+
+def persisted_of(welcome: pb.Welcome) -> Callable[[int], bool]:
+    """Which sequences of this start the cloud has for good.
+
+    An older cloud names the highest only; sent in order, all below it were persisted or refused.
+    """
+    if not welcome.server_time_unix_us:
+        return lambda sequence: sequence <= welcome.resume_after_sequence
+    return frozenset(welcome.persisted_sequences).__contains__
+
+
+def budget_of(budget: pb.ByteBudget) -> Budget | None:
+    """The budget that the cloud asks for; None = none.
+
+    Raises:
+        ValueError: its period is not one.
+    """
+    if not budget.container_bytes:
+        return None
+    if not budget.period_seconds:
+        raise ValueError("a byte budget of 0 seconds; name the period that the bytes are for")
+    return Budget(budget.container_bytes, budget.period_seconds)
+
+
 def max_live_level_of(welcome: pb.Welcome) -> int | None:
     """The widest level that the cloud wants unasked; None where it leaves that to the edge."""
     return welcome.max_live_level if welcome.HasField("max_live_level") else None
+
+
+def _micro_of(seconds: float) -> int:
+    return max(0, round(seconds * _MICRO))
 
 
 def seconds_of(micro: int) -> float:

@@ -15,6 +15,7 @@ from slimedge.errors import CameraError, CameraLostError
 from slimedge.event import CameraState
 from slimedge.frame import CapturedFrame
 from slimedge.source import Picture
+from slimedge.wall_clock import WallClock
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 
@@ -42,20 +43,32 @@ class Listening:
     def __init__(self) -> None:
         self.frames: queue.Queue[CapturedFrame] = queue.Queue()
         self.states: list[CameraState] = []
+        self.steps: list[tuple[float, float]] = []
         self.ends: queue.Queue[CameraError | None] = queue.Queue()
         self.listener = CameraListener(
             deliver=self.frames.put,
             report=lambda state, _: self.states.append(state),
             end=self.ends.put,
+            step=lambda old, new: self.steps.append((old, new)),
         )
 
     def all_frames(self) -> list[CapturedFrame]:
         return [self.frames.get_nowait() for _ in range(self.frames.qsize())]
 
 
-def make_camera(source: FakeSource, listening: Listening, *, loop: bool = False) -> Camera:
+def make_camera(
+    source: FakeSource,
+    listening: Listening,
+    *,
+    loop: bool = False,
+    clock: WallClock | None = None,
+) -> Camera:
     return Camera(
-        source, listening.listener, loop=loop, backoff=FullJitter(0.001, 0.002, Random(1))
+        source,
+        listening.listener,
+        loop=loop,
+        backoff=FullJitter(0.001, 0.002, Random(1)),
+        clock=clock or WallClock(),
     )
 
 
@@ -96,6 +109,21 @@ def test_a_lost_camera_is_opened_again_and_frames_count_on() -> None:
         CameraState.UP,
         CameraState.ENDED,
     ]
+
+
+def test_a_wall_clock_that_is_set_between_two_pictures_is_told() -> None:
+    listening = Listening()
+    unix = iter([5000.0, 5000.0, 1000.0])
+    clock = WallClock(lambda: next(unix), lambda: 7.0)
+    camera = make_camera(FakeSource(([0.0, 0.0, 0.0], None)), listening, clock=clock)
+
+    camera.start()
+    listening.ends.get(timeout=30)
+
+    times = [frame.capture_time_unix for frame in listening.all_frames()]
+    assert times == [5000.0, pytest.approx(5000.0, abs=1e-5), 1000.0]
+    assert times[1] > times[0]
+    assert listening.steps == [(times[1], 1000.0)]
 
 
 def test_a_loop_begins_again_at_the_end() -> None:

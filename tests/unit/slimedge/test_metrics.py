@@ -11,12 +11,15 @@ import pytest
 
 from slimedge.event import (
     Acked,
+    Backfilled,
     CameraChanged,
     CameraState,
     Captured,
+    ClockStepped,
     Detected,
     EdgeEvent,
     Encoded,
+    GapRecorded,
     JpegMeasured,
     LinkChanged,
     LinkState,
@@ -29,8 +32,11 @@ from slimedge.event import (
     Sent,
     Skipped,
     SkipReason,
+    SpoolChanged,
+    Spooled,
     Stage,
 )
+from slimedge.gap import Gap, GapReason
 from slimedge.health import STALE_SECONDS, Health, HealthServer
 from slimedge.metrics import MetricsObserver
 from slimops.metrics import Metrics
@@ -60,6 +66,15 @@ EVENTS_AND_SAMPLES: list[tuple[EdgeEvent, str]] = [
     (LinkChanged(LinkState.UP, ""), "slim_edge_link_up 1.0"),
     (LinkChanged(LinkState.DOWN, ""), 'slim_edge_link_changes_total{state="down"} 1.0'),
     (CameraChanged(CameraState.UP, ""), "slim_edge_camera_up 1.0"),
+    (CameraChanged(CameraState.LOST, ""), "slim_edge_camera_losses_total 1.0"),
+    (SpoolChanged(True, ""), "slim_edge_spool_up 1.0"),
+    (Spooled(1, 500), "slim_edge_frames_spooled_total 1.0"),
+    (Backfilled(7, 1, 500), "slim_edge_frames_backfilled_total 1.0"),
+    (
+        GapRecorded(Gap(GapReason.CAMERA_LOST, 1.0, 2.0)),
+        'slim_edge_gaps_total{reason="camera_lost"} 1.0',
+    ),
+    (ClockStepped(5.0, 1.0), "slim_edge_clock_steps_total 1.0"),
 ]
 
 

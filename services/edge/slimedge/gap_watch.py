@@ -1,0 +1,119 @@
+"""Events of the edge -> records of gaps: what nobody will ever see, and why.
+
+    CameraChanged(LOST) ... CameraChanged(UP)            CAMERA_LOST, from the one to the other
+    Skipped(LINK_DOWN), Skipped(CLOUD_FULL) ... Encoded  LINK_DOWN, REFUSED, with the frames between
+    Lost                                                 by its reason, one frame
+    ClockStepped                                         CLOCK, from the old time to the new one
+
+Frames that the controller skips are no gap, nor is what lasts for less than a second: a slower rate
+of pictures is a choice. A gap that goes on is recorded as it grows, after 5, 10, 20 ... seconds, so
+that a crash loses little of it and the cloud is not told every moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slimedge.event import (
+    CameraChanged,
+    CameraState,
+    ClockStepped,
+    EdgeEvent,
+    Encoded,
+    LossReason,
+    Lost,
+    Skipped,
+    SkipReason,
+)
+from slimedge.gap import Gap, GapReason
+
+_LEAST_SECONDS = 1.0
+_FIRST_RECORD_SECONDS = 5.0
+
+_SKIPS = {
+    SkipReason.LINK_DOWN: GapReason.LINK_DOWN,
+    SkipReason.CLOUD_FULL: GapReason.REFUSED,
+    SkipReason.ENCODE_FAILED: GapReason.ENCODER,
+}
+_LOSSES = {
+    LossReason.EXPIRED: GapReason.EXPIRED,
+    LossReason.TOO_LARGE: GapReason.REFUSED,
+    LossReason.REFUSED: GapReason.REFUSED,
+    LossReason.DISK: GapReason.DISK,
+    LossReason.RESEND_FULL: GapReason.SPOOL_FULL,
+}
+
+
+class GapWatch:
+    """An observer that records gaps.
+
+    Args:
+        epoch: Of this start of the edge.
+        record: Takes a gap; one that goes on from the one before is joined to it.
+        unix: Wall clock, seconds.
+    """
+
+    def __init__(
+        self, epoch: int, record: Callable[[Gap], None], unix: Callable[[], float]
+    ) -> None:
+        self._epoch = epoch
+        self._record = record
+        self._unix = unix
+        self._going_on: GapReason | None = None
+        self._began = 0.0  # wall clock, seconds
+        self._from = 0.0  # the same: what is recorded already ends here
+        self._due = 0.0  # the same: when to record it next
+        self._frames = 0  # since then
+
+    def notify(self, event: EdgeEvent) -> None:
+        match event:
+            case CameraChanged(state=CameraState.LOST):
+                self._go_on(GapReason.CAMERA_LOST, frames=0)
+            case CameraChanged(state=CameraState.UP):
+                self._end(GapReason.CAMERA_LOST)
+            case Skipped(reason=skip) if skip in _SKIPS:
+                self._go_on(_SKIPS[skip], frames=1)
+            case Encoded():
+                self._end(self._going_on)
+            case Lost(reason=loss, sequence=sequence) if loss in _LOSSES:
+                at = event.capture_time_unix
+                self._record(
+                    Gap(_LOSSES[loss], at, at, 1, event.size_bytes, sequence, sequence, self._epoch)
+                )
+            case ClockStepped():
+                self._record(
+                    Gap(GapReason.CLOCK, event.from_unix, event.to_unix, epoch=self._epoch)
+                )
+            case _:
+                pass
+
+    def finish(self) -> None:
+        """Record what goes on until now; nothing more will come."""
+        self._end(self._going_on)
+
+    def _go_on(self, reason: GapReason, *, frames: int) -> None:
+        now = self._unix()
+        if self._going_on is not reason:
+            self._end(self._going_on)
+            self._going_on = reason
+            self._began = self._from = now
+            self._due = now + _FIRST_RECORD_SECONDS
+            self._frames = 0
+        self._frames += frames
+        if now >= self._due:
+            self._tell(now)
+            self._due = now + (now - self._began)
+
+    def _end(self, reason: GapReason | None) -> None:
+        if reason is None or self._going_on is not reason:
+            return
+        now = self._unix()
+        if now - self._began >= _LEAST_SECONDS:
+            self._tell(now)
+        self._going_on = None
+
+    def _tell(self, now: float) -> None:
+        assert self._going_on is not None, "only what goes on is told"
+        until = max(self._from, now)  # the wall clock may have been set
+        self._record(Gap(self._going_on, self._from, until, self._frames, epoch=self._epoch))
+        self._from, self._frames = until, 0
