@@ -10,7 +10,16 @@ from playwright.async_api import Page, expect
 from slimcloud.gaps import GapRecord
 from slimcloud.records import LabelledDetection, ReviewMark
 from support.browser import needs_chromium, open_page
-from support.review import EPOCH, PERIOD_US, START_UNIX_US, ReviewWorld, served
+from support.review import (
+    EPOCH,
+    PERIOD_US,
+    START_UNIX_US,
+    ReviewWorld,
+    ToyCodec,
+    give_tokens,
+    open_review,
+    served,
+)
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -169,6 +178,34 @@ async def test_an_empty_store_says_how_to_begin(review: ReviewWorld) -> None:
         assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == (
             "rgb(245, 246, 247)"
         )
+
+
+async def test_a_page_that_needs_a_token_asks_for_it_and_lets_go_of_it(
+    redis_url: str, toy_codec: ToyCodec
+) -> None:
+    async with (
+        open_review(redis_url, toy_codec, access=give_tokens(vera="viewer")) as review,
+        served(review) as http,
+    ):
+        await review.send(1, found=[CAR])
+        async with open_page(str(http.base_url)) as page:
+            await page.fill("#token", "wrong")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#token-problem")).to_contain_text("not known")
+            await page.fill("#token", "vera")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#frames .card")).to_have_count(1)
+
+            await page.locator("#frames .card").click()
+            await shows_a_picture(page)
+            await page.keyboard.press("r")
+            await expect(page.locator("#problem")).to_contain_text("needs the role reviewer")
+            await page.keyboard.press("Escape")
+
+            await page.keyboard.press("?")
+            await expect(page.locator("#who")).to_have_text("You are vera, viewer.")
+            await page.click("#sign-out")
+            await expect(page.locator("#sign-in")).to_be_visible()
 
 
 async def test_a_narrow_screen_needs_no_sideways_scrolling(url: str) -> None:

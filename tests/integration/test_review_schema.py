@@ -2,18 +2,33 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from slimcloud.records import LabelledDetection
-from support.review import EPOCH, ReviewWorld, served
+from support.review import (
+    EPOCH,
+    ReviewWorld,
+    ToyCodec,
+    give_tokens,
+    open_review,
+    served,
+)
 
 pytestmark = pytest.mark.slow
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 MAX_EXAMPLES = 2  # of generated input for each operation; those of the coverage phase are more
+
+
+@pytest.fixture
+async def review(redis_url: str, toy_codec: ToyCodec) -> AsyncIterator[ReviewWorld]:
+    """With tokens, for the description says that they are needed."""
+    async with open_review(redis_url, toy_codec, access=give_tokens(ada="admin")) as world:
+        yield world
 
 
 async def test_schemathesis_finds_nothing(review: ReviewWorld, tmp_path: Path) -> None:
@@ -26,6 +41,7 @@ async def test_schemathesis_finds_nothing(review: ReviewWorld, tmp_path: Path) -
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG),
             "run", f"{http.base_url}/api/v1/openapi.json",
+            "--header", "Authorization: Bearer ada",
             "--exclude-path", "/api/v1/events",  # it never ends: see test_review_service
             "--max-examples", str(MAX_EXAMPLES), "--seed", "1", "--continue-on-failure",
             "--suppress-health-check", "all", "--no-color",

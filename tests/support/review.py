@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from slimcloud.api import ReviewMetrics, build_api, end_event_streams
+from slimcloud.api.auth import ApiAccess
 from slimcloud.frame_id import FrameId
 from slimcloud.reconstruct import Reconstructor
 from slimcloud.records import DetectionResult, LabelledDetection, NewFrame
 from slimcloud.store import Store
+from slimcloud.tokens import TokenTable, token_digest
 from slimcodec.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.decode import Decoder, Latent
 from slimcodec.encode import Encoder
@@ -60,7 +62,14 @@ class ToyCodec:
 class ReviewWorld:
     """The API, a client for it, and what a camera and a detector would do."""
 
-    def __init__(self, client: Redis, codec: ToyCodec, *, max_waiting: int = 16) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        codec: ToyCodec,
+        *,
+        max_waiting: int = 16,
+        access: ApiAccess | None = None,
+    ) -> None:
         self.client = client
         self.store = store = Store(client)
         self.codec = codec
@@ -81,6 +90,7 @@ class ReviewWorld:
             num_levels=len(codec.artifact.levels),
             readiness_probe=self._probe,
             metrics=self.metrics,
+            access=access,
         )
         self.images: dict[FrameId, NDArray[np.uint8]] = {}
         self.http = httpx.AsyncClient(
@@ -136,12 +146,16 @@ class ReviewWorld:
 
 @asynccontextmanager
 async def open_review(
-    redis_url: str, codec: ToyCodec, *, max_waiting: int = 16
+    redis_url: str,
+    codec: ToyCodec,
+    *,
+    max_waiting: int = 16,
+    access: ApiAccess | None = None,
 ) -> AsyncIterator[ReviewWorld]:
     """A review role over an empty store; everything is closed afterwards."""
     client: Redis = redis_client(redis_url)
     await client.flushall()
-    world = ReviewWorld(client, codec, max_waiting=max_waiting)
+    world = ReviewWorld(client, codec, max_waiting=max_waiting, access=access)
     try:
         yield world
     finally:
@@ -167,6 +181,12 @@ async def served(review: ReviewWorld) -> AsyncIterator[httpx.AsyncClient]:
             end_event_streams(review.api)
             server.should_exit = True
             await serving
+
+
+def give_tokens(**roles: str) -> ApiAccess:
+    """Access for people whose token is their name, each with a role."""
+    lines = [f"{role} {name} {token_digest(name)}" for name, role in roles.items()]
+    return ApiAccess(TokenTable.parse("\n".join(lines)))
 
 
 def _result(found: Sequence[LabelledDetection], detected_us: int) -> DetectionResult:
