@@ -64,6 +64,7 @@ def _worker(
     engine: FakeEngine,
     *,
     clock_unix_us: Callable[[], int] = lambda: START_UNIX_US + 10**6,
+    metrics: Metrics | None = None,
     **overrides: object,
 ) -> DetectWorker:
     values: dict[str, object] = {"reclaim_idle_seconds": 0.2, "max_batch_size": 4, **overrides}
@@ -72,7 +73,7 @@ def _worker(
         store,
         engine,
         settings,
-        DetectMetrics(Metrics("cloud")),
+        DetectMetrics(metrics or Metrics("cloud")),
         clock_unix_us=clock_unix_us,
     )
 
@@ -246,6 +247,26 @@ async def test_poison_goes_to_the_dead_letters_after_its_deliveries(store: Store
     assert letter.reason == poison.reason
     assert "RuntimeError: the graph failed" in letter.reason
     assert engine.batches.count([b"poison"]) == 3
+
+
+async def test_what_waits_and_what_was_given_up_are_in_the_metrics(store: Store) -> None:
+    engine, metrics = FakeEngine(), Metrics("cloud")
+    await store.put_frame(make_frame(1))
+    (item,) = await store.work.take("another", count=1)
+    await store.work.bury(item)
+    for sequence, lane in ((2, "live"), (3, "live"), (4, "backfill")):
+        await store.put_frame(make_frame(sequence, lane=lane))
+    wanted = {
+        b"slim_cloud_work_frames 2.0",
+        b"slim_cloud_backfill_frames 1.0",
+        b"slim_cloud_dead_letters 1.0",
+    }
+    engine.gate.clear()
+
+    async with _running(_worker(store, engine, metrics=metrics)):
+        while not wanted <= set(metrics.exposition().splitlines()):
+            await asyncio.sleep(0.02)
+        engine.gate.set()
 
 
 async def test_drain_ends_what_was_taken_and_forgets_the_consumer(store: Store) -> None:
