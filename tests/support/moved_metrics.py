@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -15,7 +13,7 @@ from slimcloud.records import Triage
 from slimops import Metrics
 
 # what a counting method is called with, by the annotation of its parameter
-_SAMPLES: dict[str, Any] = {
+_SAMPLES: dict[str, object] = {
     "int": 2,
     "float": 0.5,
     "bool": True,
@@ -61,5 +59,5 @@ def _annotation(parameter: inspect.Parameter) -> str:
     return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
 
 
-def _sample(parameter: inspect.Parameter) -> Callable[[], float] | object:
+def _sample(parameter: inspect.Parameter) -> object:
     return _SAMPLES.get(_annotation(parameter), "hit")
