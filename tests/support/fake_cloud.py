@@ -73,7 +73,7 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         self._server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 0),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
             )
         )
         ingest_pb2_grpc.add_IngestServiceServicer_to_server(self, self._server)

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +90,7 @@ class SpoolWorker:
         while True:
             self._broken.clear()
             if self._path is not None:
-                await self._do(self._open)
+                await self._result(self._submit(self._open))
                 if not self._broken.is_set():
                     self.is_up = True
                     self._observer.notify(SpoolChanged(True, str(self._path)))
@@ -102,7 +102,7 @@ class SpoolWorker:
         """Do what was asked for, then unlock the file."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._do(lambda: self._spool.close())
+        await self._result(self._submit(lambda: self._spool.close()))
         self._thread.shutdown()
 
     # --- frames ---
@@ -112,7 +112,9 @@ class SpoolWorker:
         if self.is_up and self._pending < MAX_PENDING and frame.spooled is None:
             frame.spooled = False
             self._pending += 1
-            self._start(self._put(frame, replace(frame)))  # a copy: an Ack empties the frame
+            copy = replace(frame)  # an Ack empties the frame
+            put = self._ask(lambda spool: None if spool.in_memory else spool.put(copy, time.time()))
+            self._start(self._settle(frame, put))
 
     def forget(self, epoch: int, sequence: int) -> None:
         """The cloud has the frame."""
@@ -140,7 +142,7 @@ class SpoolWorker:
     def record(self, gap: Gap) -> None:
         """Keep the record of a gap until the cloud has it."""
         self._observer.notify(GapRecorded(gap))
-        self._start(self._record(gap))
+        self._start(self._settle_gap(self._ask(lambda spool: spool.add_gap(gap))))
 
     async def next_gap(self, after_number: int) -> Gap | None:
         """Give the record with the lowest number above this one, if there is one."""
@@ -157,14 +159,12 @@ class SpoolWorker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _record(self, gap: Gap) -> None:
-        await self._ask(lambda spool: spool.add_gap(gap))
+    async def _settle_gap(self, recorded: Awaitable[Gap | None]) -> None:
+        await recorded
         self.arrived.notify()
 
-    async def _put(self, frame: LedgerFrame, copy: LedgerFrame) -> None:
-        gaps = await self._ask(
-            lambda spool: None if spool.in_memory else spool.put(copy, time.time())
-        )
+    async def _settle(self, frame: LedgerFrame, put: Awaitable[list[Gap] | None]) -> None:
+        gaps = await put
         self._pending -= 1
         if gaps is None:
             frame.spooled = None  # it may be tried again
@@ -183,7 +183,9 @@ class SpoolWorker:
             self._observer.notify(GapRecorded(gap))
             self._observer.notify(Lost(gap.first_sequence, _LOSSES[gap.reason]))
 
-    async def _ask(self, work: Callable[[Spool], T]) -> T | None:
+    def _ask(self, work: Callable[[Spool], T]) -> Coroutine[Any, Any, T | None]:
+        """Put work into the line now, whenever its result is awaited."""
+
         def on_thread() -> T:
             try:
                 result = work(self._spool)
@@ -193,11 +195,14 @@ class SpoolWorker:
                 raise
             return result
 
-        return await self._do(on_thread)
+        return self._result(self._submit(on_thread))
 
-    async def _do(self, work: Callable[[], T]) -> T | None:
+    def _submit(self, work: Callable[[], T]) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _result(self, work: Awaitable[T]) -> T | None:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await work
         except (sqlite3.Error, OSError) as exc:
             if not self._complained:
                 logger.warning("no spool: frames of an outage are lost", extra={"reason": str(exc)})
