@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -125,6 +125,8 @@ class ToyCamera:
         *,
         epoch: int = EPOCH,
         fingerprint: bytes | None = None,
+        unpersisted_sequences: Sequence[int] = (),
+        byte_budget: pb.ByteBudget | None = None,
     ) -> pb.Welcome:
         """Introduce the camera and give the answer."""
         await self.say(
@@ -135,6 +137,8 @@ class ToyCamera:
                 model_fingerprint=(
                     self._models.artifact.fingerprint if fingerprint is None else fingerprint
                 ),
+                unpersisted_sequences=unpersisted_sequences,
+                byte_budget=byte_budget,
             )
         )
         return (await self.hear()).welcome
@@ -147,6 +151,8 @@ class ToyCamera:
         crc32c: int | None = None,
         deadline_ms: int = 0,
         age_seconds: float = 0.0,
+        epoch: int = 0,
+        traceparent: str = "",
     ) -> bytes:
         """Send a frame; gives its container."""
         container = self._models.encode(sequence) if container is None else container
@@ -159,6 +165,8 @@ class ToyCamera:
                 container_crc32c=google_crc32c.value(container) if crc32c is None else crc32c,
                 deadline_ms=deadline_ms,
                 lane=pb.LANE_LIVE,
+                epoch=epoch,
+                traceparent=traceparent,
             )
         )
         return container

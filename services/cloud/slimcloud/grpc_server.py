@@ -1,4 +1,4 @@
-"""The gRPC server of the ingest role: limits, keepalive, health."""
+"""The gRPC server of the ingest role: limits, keepalive, health, reflection."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Final
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # re-exported
+from grpc_reflection.v1alpha import reflection
 
 from slimcloud.ingest import IngestServicer
 from slimcloud.settings import CloudSettings
 from slimcloud.tls import add_port
 from slimwire.v1 import ingest_pb2, ingest_pb2_grpc
 
-__all__ = ["IngestServer", "start_ingest_server"]
+__all__ = ["IngestServer", "server_options", "start_ingest_server"]
 
 _MIB: Final = 2**20
 _SERVICE_NAME: Final = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
@@ -37,11 +39,15 @@ class IngestServer:
 
 async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
     """Serve cameras; raises `OSError` when the address cannot be bound."""
-    server = grpc.aio.server(options=_options(settings))
+    server = grpc.aio.server(options=server_options(settings))
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+    # The descriptors are public in any case; with them grpcurl and the like need no .proto file.
+    reflection.enable_server_reflection(
+        (_SERVICE_NAME, HEALTH_SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
     wanted = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
         port = add_port(server, wanted, settings)
@@ -53,14 +59,16 @@ async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings)
     return IngestServer(server, health, f"{settings.grpc_host}:{port}")
 
 
-def _options(settings: CloudSettings) -> list[tuple[str, int]]:
+def server_options(settings: CloudSettings) -> list[tuple[str, int]]:
+    """The options of the server; times in milliseconds, sizes in bytes."""
     return [
         # A frame beyond max_frame_bytes must still arrive to get its Nack.
         ("grpc.max_receive_message_length", max(4 * _MIB, 2 * settings.max_frame_bytes)),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+        # A misspelt option is passed over without a word: the tests idle for longer than this.
+        ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
         ("grpc.http2.bdp_probe", 0),  # it would grow the window: latency is bounded by our credit
         ("grpc.http2.lookahead_bytes", 65_536),
         ("grpc.so_reuseport", 0),  # a second cloud on the port must fail, not share it
