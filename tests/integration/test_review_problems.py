@@ -27,7 +27,7 @@ def assert_problem(response: httpx.Response, status: int, slug: str) -> dict[str
     return problem
 
 
-@pytest.mark.parametrize("rest", ["", "/detections", "/image"])
+@pytest.mark.parametrize("rest", ["", "/detections", "/image", "/reviews"])
 async def test_what_was_never_stored_is_404_and_what_was_removed_is_410(
     review: ReviewWorld, rest: str
 ) -> None:
@@ -123,3 +123,21 @@ async def test_a_bug_is_500_without_its_details_and_logged_with_the_trace_id(
     assert problem["trace_id"] == trace_id
     assert "secret" not in response.text
     assert trace_id in [getattr(record, "trace_id", None) for record in caplog.records]
+
+
+@pytest.mark.parametrize("moment", ["1780000000", "0.5", "2026-11-22", "2026-11-22T20:00:00"])
+async def test_a_time_without_its_offset_is_refused(review: ReviewWorld, moment: str) -> None:
+    response = await review.http.get("/api/v1/frames", params={"from": moment})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["location"] == "query.from"
+
+
+async def test_allow_names_every_method_of_a_path(review: ReviewWorld) -> None:
+    frame_id = await review.send(1)
+
+    response = await review.http.put(f"/api/v1/frames/{frame_id}/reviews")
+
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, POST"
+    assert response.headers["content-type"] == "application/problem+json"
