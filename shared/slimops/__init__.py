@@ -8,7 +8,7 @@ from slimops.config_file import SECTIONS
 from slimops.errors import OpsError, SettingsError
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.logs import configure_logging
-from slimops.metrics import Metrics, serve_metrics
+from slimops.metrics import Metrics
 from slimops.settings import (
     EXIT_CONFIG,
     LoadedSettings,
@@ -32,5 +32,4 @@ __all__ = [
     "load_settings",
     "load_settings_or_exit",
     "read_settings",
-    "serve_metrics",
 ]

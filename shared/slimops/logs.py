@@ -22,6 +22,7 @@ LOG_FIELDS: Final = (
     "seconds",
     "bytes",
     "reason",
+    "trace_id",
 )
 
 

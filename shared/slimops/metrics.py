@@ -20,11 +20,10 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    start_http_server,
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-__all__ = ["BYTES_BUCKETS", "MAX_LABEL_SETS", "SECONDS_BUCKETS", "Metrics", "serve_metrics"]
+__all__ = ["BYTES_BUCKETS", "MAX_LABEL_SETS", "SECONDS_BUCKETS", "Metrics"]
 
 MAX_LABEL_SETS: Final = 200  # of one metric: each is a time series, or a dozen of a histogram
 OTHER: Final = "other"
@@ -111,15 +110,3 @@ class _CappedCounter(_Capped, Counter):
 
 class _CappedHistogram(_Capped, Histogram):
     pass
-
-
-def serve_metrics(metrics: Metrics, host: str, port: int) -> tuple[int, Callable[[], None]]:
-    """Serve `/metrics` from a thread; gives the bound port and what stops it."""
-    server, thread = start_http_server(port, addr=host, registry=metrics.registry)
-
-    def close() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return int(server.server_port), close

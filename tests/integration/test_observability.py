@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -14,11 +15,13 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from prometheus_client import start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
+from slimcli.app import run
 from slimedge.health import Health, HealthServer
 from slimedge.metrics import MetricsObserver
-from slimops import Metrics, serve_metrics
+from slimops import Metrics
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud import ToyCamera, ToyModels, cloud_settings, open_cloud
 from support.moved_metrics import moved_cloud, sums
@@ -61,16 +64,18 @@ def series() -> dict[str, set[str]]:
     observer = MetricsObserver(edge, lambda: 1.0, lambda: 1.0)
     for event, _ in EVENTS_AND_SAMPLES:
         observer.notify(event)
-    port, close = serve_metrics(cloud, "127.0.0.1", 0)
+    scraped, thread = start_http_server(0, "127.0.0.1", cloud.registry)
     server = HealthServer(Health(), edge.exposition, "127.0.0.1", 0)
     try:
         return {
-            **_scrape(f"http://127.0.0.1:{port}/metrics"),
+            **_scrape(f"http://127.0.0.1:{scraped.server_port}/metrics"),
             **_scrape(f"http://127.0.0.1:{server.port}/metrics"),
             "up": set(TARGET_LABELS),
         }
     finally:
-        close()
+        scraped.shutdown()
+        scraped.server_close()
+        thread.join()
         server.close()
 
 
@@ -130,7 +135,9 @@ async def test_scrape_of_a_working_cloud_has_what_the_board_shows(
         await camera.send(2, container[:-1])
         await camera.hear_nack(2)
         assert cloud.addresses.metrics is not None
-        scraped = _scrape(cloud.addresses.metrics)
+        scraped = await asyncio.to_thread(_scrape, cloud.addresses.metrics)
+        ready = cloud.addresses.metrics.replace("/metrics", "/readyz")
+        assert await asyncio.to_thread(run, ["health", ready]) == 0
 
     named = {name for name in series if name.startswith("slim_cloud_")}
     assert named - set(scraped) <= {n for n in named if series[n]}  # only labels wait to be seen

@@ -14,12 +14,13 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
-from slimcloud.api import ApiAccess, ReviewMetrics, build_api, end_event_streams
+from slimcloud.api import ApiAccess, Readiness, ReviewMetrics, build_api, end_event_streams
 from slimcloud.canary import load_canary
 from slimcloud.detect import DetectWorker
 from slimcloud.detect_metrics import DetectMetrics
@@ -29,6 +30,7 @@ from slimcloud.grpc_server import start_ingest_server
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest import IngestServicer
 from slimcloud.ingest_metrics import IngestMetrics
+from slimcloud.probes import build_probes
 from slimcloud.reconstruct import Reconstructor
 from slimcloud.settings import CloudSettings, Role
 from slimcloud.store import Store, unix_us
@@ -44,13 +46,15 @@ from slimcodec.decode import Decoder
 from slimcodec.errors import ModelError
 from slimcodec.runtime import OpenVinoRuntime
 from slimdetect.names import load_names
-from slimops import Lifecycle, Metrics, Phase, serve_metrics
+from slimops import Lifecycle, Metrics, Phase
 from slimops.embedded_redis import EmbeddedRedis
 from slimops.redis_connection import redis_client
 
 __all__ = ["CloudAddresses", "run_cloud"]
 
 logger = logging.getLogger(__name__)
+
+_Probe: TypeAlias = Callable[[], Awaitable[bool]]  # whether a process can do its work
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +103,19 @@ async def run_cloud(
         addresses = CloudAddresses(pid=os.getpid(), redis_url=_start_redis(settings, life))
         store = await _open_store(settings, addresses.redis_url, life)
         metrics = Metrics("cloud")
-        engine = None
+        probe: _Probe = _probe_of(store)
         if settings.role.includes(Role.DETECT):
             engine = await _start_detect(settings, models, store, metrics, life)
+            probe = _both(probe, engine.check)
         if settings.role.includes(Role.INGEST):
             address = await _start_ingest(settings, models, store, metrics, life)
             addresses = replace(addresses, grpc=address)
         if settings.role.includes(Role.REVIEW):
-            url = _start_review(settings, models, store, metrics, engine, life)
+            url, probe = _start_review(settings, models, store, metrics, probe, life)
             addresses = replace(addresses, http=url)
         if settings.metrics_port is not None:
-            port, close = serve_metrics(metrics, settings.metrics_host, settings.metrics_port)
-            life.on_stop(Phase.CLOSE, "metrics", lambda: asyncio.to_thread(close))
-            address = f"http://{settings.metrics_host}:{port}/metrics"
-            addresses = replace(addresses, metrics=address)
+            url = _start_probes(settings.metrics_host, settings.metrics_port, probe, metrics, life)
+            addresses = replace(addresses, metrics=f"{url}/metrics")
         _announce(settings, addresses, life)
         if ready is not None:
             ready(addresses)
@@ -208,9 +211,10 @@ def _start_review(
     models: _Models,
     store: Store,
     metrics: Metrics,
-    engine: DetectionEngine | None,
+    probe: _Probe,
     life: Lifecycle,
-) -> str:
+) -> tuple[str, _Probe]:
+    """The API's address, and the probe with what this role adds to it."""
     review_metrics = ReviewMetrics(metrics)
     fingerprint = models.codec.fingerprint.hex()
     decoder = Decoder(models.codec, models.runtime, settings.max_pixels)
@@ -220,13 +224,10 @@ def _start_review(
         observer=review_metrics,
     )
 
-    async def probe() -> bool:
-        await store.ping()
-        if engine is not None:
-            await engine.check()
+    async def decode_canary() -> None:
         await reconstructor.check(load_canary(models.codec, decoder))
-        return True
 
+    probe = _both(probe, decode_canary)
     app = build_api(
         store,
         reconstructor,
@@ -252,7 +253,34 @@ def _start_review(
     life.on_stop(Phase.REFUSE, "review", stop)
     life.on_stop(Phase.CLOSE, "review", server.close)
     life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(reconstructor.close))
+    return server.url, probe
+
+
+def _start_probes(host: str, port: int, probe: _Probe, metrics: Metrics, life: Lifecycle) -> str:
+    server = HttpServer(build_probes(Readiness(probe), metrics), host, port)
+    server.start(life.spawn)
+    life.on_stop(Phase.REFUSE, "probes", server.stop)
+    life.on_stop(Phase.CLOSE, "probes", server.close)
     return server.url
+
+
+def _probe_of(store: Store) -> _Probe:
+    async def probe() -> bool:
+        await store.ping()
+        return True
+
+    return probe
+
+
+def _both(probe: _Probe, check: Callable[[], Awaitable[object]]) -> _Probe:
+    """A probe that also wants `check` to raise nothing."""
+
+    async def both() -> bool:
+        ok = await probe()
+        await check()
+        return ok
+
+    return both
 
 
 async def _sweep(store: Store, settings: CloudSettings) -> None:

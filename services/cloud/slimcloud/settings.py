@@ -55,7 +55,9 @@ class CloudSettings(ServiceSettings):
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="their port; 0 = a free one")
     http_host: str = Field(default="127.0.0.1", description="address of the review API")
     http_port: int = Field(default=8080, ge=0, le=65535, description="its port; 0 = a free one")
-    metrics_host: str = Field(default="127.0.0.1", description="address of /metrics by itself")
+    metrics_host: str = Field(
+        default="127.0.0.1", description="address of /livez, /readyz and /metrics by themselves"
+    )
     metrics_port: int | None = Field(
         default=None,
         ge=0,

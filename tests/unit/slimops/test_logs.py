@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from slimops.logs import JsonFormatter, configure_logging
+from slimops.logs import LOG_FIELDS, JsonFormatter, configure_logging
 
 
 @pytest.fixture
@@ -49,3 +51,20 @@ def test_exception_is_written_into_its_line() -> None:
         )
 
     assert "ValueError: broken" in json.loads(JsonFormatter().format(record))["exception"]
+
+
+def test_every_field_that_the_services_log_is_a_fixed_one() -> None:
+    root = Path(__file__).resolve().parents[3]
+    named = {
+        key.value
+        for folder in ("services/edge", "services/cloud", "shared/slimops")
+        for path in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.keyword) and node.arg == "extra"
+        if isinstance(node.value, ast.Dict)
+        for key in node.value.keys
+        if isinstance(key, ast.Constant)
+    }
+
+    assert "camera_id" in named
+    assert named <= set(LOG_FIELDS)

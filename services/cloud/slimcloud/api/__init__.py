@@ -3,5 +3,6 @@
 from slimcloud.api.app import build_api, end_event_streams
 from slimcloud.api.auth import ApiAccess
 from slimcloud.api.metrics import ReviewMetrics
+from slimcloud.api.readiness import Readiness
 
-__all__ = ["ApiAccess", "ReviewMetrics", "build_api", "end_event_streams"]
+__all__ = ["ApiAccess", "Readiness", "ReviewMetrics", "build_api", "end_event_streams"]
