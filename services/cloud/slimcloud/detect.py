@@ -147,9 +147,9 @@ class DetectWorker:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _take(self, backfill_count: int) -> bool:
-        """Take what there is room for; False when there is nothing."""
+        """Take what there is room for, one at least; False when there is nothing."""
         items = await self._store.work.take(
-            self.consumer, count=self._batcher.free, backfill_count=backfill_count
+            self.consumer, count=max(1, self._batcher.free), backfill_count=backfill_count
         )
         await self._prepare(items)
         return bool(items)
