@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -24,71 +19,12 @@ from slimops import SettingsError, load_settings
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud import EPOCH, ToyCamera, ToyModels, cloud_settings, open_cloud
-
-_PROGRAM = """
-import asyncio, json, sys
-from slimcloud.app import run_cloud
-from slimcloud.settings import CloudSettings
-from slimops import configure_logging, load_settings_or_exit
-configure_logging()
-settings = load_settings_or_exit(CloudSettings, json.loads(sys.argv[1]))
-asyncio.run(run_cloud(settings))
-"""
+from support.cloud_process import cloud_process
 
 
 @pytest.fixture(scope="session")
 def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
     return ToyModels(tmp_path_factory.mktemp("models"))
-
-
-class CloudProcess:
-    def __init__(self, process: subprocess.Popen[str], addresses: Mapping[str, str]) -> None:
-        self.process = process
-        self.addresses = addresses
-
-    def redis_pid(self) -> int:
-        """Of the embedded server, the process's only child."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        (child,) = map(int, children)
-        return child
-
-
-@contextmanager
-def _process(models: ToyModels, state_file: Path, **overrides: object) -> Iterator[CloudProcess]:
-    """A cloud process that is ready; it is killed at the end if it still runs."""
-    values = {
-        "model": "toy",
-        "models_root": str(models.root),
-        "precision": "f32",
-        "detector_threads": 1,
-        "grpc_port": 0,
-        "http_port": 0,
-        "min_score": 0.01,
-        "reclaim_idle_seconds": 0.2,
-        "state_file": str(state_file),
-        **overrides,
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, json.dumps(values)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        with process.stderr:
-            said = []
-            for line in process.stderr:
-                said.append(line)
-                if '"ready: ' in line:
-                    break
-            else:
-                raise AssertionError(f"it did not become ready: {''.join(said)}")
-            yield CloudProcess(process, json.loads(state_file.read_text()))
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _is_running(pid: int) -> bool:
@@ -101,7 +37,7 @@ def _is_running(pid: int) -> bool:
 async def test_process_with_its_own_redis_serves_cameras_and_reviewers(
     toy_models: ToyModels, tmp_path: Path
 ) -> None:
-    with _process(toy_models, tmp_path / "state.json", metrics_port=0) as cloud:
+    with cloud_process(toy_models, tmp_path / "state.json", metrics_port=0) as cloud:
         async with ToyCamera(cloud.addresses["grpc"], toy_models) as camera:
             await camera.hello()
             await camera.send(1)
@@ -126,7 +62,7 @@ async def test_process_with_its_own_redis_serves_cameras_and_reviewers(
 def test_terminated_process_ends_well_and_leaves_nothing(
     toy_models: ToyModels, tmp_path: Path
 ) -> None:
-    with _process(toy_models, tmp_path / "state.json") as cloud:
+    with cloud_process(toy_models, tmp_path / "state.json") as cloud:
         redis_pid = cloud.redis_pid()
         redis_directory = Path(cloud.addresses["redis_url"].removeprefix("unix://")).parent
 
@@ -139,7 +75,7 @@ def test_terminated_process_ends_well_and_leaves_nothing(
 
 
 def test_killed_process_leaves_no_process_behind(toy_models: ToyModels, tmp_path: Path) -> None:
-    with _process(toy_models, tmp_path / "state.json") as cloud:
+    with cloud_process(toy_models, tmp_path / "state.json") as cloud:
         redis_pid = cloud.redis_pid()
         cloud.process.kill()
         cloud.process.wait()
@@ -199,7 +135,7 @@ async def test_frames_survive_the_kill_of_a_detect_worker(
     store = Store(client)
     ingest = cloud_settings(toy_models, redis_url, role="ingest")
     async with open_cloud(ingest) as cloud, ToyCamera(cloud.grpc_address, toy_models) as camera:
-        with _process(
+        with cloud_process(
             toy_models, tmp_path / "state.json", role="detect", redis_url=redis_url
         ) as worker:
             worker.process.send_signal(signal.SIGSTOP)
