@@ -40,6 +40,7 @@ from slimedge.profile import OperatingPoint
 from slimedge.ring import FrameRing, KeptFrame
 from slimedge.settings import EdgeSettings
 from slimedge.spool_worker import SpoolWorker
+from slimedge.trace import make_traceparent
 from slimedge.uplink import Uplink
 
 logger = logging.getLogger(__name__)
@@ -214,6 +215,7 @@ class Pipeline:
                 capture_time_unix=frame.capture_time_unix,
                 capture_time_mono=frame.capture_time_mono,
                 encoded_at=self._clock(),
+                traceparent=make_traceparent(),
             )
         )
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimedge.controller import Controller, Decision, Verdict
+from slimedge.budget import BudgetView
+from slimedge.controller import GOOD_ENOUGH, Controller, Decision, Verdict
 from slimedge.ledger import Ledger, LedgerFrame, LinkView
 from slimedge.profile import OperatingPoint, default_operating_points
 
@@ -21,6 +22,7 @@ POINTS = default_operating_points(LATENT_CHANNELS, QUALITIES)
 SMALLEST = POINTS[0]
 ENCODE_SECONDS_PER_PIXEL = {0: 1e-8, 1: 3e-8, 2: 6e-8, 3: 1.2e-7}
 PIXELS = 640 * 480
+IDLE = LinkView(0, 0.0, 0, 10**6, 10**6)
 
 Learn = Callable[[Controller], None]
 
@@ -157,6 +159,32 @@ def test_an_empty_fast_link_gets_the_best_point() -> None:
     decisions = link.play(make_controller(), seconds=10)
 
     assert decisions[-1].point == POINTS[-1]
+
+
+def test_a_budget_lowers_the_point_as_a_slower_link_would() -> None:
+    controller = make_controller()
+    controller.rate.add_alone(10**6, 0.1)
+    free = controller.decide(0.0, PIXELS, IDLE)
+
+    rich = controller.decide(0.0, PIXELS, IDLE, BudgetView(1e9))
+    tight = controller.decide(0.0, PIXELS, IDLE, BudgetView(free.predicted_bytes / 0.1 / 4))
+    spent = controller.decide(0.0, PIXELS, IDLE, BudgetView(1.0, backlog_seconds=5.0))
+
+    assert rich == free
+    assert tight.verdict is Verdict.BEST
+    assert tight.predicted_bytes < free.predicted_bytes
+    assert spent.point is SMALLEST
+
+
+def test_a_frame_that_nobody_waits_for_is_worth_its_bytes_on_any_link() -> None:
+    slow = make_controller()
+    slow.rate.add_alone(1000, 10.0)
+
+    decision = slow.decide_for_later(PIXELS)
+
+    assert decision.verdict is Verdict.BEST
+    assert decision.point is not None
+    assert decision.point.utility >= max(point.utility for point in POINTS) - GOOD_ENOUGH
 
 
 def test_a_limit_of_the_cloud_leaves_the_choice_of_quality_and_can_be_lifted() -> None:
