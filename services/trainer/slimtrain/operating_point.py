@@ -25,6 +25,7 @@ from slimcodec.encode import Encoder
 from slimcodec.runtime import OpenVinoRuntime
 from slimdetect.boxes import Detection
 from slimdetect.session import Detector
+from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimtrain.baseline import Baseline
 from slimtrain.mean_average_precision import MIN_SCORE, ScoredBoxes
 from slimtrain.measurement import Measurement
@@ -155,13 +156,16 @@ class ServedCodec:
         tasks = manifest.tasks or ((DETECT, VIEW),) * len(manifest.levels)
         tail = file_digests(detector, ("tail.onnx",)) if detector else "none"
         made_for = [sorted(of_level) for of_level in tasks]
+        # a triage head that came later changes nothing of what is measured
+        measured = sorted(artifact.manifest.files.keys() - {TRIAGE_GRAPH, TRIAGE_SPEC})
         return cls(
             artifact=artifact,
             encoder=Encoder(artifact, runtime),
             decoder=Decoder(artifact, runtime),
             detector=Detector(artifact, detector, runtime) if detector else None,
             reference=reference,
-            setting=f"codec {file_digests(artifact)}, tail {tail}; {reference.setting}; {made_for}",
+            setting=f"codec {file_digests(artifact, measured)}, tail {tail}; {reference.setting}; "
+            f"{made_for}",
             tasks=tuple(frozenset(of_level) for of_level in tasks),
             is_nested=manifest.streams == "nested",
         )
@@ -235,12 +239,10 @@ class ServedPoint:
         )
 
 
-def file_digests(
-    artifact: CodecArtifact | DetectorArtifact, names: Sequence[str] | None = None
-) -> str:
+def file_digests(artifact: CodecArtifact | DetectorArtifact, names: Sequence[str]) -> str:
     """The digests of a model's files: they, not its name, say which model it is."""
     files = artifact.manifest.files
-    return " ".join(files[name].sha256[:16] for name in (names or sorted(files)) if name in files)
+    return " ".join(files[name].sha256[:16] for name in names if name in files)
 
 
 def scored(detections: Sequence[Detection]) -> ScoredBoxes:
