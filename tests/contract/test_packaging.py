@@ -24,7 +24,7 @@ EXTRAS_OF = {
     "slimdetect": [],
     "slimedge": ["edge"],
     "slimcloud": ["cloud"],
-    "slimops": ["demo"],  # each service uses its part of it
+    "slimops": ["demo", "otel"],  # each service uses its part of it
     "slimcli": ["certs", "demo", "train"],  # each command imports what it needs when it runs
     "slimnets": ["train"],
     "slimtrain": ["train"],

@@ -59,6 +59,7 @@ def edge(
         from slimedge.app import run_edge
         from slimedge.settings import EdgeSettings
         from slimops import configure_logging, load_settings
+        from slimops.tracing import configure_tracing
 
     if list_settings:
         _list(EdgeSettings)
@@ -76,7 +77,11 @@ def edge(
         config=config,
     )
     configure_logging()
-    asyncio.run(run_edge(settings, handle_signals=True))
+    end_tracing = configure_tracing("slimwire-edge", settings.otlp_endpoint)
+    try:
+        asyncio.run(run_edge(settings, handle_signals=True))
+    finally:
+        end_tracing()
 
 
 def cloud(
@@ -94,6 +99,7 @@ def cloud(
         from slimcloud.app import run_cloud
         from slimcloud.settings import CloudSettings
         from slimops import configure_logging, load_settings
+        from slimops.tracing import configure_tracing
 
     if list_settings:
         _list(CloudSettings)
@@ -109,7 +115,11 @@ def cloud(
         config=config,
     )
     configure_logging(settings.log_level)
-    asyncio.run(run_cloud(settings))
+    end_tracing = configure_tracing(f"slimwire-{settings.role.value}", settings.otlp_endpoint)
+    try:
+        asyncio.run(run_cloud(settings))
+    finally:
+        end_tracing()
 
 
 def _given(**options: object) -> dict[str, object]:

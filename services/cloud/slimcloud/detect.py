@@ -35,6 +35,7 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store import Store, unix_us
 from slimcloud.triage import Verdict
 from slimcloud.work import Lane, WorkItem
+from slimops.tracing import record_span
 
 __all__ = ["DetectWorker", "Engine"]
 
@@ -374,6 +375,7 @@ class DetectWorker:
                 ),
             )
             self._metrics.detected(job.record.level, queue_seconds)
+            record_span("detect", job.record.traceparent, result.compute_seconds)
             if is_first and triage is not Triage.NONE:
                 self._metrics.triaged(triage)
         if is_first:  # that took it off the queue

@@ -23,6 +23,7 @@ from slimcloud.records import FrameState, NewFrame
 from slimcloud.refusals import Refusal, refusal_of
 from slimcloud.remarks import MAX_TIME_US, Remarks
 from slimcloud.store import Store, unix_us
+from slimops.tracing import record_span
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["Intake"]
@@ -98,6 +99,8 @@ class Intake:
             raise
         stream.ack(frame.sequence, pb.STAGE_PERSISTED, epoch=epoch)
         self._metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
+        if is_new:
+            record_span("ingest", trace_of(frame.traceparent), (unix_us() - received_us) / 1e6)
         if not is_new and not epoch:
             await self._repeat_outcome(stream, frame.sequence)
 

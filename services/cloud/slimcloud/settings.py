@@ -177,6 +177,12 @@ class CloudSettings(ServiceSettings):
         default="INFO", description="least level that is logged"
     )
 
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="OTLP collector for spans of frames, as http://host:4317; needs the extra otel",
+    )
+
     # --- security ---
     tls_cert: FilePath | None = Field(
         default=None,

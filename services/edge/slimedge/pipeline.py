@@ -42,6 +42,7 @@ from slimedge.settings import EdgeSettings
 from slimedge.spool_worker import SpoolWorker
 from slimedge.trace import make_traceparent
 from slimedge.uplink import Uplink
+from slimops.tracing import record_span
 
 logger = logging.getLogger(__name__)
 
@@ -207,6 +208,8 @@ class Pipeline:
                 probe=decision.verdict is Verdict.PROBE,
             )
         )
+        traceparent = make_traceparent()
+        record_span("encode", traceparent, result.seconds)
         await self._uplink.send(
             LedgerFrame(
                 sequence=sequence,
@@ -215,9 +218,10 @@ class Pipeline:
                 capture_time_unix=frame.capture_time_unix,
                 capture_time_mono=frame.capture_time_mono,
                 encoded_at=self._clock(),
-                traceparent=make_traceparent(),
+                traceparent=traceparent,
             )
         )
+        record_span("capture", traceparent, self._clock() - frame.capture_time_mono, is_root=True)
 
     async def _warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
         results = await self._worker.warm_up(frame.image, [(p.level, p.quality) for p in points])

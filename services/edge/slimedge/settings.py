@@ -118,6 +118,12 @@ class EdgeSettings(ServiceSettings):
         default=False, description="also compress every sent frame as JPEG, only to compare bytes"
     )
 
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="OTLP collector for spans of frames, as http://host:4317; needs the extra otel",
+    )
+
     # --- security ---
     tls_ca: FilePath | None = Field(
         default=None, description="PEM certificates that sign the cloud's; not set = plaintext"
