@@ -26,6 +26,7 @@ from slimedge.event import (
     JpegMeasured,
     LinkChanged,
     LinkState,
+    Lost,
     Nacked,
     Refetched,
     RefetchRefused,
@@ -33,6 +34,8 @@ from slimedge.event import (
     Sent,
     Skipped,
     SkipReason,
+    SpoolChanged,
+    Spooled,
     Stage,
 )
 from slimedge.jpeg import jpeg_size_bytes
@@ -248,6 +251,62 @@ async def test_the_edge_outlives_a_restart_of_the_cloud(
     epochs = {hello.epoch for hello in cloud.hellos}
     assert len(epochs) == 1
     assert set(cloud.sequences) == set(range(1, max(cloud.sequences) + 1))
+
+
+async def test_an_outage_without_a_spool_is_a_gap(codec: CodecArtifact, pictures: Path) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, loop=True)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: bool(recorder.of(Detected)))
+            await cloud.stop()
+            await asyncio.sleep(1.2)  # what lasts for less than a second is no gap
+            await cloud.start()
+            await cloud.wait_until(lambda: bool(cloud.gaps))
+
+    gap = cloud.gaps[0]
+    assert gap.reason == pb.GAP_REASON_LINK_DOWN
+    assert gap.to_time_unix_us - gap.from_time_unix_us > 900_000
+    down = [e for e in recorder.of(Skipped) if e.reason is SkipReason.LINK_DOWN]
+    assert 0 < gap.dropped_frames <= len(down)
+
+
+async def test_an_outage_with_a_spool_loses_nothing_and_is_no_gap(
+    codec: CodecArtifact, pictures: Path, tmp_path: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        fast = {"picture_fps": 60.0, "max_fps": 60.0, "spool_fps": 60.0}
+        settings = make_settings(
+            codec, pictures, cloud.address, loop=True, spool_folder=tmp_path / "s", **fast
+        )
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: bool(recorder.of(Detected)))
+            await cloud.stop()
+            await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 70)  # of 64 in memory
+            await cloud.start()
+            kept = {event.sequence for event in recorder.of(Spooled)}
+            await cloud.wait_until(lambda: kept <= set(cloud.sequences))
+
+    assert recorder.of(Lost) == []
+    assert cloud.gaps == []
+    assert set(range(1, max(kept) + 1)) <= set(cloud.sequences)
+
+
+async def test_a_spool_that_cannot_be_made_leaves_live_frames_alone(
+    codec: CodecArtifact, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = EdgeRecorder()
+    (tmp_path / "file").write_text("in the way")
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(
+            codec, pictures, cloud.address, loop=True, spool_folder=tmp_path / "file" / "spool"
+        )
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) >= 3)
+
+    assert [event.is_up for event in recorder.of(SpoolChanged)] == [False]
+    assert [r.message for r in caplog.records].count("no spool: frames of an outage are lost") == 1
 
 
 async def test_a_full_cloud_is_left_in_peace_for_a_moment_and_then_served_again(
