@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from slimcloud.gaps import GapRecord
-from slimcloud.records import LabelledDetection, ReviewMark
+from slimcloud.records import EventKind, LabelledDetection, ReviewMark
 from support.browser import needs_chromium, open_page
 from support.review import (
     EPOCH,
@@ -154,11 +154,16 @@ async def test_nothing_matching_and_nothing_left_are_said(url: str, review: Revi
         await expect(page.locator("#problem")).to_contain_text("Retention has removed this frame")
 
 
-async def test_a_cloud_that_does_not_answer_is_said_and_asked_again(url: str) -> None:
+async def test_what_fails_is_said_until_it_is_answered(url: str, review: ReviewWorld) -> None:
     async with open_page(url) as page:
         await page.route("**/api/v1/frames?*", lambda route: route.abort())
         await page.select_option("#camera", "yard")
         await expect(page.locator("#banner")).to_contain_text("does not answer")
+
+        await review.store.cameras.connect("zoo", epoch=EPOCH, model_name="toy/1", connection="z")
+        await review.store.events.add(EventKind.CAMERA_CONNECTED, "zoo")
+        await expect(page.locator("#wall .tile")).to_have_count(3)  # another part is answered
+        await expect(page.locator("#banner")).to_be_visible()
 
         await page.unroute("**/api/v1/frames?*")
         await expect(page.locator("#banner")).to_be_hidden()

@@ -13,16 +13,18 @@ const REFRESH_MS = 1000, CAMERAS_MS = 3000, TIMELINE_MS = 10_000, RETRY_MS = 300
 const THEMES = {"": "◐", light: "☀", dark: "☾"};
 const isLive = () => $("live").getAttribute("aria-pressed") === "true";
 
-// ---- loading; a part that fails is told once, and tried again --------------------------------------------------
+// ---- loading; the banner stands while a part fails, and what fails is tried again --------------------------------
+const failing = new Map();  // part -> its problem
 let retrying = 0;
 async function attempt(...parts) {
-  const failed = (await Promise.allSettled(parts.map(part => part()))).find(({status}) => status === "rejected");
-  const problem = failed?.reason;
+  const results = await Promise.allSettled(parts.map(part => part()));
+  results.forEach(({status, reason}, i) => status === "rejected" ? failing.set(parts[i], reason) : failing.delete(parts[i]));
+  const [problem] = failing.values();
   $("banner").hidden = !problem || problem.status === 401;
+  clearTimeout(retrying);
   if (!problem) return;
   $("banner").textContent = `${problem.message} Trying again…`;
-  clearTimeout(retrying);
-  retrying = setTimeout(() => attempt(...all), RETRY_MS);
+  retrying = setTimeout(() => attempt(...failing.keys()), RETRY_MS);
 }
 
 async function cameras() {
@@ -45,7 +47,8 @@ function timeline() {
   return loadTimeline($("camera").value, from, to);
 }
 
-const all = [cameras, overview, timeline, () => loadFrames()];
+const frames = () => loadFrames();
+const all = [cameras, overview, timeline, frames];
 
 // ---- news: each part is loaded again at most so often, however many events come -----------------------------------
 const waiting = new Map();
@@ -59,7 +62,7 @@ function newFrames() {
   soon(overview, TIMELINE_MS);
   soon(cameras, CAMERAS_MS);
 }
-const refreshFrames = () => isLive() ? loadFrames() : Promise.resolve();
+const refreshFrames = async () => { if (isLive()) await frames(); };
 
 let events = null;
 function listen() {
@@ -122,7 +125,9 @@ session.onRefused = () => { if (!$("sign-in").open) $("sign-in").showModal(); };
 $("sign-in").oncancel = event => event.preventDefault();
 $("token-form").onsubmit = event => {
   event.preventDefault();
-  signIn($("token").value).then(() => location.reload(), error => { $("token-problem").textContent = error.message; });
+  signIn($("token").value).then(() => location.reload(), error => {
+    $("token-problem").textContent = error.status === 401 ? "This token is not known here." : error.message;
+  });
 };
 $("live").onclick = () => {
   $("live").setAttribute("aria-pressed", !isLive());
@@ -139,7 +144,7 @@ document.addEventListener("visibilitychange", newFrames);
 setTheme(storedTheme());
 startWall(openFrame);
 startTimeline(chooseTime);
-startFrames(openFrame, () => attempt(() => loadFrames(), timeline));
+startFrames(openFrame, () => attempt(frames, timeline));
 startReview();
 startViewer(() => { repaint(); paintFrames(); soon(overview, 0); });
 recall().then(repaint);

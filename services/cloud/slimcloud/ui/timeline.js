@@ -72,10 +72,10 @@ function draw() {
   if (chosen.from || chosen.to) drawChosen(chosen.from ? Date.parse(chosen.from) : from, chosen.to ? Date.parse(chosen.to) : to);
   const sameDay = new Date(from).toDateString() === new Date(to).toDateString();
   const tick = t => sameDay ? clock(t) : new Date(t).toLocaleString([], {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
-  const ticks = innerWidth > 700 ? 5 : 3;
+  const total = shown.frames.reduce((sum, n) => sum + n, 0);
+  const ticks = !total && !shown.gaps.length ? 0 : innerWidth > 700 ? 5 : 3;
   document.querySelector("#timeline .ticks").replaceChildren(...Array.from({length: ticks}, (_, i) =>
     make("span", {textContent: tick(from + (to - from) * i / (ticks - 1))})));
-  const total = shown.frames.reduce((sum, n) => sum + n, 0);
   $("timeline-caption").replaceChildren(
     make("span", {textContent: total ? `${plural(total, "frame")} kept. Drag to choose a time.` : "No frame is kept."}),
     ...shown.gaps.slice(0, MAX_GAPS_TOLD).map(gap => make("span", {className: "missing", textContent: gapText(gap)})),
