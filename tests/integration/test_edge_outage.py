@@ -14,14 +14,17 @@ from slimcloud.records import EventKind, FrameRecord, FrameState
 from slimcloud.store import Store
 from slimedge import EdgeSettings, run_edge
 from slimedge.event import Backfilled, Detected, Encoded, Lost, Spooled
+from slimedge.gap import Gap, GapReason
+from slimedge.spool import Spool
 from slimops.redis_connection import redis_client
-from support.cloud import ToyModels
+from support.cloud import ToyModels, cloud_settings, open_cloud
 from support.cloud_process import cloud_process
 from support.edge_recorder import EdgeRecorder
 from support.toy_artifact import make_image
 
 HW = (48, 64)
 OUTAGE_FRAMES = 8
+EARLIER_EPOCH = 3
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,33 @@ async def test_an_outage_and_a_restart_of_the_edge_lose_nothing_and_make_no_live
             EventKind.FRAME_BACKFILLED if record.lane == "backfill" else EventKind.FRAME_DETECTED
         )
         assert told[record.frame_id] is expected
+
+
+async def test_a_gap_that_an_earlier_start_left_is_on_record_in_the_cloud(
+    redis_url: str, toy_models: ToyModels, edge_settings: EdgeSettings
+) -> None:
+    client = redis_client(redis_url)
+    await client.flushall()
+    folder = edge_settings.spool_folder
+    assert folder is not None
+    folder.mkdir()
+    spool = Spool(folder / "gate.spool", EARLIER_EPOCH)
+    left = Gap(GapReason.SPOOL_FULL, 100.0, 160.5, 61, 61_000, 40, 100, EARLIER_EPOCH)
+    number = spool.add_gap(left).number
+    spool.close()
+
+    async with open_cloud(cloud_settings(toy_models, redis_url)) as cloud:
+        settings = edge_settings.model_copy(update={"cloud_address": cloud.grpc_address})
+        async with edge_running(settings, EdgeRecorder()):
+            while not (gaps := await cloud.store.gaps.list("gate")):
+                await asyncio.sleep(0.02)
+    await client.aclose()
+
+    (gap,) = gaps
+    assert (gap.epoch, gap.gap_number, gap.reason) == (EARLIER_EPOCH, number, "spool_full")
+    assert (gap.from_unix_us, gap.to_unix_us) == (100_000_000, 160_500_000)
+    assert (gap.dropped_frames, gap.dropped_bytes) == (61, 61_000)
+    assert (gap.first_sequence, gap.last_sequence) == (40, 100)
 
 
 async def settled_frames(store: Store) -> list[FrameRecord]:
