@@ -39,7 +39,6 @@ _LOSSES = {
     LossReason.EXPIRED: GapReason.EXPIRED,
     LossReason.TOO_LARGE: GapReason.REFUSED,
     LossReason.REFUSED: GapReason.REFUSED,
-    LossReason.DISK: GapReason.DISK,
     LossReason.RESEND_FULL: GapReason.SPOOL_FULL,
 }
 

@@ -80,11 +80,6 @@ class SpoolWorker:
         self.frames = 0  # kept now
         self.used_bytes = 0  # of the file
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether frames shall be kept on a disk."""
-        return self._path is not None
-
     async def run(self) -> None:
         """Open the file, and again some time after it has failed, until cancelled."""
         while True:
@@ -169,6 +164,7 @@ class SpoolWorker:
         if gaps is None:
             frame.spooled = None  # it may be tried again
             if not self._is_held(frame.sequence):
+                self.record(gap_of(GapReason.DISK, self.epoch, frame))
                 lost = Lost(
                     frame.sequence, LossReason.DISK, frame.capture_time_unix, frame.size_bytes
                 )

@@ -162,6 +162,10 @@ async def test_a_full_disk_is_said_once_and_used_again_when_it_has_room(
             await asyncio.sleep(0.01)
 
         assert worker.frames >= kept_before + 1
+        gap = await worker.next_gap(0)
+    assert gap is not None
+    assert gap.reason is GapReason.DISK
+    assert gap.frames == len(recorder.of(Lost))
     changes = [event.is_up for event in recorder.of(SpoolChanged)]
     assert changes[:2] == [True, False]
     assert [record.message for record in caplog.records].count(
