@@ -288,6 +288,26 @@ async def test_answers_to_an_enhancement_name_its_request(
     assert answers[-1].nack.request_id == "wish"
 
 
+async def test_newer_connection_to_another_process_ends_the_older(
+    cloud: RunningCloud, camera: ToyCamera, toy_models: ToyModels, redis_url: str
+) -> None:
+    await camera.hello()
+
+    async with (
+        open_cloud(cloud_settings(toy_models, redis_url, role="ingest")) as other,
+        ToyCamera(other.grpc_address, toy_models) as newer,
+    ):
+        await newer.hello()
+        ended = await camera.ended()
+        await newer.send(1)
+        await newer.hear_stage(1, PERSISTED)
+        state = await other.store.cameras.get("gate")
+
+    assert ended.status is grpc.StatusCode.ABORTED
+    assert state is not None
+    assert state.connected
+
+
 async def test_drain_says_how_long_the_server_stays(cloud: RunningCloud, camera: ToyCamera) -> None:
     await camera.hello()
 

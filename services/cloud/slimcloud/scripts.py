@@ -46,7 +46,11 @@ redis.call('SET', KEYS[7], highest, 'EX', ARGV[7])
 enqueue(KEYS[8], ARGV[1], 'expires_unix_us', ARGV[9])
 redis.call('HINCRBY', KEYS[9], 'frames_total', 1)
 redis.call('HINCRBY', KEYS[9], 'bytes_total', ARGV[5])
-redis.call('HSET', KEYS[9], 'last_frame_id', ARGV[1], 'last_received_time_unix_us', ARGV[4])
+redis.call('HSET', KEYS[9], 'last_received_time_unix_us', ARGV[4])
+-- a frame that came late is not the camera's newest
+if redis.call('HGET', KEYS[1], 'lane') ~= 'backfill' then
+  redis.call('HSET', KEYS[9], 'last_frame_id', ARGV[1])
+end
 local day = string.format('%d', math.floor(tonumber(ARGV[4]) / 86400000000))  -- since 1970, UTC
 if redis.call('HGET', KEYS[9], 'bytes_day') ~= day then
   redis.call('HSET', KEYS[9], 'bytes_day', day, 'bytes_today', 0)

@@ -20,6 +20,17 @@ async def test_camera_state_tells_what_came_last(store: Store) -> None:
     assert (state.level, state.quality) == (1, 2)
 
 
+async def test_frame_that_comes_late_is_not_the_newest(store: Store) -> None:
+    await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    await store.put_frame(make_frame(2))
+    await store.put_frame(make_frame(1, lane="backfill"))
+
+    (state,) = await store.cameras.list()
+
+    assert state.last_frame_id == make_frame(2).frame_id
+    assert state.frames_total == 2
+
+
 async def test_only_the_connection_that_holds_a_camera_lets_it_go(store: Store) -> None:
     await store.cameras.connect("gate", epoch=1, model_name="toy/1", connection="old")
     await store.cameras.connect("gate", epoch=2, model_name="toy/1", connection="new")

@@ -10,6 +10,7 @@
 /api/v1/frames/{id}/reviews          who looked at it, marks, comments   reviews.py
 /api/v1/reviews[/{id}]               the same of every frame: the audit  reviews.py
 /api/v1/cameras[/{id}]               who sends, and how it fares         cameras.py
+/api/v1/cameras/{id}/budget          the bytes that it keeps to          budgets.py
 /api/v1/timeline                     how many frames when, and gaps      timeline.py
 /api/v1/overview                     what the page needs to begin        overview.py
 /api/v1/events                       what happens (SSE)                  events.py
@@ -25,6 +26,7 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from slimcloud.api import (
+    budgets,
     cameras,
     dead_letters,
     events,
@@ -99,7 +101,8 @@ def build_api(
     install_error_handlers(app)
     app.add_middleware(RequestTimer, metrics=metrics)
     for module in (
-        frames, images, refetches, dead_letters, reviews, cameras, timeline, overview, events,
+        frames, images, refetches, dead_letters, reviews, cameras, budgets, timeline, overview,
+        events,
     ):  # fmt: skip
         app.include_router(
             module.router, dependencies=[Depends(authorise)], responses=problems(401, 403)

@@ -24,7 +24,9 @@ from slimcloud.tokens import AccessRole, Identity, TokenTable
 __all__ = ["ApiAccess", "authorise", "router"]
 
 COOKIE: Final = "slimwire_token"
-ADMIN_ROUTES: Final = frozenset({f"{API_PREFIX}/reviews", f"{API_PREFIX}/dead-letters"})
+ADMIN_ROUTES: Final = frozenset(
+    f"{API_PREFIX}/{path}" for path in ("reviews", "dead-letters", "cameras/{camera_id}/budget")
+)
 SESSION_SECONDS: Final = 30 * 24 * 3600
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="slimwire"'}  # RFC 6750, section 3
 _OPEN: Final = Identity("anyone", AccessRole.ADMIN)
