@@ -14,6 +14,7 @@ from slimcli.output import say, say_json
 
 if TYPE_CHECKING:
     from slimcodec.artifact import CodecArtifact, DetectorArtifact
+    from slimcodec.manifest import Level
 
 # Pixels a side of the picture that is counted: a multiple of every padding, so that no border adds.
 COUNTED_SIDE = 256
@@ -90,18 +91,27 @@ def count_levels(codec: CodecArtifact) -> list[LevelRow]:
             level=spec.level,
             channels=tuple(spec.channels),
             latent_channels=spec.latent_channels,
-            kmac_per_pixel=count_macs(
-                codec.analysis_path(spec.level),
-                {"x": (1, 3, COUNTED_SIDE, COUNTED_SIDE)},
-            )
-            / pixels
-            / 1000,
+            kmac_per_pixel=_count_edge(codec, spec) / pixels / 1000,
             expected_bpp=tuple(
                 expected.get((spec.level, quality)) for quality in range(codec.manifest.qualities)
             ),
         )
         for spec in codec.levels
     ]
+
+
+def _count_edge(codec: CodecArtifact, level: Level) -> int:
+    """Multiply-accumulates of all that the edge runs at a level: g_a, and h_a and h_s if there."""
+    macs = count_macs(codec.analysis_path(level.level), {"x": (1, 3, COUNTED_SIDE, COUNTED_SIDE)})
+    manifest = codec.manifest
+    if manifest.prior == "hyperprior":
+        assert manifest.hyper_stride is not None
+        v, z = COUNTED_SIDE // manifest.latent_stride, COUNTED_SIDE // manifest.hyper_stride
+        of_v = {"v": (1, level.latent_channels, v, v)}
+        of_z = {"z_hat": (1, level.hyper_channels, z, z)}
+        macs += count_macs(codec.file(f"h_a_{level.level}.onnx"), of_v)
+        macs += count_macs(codec.file(f"h_s_{level.level}.onnx"), of_z)
+    return macs
 
 
 def count_cloud(codec: CodecArtifact, detector: DetectorArtifact) -> CloudCost:
