@@ -1,10 +1,12 @@
 """What the cloud costs around its detector, and what it gains.
 
-    python tests/bench/bench_cloud.py ingest     frames a second into Redis, and what it spends
-    python tests/bench/bench_cloud.py queue      the same from queue to result, without a model
-    python tests/bench/bench_cloud.py workers    one detect process against two on one Redis
-    python tests/bench/bench_cloud.py served     the whole service against the bare tail's batches
-    python tests/bench/bench_cloud.py paths      detection by features against decoding first
+    PYTHONPATH=tests python tests/bench/bench_cloud.py NAME [--frames N] [--rounds N]
+
+    ingest     frames a second into Redis, and what it spends
+    queue      the same from queue to result, without a model
+    workers    one detect process against two on one Redis
+    served     the whole service against the bare tail's batches
+    paths      detection by features against decoding first
 
 What is compared takes turns in every round of one run, so that other load on the machine falls on
 both alike; a ratio is the median of the rounds' ratios. Redis is the embedded one, containers are
@@ -15,197 +17,80 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import itertools
-import json
 import os
 import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 
-import google_crc32c
-import grpc.aio
 import numpy as np
 from redis.asyncio import Redis
 
-from slimcloud.detect import DetectWorker
-from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import DetectionEngine, EngineJob, EngineResult
-from slimcloud.frame_id import FrameId
-from slimcloud.records import EventKind, NewFrame
-from slimcloud.settings import CloudSettings
-from slimcloud.store import Store, unix_us
-from slimcodec import (
-    CodecArtifact,
-    Decoder,
-    DetectorArtifact,
-    Encoder,
-    OpenVinoRuntime,
-    find_model,
-    load_codec_artifact,
-    load_detector_artifact,
-)
+from slimcloud.engine import DetectionEngine
+from slimcloud.records import EventKind
+from slimcloud.store import Store
+from slimcodec import Decoder
 from slimdetect import Detector
-from slimedge.source import open_source
-from slimops import Metrics
 from slimops.embedded_redis import EmbeddedRedis
 from slimops.redis_connection import redis_client
-from slimwire.v1 import ingest_pb2 as pb
-from slimwire.v1 import ingest_pb2_grpc
-
-ROOT = Path(__file__).parents[2]
-MODEL = "slim-n"
-LEVEL, QUALITY = 3, 3
-CAMERAS = 8
-BATCH = 4
-CREDIT_BYTES = 2**20
-QUEUE = 100_000  # frames: nothing is refused
-MIN_SCORE = 0.25
-
-
-@dataclass(frozen=True)
-class Material:
-    """The model and some of its containers, all of one size."""
-
-    codec: CodecArtifact
-    detector: DetectorArtifact
-    runtime: OpenVinoRuntime
-    containers: list[bytes]
-    image_hw: tuple[int, int]
-
-    def frame(self, number: int) -> NewFrame:
-        """The frame of that number since the start, its camera by turns."""
-        return NewFrame(
-            frame_id=FrameId(f"camera-{number % CAMERAS}", 1, 1 + number // CAMERAS),
-            container=self.containers[number % len(self.containers)],
-            level=LEVEL,
-            quality=QUALITY,
-            image_hw=self.image_hw,
-            capture_time_unix_us=unix_us(),
-            received_time_unix_us=unix_us(),
-        )
-
-
-def load_material(threads: int | None) -> Material:
-    runtime = OpenVinoRuntime(num_threads=threads)
-    codec = load_codec_artifact(find_model("codec", MODEL, ROOT / "models"))
-    wanted = codec.manifest.detector
-    assert wanted is not None, "a codec that ships names its detector"
-    path = find_model("detector", f"{wanted.name}/{wanted.version}", ROOT / "models")
-    pictures = open_source(str(ROOT / "samples/street.mp4"), 1.0).pictures()
-    images = [picture.image for picture in itertools.islice(pictures, 0, 80, 5)]
-    encoder = Encoder(codec, runtime)
-    containers = [encoder.encode(image, LEVEL, QUALITY).bitstream for image in images]
-    mean_bytes = sum(map(len, containers)) / len(containers)
-    print(f"{codec.label} at level {LEVEL}, quality {QUALITY}: {mean_bytes:.0f} bytes a container")
-    image_hw = (images[0].shape[0], images[0].shape[1])
-    return Material(codec, load_detector_artifact(path), runtime, containers, image_hw)
-
+from support.cloud_bench import (
+    BATCH,
+    CAMERAS,
+    LEVEL,
+    MIN_SCORE,
+    QUALITY,
+    QUEUE,
+    Material,
+    NullEngine,
+    RedisCost,
+    await_bound,
+    cloud_process,
+    load_material,
+    pass_through,
+    redis_cost,
+    running_worker,
+    send_stream,
+)
 
 # --- ingest ---
 
 
 async def bench_ingest(client: Redis, url: str, frames: int, rounds: int) -> None:
     """Real streams into a real ingest process; no detector runs."""
-    material = load_material(1)
-    with _cloud_process("ingest", url) as state:
-        address = str((await _bound(state))["grpc"])
+    material = _material(1)
+    with cloud_process("ingest", url) as state:
+        address = str((await await_bound(state))["grpc"])
         epochs = itertools.count(1)
         rates, costs = [], []
         for _ in range(rounds):
-            before, started = await _redis_cost(client), time.perf_counter()
+            before, started = await redis_cost(client), time.perf_counter()
             await asyncio.gather(
-                *(_stream(address, material, frames, next(epochs)) for _ in range(CAMERAS))
+                *(send_stream(address, material, frames, next(epochs)) for _ in range(CAMERAS))
             )
             rates.append(CAMERAS * frames / (time.perf_counter() - started))
-            costs.append((await _redis_cost(client)).since(before))
+            costs.append((await redis_cost(client)).since(before))
         used_bytes = int((await client.info("memory"))["used_memory"])
     print(f"{frames} frames in each of {CAMERAS} streams")
     print(f"held in Redis: {used_bytes / (CAMERAS * frames * rounds):.0f} bytes a frame\n")
     _print_costs("PERSISTED", rates, costs, CAMERAS * frames)
 
 
-async def _stream(address: str, material: Material, frames: int, epoch: int) -> None:
-    """One camera that sends as fast as its credit allows, until all is PERSISTED."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        uplink = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames()  # type: ignore[call-arg]  # written to by hand
-        hello = pb.Hello(
-            camera_id=f"camera-{epoch % CAMERAS}",
-            epoch=epoch,
-            model_name=MODEL,
-            model_fingerprint=material.codec.fingerprint,
-        )
-        await uplink.write(pb.StreamFramesRequest(hello=hello))
-        sizes: dict[int, int] = {}
-        room = asyncio.Condition()
-
-        async def send() -> None:
-            for sequence in range(1, frames + 1):
-                container = material.containers[sequence % len(material.containers)]
-                async with room:
-                    await room.wait_for(lambda: sum(sizes.values()) < CREDIT_BYTES)
-                    sizes[sequence] = len(container)
-                frame = pb.Frame(
-                    sequence=sequence,
-                    capture_time_unix_us=unix_us(),
-                    capture_time_mono_us=time.monotonic_ns() // 1000,
-                    container=container,
-                    container_crc32c=google_crc32c.value(container),
-                    lane=pb.LANE_LIVE,
-                )
-                await uplink.write(pb.StreamFramesRequest(frame=frame))
-
-        sending = asyncio.create_task(send())
-        persisted = 0
-        while persisted < frames:
-            answer = await uplink.read()
-            assert isinstance(answer, pb.StreamFramesResponse), "the cloud has ended the stream"
-            if answer.HasField("nack"):
-                raise RuntimeError(f"refused: {answer.nack.detail}")
-            if answer.HasField("ack") and answer.ack.stage == pb.STAGE_PERSISTED:
-                persisted += 1
-                async with room:
-                    del sizes[answer.ack.sequence]
-                    room.notify_all()
-        await sending
-        uplink.cancel()
-
-
 # --- the queue without a model ---
-
-
-class NullEngine:
-    """Finds nothing, at once."""
-
-    codec_label = detector_label = "none/1"
-    min_score = MIN_SCORE
-    enhance_level: int | None = None
-
-    def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
-        return image_hw
-
-    async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]:
-        return [EngineResult((), None, 0.0) for _ in jobs]
 
 
 async def bench_queue(client: Redis, _url: str, frames: int, rounds: int) -> None:
     """From put_frame to the stored result, by one worker whose engine does nothing."""
-    material = load_material(1)
+    material = _material(1)
     store = Store(client, max_queue_size=QUEUE)
     await store.work.prepare()
     numbers = itertools.count()
     rates, costs = [], []
-    async with _worker(store, NullEngine()):
+    async with running_worker(store, NullEngine()):
         for _ in range(rounds):
-            before = await _redis_cost(client)
-            rates.append(frames / await _through(store, material, frames, numbers))
-            costs.append((await _redis_cost(client)).since(before))
+            before = await redis_cost(client)
+            rates.append(frames / await pass_through(store, material, frames, numbers))
+            costs.append((await redis_cost(client)).since(before))
     print(f"{frames} frames, {CAMERAS} cameras, batches of at most {BATCH}\n")
     _print_costs("results", rates, costs, frames)
 
@@ -231,23 +116,23 @@ def _print_costs(
 
 async def bench_workers(client: Redis, url: str, frames: int, rounds: int) -> None:
     """Two real detect processes of one thread each; in half of the turns one is stopped."""
-    material = load_material(1)
+    material = _material(1)
     store = Store(client, max_queue_size=QUEUE)
     await store.work.prepare()
     numbers = itertools.count()
     threads = {"CLOUD_DETECTOR_THREADS": "1", "CLOUD_ORDER_WAIT_SECONDS": "60"}
     with (
-        _cloud_process("detect", url, threads) as one,
-        _cloud_process("detect", url, threads) as two,
+        cloud_process("detect", url, threads) as one,
+        cloud_process("detect", url, threads) as two,
     ):
-        await _bound(one)
-        other = int(str((await _bound(two))["pid"]))
+        await await_bound(one)
+        other = int(str((await await_bound(two))["pid"]))
         rates: dict[int, list[float]] = {1: [], 2: []}
         for index in range(-1, rounds):
             for workers in (1, 2):
                 if workers == 1:
                     os.kill(other, signal.SIGSTOP)
-                seconds = await _through(store, material, frames, numbers)
+                seconds = await pass_through(store, material, frames, numbers)
                 os.kill(other, signal.SIGCONT)
                 if index >= 0:
                     rates[workers].append(frames / seconds)
@@ -279,7 +164,7 @@ async def _swapped(store: Store) -> int:
 
 async def bench_served(client: Redis, _url: str, frames: int, rounds: int) -> None:
     """put_frame to stored detections in one process, against the tail's graph alone in batches."""
-    material = load_material(None)
+    material = _material(None)
     store = Store(client, max_queue_size=QUEUE)
     await store.work.prepare()
     engine = DetectionEngine(
@@ -311,9 +196,9 @@ async def bench_served(client: Redis, _url: str, frames: int, rounds: int) -> No
             tail(f=transform(y_hat=y_hat, level=level)["f_hat"])
         return time.perf_counter() - started
 
-    async with _worker(store, engine):
+    async with running_worker(store, engine):
         turns: dict[str, Callable[[], Awaitable[float]]] = {
-            "served": lambda: _through(store, material, frames, numbers),
+            "served": lambda: pass_through(store, material, frames, numbers),
             "bare tail": lambda: asyncio.to_thread(tails),
             "bare feature transform and tail": lambda: asyncio.to_thread(both),
         }
@@ -328,7 +213,7 @@ async def bench_served(client: Redis, _url: str, frames: int, rounds: int) -> No
 
 async def bench_paths(_client: Redis, _url: str, frames: int, rounds: int) -> None:
     """From the same containers, one at a time."""
-    material = load_material(None)
+    material = _material(None)
     decoder = Decoder(material.codec, material.runtime)
     detector = Detector(material.codec, material.detector, material.runtime, BATCH)
     containers = list(itertools.islice(itertools.cycle(material.containers), frames))
@@ -358,6 +243,14 @@ async def bench_paths(_client: Redis, _url: str, frames: int, rounds: int) -> No
 # --- common ---
 
 
+def _material(threads: int | None) -> Material:
+    material = load_material(threads)
+    mean_bytes = statistics.mean(map(len, material.containers))
+    print(f"{material.codec.label} at level {LEVEL}, quality {QUALITY}: ", end="")
+    print(f"{mean_bytes:.0f} bytes a container")
+    return material
+
+
 async def _take_turns(
     turns: dict[str, Callable[[], Awaitable[float]]], frames: int, rounds: int
 ) -> dict[str, list[float]]:
@@ -377,87 +270,6 @@ def _print_rates(rates: dict[str, list[float]], first: str) -> None:
     for name, each in rates.items():
         ratio = statistics.median(a / b for a, b in zip(rates[first], each, strict=True))
         print(f"| {name} | {statistics.median(each):.2f} | {ratio:.2f} |")
-
-
-async def _through(store: Store, material: Material, frames: int, numbers: Iterator[int]) -> float:
-    """Seconds from the first frame put to the last one detected."""
-    goal = (await store.totals()).detected + frames
-    started = time.perf_counter()
-    for number in itertools.islice(numbers, frames):
-        await store.put_frame(material.frame(number))
-    while (await store.totals()).detected < goal:
-        await asyncio.sleep(0.02)
-    return time.perf_counter() - started
-
-
-@contextlib.asynccontextmanager
-async def _worker(store: Store, engine: NullEngine | DetectionEngine) -> AsyncIterator[None]:
-    settings = CloudSettings(max_batch_size=BATCH, max_queue_size=QUEUE)
-    worker = DetectWorker(store, engine, settings, DetectMetrics(Metrics("cloud")))
-    tasks = [asyncio.create_task(worker.run()), asyncio.create_task(worker.serve_batches())]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _cloud_process(role: str, url: str, settings: dict[str, str] | None = None) -> Iterator[Path]:
-    """A `slimwire cloud` process; gives the file in which it says where it listens."""
-    with tempfile.TemporaryDirectory() as scratch:
-        state = Path(scratch) / "state.json"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "slimcli", "cloud", "--role", role],
-            env={
-                **os.environ,
-                "CLOUD_REDIS_URL": url,
-                "CLOUD_MODELS_ROOT": str(ROOT / "models"),
-                "CLOUD_MODEL": MODEL,
-                "CLOUD_GRPC_PORT": "0",
-                "CLOUD_STATE_FILE": str(state),
-                "CLOUD_MAX_QUEUE_SIZE": str(QUEUE),
-                "CLOUD_CREDIT_BYTES": str(CREDIT_BYTES),
-                "CLOUD_MAX_STORED_BYTES": str(2**30),
-                "CLOUD_LOG_LEVEL": "ERROR",
-                **(settings or {}),
-            },
-        )
-        try:
-            yield state
-        finally:
-            process.terminate()
-            process.wait()
-
-
-async def _bound(state: Path) -> dict[str, object]:
-    while not state.exists():
-        await asyncio.sleep(0.05)
-    document: dict[str, object] = json.loads(state.read_text())
-    return document
-
-
-@dataclass(frozen=True)
-class RedisCost:
-    """What Redis has spent: processor time (its network included), and bytes in and out."""
-
-    cpu_seconds: float
-    network_bytes: float
-
-    def since(self, before: RedisCost) -> RedisCost:
-        return RedisCost(
-            self.cpu_seconds - before.cpu_seconds, self.network_bytes - before.network_bytes
-        )
-
-
-async def _redis_cost(client: Redis) -> RedisCost:
-    cpu = await client.info("cpu")
-    stats = await client.info("stats")
-    return RedisCost(
-        float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"]),
-        float(stats["total_net_input_bytes"]) + float(stats["total_net_output_bytes"]),
-    )
 
 
 BENCHES = {
