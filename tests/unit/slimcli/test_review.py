@@ -47,7 +47,7 @@ class FakeApi(ThreadingHTTPServer):
     def request_state(self) -> dict[str, object]:
         self.polls += 1
         if self.polls < 3:
-            state = "pending"
+            state = ("pending", "sent")[self.polls - 1]
         else:
             state = "refused" if self.refusal else "done"
             self.is_enhanced = not self.refusal

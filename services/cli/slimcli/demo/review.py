@@ -25,6 +25,7 @@ from slimcli.psnr import psnr_db
 REQUEST_SECONDS = 20.0  # a first picture may wait for its graph to be compiled
 REFETCH_SECONDS = 20.0
 POLL_SECONDS = 0.1
+_UNDER_WAY = {"pending", "sent"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _refetch(api: str, frame: dict[str, Any]) -> str:
     body = _request(api, f"{frame['url']}/refetch", method="POST")
     request = json.loads(body)
     give_up = time.monotonic() + REFETCH_SECONDS
-    while request["state"] == "pending":
+    while request["state"] in _UNDER_WAY:
         if time.monotonic() > give_up:
             return f"no enhancement within {REFETCH_SECONDS:.0f} s"
         time.sleep(POLL_SECONDS)
