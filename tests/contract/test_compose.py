@@ -36,19 +36,43 @@ def test_redis_is_on_an_internal_network_and_publishes_nothing() -> None:
 
 
 def test_ports_are_published_on_loopback_unless_told_otherwise() -> None:
-    for port in SERVICES["cloud"]["ports"]:
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
+
+    assert len(published) == 3
+    for port in published:
         assert port.startswith("${SLIMWIRE_PUBLISH_ADDRESS:-127.0.0.1}:")
+
+
+def test_services_wait_for_the_health_of_what_they_need() -> None:
+    for name in ("cloud", "detect", "edge", "grafana"):
+        for need in SERVICES[name]["depends_on"].values():
+            assert need == {"condition": "service_healthy"}
+
+
+def test_observability_is_a_profile_and_detect_is_scaled_by_hand() -> None:
+    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {
+        "prometheus",
+        "grafana",
+    }
+    assert SERVICES["detect"]["scale"] == 0
 
 
 @pytest.mark.parametrize(
     ("service", "prefix", "settings"),
-    [("cloud", "CLOUD_", CloudSettings), ("edge", "EDGE_", EdgeSettings)],
+    [
+        ("cloud", "CLOUD_", CloudSettings),
+        ("detect", "CLOUD_", CloudSettings),
+        ("edge", "EDGE_", EdgeSettings),
+    ],
 )
 def test_every_variable_is_a_setting(
     service: str, prefix: str, settings: type[CloudSettings | EdgeSettings]
 ) -> None:
-    for variable in SERVICES[service]["environment"]:
+    given = SERVICES[service]["environment"]
+    for variable in given:
         assert variable.removeprefix(prefix).lower() in settings.model_fields, variable
+
+    settings.model_validate({v.removeprefix(prefix).lower(): value for v, value in given.items()})
 
 
 def test_images_run_as_an_unprivileged_user() -> None:

@@ -1,0 +1,23 @@
+#!/bin/sh
+# strip.sh SITE_PACKAGES: remove what serving on a CPU never loads, a fifth of the image.
+#
+# OpenVINO's wheel holds plug-ins for GPUs and NPUs and readers of formats other than ONNX; NumPy's holds
+# its tests and a Fortran compiler's front end; PyAV's modules hold their debugging symbols. An import
+# proves little of this: the compose stack, which decodes video, encodes and detects, does.
+set -eu
+cd "$1"
+(
+  cd openvino
+  rm -rf include tools torch/__pycache__
+  cd libs
+  rm -f cache.json libopenvino_c.so* libopenvino_auto*_plugin.so libopenvino_hetero_plugin.so
+  rm -f libopenvino_intel_gpu_plugin.so libopenvino_intel_npu_plugin.so
+  for format in tensorflow tensorflow_lite pytorch paddle gguf jax; do
+    rm -f "libopenvino_${format}_frontend.so"*
+  done
+)
+find numpy -name tests -type d -prune -exec rm -r {} +
+rm -rf numpy/f2py numpy/distutils numpy/core/include numpy/core/lib
+[ ! -d av ] || find av -name '*.so' -exec strip --strip-unneeded {} +  # 31 -> 6 MB; its libraries are stripped
+find . -name '*.pyi' -delete
+find . -name __pycache__ -type d -prune -exec rm -r {} +
