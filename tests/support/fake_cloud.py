@@ -131,23 +131,23 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                 f"this cloud reads model {self.fingerprint.hex()}, "
                 f"the edge writes {hello.model_fingerprint.hex()}",
             )
-        yield pb.StreamFramesResponse(
-            welcome=pb.Welcome(
-                resume_after_sequence=max(self.persisted.get(hello.epoch, ()), default=0),
-                persisted_sequences=sorted(
-                    self.persisted.get(hello.epoch, set()) & set(hello.unpersisted_sequences)
-                ),
-                server_time_unix_us=time.time_ns() // 1000,
-                credit_bytes=self.credit_bytes,
-                max_frame_bytes=self.max_frame_bytes,
-                model_fingerprint=self.fingerprint,
-                max_live_level=self.max_live_level,
-            )
-        )
         outbox: asyncio.Queue[pb.StreamFramesResponse | None] = asyncio.Queue()
-        self._outboxes.add(outbox)
+        self._outboxes.add(outbox)  # before the Welcome: from then on a test may tell something
         reading = asyncio.create_task(self._read(hello, request_iterator, outbox))
         try:
+            yield pb.StreamFramesResponse(
+                welcome=pb.Welcome(
+                    resume_after_sequence=max(self.persisted.get(hello.epoch, ()), default=0),
+                    persisted_sequences=sorted(
+                        self.persisted.get(hello.epoch, set()) & set(hello.unpersisted_sequences)
+                    ),
+                    server_time_unix_us=time.time_ns() // 1000,
+                    credit_bytes=self.credit_bytes,
+                    max_frame_bytes=self.max_frame_bytes,
+                    model_fingerprint=self.fingerprint,
+                    max_live_level=self.max_live_level,
+                )
+            )
             while (response := await outbox.get()) is not _ABORT:
                 await self._answering.wait()
                 yield response
