@@ -9,10 +9,9 @@ from __future__ import annotations
 import enum
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,9 +35,6 @@ Services = Annotated[
     list[Service] | None,
     typer.Option("--service", help="Of this one; not given: those with a section in the file."),
 ]
-
-_MASK: Final = "********"
-_PASSWORD: Final = re.compile(r"(?<=://)([^/:@\s]*):[^/@\s]+@")  # of a URL
 
 configuration = typer.Typer(help="Check, show and describe settings.", no_args_is_help=True)
 
@@ -132,8 +128,10 @@ def _settings_class(service: Service) -> type[ServiceSettings]:
 
 
 def _masked(value: object, *, secret: bool) -> object:
+    from slimops.masking import MASK, without_passwords
+
     if value is None:
         return None
     if secret:
-        return _MASK
-    return _PASSWORD.sub(rf"\1:{_MASK}@", value) if isinstance(value, str) else value
+        return MASK
+    return without_passwords(value) if isinstance(value, str) else value

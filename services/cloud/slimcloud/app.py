@@ -48,6 +48,7 @@ from slimcodec.runtime import OpenVinoRuntime
 from slimdetect.names import load_names
 from slimops import Lifecycle, Metrics, Phase
 from slimops.embedded_redis import EmbeddedRedis
+from slimops.masking import without_passwords
 from slimops.redis_connection import redis_client
 
 __all__ = ["CloudAddresses", "run_cloud"]
@@ -303,7 +304,7 @@ def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycl
     path = settings.state_file
     if path is not None:
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(asdict(addresses)) + "\n")
+        partial.write_text(without_passwords(json.dumps(asdict(addresses))) + "\n")
         partial.replace(path)  # readers see all of it or nothing
 
         async def remove() -> None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from slimcodec.errors import ImageError
 from slimcodec.image import load_image
 from slimedge.errors import CameraError, CameraLostError
+from slimops.masking import without_passwords
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,9 @@ def open_source(source: str, picture_fps: float) -> FrameSource:
     scheme, separator, _ = source.partition("://")
     if separator:
         if scheme.lower() not in _LIVE_SCHEMES:
+            shown = without_passwords(source)
             raise CameraError(
-                f"{source}: scheme {scheme!r} is not one of {', '.join(_LIVE_SCHEMES)}"
+                f"{shown}: scheme {scheme!r} is not one of {', '.join(_LIVE_SCHEMES)}"
             )
         options = {"rtsp_transport": "tcp"} if scheme.lower().startswith("rtsp") else {}
         return LiveVideo(source, None, options)
@@ -159,8 +161,9 @@ class LiveVideo:
                 for frame in _decode(container):
                     yield Picture(_upright(frame), None)
         except (av.error.FFmpegError, OSError) as exc:
-            raise CameraLostError(f"{self._address}: {exc}") from exc
-        raise CameraLostError(f"{self._address}: the camera ended its stream")
+            # neither in the message nor in a traceback: FFmpeg's error repeats the address
+            raise CameraLostError(without_passwords(f"{self._address}: {exc}")) from None
+        raise CameraLostError(without_passwords(f"{self._address}: the camera ended its stream"))
 
 
 def _open(
@@ -174,7 +177,7 @@ def _open(
     )
     if not container.streams.video:
         container.close()
-        raise CameraError(f"{address}: has no video stream")
+        raise CameraError(without_passwords(f"{address}: has no video stream"))
     return container
 
 

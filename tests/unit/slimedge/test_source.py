@@ -96,3 +96,13 @@ def test_a_live_stream_that_ends_counts_as_lost(video: Path) -> None:
     assert len(images) == FRAMES
     with pytest.raises(CameraLostError, match="ended"):
         next(pictures)
+
+
+def test_password_of_a_network_camera_is_not_told() -> None:
+    source = open_source("rtsp://viewer:hunter2@127.0.0.1:9/1", picture_fps=1.0)
+
+    with pytest.raises(CameraLostError, match="refused") as caught:
+        next(iter(source.pictures()))
+
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None  # a traceback would tell it
