@@ -50,9 +50,7 @@ class TriageSpec(BaseModel):
     labels: tuple[str, ...]  # of interest where nobody says otherwise; what follows is of them
     min_score: _Share  # a detection of at least this score is a presence
     threshold: _Share  # what is used where nobody chooses
-    choices: tuple[
-        OperatingChoice, ...
-    ]  # by rising recall where they were chosen
+    choices: tuple[OperatingChoice, ...]  # by rising recall where they were chosen
     auc: _Share
     average_precision: dict[str, float]  # of every label where validation has enough pictures of it
     kmac_per_pixel: float = Field(ge=0)
