@@ -76,6 +76,7 @@ def train_codec(
     torchrun --nproc-per-node N -m slimcli train codec ...
     """
     with needs_extra("train", "train codec"):
+        from slimnets.darknet import Darknet, parse_cfg
         from slimtrain.codec_train import train_codec as run_training
         from slimtrain.detector_artifact import load_detector_model
         from slimtrain.recipe import CodecRecipe, load_recipe
@@ -85,11 +86,12 @@ def train_codec(
 
     wanted = load_recipe(recipe, CodecRecipe)
     folder = find_model("detector", detector or wanted.detector, models)
-    detector_model = load_detector_model(folder)
+    artifact = load_detector_artifact(folder)
+    graph = Darknet(parse_cfg(artifact.file("detector.cfg").read_text(encoding="utf-8")))
     run = build_codec_run(
         wanted,
-        detector_model,
-        load_detector_artifact(folder).manifest.split.layer,
+        graph,
+        artifact.manifest.split.layer,
         out,
         models,
         start_from,
@@ -103,6 +105,7 @@ def train_codec(
         device=device or best_device(),
     )
     training, validation = load_divided(images, max_edge)
+    detector_model = load_detector_model(folder)
     checkpoint = run_training(run, detector_model, training.images, validation.images)
     say(f"{checkpoint}: `slimwire export` makes a model of it")
 

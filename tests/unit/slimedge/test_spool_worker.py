@@ -162,10 +162,13 @@ async def test_a_full_disk_is_said_once_and_used_again_when_it_has_room(
             await asyncio.sleep(0.01)
 
         assert worker.frames >= kept_before + 1
-        gap = await worker.next_gap(0)
-    assert gap is not None
-    assert gap.reason is GapReason.DISK
-    assert gap.frames == len(recorder.of(Lost))
+        gaps, number = [], 0
+        while (gap := await worker.next_gap(number)) is not None:
+            gaps.append(gap)
+            number = gap.number
+    # one record, or two: those lost while the file is opened again may begin another
+    assert {gap.reason for gap in gaps} == {GapReason.DISK}
+    assert sum(gap.frames for gap in gaps) == len(recorder.of(Lost))
     changes = [event.is_up for event in recorder.of(SpoolChanged)]
     assert changes[:2] == [True, False]
     assert [record.message for record in caplog.records].count(
