@@ -74,3 +74,14 @@ def test_relative_links_lead_to_files(document: Path) -> None:
 def test_the_readme_shows_how_to_begin() -> None:
     assert ["demo"] in list(_typed(ROOT / "README.md", "make"))
     assert ["test"] in list(_typed(ROOT / "README.md", "make"))
+
+
+def test_every_page_with_commands_says_what_runs_them() -> None:
+    listed = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    pages = {page for page in DOCUMENTS if page.parent in (ROOT, ROOT / "docs")}
+    with_commands = {page.stem for page in pages if _FENCE.search(page.read_text(encoding="utf-8"))}
+    named = re.findall(r"^\| ([^|]+) \|", listed, re.MULTILINE)
+
+    assert with_commands == {name.strip() for row in named[2:] for name in row.split(",")} - {""}
+    for path in re.findall(r"`(tests/[^` ]+)`", listed):
+        assert (ROOT / path).exists(), path
