@@ -1,20 +1,14 @@
 """What integration tests share: one real Redis per process, and the toy codec."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from slimops.embedded_redis import EmbeddedRedis
+from support.redis_fixtures import client, redis_url, store
 from support.review import ReviewWorld, ToyCodec, open_review
 
-
-@pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    server = EmbeddedRedis()
-    server.start()
-    yield server.url
-    server.stop()
+__all__ = ["client", "redis_url", "review", "store", "toy_codec"]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,26 +18,10 @@ from redis.asyncio import Redis
 from slimcloud import keys
 from slimcloud.records import Event, EventKind, FrameState
 from slimcloud.store import Store
-from slimops.redis_connection import redis_client
 from support.frames import make_frame
 
 TESTS = Path(__file__).parents[1]
 OUTCOMES = (EventKind.FRAME_DETECTED, EventKind.FRAME_FAILED)
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[Redis]:
-    client = redis_client(redis_url)
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def store(client: Redis) -> Store:
-    store = Store(client)
-    await store.work.prepare()
-    return store
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 `Store` holds the frames themselves; its parts hold the rest:
 
     store.work        queue of frames that wait for the detector       (slimcloud.work)
+    store.requests    who asks for a frame's detection       (slimcloud.detection_requests)
     store.awaiting    frames that wait for their enhancement before    (slimcloud.awaiting)
     store.events      what happened, in order                          (slimcloud.events)
     store.cameras     who is connected                                 (slimcloud.cameras)
@@ -26,11 +27,12 @@ from collections.abc import Callable, Sequence
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from slimcloud import keys, scripts, work_scripts
+from slimcloud import keys, scripts
 from slimcloud.awaiting import AwaitingFrames
 from slimcloud.budgets import BudgetLog
 from slimcloud.cameras import CameraRegistry
 from slimcloud.commands import RefetchLog
+from slimcloud.detection_requests import DetectionRequests
 from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError
 from slimcloud.events import EventLog
 from slimcloud.frame_id import FrameId
@@ -98,6 +100,7 @@ class Store:
         self.events = EventLog(client)
         self.cameras = CameraRegistry(client, clock_unix_us)
         self.awaiting = AwaitingFrames(client, max_queue_size)
+        self.requests = DetectionRequests(client, max_queue_size, self.set_dropped, self._absent)
         self.refetches = RefetchLog(client, self.events, self.awaiting, clock_unix_us)
         self.reviews = ReviewLog(client)
         self.timeline = Timeline(client)
@@ -108,7 +111,6 @@ class Store:
         self._put_enhancement = client.register_script(scripts.PUT_ENHANCEMENT)
         self._put_detections = client.register_script(scripts.PUT_DETECTIONS)
         self._set_outcome = client.register_script(scripts.SET_OUTCOME)
-        self._request = client.register_script(work_scripts.REQUEST)
         self._put_jpeg_size = client.register_script(scripts.PUT_JPEG_SIZE)
 
     async def ping(self) -> None:
@@ -276,34 +278,6 @@ class Store:
         outcome already or is gone.
         """
         return await self._outcome(frame_id, FrameState.FAILED, reason)
-
-    # --- what a person asks of the detector ---
-
-    async def request_detection(self, frame_id: FrameId) -> bool:
-        """Have a frame detected that was dropped or failed, before all that is live; False when it
-        is waiting or detected. Its dead letter is taken back. Raises as `get_frame`, and
-        `StoreFullError` when too many such requests wait.
-        """
-        asked = await self._request(
-            keys=[keys.frame_key(frame_id), keys.WORK_REVIEW, keys.DEAD, keys.TOTALS],
-            args=[str(frame_id), self._max_queue_size],
-        )
-        if asked == -2:
-            raise StoreFullError(f"{self._max_queue_size} requests wait for the detector already")
-        if asked == -1:
-            raise await self._absent(frame_id)
-        return bool(asked == 1)
-
-    async def cancel_detection(self, frame_id: FrameId) -> bool:
-        """Take such a request back; False when there is none that waits. Raises as `get_frame`."""
-        requested, state = await self._client.hmget(
-            keys.frame_key(frame_id), ["requested", "state"]
-        )
-        if state is None:
-            raise await self._absent(frame_id)
-        return requested is not None and await self.set_dropped(
-            frame_id, "the request to detect it was taken back"
-        )
 
     # --- enhancements ---
 

@@ -107,7 +107,7 @@ async def test_review_passes_live_and_live_passes_backfill(store: Store) -> None
     await store.put_frame(make_frame(2))
     await store.put_frame(make_frame(3))
     await store.set_failed(make_frame(3).frame_id, "no such symbol")
-    assert await store.request_detection(make_frame(3).frame_id)
+    assert await store.requests.ask(make_frame(3).frame_id)
 
     items = await store.work.take("a", count=10)
 
@@ -280,8 +280,8 @@ async def test_requested_frame_loses_its_dead_letter_and_makes_no_live_event(
     (item,) = await store.work.take("a", count=1)
     await store.work.bury(item)
 
-    assert await store.request_detection(item.frame_id)
-    assert not await store.request_detection(item.frame_id)
+    assert await store.requests.ask(item.frame_id)
+    assert not await store.requests.ask(item.frame_id)
 
     assert await store.work.dead_count() == 0
     record = await store.get_frame(item.frame_id)
@@ -297,11 +297,11 @@ async def test_request_that_is_taken_back_leaves_the_queue(store: Store) -> None
         await store.put_frame(make_frame(sequence))
     wanted, live = (make_frame(sequence).frame_id for sequence in (1, 2))
     await store.set_dropped(wanted, "expired")
-    await store.request_detection(wanted)
+    await store.requests.ask(wanted)
 
-    assert await store.cancel_detection(wanted)
-    assert not await store.cancel_detection(wanted)
-    assert not await store.cancel_detection(live)
+    assert await store.requests.take_back(wanted)
+    assert not await store.requests.take_back(wanted)
+    assert not await store.requests.take_back(live)
 
     assert [item.frame_id for item in await store.work.take("a", count=9)] == [live]
     assert (await store.get_frame(wanted)).state is FrameState.DROPPED
@@ -312,10 +312,10 @@ async def test_full_review_lane_refuses_another_request(client: Redis) -> None:
     for sequence in (1, 2):
         await store.put_frame(make_frame(sequence))
         await store.set_dropped(make_frame(sequence).frame_id, "expired")
-    assert await store.request_detection(make_frame(1).frame_id)
+    assert await store.requests.ask(make_frame(1).frame_id)
 
     with pytest.raises(StoreFullError, match="1 requests wait"):
-        await store.request_detection(make_frame(2).frame_id)
+        await store.requests.ask(make_frame(2).frame_id)
 
     assert (await store.get_frame(make_frame(2).frame_id)).state is FrameState.DROPPED
 

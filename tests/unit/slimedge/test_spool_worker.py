@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -127,17 +125,6 @@ async def test_a_full_spool_tells_what_it_gave_up(tmp_path: Path) -> None:
     lost = recorder.of(Lost)
     assert {event.reason for event in lost} == {LossReason.SPOOL_FULL}
     assert [event.sequence for event in lost] == list(range(1, 31 - frames))
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 async def test_a_full_disk_is_said_once_and_used_again_when_it_has_room(

@@ -79,7 +79,7 @@ async def request_detection(
     Its dead letter is taken back; a frame that fails again comes back with another.
     """
     name = FrameId.parse(frame_id)
-    if not await context.store.request_detection(name):
+    if not await context.store.requests.ask(name):
         raise DetectionConflictError(f"frame {name} is detected, or waits for it already")
     url = f"{API_PREFIX}/frames/{name}"
     response.headers["Location"] = url
@@ -95,7 +95,7 @@ async def request_detection(
 async def cancel_detection(frame_id: str, context: Context) -> None:
     """Take such a request back while the frame waits: it leaves the queue."""
     name = FrameId.parse(frame_id)
-    if not await context.store.cancel_detection(name):
+    if not await context.store.requests.take_back(name):
         raise DetectionConflictError(f"no request to detect frame {name} waits")
 
 
