@@ -125,6 +125,8 @@ async def test_a_dropped_frame_is_detected_when_a_person_asks(
 async def test_a_time_is_chosen_by_dragging_and_cleared_by_a_key(url: str) -> None:
     async with open_page(url) as page:
         await expect(page.locator("#frames .card")).to_have_count(6)
+        # the timeline is an answer of its own, and moves nothing once it is drawn
+        await expect(page.locator("#timeline-caption")).to_contain_text("Drag to choose")
         box = await page.locator("#timeline svg").bounding_box()
         assert box is not None
 
