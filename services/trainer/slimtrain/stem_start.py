@@ -50,8 +50,8 @@ def give_stem(codec: Codec, detector: Darknet, split: int) -> Codec:
 def fit_picture(transform: StemFeatureTransform, draw: Draw, steps: int = FIT_STEPS) -> None:
     """Fit the transform's picture to the original, before any feature is asked for.
 
-    The linear part of a trained g_s alone is some 3 dB short of the whole, and features of such a
-    picture are further from the detector's than those of a constant.
+    Heads behind the linear part of a trained g_s alone are further from the detector's than the
+    best constant (docs/decisions/0011-stem.md), since its convolutions learned to lean on it.
 
     Args:
         draw: step -> x (B, 3, H, W), y_hat (B, M, h, w) and level (B, K) one-hot.
