@@ -125,16 +125,16 @@ async def test_a_dropped_frame_is_detected_when_a_person_asks(
 async def test_a_time_is_chosen_by_dragging_and_cleared_by_a_key(url: str) -> None:
     async with open_page(url) as page:
         await expect(page.locator("#frames .card")).to_have_count(6)
-        # the timeline is an answer of its own, and moves nothing once it is drawn
+        # the cameras' wall above and the timeline are answers of their own, and move what is below
+        await expect(page.locator("#wall > li")).not_to_have_count(0)
         await expect(page.locator("#timeline-caption")).to_contain_text("Drag to choose")
-        box = await page.locator("#timeline svg").bounding_box()
+        timeline = page.locator("#timeline svg")
+        box = await timeline.bounding_box()
         assert box is not None
 
-        y = box["y"] + box["height"] / 2
-        await page.mouse.move(box["x"] + 0.6 * box["width"], y)
-        await page.mouse.down()
-        await page.mouse.move(box["x"] + 0.95 * box["width"], y, steps=4)
-        await page.mouse.up()
+        for share, press in ((0.6, page.mouse.down), (0.95, page.mouse.up)):
+            await timeline.hover(position={"x": share * box["width"], "y": box["height"] / 2})
+            await press()
         await expect(page.locator("#time")).to_have_value("between")
         await expect(page.locator("#clear")).to_be_visible()
 
