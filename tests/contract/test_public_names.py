@@ -30,10 +30,12 @@ def test_every_package_is_found() -> None:
         "slimcli",
         "slimcloud",
         "slimcodec",
+        "slimcontrol",
         "slimdetect",
         "slimedge",
         "slimnets",
         "slimops",
+        "slimsim",
         "slimtrain",
     }
 

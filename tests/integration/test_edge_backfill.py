@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Controller
+from slimcontrol.point import OperatingPoint
 from slimedge.backfill import Backfill
-from slimedge.budget import BudgetAccount
-from slimedge.controller import Controller
 from slimedge.event import Backfilled, LinkState
 from slimedge.gap import Gap, GapReason
-from slimedge.profile import OperatingPoint
 from slimedge.spool import Spool
 from slimedge.spool_worker import SpoolWorker
 from slimedge.uplink import Uplink

@@ -140,7 +140,7 @@ _TABLE: tuple[tuple[Callable[[BaseException], bool], ExitCode], ...] = (
     (_is_named("CalibrationError"), ExitCode.USAGE),
     (_is_named("ArtifactFolderError"), ExitCode.CANNOT_CREATE),
     (_is_named("CameraError"), ExitCode.NO_INPUT),
-    (_is_named("EdgeError", "CloudError", "OpsError"), ExitCode.UNAVAILABLE),
+    (_is_named("EdgeError", "ControlError", "CloudError", "OpsError"), ExitCode.UNAVAILABLE),
     (lambda error: isinstance(error, _INPUT_ERRORS), ExitCode.NO_INPUT),
     (lambda error: isinstance(error, OSError), ExitCode.IO),
 )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from slimcodec.errors import CodecError
+from slimcontrol.errors import ControlError
 from slimedge.app import run_edge
 from slimedge.errors import EdgeError
 from slimedge.settings import EdgeSettings
@@ -24,7 +25,7 @@ def main() -> int:
     try:
         end_tracing = configure_tracing("slimwire-edge", settings.otlp_endpoint)
         asyncio.run(run_edge(settings, handle_signals=True))
-    except (EdgeError, CodecError, OpsError) as exc:
+    except (EdgeError, ControlError, CodecError, OpsError) as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 1
     finally:

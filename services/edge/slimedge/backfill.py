@@ -18,10 +18,10 @@ from contextlib import suppress
 
 import google_crc32c
 
-from slimedge.budget import BudgetAccount
+from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Controller
 from slimedge.change import Change
 from slimedge.connection import DisconnectedError
-from slimedge.controller import Controller
 from slimedge.event import Backfilled, EdgeObserver
 from slimedge.gap import Gap, GapReason
 from slimedge.ledger import BackfillState, Ledger

@@ -38,6 +38,8 @@ class SkipReason(StrEnum):
     OUTAGE = "outage"  # no stream to the cloud, and the spool gets fewer frames
     ENCODE_FAILED = "encode_failed"  # the encoder refused the picture; the log has its reason
     BUDGET = "budget"  # the byte budget must last for the rest of its period
+    CPU = "cpu"  # the encoder's share of the processor is spent
+    WORTHLESS = "worthless"  # its bytes are worth more for another frame
     WARM_UP = "warm_up"  # it was only used to measure the encoder
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slimedge.budget import BudgetAccount
-from slimedge.controller import Controller
+from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Controller
 from slimedge.event import (
     Acked,
     Detected,

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slimcontrol.link import LinkView
+
 RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are given up first
 
 
@@ -38,26 +40,6 @@ class LedgerFrame:
 
     def __post_init__(self) -> None:
         self.size_bytes = len(self.container)
-
-
-@dataclass(frozen=True, slots=True)
-class LinkView:
-    """What a decision needs to know about the link right now."""
-
-    in_flight_bytes: int  # sent and not RECEIVED
-    oldest_in_flight_seconds: float  # age of the oldest of them; 0 when there is none
-    undetected_frames: int  # sent on this stream and not DETECTED
-    credit_bytes: int  # the cloud's window
-    max_frame_bytes: int
-    paused: bool = False  # the cloud's queue was full a moment ago
-
-    @property
-    def idle(self) -> bool:
-        """Nothing is on its way and nothing waits for its result."""
-        return self.in_flight_bytes == 0 and self.undetected_frames == 0
-
-
-NO_LINK = LinkView(0, 0.0, 0, 0, 0)
 
 
 class BackfillState(StrEnum):

@@ -18,9 +18,11 @@ from collections.abc import Callable, Sequence
 import google_crc32c
 
 from slimcodec.errors import CodecError
-from slimedge.budget import BudgetAccount
+from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Controller
+from slimcontrol.point import OperatingPoint
+from slimcontrol.policy import Decision, Offer, Verdict
 from slimedge.change import Change
-from slimedge.controller import Controller, Decision, Verdict
 from slimedge.encode import EncodeWorker, scaled_pixels
 from slimedge.event import (
     Captured,
@@ -36,7 +38,6 @@ from slimedge.frame import CapturedFrame
 from slimedge.jpeg import JpegMeter
 from slimedge.ledger import Ledger, LedgerFrame
 from slimedge.mailbox import Mailbox
-from slimedge.profile import OperatingPoint
 from slimedge.ring import FrameRing, KeptFrame
 from slimedge.settings import EdgeSettings
 from slimedge.spool_worker import SpoolWorker
@@ -153,16 +154,17 @@ class Pipeline:
         pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
         if not self._uplink.is_up:
             return self._decide_for_later(now, pixels)
-        link = self._ledger.view(now)
-        if link.paused:
-            return SkipReason.CLOUD_FULL
-        budget = self._budget.view()
-        if not budget.is_open:
-            return SkipReason.BUDGET
-        age = now - frame.capture_time_mono
-        decision = self._controller.decide(age, pixels, link, budget)
-        if decision.verdict is Verdict.SKIP:
-            return SkipReason.INFEASIBLE
+        decision = self._controller.decide(
+            Offer(
+                now,
+                now - frame.capture_time_mono,
+                pixels,
+                self._ledger.view(now),
+                self._budget.view(),
+            )
+        )
+        if decision.reason is not None:
+            return SkipReason(decision.reason)
         if not self._ledger.has_room(decision.predicted_bytes):
             return SkipReason.CREDIT
         return decision

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from random import Random
 
 from slimcodec.artifact import CodecArtifact
+from slimcontrol.budget import Budget, BudgetAccount
+from slimcontrol.controller import Controller
+from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
 from slimedge.backfill import Backfill
 from slimedge.backoff import FullJitter
-from slimedge.budget import Budget, BudgetAccount
 from slimedge.change import Change
 from slimedge.cloud_channel import CloudEndpoint
-from slimedge.controller import Controller
 from slimedge.encode import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
 from slimedge.feedback import Feedback
@@ -22,7 +23,6 @@ from slimedge.jpeg import JpegMeter
 from slimedge.ledger import Ledger
 from slimedge.metrics import MetricsObserver
 from slimedge.pipeline import Pipeline
-from slimedge.profile import OperatingPoint, build_operating_points, restrict_points
 from slimedge.refetch import Refetcher
 from slimedge.ring import FrameRing
 from slimedge.settings import EdgeSettings
@@ -59,7 +59,7 @@ def build_stages(
     """Build an edge; nothing runs yet but idle threads.
 
     Raises:
-        EdgeError: the settings ask for a level or quality that the model does not have.
+        ControlError: the settings ask for a level or quality that the model does not have.
     """
     points = restrict_points(
         build_operating_points(artifact.levels, artifact.manifest.qualities, artifact.profile),

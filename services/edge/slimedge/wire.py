@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slimedge.budget import Budget
+from slimcontrol.budget import Budget
 from slimedge.event import EdgeDetection
 from slimedge.gap import Gap
 from slimedge.ledger import LedgerFrame

@@ -51,7 +51,7 @@ async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) 
 
     Raises:
         UnavailableError: the cloud does not come up, or ends by itself.
-        EdgeError, CodecError: the edge cannot work.
+        EdgeError, ControlError, CodecError: the edge cannot work.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from slimcodec.manifest import Level, Profile
 from slimcodec.quality import round_quality
-from slimedge.errors import EdgeError
+from slimcontrol.errors import ControlError
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def build_operating_points(
     """Give every point of a codec, ordered by level, then quality.
 
     Raises:
-        EdgeError: there is a profile, but it lacks a point.
+        ControlError: there is a profile, but it lacks a point.
     """
     defaults = default_operating_points([level.latent_channels for level in levels], qualities)
     if profile is None:
@@ -54,7 +54,7 @@ def build_operating_points(
     measured = {(point.level, point.quality): point for point in profile.points}
     for default in defaults:
         if (default.level, default.quality) not in measured:
-            raise EdgeError(
+            raise ControlError(
                 f"the model's profile lacks level {default.level}, quality {default.quality}; "
                 f"it needs {len(levels)} levels of {qualities} qualities; measure it again"
             )
@@ -107,7 +107,7 @@ def restrict_points(
         max_level: The widest level to send unasked; an enhancement still reaches the widest.
 
     Raises:
-        EdgeError: the model has none of them.
+        ControlError: the model has none of them.
     """
     kept = tuple(
         point
@@ -115,7 +115,7 @@ def restrict_points(
         if level in (None, point.level) and (max_level is None or point.level <= max_level)
     )
     if not kept:
-        raise EdgeError(
+        raise ControlError(
             f"level {level} (at most {max_level}) with quality {quality} was asked for; the model "
             f"has levels 0 to {max(p.level for p in points)} and qualities 0 to "
             f"{max(p.quality for p in points):g}"

@@ -6,8 +6,8 @@ import pytest
 
 from slimcodec import round_quality
 from slimcodec.manifest import Level, Profile, ProfilePoint
-from slimedge.errors import EdgeError
-from slimedge.profile import (
+from slimcontrol.errors import ControlError
+from slimcontrol.point import (
     build_operating_points,
     default_operating_points,
     restrict_points,
@@ -63,7 +63,7 @@ def test_a_profile_without_map_gives_bits_only() -> None:
 
 
 def test_a_profile_with_a_gap_is_refused_and_the_gap_is_named() -> None:
-    with pytest.raises(EdgeError, match="level 1, quality 2"):
+    with pytest.raises(ControlError, match="level 1, quality 2"):
         build_operating_points(LEVELS, QUALITIES, make_profile(leave_out=(1, 2)))
 
 
@@ -73,7 +73,7 @@ def test_a_fixed_or_a_widest_level_leaves_only_its_points() -> None:
     assert {p.level for p in restrict_points(points, 2, None)} == {2}
     assert [(p.level, p.quality) for p in restrict_points(points, 1, 3)] == [(1, 3)]
     assert {p.level for p in restrict_points(points, None, None, max_level=1)} == {0, 1}
-    with pytest.raises(EdgeError, match="levels 0 to 2 and qualities 0 to 3"):
+    with pytest.raises(ControlError, match="levels 0 to 2 and qualities 0 to 3"):
         restrict_points(points, 7, None)
 
 
@@ -101,5 +101,5 @@ def test_quality_is_rounded_as_the_encoder_rounds_it() -> None:
 def test_quality_beyond_the_finest_is_refused() -> None:
     points = default_operating_points((32,), QUALITIES)
 
-    with pytest.raises(EdgeError, match=f"qualities 0 to {QUALITIES - 1}"):
+    with pytest.raises(ControlError, match=f"qualities 0 to {QUALITIES - 1}"):
         restrict_points(points, None, QUALITIES - 0.5)

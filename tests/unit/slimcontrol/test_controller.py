@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimedge.budget import BudgetView
-from slimedge.controller import GOOD_ENOUGH, Controller, Decision, Verdict
-from slimedge.ledger import Ledger, LedgerFrame, LinkView
-from slimedge.profile import OperatingPoint, default_operating_points
+from slimcontrol.budget import NO_BUDGET, BudgetView
+from slimcontrol.controller import GOOD_ENOUGH, Controller
+from slimcontrol.link import LinkView
+from slimcontrol.point import OperatingPoint, default_operating_points
+from slimcontrol.policy import Decision, Offer, Verdict
+from slimedge.ledger import Ledger, LedgerFrame
 
 LATENT_CHANNELS = (32, 64, 128, 192)
 QUALITIES = 6
@@ -23,6 +25,11 @@ SMALLEST = POINTS[0]
 ENCODE_SECONDS_PER_PIXEL = {0: 1e-8, 1: 3e-8, 2: 6e-8, 3: 1.2e-7}
 PIXELS = 640 * 480
 IDLE = LinkView(0, 0.0, 0, 10**6, 10**6)
+
+
+def offer(link: LinkView, budget: BudgetView = NO_BUDGET, *, age: float = 0.0) -> Offer:
+    return Offer(0.0, age, PIXELS, link, budget)
+
 
 Learn = Callable[[Controller], None]
 
@@ -84,7 +91,7 @@ def decide(history: list[Learn], deadline: float | None, age: float, link: LinkV
     controller = make_controller(deadline)
     for learn in history:
         learn(controller)
-    return controller.decide(age, PIXELS, link)
+    return controller.decide(offer(link, age=age))
 
 
 def worth(decision: Decision) -> float:
@@ -164,11 +171,11 @@ def test_an_empty_fast_link_gets_the_best_point() -> None:
 def test_a_budget_lowers_the_point_as_a_slower_link_would() -> None:
     controller = make_controller()
     controller.rate.add_alone(10**6, 0.1)
-    free = controller.decide(0.0, PIXELS, IDLE)
+    free = controller.decide(offer(IDLE))
 
-    rich = controller.decide(0.0, PIXELS, IDLE, BudgetView(1e9))
-    tight = controller.decide(0.0, PIXELS, IDLE, BudgetView(free.predicted_bytes / 0.1 / 4))
-    spent = controller.decide(0.0, PIXELS, IDLE, BudgetView(1.0, backlog_seconds=5.0))
+    rich = controller.decide(offer(IDLE, BudgetView(1e9)))
+    tight = controller.decide(offer(IDLE, BudgetView(free.predicted_bytes / 0.1 / 4)))
+    spent = controller.decide(offer(IDLE, BudgetView(1.0, backlog_seconds=5.0)))
 
     assert rich == free
     assert tight.verdict is Verdict.BEST
@@ -190,16 +197,16 @@ def test_a_frame_that_nobody_waits_for_is_worth_its_bytes_on_any_link() -> None:
 def test_a_limit_of_the_cloud_leaves_the_choice_of_quality_and_can_be_lifted() -> None:
     controller = make_controller()
     link = LinkView(0, 0.0, 0, 2**20, 2**22)
-    free = controller.decide(0.0, PIXELS, link)
+    free = controller.decide(offer(link))
     controller.limit_level(0)
-    limited = controller.decide(0.0, PIXELS, link)
+    limited = controller.decide(offer(link))
     controller.limit_level(None)
 
     assert free.point is not None
     assert limited.point is not None
     assert limited.point.level == 0 < free.point.level
     assert limited.verdict is Verdict.BEST
-    assert controller.decide(0.0, PIXELS, link) == free
+    assert controller.decide(offer(link)) == free
 
 
 def test_a_limit_below_what_a_person_allows_is_passed_over() -> None:
@@ -210,7 +217,7 @@ def test_a_limit_below_what_a_person_allows_is_passed_over() -> None:
 
     controller.limit_level(0)
 
-    decision = controller.decide(0.0, PIXELS, LinkView(0, 0.0, 0, 2**20, 2**22))
+    decision = controller.decide(offer(LinkView(0, 0.0, 0, 2**20, 2**22)))
     assert decision.point in wide
 
 
@@ -225,7 +232,7 @@ def test_of_points_that_are_worth_nearly_the_same_the_smallest_is_taken() -> Non
         points, ENCODE_SECONDS_PER_PIXEL, deadline_seconds=5.0, frame_seconds=1.0
     )
 
-    decision = controller.decide(0.0, PIXELS, LinkView(0, 0.0, 0, 2**20, 2**22))
+    decision = controller.decide(offer(LinkView(0, 0.0, 0, 2**20, 2**22)))
 
     assert decision.point == points[1]
 
@@ -278,11 +285,11 @@ def test_an_encoder_that_grows_slow_is_given_a_narrower_level() -> None:
     controller.rate.add_alone(10**6, 0.01)
     for _ in range(40):
         controller.rate.add_alone(10**6, 0.01)
-    quick = controller.decide(0.0, PIXELS, link)
+    quick = controller.decide(offer(link))
 
     for _ in range(40):
         controller.on_encoded(3, 5, PIXELS, 30_000, 0.5)
-    slow = controller.decide(0.0, PIXELS, link)
+    slow = controller.decide(offer(link))
 
     assert quick.point is not None
     assert slow.point is not None
@@ -341,7 +348,7 @@ class SimulatedLink:
             while events and events[0][0] <= now:
                 at, _, call = heapq.heappop(events)
                 call(at)
-            decision = controller.decide(0.0, PIXELS, ledger.view(now))
+            decision = controller.decide(offer(ledger.view(now)))
             decisions.append(decision)
             if decision.point is None:
                 continue

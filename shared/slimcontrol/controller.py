@@ -23,12 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from slimedge.budget import BURST_SECONDS, NO_BUDGET, BudgetView
-from slimedge.estimate import CloudService, ContentFactor, EncodeTime, LinkRate, RoundTrip
-from slimedge.ledger import NO_LINK, LedgerFrame, LinkView
-from slimedge.profile import OperatingPoint
+from slimcontrol.budget import BURST_SECONDS, BudgetView
+from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime, LinkRate, RoundTrip
+from slimcontrol.link import NO_LINK, LinkView, SentFrame
+from slimcontrol.point import OperatingPoint
+from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
 
 GOOD_ENOUGH = 0.01  # of utility; measured utility is mAP50 relative to the uncompressed picture
 
@@ -39,24 +39,6 @@ _UNKNOWN_CLOUD_FRAMES = 4  # may be on their way until the cloud's first result 
 _FRAME_SHARE = 0.95  # of the time between frames may be encoding
 _SLACK = 0.6  # how far above the link's rate an empty backlog may go
 _NO_DEADLINE_SECONDS = 10.0  # keeps queues finite where there is no deadline
-
-
-class Verdict(StrEnum):
-    """Why a decision is as it is."""
-
-    BEST = "best"
-    PROBE = "probe"  # nothing meets the deadline, but the link is idle
-    SKIP = "skip"  # nothing meets the deadline, and the link is busy
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do with the newest frame."""
-
-    verdict: Verdict
-    point: OperatingPoint | None  # None only with SKIP
-    predicted_bytes: int
-    predicted_seconds: float  # capture to detection
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +61,7 @@ class Controller:
     """Chooses operating points for one camera.
 
     Args:
-        points: What may be chosen, see `slimedge.profile`.
+        points: What may be chosen, see `slimcontrol.point`.
         encode_seconds_per_pixel: First guess per level; corrected by measurement.
         deadline_seconds: Capture to detection; None for no deadline.
         frame_seconds: Shortest time between two frames.
@@ -114,23 +96,27 @@ class Controller:
         self._points = limited or self._all_points
         self._smallest = min(self._points, key=lambda point: point.bpp)
 
-    def decide(
-        self, age_seconds: float, pixels: int, link: LinkView, budget: BudgetView = NO_BUDGET
-    ) -> Decision:
-        """Choose for a frame of this age and number of pixels."""
-        rate = self._rate(link)
-        predictions = [self._predict(p, age_seconds, pixels, link, rate) for p in self._points]
+    def decide(self, offer: Offer) -> Decision:
+        """Choose for the newest frame, or let it wait; see `slimcontrol.policy`."""
+        link, rate = offer.link, self._rate(offer.link)
+        predictions = [
+            self._predict(p, offer.age_seconds, offer.pixels, link, rate) for p in self._points
+        ]
+        smallest = next(p for p in predictions if p.point is self._smallest)
+        if link.paused:
+            return _wait(smallest, WaitReason.CLOUD_FULL)
+        if not offer.budget.is_open:
+            return _wait(smallest, WaitReason.BUDGET)
         feasible = [
             p
             for p in predictions
-            if self._is_feasible(p, link, rate) and self._is_affordable(p, budget)
+            if self._is_feasible(p, link, rate) and self._is_affordable(p, offer.budget)
         ]
         if feasible:
             return _decision(Verdict.BEST, _best(feasible))
-        smallest = next(p for p in predictions if p.point is self._smallest)
         if link.idle:
             return _decision(Verdict.PROBE, smallest)
-        return Decision(Verdict.SKIP, None, round(smallest.size_bytes), smallest.latency_seconds)
+        return _wait(smallest, WaitReason.INFEASIBLE)
 
     def decide_for_later(self, pixels: int) -> Decision:
         """Choose for a frame that nobody waits for: only its worth counts, and its bytes."""
@@ -145,7 +131,7 @@ class Controller:
         self.encode_time.add(level, pixels, seconds)
 
     def on_received(
-        self, now: float, frame: LedgerFrame, server_time: float, received_bytes_total: int
+        self, now: float, frame: SentFrame, server_time: float, received_bytes_total: int
     ) -> None:
         """Learn the link's rate from the acknowledgement of a frame that has just arrived.
 
@@ -250,3 +236,8 @@ def _decision(verdict: Verdict, prediction: _Prediction) -> Decision:
         round(prediction.size_bytes),
         prediction.latency_seconds,
     )
+
+
+def _wait(smallest: _Prediction, reason: WaitReason) -> Decision:
+    size_bytes, seconds = round(smallest.size_bytes), smallest.latency_seconds
+    return Decision(Verdict.SKIP, None, size_bytes, seconds, reason)

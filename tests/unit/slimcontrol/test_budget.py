@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimedge.budget import BURST_SECONDS, Budget, BudgetAccount
+from slimcontrol.budget import BURST_SECONDS, Budget, BudgetAccount
 
 
 class Metered:
