@@ -8,6 +8,9 @@ breaks, so they must be safe to repeat.
 redis-py sends through `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes just
 as the write ends: of 300 cancelled readers 13 went on for ever. The connections here send under
 `asyncio.timeout`, which loses none. Source: https://github.com/python/cpython/issues/86296
+
+A closed client of redis-py connects again at its next command, and tries again what the closing
+interrupted: who is late at a stop would leave a connection open. Ours stays closed.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
 
-__all__ = ["MAX_BLOCK_SECONDS", "redis_client"]
+__all__ = ["MAX_BLOCK_SECONDS", "ClosedClientError", "redis_client"]
 
 MAX_BLOCK_SECONDS: Final = 2.0  # for XREAD and XREADGROUP
 _REPLY_SECONDS: Final = 5.0
@@ -36,8 +39,26 @@ _CONNECT_SECONDS: Final = 2.0
 _RETRIES: Final = 3
 
 
-class _Cancellable(AbstractConnection):
-    """Sends without `asyncio.wait_for`."""
+class ClosedClientError(RedisError):
+    """The client was closed before the command, or while it ran; it is not tried again."""
+
+    def __init__(self) -> None:
+        super().__init__("this Redis client is closed; make another")
+
+
+class _OurConnection(AbstractConnection):
+    """Sends without `asyncio.wait_for`; connects no more once `closed` is set."""
+
+    closed: asyncio.Event  # of its pool
+
+    async def connect_check_health(
+        self, check_health: bool = True, retry_socket_connect: bool = True
+    ) -> None:
+        if not self.closed.is_set():
+            await super().connect_check_health(check_health, retry_socket_connect)
+        if self.closed.is_set():  # before, or while it connected
+            await self.disconnect(nowait=True)
+            raise ClosedClientError
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
@@ -52,31 +73,48 @@ class _Cancellable(AbstractConnection):
             self.socket_timeout = reply_seconds
 
 
-class _Tcp(_Cancellable, Connection):
+class _Tcp(_OurConnection, Connection):
     pass
 
 
-class _Tls(_Cancellable, SSLConnection):
+class _Tls(_OurConnection, SSLConnection):
     pass
 
 
-class _Unix(_Cancellable, UnixDomainSocketConnection):
+class _Unix(_OurConnection, UnixDomainSocketConnection):
     pass
 
 
-_CANCELLABLE: Final[dict[type[AbstractConnection], type[AbstractConnection]]] = {
+_OURS: Final[dict[type[AbstractConnection], type[AbstractConnection]]] = {
     Connection: _Tcp,
     SSLConnection: _Tls,
     UnixDomainSocketConnection: _Unix,
 }
 
 
+class _Pool(BlockingConnectionPool):
+    """Once closed, it stays closed."""
+
+    closed: asyncio.Event
+
+    def make_connection(self) -> AbstractConnection:
+        connection = super().make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        assert isinstance(connection, _OurConnection), "redis_client sets the class"
+        connection.closed = self.closed
+        return connection
+
+    async def aclose(self) -> None:
+        self.closed.set()
+        await super().aclose()
+
+
 def redis_client(url: str, *, max_connections: int = 32) -> Redis:
     """A client for `redis://`, `rediss://` or `unix://` URLs; replies are bytes.
 
-    Close it with `await client.aclose()`, which closes its connections too.
+    Close it with `await client.aclose()`, which closes its connections too; from then on every
+    command raises `ClosedClientError`, also one that is under way.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = _Pool.from_url(
         url,
         max_connections=max_connections,
         timeout=_REPLY_SECONDS,
@@ -87,5 +125,6 @@ def redis_client(url: str, *, max_connections: int = 32) -> Redis:
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), _RETRIES),
         retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
     )
-    pool.connection_class = _CANCELLABLE[pool.connection_class]
+    pool.closed = asyncio.Event()
+    pool.connection_class = _OURS[pool.connection_class]
     return Redis.from_pool(pool)

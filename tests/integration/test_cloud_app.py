@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
@@ -185,6 +186,26 @@ async def test_retention_keeps_the_store_within_its_budget(
 
     assert totals.removed > 0
     assert totals.stored_bytes == (needed - totals.removed) * len(container)
+    await client.aclose()
+
+
+async def test_stop_waits_until_the_store_knows_that_the_cameras_are_gone(
+    redis_url: str, toy_models: ToyModels
+) -> None:
+    client = redis_client(redis_url)
+    await client.flushall()
+    settings = cloud_settings(toy_models, redis_url, role="ingest", stop_seconds=0)
+    async with AsyncExitStack() as stack:
+        async with open_cloud(settings) as cloud:
+            camera = await stack.enter_async_context(ToyCamera(cloud.grpc_address, toy_models))
+            await camera.hello()
+            await client.client_pause(300)  # a slow Redis: milliseconds until it answers anyone
+
+        state = await Store(client).cameras.get("gate")
+
+    assert state is not None
+    assert not state.connected
+    assert len(await client.client_list()) == 1
     await client.aclose()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,17 +16,45 @@ from grpc_reflection.v1alpha import reflection
 from slimcloud.ingest import IngestServicer
 from slimcloud.settings import CloudSettings
 from slimcloud.tls import add_port
-from slimwire.v1 import ingest_pb2, ingest_pb2_grpc
+from slimwire.v1 import ingest_pb2 as pb
+from slimwire.v1 import ingest_pb2_grpc
 
 __all__ = ["IngestServer", "server_options", "start_ingest_server"]
 
 _MIB: Final = 2**20
-_SERVICE_NAME: Final = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+_SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
+
+
+class _Calls(ingest_pb2_grpc.IngestServiceServicer):
+    """A servicer, and which of its calls have not ended: `grpc.aio.Server.stop` cancels them, but
+    does not wait until they have told the store that their cameras are gone.
+    """
+
+    def __init__(self, servicer: IngestServicer) -> None:
+        self._servicer = servicer
+        self._running: set[asyncio.Task[object]] = set()
+
+    async def StreamFrames(  # type: ignore[override]  # as IngestServicer's
+        self,
+        request_iterator: AsyncIterator[pb.StreamFramesRequest],
+        context: grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.StreamFramesResponse],
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "grpc.aio runs every call in a task"
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await self._servicer.StreamFrames(request_iterator, context)
+
+    async def ended(self) -> None:
+        """Return when none of those that run now is left."""
+        if self._running:
+            await asyncio.wait(self._running)
 
 
 @dataclass(frozen=True, slots=True)
 class IngestServer:
     server: grpc.aio.Server
+    calls: _Calls
     health: health_aio.HealthServicer
     address: str  # host:port that was bound
 
@@ -33,14 +63,18 @@ class IngestServer:
         await self.health.enter_graceful_shutdown()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no new calls at once; cut those that still run after the grace."""
+        """Take no new calls at once, cut those that still run after the grace, and return when
+        they have ended.
+        """
         await self.server.stop(grace_seconds)
+        await self.calls.ended()
 
 
 async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
     """Serve cameras; raises `OSError` when the address cannot be bound."""
     server = grpc.aio.server(options=server_options(settings))
-    ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
+    calls = _Calls(servicer)
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(calls, server)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
@@ -56,7 +90,7 @@ async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings)
             f"cannot listen on {wanted}; is another cloud running, or the certificate no PEM?"
         ) from exc
     await server.start()
-    return IngestServer(server, health, f"{settings.grpc_host}:{port}")
+    return IngestServer(server, calls, health, f"{settings.grpc_host}:{port}")
 
 
 def server_options(settings: CloudSettings) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from slimops.embedded_redis import EmbeddedRedis
-from slimops.redis_connection import redis_client
+from slimops.redis_connection import ClosedClientError, redis_client
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +61,58 @@ async def test_connection_that_breaks_is_made_anew(redis_url: str) -> None:
 
     await client.aclose()
     await other.aclose()
+
+
+async def _others(client: Redis) -> int:
+    """Connections that the server has beside this client's."""
+    return len(await client.client_list()) - 1
+
+
+async def test_closed_client_refuses_and_opens_nothing(redis_url: str) -> None:
+    client, other = redis_client(redis_url), redis_client(redis_url)
+    await client.ping()
+    await client.aclose()
+
+    with pytest.raises(ClosedClientError):
+        await client.ping()
+    pipeline = client.pipeline()
+    pipeline.ping()
+    with pytest.raises(ClosedClientError):
+        await pipeline.execute()
+
+    assert await _others(other) == 0
+    await other.aclose()
+
+
+async def test_command_under_way_ends_with_its_client(redis_url: str) -> None:
+    client, other = redis_client(redis_url), redis_client(redis_url)
+    reading = asyncio.create_task(_read_on(client))
+    while not await _others(other):
+        await asyncio.sleep(0)
+
+    await client.aclose()
+
+    with pytest.raises(ClosedClientError):
+        await reading
+    assert await _others(other) == 0
+    await other.aclose()
+
+
+async def test_client_closed_at_any_moment_of_a_command_leaves_nothing_open(redis_url: str) -> None:
+    other = redis_client(redis_url)
+    left_open = []
+
+    for num_steps in range(40):
+        client = redis_client(redis_url)
+        asking = asyncio.ensure_future(client.ping())
+        for _ in range(num_steps):
+            await asyncio.sleep(0)
+        await client.aclose()
+        await asyncio.wait({asking})
+        if asking.exception() is not None and not isinstance(asking.exception(), ClosedClientError):
+            await asking
+        if await _others(other):
+            left_open.append(num_steps)
+
+    await other.aclose()
+    assert left_open == []
