@@ -160,7 +160,7 @@ class ToyCamera:
             frame=pb.Frame(
                 sequence=sequence,
                 capture_time_unix_us=int((time.time() - age_seconds) * 1e6),
-                capture_time_mono_us=int((time.monotonic() - age_seconds) * 1e6),
+                capture_time_mono_us=max(0, int((time.monotonic() - age_seconds) * 1e6)),
                 container=container,
                 container_crc32c=google_crc32c.value(container) if crc32c is None else crc32c,
                 deadline_ms=deadline_ms,
