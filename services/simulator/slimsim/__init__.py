@@ -1,6 +1,10 @@
 """A camera, a link and a cloud in simulated time, for the controller that the edge really runs.
 
-Recorded links come in, what each policy would have made of them goes out.
+Recorded links come in, what each policy would have made of them goes out:
+
+    trace_file -> Trace ─┐
+    content -> Content ──┴─> World ─┬─ simulate(policy) -> Run -> outcome.summarise
+                                    └─ oracle: what no policy can beat
 """
 
 __all__: list[str] = []
