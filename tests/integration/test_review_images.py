@@ -201,3 +201,4 @@ async def test_a_head_request_has_the_headers_of_the_picture(review: ReviewWorld
 
     assert head.status_code == 200
     assert head.headers["etag"] == get.headers["etag"]
+    assert len(await review.store.reviews.of_frame(frame_id)) == 1  # nobody looked at a HEAD

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from slimcloud.gaps import GapRecord
 from slimcloud.records import LabelledDetection
 from support.review import EPOCH, NAMES, PERIOD_US, START_UNIX_US, ReviewWorld
@@ -78,6 +80,24 @@ async def test_a_time_that_ends_before_it_begins_is_400(review: ReviewWorld) -> 
 
     assert response.status_code == 400
     assert response.json()["type"] == "urn:slimwire:problem:invalid-time-span"
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("from", "0001-01-01T00:00:00+14:00"),
+        ("to", "0001-01-01T00:00:00Z"),
+        ("to", "9999-12-31T23:59:59.999999-14:00"),
+    ],
+)
+async def test_a_time_at_an_end_of_the_calendar_is_answered(
+    review: ReviewWorld, name: str, moment: str
+) -> None:
+    await review.send(1)
+
+    for path in ("timeline", "frames"):
+        response = await review.http.get(f"/api/v1/{path}", params={name: moment})
+        assert response.status_code == 200, response.text
 
 
 async def test_a_camera_is_live_silent_or_offline(review: ReviewWorld) -> None:

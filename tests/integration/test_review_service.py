@@ -1,5 +1,6 @@
 """Probes, metrics, the API's own description, the page, and events over a real connection."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -72,6 +73,24 @@ async def test_a_client_that_comes_back_too_late_is_told(review: ReviewWorld) ->
     assert heard == [["events.missed"], ["camera.connected"]]
 
 
+async def test_a_client_that_claims_an_event_to_come_takes_no_others_events(
+    review: ReviewWorld,
+) -> None:
+    to_come = {"Last-Event-ID": "9999999999999-0"}
+
+    async with (
+        served(review) as http,
+        http.stream("GET", "/api/v1/events", headers=to_come) as first,
+    ):
+        await anext(first.aiter_lines())
+        async with http.stream("GET", "/api/v1/events") as second:
+            lines = second.aiter_lines()
+            for number in range(20):  # one that comes while the stream is read needs no waking
+                added = await review.store.events.add(EventKind.CAMERA_CONNECTED, f"gate-{number}")
+                (event,) = await asyncio.wait_for(read_events(lines, 1), 20)
+                assert event["id"] == added
+
+
 async def test_a_server_that_stops_does_not_wait_for_its_listeners(review: ReviewWorld) -> None:
     async with served(review) as http, http.stream("GET", "/api/v1/events") as response:
         end_event_streams(review.api)
@@ -133,6 +152,15 @@ async def test_metrics_count_requests_by_route_and_lookups_by_result(review: Rev
     assert 'slim_cloud_review_cache_requests_total{cache="response",result="hit"} 1.0' in text
     assert "slim_cloud_review_decode_seconds_count 1.0" in text
     assert str(frame_id) not in text
+
+
+async def test_methods_that_strangers_make_up_are_one_label(review: ReviewWorld) -> None:
+    for method in ("BREW", "PROPFIND"):
+        await review.http.request(method, "/api/v1/frames")
+
+    text = (await review.http.get("/metrics")).text
+    assert 'seconds_count{method="other",route="/api/v1/frames",status="405"} 2.0' in text
+    assert "BREW" not in text
 
 
 async def test_the_description_names_every_problem_and_no_other_error(review: ReviewWorld) -> None:

@@ -1,14 +1,12 @@
 """A review role over a real Redis and the toy codec, with the camera's side in the test's hands."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from redis.asyncio import Redis
@@ -16,6 +14,7 @@ from redis.asyncio import Redis
 from slimcloud.api import ReviewMetrics, build_api, end_event_streams
 from slimcloud.api.auth import ApiAccess
 from slimcloud.frame_id import FrameId
+from slimcloud.http_server import HttpServer
 from slimcloud.reconstruct import Reconstructor
 from slimcloud.records import DetectionResult, LabelledDetection, NewFrame
 from slimcloud.store import Store
@@ -168,19 +167,15 @@ async def open_review(
 @asynccontextmanager
 async def served(review: ReviewWorld) -> AsyncIterator[httpx.AsyncClient]:
     """The API behind a real server: an in-process transport waits for a stream's end."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(review.api, log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve([listener]))
-        port = listener.getsockname()[1]
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-                yield http
-        finally:
-            end_event_streams(review.api)
-            server.should_exit = True
-            await serving
+    server = HttpServer(review.api, "127.0.0.1", 0)
+    server.start(lambda serving, name: asyncio.create_task(serving, name=name))
+    try:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            yield http
+    finally:
+        end_event_streams(review.api)
+        await server.stop()
+        await server.close()
 
 
 def give_tokens(**roles: str) -> ApiAccess:

@@ -1,8 +1,9 @@
 """Who may ask for what: tokens of people, by header or by cookie.
 
-    GET, HEAD                     viewer
-    other methods                 reviewer
-    what others did, dead letters admin
+    GET, HEAD                       viewer
+    other methods                   reviewer
+    what everybody did,
+    dead letters, byte budgets      admin
 
 A page cannot send a header with its pictures and event streams; so `POST /api/v1/session` puts the
 token of its header into a cookie that scripts cannot read and other sites cannot send. Without

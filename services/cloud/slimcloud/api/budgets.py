@@ -1,14 +1,18 @@
 """`/cameras/{id}/budget`: the bytes that a camera keeps to, and asking it to keep to others."""
 
+import logging
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimcloud.api.context import ApiContext, Context, problems
+from slimcloud.api.context import ApiContext, Caller, Context, problems
 from slimcloud.api.errors import CameraNotFoundError
 from slimcloud.api.views import API_PREFIX
 from slimcloud.budgets import BudgetState, ByteBudget, CameraBudget
 
 __all__ = ["router"]
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix=API_PREFIX, tags=["cameras"])
 
@@ -44,13 +48,17 @@ async def get_budget(camera_id: str, response: Response, context: Context) -> Ca
 
 @router.put("/cameras/{camera_id}/budget", status_code=202, responses=problems(400, 404, 422, 503))
 async def put_budget(
-    camera_id: str, wanted: BudgetView, response: Response, context: Context
+    camera_id: str, wanted: BudgetView, response: Response, context: Context, caller: Caller
 ) -> CameraBudgetView:
     """Ask a camera to keep to another budget: at once, and again whenever it restarts."""
     response.headers["Cache-Control"] = "no-store"
     await _require(context, camera_id)
     budget = ByteBudget(wanted.container_bytes, wanted.period_seconds)
     await context.store.budgets.want(camera_id, budget)
+    logger.info(
+        "%s wants %d bytes in %d s", caller, budget.container_bytes, budget.period_seconds,
+        extra={"camera_id": camera_id},
+    )  # fmt: skip
     return _view(camera_id, await context.store.budgets.get(camera_id))
 
 

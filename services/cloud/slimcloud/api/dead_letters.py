@@ -1,12 +1,13 @@
 """`/dead-letters`, `/frames/{id}/detection-request`: what the detector gave up, and another try."""
 
+import logging
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimcloud.api.context import Context, problems
+from slimcloud.api.context import Caller, Context, problems
 from slimcloud.api.errors import DetectionConflictError
 from slimcloud.api.views import API_PREFIX, stored_time
 from slimcloud.frame_id import FrameId
@@ -14,6 +15,8 @@ from slimcloud.keys import DEAD_LENGTH
 from slimcloud.work import DeadLetter
 
 __all__ = ["router"]
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix=API_PREFIX, tags=["dead letters"])
 
@@ -72,7 +75,7 @@ async def list_dead_letters(
     responses=problems(404, 409, 410, 503),
 )
 async def request_detection(
-    frame_id: str, response: Response, context: Context
+    frame_id: str, response: Response, context: Context, caller: Caller
 ) -> DetectionRequestView:
     """Have a frame detected that was dropped or failed, before everything that is live.
 
@@ -81,6 +84,7 @@ async def request_detection(
     name = FrameId.parse(frame_id)
     if not await context.store.requests.ask(name):
         raise DetectionConflictError(f"frame {name} is detected, or waits for it already")
+    logger.info("%s has a frame detected", caller, extra={"frame_id": name})
     url = f"{API_PREFIX}/frames/{name}"
     response.headers["Location"] = url
     response.headers["Cache-Control"] = "no-store"
@@ -92,11 +96,12 @@ async def request_detection(
     status_code=204,
     responses=problems(404, 409, 410, 503),
 )
-async def cancel_detection(frame_id: str, context: Context) -> None:
+async def cancel_detection(frame_id: str, context: Context, caller: Caller) -> None:
     """Take such a request back while the frame waits: it leaves the queue."""
     name = FrameId.parse(frame_id)
     if not await context.store.requests.take_back(name):
         raise DetectionConflictError(f"no request to detect frame {name} waits")
+    logger.info("%s took a request for detection back", caller, extra={"frame_id": name})
 
 
 def _view(letter: DeadLetter) -> DeadLetterView:

@@ -13,7 +13,6 @@ A fault of ours (500) is logged here with the trace id that the client is shown.
 
 import logging
 import math
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from slimcloud.api.problems import InvalidInput, Problem, ProblemResponse
+from slimcloud.checks import trace_of
 from slimcloud.errors import (
     CloudError,
     FrameGoneError,
@@ -58,7 +58,6 @@ logger = logging.getLogger(__name__)
 STORE_RETRY_SECONDS = (
     2  # Retry-After while Redis is away: its clients reconnect within a second or two
 )
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class ApiError(CloudError):
@@ -209,5 +208,5 @@ def _retry_header(error: Exception) -> dict[str, str]:
 
 
 def _trace_id(request: Request) -> str:
-    match = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    return match[1] if match else uuid.uuid4().hex
+    traceparent = trace_of(request.headers.get("traceparent", ""))
+    return traceparent.split("-")[1] if traceparent else uuid.uuid4().hex

@@ -47,7 +47,7 @@ class EventFeed:
         """Events after the id `after`, for ever, or until `stop`."""
         self._listeners += 1
         if self._tail is None:
-            self._tail = asyncio.create_task(self._run_tail(after), name="event-tail")
+            self._tail = asyncio.create_task(self._run_tail(), name="event-tail")
         try:
             while not self._stopped:
                 news = self._news  # taken before reading: what comes in between sets it
@@ -72,9 +72,13 @@ class EventFeed:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def _run_tail(self, after: str) -> None:
+    async def _run_tail(self) -> None:
+        after = None  # a listener's own position will not do: it is what its client says
         while True:
             try:
+                if after is None:
+                    after = await self._log.latest_id()
+                    self._wake()  # what came before is for the listeners to read
                 events = await self._log.read(
                     after, count=READ_COUNT, block_seconds=TAIL_BLOCK_SECONDS
                 )

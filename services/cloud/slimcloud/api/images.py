@@ -98,7 +98,8 @@ async def get_image(
         )
     except ClientGoneError:
         return Response(status_code=_CLIENT_GONE)
-    await _record_look(context, name, caller, rendered)
+    if request.method == "GET":  # nobody sees the picture of a HEAD
+        await _record_look(context, name, caller, rendered)
     return Response(
         rendered.data, media_type=image_format.value, headers=headers | _facts(rendered)
     )

@@ -1,6 +1,7 @@
 """What the review role counts: requests, decodes, caches."""
 
 import time
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -8,6 +9,9 @@ from slimcloud.single_flight import CacheResult
 from slimops.metrics import Metrics
 
 __all__ = ["RequestTimer", "ReviewMetrics"]
+
+# A stranger's own methods would use up the label sets (slimops.metrics) of the real ones.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
 
 class ReviewMetrics:
@@ -67,7 +71,8 @@ class RequestTimer:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "unmatched")
                 seconds = time.perf_counter() - started
-                self._metrics.requested(scope["method"], route, message["status"], seconds)
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._metrics.requested(method, route, message["status"], seconds)
             await send(message)
 
         await self._app(scope, receive, timed_send)

@@ -42,7 +42,10 @@ __all__ = [
 
 API_PREFIX = "/api/v1"
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_UNIX_US = (datetime(9999, 12, 31, tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)
+_FIRST_UNIX_US, _LAST_UNIX_US = (
+    (end.replace(tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)
+    for end in (datetime.min, datetime.max)
+)
 _VERSION_HEX_DIGITS = 16
 _SILENT_US = 10_000_000  # a connected camera that sent nothing for this long is silent
 
@@ -186,8 +189,9 @@ def unix_us(time: datetime) -> int:
 
 def stored_time(time_unix_us: int) -> datetime:
     """A time in microseconds since 1970 as an aware `datetime`."""
-    # The edge's clock is not ours: a time beyond the calendar must not take its whole page down.
-    return _UNIX_EPOCH + timedelta(microseconds=min(time_unix_us, _LAST_UNIX_US))
+    # Clocks and queries of others: a time beyond the calendar must not take its whole page down.
+    within = max(_FIRST_UNIX_US, min(time_unix_us, _LAST_UNIX_US))
+    return _UNIX_EPOCH + timedelta(microseconds=within)
 
 
 def time_of(time_unix_us: int) -> datetime | None:
