@@ -1,8 +1,9 @@
 """Requests for the enhancement of a frame, from the reviewer's wish to the camera's answer.
 
     API     request(frame) ──► pending ──► slim:commands:{camera}, and an event that wakes ingest
-    ingest  take(camera)   ──► sent    ──► Command on the camera's stream
+    ingest  take(camera)   ──► sent    ──► Command on the camera's stream, slim:asked:{camera}
     ingest  Enhancement    ──► done          or    Refusal ──► refused
+    ingest  ask_again      ──► pending       of what was sent on a stream that is gone
 
 A request is forgotten after an hour. Asking again while a request is open that reaches as far gives
 that same request. A frame that waits to be detected from its enhancement is woken by a refusal.
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import Callable
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from slimcloud import keys
 from slimcloud.awaiting import AwaitingFrames
@@ -72,7 +74,6 @@ class RefetchLog:
             level,
             expires_unix_us,
         )
-        commands = keys.commands_key(frame_id.camera_id)
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(
                 keys.refetch_key(request_id),
@@ -86,8 +87,7 @@ class RefetchLog:
                 },
             )
             pipeline.expire(keys.refetch_key(request_id), keys.COMMANDS_TTL_SECONDS)
-            pipeline.xadd(commands, {"request_id": request_id, "frame_id": str(frame_id)})
-            pipeline.expire(commands, keys.COMMANDS_TTL_SECONDS)
+            _enqueue(pipeline, asked)
             await pipeline.execute()
         await self._events.add(
             EventKind.REFETCH_REQUESTED, frame_id.camera_id, frame_id, request_id
@@ -129,9 +129,23 @@ class RefetchLog:
             if 0 < asked.expires_unix_us <= self._clock_unix_us():
                 await self.refuse(camera_id, asked.request_id, "nobody waits for it any more")
                 continue
-            await self._set_state(asked.request_id, RefetchState.SENT)
+            await self._set_state(asked, RefetchState.SENT)
             taken.append(asked)
         return taken
+
+    async def ask_again(self, camera_id: str) -> None:
+        """Let the camera be told anew what it has not answered: the stream that the Command was
+        written to is gone, and perhaps the Command with it.
+        """
+        asked_key = keys.asked_key(camera_id)
+        for request_id in sorted(text(name) for name in await self._client.smembers(asked_key)):
+            asked = await self._find(request_id)
+            async with self._client.pipeline(transaction=True) as pipeline:
+                if asked is not None and asked.state is RefetchState.SENT:
+                    pipeline.hset(keys.refetch_key(request_id), "state", RefetchState.PENDING.value)
+                    _enqueue(pipeline, asked)
+                pipeline.srem(asked_key, request_id)
+                await pipeline.execute()
 
     async def refuse(self, camera_id: str, request_id: str, detail: str) -> None:
         """Note that the camera cannot; another camera's request, or one that is done, is left."""
@@ -142,17 +156,21 @@ class RefetchLog:
             or asked.state is RefetchState.DONE
         ):
             return
-        await self._set_state(request_id, RefetchState.REFUSED, detail)
+        await self._set_state(asked, RefetchState.REFUSED, detail)
         await self._awaiting.wake(asked.frame_id)
         await self._events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
 
-    async def set_done(self, frame_id: FrameId, level: int) -> None:
-        """Note that the enhancement of a frame up to `level` is stored, whichever request brought
-        it.
+    async def set_done(self, frame_id: FrameId, request_id: str, level: int) -> None:
+        """Note that the enhancement of a frame up to `level` is stored: the request that it names
+        is done, and so is the newest one where that asks for no more.
         """
-        asked = await self._find(text(await self._client.get(keys.refetch_of_key(frame_id))))
-        if asked is not None and asked.level <= level:
-            await self._set_state(asked.request_id, RefetchState.DONE)
+        newest_id = text(await self._client.get(keys.refetch_of_key(frame_id)))
+        for found_id in dict.fromkeys((request_id, newest_id)):
+            asked = await self._find(found_id)
+            if asked is None or asked.frame_id != frame_id:
+                continue
+            if found_id == request_id or 0 < asked.level <= level:
+                await self._set_state(asked, RefetchState.DONE)
 
     async def _find(self, request_id: str) -> RefetchRequest | None:
         fields = fields_of(await self._client.hgetall(keys.refetch_key(request_id)))
@@ -170,13 +188,27 @@ class RefetchLog:
             ended_time_unix_us=int(fields.get("ended_time_unix_us", 0)),
         )
 
-    async def _set_state(self, request_id: str, state: RefetchState, detail: str = "") -> None:
+    async def _set_state(
+        self, asked: RefetchRequest, state: RefetchState, detail: str = ""
+    ) -> None:
         moment = "sent" if state is RefetchState.SENT else "ended"
+        asked_key = keys.asked_key(asked.frame_id.camera_id)
+        if state is RefetchState.SENT:
+            await self._client.sadd(asked_key, asked.request_id)
+            await self._client.expire(asked_key, keys.COMMANDS_TTL_SECONDS)
+        else:
+            await self._client.srem(asked_key, asked.request_id)
         await self._client.hset(
-            keys.refetch_key(request_id),
+            keys.refetch_key(asked.request_id),
             mapping={
                 "state": state.value,
                 "detail": detail,
                 f"{moment}_time_unix_us": self._clock_unix_us(),
             },
         )
+
+
+def _enqueue(pipeline: Pipeline, asked: RefetchRequest) -> None:
+    commands = keys.commands_key(asked.frame_id.camera_id)
+    pipeline.xadd(commands, {"request_id": asked.request_id, "frame_id": str(asked.frame_id)})
+    pipeline.expire(commands, keys.COMMANDS_TTL_SECONDS)

@@ -25,6 +25,7 @@
     slim:dead                    stream  1,000   `frame_id`, `reason`, `deliveries`
     slim:events                  stream  10,000  `kind`, `camera_id`, `frame_id`, `detail`
     slim:commands:{camera}       stream  1 h     `request_id`, `frame_id`; not yet told
+    slim:asked:{camera}          set     1 h     ids of requests that it was told, unanswered
     slim:refetch:{request_id}    hash    1 h     the fields of `RefetchRequest`
     slim:refetch-of:{id}         string  1 h     the newest request for that frame
     slim:reviews                 stream  50,000  the fields of `ReviewRecord`: the audit
@@ -77,6 +78,7 @@ __all__ = [
     "WORK",
     "WORK_BACKFILL",
     "WORK_REVIEW",
+    "asked_key",
     "budget_key",
     "camera_key",
     "commands_key",
@@ -150,6 +152,10 @@ def camera_key(camera_id: str) -> str:
 
 def commands_key(camera_id: str) -> str:
     return f"slim:commands:{camera_id}"
+
+
+def asked_key(camera_id: str) -> str:
+    return f"slim:asked:{camera_id}"
 
 
 def refetch_key(request_id: str) -> str:

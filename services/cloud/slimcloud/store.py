@@ -326,7 +326,7 @@ class Store:
             raise _store_full(exc) from exc
         if stored == -1:
             raise await self._absent(frame_id)
-        await self.refetches.set_done(frame_id, level)
+        await self.refetches.set_done(frame_id, request_id, level)
         return bool(stored == 1)
 
     async def get_enhancement(self, frame_id: FrameId) -> bytes | None:

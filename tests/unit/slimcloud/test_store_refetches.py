@@ -42,6 +42,44 @@ async def test_request_is_handed_out_once(store: Store) -> None:
     assert await store.refetches.take("gate", EPOCH) == []
 
 
+async def test_what_a_broken_stream_may_have_swallowed_is_told_again(store: Store) -> None:
+    asked = await store.refetches.request(FRAME_ID)
+    await store.refetches.take("gate", EPOCH)
+
+    await store.refetches.ask_again("gate")
+
+    (again,) = await store.refetches.take("gate", EPOCH)
+    assert again.request_id == asked.request_id
+
+
+@pytest.mark.parametrize("answer", ["enhancement", "refusal"])
+async def test_what_is_answered_is_not_told_again(store: Store, answer: str) -> None:
+    await store.put_frame(make_frame(1))
+    asked = await store.refetches.request(FRAME_ID)
+    await store.refetches.take("gate", EPOCH)
+    if answer == "enhancement":
+        await store.put_enhancement(FRAME_ID, b"more", asked.request_id)
+    else:
+        await store.refetches.refuse("gate", asked.request_id, "left the ring buffer")
+
+    await store.refetches.ask_again("gate")
+
+    assert await store.refetches.take("gate", EPOCH) == []
+
+
+async def test_narrow_enhancement_is_no_answer_to_a_request_for_all(store: Store) -> None:
+    await store.put_frame(make_frame(1))
+    narrow = await store.refetches.request(FRAME_ID, level=1)
+    everything = await store.refetches.request(FRAME_ID)
+
+    await store.put_enhancement(FRAME_ID, b"some", narrow.request_id, level=1)
+    assert (await store.refetches.get(narrow.request_id)).state is RefetchState.DONE
+    assert (await store.refetches.get(everything.request_id)).state is RefetchState.PENDING
+
+    await store.put_enhancement(FRAME_ID, b"more", everything.request_id, level=3)
+    assert (await store.refetches.get(everything.request_id)).state is RefetchState.DONE
+
+
 async def test_request_for_an_earlier_epoch_is_refused(store: Store) -> None:
     asked = await store.refetches.request(FRAME_ID)
 
