@@ -18,9 +18,18 @@ from slimcloud.budgets import BudgetState, ByteBudget
 from slimcloud.frame_id import FrameId
 from slimcloud.gaps import GapRecord
 from slimcloud.store import unix_us
+from slimcloud.tokens import token_digest
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import EPOCH, RunningCloud, ToyCamera, ToyModels, cloud_settings, open_cloud
+from support.cloud import (
+    EPOCH,
+    RunningCloud,
+    StreamEndedError,
+    ToyCamera,
+    ToyModels,
+    cloud_settings,
+    open_cloud,
+)
 from support.frames import make_frame
 
 PERSISTED, RECEIVED = pb.STAGE_PERSISTED, pb.STAGE_RECEIVED
@@ -153,6 +162,34 @@ async def test_welcome_names_the_limits(camera: ToyCamera) -> None:
 
     assert (welcome.max_frame_bytes, welcome.max_pixels) == (2**20, 2**24)
     assert welcome.server_time_unix_us > 1_700_000_000_000_000
+
+
+async def test_epoch_that_is_not_set_is_refused(camera: ToyCamera) -> None:
+    """Left out, it would be the same at each start, and new frames would pass for old ones."""
+    with pytest.raises(Exception, match="INVALID_ARGUMENT.*epoch"):
+        await camera.hello(epoch=0)
+
+
+async def test_stranger_is_not_told_which_model_is_here(
+    redis_url: str, toy_models: ToyModels
+) -> None:
+    settings = cloud_settings(
+        toy_models, redis_url, role="ingest", tokens=f"camera gate {token_digest('of-the-gate')}"
+    )
+    async with open_cloud(settings) as cloud, ToyCamera(cloud.grpc_address, toy_models) as stranger:
+        with pytest.raises(StreamEndedError, match="UNAUTHENTICATED") as caught:
+            await stranger.hello(fingerprint=bytes(8))
+
+    assert toy_models.artifact.fingerprint.hex() not in caught.value.detail
+
+
+async def test_message_of_the_future_is_passed_over(camera: ToyCamera) -> None:
+    await camera.hello()
+
+    await camera.say()
+    await camera.send(1)
+
+    await camera.hear_stage(1, PERSISTED)
 
 
 async def test_frame_of_an_earlier_start_keeps_its_identity(
@@ -288,6 +325,41 @@ async def test_answers_to_an_enhancement_name_its_request(
     assert answers[-1].nack.request_id == "wish"
 
 
+async def test_answer_to_a_command_repeats_its_name_and_nothing_longer(
+    cloud: RunningCloud, camera: ToyCamera, toy_models: ToyModels
+) -> None:
+    await camera.hello()
+    base = await camera.send(1)
+    await camera.hear_stage(1, PERSISTED)
+    enhancement = toy_models.enhance(1, base)
+
+    message = pb.Enhancement(
+        sequence=1,
+        container=enhancement,
+        container_crc32c=google_crc32c.value(enhancement),
+        request_id=65 * "x",
+    )
+    await camera.say(enhancement=message)
+
+    assert (await camera.hear_nack(1)).reason == pb.NACK_REASON_HEADER
+    assert await cloud.store.get_enhancement(FrameId("gate", EPOCH, 1)) is None
+
+
+async def test_command_that_a_broken_stream_swallowed_is_told_again(
+    cloud: RunningCloud, camera: ToyCamera, toy_models: ToyModels
+) -> None:
+    async with ToyCamera(cloud.grpc_address, toy_models) as broken:
+        await broken.hello()
+        await broken.send(1)
+        await broken.hear_stage(1, PERSISTED)
+        asked = await cloud.store.refetches.request(FrameId("gate", EPOCH, 1))
+        await hear(broken, "command")
+
+    await camera.hello()
+
+    assert (await hear(camera, "command")).command.request_id == asked.request_id
+
+
 async def test_newer_connection_to_another_process_ends_the_older(
     cloud: RunningCloud, camera: ToyCamera, toy_models: ToyModels, redis_url: str
 ) -> None:
@@ -314,6 +386,19 @@ async def test_drain_says_how_long_the_server_stays(cloud: RunningCloud, camera:
     cloud.life.request_stop()
 
     assert (await hear(camera, "drain")).drain.grace_ms == 1000
+
+
+async def test_stream_that_introduces_itself_to_a_draining_server_is_sent_away(
+    camera: ToyCamera, cloud: RunningCloud, toy_models: ToyModels
+) -> None:
+    await camera.hello()
+    async with ToyCamera(cloud.grpc_address, toy_models) as late:
+        await late.open()
+        cloud.life.request_stop()
+        await hear(camera, "drain")
+
+        with pytest.raises(StreamEndedError, match="UNAVAILABLE"):
+            await late.hello("late")
 
 
 async def test_reflection_names_the_services(cloud: RunningCloud) -> None:

@@ -12,6 +12,7 @@ from typing import Self
 
 import google_crc32c
 import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from slimcloud.app import CloudAddresses, run_cloud
 from slimcloud.settings import CloudSettings
@@ -114,6 +115,14 @@ class ToyCamera:
     ) -> None:
         self._uplink.cancel()
         await self._channel.close(None)
+
+    async def open(self) -> None:
+        """Return when the server has taken the call, though nothing was said yet: what goes over
+        the same connection is taken in order.
+        """
+        await asyncio.sleep(0)
+        health = health_pb2_grpc.HealthStub(self._channel)
+        await health.Check(health_pb2.HealthCheckRequest())
 
     async def say(self, **message: object) -> None:
         """Write one request, e.g. `say(hello=...)`."""

@@ -52,7 +52,7 @@ class CameraStream:
         self.outstanding: set[int] = set()  # sequences PERSISTED here that have no outcome yet
         self.settled = asyncio.Event()  # set while nothing is outstanding
         self.settled.set()
-        self._outbox: asyncio.Queue[pb.StreamFramesResponse] = asyncio.Queue(_MAX_ANSWERS)
+        self._outbox: asyncio.Queue[pb.StreamFramesResponse | None] = asyncio.Queue(_MAX_ANSWERS)
         self._end: asyncio.Future[StreamRefusedError] = asyncio.get_running_loop().create_future()
 
     def frame_id(self, sequence: int, epoch: int = 0) -> FrameId:
@@ -87,15 +87,19 @@ class CameraStream:
 
     # --- answers ---
 
-    async def next_answer(self) -> pb.StreamFramesResponse:
+    async def next_answer(self) -> pb.StreamFramesResponse | None:
+        """Wait for an answer; None after the last one."""
         return await self._outbox.get()
 
-    @property
-    def has_answers(self) -> bool:
-        return not self._outbox.empty()
+    def answer_last(self) -> None:
+        """What waits now are the last answers."""
+        self._put(None)
 
     def answer(self, response: pb.StreamFramesResponse) -> None:
         """Put an answer into the outbox; a full one ends the stream."""
+        self._put(response)
+
+    def _put(self, response: pb.StreamFramesResponse | None) -> None:
         try:
             self._outbox.put_nowait(response)
         except asyncio.QueueFull:

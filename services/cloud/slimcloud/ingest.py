@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 _HELLO_SECONDS: Final = 10.0  # a stream that does not introduce itself by then is ended
 _HALF_CLOSED_SECONDS: Final = 30.0  # for the answers that a camera awaits after its last word
+_LAST_ANSWERS_SECONDS: Final = 10.0  # for a camera that has said its last word to read them
 _RECONNECT_AFTER_MS: Final = 1000
 _MAX_IN_DOUBT: Final = 1024  # sequences of a Hello that are looked up
 _MAX_PERIOD_SECONDS: Final = 31 * 24 * 3600  # of a byte budget
@@ -107,8 +108,9 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self, request_iterator: _Requests, context: _Context
     ) -> None:
         try:
-            hello = await self._read_hello(request_iterator)
-            self._auth.check(context, hello.camera_id)
+            hello = await _read_hello(request_iterator)
+            self._auth.check(context, hello.camera_id)  # first: strangers learn nothing of us
+            self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
             try:
                 await self._connect(stream, hello, context)
@@ -126,26 +128,14 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
 
     # --- Hello and Welcome ---
 
-    async def _read_hello(self, requests: _Requests) -> pb.Hello:
+    def _check_hello(self, hello: pb.Hello) -> None:
         if self._draining:
             raise StreamRefusedError(grpc.StatusCode.UNAVAILABLE, "the cloud is about to stop")
-        try:
-            async with asyncio.timeout(_HELLO_SECONDS):
-                first = await anext(requests)
-        except (TimeoutError, StopAsyncIteration):
-            raise StreamRefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT, "no Hello came; it must be the first message"
-            ) from None
-        if first.WhichOneof("message") != "hello":
+        if hello.epoch == 0:
             raise StreamRefusedError(
                 grpc.StatusCode.INVALID_ARGUMENT,
-                f"the first message is {first.WhichOneof('message')}; it must be a Hello",
-            )
-        hello = first.hello
-        if not re.fullmatch(CAMERA_ID_PATTERN, hello.camera_id):
-            raise StreamRefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"camera_id {hello.camera_id[:80]!r}; expected 1-64 characters of [A-Za-z0-9._-]",
+                "epoch 0; expected a number that is new at each start of the camera: without one "
+                "the frames of this start would be taken for those of the last",
             )
         budget = hello.byte_budget
         if budget.container_bytes and not 0 < budget.period_seconds <= _MAX_PERIOD_SECONDS:
@@ -168,20 +158,20 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"{max_cameras} cameras are connected; no more are taken",
             )
-        return hello
 
     async def _connect(self, stream: CameraStream, hello: pb.Hello, context: _Context) -> None:
         earlier = self._streams.get(stream.camera_id)
         self._streams[stream.camera_id] = stream
         if earlier is not None:
             supersede(earlier)
+        await self._store.budgets.state(stream.camera_id, _budget_of(hello))
+        await self._store.refetches.ask_again(stream.camera_id)
         await self._store.cameras.connect(
             stream.camera_id,
             epoch=stream.epoch,
             model_name=hello.model_name[:120],
             connection=stream.connection_id,
         )
-        await self._store.budgets.state(stream.camera_id, _budget_of(hello))
         stream.connect_event_id = await self._store.events.add(
             EventKind.CAMERA_CONNECTED, stream.camera_id, detail=stream.connection_id
         )
@@ -228,27 +218,61 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HALF_CLOSED_SECONDS):
                     await stream.settled.wait()
+            stream.answer_last()
 
         async def send() -> None:
-            while True:
-                await context.write(await stream.next_answer())
+            while (answer := await stream.next_answer()) is not None:
+                await context.write(answer)
 
         receiving = asyncio.create_task(receive())
         sending = asyncio.create_task(send())
         ending = asyncio.create_task(stream.ended())
         try:
             await asyncio.wait({receiving, sending, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done() and not receiving.exception():
+                # Not cancelled in the middle of a write: the last answer would be lost with it.
+                await asyncio.wait(
+                    {sending, ending},
+                    timeout=_LAST_ANSWERS_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
             if ending.done():
                 raise ending.result()
             if sending.done():
                 sending.result()
-            receiving.result()
+            if receiving.done():
+                receiving.result()
         finally:
             for task in (receiving, sending, ending):
                 task.cancel()
             await asyncio.gather(receiving, sending, ending, return_exceptions=True)
-        while stream.has_answers:
-            await context.write(await stream.next_answer())
+
+
+async def _read_hello(requests: _Requests) -> pb.Hello:
+    """The first message, where it is a Hello of a camera that can be."""
+    try:
+        async with asyncio.timeout(_HELLO_SECONDS):
+            first = await anext(requests)
+    except TimeoutError:
+        raise StreamRefusedError(
+            grpc.StatusCode.DEADLINE_EXCEEDED, f"no Hello came within {_HELLO_SECONDS:.0f} s"
+        ) from None
+    except StopAsyncIteration:
+        raise StreamRefusedError(
+            grpc.StatusCode.INVALID_ARGUMENT, "no Hello came; it must be the first message"
+        ) from None
+    if first.WhichOneof("message") != "hello":
+        raise StreamRefusedError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"the first message is {first.WhichOneof('message')}; it must be a Hello",
+        )
+    hello = first.hello
+    if not re.fullmatch(CAMERA_ID_PATTERN, hello.camera_id):
+        raise StreamRefusedError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"camera_id {hello.camera_id[:80]!r}; expected 1-64 characters of [A-Za-z0-9._-]",
+        )
+    return hello
 
 
 def _budget_of(hello: pb.Hello) -> ByteBudget | None:

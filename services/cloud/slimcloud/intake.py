@@ -31,6 +31,7 @@ __all__ = ["Intake"]
 logger = logging.getLogger(__name__)
 
 _MAX_CRC_ERRORS: Final = 10  # in a row: something between us breaks bytes
+_MAX_REQUEST_ID: Final = 64  # characters: it is kept with the event of its enhancement
 
 
 class Intake:
@@ -71,7 +72,6 @@ class Intake:
                 f"sequences begin with 1, times end below {MAX_TIME_US}",
             )
         container = self._checker.check_base(bitstream, frame.container_crc32c)
-        stream.crc_errors_in_a_row = 0
         received_us = unix_us()
         epoch = stream.foreign_epoch(frame.epoch)
         left_us = 0 if epoch else _time_left_us(stream, frame)
@@ -123,6 +123,11 @@ class Intake:
         stream.received_bytes_total += len(bitstream)
         frame_id = stream.frame_id(addition.sequence)
         try:
+            if len(addition.request_id) > _MAX_REQUEST_ID:
+                raise FrameRefusedError(
+                    "HEADER",
+                    f"request_id of {len(addition.request_id)} characters; repeat the Command's",
+                )
             container = self._checker.check_enhancement(bitstream, addition.container_crc32c)
             base = await self._store.get_frame(frame_id)
             if (container.first_group, container.quality, container.image_hw) != (
@@ -176,13 +181,17 @@ class Intake:
                     "reason": refusal.reason,
                 },
             )
-            if refusal.reason == "CRC":
-                stream.crc_errors_in_a_row += 1
-                if stream.crc_errors_in_a_row >= _MAX_CRC_ERRORS:
-                    raise StreamRefusedError(
-                        grpc.StatusCode.DATA_LOSS,
-                        f"{_MAX_CRC_ERRORS} damaged containers in a row; check the link",
-                    ) from exc
+            if refusal.reason != "CRC":
+                stream.crc_errors_in_a_row = 0
+                return
+            stream.crc_errors_in_a_row += 1
+            if stream.crc_errors_in_a_row >= _MAX_CRC_ERRORS:
+                raise StreamRefusedError(
+                    grpc.StatusCode.DATA_LOSS,
+                    f"{_MAX_CRC_ERRORS} damaged containers in a row; check the link",
+                ) from exc
+        else:
+            stream.crc_errors_in_a_row = 0
 
 
 def _time_left_us(stream: CameraStream, frame: pb.Frame) -> int:

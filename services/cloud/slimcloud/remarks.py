@@ -3,6 +3,8 @@
 Gap         ─ check ─► stored ─► GapAck; when Redis is full no GapAck, so it is told again
 Acceptance  ─────────► noted with its request
 Refusal     ─────────► noted with its request
+
+A message that this build does not know is passed over: the camera may be newer than the cloud.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class Remarks:
         """Take one message and answer it.
 
         Raises:
-            StreamRefusedError: it is none of these.
+            StreamRefusedError: it is another Hello.
             redis.RedisError: the store does not answer.
         """
         kind = request.WhichOneof("message")
@@ -48,12 +50,12 @@ class Remarks:
             await self._store.budgets.accept(stream.camera_id, request.acceptance.request_id)
         elif kind == "refusal":
             await self._take_refusal(stream, request.refusal)
-        else:
+        elif kind == "hello":
             raise StreamRefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"message {kind}; after the Hello come Frame, Enhancement, Gap, Acceptance and "
-                "Refusal",
+                grpc.StatusCode.INVALID_ARGUMENT, "another Hello; it is the first message only"
             )
+        else:
+            logger.debug("unknown message passed over", extra={"camera_id": stream.camera_id})
 
     async def _take_gap(self, stream: CameraStream, gap: pb.Gap) -> None:
         epoch = stream.foreign_epoch(gap.epoch)

@@ -43,8 +43,20 @@ async def test_detected_ack_carries_times_and_detections() -> None:
 
     stream.ack(7, pb.STAGE_DETECTED, make_result(("car", 0.5)))
 
-    ack = (await stream.next_answer()).ack
+    answer = await stream.next_answer()
+    assert answer is not None
+    ack = answer.ack
     assert (ack.queue_us, ack.compute_us) == (125_000, 250_000)
     (found,) = ack.detections
     assert (found.x_min, found.y_min, found.x_max, found.y_max) == (1.0, 2.0, 3.5, 4.0)
     assert (found.label, found.score, found.class_id) == ("car", 0.5, 0)
+
+
+async def test_last_answer_is_followed_by_nothing() -> None:
+    stream = CameraStream("gate", 1)
+    stream.ack(1, pb.STAGE_RECEIVED)
+
+    stream.answer_last()
+
+    assert await stream.next_answer() is not None
+    assert await stream.next_answer() is None
