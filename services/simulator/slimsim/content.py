@@ -148,7 +148,7 @@ def read_content(path: Path) -> Content:
         ContentError: it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             levels, qualities, sizes, counts, image_hw = (found[name] for name in _FIELDS)
         return Content(
             tuple(int(level) for level in levels),
