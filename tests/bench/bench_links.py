@@ -17,7 +17,7 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -28,80 +28,13 @@ from slimcli.demo.tally import Tally, Totals
 from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
 from slimops import load_settings
+from slimsim.shaping import ShapedLink
+from slimsim.trace import constant_trace
 
 KBITS = (64, 1_000, 20_000)
 ROUND_TRIPS = (0.020, 0.200)  # seconds
-_CHUNK_BYTES = 2048
-_IN_FLIGHT = 256  # chunks: more than the longest and fastest of these links holds
 _SETTLE_SECONDS = 5.0
 _MEMORY_EVERY = 5.0  # seconds
-
-
-# --- the link ---
-
-
-@contextlib.asynccontextmanager
-async def link(cloud_address: str, kbit: float, round_trip: float) -> AsyncIterator[str]:
-    """Give the address at which the cloud is that far away."""
-    host, _, port = cloud_address.rpartition(":")
-
-    relays: set[asyncio.Task[None]] = set()
-
-    async def relay(edge: asyncio.StreamReader, to_edge: asyncio.StreamWriter) -> None:
-        cloud, to_cloud = await asyncio.open_connection(host, int(port))
-        up = _carry(edge, to_cloud, round_trip / 2, 1000 * kbit / 8)
-        down = _carry(cloud, to_edge, round_trip / 2, float("inf"))
-        both = [asyncio.create_task(direction) for direction in (up, down)]
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
-            for end in (to_cloud, to_edge):
-                end.transport.abort()
-
-    def accept(edge: asyncio.StreamReader, to_edge: asyncio.StreamWriter) -> None:
-        relays.add(asyncio.create_task(relay(edge, to_edge)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=2 * _CHUNK_BYTES)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        for task in relays:
-            task.cancel()
-        await asyncio.gather(*relays, return_exceptions=True)
-
-
-async def _carry(
-    source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: float, rate: float
-) -> None:
-    """Pass bytes on at `rate` bytes a second, each `delay` seconds later."""
-    loop = asyncio.get_running_loop()
-    on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
-
-    async def arrive() -> None:
-        while True:
-            due, chunk = await on_the_way.get()
-            await asyncio.sleep(due - loop.time())
-            if not chunk:
-                return
-            sink.write(chunk)
-            await sink.drain()
-
-    arriving = asyncio.create_task(arrive())
-    free_at = 0.0  # loop time at which the link has sent what it took
-    try:
-        while chunk := await source.read(_CHUNK_BYTES):
-            free_at = max(free_at, loop.time()) + len(chunk) / rate
-            await asyncio.sleep(free_at - loop.time())
-            await on_the_way.put((loop.time() + delay, chunk))
-        await on_the_way.put((loop.time() + delay, b""))
-        await arriving
-    finally:
-        arriving.cancel()
-        await asyncio.gather(arriving, return_exceptions=True)
 
 
 async def stream(cloud_address: str, camera: str, seconds: float) -> Totals:
@@ -138,9 +71,10 @@ async def bench_links(cloud: CloudProcess, seconds: float) -> None:
     print("| uplink, round trip | captured, sent, detected | bpp | p50, p95, p99 | late |")
     print("|---|---|---|---|---|")
     for kbit, round_trip in product(KBITS, ROUND_TRIPS):
-        async with link(address, kbit, round_trip) as near:
+        trace = constant_trace(1000 * kbit / 8)
+        async with ShapedLink(address, trace, round_trip_seconds=round_trip) as link:
             camera = f"at-{kbit}-{round_trip * 1000:.0f}"
-            totals = await stream(near, camera, seconds)
+            totals = await stream(link.address, camera, seconds)
         latencies = totals.latencies_seconds
         points = (percentile(latencies, percent) for percent in (50, 95, 99))
         shown = ", ".join("-" if each is None else f"{each:.2f} s" for each in points)
@@ -164,9 +98,9 @@ async def bench_memory(cloud: CloudProcess, minutes: float) -> None:
                 seen.setdefault(name, []).append(megabytes)
             await asyncio.sleep(_MEMORY_EVERY)
 
-    async with link(address, 1000, 0.020) as near:
+    async with ShapedLink(address, constant_trace(125_000), round_trip_seconds=0.020) as link:
         sampling = asyncio.create_task(sample())
-        totals = await stream(near, "memory", 60 * minutes)
+        totals = await stream(link.address, "memory", 60 * minutes)
         sampling.cancel()
     print(f"{totals.frames_sent} frames sent in {minutes:.0f} minutes\n")
     print("| process | resident, MB: after a tenth of the time, at the end, most |")
