@@ -9,6 +9,7 @@ from playwright.async_api import Page, expect
 
 from slimcloud.gaps import GapRecord
 from slimcloud.records import EventKind, LabelledDetection, ReviewMark
+from slimcloud.reviews import ReviewFilter, ReviewKind, ReviewRecord
 from support.browser import needs_chromium, open_page
 from support.review import (
     EPOCH,
@@ -102,6 +103,49 @@ async def test_frames_appear_as_they_are_detected_and_nothing_is_decoded(
         await expect(page.locator("#timeline-caption .missing")).to_contain_text("12 frames")
 
     assert review.decoder.pictures == 0
+
+
+async def test_the_list_stands_still_while_a_frame_is_open(url: str, review: ReviewWorld) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        await page.locator("#frames .card").nth(2).click()
+        await shows_a_picture(page)
+        for sequence in range(40, 70):  # more than the list holds
+            await review.send(sequence, found=[CAR])
+        await expect(page.locator('#wall [data-camera="gate-1"] circle')).not_to_have_count(0)
+
+        await page.keyboard.press("ArrowRight")
+        await expect(page).to_have_url(
+            re.compile(":3$")
+        )  # sent: 1 to 6, the third from the end is 4
+        await shows_a_picture(page)
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#frames li").first).to_have_attribute(
+            "data-id", re.compile(":69$")
+        )
+
+        await page.locator('#wall [data-camera="gate-1"] button').click()
+        await shows_a_picture(page)
+        await expect(page.locator("#older")).to_be_enabled()
+
+
+async def test_a_reload_shows_the_last_picture_and_is_no_look(
+    url: str, review: ReviewWorld
+) -> None:
+    async with open_page(url) as page:
+        await page.locator("#frames .card").nth(1).click()
+        await shows_a_picture(page)
+        await page.keyboard.press("Escape")
+        await page.reload()
+        await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_contain_text("picture")
+        assert len(await _looks(review)) == 1
+
+        session = await page.context.new_cdp_session(page)
+        await session.send("Network.clearBrowserCache")
+        await page.reload()
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_have_text("sketch")
+        assert len(await _looks(review)) == 1
 
 
 async def test_a_dropped_frame_is_detected_when_a_person_asks(
@@ -223,6 +267,11 @@ async def test_a_narrow_screen_needs_no_sideways_scrolling(url: str) -> None:
         await page.locator("#frames .card").first.click()
         await shows_a_picture(page)
         assert await overflow(page, "document.getElementById('viewer')") <= 0
+
+
+async def _looks(review: ReviewWorld) -> list[ReviewRecord]:
+    page = await review.store.reviews.list(ReviewFilter(kind=ReviewKind.LOOK), limit=10)
+    return list(page.records)
 
 
 async def shows_a_picture(page: Page) -> None:

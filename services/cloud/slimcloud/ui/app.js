@@ -57,12 +57,14 @@ function soon(part, pauseMs) {
   waiting.set(part, setTimeout(() => { waiting.delete(part); attempt(part); }, pauseMs));
 }
 function newFrames() {
-  if (isLive()) soon(refreshFrames, REFRESH_MS);
+  if (follows()) soon(refreshFrames, REFRESH_MS);
   soon(timeline, TIMELINE_MS);
   soon(overview, TIMELINE_MS);
   soon(cameras, CAMERAS_MS);
 }
-const refreshFrames = async () => { if (isLive()) await frames(); };
+// While a frame is open the list stands still: its neighbours must not run away.
+const follows = () => isLive() && !$("viewer").open;
+const refreshFrames = async () => { if (follows()) await frames(); };
 
 let events = null;
 function listen() {
@@ -142,11 +144,14 @@ $("more").onclick = () => {
 document.addEventListener("visibilitychange", newFrames);
 
 setTheme(storedTheme());
-startWall(openFrame);
+startWall(async frame => {
+  if (isLive()) await attempt(frames);  // newer than the list, as a rule: it gets its neighbours
+  openFrame(frame);
+});
 startTimeline(chooseTime);
 startFrames(openFrame, () => attempt(frames, timeline));
 startReview();
-startViewer(() => { repaint(); paintFrames(); soon(overview, 0); });
+startViewer({onLook: () => { repaint(); paintFrames(); soon(overview, 0); }, onClose: newFrames});
 recall().then(repaint);
 listen();
 await attempt(...all);

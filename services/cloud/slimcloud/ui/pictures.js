@@ -9,9 +9,9 @@ const kept = new Map();  // image_url of a frame -> promise of its picture, olde
 const last = new Map();  // camera -> {frameId, imageUrl, captureTime, url}
 const ready = new Map();  // frame id -> object URL
 
-export async function pictureOf(frame) {
+export async function pictureOf(frame, options) {
   const key = frame.image_url;
-  const pending = kept.get(key) || getPicture(key);
+  const pending = kept.get(key) || getPicture(key, options);
   kept.delete(key);
   kept.set(key, pending);
   pending.catch(() => kept.delete(key));
@@ -26,14 +26,14 @@ export async function pictureOf(frame) {
 export const keptPictureOf = frame => ready.get(frame.id) || null;
 export const lastPictureOf = camera => last.get(camera) || null;
 
-// After a reload: the browser still has the bytes, for a frame's picture never changes.
+// After a reload: the browser may still have the bytes, for a frame's picture never changes.
 export async function recall() {
   let stored = {};
   try {
     stored = JSON.parse(sessionStorage.getItem(STORED)) || {};
   } catch { /* nothing usable is stored */ }
   await Promise.allSettled(Object.entries(stored).map(([camera, {frameId, imageUrl, captureTime}]) =>
-    pictureOf({id: frameId, camera, image_url: imageUrl, capture_time: captureTime})));
+    pictureOf({id: frameId, camera, image_url: imageUrl, capture_time: captureTime}, {cached: true})));
 }
 
 function store() {

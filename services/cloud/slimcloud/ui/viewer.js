@@ -8,12 +8,12 @@ import {pictureOf} from "./pictures.js";
 import {clearReview, loadReview} from "./review.js";
 import {sharpen} from "./sharpen.js";
 
-let shown = null, before = null, onLooked = () => {};
+let shown = null, before = null, on = {};
 
 export const shownFrame = () => shown;
 
-export function startViewer(looked) {
-  onLooked = looked;
+export function startViewer(handlers) {
+  on = handlers;
   $("sharper").onclick = () => shown && sharpen(shown);
   $("detect").onclick = () => shown && detect(shown);
   $("close").onclick = () => $("viewer").close();
@@ -55,7 +55,7 @@ export async function view(frame, {improves = false} = {}) {
     describe(frame, picture);
     replaceFrame({...frame, jpeg_bytes: frame.jpeg_bytes || picture.jpegBytes});
     loadReview(frame);  // with this look
-    onLooked();
+    on.onLook();
   } catch (error) {
     if (shown === frame) $("problem").textContent = error.status === 410 ? "Retention has removed this frame." : error.message;
   }
@@ -77,8 +77,9 @@ export function complain(text) {
 }
 
 export function step(by) {
-  const frame = list.frames[list.frames.findIndex(other => other.id === shown?.id) + by];
-  if (shown && frame) view(frame);
+  const at = list.frames.findIndex(other => other.id === shown?.id);
+  const frame = at < 0 ? null : list.frames[at + by];
+  if (frame) view(frame);
 }
 
 export function holdBefore(held) {
@@ -117,6 +118,7 @@ function leave() {
   clearReview();
   say("");
   history.replaceState(null, "", location.pathname);
+  on.onClose();
   [...$("frames").children].find(item => item.dataset.id === id)?.firstChild.focus({preventScroll: true});
 }
 

@@ -51,7 +51,7 @@ export function repaint() {
 }
 
 export function openCamera(index) {
-  [...tiles.values()][index]?.button.click();
+  $("wall").children[index]?.firstChild.click();  // as they stand, not as they came
 }
 
 function addTile(id) {
