@@ -29,6 +29,7 @@ class LedgerFrame:
     capture_time_mono: float  # seconds; 0 = not known, an earlier start captured it
     encoded_at: float  # monotonic seconds
     traceparent: str = ""  # W3C Trace Context; empty = not traced
+    link_bytes_per_second: int = 0  # what the controller planned with; 0 = not said
     size_bytes: int = 0
     sent_at: float | None = None  # monotonic seconds of the last time it was sent
     behind: bool = False  # bytes of another frame were unacknowledged when it was sent

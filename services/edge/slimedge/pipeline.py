@@ -181,6 +181,7 @@ class Pipeline:
         point = decision.point
         assert point is not None, "only a skip has no point"
         waited = self._clock() - frame.capture_time_mono
+        link_bytes_per_second = self._controller.rate.safe  # as the decision saw it
         try:
             result = await self._worker.encode(frame.image, point.level, point.quality)
         except CodecError as exc:
@@ -208,6 +209,7 @@ class Pipeline:
                 wait_seconds=waited,
                 encode_seconds=result.seconds,
                 probe=decision.verdict is Verdict.PROBE,
+                link_bytes_per_second=link_bytes_per_second,
             )
         )
         traceparent = make_traceparent()
@@ -221,6 +223,7 @@ class Pipeline:
                 capture_time_mono=frame.capture_time_mono,
                 encoded_at=self._clock(),
                 traceparent=traceparent,
+                link_bytes_per_second=round(link_bytes_per_second),
             )
         )
         record_span("capture", traceparent, self._clock() - frame.capture_time_mono, is_root=True)
