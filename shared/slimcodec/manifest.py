@@ -122,6 +122,9 @@ class DetectorManifest(_Manifest):
     heads: Annotated[tuple[HeadSpec, ...], Field(min_length=1)]
 
 
+UtilitySource = Literal["labels", "uncompressed"]
+
+
 class ProfilePoint(_Frozen):
     """What one operating point costs and gives, measured on validation pictures."""
 
@@ -131,6 +134,9 @@ class ProfilePoint(_Frozen):
     # mAP50 over that of the uncompressed pictures, of classes with enough labels if there are any
     map50_relative: float | None = None
     psnr_db: float | None = None
+    # mAP50 over that of the uncompressed pictures, on the pictures that the bpp is of; instead of
+    # `map50_relative` for the controller
+    utility: float | None = None
 
 
 class EncodeTiming(_Frozen):
@@ -146,9 +152,30 @@ class Calibration(_Frozen):
     """What `slimwire calibrate` measured on one device."""
 
     device: str  # the processor, as it names itself
+    threads: Annotated[int, Field(ge=1)] | None = None  # of one encoding; None: it was not said
     timings: tuple[EncodeTiming, ...]
     pictures: Annotated[int, Field(ge=0)] = 0  # that gave the points' bpp; 0: it is not from here
     command: str = ""
+
+    def encode_seconds(self, level: int, pixels: int) -> float | None:
+        """Give the seconds of a level for a picture of another size; None: it was not timed.
+
+        Linear in pixels between two sizes; in proportion to them beyond the smallest and the
+        largest.
+        """
+        known = sorted(
+            (timing.height * timing.width, timing.encode_seconds)
+            for timing in self.timings
+            if timing.level == level
+        )
+        if not known:
+            return None
+        if pixels <= known[0][0] or pixels >= known[-1][0]:
+            size, seconds = known[0] if pixels <= known[0][0] else known[-1]
+            return seconds * pixels / size
+        upper = next(index for index, (size, _) in enumerate(known) if size >= pixels)
+        (small, fast), (large, slow) = known[upper - 1], known[upper]
+        return fast + (slow - fast) * (pixels - small) / (large - small)
 
 
 class Profile(_Frozen):
@@ -157,4 +184,8 @@ class Profile(_Frozen):
     points: tuple[ProfilePoint, ...]
     pictures: Annotated[int, Field(ge=1)]  # that the points were measured on, if not by calibration
     command: str = ""
+    # What `utility` holds detections against: labels, or detections in the uncompressed pictures.
+    utility_source: UtilitySource | None = None
+    utility_pictures: Annotated[int, Field(ge=0)] = 0
+    utility_command: str = ""
     calibration: Calibration | None = None

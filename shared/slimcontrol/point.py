@@ -3,7 +3,8 @@
 Qualities are real numbers; the controller chooses among the trained ones, and a person may ask for
 any other, whose bytes and worth are taken to lie between its neighbours'.
 
-    profile.json of the model   -> measured bits per pixel, measured relative mAP50 as utility
+    profile.json of the model   -> measured bits per pixel, measured relative mAP50 as utility,
+                                   smoothed: neither a level nor a quality up is ever worth less
     none, or without any mAP    -> stated defaults, monotone in level and in quality
 
 Bits per pixel is only where the controller starts: it corrects all points by one multiplier that
@@ -16,9 +17,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimcodec.manifest import Level, Profile
+from slimcodec.manifest import Level, Profile, ProfilePoint
 from slimcodec.quality import round_quality
 from slimcontrol.errors import ControlError
+from slimcontrol.monotone import smooth_monotone
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +60,31 @@ def build_operating_points(
                 f"the model's profile lacks level {default.level}, quality {default.quality}; "
                 f"it needs {len(levels)} levels of {qualities} qualities; measure it again"
             )
-    has_worth = all(point.map50_relative is not None for point in measured.values())
-    if not has_worth:
+    utilities = _measured_utilities([measured[d.level, d.quality] for d in defaults], qualities)
+    if utilities is None:
         logger.warning("the model's profile has no mAP: default utilities are used")
-    points = []
-    for default in defaults:
-        point = measured[default.level, default.quality]
-        worth = point.map50_relative if has_worth else None
-        utility = default.utility if worth is None else worth
-        points.append(OperatingPoint(default.level, default.quality, point.bpp, utility))
-    return tuple(points)
+        utilities = [default.utility for default in defaults]
+    return tuple(
+        OperatingPoint(d.level, d.quality, measured[d.level, d.quality].bpp, utility)
+        for d, utility in zip(defaults, utilities, strict=True)
+    )
+
+
+def _measured_utilities(points: Sequence[ProfilePoint], qualities: int) -> list[float] | None:
+    """What points are worth, smoothed; None where not all of them were measured.
+
+    Args:
+        points: By level, then quality, without a gap.
+    """
+    for worth in (
+        [point.utility for point in points],
+        [point.map50_relative for point in points],
+    ):
+        known = [value for value in worth if value is not None]
+        if len(known) == len(worth):
+            rows = [known[i : i + qualities] for i in range(0, len(known), qualities)]
+            return [value for row in smooth_monotone(rows) for value in row]
+    return None
 
 
 def default_operating_points(

@@ -37,6 +37,24 @@ def make_profile(*, with_map: bool = True, leave_out: tuple[int, int] | None = N
     )
 
 
+def make_worth(utility: list[list[float | None]], map50_relative: float | None = None) -> Profile:
+    """Two levels of three qualities."""
+    return Profile(
+        points=tuple(
+            ProfilePoint(
+                level=level,
+                quality=q,
+                bpp=0.1 * (q + 1),
+                utility=worth,
+                map50_relative=map50_relative,
+            )
+            for level, row in enumerate(utility)
+            for q, worth in enumerate(row)
+        ),
+        pictures=10,
+    )
+
+
 def test_default_bits_and_utility_rise_with_level_and_with_quality() -> None:
     points = {(p.level, p.quality): p for p in default_operating_points((32, 64, 128), QUALITIES)}
 
@@ -60,6 +78,29 @@ def test_a_profile_without_map_gives_bits_only() -> None:
     defaults = default_operating_points((32, 64, 128), QUALITIES)
     assert [p.utility for p in points] == [p.utility for p in defaults]
     assert points[-1].bpp == 5.1
+
+
+def test_noise_of_the_pictures_is_smoothed_away() -> None:
+    noisy: list[list[float | None]] = [[0.5, 0.8, 0.76], [0.6, 0.7, 0.9]]
+
+    points = build_operating_points(LEVELS[:2], 3, make_worth(noisy, map50_relative=0.1))
+
+    worth = {(point.level, point.quality): point.utility for point in points}
+    for (level, quality), utility in worth.items():
+        assert worth.get((level + 1, quality), 1.0) >= utility
+        assert worth.get((level, quality + 1), 1.0) >= utility
+    assert worth[0, 0] == pytest.approx(0.5)
+    assert worth[1, 0] == pytest.approx(0.6)
+    assert worth[0, 1] == worth[1, 1] == pytest.approx(0.75)
+    assert worth[1, 2] == pytest.approx(0.9)
+
+
+def test_utility_that_not_all_points_have_is_not_used() -> None:
+    partial: list[list[float | None]] = [[0.5, 0.6, 0.7], [0.6, 0.7, None]]
+
+    points = build_operating_points(LEVELS[:2], 3, make_worth(partial, map50_relative=0.25))
+
+    assert [point.utility for point in points] == pytest.approx([0.25] * 6)
 
 
 def test_a_profile_with_a_gap_is_refused_and_the_gap_is_named() -> None:
