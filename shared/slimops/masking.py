@@ -8,9 +8,11 @@ from typing import Final
 __all__ = ["MASK", "without_passwords"]
 
 MASK: Final = "********"
-_PASSWORD: Final = re.compile(r"(?<=://)([^/:@\s]*):[^/@\s]+@")  # of a URL
+_PASSWORD: Final = re.compile(r"(?<=://)([^/:@\s]*):[^/\s]+@")  # to the last @ before the path
+# Of a query; some cameras have it so: rtsp://camera/?user=a&password=b
+_QUERY: Final = re.compile(r"(?i)(?<=[?&/_;])((?:password|passwd|pwd|token)=)[^&\s'\"]+")
 
 
 def without_passwords(text: str) -> str:
     """`text` with the password of every URL in it masked."""
-    return _PASSWORD.sub(rf"\1:{MASK}@", text)
+    return _QUERY.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1:{MASK}@", text))

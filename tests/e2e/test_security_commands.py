@@ -59,6 +59,19 @@ def test_nothing_is_overwritten_unasked(slimwire: Slimwire, tmp_path: Path) -> N
     assert (tmp_path / "camera-gate.pem").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "option", [("--camera", "a b"), ("--camera", "../gate"), ("--cloud", "münchen.example")]
+)
+def test_certificate_for_an_impossible_name_is_refused(
+    slimwire: Slimwire, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    done = slimwire("certs", tmp_path / "certs", *option)
+
+    assert done.code == ExitCode.USAGE
+    assert option[1] in done.err
+    assert not (tmp_path / "certs").exists()
+
+
 def test_token_is_the_one_that_its_line_lets_in(slimwire: Slimwire) -> None:
     done = slimwire("token", "reviewer", "anna")
 

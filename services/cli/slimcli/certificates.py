@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +52,12 @@ def certs(
         from cryptography import x509
 
         from slimcloud.camera_auth import CAMERA_URI
+        from slimcloud.frame_id import CAMERA_ID_PATTERN
+    for name in camera or ():
+        if not re.fullmatch(CAMERA_ID_PATTERN, name):
+            raise BadUsageError(
+                f"--camera {name!r}: expected an id of the form {CAMERA_ID_PATTERN}"
+            )
     if not cloud and not camera and (folder / "ca.pem").exists():
         raise BadUsageError(f"{folder} has a CA already; give a --camera or a --cloud to sign")
     leaves: dict[str, list[x509.GeneralName]] = {
@@ -80,7 +87,11 @@ def _host(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
+        pass
+    try:
         return x509.DNSName(name)
+    except ValueError as exc:
+        raise BadUsageError(f"--cloud {name!r}: write it in ASCII, as DNS has it") from exc
 
 
 def _open_authority(folder: Path, days: int) -> _Signed:

@@ -1,6 +1,7 @@
 """`slimwire health`: ask services whether they are well, for container health checks.
 
-An image then needs neither curl nor grpc_health_probe.
+An image then needs neither curl nor grpc_health_probe. Proxies of the environment are passed over:
+Docker hands them to containers, and a service next door is not behind one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import typer
 from slimcli.exits import BadUsageError, UnavailableError
 from slimcli.extras import needs_extra
 from slimcli.output import say
+
+_NO_PROXY = [("grpc.enable_http_proxy", 0)]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +57,10 @@ def health(
 def _check_http(url: str, timeout: float, ca: Path | None) -> None:
     try:
         trusted = ssl.create_default_context(cafile=ca) if url.startswith("https:") else None
-        with urllib.request.urlopen(url, timeout=timeout, context=trusted):
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
+        )
+        with opener.open(url, timeout=timeout):
             return
     except urllib.error.HTTPError as exc:
         detail = exc.read(300).decode("utf-8", "replace")
@@ -71,9 +77,9 @@ def _check_grpc(parts: urllib.parse.SplitResult, timeout: float, ca: Path | None
     address, service = parts.netloc, parts.path.lstrip("/")
     if parts.scheme == "grpcs":
         trusted = grpc.ssl_channel_credentials(None if ca is None else ca.read_bytes())
-        opened = grpc.secure_channel(address, trusted)
+        opened = grpc.secure_channel(address, trusted, _NO_PROXY)
     else:
-        opened = grpc.insecure_channel(address)
+        opened = grpc.insecure_channel(address, _NO_PROXY)
     with opened as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:

@@ -63,6 +63,17 @@ def test_what_is_well_is_said_to_be(
     assert capsys.readouterr().out.count(": well\n") == 2
 
 
+def test_a_proxy_of_the_environment_is_not_asked(
+    http_address: str, grpc_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody is there
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert run(["health", f"{http_address}/livez", f"{grpc_address}/well"]) == 0
+
+
 def test_what_is_ill_says_why(http_address: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = run(["health", f"{http_address}/readyz"])
 

@@ -80,6 +80,7 @@ def test_another_services_section_is_left_to_it(tmp_path: Path) -> None:
         ("edge: red\n", "edge: expected settings, one a line"),
         ("- edge\n", "expected the sections cloud and edge"),
         ("edge:\n  colour: red\n  colour: blue\n", "line 3: colour is there twice"),
+        ("edge:\n  ? [colour]\n  : red\n", "line 2: found unhashable key"),
         ("edge:\n  colour: [red\n", "line 3: expected ',' or ']'"),
         ("edge:\n  colour: red\n  colour_file: /x\n", "edge.colour_file: colour is set, too"),
         ("edge:\n  colour_file: /nowhere\n", "edge.colour_file: cannot read /nowhere"),

@@ -15,6 +15,11 @@ from slimops.masking import without_passwords
             "rtsp://a:********@c/1: [Errno 111] refused: 'rtsp://a:********@c/1'",
         ),
         ("http://127.0.0.1:8080/x@y", "http://127.0.0.1:8080/x@y"),
+        ("redis://:p@ss:word@redis/0", "redis://:********@redis/0"),
+        (
+            "rtsp://camera/live?user=a&password=b@c&channel=1 is gone",
+            "rtsp://camera/live?user=a&password=********&channel=1 is gone",
+        ),
         ("nothing to hide", "nothing to hide"),
     ],
 )
