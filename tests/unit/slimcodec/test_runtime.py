@@ -1,3 +1,5 @@
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,6 +54,21 @@ def test_many_threads_agree(codec: CodecArtifact, runtime: OpenVinoRuntime) -> N
         assert np.array_equal(graph(x=x)["y"], y)
     for one, other in zip(expected, found[:3], strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor is all there is")
+def test_calls_run_on_any_processor(codec: CodecArtifact) -> None:
+    graph, x = OpenVinoRuntime(1, "f32").load(codec.analysis_path(3)), make_x(256, 256)
+    graph(x=x)
+    allowed = set()
+
+    with ThreadPoolExecutor(1) as pool:
+        thread = pool.submit(threading.get_native_id).result()
+        calls = pool.submit(lambda: [graph(x=x) for _ in range(100)])
+        while not calls.done():
+            allowed.add(frozenset(os.sched_getaffinity(thread)))
+
+    assert allowed == {frozenset(os.sched_getaffinity(0))}
 
 
 def test_precisions_agree_within_rounding(codec: CodecArtifact) -> None:
