@@ -44,7 +44,10 @@ class Sender:
 
 @asynccontextmanager
 async def sending(
-    address: str, path: Path, deadline_seconds: float | None = None
+    address: str,
+    path: Path,
+    deadline_seconds: float | None = None,
+    answer_seconds: float = 30.0,
 ) -> AsyncIterator[Sender]:
     handler, recorder = RecordingHandler(), EdgeRecorder()
     spool = make_spool_worker(handler, path)
@@ -61,6 +64,7 @@ async def sending(
         recorder,
         handler.change,
         clock,
+        answer_seconds,
     )
     tasks = [asyncio.create_task(part.run()) for part in (spool, uplink, backfill)]
     try:
@@ -190,6 +194,23 @@ async def test_what_the_cloud_refuses_for_good_becomes_a_gap(tmp_path: Path) -> 
     assert (refused.reason, refused.epoch) == (pb.GAP_REASON_REFUSED, EARLIER_EPOCH)
     assert (refused.first_sequence, refused.dropped_frames) == (41, 1)
     assert cloud.sequences == [41]
+    assert is_spool_empty(path)
+
+
+async def test_a_gap_without_an_answer_stops_no_frames_and_is_told_again(tmp_path: Path) -> None:
+    """A cloud whose store is full says nothing to a gap."""
+    path = tmp_path / "cam-1.spool"
+    fill(path, 41)
+    async with FakeCloud() as cloud:
+        cloud.unanswered_gaps = 1
+        async with sending(cloud.address, path, answer_seconds=0.1) as sender:
+            recorder = sender.recorder
+            await recorder.wait_until(lambda: bool(recorder.of(Backfilled)))
+            while await sender.spool.next_gap(0) is not None:
+                sender.spool.arrived.notify()  # spares the test the pause of an idle spool
+                await asyncio.sleep(0.01)
+
+    assert [gap.gap_number for gap in cloud.gaps] == 2 * [cloud.gaps[0].gap_number]
     assert is_spool_empty(path)
 
 

@@ -246,6 +246,74 @@ async def test_an_enhancement_counts_against_the_credit_until_it_is_acknowledged
     assert cloud.enhancements[0].container == b"enhancement"
 
 
+async def test_a_nack_of_an_enhancement_after_its_receipt_leaves_the_frame() -> None:
+    handler = RecordingHandler()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
+        cloud.last_stage = pb.STAGE_PERSISTED
+        await handler.wait_until(lambda: handler.is_up)
+        await uplink.send(make_ledger_frame(1))
+        await handler.wait_until(lambda: handler.persisted == [1])
+
+        await uplink.send_enhancement("r-1", 1, b"enhancement")
+        full = pb.Nack(
+            sequence=1, reason=pb.NACK_REASON_QUEUE_FULL, retryable=True, request_id="r-1"
+        )
+        cloud.tell(pb.StreamFramesResponse(nack=full))
+        cloud.tell(pb.StreamFramesResponse(ack=pb.Ack(sequence=1, stage=pb.STAGE_DETECTED)))
+        await handler.wait_until(lambda: bool(handler.detected))
+
+    assert (handler.detected, handler.lost) == ([1], [])
+    assert handler.ledger.in_flight_bytes == 0
+
+
+async def test_a_command_that_the_edge_does_not_know_is_refused() -> None:
+    handler = RecordingHandler()
+    async with FakeCloud() as cloud, running(make_uplink(cloud.address, handler)):
+        await handler.wait_until(lambda: handler.is_up)
+        cloud.tell(pb.StreamFramesResponse(command=pb.Command(request_id="of-the-future")))
+        await cloud.wait_until(lambda: bool(cloud.refusals))
+
+    assert cloud.refusals[0].request_id == "of-the-future"
+
+
+async def test_frames_that_wait_for_their_turn_when_the_edge_stops_are_kept() -> None:
+    handler = RecordingHandler()
+    async with (
+        FakeCloud(credit_bytes=1000) as cloud,
+        running(uplink := make_uplink(cloud.address, handler)),
+    ):
+        await handler.wait_until(lambda: handler.is_up)
+        cloud.hold()
+        await uplink.send(make_ledger_frame(1))
+        waiting = [asyncio.create_task(uplink.send(make_ledger_frame(n))) for n in (2, 3)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [frame.sequence for frame in handler.ledger.unpersisted] == [1, 2, 3]
+
+
+async def test_a_stream_that_is_left_while_a_frame_is_written_does_not_cancel_its_sender() -> None:
+    handler = RecordingHandler()
+    async with (
+        FakeCloud(credit_bytes=10**8) as cloud,
+        throttled_proxy(cloud.address, 20_000) as proxy,
+        running(uplink := make_uplink(proxy.address, handler)),
+    ):
+        await handler.wait_until(lambda: handler.is_up)
+        sending = asyncio.create_task(_send_many(uplink, (1, 2, 3), 3 * 10**6))
+        await asyncio.sleep(0.2)
+        assert not sending.done(), "the transport takes all of it: the test shows nothing"
+
+        cloud.tell(pb.StreamFramesResponse(drain=pb.Drain(reconnect_after_ms=60_000, grace_ms=100)))
+        await handler.wait_until(lambda: LinkState.DOWN in [state for state, _ in handler.links])
+        proxy.cut()  # else the write ends with the keepalive's patience
+        await sending
+
+    assert [frame.sequence for frame in handler.ledger.unpersisted] == [1, 2, 3]
+
+
 async def test_a_drain_reconnects_after_the_time_that_the_cloud_named() -> None:
     handler = RecordingHandler()
     async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
@@ -278,6 +346,8 @@ async def test_a_cut_link_is_mended_without_losing_a_frame() -> None:
     assert proxy.connections >= 2
 
 
-async def _send_many(uplink: Uplink, sequences: range | tuple[int, ...]) -> None:
+async def _send_many(
+    uplink: Uplink, sequences: range | tuple[int, ...], size_bytes: int = 1000
+) -> None:
     for sequence in sequences:
-        await uplink.send(make_ledger_frame(sequence))
+        await uplink.send(make_ledger_frame(sequence, size_bytes))

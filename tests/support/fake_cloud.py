@@ -47,6 +47,7 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         self.refusals: list[pb.Refusal] = []
         self.damaged_sequences: list[int] = []
         self.gaps: list[pb.Gap] = []
+        self.unanswered_gaps = 0  # so many of the first gaps get no GapAck
         self.acceptances: list[str] = []  # request ids
         self.persisted: dict[int, set[int]] = {}  # epoch -> sequences
         self.address = ""
@@ -172,11 +173,13 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                     case "enhancement":
                         received_bytes += len(request.enhancement.container)
                         self.enhancements.append(request.enhancement)
-                        outbox.put_nowait(
-                            _ack(request.enhancement.sequence, pb.STAGE_PERSISTED, received_bytes)
-                        )
+                        ack = _ack(request.enhancement.sequence, pb.STAGE_PERSISTED, received_bytes)
+                        ack.ack.request_id = request.enhancement.request_id
+                        outbox.put_nowait(ack)
                     case "gap":
                         self.gaps.append(request.gap)
+                        if len(self.gaps) <= self.unanswered_gaps:
+                            continue
                         gap_ack = pb.GapAck(
                             gap_number=request.gap.gap_number, epoch=request.gap.epoch
                         )

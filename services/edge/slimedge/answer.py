@@ -108,6 +108,9 @@ class AnswerReader:
         return None
 
     def _take_ack(self, ack: pb.Ack) -> None:
+        if ack.request_id:
+            self._ledger.release_enhancement(ack.request_id)
+            return
         is_received = ack.stage == pb.STAGE_RECEIVED
         state = BackfillState.RECEIVED if is_received else BackfillState.PERSISTED
         if self._ledger.answer_backfill(ack.epoch, ack.sequence, state) or ack.epoch:
@@ -133,6 +136,9 @@ class AnswerReader:
             wait = nack.retry_after_ms / 1000 or CLOUD_FULL_PAUSE_SECONDS
             self._ledger.pause(self._clock() + wait)
         self._handler.on_nacked(nack)
+        if nack.request_id:
+            self._ledger.release_enhancement(nack.request_id)
+            return None
         state = BackfillState.LATER if nack.retryable else BackfillState.REFUSED
         if self._ledger.answer_backfill(nack.epoch, nack.sequence, state) or nack.epoch:
             return None
@@ -156,13 +162,15 @@ class AnswerReader:
             logger.warning("gap not taken", extra={"reason": answer.refused})
 
     def _take_command(self, command: pb.Command) -> None:
-        if command.WhichOneof("command") == "refetch_enhancement":
-            self._handler.on_refetch(command.request_id, command.refetch_enhancement)
-        elif command.WhichOneof("command") == "set_budget":
-            why_not = self._handler.on_budget(command.set_budget.byte_budget)
-            request_id = command.request_id
-            self.replies.append(
-                make_refusal(request_id, why_not) if why_not else make_acceptance(request_id)
-            )
-        else:
-            logger.warning("command passed over", extra={"reason": "this edge does not know it"})
+        request_id = command.request_id
+        match command.WhichOneof("command"):
+            case "refetch_enhancement":
+                self._handler.on_refetch(request_id, command.refetch_enhancement)
+            case "set_budget":
+                why_not = self._handler.on_budget(command.set_budget.byte_budget)
+                self.replies.append(
+                    make_refusal(request_id, why_not) if why_not else make_acceptance(request_id)
+                )
+            case _:
+                logger.warning("command refused", extra={"reason": "this edge does not know it"})
+                self.replies.append(make_refusal(request_id, "this camera does not know it"))

@@ -34,7 +34,7 @@ SHARE = 0.2  # of the link, and of the cloud's time per frame
 _LATER_SECONDS = 1.0  # after a Nack that may be mended by waiting
 _LOOK_SECONDS = 0.25  # how often a pause or a budget is looked at, which end without a word
 _IDLE_SECONDS = 5.0  # an empty spool is looked into again, though nothing has arrived in it
-_ANSWER_SECONDS = 30.0  # to PERSISTED; a cloud that takes longer is asked again
+_ANSWER_SECONDS = 30.0  # to PERSISTED, or to a GapAck; what takes longer is sent again
 _UNANSWERED = (BackfillState.SENT, BackfillState.RECEIVED)
 
 
@@ -49,6 +49,7 @@ class Backfill:
         observer: Is told what has arrived.
         change: Notified when something may let a frame go.
         clock: Monotonic seconds.
+        answer_seconds: Wait for PERSISTED or a GapAck before something is sent again.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Backfill:
         observer: EdgeObserver,
         change: Change,
         clock: Callable[[], float],
+        answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
+        self._answer_seconds = answer_seconds
         self._spool = spool
         self._ledger = ledger
         self._uplink = uplink
@@ -70,7 +73,8 @@ class Backfill:
         self._observer = observer
         self._change = change
         self._clock = clock
-        self._next_due = 0.0  # monotonic seconds
+        self._next_due = 0.0  # monotonic seconds of the next frame
+        self._gaps_due = 0.0  # the same, of gaps: later than now while one is not answered
 
     async def run(self) -> None:
         """Send whatever there is whenever there is a stream, until cancelled."""
@@ -85,7 +89,7 @@ class Backfill:
         place = 0
         while self._uplink.is_up:
             arrived = self._spool.arrived.ticket()
-            if (gap := await self._spool.next_gap(0)) is not None:
+            if self._clock() >= self._gaps_due and (gap := await self._spool.next_gap(0)):
                 await self._send_gap(gap)
             elif (kept := await self._spool.next_frame(place)) is None:
                 with suppress(TimeoutError):
@@ -100,7 +104,12 @@ class Backfill:
     async def _send_gap(self, gap: Gap) -> None:
         self._ledger.gap_on_its_way = gap.number
         await self._uplink.send_gap(gap)
-        await self._until(lambda: self._ledger.gap_on_its_way is None)
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self._until(lambda: self._ledger.gap_on_its_way is None)
+        except TimeoutError:  # the cloud could not store it: frames first, then once more
+            self._gaps_due = self._clock() + self._answer_seconds
+            return
         self._spool.forget_gap(gap)
 
     async def _send_frame(self, kept: SpooledFrame) -> None:
@@ -128,7 +137,7 @@ class Backfill:
         backfill = self._ledger.backfill
         assert backfill is not None, "sent a moment ago"
         with suppress(TimeoutError):
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 await self._until(lambda: backfill.state not in _UNANSWERED)
         self._ledger.backfill = None
         return backfill.state

@@ -23,13 +23,10 @@ from slimwire.v1 import ingest_pb2_grpc
 CONNECT_SECONDS = 5.0
 WELCOME_SECONDS = 10.0
 
-_MAX_MESSAGE_BYTES = 16 * 2**20
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),  # a server closes on pings more often than every 20 s
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),  # else gRPC stops after 2: a quiet night has no data
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
 )
 _REFUSALS = frozenset(
@@ -65,6 +62,12 @@ class Connection:
             await self.call.write(message)
         except (grpc.RpcError, asyncio.InvalidStateError) as exc:
             raise DisconnectedError("the stream ended while writing") from exc
+        except asyncio.CancelledError:
+            # gRPC raises this in a writer, too, when the stream is closed beside it.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise DisconnectedError("the stream was closed while writing") from None
 
     async def read(self) -> pb.StreamFramesResponse:
         """Wait for the next message.

@@ -73,7 +73,7 @@ class Ledger:
         self.backfill: BackfillOnItsWay | None = None
         self.gap_on_its_way: int | None = None  # number of the gap that is not answered yet
         self.sent_bytes = 0  # of containers, ever, repeats too
-        self._enhancements: dict[int, int] = {}  # sequence -> bytes not yet acknowledged
+        self._enhancements: dict[str, int] = {}  # request -> bytes not yet acknowledged
         self.credit_bytes = 0
         self.max_frame_bytes = 0
         self._paused_until = 0.0  # monotonic seconds
@@ -149,7 +149,6 @@ class Ledger:
         """Release the bytes of a frame; the frame, or None if it was released before."""
         frame = self._frames.get(sequence)
         if frame is None or frame.received:
-            self._enhancements.pop(sequence, None)
             return None
         frame.received = True
         frame.received_at_server = server_time
@@ -159,7 +158,6 @@ class Ledger:
         """The cloud keeps the frame now; it need not be sent again."""
         frame = self._frames.get(sequence)
         if frame is None or frame.persisted:
-            self._enhancements.pop(sequence, None)
             return None
         frame.persisted = True
         frame.container = b""
@@ -170,17 +168,17 @@ class Ledger:
         return self._frames.pop(sequence, None)
 
     def refuse(self, sequence: int) -> LedgerFrame | None:
-        """The cloud refused the frame, or else the enhancement, with this sequence."""
-        frame = self._frames.get(sequence)
-        if sequence in self._enhancements and (frame is None or frame.persisted):
-            del self._enhancements[sequence]
-            return None
+        """The cloud refused the frame, or gave it up: its account is closed."""
         return self._frames.pop(sequence, None)
 
-    def send_enhancement(self, sequence: int, size_bytes: int) -> None:
+    def send_enhancement(self, request_id: str, size_bytes: int) -> None:
         """Enter the bytes of an enhancement that is being sent."""
         self.sent_bytes += size_bytes
-        self._enhancements[sequence] = self._enhancements.get(sequence, 0) + size_bytes
+        self._enhancements[request_id] = size_bytes
+
+    def release_enhancement(self, request_id: str) -> None:
+        """The cloud has, or has refused, the enhancement that a request asked for."""
+        self._enhancements.pop(request_id, None)
 
     def disconnect(self) -> None:
         """The stream has ended: nothing is on its way any more, whatever was written."""
@@ -193,7 +191,8 @@ class Ledger:
     @property
     def is_answered(self) -> bool:
         """Whether the cloud has, or has refused, everything that was sent on this stream."""
-        return all(f.persisted or f.sent_at is None for f in self._frames.values())
+        answered = all(f.persisted or f.sent_at is None for f in self._frames.values())
+        return answered and not self._enhancements
 
     @property
     def unpersisted(self) -> list[LedgerFrame]:

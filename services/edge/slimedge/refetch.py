@@ -4,12 +4,14 @@ made from the ring, then sent.
 Command ─► queue (bounded) ─► ring ─► encoder ─► uplink ─► Enhancement
                 │ full, late   │ gone    │ refuses   │ stream ended: again on the next one
                 └──────────────┴─────────┴──────────► Refusal, with the reason for people
+
+A command that is told again while it waits or is carried out is not carried out twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,8 +23,6 @@ from slimedge.event import EdgeObserver, Refetched, RefetchRefused
 from slimedge.ledger import Ledger
 from slimedge.ring import FrameRing
 from slimedge.uplink import Uplink
-
-logger = logging.getLogger(__name__)
 
 MAX_WAITING = 1024  # commands, of a few bytes each; the cloud asks once per frame
 
@@ -60,26 +60,35 @@ class Refetcher:
         self._change = change
         self._clock = clock
         self._waiting: asyncio.Queue[Refetch] = asyncio.Queue(MAX_WAITING)
+        self._too_many: deque[Refetch] = deque(maxlen=MAX_WAITING)
+        self._asked: set[str] = set()  # requests that wait or are carried out
 
     def ask(self, asked: Refetch) -> None:
         """Take a command; returns at once."""
+        if asked.request_id in self._asked:
+            return
         try:
             self._waiting.put_nowait(asked)
         except asyncio.QueueFull:
-            logger.warning("refetch passed over", extra={"reason": f"{MAX_WAITING} are waiting"})
-            self._observer.notify(
-                RefetchRefused(asked.request_id, asked.sequence, "too many requests")
-            )
+            self._too_many.append(asked)  # refused before the next one is carried out
+        else:
+            self._asked.add(asked.request_id)
 
     async def run(self, uplink: Uplink) -> None:
         """Work until cancelled."""
         while True:
             asked = await self._waiting.get()
+            while self._too_many:
+                await self._refuse(uplink, self._too_many.popleft(), "too many requests wait")
             try:
                 await self._carry_out(asked, uplink)
             except _CannotError as exc:
-                await uplink.refuse(asked.request_id, str(exc))
-                self._observer.notify(RefetchRefused(asked.request_id, asked.sequence, str(exc)))
+                await self._refuse(uplink, asked, str(exc))
+            self._asked.discard(asked.request_id)
+
+    async def _refuse(self, uplink: Uplink, asked: Refetch, reason: str) -> None:
+        self._observer.notify(RefetchRefused(asked.request_id, asked.sequence, reason))
+        await uplink.refuse(asked.request_id, reason)
 
     async def _carry_out(self, asked: Refetch, uplink: Uplink) -> None:
         self._check_time(asked)

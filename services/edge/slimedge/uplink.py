@@ -37,7 +37,6 @@ from slimedge.wire import (
     make_gap,
     make_refusal,
     max_live_level_of,
-    persisted_of,
 )
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -127,9 +126,14 @@ class Uplink:
         Returns when it was handed to the transport, or lost (the handler is told why), or kept for
         the next stream because this one has ended.
         """
-        async with self._turn:
-            await self._send_backlog()
-            await self._send_in_turn(frame)
+        try:
+            async with self._turn:
+                await self._send_backlog()
+                await self._send_in_turn(frame)
+        except asyncio.CancelledError:
+            if not self._ledger.holds(frame.sequence):  # it was not its turn yet
+                self._keep(frame)
+            raise
 
     async def send_enhancement(self, request_id: str, sequence: int, container: bytes) -> None:
         """Send an enhancement under the same credit.
@@ -141,7 +145,7 @@ class Uplink:
             connection = await self._wait_for_room(len(container))
             if connection is None:
                 raise DisconnectedError("the stream ended before the enhancement was sent")
-            self._ledger.send_enhancement(sequence, len(container))
+            self._ledger.send_enhancement(request_id, len(container))
             crc32c = google_crc32c.value(container)
             await connection.write(make_enhancement(sequence, container, crc32c, request_id))
 
@@ -218,7 +222,7 @@ class Uplink:
         for sequence in welcome.persisted_sequences:
             self._spool.forget(self._spool.epoch, sequence)
         now = self._clock()
-        for frame in self._ledger.resume(persisted_of(welcome)):
+        for frame in self._ledger.resume(set(welcome.persisted_sequences).__contains__):
             if not (frame.spooled and self._is_late(now - frame.capture_time_mono)):
                 self._backlog.append(frame)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from slimcontrol.budget import Budget
 from slimedge.event import EdgeDetection
@@ -103,16 +103,6 @@ def make_refusal(request_id: str, detail: str) -> pb.StreamFramesRequest:
 def make_acceptance(request_id: str) -> pb.StreamFramesRequest:
     """A command is carried out."""
     return pb.StreamFramesRequest(acceptance=pb.Acceptance(request_id=request_id))
-
-
-def persisted_of(welcome: pb.Welcome) -> Callable[[int], bool]:
-    """Which sequences of this start the cloud has for good.
-
-    An older cloud names the highest only; sent in order, all below it were persisted or refused.
-    """
-    if not welcome.server_time_unix_us:
-        return lambda sequence: sequence <= welcome.resume_after_sequence
-    return frozenset(welcome.persisted_sequences).__contains__
 
 
 def budget_of(budget: pb.ByteBudget) -> Budget | None:

@@ -107,26 +107,17 @@ def test_unpersisted_frames_beyond_the_limit_are_given_up_oldest_first() -> None
     assert len(ledger.resume(lambda _: False)) == RESEND_FRAMES
 
 
-def test_acknowledgements_of_an_enhancement_release_its_bytes_and_not_its_frames() -> None:
+def test_the_answer_to_an_enhancement_releases_its_bytes_and_leaves_its_frame() -> None:
     ledger = make_ledger(1)
     ledger.receive(1, 0.0)
     ledger.persist(1)
-    ledger.send_enhancement(1, 500)
+    ledger.send_enhancement("wish", 500)
+    ledger.send_enhancement("another", 70)
 
-    assert ledger.in_flight_bytes == 500
-    assert ledger.persist(1) is None
-    assert ledger.in_flight_bytes == 0
-    assert ledger.undetected_frames == 1
-
-
-def test_a_nack_of_an_enhancement_leaves_its_frame() -> None:
-    ledger = make_ledger(1)
-    ledger.receive(1, 0.0)
-    ledger.persist(1)
-    ledger.send_enhancement(1, 500)
-
-    assert ledger.refuse(1) is None
-    assert ledger.in_flight_bytes == 0
+    assert ledger.in_flight_bytes == 570
+    ledger.release_enhancement("wish")
+    assert ledger.in_flight_bytes == 70
+    assert not ledger.is_answered
     assert ledger.detect(1) is not None
 
 
@@ -143,7 +134,9 @@ def test_a_result_that_does_not_come_is_forgotten_but_a_frame_on_its_way_is_not(
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["send", "receive", "persist", "detect", "refuse", "enhance", "drop"]),
+            st.sampled_from(
+                ["send", "receive", "persist", "detect", "refuse", "enhance", "answer", "drop"]
+            ),
             st.integers(1, 6),
         )
     )
@@ -165,7 +158,9 @@ def test_the_bytes_in_flight_are_never_negative_and_end_at_nothing(
             case "refuse":
                 ledger.refuse(sequence)
             case "enhance":
-                ledger.send_enhancement(sequence, 10)
+                ledger.send_enhancement(f"r-{sequence}", 10)
+            case "answer":
+                ledger.release_enhancement(f"r-{sequence}")
             case "drop":
                 ledger.disconnect()
         assert ledger.in_flight_bytes >= 0
