@@ -4,34 +4,106 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from slimcli.exits import ExitCode
+from slimcodec.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.runtime import OpenVinoRuntime
+from slimdetect.session import Detector
 from support.command import Slimwire
-from support.toy_artifact import make_image, make_toy_codec
+from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
+
+
+def write_pictures(folder: Path, count: int = 1) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        picture = Image.fromarray(make_image(96, 128, seed=number))
+        picture.save(folder / f"{number}.png")
+    return folder
+
+
+def read_profile(folder: Path) -> dict[str, Any]:
+    profile: dict[str, Any] = json.loads((folder / "profile.json").read_text())
+    return profile
 
 
 def test_calibrate_keeps_what_it_does_not_measure(slimwire: Slimwire, tmp_path: Path) -> None:
-    models, pictures = tmp_path / "models", tmp_path / "pictures"
+    models, pictures = tmp_path / "models", write_pictures(tmp_path / "pictures")
     folder = make_toy_codec(models)
-    pictures.mkdir()
-    Image.fromarray(make_image(48, 64)).save(pictures / "a.png")
-    before = json.loads((folder / "profile.json").read_text())
-    where = ("--size", "64x48", "--models", models)
+    before = read_profile(folder)
+    where = ("--size", "64x48", "--threads", "1", "--models", models)
 
     seconds = slimwire("calibrate", *where)
-    middle = json.loads((folder / "profile.json").read_text())
-    bytes_too = slimwire("calibrate", "--images", pictures, *where)
-    after = json.loads((folder / "profile.json").read_text())
+    middle = read_profile(folder)
+    bytes_too = slimwire("calibrate", "--images", pictures, "--no-utility", *where)
+    after = read_profile(folder)
 
     assert (seconds.code, bytes_too.code) == (0, 0), seconds.err + bytes_too.err
     bits = [[point["bpp"] for point in profile["points"]] for profile in (before, middle, after)]
     assert bits[0] == bits[1] != bits[2]
     assert after["command"] == before["command"]
     assert [m["calibration"]["pictures"] for m in (middle, after)] == [0, 1]
+    assert after["calibration"]["threads"] == 1
+    assert after["utility_source"] is None
     sizes = {(t["level"], t["width"], t["height"]) for t in after["calibration"]["timings"]}
     assert sizes == {(level, 64, 48) for level in range(4)}
+
+
+def test_utility_is_measured_against_the_uncompressed_pictures(
+    slimwire: Slimwire, tmp_path: Path
+) -> None:
+    models, pictures = tmp_path / "models", write_pictures(tmp_path / "pictures", count=3)
+    folder = make_toy_codec(models)
+    make_toy_detector(models)
+
+    outcome = slimwire(
+        "calibrate", "--images", pictures, "--limit", "2", "--size", "64x48", "--models", models
+    )
+
+    assert outcome.code == 0, outcome.err
+    profile = read_profile(folder)
+    assert (profile["utility_source"], profile["utility_pictures"]) == ("uncompressed", 2)
+    assert all(0 <= point["utility"] <= 1 for point in profile["points"])
+    assert "over that of the uncompressed pictures" in outcome.out
+
+
+def test_utility_is_measured_against_labels_that_are_there(
+    slimwire: Slimwire, tmp_path: Path
+) -> None:
+    models, pictures = tmp_path / "models", tmp_path / "pictures"
+    folder = make_toy_codec(models)
+    artifact = load_codec_artifact(folder)
+    detector = load_detector_artifact(make_toy_detector(models))
+    write_pictures(pictures / "images")
+    session = Detector(artifact, detector, OpenVinoRuntime(num_threads=1))
+    best = max(session.detect_image(make_image(96, 128), 0.3), key=lambda found: found.score)
+    x_min, y_min, x_max, y_max = best.box_xyxy
+    centre = f"{(x_min + x_max) / 2 / 128} {(y_min + y_max) / 2 / 96}"
+    label = f"{best.class_id} {centre} {(x_max - x_min) / 128} {(y_max - y_min) / 96}\n"
+    (pictures / "labels").mkdir()
+    (pictures / "labels" / "0.txt").write_text(label)
+
+    outcome = slimwire(
+        "calibrate", "--images", pictures, "--size", "64x48", "--threads", "1", "--models", models
+    )
+
+    assert outcome.code == 0, outcome.err
+    assert read_profile(folder)["utility_source"] == "labels"
+    assert "1 boxes of 1 classes" in outcome.out
+
+
+def test_without_its_detector_a_codec_is_measured_without_utility_only_if_asked(
+    slimwire: Slimwire, tmp_path: Path
+) -> None:
+    models, pictures = tmp_path / "models", write_pictures(tmp_path / "pictures")
+    make_toy_codec(models)
+
+    outcome = slimwire("calibrate", "--images", pictures, "--models", models)
+
+    assert outcome.code == ExitCode.USAGE
+    assert "--no-utility" in outcome.err
 
 
 def test_a_wrong_size_is_refused(slimwire: Slimwire) -> None:

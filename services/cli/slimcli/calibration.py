@@ -1,18 +1,26 @@
-"""`slimwire calibrate`: what a codec costs on this device, into its profile.json."""
+"""`slimwire calibrate`: what a codec costs and is worth on this device, into its profile.json."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
-from slimcli.models import open_codec, open_runtime
+from slimcli.models import open_codec, open_detector, open_runtime
 from slimcli.options import DEFAULT_MODEL, Model, Models, Precision, PrecisionOption, Threads
 from slimcli.output import say
+
+if TYPE_CHECKING:
+    from slimcodec.artifact import CodecArtifact, DetectorArtifact
+    from slimcodec.manifest import Profile
+    from slimtrain.calibrate_utility import Utilities
+    from slimtrain.evaluation_pictures import EvaluationPicture
 
 DEFAULT_SIZES = ("640x360", "1280x720", "1920x1080")  # width x height, pixels
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -24,13 +32,14 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(
     images: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--images",
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Pictures like the camera's, there or in DIR/images; not given: seconds only.",
+            help="Pictures like the camera's, there, or in DIR/images with DIR/labels; may be "
+            "repeated. Not given: seconds only.",
         ),
     ] = None,
     size: Annotated[
@@ -39,57 +48,113 @@ def calibrate(
             "--size", metavar="WxH", help="Picture size to time, pixels; may be repeated."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Only so many pictures.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Only so many pictures, spread over all of them.")
+    ] = 50,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Only pictures that training never uses.")
+    ] = False,
+    utility: Annotated[
+        bool,
+        typer.Option(help="Also what each point is worth to the model's detector."),
+    ] = True,
     model: Model = DEFAULT_MODEL,
     models: Models = None,
     threads: Threads = None,
     precision: PrecisionOption = Precision.AUTO,
 ) -> None:
-    """Time every level on this device, measure bytes on pictures, and keep both for the controller.
+    """Time every level on this device; measure bytes and detections on pictures; keep it all.
 
-    Only what is measured is replaced: accuracy and PSNR stay as `slimwire evaluate` left them.
+    It goes into the model's profile, for the controller. Only what is measured is replaced: the
+    figures that `slimwire evaluate` left stay as they are.
     """
+    from slimcodec.device import this_device
     from slimcodec.image import load_image
     from slimcodec.manifest import Calibration
-    from slimtrain.calibrate import (
-        measure_bpp,
-        merge_profile,
-        processor_name,
-        time_encoding,
-        write_profile,
-    )
+    from slimtrain.calibrate import mean_bpp, merge_profile, time_encoding, write_profile
+    from slimtrain.calibrate_measure import measure_pictures
+    from slimtrain.calibrate_utility import measure_utilities
+    from slimtrain.mean_average_precision import labels_of
 
     codec = open_codec(model, models)
+    with_detector = utility and bool(images) and codec.manifest.detector is not None
+    detector = _open_detector(codec, models) if with_detector else None
     sizes = [_parse_size(text) for text in size or DEFAULT_SIZES]
-    pictures = [load_image(path) for path in _find(images)[:limit]] if images else []
+    chosen = _choose(images or (), validation, limit)
     runtime = open_runtime(threads, precision)
-    timings = time_encoding(codec, runtime, sizes, pictures[0] if pictures else None)
-    measured = Calibration(
-        device=processor_name(),
+    timings = time_encoding(codec, runtime, sizes, load_image(chosen[0].path) if chosen else None)
+    with typer.progressbar(
+        measure_pictures(codec, detector, runtime, (load_image(p.path) for p in chosen)),
+        length=len(chosen),
+        label=f"{len(chosen)} pictures at every level and quality",
+        file=sys.stderr,
+    ) as progress:
+        measured = list(progress)
+    labels = [
+        labels_of(picture.boxes, points.image_hw)
+        for picture, points in zip(chosen, measured, strict=True)
+        if picture.boxes is not None
+    ]
+    utilities = measure_utilities(measured, labels or None)
+    device = this_device(threads)
+    calibration = Calibration(
+        # bfloat16 or not decides the seconds; the edge runs as "auto" does
+        device=device.processor + ("" if precision is Precision.AUTO else f" ({precision.value})"),
+        threads=device.threads,
         timings=timings,
-        pictures=len(pictures),
+        pictures=len(chosen),
         command=command_line(),
     )
-    bpp = measure_bpp(codec, runtime, pictures) if pictures else {}
-    path = write_profile(codec.directory, merge_profile(codec.profile, bpp, measured))
-
-    say(f"{codec.label} on {measured.device}: seconds to encode a picture, median")
-    for timing in timings:
-        where = f"level {timing.level}, {timing.width} x {timing.height}"
-        say(f"  {where:<24} {timing.encode_seconds:.4f}")
-    for (level, quality), bits in bpp.items():
-        say(f"  level {level}, quality {quality}: {bits:.4f} bits per pixel")
+    profile = merge_profile(codec.profile, mean_bpp(measured), utilities, calibration)
+    path = write_profile(codec.directory, profile)
+    _report(codec.label, profile, utilities)
+    if with_detector and utilities is None:
+        say("the detector finds nothing that is there in these pictures: no utility measured")
     say(f"{path}: written")
 
 
-def _find(folder: Path) -> list[Path]:
-    from slimtrain.pictures import PICTURE_SUFFIXES
+def _open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
+    from slimcodec.errors import ModelError
 
-    images = folder / "images" if (folder / "images").is_dir() else folder
-    found = sorted(path for path in images.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-    if not found:
-        raise BadUsageError(f"{images}: holds no pictures; give a folder that does")
-    return found
+    try:
+        return open_detector(codec, models)
+    except ModelError as exc:
+        raise BadUsageError(f"{exc}; --no-utility measures seconds and bytes without it") from exc
+
+
+def _report(label: str, profile: Profile, utilities: Utilities | None) -> None:
+    calibration = profile.calibration
+    assert calibration is not None
+    say(
+        f"{label} on {calibration.device}, {calibration.threads} threads: seconds to encode a "
+        "picture, median"
+    )
+    for timing in calibration.timings:
+        where = f"level {timing.level}, {timing.width} x {timing.height}"
+        say(f"  {where:<24} {timing.encode_seconds:.4f}")
+    if utilities is not None:
+        truth = "labels" if utilities.source == "labels" else "what it finds in them uncompressed"
+        say(
+            f"utility is mAP50 against {truth}, over that of the uncompressed pictures "
+            f"({utilities.map50_uncompressed:.3f}; {utilities.labels} boxes of "
+            f"{utilities.classes} classes)"
+        )
+    if calibration.pictures:
+        for point in profile.points:
+            worth = "" if utilities is None else f", utility {point.utility:.3f}"
+            say(f"  level {point.level}, quality {point.quality:g}: {point.bpp:.4f} bpp{worth}")
+
+
+def _choose(folders: Sequence[Path], validation: bool, limit: int) -> list[EvaluationPicture]:
+    """Pictures evenly spread over all, since neighbours in a folder are often of one moment."""
+    from slimtrain.evaluation_pictures import choose_pictures
+    from slimtrain.split import is_validation
+
+    if not folders:
+        return []
+    found = choose_pictures(folders, keep=is_validation if validation else None)
+    count = min(limit, len(found))
+    return [found[index * len(found) // count] for index in range(count)]
 
 
 def _parse_size(text: str) -> tuple[int, int]:

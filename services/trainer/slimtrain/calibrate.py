@@ -1,34 +1,31 @@
-"""What a codec costs on this device, for its controller: seconds by level and picture size, and the
-bytes of the user's own pictures by level and quality.
+"""What a codec costs and is worth on this device, for its controller: its `profile.json`.
 
-    pictures -Encoder-> bits per pixel of every (level, quality) --+-> profile.json
-    one picture of each size -Encoder, median-> seconds -----------'   (what else it says is kept)
+    one picture of each size -Encoder, median-> seconds by (level, size) -------------+-> profile
+    pictures -measure_pictures-> bits per pixel, mAP50 kept, by (level, quality) -----'
 
-Runs where an edge runs: it needs the codec's graphs and tables, no detector and no torch.
+What else the profile says is kept. No torch; without a detector, seconds and bytes only.
 """
 
 from __future__ import annotations
 
-import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from slimcodec.artifact import CodecArtifact
 from slimcodec.encode import Encoder
 from slimcodec.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
 from slimcodec.runtime import Runtime
+from slimtrain.calibrate_measure import Picture, PicturePoints, PointKey
+from slimtrain.calibrate_utility import Utilities
 
 PROFILE = "profile.json"
 REPEATS = 9  # of each timing; the median is kept
 _WARM_UP = 2  # encodings that are not timed: graphs compile, caches fill
-_CPU_INFO = Path("/proc/cpuinfo")
 
-Picture = NDArray[np.uint8]
 Resolution = tuple[int, int]  # height, width, pixels
 
 
@@ -67,27 +64,20 @@ def time_encoding(
     return tuple(timings)
 
 
-def measure_bpp(
-    artifact: CodecArtifact, runtime: Runtime, pictures: Iterable[Picture]
-) -> dict[tuple[int, int], float]:
+def mean_bpp(pictures: Sequence[PicturePoints]) -> dict[PointKey, float]:
     """Container bits over pixels of all pictures, by (level, quality)."""
-    encoder = Encoder(artifact, runtime)
-    points = [
-        (level, quality)
-        for level in range(artifact.widest_level + 1)
-        for quality in range(artifact.manifest.qualities)
-    ]
-    num_bytes = dict.fromkeys(points, 0)
-    num_pixels = 0
-    for picture in pictures:
-        num_pixels += picture.shape[0] * picture.shape[1]
-        for point in points:
-            num_bytes[point] += len(encoder.encode(picture, *point).bitstream)
-    return {point: 8 * count / num_pixels for point, count in num_bytes.items()}
+    num_pixels = sum(picture.num_pixels for picture in pictures)
+    return {
+        point: 8 * sum(picture.num_bytes[point] for picture in pictures) / num_pixels
+        for point in (pictures[0].num_bytes if pictures else {})
+    }
 
 
 def merge_profile(
-    before: Profile | None, bpp: dict[tuple[int, int], float], calibration: Calibration
+    before: Profile | None,
+    bpp: Mapping[PointKey, float],
+    utilities: Utilities | None,
+    calibration: Calibration,
 ) -> Profile:
     """The profile with what was measured now; whatever else it says is as it was.
 
@@ -106,18 +96,25 @@ def merge_profile(
             update={"calibration": calibration.model_copy(update={"pictures": pictures})}
         )
     old = {(point.level, point.quality): point for point in (before.points if before else ())}
-    new = tuple(
-        old.pop(key, ProfilePoint(level=key[0], quality=key[1], bpp=value)).model_copy(
-            update={"bpp": round(value, 5)}
-        )
-        for key, value in bpp.items()
+    worth = {} if utilities is None else utilities.by_point
+    new = []
+    for key, value in bpp.items():
+        measured: dict[str, float] = {"bpp": round(value, 5)}
+        if key in worth:
+            measured["utility"] = round(worth[key], 4)
+        point = old.pop(key, ProfilePoint(level=key[0], quality=key[1], bpp=value))
+        new.append(point.model_copy(update=measured))
+    profile = before or Profile(
+        points=(), pictures=calibration.pictures, command=calibration.command
     )
-    return Profile(
-        points=(*new, *old.values()),
-        pictures=before.pictures if before else calibration.pictures,
-        command=before.command if before else calibration.command,
-        calibration=calibration,
-    )
+    update: dict[str, object] = {"points": (*new, *old.values()), "calibration": calibration}
+    if utilities is not None:
+        update |= {
+            "utility_source": utilities.source,
+            "utility_pictures": calibration.pictures,
+            "utility_command": calibration.command,
+        }
+    return profile.model_copy(update=update)
 
 
 def write_profile(folder: Path, profile: Profile) -> Path:
@@ -127,15 +124,6 @@ def write_profile(folder: Path, profile: Profile) -> Path:
     partial.write_text(profile.model_dump_json(indent=1) + "\n", encoding="utf-8")
     partial.replace(path)
     return path
-
-
-def processor_name() -> str:
-    """The processor as Linux names it, else as Python does."""
-    if _CPU_INFO.exists():
-        for line in _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _smooth_noise() -> Picture:

@@ -29,7 +29,7 @@ from slimtrain.evaluation_rows import (
 )
 from slimtrain.evaluation_summary import Curve, Summary, build_curves, summarise, write_summary
 from slimtrain.evaluation_table import EvaluationRow, write_table
-from slimtrain.mean_average_precision import Labels, ScoredBoxes, labels_of
+from slimtrain.mean_average_precision import Labels, ScoredBoxes, labels_of, pseudo_labels
 from slimtrain.measure import measure
 from slimtrain.measurement import MeasurementCache
 from slimtrain.operating_point import (
@@ -40,9 +40,6 @@ from slimtrain.operating_point import (
     ServedPoint,
     Uncompressed,
 )
-
-PSEUDO_LABEL_SCORE = 0.3
-"""Without labels, the uncompressed picture's detections from this score on serve as labels."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +183,4 @@ def _truth(
     if picture.boxes is not None:
         return labels_of(picture.boxes, image_hw)
     assert seen is not None
-    sure = seen.scores >= PSEUDO_LABEL_SCORE
-    return Labels(
-        boxes_xyxy=seen.boxes_xyxy[sure],
-        class_ids=seen.class_ids[sure],
-        is_ignored=np.zeros(int(sure.sum()), np.bool_),
-    )
+    return pseudo_labels(seen)

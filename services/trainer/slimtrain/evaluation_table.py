@@ -89,6 +89,11 @@ def write_profile(rows: Sequence[EvaluationRow], label: str, codec: Path, comman
     profile = {"points": points, "pictures": ours[0].pictures, "command": command}
     path = codec / "profile.json"
     before = json.loads(path.read_text()) if path.exists() else {}
-    if "calibration" in before:  # the seconds of `slimwire calibrate` stay true
+    utility = {(p["level"], p["quality"]): p.get("utility") for p in before.get("points", ())}
+    for point in points:  # what `slimwire calibrate` measured stays true
+        if (kept := utility.get((point["level"], point["quality"]))) is not None:
+            point["utility"] = kept
+    profile |= {key: value for key, value in before.items() if key.startswith("utility_")}
+    if before.get("calibration") is not None:
         profile["calibration"] = {**before["calibration"], "pictures": 0}
     path.write_text(json.dumps(profile, indent=1) + "\n")

@@ -22,6 +22,8 @@ from slimtrain.pictures import BOX_FIELDS, POSITIVE_CONFIDENCE, Boxes, box_iou
 
 MIN_SCORE = 0.001
 """Detections below this score are not made; the precision-recall curve needs the low ones."""
+PSEUDO_LABEL_SCORE = 0.3
+"""Without labels, the uncompressed picture's detections from this score on serve as labels."""
 MAX_DETECTIONS = 100
 _RECALL_POINTS = np.linspace(0, 1, 101)
 
@@ -76,6 +78,16 @@ def labels_of(boxes: Boxes, image_hw: tuple[int, int]) -> Labels:
         boxes_xyxy=(corners * np.asarray([w, h, w, h], np.float32)).astype(np.float32),
         class_ids=boxes[:, 0].astype(np.int64),
         is_ignored=boxes[:, BOX_FIELDS - 1] < POSITIVE_CONFIDENCE,
+    )
+
+
+def pseudo_labels(seen: ScoredBoxes) -> Labels:
+    """What a detector is sure of in an uncompressed picture, where nobody labelled it."""
+    sure = seen.scores >= PSEUDO_LABEL_SCORE
+    return Labels(
+        boxes_xyxy=seen.boxes_xyxy[sure],
+        class_ids=seen.class_ids[sure],
+        is_ignored=np.zeros(int(sure.sum()), np.bool_),
     )
 
 

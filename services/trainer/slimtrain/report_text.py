@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from slimtrain.bootstrap import Interval, interval
-from slimtrain.evaluate import PSEUDO_LABEL_SCORE, Evaluation
+from slimtrain.evaluate import Evaluation
 from slimtrain.evaluation_rows import MIN_LABELS
 from slimtrain.evaluation_summary import (
     ANCHORS,
@@ -16,6 +16,7 @@ from slimtrain.evaluation_summary import (
     Target,
 )
 from slimtrain.evaluation_table import EvaluationRow
+from slimtrain.mean_average_precision import PSEUDO_LABEL_SCORE
 from slimtrain.rate_curve import MIN_OVERLAP, MIN_POINTS
 
 FIGURE_NAMES: dict[Figure, str] = {

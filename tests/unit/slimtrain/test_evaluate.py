@@ -12,6 +12,7 @@ from PIL import Image
 
 from slimcodec.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.encode import Encoder
+from slimcodec.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
 from slimcodec.runtime import OpenVinoRuntime
 from slimtrain.baseline import BASELINES, Baseline
 from slimtrain.evaluate import CodecUnderTest, Evaluation, evaluate
@@ -258,3 +259,27 @@ def test_a_profile_trusts_the_classes_with_enough_labels(
     profile = load_codec_artifact(tmp_path / "toy/1").profile
     assert profile is not None
     assert {point.map50_relative for point in profile.points} == {worth}
+
+
+def test_a_profile_keeps_what_calibration_measured(images: Path, tmp_path: Path) -> None:
+    folder = make_toy_codec(tmp_path)
+    make_toy_detector(tmp_path)
+    evaluation = _evaluate(tmp_path, images, tmp_path / "out", levels=[0], baselines=[])
+    timing = EncodeTiming(level=0, height=64, width=96, encode_seconds=0.5)
+    calibrated = Profile(
+        points=(ProfilePoint(level=0, quality=0, bpp=0.1, utility=0.7),),
+        pictures=2,
+        utility_source="uncompressed",
+        utility_pictures=2,
+        calibration=Calibration(device="a processor", timings=(timing,), pictures=2),
+    )
+    (folder / "profile.json").write_text(calibrated.model_dump_json())
+
+    write_profile(evaluation.rows, "toy/1", folder, "slimwire evaluate")
+
+    profile = load_codec_artifact(folder).profile
+    assert profile is not None
+    assert [point.utility for point in profile.points] == [0.7, None]
+    assert (profile.utility_source, profile.utility_pictures) == ("uncompressed", 2)
+    assert profile.calibration is not None
+    assert (profile.calibration.timings, profile.calibration.pictures) == ((timing,), 0)
