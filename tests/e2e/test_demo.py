@@ -95,6 +95,50 @@ def test_a_demo_of_a_few_seconds_ends_with_one_json_line(environment: dict[str, 
     assert seen["jpeg_bytes_total"] > seen["frames_sent"] * 1000
 
 
+def test_a_recorded_link_is_replayed_and_what_it_cost_is_summed_up(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    trace = tmp_path / "village.txt"
+    trace.write_text("0 1.2\n2 0\n3 0.6\n")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slimcli", "demo", "--seconds", "5", "--link", str(trace), "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["link"] == str(trace)
+    assert seen["uplink_kbit_per_second"] is None
+    assert seen["frames_skipped"] == seen["frames_captured"] - seen["frames_sent"]
+    assert 0 <= seen["frames_late"] <= seen["frames_sent"]
+    assert 0 <= seen["in_deadline_accuracy"] <= 1
+    assert (seen["in_deadline_accuracy"] > 0) == (seen["frames_late"] < seen["frames_sent"])
+    assert " Mbit/s, planned with" in done.stderr
+
+
+@pytest.mark.parametrize("options", [["--link", "nowhere"], ["--link", "hole", "--uplink", "500"]])
+def test_a_link_that_is_none_is_told_in_one_line(
+    environment: dict[str, str], options: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "slimcli", "demo", *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+
+    assert done.returncode == 64
+    assert "--uplink" in done.stderr or "steps, hole, drive" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_ctrl_c_ends_every_process_and_still_sums_up(endless: Demo) -> None:
     endless.await_streaming()
     endless.family.await_size(3, GONE_SECONDS)  # demo with its edge, cloud, Redis

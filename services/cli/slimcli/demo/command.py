@@ -20,6 +20,7 @@ CAMERA = "demo"
 DEFAULT_SECONDS = 20.0
 # A camera on a modest uplink: at gigabits a second there is nothing for the controller to decide.
 DEFAULT_UPLINK_KBIT = 1000.0
+DEFAULT_ROUND_TRIP_SECONDS = 0.05  # of a replayed link: recordings have rates, no delays
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +46,26 @@ def demo(
         float, typer.Option(min=0.05, max=600, help="Capture to detection to aim for, seconds.")
     ] = 1.0,
     uplink: Annotated[
-        float, typer.Option(min=0, metavar="KBIT", help="Simulated uplink, kbit/s; 0: no limit.")
-    ] = DEFAULT_UPLINK_KBIT,
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="KBIT",
+            help=f"Simulated uplink, kbit/s; 0: no limit. [default: {DEFAULT_UPLINK_KBIT:.0f}]",
+            show_default=False,
+        ),
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRACE",
+            help="Replay a recorded link instead, and draw what the controller makes of it: a file "
+            "(`time_s mbps`, or mahimahi's), or one that is built in: steps, hole, drive.",
+        ),
+    ] = None,
+    round_trip: Annotated[
+        float,
+        typer.Option(min=0, max=5, metavar="SECONDS", help="Of the link of --link."),
+    ] = DEFAULT_ROUND_TRIP_SECONDS,
     level: Annotated[int | None, typer.Option(min=0, help="Use only this width.")] = None,
     quality: Annotated[
         float | None, typer.Option(min=0, help="Use only this quality; fractions lie between.")
@@ -62,12 +81,16 @@ def demo(
         from rich.console import Console
 
         from slimcli.demo.cloud import CloudProcess
+        from slimcli.demo.links import open_trace, utilities_of
         from slimcli.demo.play import Plan, play
         from slimcli.demo.summary import summary_json, summary_table
         from slimcli.demo.tally import Tally
         from slimedge.settings import EdgeSettings
         from slimops import load_settings
+        from slimsim.trace import constant_trace
 
+    if link is not None and uplink is not None:
+        raise BadUsageError("--link and --uplink are two links; give one of them")
     codec = open_codec(model, models)  # a wrong name is told before anything starts
     settings = load_settings(
         EdgeSettings,
@@ -84,14 +107,20 @@ def demo(
             "measure_jpeg": True,
         },
     )
-    plan = Plan(settings, codec.label, seconds or None, uplink or None)
-    tally = Tally()
+    kbit = DEFAULT_UPLINK_KBIT if uplink is None else uplink
+    if link is not None:
+        plan = Plan(settings, codec.label, seconds or None, open_trace(link), round_trip, True)
+    else:
+        trace = constant_trace(125 * kbit) if kbit else None
+        plan = Plan(settings, codec.label, seconds or None, trace, 0.0, False)
+    tally = Tally(deadline, utilities_of(codec, quality))
     console = Console(stderr=as_json)
     logging.getLogger().addHandler(logging.NullHandler())  # the screen says what matters
     with CloudProcess(model, models, http_port) as cloud:
         outcome = asyncio.run(play(plan, cloud, tally, console))
     if as_json:
-        say_json(summary_json(tally.totals, outcome.viewed, plan.uplink_kbit))
+        named = (kbit or None, None) if link is None else (None, link)
+        say_json(summary_json(tally.totals, outcome.viewed, *named))
     else:
         console.print(summary_table(tally.totals, outcome.viewed, outcome.problem))
 

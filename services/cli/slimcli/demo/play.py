@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,14 +14,18 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from slimcli.demo.cloud import CloudProcess
+from slimcli.demo.history import History
+from slimcli.demo.link_charts import LinkCharts
 from slimcli.demo.review import ViewedFrame, view_frame
 from slimcli.demo.screen import Scene, Screen, open_screen
 from slimcli.demo.tally import Tally
-from slimcli.demo.uplink import SlowUplink
 from slimcli.demo.waiting import Stopped, in_thread, unless
 from slimcli.exits import UnavailableError
 from slimedge.app import run_edge
+from slimedge.event import Observers
 from slimedge.settings import EdgeSettings
+from slimsim.shaping import ShapedLink
+from slimsim.trace import Trace
 
 FIRST_FRAME_SECONDS = 30.0  # for a camera that is not there yet; it is asked again meanwhile
 SETTLE_SECONDS = 5.0  # for the results of the last frames
@@ -35,7 +39,9 @@ class Plan:
     edge: EdgeSettings  # its `cloud_address` is replaced by the real one
     model: str  # name/version
     seconds: float | None  # from the first frame; None: until Ctrl-C
-    uplink_kbit: float | None  # None: no limit
+    link: Trace | None  # towards the cloud; None: no limit
+    round_trip_seconds: float  # of that link
+    is_drawn: bool  # charts of the link and of what the controller makes of it
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,20 @@ async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) 
         loop.add_signal_handler(number, stop.set)
     try:
         addresses = await unless(stop, cloud.ready())
-        async with _uplink(addresses.ingest, plan.uplink_kbit) as ingest:
+        async with ShapedLink(
+            addresses.ingest, plan.link, round_trip_seconds=plan.round_trip_seconds
+        ) as link:
+            ingest = addresses.ingest if plan.link is None else link.address
             settings = plan.edge.model_copy(update={"cloud_address": ingest})
+            history = History()
             edge_stop = asyncio.Event()
-            edge = asyncio.create_task(run_edge(settings, tally, stop=edge_stop))
+            edge = asyncio.create_task(
+                run_edge(settings, Observers(tally, history), stop=edge_stop)
+            )
             edge.add_done_callback(lambda _: stop.set())
             try:
-                with open_screen(console, _scene(plan, addresses.review)) as screen:
+                scene = _scene(plan, addresses.review, history, link)
+                with open_screen(console, scene) as screen:
                     return await _watch(plan, cloud, tally, screen, addresses.review, stop)
             finally:
                 edge_stop.set()
@@ -141,25 +154,28 @@ async def _until(
             await asyncio.wait_for(stop.wait(), _TICK_SECONDS)
 
 
-@contextlib.asynccontextmanager
-async def _uplink(cloud_address: str, kbit: float | None) -> AsyncIterator[str]:
-    """Where the edge connects to: the cloud, or a slow way to it."""
-    if kbit is None:
-        yield cloud_address
-        return
-    async with SlowUplink(cloud_address, 1000 * kbit) as slow:
-        yield slow.address
-
-
-def _scene(plan: Plan, review_api: str) -> Scene:
-    limit = "no limit" if plan.uplink_kbit is None else f"{plan.uplink_kbit:,.0f} kbit/s, simulated"
+def _scene(plan: Plan, review_api: str, history: History, link: ShapedLink) -> Scene:
+    charts = None
+    if plan.is_drawn and plan.link is not None:
+        deadline = plan.edge.deadline_ms / 1000
+        charts = LinkCharts(history, plan.link, lambda: link.trace_seconds, deadline)
     return Scene(
         source=_source_name(plan.edge.source),
         model=plan.model,
         review_api=review_api,
-        uplink=limit,
+        uplink=_link_name(plan),
         seconds=plan.seconds,
+        charts=charts,
     )
+
+
+def _link_name(plan: Plan) -> str:
+    if plan.link is None:
+        return "no limit"
+    if not plan.is_drawn:
+        return f"{plan.link.mean / 125:,.0f} kbit/s, simulated"
+    trip = f"{plan.round_trip_seconds * 1000:.0f} ms round trip"
+    return f"{plan.link.name}, {plan.link.mean / 125:,.0f} kbit/s on average, {trip}, simulated"
 
 
 def _source_name(source: str) -> str:

@@ -19,7 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from slimcli.demo.frame_row import FrameRow
-from slimcli.demo.summary import bytes_line, frames_line, labels_line, percentile
+from slimcli.demo.link_charts import LinkCharts
+from slimcli.demo.summary import (
+    accuracy_line,
+    bytes_line,
+    frames_line,
+    labels_line,
+    percentile,
+)
 from slimcli.demo.tally import Tally
 from slimedge.event import CameraState, LinkState
 
@@ -48,6 +55,7 @@ class Scene:
     review_api: str  # address
     uplink: str  # in words
     seconds: float | None  # None: until Ctrl-C
+    charts: LinkCharts | None = None  # of a link that changes; None: a table of where time goes
 
 
 class Screen(Protocol):
@@ -120,8 +128,10 @@ class PlainScreen:
             self._line(f"camera {_camera(tally)}, link {_link(tally)}; no frame has come back yet")
         else:
             row = tally.recent[-1]
+            charts = self._scene.charts
             self._line(
-                f"frame {row.sequence}: level {row.level}, quality {row.quality:g}, "
+                ("" if charts is None else f"{charts.now_line()}; ")
+                + f"frame {row.sequence}: level {row.level}, quality {row.quality:g}, "
                 f"{row.bitstream_bytes:,} bytes, {row.bpp:.3f} bits per pixel, "
                 f"{row.latency_seconds:.3f} s, {labels_line(row.labels)}"
             )
@@ -144,14 +154,18 @@ def draw(tally: Tally, scene: Scene, elapsed: float, note: str = "") -> Renderab
     facts.add_row("detections", labels_line(tally.totals.labels))
     facts.add_row("uplink", f"{scene.uplink}, {_link(tally)}")
     facts.add_row("review API", Text(scene.review_api, style="cyan underline"))
+    middle: RenderableType = _stage_table(list(tally.recent))
+    if scene.charts is not None:
+        middle = scene.charts
+        facts.add_row("accuracy", accuracy_line(tally.totals))
     return Panel(
-        Group(_frame_lines(tally), Text(), _stage_table(list(tally.recent)), Text(), facts),
+        Group(_frame_lines(tally), Text(), middle, Text(), facts),
         title=f"slimwire: {scene.source} ══ {scene.model} ══▶ detections",
         subtitle=note or f"{elapsed:.0f} s {until}",
         title_align="left",
         subtitle_align="right",
         box=box.ROUNDED,
-        padding=(1, 2),
+        padding=(0 if scene.charts else 1, 2),
         width=_WIDTH,
     )
 

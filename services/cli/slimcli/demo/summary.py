@@ -19,12 +19,16 @@ JPEG_QUALITY = 75  # what the edge compares the same frames with
 
 
 def summary_json(
-    totals: Totals, viewed: ViewedFrame | None, uplink_kbit: float | None
+    totals: Totals,
+    viewed: ViewedFrame | None,
+    uplink_kbit: float | None,
+    link: str | None = None,
 ) -> dict[str, object]:
     """The totals; `null` where nothing was measured.
 
     Bytes are of the containers of the frames that were sent; `jpeg_bytes_total` is of the same
-    frames as JPEG. Latencies are from capture to the detections' return.
+    frames as JPEG. Latencies are from capture to the detections' return. `frames_skipped` were
+    captured and not sent, `frames_late` were sent and not detected by the deadline.
     """
     latencies = totals.latencies_seconds
     return {
@@ -32,6 +36,10 @@ def summary_json(
         "frames_sent": totals.frames_sent,
         "frames_acked": totals.frames_persisted,
         "frames_detected": totals.frames_detected,
+        "frames_skipped": totals.frames_captured - totals.frames_sent,
+        "frames_late": totals.late,
+        "in_deadline_accuracy": totals.in_deadline_accuracy,
+        "switches": totals.switches,
         "bytes_total": totals.sent_bytes,
         "bpp_mean": totals.bpp_mean,
         "latency_p50_seconds": percentile(latencies, 50),
@@ -43,6 +51,7 @@ def summary_json(
         and {"base": viewed.base_bytes, "enhancement": viewed.enhancement_bytes},
         "jpeg_bytes_total": totals.jpeg_bytes,
         "uplink_kbit_per_second": uplink_kbit,
+        "link": link,
     }
 
 
@@ -62,6 +71,7 @@ def summary_table(totals: Totals, viewed: ViewedFrame | None, problem: str) -> T
             "capture to detection",
             f"{percentile(latencies, 50):.3f} s median, {percentile(latencies, 95):.3f} s p95",
         )
+        table.add_row("in-deadline accuracy", accuracy_line(totals))
     table.add_row("detections", labels_line(totals.labels))
     table.add_row("one picture on demand", problem if viewed is None else _view_line(viewed))
     return table
@@ -79,6 +89,13 @@ def frames_line(totals: Totals) -> str:
         (totals.frames_nacked, "refused", False),
     ]
     return ", ".join(f"{count} {what}" for count, what, always in counts if count or always)
+
+
+def accuracy_line(totals: Totals) -> str:
+    """What the machine got in time, and what it did not."""
+    accuracy = totals.in_deadline_accuracy
+    shown = "-" if accuracy is None else f"{accuracy:.3f}"
+    return f"{shown}; {totals.late} of {totals.frames_sent} late; {totals.switches} switches"
 
 
 def bytes_line(totals: Totals) -> str:

@@ -6,9 +6,12 @@ newest frames only, and a latency takes eight bytes.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +58,9 @@ class Totals:
     jpeg_frames: int = 0  # sent frames whose size as JPEG is known
     jpeg_bytes: int = 0  # of those as JPEG
     jpeg_frames_bytes: int = 0  # of those as containers
+    frames_late: int = 0  # detected, but after the deadline
+    switches: int = 0  # of (level, quality) from one sent frame to the next
+    utility_in_time: float = 0.0  # summed over the frames that were detected by the deadline
     labels: Counter[str] = field(default_factory=Counter)
     latencies_seconds: array[float] = field(default_factory=lambda: array("d"))
 
@@ -64,16 +70,40 @@ class Totals:
         return 8 * self.sent_bytes / self.sent_pixels if self.sent_pixels else None
 
     @property
+    def in_deadline_accuracy(self) -> float | None:
+        """Mean over all captured frames of what a frame is worth to the machine if its result came
+        by the deadline, else 0. None before the first.
+        """
+        return self.utility_in_time / self.frames_captured if self.frames_captured else None
+
+    @property
+    def late(self) -> int:
+        """Sent frames whose result came after the deadline, or has not come."""
+        return self.frames_late + self.frames_sent - self.frames_detected
+
+    @property
     def against_jpeg(self) -> float | None:
         """Share of bytes more (or less) than JPEG, over the same frames; -0.9 is a tenth."""
         return self.jpeg_frames_bytes / self.jpeg_bytes - 1 if self.jpeg_bytes else None
 
 
 class Tally:
-    """Watches the edge; read by the screen and the summary on the same thread."""
+    """Watches the edge; read by the screen and the summary on the same thread.
 
-    def __init__(self) -> None:
+    Args:
+        deadline_seconds: Capture to detection; None: nothing is late.
+        utilities: What a frame at (level, quality) is worth, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        deadline_seconds: float | None = None,
+        utilities: Mapping[tuple[int, float], float] = MappingProxyType({}),
+    ) -> None:
         self.totals = Totals()
+        self._deadline = math.inf if deadline_seconds is None else deadline_seconds
+        self._utilities = utilities
+        self._last_point: tuple[int, float] | None = None  # of the frame that was sent last
         self.link = LinkState.CONNECTING
         self.link_detail = ""
         self.camera = CameraState.OPENING
@@ -145,6 +175,9 @@ class Tally:
                 totals.frames_sent += 1
                 totals.sent_bytes += row.bitstream_bytes
                 totals.sent_pixels += row.pixels
+                point = (row.level, row.quality)
+                totals.switches += self._last_point not in (None, point)
+                self._last_point = point
             case Acked() if event.stage is not Stage.RECEIVED and not row.is_persisted:
                 row.is_persisted = True
                 totals.frames_persisted += 1
@@ -157,6 +190,10 @@ class Tally:
                 totals.frames_detected += 1
                 totals.labels.update(row.labels)
                 totals.latencies_seconds.append(event.latency_seconds)
+                if event.latency_seconds <= self._deadline:
+                    totals.utility_in_time += self._utilities.get((row.level, row.quality), 0.0)
+                else:
+                    totals.frames_late += 1
             case JpegMeasured() if row.jpeg_bytes is None:
                 row.jpeg_bytes = event.jpeg_bytes
                 totals.jpeg_frames += 1
