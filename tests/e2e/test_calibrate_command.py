@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +114,28 @@ def test_a_wrong_size_is_refused(slimwire: Slimwire) -> None:
 
     assert outcome.code == ExitCode.USAGE
     assert "such as 1280x720" in outcome.err
+
+
+def test_calibrate_needs_no_torch_and_no_extra(tmp_path: Path) -> None:
+    models, pictures = tmp_path / "models", write_pictures(tmp_path / "pictures")
+    folder = make_toy_codec(models)
+    make_toy_detector(models)
+    absent = ("torch", "compressai", "pycocotools", "tqdm", "av", "grpc", "matplotlib", "rich")
+    arguments = ["calibrate", "--images", str(pictures), "--size", "64x48", "--models", str(models)]
+    script = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+        f"sys.argv = ['slimwire', *{arguments}]\n"
+        "from slimcli.app import main\n"
+        "main()\n"
+    )
+
+    outcome = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "SLIMWIRE_MODEL": "toy"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert outcome.returncode == 0, outcome.stderr
+    assert read_profile(folder)["utility_source"] == "uncompressed"
