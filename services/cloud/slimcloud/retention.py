@@ -45,14 +45,14 @@ class Retention:
             for member in old:
                 await self.remove(FrameId.parse(text(member)))
             removed += len(old)
-        while (excess := await self._stored_bytes() - self._max_stored_bytes) > 0:
+        while await self._stored_bytes() > self._max_stored_bytes:
             oldest = await self._client.zrange(keys.INDEX_RECEIVED, 0, _STEP - 1)
             if not oldest:
                 break
             for member in oldest:
-                if excess <= 0:
+                frame_id = FrameId.parse(text(member))
+                if await self._remove_frame(frame_id, self._max_stored_bytes) is None:
                     break
-                excess -= await self.remove(FrameId.parse(text(member)))
                 removed += 1
         return removed
 
@@ -61,23 +61,28 @@ class Retention:
 
         One that waits for the detector leaves the queue, and its camera is told.
         """
-        return int(
-            await self._remove(
-                keys=[
-                    keys.frame_key(frame_id),
-                    keys.enhancement_key(frame_id),
-                    keys.detections_key(frame_id),
-                    keys.reviews_of_key(frame_id),
-                    keys.INDEX_ALL,
-                    keys.index_camera_key(frame_id.camera_id),
-                    keys.INDEX_RECEIVED,
-                    keys.SIZES,
-                    keys.TOTALS,
-                    keys.AWAITING,
-                ],
-                args=[str(frame_id), _DROPPED],
-            )
+        return await self._remove_frame(frame_id, None) or 0
+
+    async def _remove_frame(self, frame_id: FrameId, max_bytes: int | None) -> int | None:
+        """As `remove`; None, and nothing is removed, when `max_bytes` or less are held: another
+        process may have made room meanwhile.
+        """
+        gave = await self._remove(
+            keys=[
+                keys.frame_key(frame_id),
+                keys.enhancement_key(frame_id),
+                keys.detections_key(frame_id),
+                keys.reviews_of_key(frame_id),
+                keys.INDEX_ALL,
+                keys.index_camera_key(frame_id.camera_id),
+                keys.INDEX_RECEIVED,
+                keys.SIZES,
+                keys.TOTALS,
+                keys.AWAITING,
+            ],
+            args=[str(frame_id), _DROPPED, "" if max_bytes is None else max_bytes],
         )
+        return None if gave == -1 else int(gave)
 
     async def _stored_bytes(self) -> int:
         return int(text(await self._client.hget(keys.TOTALS, "stored_bytes")) or 0)

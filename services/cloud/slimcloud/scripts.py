@@ -2,7 +2,8 @@
 are in `work_scripts`. Keys are named in `slimcloud.keys`.
 
 A script that Redis refuses for want of memory has written nothing: its first write is the one
-that needs memory.
+that needs memory. Those that give memory back begin with one that needs none: Redis refuses no
+write that comes after another of its script, so a full store can be made empty.
 """
 
 from __future__ import annotations
@@ -114,9 +115,9 @@ SET_OUTCOME: Final = (
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then leave(ARGV[1]) return -1 end
 if state ~= 'queued' then return 0 end
+redis.call('ZREM', KEYS[3], ARGV[1])  -- first: it needs no memory
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'reason', ARGV[3])
 redis.call('HINCRBY', KEYS[2], ARGV[2], 1)
-redis.call('ZREM', KEYS[3], ARGV[1])
 unqueue(ARGV[1])
 settle(ARGV[1])
 return 1
@@ -156,11 +157,14 @@ return id
 
 # KEYS: frame, enhancement, detections, reviews of the frame, index:all, index:camera,
 # index:received, sizes, totals, awaiting
-# ARGV: id, reason for a frame that still waits for the detector
-# Returns the bytes that it gave back.
+# ARGV: id, reason for a frame that still waits for the detector, bytes that may stay (or empty)
+# Returns the bytes that it gave back; -1: no more than may stay are held, and nothing is removed.
 REMOVE_FRAME: Final = (
     QUEUE
     + """
+local stored = tonumber(redis.call('HGET', KEYS[9], 'stored_bytes') or '0')
+if ARGV[3] ~= '' and stored <= tonumber(ARGV[3]) then return -1 end
+local is_first = redis.call('ZREM', KEYS[7], ARGV[1]) == 1  -- before all: it needs no memory
 local held = tonumber(redis.call('HGET', KEYS[8], ARGV[1]) or '0')
 if redis.call('HGET', KEYS[1], 'state') == 'queued' then
   redis.call('HSET', KEYS[1], 'state', 'dropped', 'reason', ARGV[2])
@@ -173,7 +177,7 @@ leave(ARGV[1])  -- while its hash is there: its outcome may not have been told y
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
-if redis.call('ZREM', KEYS[7], ARGV[1]) == 1 then redis.call('HINCRBY', KEYS[9], 'removed', 1) end
+if is_first then redis.call('HINCRBY', KEYS[9], 'removed', 1) end
 redis.call('HDEL', KEYS[8], ARGV[1])
 if held > 0 then redis.call('HINCRBY', KEYS[9], 'stored_bytes', -held) end  -- never "-0"
 return held

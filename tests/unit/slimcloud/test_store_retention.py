@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from redis.asyncio import Redis
 
 from slimcloud import keys
+from slimcloud.errors import StoreFullError
 from slimcloud.store import Store
 from support.frames import START_UNIX_US, make_frame, make_result
 
@@ -40,6 +44,39 @@ async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> N
     assert (await store.totals()).stored_bytes == 3000
 
 
+async def test_sweeps_of_two_processes_at_once_remove_no_more_than_one(client: Redis) -> None:
+    stores = [
+        Store(client, max_stored_bytes=10_500, clock_unix_us=lambda: START_UNIX_US)
+        for _ in range(2)
+    ]
+    for sequence in range(1, 31):
+        await stores[0].put_frame(make_frame(sequence, container=bytes(1000)))
+
+    await asyncio.gather(*(store.retention.sweep() for store in stores))
+
+    assert (await stores[0].totals()).stored_bytes == 10_000
+
+
+async def test_full_redis_can_be_made_room_in(client: Redis) -> None:
+    store = Store(client, max_stored_bytes=0, clock_unix_us=lambda: START_UNIX_US)
+    await store.work.prepare()
+    for sequence in (1, 2):
+        await store.put_frame(make_frame(sequence))
+    configured = str((await client.config_get("maxmemory"))["maxmemory"])
+    await client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreFullError):
+            await store.put_frame(make_frame(3))
+        assert await store.set_dropped(make_frame(1).frame_id, "expired")
+
+        assert await store.retention.sweep() == 2
+    finally:
+        await client.config_set("maxmemory", configured)
+
+    assert await store.work.outstanding() == 0
+    assert (await store.totals()).stored_bytes == 0
+
+
 async def test_bytes_of_a_frame_that_redis_expired_are_given_back(client: Redis) -> None:
     now_us = START_UNIX_US
     store = Store(client, retention_seconds=10, clock_unix_us=lambda: now_us)
@@ -54,7 +91,7 @@ async def test_bytes_of_a_frame_that_redis_expired_are_given_back(client: Redis)
     assert await client.hlen(keys.SIZES) == 0
 
 
-async def test_two_sweeps_at_once_count_once(client: Redis) -> None:
+async def test_frame_that_is_removed_twice_counts_once(client: Redis) -> None:
     store = Store(client, retention_seconds=1, clock_unix_us=lambda: START_UNIX_US + 10**9)
     await store.put_frame(make_frame(1))
 
