@@ -145,18 +145,21 @@ class WorkQueue:
     async def _reclaim_of(
         self, lane: Lane, consumer: str, idle_ms: int, count: int
     ) -> list[WorkItem]:
-        lane_key = LANE_KEYS[lane]
-        reply = await self._client.xautoclaim(
-            lane_key,
-            keys.DETECT_GROUP,
-            consumer,
-            min_idle_time=idle_ms,
-            start_id="0-0",
-            count=count,
-        )
-        entries = stream_entries(reply[1])
-        if not entries:
-            return []
+        lane_key, cursor = LANE_KEYS[lane], "0-0"
+        while True:  # one call looks at ten entries for each that is asked for, and no further
+            reply = await self._client.xautoclaim(
+                lane_key,
+                keys.DETECT_GROUP,
+                consumer,
+                min_idle_time=idle_ms,
+                start_id=cursor,
+                count=count,
+            )
+            cursor, entries = text(reply[0]), stream_entries(reply[1])
+            if entries:
+                break
+            if cursor == "0-0":
+                return []
         pending = await self._client.xpending_range(
             lane_key,
             keys.DETECT_GROUP,

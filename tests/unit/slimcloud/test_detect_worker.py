@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
+from slimcloud import keys
 from slimcloud.detect import DetectWorker
 from slimcloud.detect_metrics import DetectMetrics
 from slimcloud.engine import EngineJob, EngineResult
@@ -207,13 +208,18 @@ async def test_live_frames_pass_backfill_that_waits_in_the_worker(store: Store) 
     assert engine.batches[1] == [b"live", b"late-3"]
 
 
-async def test_frame_that_retention_removed_is_taken_off_the_queue(store: Store) -> None:
+async def test_frame_whose_time_is_over_is_taken_off_the_queue(store: Store, client: Redis) -> None:
+    engine = FakeEngine()
+    worker = _worker(store, engine)
     await store.put_frame(make_frame(1))
-    await store.retention.remove(make_frame(1).frame_id)
+    await client.delete(keys.frame_key(make_frame(1).frame_id))  # as its own end would
+    assert await store.work.outstanding() == 1
 
-    async with _running(_worker(store, FakeEngine())):
-        while await store.work.outstanding():
+    async with _running(worker):
+        while await store.work.outstanding() or not worker.idle:
             await asyncio.sleep(0)
+
+    assert engine.batches == []
 
 
 async def test_work_of_a_dead_worker_is_done_by_another(store: Store) -> None:
@@ -269,7 +275,9 @@ async def test_what_waits_and_what_was_given_up_are_in_the_metrics(store: Store)
         engine.gate.set()
 
 
-async def test_drain_ends_what_was_taken_and_forgets_the_consumer(store: Store) -> None:
+async def test_drain_ends_what_was_taken_and_forgets_the_consumer(
+    store: Store, client: Redis
+) -> None:
     worker = _worker(store, FakeEngine(), max_queue_delay_seconds=0.2)
     await store.put_frame(make_frame(1))
     run = asyncio.create_task(worker.run())
@@ -285,6 +293,7 @@ async def test_drain_ends_what_was_taken_and_forgets_the_consumer(store: Store) 
 
     assert (await store.get_frame(make_frame(1).frame_id)).state is FrameState.DETECTED
     assert await store.work.outstanding() == 0
+    assert await client.xinfo_consumers(keys.WORK, keys.DETECT_GROUP) == []
 
 
 def _triaging_engine() -> FakeEngine:

@@ -57,6 +57,23 @@ async def test_work_of_a_live_worker_is_left_to_it(store: Store) -> None:
     assert await store.work.reclaim("b", min_idle_seconds=60, count=1) == []
 
 
+async def test_work_of_a_silent_worker_is_found_behind_that_of_many_live_ones(
+    store: Store, client: Redis
+) -> None:
+    for sequence in range(1, 31):
+        await store.put_frame(make_frame(sequence))
+    await store.work.take("alive", count=29)
+    (left,) = await store.work.take("dead", count=1)
+    hour_ms = 3600 * 1000
+    await client.xclaim(
+        keys.WORK, keys.DETECT_GROUP, "dead", 0, [left.entry_id], idle=hour_ms, justid=True
+    )
+
+    (item,) = await store.work.reclaim("b", min_idle_seconds=600, count=1)
+
+    assert item == replace(left, deliveries=2)
+
+
 async def test_buried_work_is_kept_with_its_reason(store: Store) -> None:
     await store.put_frame(make_frame(1))
     (item,) = await store.work.take("a", count=1)
