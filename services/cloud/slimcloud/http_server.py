@@ -43,6 +43,9 @@ class HttpServer:
         tls_key: Path | None = None,
     ) -> None:
         self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        # accepted sockets inherit it; asyncio does not set it on theirs (their `proto` is 0), and
+        # each answer on a kept connection then waited for the client's delayed ACK, 48 ms
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         scheme = "http" if tls_cert is None else "https"
         self.url = f"{scheme}://{host}:{self._socket.getsockname()[1]}"
         self._server = _Server(
