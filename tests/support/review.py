@@ -106,6 +106,7 @@ class ReviewWorld:
         image_hw: tuple[int, int] = (49, 65),
         found: Sequence[LabelledDetection] | None = (),
         container: bytes | None = None,
+        link_bytes_per_second: int = 0,
     ) -> FrameId:
         """A frame arrives; `found` is what the detector says, None leaves it waiting."""
         frame_id = FrameId(camera_id, EPOCH, sequence)
@@ -121,6 +122,7 @@ class ReviewWorld:
                 image_hw=image_hw,
                 capture_time_unix_us=capture_us,
                 received_time_unix_us=capture_us + 20_000,
+                link_bytes_per_second=link_bytes_per_second,
             )
         )
         if found is not None:

@@ -39,9 +39,19 @@ class CameraRegistry:
         self._release = client.register_script(_RELEASE)
 
     async def connect(
-        self, camera_id: str, *, epoch: int, model_name: str, connection: str
+        self,
+        camera_id: str,
+        *,
+        epoch: int,
+        model_name: str,
+        connection: str,
+        deadline_seconds: float | None = None,
     ) -> None:
-        """Note that `connection` holds the camera from now on; an earlier holder loses it."""
+        """Note that `connection` holds the camera from now on; an earlier holder loses it.
+
+        Args:
+            deadline_seconds: capture to detection that the camera aims for; None for none.
+        """
         await self._client.sadd(keys.CAMERAS, camera_id)
         await self._client.hset(
             keys.camera_key(camera_id),
@@ -51,6 +61,7 @@ class CameraRegistry:
                 "model_name": model_name,
                 "connection": connection,
                 "connected_time_unix_us": self._clock_unix_us(),
+                "deadline_seconds": deadline_seconds or 0,
             },
         )
 
@@ -93,6 +104,7 @@ class CameraRegistry:
             quality=quality,
             bytes_today=self._bytes_today(fields),
             lag_seconds=await self._lag_seconds(camera_id),
+            deadline_seconds=float(fields.get("deadline_seconds", 0)) or None,
         )
 
     def _bytes_today(self, fields: dict[str, str]) -> int:

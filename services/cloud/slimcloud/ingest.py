@@ -171,6 +171,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             epoch=stream.epoch,
             model_name=hello.model_name[:120],
             connection=stream.connection_id,
+            deadline_seconds=hello.deadline_ms / 1000 or None,
         )
         stream.connect_event_id = await self._store.events.add(
             EventKind.CAMERA_CONNECTED, stream.camera_id, detail=stream.connection_id

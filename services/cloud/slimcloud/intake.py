@@ -91,6 +91,7 @@ class Intake:
                     expires_unix_us=received_us + left_us if left_us else 0,
                     lane="backfill" if epoch or frame.lane == pb.LANE_BACKFILL else "live",
                     traceparent=trace_of(frame.traceparent),
+                    link_bytes_per_second=frame.link_bytes_per_second,
                 )
             )
         except BaseException:

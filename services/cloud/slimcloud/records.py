@@ -92,6 +92,7 @@ class NewFrame:
     expires_unix_us: int = 0  # the cloud's wall clock, microseconds; 0 = never
     lane: str = "live"  # live or backfill
     traceparent: str = ""  # W3C Trace Context; empty = not traced
+    link_bytes_per_second: int = 0  # what the camera planned with; 0 = not said
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class FrameRecord:
     comments_count: int = 0
     jpeg_bytes: int = 0  # its picture as JPEG, measured when it was first decoded; 0 = not yet
     traceparent: str = ""  # W3C Trace Context of its capture; empty = not traced
+    link_bytes_per_second: int = 0  # what the camera planned with; 0 = not said
 
     @property
     def bpp(self) -> float:
@@ -190,6 +192,7 @@ class CameraState:
     quality: float
     bytes_today: int = 0  # containers received since midnight UTC
     lag_seconds: float | None = None  # capture to detected, of the newest detected frame
+    deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
 
 
 @dataclass(frozen=True, slots=True)

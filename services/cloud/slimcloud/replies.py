@@ -55,6 +55,7 @@ FRAME_FIELDS = (
     "comments_count",
     "jpeg_bytes",
     "traceparent",
+    "link_bytes_per_second",
 )
 
 
@@ -122,6 +123,7 @@ def frame_record(frame_id: FrameId, values: Iterable[object]) -> FrameRecord | N
         comments_count=int(fields["comments_count"] or 0),
         jpeg_bytes=int(fields["jpeg_bytes"] or 0),
         traceparent=fields["traceparent"],
+        link_bytes_per_second=int(fields["link_bytes_per_second"] or 0),
     )
 
 

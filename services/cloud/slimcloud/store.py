@@ -146,6 +146,8 @@ class Store:
         }
         if frame.traceparent:
             fields["traceparent"] = frame.traceparent
+        if frame.link_bytes_per_second:
+            fields["link_bytes_per_second"] = frame.link_bytes_per_second
         try:
             stored = await self._put_frame(
                 keys=[

@@ -14,6 +14,7 @@ PROTOCOL_MINOR = 1
 MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
 _MICRO = 1_000_000
+_MAX_UINT32 = 2**32 - 1
 
 
 def make_hello(
@@ -53,6 +54,7 @@ def make_frame(frame: LedgerFrame, expire_ms: int, *, late: bool) -> pb.StreamFr
             deadline_ms=expire_ms,
             lane=pb.LANE_BACKFILL if late else pb.LANE_LIVE,
             traceparent=frame.traceparent,
+            link_bytes_per_second=min(frame.link_bytes_per_second, _MAX_UINT32),
         )
     )
 

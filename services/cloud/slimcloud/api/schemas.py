@@ -115,6 +115,11 @@ class FrameView(_View):
         description="its decoded picture as JPEG (quality 75, 4:2:0), bytes; measured when it is "
         "first looked at, null until then",
     )
+    link_bytes_per_second: int | None = Field(
+        ge=1,
+        description="what the camera believed that its link carries when it chose level and "
+        "quality, bytes per second; null where it did not say",
+    )
 
 
 class FrameList(_View):
@@ -202,6 +207,9 @@ class CameraView(_View):
     gaps: list[GapView] = Field(description="its newest gaps, newest first; at most 10")
     level: int = Field(ge=0, description="of its newest frame")
     quality: float = Field(ge=0, description="of its newest frame")
+    deadline_seconds: float | None = Field(
+        gt=0, description="capture to detection that it aims for; null where it has none"
+    )
 
 
 class CameraList(_View):

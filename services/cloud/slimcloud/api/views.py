@@ -94,6 +94,7 @@ def frame_view(
         mark=record.mark,
         comments_count=record.comments_count,
         jpeg_bytes=record.jpeg_bytes or None,
+        link_bytes_per_second=record.link_bytes_per_second or None,
     )
 
 
@@ -157,6 +158,7 @@ def camera_view(camera: CameraState, gaps: Sequence[GapView], *, now_unix_us: in
         gaps=list(gaps),
         level=camera.level,
         quality=camera.quality,
+        deadline_seconds=camera.deadline_seconds,
     )
 
 
