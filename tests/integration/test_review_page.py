@@ -148,6 +148,18 @@ async def test_a_reload_shows_the_last_picture_and_is_no_look(
         assert len(await _looks(review)) == 1
 
 
+async def test_number_keys_open_cameras_as_they_stand(url: str, review: ReviewWorld) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#wall .chip")).to_have_count(2)
+        await review.store.cameras.connect("attic", epoch=EPOCH, model_name="toy/1", connection="a")
+        await review.store.events.add(EventKind.CAMERA_CONNECTED, "attic")
+        await expect(page.locator("#wall > li").first).to_have_attribute("data-camera", "attic")
+
+        await page.keyboard.press("2")
+
+        await expect(page.locator("#viewer-title")).to_contain_text("gate-1")
+
+
 async def test_a_dropped_frame_is_detected_when_a_person_asks(
     url: str, review: ReviewWorld
 ) -> None:
