@@ -148,9 +148,12 @@ class DetectWorker:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _take(self, backfill_count: int) -> bool:
-        """Take what there is room for, one at least; False when there is nothing."""
+        """Take what there is room for, one at least and a batch at most: a worker beside this one
+        may have nothing to do. False when there is nothing.
+        """
+        count = max(1, min(self._batcher.free, self._settings.max_batch_size))
         items = await self._store.work.take(
-            self.consumer, count=max(1, self._batcher.free), backfill_count=backfill_count
+            self.consumer, count=count, backfill_count=backfill_count
         )
         await self._prepare(items)
         return bool(items)

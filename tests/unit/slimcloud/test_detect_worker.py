@@ -15,6 +15,7 @@ from slimcloud.records import FrameRecord, FrameState, RefetchRequest, Triage
 from slimcloud.settings import CloudSettings
 from slimcloud.store import Store
 from slimcloud.triage import Judgement, Verdict
+from slimcloud.work import WorkItem, WorkQueue
 from slimcodec.errors import DamagedContainerError
 from slimops import Metrics
 from support.frames import START_UNIX_US, make_frame, make_result
@@ -118,6 +119,34 @@ async def test_frames_are_detected_in_batches_and_taken_off_the_queue(store: Sto
     assert result.batch_size == 3
     assert [found.label for found in result.detections] == ["car"]
     assert result.queue_seconds == pytest.approx(1 - 0.0015)
+
+
+class WatchedQueue(WorkQueue):
+    """Notes how many entries each `take` gave."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client)
+        self.taken: list[int] = []
+
+    async def take(
+        self, consumer: str, *, count: int, backfill_count: int | None = None
+    ) -> list[WorkItem]:
+        items = await super().take(consumer, count=count, backfill_count=backfill_count)
+        self.taken.append(len(items))
+        return items
+
+
+async def test_no_more_than_a_batch_is_taken_from_other_workers_at_once(
+    store: Store, client: Redis
+) -> None:
+    store.work = queue = WatchedQueue(client)
+    for sequence in range(1, 9):
+        await store.put_frame(make_frame(sequence))
+
+    async with _running(_worker(store, FakeEngine())):
+        await _outcomes(store, *range(1, 9))
+
+    assert [count for count in queue.taken if count] == [4, 4]
 
 
 async def test_damaged_frame_fails_with_its_reason_and_spares_its_batch(store: Store) -> None:
