@@ -226,7 +226,7 @@ def _start_review(
     )
 
     async def decode_canary() -> None:
-        await reconstructor.check(load_canary(models.codec, decoder))
+        await reconstructor.check(lambda: load_canary(models.codec, decoder))
 
     probe = _both(probe, decode_canary)
     app = build_api(

@@ -178,13 +178,13 @@ class Reconstructor:
         self._job_seconds += _SECONDS_PER_JOB_WEIGHT * (seconds - self._job_seconds)
         return result
 
-    async def check(self, latent: Latent) -> None:
-        """Make a picture of `latent`, really, and throw it away; raises what goes wrong.
+    async def check(self, load: Callable[[], Latent]) -> None:
+        """Make a picture of what `load` gives, really, and throw it away; raises what goes wrong.
 
         It waits in the line like every job and is never refused: a busy pool is able to work.
         """
         await asyncio.get_running_loop().run_in_executor(
-            self._pool, self._decoder.decode_image, latent
+            self._pool, lambda: self._decoder.decode_image(load())
         )
 
     def close(self) -> None:

@@ -139,9 +139,9 @@ async def test_a_check_really_decodes_and_raises_what_goes_wrong(decoder: SlowDe
     good = Latent(np.zeros((1, 1, 1, 1), np.float32), level=0, quality=0, image_hw=(4, 6))
     bad = Latent(np.zeros((1, 1, 0, 1), np.float32), level=0, quality=0, image_hw=(4, 6))
 
-    await reconstructor.check(good)
+    await reconstructor.check(lambda: good)
     with pytest.raises(IndexError):
-        await reconstructor.check(bad)
+        await reconstructor.check(lambda: bad)
     reconstructor.close()
 
     assert decoder.decodes == 2
