@@ -60,7 +60,12 @@ def find_redis_server() -> Path:
 
 
 class EmbeddedRedis:
-    """Starts in the constructor's caller's `start`; use from the main thread."""
+    """A server from `start` to `stop`; start it from the main thread.
+
+    Args:
+        max_memory_bytes: beyond it writes are refused, bytes.
+        server: the program; found on this machine when None.
+    """
 
     def __init__(self, *, max_memory_bytes: int = 256 * 2**20, server: Path | None = None) -> None:
         self._max_memory_bytes = max_memory_bytes
