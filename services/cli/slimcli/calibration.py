@@ -19,6 +19,8 @@ from slimcli.output import say
 if TYPE_CHECKING:
     from slimcodec.artifact import CodecArtifact, DetectorArtifact
     from slimcodec.manifest import Profile
+    from slimcodec.runtime import Runtime
+    from slimtrain.calibrate_measure import PicturePoints
     from slimtrain.calibrate_utility import Utilities
     from slimtrain.evaluation_pictures import EvaluationPicture
 
@@ -72,7 +74,6 @@ def calibrate(
     from slimcodec.image import load_image
     from slimcodec.manifest import Calibration
     from slimtrain.calibrate import mean_bpp, merge_profile, time_encoding, write_profile
-    from slimtrain.calibrate_measure import measure_pictures
     from slimtrain.calibrate_utility import measure_utilities
     from slimtrain.mean_average_precision import labels_of
 
@@ -83,13 +84,7 @@ def calibrate(
     chosen = _choose(images or (), validation, limit)
     runtime = open_runtime(threads, precision)
     timings = time_encoding(codec, runtime, sizes, load_image(chosen[0].path) if chosen else None)
-    with typer.progressbar(
-        measure_pictures(codec, detector, runtime, (load_image(p.path) for p in chosen)),
-        length=len(chosen),
-        label=f"{len(chosen)} pictures at every level and quality",
-        file=sys.stderr,
-    ) as progress:
-        measured = list(progress)
+    measured = _measure(codec, detector, runtime, chosen)
     labels = [
         labels_of(picture.boxes, points.image_hw)
         for picture, points in zip(chosen, measured, strict=True)
@@ -107,7 +102,7 @@ def calibrate(
     )
     profile = merge_profile(codec.profile, mean_bpp(measured), utilities, calibration)
     path = write_profile(codec.directory, profile)
-    _report(codec.label, profile, utilities)
+    _report(codec.label, profile, utilities, bool(measured))
     if with_detector and utilities is None:
         say("the detector finds nothing that is there in these pictures: no utility measured")
     say(f"{path}: written")
@@ -122,7 +117,28 @@ def _open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifac
         raise BadUsageError(f"{exc}; --no-utility measures seconds and bytes without it") from exc
 
 
-def _report(label: str, profile: Profile, utilities: Utilities | None) -> None:
+def _measure(
+    codec: CodecArtifact,
+    detector: DetectorArtifact | None,
+    runtime: Runtime,
+    chosen: Sequence[EvaluationPicture],
+) -> list[PicturePoints]:
+    from slimcodec.image import load_image
+    from slimtrain.calibrate_measure import measure_pictures
+
+    if not chosen:
+        return []
+    pictures = (load_image(picture.path) for picture in chosen)
+    with typer.progressbar(
+        measure_pictures(codec, detector, runtime, pictures),
+        length=len(chosen),
+        label=f"{len(chosen)} pictures at every level and quality",
+        file=sys.stderr,
+    ) as progress:
+        return list(progress)
+
+
+def _report(label: str, profile: Profile, utilities: Utilities | None, with_pictures: bool) -> None:
     calibration = profile.calibration
     assert calibration is not None
     say(
@@ -139,7 +155,7 @@ def _report(label: str, profile: Profile, utilities: Utilities | None) -> None:
             f"({utilities.map50_uncompressed:.3f}; {utilities.labels} boxes of "
             f"{utilities.classes} classes)"
         )
-    if calibration.pictures:
+    if with_pictures:
         for point in profile.points:
             worth = "" if utilities is None else f", utility {point.utility:.3f}"
             say(f"  level {point.level}, quality {point.quality:g}: {point.bpp:.4f} bpp{worth}")
