@@ -14,7 +14,7 @@ class GapReason(StrEnum):
     EXPIRED = "expired"  # too old when their turn came
     CAMERA_LOST = "camera_lost"  # there were no pictures
     BUDGET = "budget"  # the byte budget of the period was spent
-    STOPPED = "stopped"  # the edge stopped before the cloud had them
+    STOPPED = "stopped"  # the edge was not running
     REFUSED = "refused"  # the cloud had no room for them, or they were above its limits
     ENCODER = "encoder"  # the encoder refused them
     CLOCK = "clock"  # nothing is lost: the wall clock was set, from one time to another

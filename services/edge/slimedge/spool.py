@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS gaps (reason TEXT NOT NULL, from_unix REAL NOT NULL,
     to_unix REAL NOT NULL, frames INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL, epoch INTEGER NOT NULL,
     number INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS alive (one INTEGER PRIMARY KEY, at_unix REAL NOT NULL);
 """  # the columns of `gaps` are the fields of `Gap`
 _OLDEST = """SELECT place, epoch, sequence, kept_at, capture_time_unix, length(container)
     FROM frames ORDER BY place LIMIT 1"""
@@ -95,6 +96,8 @@ class Spool:
                 f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;"
             )
             self.frames = self._number("SELECT count(*) FROM frames")
+            row = self._db.execute("SELECT at_unix FROM alive").fetchone()
+            self.alive_unix: float | None = row and row[0]  # an earlier start's last sign of life
         except BaseException:
             self._db.close()
             raise
@@ -177,6 +180,10 @@ class Spool:
         self._db.execute(
             "UPDATE frames SET kept_at = kept_at + ? WHERE epoch = ?", (seconds, self._epoch)
         )
+
+    def mark_alive(self, now_unix: float) -> None:
+        """Leave a sign of life for the next start."""
+        self._db.execute("REPLACE INTO alive VALUES (1, ?)", (now_unix,))
 
     # --- gaps ---
 

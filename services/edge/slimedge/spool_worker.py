@@ -7,6 +7,8 @@
 A commit takes 25 microseconds, but 150 ms when the log is written back (on a fast disk: an SD card
 takes longer), and the event loop must not wait for that. A disk that is full or fails costs what
 would have been kept on it, said once in the log and in `slim_edge_spool_up`; live frames go on.
+
+The file keeps a sign of life, so the next start knows for how long no edge was running: a gap, too.
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ T = TypeVar("T")
 
 MAX_PENDING = 128  # frames that wait for the disk; more are not taken
 FIRST_RETRY_SECONDS = 30.0
+ALIVE_SECONDS = 60.0  # between two signs of life: what a crash adds to the gap after it
 
 _LAST_RETRY_SECONDS = 600.0
+_LEAST_ABSENCE_SECONDS = 1.0  # what lasts for less is no gap
 _LOSSES = {GapReason.SPOOL_FULL: LossReason.SPOOL_FULL, GapReason.EXPIRED: LossReason.SPOOL_AGE}
 
 
@@ -49,6 +53,8 @@ class SpoolWorker:
         is_held: Whether a frame of this start has not been given up elsewhere.
         observer: Is told when frames are kept or given up, and when the disk fails.
         first_retry_seconds: Wait before a failed disk is tried again; doubles.
+        alive_seconds: Between two signs of life in the file.
+        unix: Wall clock, seconds.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class SpoolWorker:
         is_held: Callable[[int], bool],
         observer: EdgeObserver,
         first_retry_seconds: float = FIRST_RETRY_SECONDS,
+        alive_seconds: float = ALIVE_SECONDS,
+        unix: Callable[[], float] = time.time,
     ) -> None:
         self.epoch = epoch
         self._path = path
@@ -69,6 +77,8 @@ class SpoolWorker:
         self._is_held = is_held
         self._observer = observer
         self._first_retry_seconds = self._retry_seconds = first_retry_seconds
+        self._alive_seconds = alive_seconds
+        self._unix = unix
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._tasks: set[asyncio.Task[object]] = set()
         self._pending = 0
@@ -82,6 +92,7 @@ class SpoolWorker:
 
     async def run(self) -> None:
         """Open the file, and again some time after it has failed, until cancelled."""
+        began_unix: float | None = self._unix()
         while True:
             self._broken.clear()
             if self._path is not None:
@@ -89,16 +100,33 @@ class SpoolWorker:
                 if not self._broken.is_set():
                     self.is_up = True
                     self._observer.notify(SpoolChanged(True, str(self._path)))
-            await self._broken.wait()
+                    if began_unix is not None:
+                        self._record_absence(began_unix)
+                        began_unix = None
+            while not self._broken.is_set():
+                self._start(self._mark_alive())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._alive_seconds):
+                        await self._broken.wait()
             await asyncio.sleep(self._retry_seconds)
             self._retry_seconds = min(_LAST_RETRY_SECONDS, 2 * self._retry_seconds)
 
     async def close(self) -> None:
         """Do what was asked for, then unlock the file."""
+        self._start(self._mark_alive())
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._result(self._submit(lambda: self._spool.close()))
         self._thread.shutdown()
+
+    def _record_absence(self, began_unix: float) -> None:
+        ended_unix = self._spool.alive_unix
+        if ended_unix is not None and began_unix - ended_unix >= _LEAST_ABSENCE_SECONDS:
+            self.record(Gap(GapReason.STOPPED, ended_unix, began_unix, epoch=self.epoch))
+
+    def _mark_alive(self) -> Coroutine[Any, Any, None]:
+        now_unix = self._unix()
+        return self._ask(lambda spool: spool.mark_alive(now_unix))
 
     # --- frames ---
 
@@ -108,7 +136,9 @@ class SpoolWorker:
             frame.spooled = False
             self._pending += 1
             copy = replace(frame)  # an Ack empties the frame
-            put = self._ask(lambda spool: None if spool.in_memory else spool.put(copy, time.time()))
+            put = self._ask(
+                lambda spool: None if spool.in_memory else spool.put(copy, self._unix())
+            )
             self._start(self._settle(frame, put))
 
     def forget(self, epoch: int, sequence: int) -> None:

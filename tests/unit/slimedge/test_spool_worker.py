@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,16 +14,24 @@ import pytest
 from slimedge.event import LossReason, Lost, SpoolChanged, Spooled
 from slimedge.gap import Gap, GapReason
 from slimedge.ledger import LedgerFrame
+from slimedge.spool import Spool
 from slimedge.spool_worker import SpoolWorker
 from support.edge_recorder import EdgeRecorder
 from support.edge_uplink import make_ledger_frame
 
 EPOCH = 7
+NOW = 1_800_000_000.0  # wall clock, seconds
 
 
 @asynccontextmanager
 async def working(
-    path: Path | None, recorder: EdgeRecorder, *, max_bytes: int = 10**7, held: bool = True
+    path: Path | None,
+    recorder: EdgeRecorder,
+    *,
+    max_bytes: int = 10**7,
+    held: bool = True,
+    unix: Callable[[], float] = lambda: NOW,
+    alive_seconds: float = 60.0,
 ) -> AsyncIterator[SpoolWorker]:
     worker = SpoolWorker(
         path,
@@ -31,6 +41,8 @@ async def working(
         is_held=lambda _: held,
         observer=recorder,
         first_retry_seconds=0.01,
+        alive_seconds=alive_seconds,
+        unix=unix,
     )
     running = asyncio.create_task(worker.run())
     if path is not None:
@@ -67,6 +79,41 @@ async def test_what_was_kept_is_there_for_the_next_start(tmp_path: Path) -> None
     assert (kept.epoch, kept.frame.container) == (EPOCH, frame.container)
     assert gap is not None
     assert (gap.reason, gap.from_unix, gap.to_unix) == (GapReason.CAMERA_LOST, 1.0, 2.0)
+
+
+async def test_the_time_without_an_edge_is_a_gap(tmp_path: Path) -> None:
+    gaps = []
+    for now in (NOW, NOW + 0.5, NOW + 3600, NOW - 3600):
+        recorder = EdgeRecorder()
+        unix = itertools.repeat(now).__next__
+        async with working(tmp_path / "s", recorder, unix=unix) as worker:
+            gap = await worker.next_gap(0)
+            if gap is not None:
+                worker.forget_gap(gap)
+        gaps.append(gap)
+
+    before_the_first, too_short, gap, clock_is_behind = gaps
+    assert before_the_first is too_short is clock_is_behind is None
+    assert gap is not None
+    assert (gap.reason, gap.epoch) == (GapReason.STOPPED, EPOCH)
+    assert (gap.from_unix, gap.to_unix) == (NOW + 0.5, NOW + 3600)
+
+
+async def test_a_killed_edge_has_left_signs_of_life(tmp_path: Path) -> None:
+    path, dead = tmp_path / "gate.spool", tmp_path / "dead.spool"
+    times = itertools.count(NOW, 10)
+    async with working(
+        path, EdgeRecorder(), unix=lambda: next(times), alive_seconds=0.001
+    ) as worker:
+        while next(times) < NOW + 1000:
+            await worker.next_frame(0)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{dead}{suffix}")
+
+    spool = Spool(dead, 8)
+    assert spool.alive_unix is not None
+    assert NOW + 100 < spool.alive_unix < next(times)
+    spool.close()
 
 
 async def test_an_ack_that_comes_while_a_frame_is_being_kept_does_not_empty_the_copy(
