@@ -22,12 +22,24 @@ __all__ = [
     "SET_OUTCOME",
 ]
 
+# count(camera's key, bytes, time in microseconds): what a camera brought today
+_COUNT: Final = """
+local function count(camera, bytes, time_us)
+  local day = math.floor(tonumber(time_us) / 86400000000)  -- since 1970, UTC
+  if tonumber(redis.call('HGET', camera, 'bytes_day') or 0) < day then
+    redis.call('HSET', camera, 'bytes_day', string.format('%d', day), 'bytes_today', 0)
+  end
+  redis.call('HINCRBY', camera, 'bytes_today', bytes)
+end
+"""
+
 # KEYS: frame, index:all, index:camera, index:received, sizes, totals, epoch, lane of work, camera
 # ARGV: id, sequence, capture time, received time, container bytes, ttl, epoch ttl, max queue
 # size, time of expiry, then field, value ...
 # Returns 1 stored, 0 duplicate, -1 the work queue is full.
 PUT_FRAME: Final = (
     QUEUE
+    + _COUNT
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if redis.call('XLEN', KEYS[8]) >= tonumber(ARGV[8]) then return -1 end
@@ -52,21 +64,18 @@ redis.call('HSET', KEYS[9], 'last_received_time_unix_us', ARGV[4])
 if redis.call('HGET', KEYS[1], 'lane') ~= 'backfill' then
   redis.call('HSET', KEYS[9], 'last_frame_id', ARGV[1])
 end
-local day = string.format('%d', math.floor(tonumber(ARGV[4]) / 86400000000))  -- since 1970, UTC
-if redis.call('HGET', KEYS[9], 'bytes_day') ~= day then
-  redis.call('HSET', KEYS[9], 'bytes_day', day, 'bytes_today', 0)
-end
-redis.call('HINCRBY', KEYS[9], 'bytes_today', ARGV[5])
+count(KEYS[9], ARGV[5], ARGV[4])
 return 1
 """
 )
 
 # KEYS: frame, enhancement, sizes, totals, events, awaiting, work, camera
-# ARGV: id, container, container bytes, ttl, camera, detail, events length, level
+# ARGV: id, container, container bytes, ttl, camera, detail, events length, level, time now
 # Returns 1 stored, 0 one that reaches as far is there, -1 the frame is not there. A frame that
 # waits for its enhancement goes back to the work queue.
 PUT_ENHANCEMENT: Final = (
     QUEUE
+    + _COUNT
     + """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local reached = tonumber(redis.call('HGET', KEYS[1], 'enhancement_level') or '0')
@@ -78,7 +87,7 @@ redis.call('HINCRBY', KEYS[3], ARGV[1], ARGV[3] - held)
 redis.call('HINCRBY', KEYS[4], 'enhancements', 1)
 redis.call('HINCRBY', KEYS[4], 'enhancement_bytes', ARGV[3])
 redis.call('HINCRBY', KEYS[4], 'stored_bytes', ARGV[3] - held)
-redis.call('HINCRBY', KEYS[8], 'bytes_today', ARGV[3])
+count(KEYS[8], ARGV[3], ARGV[9])
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'kind', 'enhancement.stored',
 'camera_id', ARGV[5],
            'frame_id', ARGV[1], 'detail', ARGV[6])

@@ -93,6 +93,7 @@ class Store:
             queue_timeout_seconds: live frames without a deadline get this one; None = none.
         """
         self._client = client
+        self._clock_unix_us = clock_unix_us
         self._ttl = retention_seconds + keys.RETENTION_SLACK_SECONDS
         self._max_queue_size = max_queue_size
         self._queue_timeout_seconds = queue_timeout_seconds
@@ -322,6 +323,7 @@ class Store:
                     request_id,
                     keys.EVENTS_LENGTH,
                     level,
+                    self._clock_unix_us(),
                 ],
             )
         except ResponseError as exc:

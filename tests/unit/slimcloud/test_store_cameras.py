@@ -52,18 +52,19 @@ async def test_bytes_of_the_day_begin_anew_at_midnight_utc(client: Redis) -> Non
     store = Store(client, clock_unix_us=lambda: now_us)
     await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
     await store.put_frame(make_frame(1, container=b"12345", received_us=now_us))
-    await store.put_enhancement(make_frame(1).frame_id, b"123")
+    await store.put_enhancement(make_frame(1).frame_id, b"123", level=1)
     before = await store.cameras.get("gate")
 
     now_us = midnight_us
     at_midnight = await store.cameras.get("gate")
+    await store.put_enhancement(make_frame(1).frame_id, b"1234567", level=15)
     await store.put_frame(make_frame(2, container=b"12", received_us=now_us))
     after = await store.cameras.get("gate")
 
     assert before is not None
     assert at_midnight is not None
     assert after is not None
-    assert [state.bytes_today for state in (before, at_midnight, after)] == [8, 0, 2]
+    assert [state.bytes_today for state in (before, at_midnight, after)] == [8, 0, 9]
 
 
 async def test_lag_is_that_of_the_newest_detected_frame(store: Store) -> None:
