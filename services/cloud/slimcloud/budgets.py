@@ -5,7 +5,8 @@
     camera  Acceptance           ──► accepted           or    Refusal ──► refused
 
 A camera that restarts begins with its own settings, so ingest asks it again then: what a person
-wants stays wanted until it is refused, or replaced by something else.
+wants stays wanted until it is refused, or replaced by something else. What is noted of a wish is
+noted of that one only: a newer one may come at any moment.
 """
 
 from __future__ import annotations
@@ -13,15 +14,25 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from redis.asyncio import Redis
 
 from slimcloud import keys
 from slimcloud.events import EventLog
 from slimcloud.records import EventKind
-from slimcloud.replies import fields_of, text
+from slimcloud.replies import fields_of
 
 __all__ = ["BudgetLog", "BudgetState", "ByteBudget", "CameraBudget"]
+
+# KEYS: budget
+# ARGV: request id, then field, value ...
+# Returns 1 set, 0 another request is the newest.
+_SET_OF_WISH: Final = """
+if redis.call('HGET', KEYS[1], 'request_id') ~= ARGV[1] then return 0 end
+for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
 
 
 class BudgetState(StrEnum):
@@ -56,6 +67,7 @@ class BudgetLog:
     def __init__(self, client: Redis, events: EventLog) -> None:
         self._client = client
         self._events = events
+        self._script = client.register_script(_SET_OF_WISH)
 
     async def get(self, camera_id: str) -> CameraBudget:
         fields = fields_of(await self._client.hgetall(keys.budget_key(camera_id)))
@@ -82,42 +94,49 @@ class BudgetLog:
 
     async def state(self, camera_id: str, stated: ByteBudget | None) -> None:
         """Note what a camera says in its Hello; where another budget is wanted, ask again."""
+        await self._set(camera_id, stated=_format(stated))
         found = await self.get(camera_id)
-        fields = {"stated": _format(stated)}
         if found.wanted is not None and found.state is not BudgetState.REFUSED:
             kept = found.wanted == stated
-            fields["state"] = (BudgetState.ACCEPTED if kept else BudgetState.PENDING).value
-        await self._set(camera_id, **fields)
+            state = BudgetState.ACCEPTED if kept else BudgetState.PENDING
+            await self._set_of_wish(camera_id, found.request_id, state=state.value)
 
     async def take(self, camera_id: str) -> CameraBudget | None:
         """The wish that the camera is to be told now, marked as sent; None when there is none."""
         found = await self.get(camera_id)
         if found.wanted is None or found.state is not BudgetState.PENDING:
             return None
-        await self._set(camera_id, state=BudgetState.SENT.value)
-        return found
+        is_newest = await self._set_of_wish(
+            camera_id, found.request_id, state=BudgetState.SENT.value
+        )
+        return found if is_newest else await self.take(camera_id)
 
     async def accept(self, camera_id: str, request_id: str) -> bool:
         """Note that the camera keeps to it; False when it is no request of this camera's."""
-        found = await self.get(camera_id)
-        if not request_id or request_id != found.request_id:
-            return False
-        await self._set(
-            camera_id, stated=_format(found.wanted), state=BudgetState.ACCEPTED.value, detail=""
+        wanted = (await self.get(camera_id)).wanted
+        return await self._set_of_wish(
+            camera_id,
+            request_id,
+            stated=_format(wanted),
+            state=BudgetState.ACCEPTED.value,
+            detail="",
         )
-        return True
 
     async def refuse(self, camera_id: str, request_id: str, detail: str) -> bool:
         """Note that the camera will not; False as for `accept`."""
-        wanted_id = text(await self._client.hget(keys.budget_key(camera_id), "request_id"))
-        if not request_id or request_id != wanted_id:
-            return False
-        await self._set(camera_id, state=BudgetState.REFUSED.value, detail=detail)
-        return True
+        return await self._set_of_wish(
+            camera_id, request_id, state=BudgetState.REFUSED.value, detail=detail
+        )
 
     async def _set(self, camera_id: str, **fields: str) -> None:
         parts = [part for field in fields.items() for part in field]
         await self._client.hset(keys.budget_key(camera_id), items=parts)
+
+    async def _set_of_wish(self, camera_id: str, request_id: str, **fields: str) -> bool:
+        """False, and nothing is set, when another wish is the newest."""
+        parts = [part for field in fields.items() for part in field]
+        done = await self._script(keys=[keys.budget_key(camera_id)], args=[request_id, *parts])
+        return bool(done == 1)
 
 
 def _format(budget: ByteBudget | None) -> str:

@@ -1,9 +1,8 @@
 """Pages of frames, newest first, over the time indexes.
 
 A cursor names the last frame that was looked at, `capture time:frame id` in base64. Labels and
-scores are not
-indexed: frames are looked at in order, at most `_MAX_LOOKED_AT` a page, so a page may be short
-    and still go on.
+scores are not indexed: frames are looked at in order, at most `_MAX_LOOKED_AT` a page, so a page
+may be short and still go on.
 """
 
 from __future__ import annotations

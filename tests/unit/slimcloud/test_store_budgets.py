@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from slimcloud.budgets import BudgetState, ByteBudget
+import pytest
+from redis.asyncio import Redis
+
+from slimcloud.budgets import BudgetLog, BudgetState, ByteBudget, CameraBudget
 from slimcloud.records import EventKind
 from slimcloud.store import Store
 
@@ -67,6 +70,38 @@ async def test_refused_wish_is_not_repeated(store: Store) -> None:
     assert (found.state, found.detail) == (BudgetState.REFUSED, "no such thing here")
     assert found.stated is None
     assert await store.budgets.take("gate") is None
+
+
+class InterruptedLog(BudgetLog):
+    """Somebody wants another budget just after the log has looked."""
+
+    then_wanted: ByteBudget | None = None
+
+    async def get(self, camera_id: str) -> CameraBudget:
+        found = await super().get(camera_id)
+        if self.then_wanted is not None:
+            wanted, self.then_wanted = self.then_wanted, None
+            await self.want(camera_id, wanted)
+        return found
+
+
+@pytest.mark.parametrize("step", ["state", "take", "accept"])
+async def test_wish_that_comes_between_is_told_all_the_same(
+    store: Store, client: Redis, step: str
+) -> None:
+    log = InterruptedLog(client, store.events)
+    request_id = await log.want("gate", RATE)
+    log.then_wanted = DAILY
+
+    if step == "state":
+        await log.state("gate", RATE)
+    elif step == "accept":
+        await log.accept("gate", request_id)
+
+    told = [taken.wanted for _ in range(3) if (taken := await log.take("gate")) is not None]
+
+    assert told[-1] == DAILY
+    assert (await log.get("gate")).state is BudgetState.SENT
 
 
 async def test_answer_to_another_request_changes_nothing(store: Store) -> None:
