@@ -1,22 +1,27 @@
 """Which (level, quality) the next frame gets, or none: pure, and the same for the same history.
 
-    acks, encode times, sizes -> beliefs (estimate.py) ─┐
-    ledger -> LinkView: exact backlog ──────────────────┼─> prediction per point -> feasible -> best
-    age and pixels of the newest frame ─────────────────┘
+    acks, encode times, sizes -> beliefs ────────────────┐
+    what link, byte budget and encoder are owed now ─────┼─> bytes worth sending ─> hull ─> in time?
+    age and pixels of the newest frame ──────────────────┘
 
-Predicted latency of a point, two queues in a row, each draining while the step before it runs:
+Each queue will be empty in q seconds and works at a rate R; T is the time between two frames that
+the slowest stage can bear. A frame is given
 
-    leaves_edge = max(encode, backlog / rate)
+    x = least, over link and byte budget, of  R * (T + gain * (target - q))  bytes
+
+and the largest point on the hull of utility over bytes that takes no more (`frontier.py`): the
+price of a byte follows from how full the queues are. The deadline then has a veto, at a rate that
+the link seldom falls short of:
+
+    leaves_edge = max(encode, q)
     arrives     = leaves_edge + bytes / rate
     detected    = max(arrives, undetected * service) + service
     latency     = age + detected + round trip
 
-The best of the feasible points is the smallest of those whose utility is within 0.01 of the
-highest: bits that buy the machine nothing are left to the day when a person asks for the picture.
-If none is feasible, the frame is skipped, unless the link is idle: then the smallest point goes as
-a probe, because a link of which nothing is asked teaches nothing. In simulation that rule mattered
-more than the estimator: 36 % late frames without skipping, 4 % with it, and a starved estimator
-without the probe.
+Where even the point of the most utility per byte takes more than x, frames are skipped: one goes
+when the queue is so short that the link would idle without it. If no point can be in time, the
+frame is skipped, unless the link is idle and a probe is due. `docs/controller.md` has the reasons
+and what was measured.
 """
 
 from __future__ import annotations
@@ -25,36 +30,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slimcontrol.budget import BURST_SECONDS, BudgetView
-from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime, LinkRate, RoundTrip
-from slimcontrol.link import NO_LINK, LinkView, SentFrame
+from slimcontrol.cpu import CpuAccount
+from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime
+from slimcontrol.frontier import Frontier, build_frontier
+from slimcontrol.link import LinkView, SentFrame
+from slimcontrol.link_belief import LinkBelief, LinkQueue
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
+from slimcontrol.probe import ProbeTimer
 
-GOOD_ENOUGH = 0.01  # of utility; measured utility is mAP50 relative to the uncompressed picture
-
-_DEADLINE_SHARE = 0.95  # of the deadline may be planned
-_LINK_QUEUE_SHARE = 0.5  # of the deadline may be backlog on the link
-_CLOUD_QUEUE_SHARE = 0.25  # of the deadline may be waiting in the cloud
+_DEADLINE_SHARE = 0.97  # of the deadline may be planned
+_LINK_TARGET_SECONDS = 0.06  # of backlog when a frame is offered, lest the link idle meanwhile
+_LINK_WAIT_SHARE = 0.5  # of the time between frames; with more backlog a newer frame is better
+_BUDGET_TARGET_SECONDS = BURST_SECONDS / 2  # sent ahead of the budget, lest some of it is lost
+_BUDGET_GAIN = 0.2  # of what the budget's target lacks, one frame may make up for
+_CLOUD_QUEUE_SHARE = 0.5  # of the deadline may be waiting in the cloud
 _UNKNOWN_CLOUD_FRAMES = 4  # may be on their way until the cloud's first result is here
 _FRAME_SHARE = 0.95  # of the time between frames may be encoding
-_SLACK = 0.6  # how far above the link's rate an empty backlog may go
 _NO_DEADLINE_SECONDS = 10.0  # keeps queues finite where there is no deadline
 
 
 @dataclass(frozen=True, slots=True)
-class _Prediction:
+class _Choice:
+    """A point, as it would fare."""
+
     point: OperatingPoint
     size_bytes: float
-    encode_seconds: float
-    transfer_seconds: float
     latency_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _LastAck:
-    arrival: float  # here, monotonic seconds
-    server_time: float  # seconds
-    bytes_total: int
 
 
 class Controller:
@@ -65,6 +67,7 @@ class Controller:
         encode_seconds_per_pixel: First guess per level; corrected by measurement.
         deadline_seconds: Capture to detection; None for no deadline.
         frame_seconds: Shortest time between two frames.
+        cpu_share: Encode seconds per second that may be used; None for all there are.
     """
 
     def __init__(
@@ -74,18 +77,25 @@ class Controller:
         *,
         deadline_seconds: float | None,
         frame_seconds: float,
+        cpu_share: float | None = None,
     ) -> None:
-        self._all_points = self._points = tuple(points)
-        self._smallest = min(self._points, key=lambda point: point.bpp)
+        self._all_points = tuple(points)
         self._deadline = deadline_seconds or _NO_DEADLINE_SECONDS
         self._frame_seconds = frame_seconds
-        self._bpp = {(point.level, point.quality): point.bpp for point in self._points}
-        self.rate = LinkRate()
-        self.round_trip = RoundTrip()
+        self._bpp = {(point.level, point.quality): point.bpp for point in points}
+        self._link = LinkBelief()
         self.content = ContentFactor()
         self.encode_time = EncodeTime(dict(encode_seconds_per_pixel))
         self.service = CloudService()
-        self._last_ack: _LastAck | None = None
+        self._cpu = CpuAccount(cpu_share)
+        self._probe = ProbeTimer()
+        self.rate = self._link.rate
+        self.limit_level(None)
+
+    @property
+    def planned_bytes_per_second(self) -> float:
+        """What the next decision believes that the link carries."""
+        return self.rate.safe
 
     def limit_level(self, max_level: int | None) -> None:
         """Choose among the levels up to `max_level` only, as the cloud asks; None: among all.
@@ -93,35 +103,47 @@ class Controller:
         Where a person allows none of those, the person's choice stands.
         """
         limited = tuple(p for p in self._all_points if max_level is None or p.level <= max_level)
-        self._points = limited or self._all_points
-        self._smallest = min(self._points, key=lambda point: point.bpp)
+        points = limited or self._all_points
+        self._frontiers = {
+            level: build_frontier([p for p in points if p.level <= level], lambda p: p.utility)
+            for level in sorted({p.level for p in points}, reverse=True)
+        }
 
     def decide(self, offer: Offer) -> Decision:
         """Choose for the newest frame, or let it wait; see `slimcontrol.policy`."""
-        link, rate = offer.link, self._rate(offer.link)
-        predictions = [
-            self._predict(p, offer.age_seconds, offer.pixels, link, rate) for p in self._points
-        ]
-        smallest = next(p for p in predictions if p.point is self._smallest)
+        link, budget, now = offer.link, offer.budget, offer.now
+        self._cpu.advance(now)
+        frame_seconds = max(self._frame_seconds, self.service.seconds)
+        frontier = self._frontier(offer.pixels, frame_seconds)
+        bytes_per_bpp = offer.pixels / 8 * self.content.safe
+        queue = self._link.queue(now, link, self.rate.safe)
+
+        size_bytes = queue.rate * (frame_seconds + _LINK_TARGET_SECONDS - queue.seconds)
+        size_bytes = min(size_bytes, _affordable_bytes(budget, frame_seconds))
+        choice, why_not = self._largest(frontier, size_bytes, bytes_per_bpp, offer)
+
+        sure = choice or self._predict(frontier.points[0], bytes_per_bpp, offer, queue)
         if link.paused:
-            return _wait(smallest, WaitReason.CLOUD_FULL)
-        if not offer.budget.is_open:
-            return _wait(smallest, WaitReason.BUDGET)
-        feasible = [
-            p
-            for p in predictions
-            if self._is_feasible(p, link, rate) and self._is_affordable(p, offer.budget)
-        ]
-        if feasible:
-            return _decision(Verdict.BEST, _best(feasible))
-        if link.idle:
-            return _decision(Verdict.PROBE, smallest)
-        return _wait(smallest, WaitReason.INFEASIBLE)
+            return _wait(sure, WaitReason.CLOUD_FULL)
+        if not budget.is_open:
+            return _wait(sure, WaitReason.BUDGET)
+        if not self._cpu.covers(self.encode_time.safe(sure.point.level, offer.pixels)):
+            return _wait(sure, WaitReason.CPU)
+        if choice is None:
+            is_late = why_not is WaitReason.INFEASIBLE
+            if not (is_late and link.idle and self._probe.is_due(now)):
+                return _wait(sure, why_not)
+            self._probe.sent(now)
+            return _send(Verdict.PROBE, sure)
+        if queue.seconds > _LINK_WAIT_SHARE * frame_seconds + _LINK_TARGET_SECONDS:
+            return _wait(sure, WaitReason.WORTHLESS)
+        return _send(Verdict.BEST, choice)
 
     def decide_for_later(self, pixels: int) -> Decision:
         """Choose for a frame that nobody waits for: only its worth counts, and its bytes."""
-        predictions = [self._predict(p, 0.0, pixels, NO_LINK, self.rate.safe) for p in self._points]
-        return _decision(Verdict.BEST, _best(predictions))
+        point = next(iter(self._frontiers.values())).points[-1]
+        size_bytes = point.bpp * pixels / 8 * self.content.safe
+        return _send(Verdict.BEST, _Choice(point, size_bytes, 0.0))
 
     def on_encoded(
         self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
@@ -129,115 +151,106 @@ class Controller:
         """Learn from one encoded frame."""
         self.content.add(size_bytes, self._bpp[level, quality] * pixels / 8)
         self.encode_time.add(level, pixels, seconds)
+        self._cpu.spend(seconds)
 
     def on_received(
         self, now: float, frame: SentFrame, server_time: float, received_bytes_total: int
     ) -> None:
-        """Learn the link's rate from the acknowledgement of a frame that has just arrived.
-
-        Args:
-            now: Monotonic clock of this machine, seconds.
-            frame: What was acknowledged.
-            server_time: Monotonic clock of the server when it had the frame, seconds.
-            received_bytes_total: Container bytes that the server had by then.
-        """
-        if frame.sent_at is None:
-            return
-        delay = now - frame.sent_at
-        shortest = self.round_trip.minimum
-        last, self._last_ack = self._last_ack, _LastAck(now, server_time, received_bytes_total)
-        # Sent more than a round trip before the last ack came: the frame before it had not yet
-        # passed the link, so this one stood behind it and the server saw the link's own pace.
-        if frame.behind and last is not None and last.arrival - frame.sent_at > shortest:
-            self.rate.add_queued(
-                received_bytes_total - last.bytes_total, server_time - last.server_time
-            )
-        elif delay > shortest > 0:
-            self.rate.add_alone(frame.size_bytes, delay - shortest)
-        else:
-            self.rate.add_bound(frame.size_bytes, delay)
-        self.round_trip.add(now, delay)
+        """Learn the link's rate from the acknowledgement of a frame that has just arrived."""
+        self._link.on_received(now, frame, server_time, received_bytes_total)
+        if frame.sent_at is not None and now - frame.sent_at < self._deadline:
+            self._probe.reset()
 
     def on_detected(self, received: float, detected: float) -> None:
         """Learn what a frame costs the cloud; both times on the server's monotonic clock."""
         self.service.add(received, detected)
 
     def on_connected(self, now: float, round_trip_seconds: float) -> None:
-        """A new stream: the link may be another, and so may the server's clock.
-
-        Args:
-            now: Monotonic clock of this machine, seconds.
-            round_trip_seconds: From Hello to Welcome; small messages, so nearly a pure round trip.
-        """
-        self._last_ack = None
-        self.rate.doubt()
-        self.round_trip = RoundTrip()
-        self.round_trip.add(now, round_trip_seconds)
+        """A new stream: the link may be another, and so may the server's clock."""
+        self._link.on_connected(now, round_trip_seconds)
+        self._probe.reset()
         self.service.reconnect()
 
-    def _rate(self, link: LinkView) -> float:
-        """Bytes per second to plan with; less while acknowledgements are overdue."""
-        rate = self.rate.safe
-        expected = self.round_trip.minimum + link.in_flight_bytes / rate
-        overdue = link.oldest_in_flight_seconds
-        return rate * expected / overdue if overdue > expected > 0 else rate
+    def _frontier(self, pixels: int, frame_seconds: float) -> Frontier:
+        """The points of every level that the encoder has time for; at least the narrowest's."""
+        limit = min(_FRAME_SHARE * frame_seconds, self._cpu.affordable(frame_seconds))
+        for level, frontier in self._frontiers.items():
+            if self.encode_time.safe(level, pixels) <= limit:
+                return frontier
+        return frontier
+
+    def _largest(
+        self, frontier: Frontier, size_bytes: float, bytes_per_bpp: float, offer: Offer
+    ) -> tuple[_Choice | None, WaitReason]:
+        """The largest point of at most so many bytes that will be in time and may go; else why not.
+
+        Of the most utility per byte if all take more: below it there is only a lower frame rate.
+        """
+        link, waiting, why_not = offer.link, offer.link.undetected_frames, WaitReason.INFEASIBLE
+        if waiting >= _UNKNOWN_CLOUD_FRAMES and not self.service.is_known:
+            return None, why_not
+        if waiting * self.service.seconds > _CLOUD_QUEUE_SHARE * self._deadline:
+            return None, why_not
+        queue = self._link.queue(offer.now, link, self.rate.sure)
+        bpp = size_bytes / bytes_per_bpp
+        for index in range(len(frontier.points) - 1, -1, -1):
+            point = frontier.points[index]
+            if index > frontier.knee and point.bpp > bpp:
+                continue
+            choice = self._predict(point, bytes_per_bpp, offer, queue)
+            if index > frontier.knee and not self._keeps_pace(choice, offer, queue):
+                continue
+            if (
+                choice.latency_seconds <= _DEADLINE_SHARE * self._deadline
+                and choice.size_bytes <= link.max_frame_bytes
+            ):
+                if _has_room(link, choice.size_bytes):
+                    return choice, why_not
+                why_not = WaitReason.CREDIT
+        return None, why_not
 
     def _predict(
-        self, point: OperatingPoint, age: float, pixels: int, link: LinkView, rate: float
-    ) -> _Prediction:
-        size_bytes = point.bpp * pixels / 8 * self.content.safe
-        encode = self.encode_time.safe(point.level, pixels)
-        transfer = size_bytes / rate
+        self, point: OperatingPoint, bytes_per_bpp: float, offer: Offer, queue: LinkQueue
+    ) -> _Choice:
+        size_bytes = point.bpp * bytes_per_bpp
         service = self.service.seconds
-        arrives = max(encode, link.in_flight_bytes / rate) + transfer
-        detected = max(arrives, link.undetected_frames * service) + service
-        latency = age + detected + self.round_trip.minimum
-        return _Prediction(point, size_bytes, encode, transfer, latency)
+        leaves_edge = max(self.encode_time.safe(point.level, offer.pixels), queue.seconds)
+        arrives = leaves_edge + size_bytes / queue.rate
+        detected = max(arrives, offer.link.undetected_frames * service) + service
+        round_trip = self._link.round_trip.minimum
+        return _Choice(point, size_bytes, offer.age_seconds + detected + round_trip)
 
-    def _is_feasible(self, prediction: _Prediction, link: LinkView, rate: float) -> bool:
-        backlog = link.in_flight_bytes / rate
-        link_queue_limit = _LINK_QUEUE_SHARE * self._deadline
-        in_time = (
-            prediction.latency_seconds <= _DEADLINE_SHARE * self._deadline
-            and backlog <= link_queue_limit
-            and link.undetected_frames * self.service.seconds <= _CLOUD_QUEUE_SHARE * self._deadline
-            and (self.service.is_known or link.undetected_frames < _UNKNOWN_CLOUD_FRAMES)
-        )
-        fits = prediction.size_bytes <= min(link.credit_bytes, link.max_frame_bytes)
-        if not (in_time and fits):
-            return False
-        if prediction.point is self._smallest:
-            return True  # below it there is only a lower frame rate
-        slack = 1 + _SLACK * max(0.0, 1 - backlog / link_queue_limit)
-        return (
-            prediction.encode_seconds <= _FRAME_SHARE * self._frame_seconds
-            and prediction.transfer_seconds <= slack * self._frame_seconds
-        )
+    def _keeps_pace(self, choice: _Choice, offer: Offer, queue: LinkQueue) -> bool:
+        """Whether the cloud's window lets such frames follow each other without a wait.
 
-    def _is_affordable(self, prediction: _Prediction, budget: BudgetView) -> bool:
-        """Whether the budget lasts, at the full rate of pictures and with this point."""
-        if prediction.point is self._smallest:
-            return True
-        slack = 1 + _SLACK * max(0.0, 1 - budget.backlog_seconds / BURST_SECONDS)
-        return prediction.size_bytes <= slack * budget.bytes_per_second * self._frame_seconds
+        A frame takes its room from the decision until its ack is here.
+        """
+        encode = self.encode_time.safe(choice.point.level, offer.pixels)
+        trip = choice.size_bytes / queue.rate + self._link.round_trip.minimum
+        frames = max(1, int(offer.link.credit_bytes / choice.size_bytes))
+        return encode + trip <= frames * max(self._frame_seconds, self.service.seconds)
 
 
-def _best(predictions: Sequence[_Prediction]) -> _Prediction:
-    """The smallest of those that are nearly worth the most."""
-    highest = max(p.point.utility for p in predictions)
-    enough = [p for p in predictions if p.point.utility >= highest - GOOD_ENOUGH]
-    return min(enough, key=lambda p: (p.size_bytes, -p.point.utility))
+def _affordable_bytes(budget: BudgetView, frame_seconds: float) -> float:
+    """Bytes that each frame may take if the budget is to last."""
+    ahead = _BUDGET_GAIN * (_BUDGET_TARGET_SECONDS - budget.backlog_seconds)
+    return budget.bytes_per_second * (frame_seconds + ahead)
 
 
-def _decision(verdict: Verdict, prediction: _Prediction) -> Decision:
-    return Decision(
-        verdict,
-        prediction.point,
-        round(prediction.size_bytes),
-        prediction.latency_seconds,
-    )
+def _has_room(link: LinkView, size_bytes: float) -> bool:
+    """Whether the cloud's window allows these bytes now.
+
+    A container larger than the whole window may go when nothing else is on its way: else a small
+    window would stop the stream for good. A window of nothing means: wait.
+    """
+    in_flight, credit = link.in_flight_bytes, link.credit_bytes
+    return credit > 0 and (in_flight == 0 or in_flight + size_bytes <= credit)
 
 
-def _wait(smallest: _Prediction, reason: WaitReason) -> Decision:
-    size_bytes, seconds = round(smallest.size_bytes), smallest.latency_seconds
+def _send(verdict: Verdict, choice: _Choice) -> Decision:
+    return Decision(verdict, choice.point, round(choice.size_bytes), choice.latency_seconds)
+
+
+def _wait(choice: _Choice, reason: WaitReason) -> Decision:
+    size_bytes, seconds = round(choice.size_bytes), choice.latency_seconds
     return Decision(Verdict.SKIP, None, size_bytes, seconds, reason)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections import deque
 
-# Source of the shapes and first values: a simulation over 3G- and LTE-like rates; the estimator's
-# constants mattered little there, the rule "skip unless idle" mattered much.
-_RATE_FALL = 0.25  # weight of a sample below the mean: believe bad news fast
-_RATE_RISE = 0.12  # weight of a sample above it
+# Chosen on recorded 3G, LTE and broadband links, see docs/controller.md.
+_RATE_FALL = 0.5  # weight of a sample below the mean: believe bad news fast
+_RATE_RISE = 0.3  # weight of a sample above it
 _RATE_VARIANCE_WEIGHT = 0.15
-_RATE_SAFETY = 0.7  # standard deviations (of the logarithm) below the mean
+_PLAN_SAFETY = 0.5  # standard deviations (of the logarithm) below the mean: to fill the link
+_LATE_SAFETY = 1.5  # the same: to be in time
 _FIRST_RATE = 62_500.0  # bytes per second (0.5 Mbit/s) until something is known
 _FIRST_VARIANCE = 0.25
 _RATE_LIMITS = (125.0, 1.25e9)  # bytes per second: 1 kbit/s to 10 Gbit/s
@@ -44,8 +44,13 @@ class LinkRate:
 
     @property
     def safe(self) -> float:
-        """Bytes per second to plan with."""
-        return math.exp(self._mean - _RATE_SAFETY * math.sqrt(self._variance))
+        """Bytes per second to fill the link with."""
+        return math.exp(self._mean - _PLAN_SAFETY * math.sqrt(self._variance))
+
+    @property
+    def sure(self) -> float:
+        """Bytes per second that a promise may rest on: seldom is the link slower."""
+        return math.exp(self._mean - _LATE_SAFETY * math.sqrt(self._variance))
 
     def add_queued(self, size_bytes: int, gap_seconds: float) -> None:
         """Learn from a frame that stood in line behind another: it took exactly the gap."""
@@ -73,7 +78,10 @@ class LinkRate:
 
     def _learn(self, rate: float) -> None:
         low, high = _RATE_LIMITS
-        distance = math.log(min(high, max(low, rate))) - self._mean
+        value = math.log(min(high, max(low, rate)))
+        if self.samples == 0:  # begin here: the first guess knows nothing of this link
+            self._mean = value
+        distance = value - self._mean
         self._mean += (_RATE_FALL if distance < 0 else _RATE_RISE) * distance
         self._variance = (1 - _RATE_VARIANCE_WEIGHT) * (
             self._variance + _RATE_VARIANCE_WEIGHT * distance**2

@@ -4,9 +4,9 @@
                         │yes
                         └─► encode at (level, quality) ─► ring ─► uplink
 
-The encoder is never ahead of the link: a frame is encoded only when the link is up, the credit has
-room for what it is expected to take, and the controller finds a point (or wants a probe). While the
-link is down, frames are encoded for the spool, a few each second.
+The encoder is never ahead of the link: a frame is encoded only when the link is up and the
+controller finds a point that meets the deadline and every budget, or wants a probe. While the link
+is down, frames are encoded for the spool, a few each second.
 """
 
 from __future__ import annotations
@@ -165,8 +165,6 @@ class Pipeline:
         )
         if decision.reason is not None:
             return SkipReason(decision.reason)
-        if not self._ledger.has_room(decision.predicted_bytes):
-            return SkipReason.CREDIT
         return decision
 
     def _decide_for_later(self, now: float, pixels: int) -> Decision | SkipReason:
@@ -181,7 +179,7 @@ class Pipeline:
         point = decision.point
         assert point is not None, "only a skip has no point"
         waited = self._clock() - frame.capture_time_mono
-        link_bytes_per_second = self._controller.rate.safe  # as the decision saw it
+        link_bytes_per_second = self._controller.planned_bytes_per_second  # as the decision saw it
         try:
             result = await self._worker.encode(frame.image, point.level, point.quality)
         except CodecError as exc:

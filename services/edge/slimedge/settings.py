@@ -49,6 +49,12 @@ class EdgeSettings(ServiceSettings):
     encoder_threads: int | None = Field(
         default=None, ge=1, le=64, description="threads of the encoder; all cores when not set"
     )
+    cpu_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="encode seconds per second to use at most; narrower levels, then fewer frames",
+    )
 
     deadline_ms: int = Field(
         default=1000, ge=0, le=600_000, description="capture to detection to aim for, ms; 0 = none"

@@ -73,6 +73,7 @@ def build_stages(
         {level.level: guess_encode_seconds(level.kmac_per_pixel) for level in artifact.levels},
         deadline_seconds=settings.deadline_seconds,
         frame_seconds=1 / settings.max_fps,
+        cpu_share=settings.cpu_share,
     )
     epoch = time.time_ns() // 1000  # a later start has a larger one
     counting = MetricsObserver(

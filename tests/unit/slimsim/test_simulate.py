@@ -190,7 +190,7 @@ def test_budget_is_kept_by_the_account_of_the_edge() -> None:
 
     views = [offer.budget for offer in policy.offers]
     assert [view.backlog_seconds for view in views[:3]] == pytest.approx([0.0, 9.0, 18.0])
-    assert [view.is_open for view in views[:3]] == [True, True, False]
+    assert [view.is_open for view in views[:3]] == [True, False, False]
     assert run.budget_bytes_per_second == 100.0
 
 
