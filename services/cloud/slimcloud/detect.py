@@ -20,24 +20,21 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from redis.exceptions import RedisError
 
-from slimcloud.awaiting import Parked
 from slimcloud.batcher import Batcher
+from slimcloud.detect_batch import BatchRunner, Engine, Job
 from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import EngineJob, EngineResult
-from slimcloud.expiry import expired_reason
-from slimcloud.records import DetectionResult, FrameRecord, FrameState, Triage
+from slimcloud.engine import EngineJob
+from slimcloud.held_work import HeldWork
+from slimcloud.records import FrameRecord, FrameState
 from slimcloud.settings import CloudSettings
 from slimcloud.store import Store, unix_us
-from slimcloud.triage import Verdict
 from slimcloud.work import Lane, WorkItem
-from slimops.tracing import record_span
 
-__all__ = ["DetectWorker", "Engine"]
+__all__ = ["DetectWorker"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,26 +42,7 @@ _BLOCK_SECONDS: Final = 1.0
 _BUSY_BLOCK_SECONDS: Final = 0.05  # while backfill is left waiting in favour of what is live
 _RETRY_SECONDS: Final = 0.5
 _WAKE_SECONDS: Final = 0.1  # how late a frame may be woken whose enhancement did not come
-
-
-class Engine(Protocol):
-    """The part of `slimcloud.engine.DetectionEngine` that is needed here."""
-
-    codec_label: str
-    detector_label: str
-    min_score: float
-    enhance_level: int | None
-
-    def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]: ...
-
-    async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    work: WorkItem
-    record: FrameRecord
-    containers: EngineJob
+_MEASURE_SECONDS: Final = 1.0  # how old the gauges may be
 
 
 class DetectWorker:
@@ -81,15 +59,13 @@ class DetectWorker:
     ) -> None:
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._store = store
-        self._engine = engine
         self._settings = settings
         self._metrics = metrics
         self._clock_unix_us = clock_unix_us
-        # entries between taking and outcome
-        self._held: dict[tuple[Lane, str], asyncio.Event] = {}
+        self._held = HeldWork(store, metrics, clock_unix_us)
         self._taking: asyncio.Future[bool] | None = None
-        self._batcher: Batcher[_Job] = Batcher(
-            self._run_batch,
+        self._batcher: Batcher[Job] = Batcher(
+            BatchRunner(store, engine, settings, metrics, self._held, clock_unix_us).run,
             key=lambda job: (
                 engine.latent_hw(job.record.image_hw),
                 job.work.entry_id if job.work.deliveries > 1 else "",
@@ -107,6 +83,7 @@ class DetectWorker:
             tasks.create_task(self._fetch())
             tasks.create_task(self._reclaim())
             tasks.create_task(self._wake())
+            tasks.create_task(self._measure())
 
     async def serve_batches(self) -> None:
         """Detect what was taken, until cancelled; runs beside `run` and outlives it."""
@@ -122,7 +99,7 @@ class DetectWorker:
     @property
     def idle(self) -> bool:
         """Whether nothing is held: taken and without its outcome."""
-        return not self._held
+        return self._held.is_empty
 
     @property
     def waiting(self) -> int:
@@ -178,226 +155,71 @@ class DetectWorker:
             self.consumer, min_idle_seconds=self._settings.reclaim_idle_seconds, count=1
         )
         for item in items:
-            under_way = self._held.get(_held_key(item))
-            if under_way is not None:  # our own: the detector is slow, not dead
-                await under_way.wait()
+            if self._held.holds(item):  # our own: the detector is slow, not dead
+                await self._held.ended(item)
             elif item.deliveries > self._settings.max_deliveries:
                 await self._bury(item)
             else:
                 self._metrics.reclaimed()
                 await self._store.work.leave_order(item)
                 await self._prepare([item])
-                under_way = self._held.get(_held_key(item))
-                if under_way is not None:
-                    await under_way.wait()
+                await self._held.ended(item)
         return bool(items)
 
     async def _wake(self) -> None:
         """Take frames up again whose enhancement did not come; also those that were left by a
         worker with other settings. Tell outcomes that waited too long for an earlier one.
         """
+        while True:
+            try:
+                await self._store.awaiting.wake_overdue(self._clock_unix_us())
+                await self._store.work.release_held(self._settings.order_wait_seconds)
+            except RedisError as exc:
+                logger.warning("the frames that wait cannot be read: %s", exc)
+            await asyncio.sleep(_WAKE_SECONDS)
+
+    async def _measure(self) -> None:
+        """Show what waits, of all workers together."""
         store, metrics = self._store, self._metrics
         while True:
             try:
-                await store.awaiting.wake_overdue(self._clock_unix_us())
-                await store.work.release_held(self._settings.order_wait_seconds)
                 metrics.awaiting(await store.awaiting.count())
                 metrics.outstanding(await store.work.outstanding(Lane.REVIEW, Lane.LIVE))
                 metrics.backfill(await store.work.outstanding(Lane.BACKFILL))
                 metrics.dead_letters(await store.work.dead_count())
             except RedisError as exc:
-                logger.warning("the frames that wait cannot be read: %s", exc)
-            await asyncio.sleep(_WAKE_SECONDS)
+                logger.warning("the queue cannot be measured: %s", exc)
+            await asyncio.sleep(_MEASURE_SECONDS)
 
     async def _prepare(self, items: Sequence[WorkItem]) -> None:
         """Load frames and hand them to the batcher, or say why not."""
-        for item in items:
-            self._held[_held_key(item)] = asyncio.Event()
+        self._held.hold(items)
         left = list(items)
         try:
             frames = await self._store.load_frames([item.frame_id for item in items])
             for item, frame in zip(items, frames, strict=True):
                 if frame is None:
-                    await self._drop(item, "gone before it was detected")
+                    await self._held.drop(item, "gone before it was detected")
                 else:
                     await self._submit(item, *frame)
                 left.remove(item)
         except BaseException:  # they will be reclaimed
             for item in left:
-                self._release(item)
+                self._held.release(item)
             raise
 
     async def _submit(self, item: WorkItem, record: FrameRecord, base: bytes) -> None:
         if record.state is not FrameState.QUEUED:
-            await self._finish(item)
-        elif not await self._drop_if_expired(item, record):
+            await self._held.finish(item)
+        elif not await self._held.drop_if_expired(item, record):
             enhancement = None
             if record.presence is not None:  # it comes back from waiting for it
                 enhancement = await self._store.get_enhancement(item.frame_id)
             containers = EngineJob(base, enhancement, triage=record.presence is None)
-            await self._batcher.submit(_Job(item, record, containers))
-
-    async def _drop_if_expired(self, item: WorkItem, record: FrameRecord) -> bool:
-        now_us = self._clock_unix_us()
-        if not 0 < record.expires_unix_us < now_us:
-            return False
-        await self._drop(item, expired_reason(now_us - record.received_time_unix_us))
-        return True
-
-    async def _drop(self, item: WorkItem, reason: str) -> None:
-        await self._store.set_dropped(item.frame_id, reason)
-        self._metrics.lost("dropped")
-        logger.warning("dropped: %s", reason, extra={"frame_id": item.frame_id})
-        await self._finish(item)
+            await self._batcher.submit(Job(item, record, containers))
 
     async def _bury(self, item: WorkItem) -> None:
         reason = await self._store.work.bury(item)
         if reason:
             self._metrics.lost("dead_letter")
             logger.error("dead letter: %s", reason, extra={"frame_id": item.frame_id})
-
-    async def _finish(self, item: WorkItem) -> None:
-        try:
-            await self._store.work.done(item)
-        finally:
-            self._release(item)
-
-    def _release(self, item: WorkItem) -> None:
-        under_way = self._held.pop(_held_key(item), None)
-        if under_way is not None:
-            under_way.set()
-
-    # --- doing it ---
-
-    async def _run_batch(self, jobs: list[_Job]) -> None:
-        """Detect the frames of a batch that still want it."""
-        try:
-            wanted = await self._still_wanted(jobs)
-        except RedisError as exc:  # they will be reclaimed
-            logger.warning("the work queue does not answer: %s", exc)
-            for job in jobs:
-                self._release(job.work)
-        else:
-            if wanted:
-                await self._detect(wanted)
-
-    async def _still_wanted(self, jobs: Sequence[_Job]) -> list[_Job]:
-        """Those that are neither cancelled nor expired while they waited for their batch."""
-        standing = await self._store.work.wanted([job.work for job in jobs])
-        wanted: list[_Job] = []
-        for job, stands in zip(jobs, standing, strict=True):
-            if not stands:
-                await self._finish(job.work)
-            elif not await self._drop_if_expired(job.work, job.record):
-                wanted.append(job)
-        return wanted
-
-    async def _detect(self, jobs: list[_Job]) -> None:
-        started_us = self._clock_unix_us()
-        try:
-            results = await self._engine.detect([job.containers for job in jobs])
-        except Exception as exc:
-            if len(jobs) > 1:  # find out whose fault it is
-                for job in jobs:
-                    await self._detect([job])
-            else:
-                await self._fail_try(jobs[0], exc)
-            return
-        self._metrics.batch(len(jobs), results[0].compute_seconds)
-        for job, result in zip(jobs, results, strict=True):
-            try:
-                if result.judgement.verdict is Verdict.ENHANCE:
-                    await self._await_enhancement(job, result)
-                else:
-                    await self._store_result(job, result, started_us, len(jobs))
-            except RedisError as exc:  # not done: it will be reclaimed
-                logger.warning("a result was not stored: %s", exc)
-                self._release(job.work)
-
-    async def _fail_try(self, job: _Job, error: Exception) -> None:
-        """Leave a frame on the queue: it is reclaimed, tried again, and given up in the end."""
-        logger.error("detection failed", exc_info=error, extra={"frame_id": job.record.frame_id})
-        self._metrics.lost("crash")
-        try:
-            await self._store.work.fail_try(job.work, f"{type(error).__name__}: {error}")
-        except RedisError as exc:
-            logger.warning("a failure was not noted: %s", exc)
-        self._release(job.work)
-
-    async def _await_enhancement(self, job: _Job, result: EngineResult) -> None:
-        """Let a frame wait for its enhancement and ask for it; first the one, then the other, so
-        that the answer cannot be there before.
-        """
-        presence, level = result.judgement.presence, self._engine.enhance_level
-        assert presence is not None, "only triage asks for enhancements"
-        assert level is not None, "only triage asks for enhancements"
-        now_us = self._clock_unix_us()
-        wait_us = round(1e6 * self._settings.triage_wait_seconds)
-        if job.record.expires_unix_us:
-            wait_us = min(wait_us, max(0, job.record.expires_unix_us - now_us) // 2)
-        parked = await self._store.awaiting.park(
-            job.work, presence=presence, level=level, until_unix_us=now_us + wait_us
-        )
-        if parked is Parked.YES:
-            self._release(job.work)
-            await self._store.refetches.request(
-                job.record.frame_id, level=level, expires_unix_us=now_us + wait_us
-            )
-        elif parked is Parked.SETTLED:
-            await self._finish(job.work)
-        else:
-            logger.warning("too many frames wait for enhancements: detected from what was sent")
-            record = replace(job.record, presence=presence)
-            containers = replace(job.containers, triage=False)
-            await self._detect([_Job(job.work, record, containers)])
-
-    async def _store_result(
-        self, job: _Job, result: EngineResult, started_us: int, batch_size: int
-    ) -> None:
-        frame_id, received_us = job.record.frame_id, job.record.received_time_unix_us
-        if result.error is not None:
-            is_first = await self._store.set_failed(frame_id, str(result.error))
-            self._metrics.lost("bitstream")
-            logger.error("not decoded: %s", result.error, extra={"frame_id": frame_id})
-        else:
-            queue_seconds = max(0.0, (started_us - received_us) / 1e6)
-            triage, presence = _triage_of(job, result)
-            is_first = await self._store.put_detections(
-                frame_id,
-                DetectionResult(
-                    detections=result.detections,
-                    detector=self._engine.detector_label,
-                    codec=self._engine.codec_label,
-                    min_score=self._engine.min_score,
-                    queue_seconds=queue_seconds,
-                    compute_seconds=result.compute_seconds,
-                    batch_size=batch_size,
-                    detected_time_unix_us=self._clock_unix_us(),
-                    triage=triage,
-                    presence=presence,
-                ),
-            )
-            self._metrics.detected(job.record.level, queue_seconds)
-            record_span("detect", job.record.traceparent, result.compute_seconds)
-            if is_first and triage is not Triage.NONE:
-                self._metrics.triaged(triage)
-        if is_first:  # that took it off the queue
-            self._release(job.work)
-        else:
-            await self._finish(job.work)
-
-
-def _held_key(item: WorkItem) -> tuple[Lane, str]:
-    return item.lane, item.entry_id
-
-
-def _triage_of(job: _Job, result: EngineResult) -> tuple[Triage, float | None]:
-    """What the record says of a frame's first rung."""
-    if job.record.presence is not None:  # judged before
-        came = job.containers.enhancement is not None
-        return (Triage.ENHANCED if came else Triage.FALLBACK), job.record.presence
-    presence = result.judgement.presence
-    if presence is None:
-        return Triage.NONE, None
-    is_quiet = result.judgement.verdict is Verdict.QUIET
-    return (Triage.QUIET if is_quiet else Triage.SENT), presence
