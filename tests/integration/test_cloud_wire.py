@@ -272,6 +272,22 @@ async def test_camera_is_asked_to_keep_to_another_budget(
     assert (found.state, found.detail) == (BudgetState.REFUSED, "not metered")
 
 
+async def test_camera_that_breaks_its_budget_is_reported_and_served(
+    cloud: RunningCloud, camera: ToyCamera, caplog: pytest.LogCaptureFixture
+) -> None:
+    await camera.hello(byte_budget=pb.ByteBudget(container_bytes=10**6, period_seconds=86_400))
+    request_id = await cloud.store.budgets.want("gate", ByteBudget(10, 86_400))
+    await camera.send(1)
+    await hear(camera, "command")
+    assert "byte budget" not in caplog.text
+
+    await camera.say(acceptance=pb.Acceptance(request_id=request_id))
+    await camera.send(2)
+    await camera.hear_stage(2, PERSISTED)
+
+    assert "camera sends more than its byte budget" in caplog.text
+
+
 async def test_budget_without_a_period_is_refused(camera: ToyCamera) -> None:
     with pytest.raises(Exception, match="INVALID_ARGUMENT.*byte_budget"):
         await camera.hello(byte_budget=pb.ByteBudget(container_bytes=1))

@@ -19,6 +19,7 @@ from slimcloud.errors import StreamRefusedError
 from slimcloud.frame_id import FrameId
 from slimcloud.records import DetectionResult, LabelledDetection, Triage
 from slimcloud.refusals import Refusal
+from slimcloud.spending import Spending
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["CameraStream", "mono_us"]
@@ -48,6 +49,7 @@ class CameraStream:
         self.connect_event_id = ""  # of our own camera.connected: an older one cannot end us
         self.age_floor = AgeFloor(mono_us)
         self.received_bytes_total = 0
+        self.spending = Spending()
         self.crc_errors_in_a_row = 0
         self.outstanding: set[int] = set()  # sequences PERSISTED here that have no outcome yet
         self.settled = asyncio.Event()  # set while nothing is outstanding

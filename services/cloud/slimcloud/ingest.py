@@ -164,7 +164,9 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._streams[stream.camera_id] = stream
         if earlier is not None:
             supersede(earlier)
-        await self._store.budgets.state(stream.camera_id, _budget_of(hello))
+        budget = _budget_of(hello)
+        stream.spending.keep_to(budget)
+        await self._store.budgets.state(stream.camera_id, budget)
         await self._store.refetches.ask_again(stream.camera_id)
         await self._store.cameras.connect(
             stream.camera_id,

@@ -30,6 +30,9 @@ class IngestMetrics:
         self._gap_frames = metrics.counter(
             "gap_frames", "Pictures that cameras dropped, as far as they know", ("reason",)
         )
+        self._broken_budgets = metrics.counter(
+            "budgets_broken", "Times that a camera sent a period's bytes more than its budget"
+        )
 
     def watch_streams(self, count: Callable[[], float]) -> None:
         """Show the number of connected cameras."""
@@ -53,6 +56,9 @@ class IngestMetrics:
     def gap_taken(self, reason: str, dropped_frames: int) -> None:
         self._gaps.labels(reason).inc()
         self._gap_frames.labels(reason).inc(dropped_frames)
+
+    def budget_broken(self) -> None:
+        self._broken_budgets.inc()
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()

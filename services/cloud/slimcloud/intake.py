@@ -64,7 +64,7 @@ class Intake:
 
     async def _take_frame(self, stream: CameraStream, frame: pb.Frame) -> None:
         bitstream = frame.container
-        stream.received_bytes_total += len(bitstream)
+        self._count(stream, len(bitstream))
         if frame.sequence == 0 or frame.capture_time_unix_us >= MAX_TIME_US:
             raise FrameRefusedError(
                 "HEADER",
@@ -121,7 +121,7 @@ class Intake:
 
     async def _take_enhancement(self, stream: CameraStream, addition: pb.Enhancement) -> None:
         bitstream = addition.container
-        stream.received_bytes_total += len(bitstream)
+        self._count(stream, len(bitstream))
         frame_id = stream.frame_id(addition.sequence)
         try:
             if len(addition.request_id) > _MAX_REQUEST_ID:
@@ -155,6 +155,14 @@ class Intake:
             raise
         stream.ack(addition.sequence, pb.STAGE_PERSISTED, request_id=request_id)
         self._metrics.enhancement_taken(len(bitstream))
+
+    def _count(self, stream: CameraStream, size_bytes: int) -> None:
+        stream.received_bytes_total += size_bytes
+        if stream.spending.spend(size_bytes):
+            self._metrics.budget_broken()
+            logger.warning(
+                "camera sends more than its byte budget", extra={"camera_id": stream.camera_id}
+            )
 
     async def _or_nack(
         self,

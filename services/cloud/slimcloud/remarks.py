@@ -47,7 +47,7 @@ class Remarks:
         if kind == "gap":
             await self._take_gap(stream, request.gap)
         elif kind == "acceptance":
-            await self._store.budgets.accept(stream.camera_id, request.acceptance.request_id)
+            await self._take_acceptance(stream, request.acceptance.request_id)
         elif kind == "refusal":
             await self._take_refusal(stream, request.refusal)
         elif kind == "hello":
@@ -83,6 +83,10 @@ class Remarks:
                 self._metrics.gap_taken(record.reason, record.dropped_frames)
         ack = pb.GapAck(gap_number=gap.gap_number, refused=refused, epoch=epoch)
         stream.answer(pb.StreamFramesResponse(gap_ack=ack))
+
+    async def _take_acceptance(self, stream: CameraStream, request_id: str) -> None:
+        if await self._store.budgets.accept(stream.camera_id, request_id):
+            stream.spending.keep_to((await self._store.budgets.get(stream.camera_id)).stated)
 
     async def _take_refusal(self, stream: CameraStream, refusal: pb.Refusal) -> None:
         request_id, detail = refusal.request_id, refusal.detail[:_DETAIL_LENGTH]
