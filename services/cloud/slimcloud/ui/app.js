@@ -1,6 +1,7 @@
 // Wires the page: events from the cloud, keys, theme, and what to do when the cloud does not answer.
 
 import {API, get, session, signIn, signOut} from "./api.js";
+import {controlCameras, controlNews, startControl} from "./control.js";
 import {$, bytes, count, make} from "./draw.js";
 import {chooseTime, chosenTime, fillChoices, list, loadFrames, paintFrames, startFrames} from "./frames.js";
 import {recall} from "./pictures.js";
@@ -28,7 +29,9 @@ async function attempt(...parts) {
 }
 
 async function cameras() {
-  fillChoices((await loadCameras()).map(({id}) => id), []);
+  const list = await loadCameras();
+  fillChoices(list.map(({id}) => id), []);
+  controlCameras(list);
 }
 
 async function overview() {
@@ -72,6 +75,7 @@ function listen() {
   events = new EventSource(`${API}/events`);
   const on = (kind, react) => events.addEventListener(kind, event => react(JSON.parse(event.data)));
   on("frame.detected", event => { showFrame(event.camera, event.frame_id); newFrames(); });
+  for (const kind of ["frame.detected", "frame.dropped", "frame.failed"]) on(kind, event => controlNews(event.camera));
   for (const kind of ["frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrames);
   for (const kind of ["camera.connected", "camera.disconnected"]) on(kind, () => soon(cameras, 0));
   on("events.missed", () => attempt(...all));
@@ -148,6 +152,7 @@ startWall(async frame => {
   if (isLive()) await attempt(frames);  // newer than the list, as a rule: it gets its neighbours
   openFrame(frame);
 });
+startControl();
 startTimeline(chooseTime);
 startFrames(openFrame, () => attempt(frames, timeline));
 startReview();
