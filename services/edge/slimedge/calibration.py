@@ -8,12 +8,14 @@
 A device is a processor's name and a number of threads. The name says nothing of a container's CPU
 limit or of a busy neighbour, so what is known must agree with a first run to within a factor of 2.
 
-The cache file is `$XDG_CACHE_HOME/slimwire/encode-<model>-<device>.json` (`~/.cache` where that is
-not set). Where it cannot be written, every start measures; nothing else is lost.
+The cache file is `encode-<model>-<device>.json` in `EDGE_CACHE_FOLDER`, else in
+`$XDG_CACHE_HOME/slimwire`, else in `~/.cache/slimwire`. Where it cannot be written, every start
+measures; nothing else is lost.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -195,7 +197,7 @@ async def warm_up(
             logger.info(
                 "encoder measured", extra={"width_level": level, "seconds": value, "reason": why}
             )
-        calibration.keep((height, width), seconds)
+        await asyncio.to_thread(calibration.keep, (height, width), seconds)
     return [(frame, seconds[level]) for level, frame in zip(levels, frames, strict=True)]
 
 

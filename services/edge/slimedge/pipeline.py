@@ -22,6 +22,7 @@ from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Decision, Offer, Verdict
+from slimedge.calibration import EncodeCalibration, warm_up
 from slimedge.change import Change
 from slimedge.encode import EncodeWorker, scaled_pixels
 from slimedge.event import (
@@ -56,6 +57,7 @@ class Pipeline:
     Args:
         settings: Of the edge.
         worker: Encodes.
+        calibration: Knows what that takes, or learns it from the first picture.
         controller: Decides.
         ledger, uplink, spool: Where frames go.
         budget: That frames must keep to.
@@ -70,6 +72,7 @@ class Pipeline:
         self,
         settings: EdgeSettings,
         worker: EncodeWorker,
+        calibration: EncodeCalibration,
         controller: Controller,
         ledger: Ledger,
         uplink: Uplink,
@@ -83,6 +86,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._worker = worker
+        self._calibration = calibration
         self._controller = controller
         self._ledger = ledger
         self._uplink = uplink
@@ -227,16 +231,12 @@ class Pipeline:
         record_span("capture", traceparent, self._clock() - frame.capture_time_mono, is_root=True)
 
     async def _warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
-        results = await self._worker.warm_up(frame.image, [(p.level, p.quality) for p in points])
-        for point, result in zip(points, results, strict=True):
+        levels = [(point.level, point.quality) for point in points]
+        warmed = await warm_up(self._worker, self._calibration, frame.image, levels)
+        for (level, quality), (result, seconds) in zip(levels, warmed, strict=True):
             height, width = result.image.shape[:2]
             size_bytes = len(result.encoded.bitstream)
-            self._controller.on_encoded(
-                point.level, point.quality, height * width, size_bytes, result.seconds
-            )
-            logger.info(
-                "encoder measured", extra={"width_level": point.level, "seconds": result.seconds}
-            )
+            self._controller.on_encoded(level, quality, height * width, size_bytes, seconds)
 
     async def _wait_for_frame(self) -> CapturedFrame | None:
         while (frame := self._mailbox.take()) is None and not self._mailbox.closed:

@@ -55,6 +55,10 @@ class EdgeSettings(ServiceSettings):
         le=1,
         description="encode seconds per second to use at most; narrower levels, then fewer frames",
     )
+    cache_folder: Path | None = Field(
+        default=None,
+        description="directory for what encoding takes on this device; not set = the user's cache",
+    )
 
     deadline_ms: int = Field(
         default=1000, ge=0, le=600_000, description="capture to detection to aim for, ms; 0 = none"

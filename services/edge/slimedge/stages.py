@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from random import Random
 
 from slimcodec.artifact import CodecArtifact
+from slimcodec.device import this_device
 from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
 from slimedge.backfill import Backfill
 from slimedge.backoff import FullJitter
+from slimedge.calibration import EncodeCalibration, cache_folder
 from slimedge.change import Change
 from slimedge.cloud_channel import CloudEndpoint
 from slimedge.encode import EncodeWorker, FrameEncoder, guess_encode_seconds
@@ -68,9 +70,19 @@ def build_stages(
         settings.max_level,
     )
     ledger, change, health, metrics = Ledger(), Change(), Health(), Metrics("edge")
+    calibration = EncodeCalibration(
+        artifact.fingerprint,
+        artifact.profile,
+        this_device(settings.encoder_threads),
+        settings.cache_folder or cache_folder(),
+    )
     controller = Controller(
         points,
-        {level.level: guess_encode_seconds(level.kmac_per_pixel) for level in artifact.levels},
+        {
+            level.level: calibration.seconds_per_pixel(level.level)
+            or guess_encode_seconds(level.kmac_per_pixel)
+            for level in artifact.levels
+        },
         deadline_seconds=settings.deadline_seconds,
         frame_seconds=1 / settings.max_fps,
         cpu_share=settings.cpu_share,
@@ -125,6 +137,7 @@ def build_stages(
     pipeline = Pipeline(
         settings,
         worker,
+        calibration,
         controller,
         ledger,
         uplink,
