@@ -6,7 +6,8 @@
         and the cache file keeps that
 
 A device is a processor's name and a number of threads. The name says nothing of a container's CPU
-limit or of a busy neighbour, so what is known must agree with a first run to within a factor of 2.
+limit or of a busy neighbour, so what is known must agree with the first runs to within a factor of
+2 (the median over the levels).
 
 The cache file is `encode-<model>-<device>.json` in `EDGE_CACHE_FOLDER`, else in
 `$XDG_CACHE_HOME/slimwire`, else in `~/.cache/slimwire`. Where it cannot be written, every start
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 REPEATS = 5  # of each timing; the median is kept
 MAX_SIZES = 16  # of pictures in a cache file; the oldest go
 
-_AGREES = 2.0  # a first run may take so many times longer or shorter than what is known
+_AGREES = 2.0  # first runs may take so many times longer or shorter than what is known
 _TYPICAL_PIXELS = 1280 * 720  # for a guess before the camera's size is known
 
 
@@ -182,7 +183,7 @@ async def warm_up(
     levels = [level for level, _ in points]
     known = calibration.at(height * width, levels)
     first = dict(zip(levels, (frame.seconds for frame in frames), strict=True))
-    if known is not None and all(_agree(known[level], first[level]) for level in levels):
+    if known is not None and _agree([first[level] / known[level] for level in levels]):
         logger.info("encoder timings known", extra={"reason": calibration.source})
         seconds = known
     else:
@@ -201,5 +202,6 @@ async def warm_up(
     return [(frame, seconds[level]) for level, frame in zip(levels, frames, strict=True)]
 
 
-def _agree(known: float, measured: float) -> bool:
-    return known / _AGREES <= measured <= known * _AGREES
+def _agree(ratios: Sequence[float]) -> bool:
+    """Whether most levels take about as long as known; one run of a few milliseconds is noisy."""
+    return 1 / _AGREES <= statistics.median(ratios) <= _AGREES

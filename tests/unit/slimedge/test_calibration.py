@@ -109,6 +109,18 @@ async def test_seconds_that_the_device_does_not_keep_to_are_measured_again(tmp_p
     ) == pytest.approx({0: 0.040, 1: 0.160})
 
 
+async def test_one_level_that_was_held_up_once_changes_nothing(tmp_path: Path) -> None:
+    calibration = EncodeCalibration(MODEL, make_profile(), HERE, tmp_path)
+    calibration.keep((60, 80), {0: 0.010, 1: 0.020, 2: 0.040})
+    points = [(level, 2.0) for level in range(3)]
+
+    held_up = FakeWorker({0: 0.100, 1: 0.021, 2: 0.038})
+    results = await warm_up(held_up, calibration, PICTURE, points)
+
+    assert [seconds for _, seconds in results] == pytest.approx([0.010, 0.020, 0.040])
+    assert held_up.encoded == [0, 1, 2]
+
+
 async def test_a_folder_that_cannot_be_written_costs_only_the_next_measurement(
     tmp_path: Path,
 ) -> None:
