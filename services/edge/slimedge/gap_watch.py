@@ -7,11 +7,13 @@
 
 Frames that the controller skips are no gap, nor is what lasts for less than a second: a slower rate
 of pictures is a choice. A gap that goes on is recorded as it grows, after 5, 10, 20 ... seconds, so
-that a crash loses little of it and the cloud is not told every moment.
+that a crash loses little of it and the cloud is not told every moment. Its length is that of the
+monotonic clock: should the wall clock be set meanwhile, the gap goes by the time that it began in.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from slimedge.event import (
@@ -50,18 +52,25 @@ class GapWatch:
         epoch: Of this start of the edge.
         record: Takes a gap; one that goes on from the one before is joined to it.
         unix: Wall clock, seconds.
+        mono: Monotonic clock, seconds.
     """
 
     def __init__(
-        self, epoch: int, record: Callable[[Gap], None], unix: Callable[[], float]
+        self,
+        epoch: int,
+        record: Callable[[Gap], None],
+        unix: Callable[[], float],
+        mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self._epoch = epoch
         self._record = record
         self._unix = unix
+        self._mono = mono
         self._going_on: GapReason | None = None
-        self._began = 0.0  # wall clock, seconds
-        self._from = 0.0  # the same: what is recorded already ends here
-        self._due = 0.0  # the same: when to record it next
+        self._began_unix = 0.0  # wall clock, seconds
+        self._began = 0.0  # monotonic seconds
+        self._recorded_seconds = 0.0  # of it
+        self._due = 0.0  # monotonic seconds: when to record it next
         self._frames = 0  # since then
 
     def notify(self, event: EdgeEvent) -> None:
@@ -91,11 +100,11 @@ class GapWatch:
         self._end(self._going_on)
 
     def _go_on(self, reason: GapReason, *, frames: int) -> None:
-        now = self._unix()
+        now = self._mono()
         if self._going_on is not reason:
             self._end(self._going_on)
             self._going_on = reason
-            self._began = self._from = now
+            self._began_unix, self._began, self._recorded_seconds = self._unix(), now, 0.0
             self._due = now + _FIRST_RECORD_SECONDS
             self._frames = 0
         self._frames += frames
@@ -106,13 +115,14 @@ class GapWatch:
     def _end(self, reason: GapReason | None) -> None:
         if reason is None or self._going_on is not reason:
             return
-        now = self._unix()
+        now = self._mono()
         if now - self._began >= _LEAST_SECONDS:
             self._tell(now)
         self._going_on = None
 
     def _tell(self, now: float) -> None:
         assert self._going_on is not None, "only what goes on is told"
-        until = max(self._from, now)  # the wall clock may have been set
-        self._record(Gap(self._going_on, self._from, until, self._frames, epoch=self._epoch))
-        self._from, self._frames = until, 0
+        seconds = now - self._began
+        begin, end = (self._began_unix + s for s in (self._recorded_seconds, seconds))
+        self._record(Gap(self._going_on, begin, end, self._frames, epoch=self._epoch))
+        self._recorded_seconds, self._frames = seconds, 0

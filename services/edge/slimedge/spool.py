@@ -175,11 +175,13 @@ class Spool:
         if found and not self.frames:
             self._db.executescript("PRAGMA incremental_vacuum")
 
-    def shift_ages(self, seconds: float) -> None:
-        """The wall clock was set by so much: the ages of this start's frames stay as they were."""
-        self._db.execute(
-            "UPDATE frames SET kept_at = kept_at + ? WHERE epoch = ?", (seconds, self._epoch)
-        )
+    def shift_ages(self, seconds: float, now_unix: float) -> None:
+        """The wall clock was set by so much, to `now_unix`: that ages nothing.
+
+        An earlier start may have kept its frames by either clock; none is taken to be older than it
+        was, or from the future.
+        """
+        self._db.execute("UPDATE frames SET kept_at = min(kept_at + ?, ?)", (seconds, now_unix))
 
     def mark_alive(self, now_unix: float) -> None:
         """Leave a sign of life for the next start."""

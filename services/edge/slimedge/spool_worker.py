@@ -152,7 +152,8 @@ class SpoolWorker:
 
     def shift_ages(self, seconds: float) -> None:
         """The wall clock was set by so much."""
-        self._start(self._ask(lambda spool: spool.shift_ages(seconds)))
+        now_unix = self._unix()
+        self._start(self._ask(lambda spool: spool.shift_ages(seconds, now_unix)))
 
     async def next_frame(self, after_place: int) -> SpooledFrame | None:
         """Give the frame that was kept next after a place, if there is one and the disk works."""

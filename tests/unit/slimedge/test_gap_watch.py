@@ -27,7 +27,10 @@ class Watched:
     def __init__(self) -> None:
         self.now = START
         self.gaps: list[Gap] = []
-        self.watch = GapWatch(EPOCH, self.gaps.append, lambda: self.now)
+        self.clock_set_by = 0.0
+        self.watch = GapWatch(
+            EPOCH, self.gaps.append, lambda: self.now + self.clock_set_by, lambda: self.now
+        )
 
     def skip(self, reason: SkipReason, seconds: int) -> None:
         """Skip one frame a second for so long."""
@@ -66,6 +69,17 @@ def test_what_goes_on_is_recorded_ever_more_rarely_and_without_a_hole() -> None:
         assert earlier.joins(later)
     assert watched.gaps[-1].to_unix == START + 100
     assert sum(gap.frames for gap in watched.gaps) == 100
+
+
+def test_a_clock_that_is_set_back_meanwhile_hides_no_gap() -> None:
+    watched = Watched()
+    watched.watch.notify(CameraChanged(CameraState.LOST, "cable"))
+    watched.now += 3600
+    watched.clock_set_by = -7200
+
+    watched.watch.notify(CameraChanged(CameraState.UP, ""))
+
+    assert watched.gaps == [Gap(GapReason.CAMERA_LOST, START, START + 3600, epoch=EPOCH)]
 
 
 def test_slower_pictures_and_short_pauses_are_no_gap() -> None:

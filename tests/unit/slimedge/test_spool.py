@@ -119,7 +119,7 @@ def test_what_was_kept_for_too_long_is_given_up_and_a_set_clock_ages_nothing(pat
     spool.put(make_ledger_frame(1), NOW)
     hour = 3600.0
 
-    spool.shift_ages(hour)
+    spool.shift_ages(hour, NOW + hour)
     spool.put(make_ledger_frame(2), NOW + hour + 59)
     kept = spool.frames
     spool.put(make_ledger_frame(3), NOW + hour + 61)
@@ -128,6 +128,27 @@ def test_what_was_kept_for_too_long_is_given_up_and_a_set_clock_ages_nothing(pat
     assert [frame.sequence for _, frame in content_of(spool)] == [2, 3]
     assert [(gap.reason, gap.frames) for gap in gaps_of(spool)] == [(GapReason.EXPIRED, 1)]
     spool.close()
+
+
+def test_frames_of_a_start_that_did_not_know_the_time_do_not_die_of_old_age(path: Path) -> None:
+    """No battery, no network: the clock begins in 1970 until the outage is over."""
+    first = Spool(path, 7, max_bytes=10**6, max_age_seconds=60)
+    first.put(make_ledger_frame(1), NOW)
+    first.close()
+    second = Spool(path, 8, max_bytes=10**6, max_age_seconds=60)
+    second.put(make_ledger_frame(1), 10.0)
+    second.close()
+    third = Spool(path, 9, max_bytes=10**6, max_age_seconds=60)
+    third.put(make_ledger_frame(1), 20.0)
+
+    third.shift_ages(NOW + 9 - 30, NOW + 9)
+    third.put(make_ledger_frame(2), NOW + 10)
+    kept = third.frames
+    third.put(make_ledger_frame(3), NOW + 69.5)
+
+    assert kept == 4
+    assert [(epoch, frame.sequence) for epoch, frame in content_of(third)] == [(9, 2), (9, 3)]
+    third.close()
 
 
 def test_an_empty_spool_gives_its_disk_back(path: Path) -> None:
