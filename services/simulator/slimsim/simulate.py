@@ -250,7 +250,8 @@ class _Simulation:
         self._add(there + self._half_trip, _Event.RECEIVED, frame)
         work = self._cloud.work(self._frame, there)
         told = _Event.REFUSED if work.expired else _Event.DETECTED
-        self._add(work.done_at + self._half_trip, told, frame)
+        told_at = work.done_at + self._world.cloud_delay_seconds
+        self._add(told_at + self._half_trip, told, frame)
 
     def _pace(self) -> None:
         self._state = _State.PACING

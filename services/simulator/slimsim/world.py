@@ -53,6 +53,8 @@ class World:
     expire_seconds: float = 10.0  # older frames are thrown away, here and in the cloud
     round_trip_seconds: float = 0.05  # half of it each way, besides the bytes
     cloud_seconds: float = 0.09  # to decode and detect one frame; one at a time
+    # From RECEIVED to the result besides: waiting for a batch, storing, telling. Keeps nobody busy.
+    cloud_delay_seconds: float = 0.0
     encode_spread: float = 0.0  # standard deviation of the logarithm of encode seconds
     cloud_spread: float = 0.0  # the same of cloud seconds
     seed: int = 0  # of the spreads
@@ -81,6 +83,7 @@ class World:
             "trace_offset_seconds": self.trace_offset_seconds,
             "round_trip_seconds": self.round_trip_seconds,
             "cloud_seconds": self.cloud_seconds,
+            "cloud_delay_seconds": self.cloud_delay_seconds,
             "encode_spread": self.encode_spread,
             "cloud_spread": self.cloud_spread,
             "overhead_bytes": self.overhead_bytes,
