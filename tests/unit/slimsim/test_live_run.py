@@ -1,0 +1,86 @@
+"""A live run's events become a run like the simulator's, and what it needs to repeat that run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimcontrol.point import OperatingPoint
+from slimcontrol.policy import WaitReason
+from slimedge.event import Acked, Captured, Detected, Encoded, Sent, Skipped, SkipReason, Stage
+from slimsim.outcome import summarise
+from slimsim.run import Unsent
+from support.live_run import LiveRun
+
+POINT = OperatingPoint(1, 2.0, 0.1, 0.8)
+TRIP = 0.05
+
+
+class Edge:
+    """Events at chosen seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.run = LiveRun(lambda: self.now)
+
+    def capture(self, number: int, at: float) -> None:
+        self.now = at
+        self.run.notify(Captured(number, (4, 4)))
+
+    def send(self, number: int, sequence: int, *, encode: float = 0.02, level: int = 1) -> None:
+        image = np.zeros((4, 4, 3), np.uint8)
+        self.now += encode
+        self.run.notify(Encoded(number, sequence, level, 2.0, 900, image, 0.0, encode, False, 1e5))
+        self.run.notify(Sent(sequence, 900, 0.0, False))
+
+    def receive(self, sequence: int, at: float) -> None:
+        self.now = at
+        self.run.notify(Acked(sequence, Stage.RECEIVED, 0.0, 0.0))
+
+    def detect(self, sequence: int, at: float, latency: float, compute: float) -> None:
+        self.now = at
+        self.run.notify(Detected(sequence, (), latency, 0.01, compute))
+
+
+@pytest.fixture
+def edge() -> Edge:
+    """Before the window a warm-up; in it one in time, one late in the same batch, two unsent."""
+    edge = Edge()
+    edge.capture(1, 99.0)
+    edge.run.notify(Skipped(1, SkipReason.WARM_UP))
+    edge.capture(2, 100.0)
+    edge.send(2, 1)
+    edge.capture(3, 100.1)
+    edge.send(3, 2, encode=0.04)
+    edge.capture(4, 100.2)
+    edge.run.notify(Skipped(4, SkipReason.INFEASIBLE))
+    edge.capture(5, 100.3)
+    edge.receive(1, 100.5)
+    edge.receive(2, 100.55)
+    edge.detect(1, 100.7, 0.7, 0.15)
+    edge.detect(2, 101.2, 1.1, 0.15)
+    return edge
+
+
+def test_the_window_is_a_run_like_the_simulator_s(edge: Edge) -> None:
+    run = edge.run.outcome(0.4, 1.0, TRIP, {(1, 2.0): POINT})
+
+    first, second, third, fourth = run.frames
+    assert [frame.captured_at for frame in run.frames] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert first.received_at == pytest.approx(0.5 - TRIP / 2)
+    assert first.latency_seconds == pytest.approx(0.7)
+    assert (third.reason, fourth.reason) == (WaitReason.INFEASIBLE, Unsent.REPLACED)
+    outcome = summarise(run)
+    assert outcome.in_deadline_accuracy == pytest.approx(0.8 / 4)
+    assert outcome.late_share == 0.5
+    assert outcome.sent_bytes == 1800
+    assert second.size_bytes == 900
+
+
+def test_what_a_frame_cost_is_kept_for_each_and_a_batch_works_once(edge: Edge) -> None:
+    measured = edge.run.measured(0.4, {0: 0.01, 1: 0.02})
+
+    assert measured.encode_seconds == pytest.approx({0: 0.015, 1: 0.03})
+    assert measured.encode_factors == pytest.approx((2 / 3, 4 / 3, 4 / 3, 4 / 3))
+    assert measured.compute_seconds == pytest.approx((0.15, 0.0, 0.15, 0.15))
+    assert measured.delay_seconds == pytest.approx(0.05)
