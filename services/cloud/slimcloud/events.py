@@ -52,11 +52,14 @@ class EventLog:
         """Events after the id `after`, oldest first; waits for up to `block_seconds` (0 to 2)
         when there is none.
 
+        Entries of a newer build come as `EventKind.UNKNOWN`: left out, a reader that meets nothing
+        else would stay before them and ask again without a pause.
+
         A blocking read holds a connection of the pool for that long: use one tail per process.
         """
         block_ms = min(2000, round(block_seconds * 1000)) or None
         reply = await self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
-        return list(filter(None, map(_event, first_stream_entries(reply))))
+        return [_event(entry) for entry in first_stream_entries(reply)]
 
 
 def _order(event_id: str) -> tuple[int, int]:
@@ -64,11 +67,13 @@ def _order(event_id: str) -> tuple[int, int]:
     return int(milliseconds), int(number or 0)
 
 
-def _event(entry: StreamEntry) -> Event | None:
+def _event(entry: StreamEntry) -> Event:
     entry_id, fields = entry
     try:
         kind = EventKind(fields["kind"])
     except ValueError:
-        return None  # written by a newer build
+        return Event(
+            entry_id, EventKind.UNKNOWN, "", None, ""
+        )  # its fields may mean something else
     frame_id = FrameId.parse(fields["frame_id"]) if fields.get("frame_id") else None
     return Event(entry_id, kind, fields.get("camera_id", ""), frame_id, fields.get("detail", ""))

@@ -76,6 +76,7 @@ class EventKind(StrEnum):
     BUDGET_REQUESTED = "budget.requested"
     CAMERA_CONNECTED = "camera.connected"
     CAMERA_DISCONNECTED = "camera.disconnected"
+    UNKNOWN = "unknown"  # a newer build wrote it: passed over, but its place is kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from redis.exceptions import RedisError
 
 from slimcloud.events import EventLog
-from slimcloud.records import Event
+from slimcloud.records import Event, EventKind
 
 __all__ = ["EventFeed"]
 
@@ -54,7 +54,8 @@ class EventFeed:
                 events = await self._log.read(after, count=READ_COUNT)
                 for event in events:
                     after = event.event_id
-                    yield event
+                    if event.kind is not EventKind.UNKNOWN:
+                        yield event
                 if not events:
                     await news.wait()
         finally:
