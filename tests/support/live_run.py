@@ -17,6 +17,7 @@ from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Scene, WaitReason
 from slimedge.event import Acked, Captured, Detected, EdgeEvent, Encoded, Sent, Skipped, Stage
 from slimsim.run import FrameOutcome, Run, Unsent
+from slimsim.trace import Trace
 
 
 @dataclass(slots=True)
@@ -40,9 +41,7 @@ class Measured:
     encode_factors: tuple[float, ...]  # of each frame, around the mean of its level
     # Of each frame, what kept the cloud busy: the first of a batch has all of it, the others none.
     compute_seconds: tuple[float, ...]
-    delay_seconds: (
-        float  # median of the rest from RECEIVED to the result: waiting, storing, telling
-    )
+    delay_seconds: float  # mean of the rest from RECEIVED to the result: waiting, telling
 
 
 @dataclass
@@ -133,6 +132,28 @@ class LiveRun:
             )
         return Run(tuple(outcomes), deadline_seconds, seconds)
 
+    def round_trip(
+        self, seconds: float, trace: Trace, offset_seconds: float, overhead_bytes: int
+    ) -> float:
+        """Median time from when a frame had left the link to when its Ack was here.
+
+        Args:
+            seconds: Of the window.
+            trace: Of the link.
+            offset_seconds: Of the trace, where the window begins.
+            overhead_bytes: On the link for each frame, besides its container.
+        """
+        ahead = offset_seconds - (self.started_at or 0.0)  # from the clock to the trace's
+        free_at, times = 0.0, []
+        for frame in self.window(seconds):
+            if frame.encoded is None or frame.sent_at is None:
+                continue
+            size_bytes = frame.encoded.bitstream_bytes + overhead_bytes
+            free_at = trace.finish(max(frame.sent_at + ahead, free_at), size_bytes)
+            if frame.acked_at is not None:
+                times.append(frame.acked_at + ahead - free_at)
+        return float(np.median(times))
+
     def measured(self, seconds: float, first_guess: Mapping[int, float]) -> Measured:
         """What encoding and the cloud took in the window.
 
@@ -169,7 +190,7 @@ class LiveRun:
             {n: means.get(n, proportion * guess) for n, guess in first_guess.items()},
             tuple(factors),
             tuple(computes),
-            max(0.0, float(np.median(delays))),
+            max(0.0, float(np.mean(delays))),
         )
 
 

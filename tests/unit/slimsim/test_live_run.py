@@ -10,6 +10,7 @@ from slimcontrol.policy import WaitReason
 from slimedge.event import Acked, Captured, Detected, Encoded, Sent, Skipped, SkipReason, Stage
 from slimsim.outcome import summarise
 from slimsim.run import Unsent
+from slimsim.trace import constant_trace
 from support.live_run import LiveRun
 
 POINT = OperatingPoint(1, 2.0, 0.1, 0.8)
@@ -84,3 +85,10 @@ def test_what_a_frame_cost_is_kept_for_each_and_a_batch_works_once(edge: Edge) -
     assert measured.encode_factors == pytest.approx((2 / 3, 4 / 3, 4 / 3, 4 / 3))
     assert measured.compute_seconds == pytest.approx((0.15, 0.0, 0.15, 0.15))
     assert measured.delay_seconds == pytest.approx(0.05)
+
+
+def test_the_round_trip_is_what_an_ack_takes_beyond_the_link(edge: Edge) -> None:
+    # At 2500 B/s a frame of 900 and 100 bytes takes 0.4 s: they leave at 0.42 and 0.82.
+    trip = edge.run.round_trip(0.4, constant_trace(2500), 0.0, 100)
+
+    assert trip == pytest.approx(((0.5 - 0.42) + (0.55 - 0.82)) / 2)
