@@ -44,6 +44,8 @@ def estimate_ratio(
     values: Sequence[float], references: Sequence[float], num_draws: int = NUM_DRAWS
 ) -> Estimate:
     """Sum over links over the sum of a reference of the same links; NaN where that is 0."""
+    if not values:
+        return Estimate(np.nan, np.nan, np.nan)
     draws = draw_links(len(values), num_draws)
     above, below = draws @ np.asarray(values, float), draws @ np.asarray(references, float)
     ratios = np.divide(above, below, out=np.full(len(draws), np.nan), where=below != 0)
