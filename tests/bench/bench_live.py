@@ -173,7 +173,7 @@ class MeasuredWorld(World):
 
     def service_time(self, frame: int) -> float:
         assert self.measured is not None
-        return self.measured.compute_seconds[frame]
+        return self.measured.service_seconds[frame]
 
 
 def effective_round_trip(of: Live, trace: Trace, seconds: float) -> float:
@@ -272,8 +272,8 @@ async def bench(cloud: CloudProcess, args: argparse.Namespace) -> None:
         mean = trace.bytes_between(offset, offset + args.seconds) / args.seconds / 125_000
         notes.append(
             f"| {name} | {mean:.2f} | {offset:.1f} s | {encode} ms | "
-            f"{1000 * float(np.median([s for s in measured.compute_seconds if s])):.0f}, "
-            f"{1000 * max(measured.compute_seconds):.0f} ms | "
+            f"{1000 * float(np.median([s for s in measured.service_seconds if s])):.0f}, "
+            f"{1000 * max(measured.service_seconds):.0f} ms | "
             f"{1000 * measured.delay_seconds:.0f} ms | "
             f"{1000 * effective_round_trip(run, trace, args.seconds):.0f} ms | "
             f"{run.overhead_bytes} | {size_error(run, content, args.seconds):.3f} % | "
@@ -285,7 +285,7 @@ async def bench(cloud: CloudProcess, args: argparse.Namespace) -> None:
     print("\n| simulated against live | accuracy | p50 | p95 | bytes |\n|---|---|---|---|---|")
     print(*differences, sep="\n")
     print(
-        "\n| link | Mbit/s in the window | window begins at | encode by level | cloud computes, "
+        "\n| link | Mbit/s in the window | window begins at | encode by level | cloud is busy, "
         "median, most | cloud delays besides | round trip of Acks | overhead, bytes a frame | "
         "container bytes, recorded against live | load |"
     )

@@ -19,6 +19,8 @@ from slimedge.event import Acked, Captured, Detected, EdgeEvent, Encoded, Sent, 
 from slimsim.run import FrameOutcome, Run, Unsent
 from slimsim.trace import Trace
 
+_WAITED_SECONDS = 0.03  # a frame that came so long before the cloud was free has surely waited
+
 
 @dataclass(slots=True)
 class _Frame:
@@ -40,8 +42,8 @@ class Measured:
     encode_seconds: Mapping[int, float]  # mean, by level
     encode_factors: tuple[float, ...]  # of each frame, around the mean of its level
     # Of each frame, what kept the cloud busy: the first of a batch has all of it, the others none.
-    compute_seconds: tuple[float, ...]
-    delay_seconds: float  # mean of the rest from RECEIVED to the result: waiting, telling
+    service_seconds: tuple[float, ...]
+    delay_seconds: float  # median of the rest from RECEIVED to the result: waiting, telling
 
 
 @dataclass
@@ -168,30 +170,44 @@ class LiveRun:
                 used.setdefault(frame.encoded.level, []).append(frame.encoded.encode_seconds)
         means = {level: float(np.mean(values)) for level, values in used.items()}
         proportion = float(np.mean([means[level] / first_guess[level] for level in means]))
-        is_first, factor, compute = (
-            True,
-            1.0,
-            min(f.compute_seconds for f in frames if f.compute_seconds),
-        )
-        factors, computes, delays, free_at, batch = [], [], [], 0.0, 0.0
+        work, delay = _besides_computing(frames)
+        factor, compute = 1.0, min(f.compute_seconds for f in frames if f.compute_seconds)
+        factors, services, batch = [], [], 0.0
         for frame in frames:
             if frame.encoded is not None:
                 factor = frame.encoded.encode_seconds / means[frame.encoded.level]
-            if frame.detected_at is not None and frame.acked_at is not None:
-                compute = frame.compute_seconds
-                is_first, batch = compute != batch, compute
-                if frame.acked_at >= free_at:  # it waited for no other frame
-                    delays.append(frame.detected_at - frame.acked_at - compute)
-                free_at = frame.detected_at
+            is_first = frame.detected_at is None or frame.compute_seconds != batch
+            if frame.detected_at is not None:
+                compute = batch = frame.compute_seconds
             factors.append(factor)
-            computes.append(compute if is_first else 0.0)
-            is_first = True  # what was not sent here would have been alone
+            services.append(compute + work if is_first else 0.0)
         return Measured(
             {n: means.get(n, proportion * guess) for n, guess in first_guess.items()},
             tuple(factors),
-            tuple(computes),
-            max(0.0, float(np.mean(delays))),
+            tuple(services),
+            delay,
         )
+
+
+def _besides_computing(frames: list[_Frame]) -> tuple[float, float]:
+    """Medians of what a batch takes besides computing: while others wait for it, and the rest.
+
+    What lies between two batches that follow at once keeps the cloud busy; what an idle cloud takes
+    longer than that (waiting for a batch to fill, telling) does not.
+    """
+    busy: list[float] = []
+    idle: list[float] = []
+    free_at = batch = 0.0
+    for frame in frames:
+        if frame.acked_at is None or frame.detected_at is None:
+            continue
+        if frame.compute_seconds != batch:
+            begun = max(free_at, frame.acked_at)
+            besides = frame.detected_at - begun - frame.compute_seconds
+            (busy if frame.acked_at < free_at - _WAITED_SECONDS else idle).append(besides)
+        batch, free_at = frame.compute_seconds, frame.detected_at
+    work = max(0.0, float(np.median(busy))) if busy else 0.0
+    return work, max(0.0, float(np.median(idle)) - work) if idle else 0.0
 
 
 def _since(start: float, at: float | None) -> float | None:

@@ -83,8 +83,21 @@ def test_what_a_frame_cost_is_kept_for_each_and_a_batch_works_once(edge: Edge) -
 
     assert measured.encode_seconds == pytest.approx({0: 0.015, 1: 0.03})
     assert measured.encode_factors == pytest.approx((2 / 3, 4 / 3, 4 / 3, 4 / 3))
-    assert measured.compute_seconds == pytest.approx((0.15, 0.0, 0.15, 0.15))
+    assert measured.service_seconds == pytest.approx((0.15, 0.0, 0.15, 0.15))
     assert measured.delay_seconds == pytest.approx(0.05)
+
+
+def test_what_lies_between_two_batches_that_follow_at_once_keeps_the_cloud_busy(
+    edge: Edge,
+) -> None:
+    edge.send(5, 3)
+    edge.receive(3, 100.6)  # waits for the first two, the last of which is told at 101.2
+    edge.detect(3, 101.33, 1.03, 0.1)
+
+    measured = edge.run.measured(0.4, {0: 0.01, 1: 0.02})
+
+    assert measured.service_seconds == pytest.approx((0.18, 0.0, 0.18, 0.13))
+    assert measured.delay_seconds == pytest.approx(0.02)
 
 
 def test_the_round_trip_is_what_an_ack_takes_beyond_the_link(edge: Edge) -> None:
