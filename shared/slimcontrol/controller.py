@@ -40,11 +40,11 @@ from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
 from slimcontrol.probe import ProbeTimer
 
 _DEADLINE_SHARE = 0.97  # of the deadline may be planned
-_LINK_TARGET_SECONDS = 0.06  # of backlog when a frame is offered, lest the link idle meanwhile
-_LINK_WAIT_SHARE = 0.5  # of the time between frames; with more backlog a newer frame is better
+_LINK_TARGET_SHARE = 0.06  # of the deadline may be backlog when a frame is offered: no idle link
+_LONGEST_LINK_TARGET_SECONDS = 0.1
+_LINK_WAIT_SHARE = 1.0  # of the time between frames; with more backlog a newer frame is better
 _BUDGET_TARGET_SECONDS = BURST_SECONDS / 2  # sent ahead of the budget, lest some of it is lost
 _BUDGET_GAIN = 0.2  # of what the budget's target lacks, one frame may make up for
-_CLOUD_QUEUE_SHARE = 0.5  # of the deadline may be waiting in the cloud
 _UNKNOWN_CLOUD_FRAMES = 4  # may be on their way until the cloud's first result is here
 _FRAME_SHARE = 0.95  # of the time between frames may be encoding
 _NO_DEADLINE_SECONDS = 10.0  # keeps queues finite where there is no deadline
@@ -81,6 +81,7 @@ class Controller:
     ) -> None:
         self._all_points = tuple(points)
         self._deadline = deadline_seconds or _NO_DEADLINE_SECONDS
+        self._link_target = min(_LONGEST_LINK_TARGET_SECONDS, _LINK_TARGET_SHARE * self._deadline)
         self._frame_seconds = frame_seconds
         self._bpp = {(point.level, point.quality): point.bpp for point in points}
         self._link = LinkBelief()
@@ -118,7 +119,7 @@ class Controller:
         bytes_per_bpp = offer.pixels / 8 * self.content.safe
         queue = self._link.queue(now, link, self.rate.safe)
 
-        size_bytes = queue.rate * (frame_seconds + _LINK_TARGET_SECONDS - queue.seconds)
+        size_bytes = queue.rate * (frame_seconds + self._link_target - queue.seconds)
         size_bytes = min(size_bytes, _affordable_bytes(budget, frame_seconds))
         choice, why_not = self._largest(frontier, size_bytes, bytes_per_bpp, offer)
 
@@ -135,7 +136,7 @@ class Controller:
                 return _wait(sure, why_not)
             self._probe.sent(now)
             return _send(Verdict.PROBE, sure)
-        if queue.seconds > _LINK_WAIT_SHARE * frame_seconds + _LINK_TARGET_SECONDS:
+        if queue.seconds > _LINK_WAIT_SHARE * frame_seconds + self._link_target:
             return _wait(sure, WaitReason.WORTHLESS)
         return _send(Verdict.BEST, choice)
 
@@ -152,14 +153,17 @@ class Controller:
         self.content.add(size_bytes, self._bpp[level, quality] * pixels / 8)
         self.encode_time.add(level, pixels, seconds)
         self._cpu.spend(seconds)
+        self._link.on_encoded(size_bytes)
 
     def on_received(
         self, now: float, frame: SentFrame, server_time: float, received_bytes_total: int
     ) -> None:
         """Learn the link's rate from the acknowledgement of a frame that has just arrived."""
         self._link.on_received(now, frame, server_time, received_bytes_total)
-        if frame.sent_at is not None and now - frame.sent_at < self._deadline:
-            self._probe.reset()
+        if frame.sent_at is not None:
+            seconds = now - frame.sent_at + self.service.seconds
+            if seconds <= _DEADLINE_SHARE * self._deadline:
+                self._probe.reset()
 
     def on_detected(self, received: float, detected: float) -> None:
         """Learn what a frame costs the cloud; both times on the server's monotonic clock."""
@@ -188,8 +192,6 @@ class Controller:
         """
         link, waiting, why_not = offer.link, offer.link.undetected_frames, WaitReason.INFEASIBLE
         if waiting >= _UNKNOWN_CLOUD_FRAMES and not self.service.is_known:
-            return None, why_not
-        if waiting * self.service.seconds > _CLOUD_QUEUE_SHARE * self._deadline:
             return None, why_not
         queue = self._link.queue(offer.now, link, self.rate.sure)
         bpp = size_bytes / bytes_per_bpp
@@ -227,7 +229,7 @@ class Controller:
         """
         encode = self.encode_time.safe(choice.point.level, offer.pixels)
         trip = choice.size_bytes / queue.rate + self._link.round_trip.minimum
-        frames = max(1, int(offer.link.credit_bytes / choice.size_bytes))
+        frames = max(1.0, offer.link.credit_bytes / choice.size_bytes)
         return encode + trip <= frames * max(self._frame_seconds, self.service.seconds)
 
 

@@ -7,14 +7,15 @@ reads a clock: every time is an argument, so the same samples always give the sa
 from __future__ import annotations
 
 import math
-from collections import deque
 
 # Chosen on recorded 3G, LTE and broadband links, see docs/controller.md.
-_RATE_FALL = 0.5  # weight of a sample below the mean: believe bad news fast
-_RATE_RISE = 0.3  # weight of a sample above it
+_RATE_FALL = 0.5  # weight of a sample below the mean
+_RATE_RISE = 0.8  # weight of a sample above it: after a hole the link is soon what it was
 _RATE_VARIANCE_WEIGHT = 0.15
 _PLAN_SAFETY = 0.5  # standard deviations (of the logarithm) below the mean: to fill the link
-_LATE_SAFETY = 1.5  # the same: to be in time
+_LATE_SAFETY = 1.0  # the same: to be in time
+_RATE_VARIANCE_FLOOR = 0.015  # a link that was steady for a second may be another in the next
+_RATE_VARIANCE_CEILING = 0.25  # one hole must not make the link's later rates look unsure for long
 _FIRST_RATE = 62_500.0  # bytes per second (0.5 Mbit/s) until something is known
 _FIRST_VARIANCE = 0.25
 _RATE_LIMITS = (125.0, 1.25e9)  # bytes per second: 1 kbit/s to 10 Gbit/s
@@ -26,11 +27,10 @@ _BYTES_SAFETY = 0.7
 _ENCODE_WEIGHT = 0.2
 _ENCODE_MARGIN = 1.15  # over the mean
 _SERVICE_WEIGHT = 0.2
-_RTT_WINDOW_SECONDS = 60.0
 
 
 class LinkRate:
-    """Bytes per second that the link carries; falls fast, rises slowly (asymmetric log-EWMA)."""
+    """Bytes per second that the link carries: an asymmetric mean of the logarithm."""
 
     def __init__(self) -> None:
         self._mean = math.log(_FIRST_RATE)
@@ -45,12 +45,16 @@ class LinkRate:
     @property
     def safe(self) -> float:
         """Bytes per second to fill the link with."""
-        return math.exp(self._mean - _PLAN_SAFETY * math.sqrt(self._variance))
+        return math.exp(self._mean - _PLAN_SAFETY * self._deviation)
 
     @property
     def sure(self) -> float:
         """Bytes per second that a promise may rest on: seldom is the link slower."""
-        return math.exp(self._mean - _LATE_SAFETY * math.sqrt(self._variance))
+        return math.exp(self._mean - _LATE_SAFETY * self._deviation)
+
+    @property
+    def _deviation(self) -> float:
+        return math.sqrt(self._variance + _RATE_VARIANCE_FLOOR)
 
     def add_queued(self, size_bytes: int, gap_seconds: float) -> None:
         """Learn from a frame that stood in line behind another: it took exactly the gap."""
@@ -83,29 +87,33 @@ class LinkRate:
             self._mean = value
         distance = value - self._mean
         self._mean += (_RATE_FALL if distance < 0 else _RATE_RISE) * distance
-        self._variance = (1 - _RATE_VARIANCE_WEIGHT) * (
-            self._variance + _RATE_VARIANCE_WEIGHT * distance**2
+        # Only what falls short of the mean is a risk; a link that grows faster is none.
+        shortfall = min(0.0, distance)
+        variance = (1 - _RATE_VARIANCE_WEIGHT) * (
+            self._variance + _RATE_VARIANCE_WEIGHT * shortfall**2
         )
+        self._variance = min(variance, _RATE_VARIANCE_CEILING)
         self.samples += 1
 
 
 class RoundTrip:
-    """The shortest acknowledgement time of the last minute, seconds."""
+    """The shortest acknowledgement time of a stream, seconds; the stream's greeting is the first.
+
+    It is never forgotten while the stream lasts: on a slow link every later ack waits for a frame's
+    own bytes. Within a window of a minute these became the round trip, and the link's rate, which
+    is what goes beyond it, was believed twenty times too high.
+    """
 
     def __init__(self) -> None:
-        self._rising: deque[tuple[float, float]] = deque()  # (time, value), both increasing
+        self._minimum: float | None = None
 
-    def add(self, now: float, seconds: float) -> None:
-        while self._rising and self._rising[-1][1] >= seconds:
-            self._rising.pop()
-        self._rising.append((now, seconds))
-        while self._rising[0][0] < now - _RTT_WINDOW_SECONDS:
-            self._rising.popleft()
+    def add(self, seconds: float) -> None:
+        self._minimum = seconds if self._minimum is None else min(self._minimum, seconds)
 
     @property
     def minimum(self) -> float:
         """Seconds; 0 until something is known."""
-        return self._rising[0][1] if self._rising else 0.0
+        return self._minimum or 0.0
 
 
 class ContentFactor:

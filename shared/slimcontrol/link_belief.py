@@ -7,10 +7,13 @@ sent ──► link, one frame after another ──► server ──► ack
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from slimcontrol.estimate import LinkRate, RoundTrip
 from slimcontrol.link import LinkView, SentFrame
+
+_MOST_FRAMES = 256  # whose sizes are remembered; more are never on their way
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class LinkBelief:
         self.rate = LinkRate()
         self.round_trip = RoundTrip()
         self._last_ack: _LastAck | None = None
+        self._sizes: deque[int] = deque(maxlen=_MOST_FRAMES)  # encoded and not acknowledged, bytes
+
+    def on_encoded(self, size_bytes: int) -> None:
+        """A frame that will be sent after those before it."""
+        self._sizes.append(size_bytes)
 
     def on_received(
         self, now: float, frame: SentFrame, server_time: float, received_bytes_total: int
@@ -47,6 +55,9 @@ class LinkBelief:
             server_time: Monotonic clock of the server when it had the frame, seconds.
             received_bytes_total: Container bytes that the server had by then.
         """
+        if frame.size_bytes in self._sizes:  # else it is of an earlier stream
+            while self._sizes.popleft() != frame.size_bytes:
+                pass
         if frame.sent_at is None:
             return
         delay = now - frame.sent_at
@@ -62,7 +73,7 @@ class LinkBelief:
             self.rate.add_alone(frame.size_bytes, delay - shortest)
         else:
             self.rate.add_bound(frame.size_bytes, delay)
-        self.round_trip.add(now, delay)
+        self.round_trip.add(delay)
 
     def on_connected(self, now: float, round_trip_seconds: float) -> None:
         """A new stream: the link may be another, and so may the server's clock.
@@ -72,25 +83,27 @@ class LinkBelief:
             round_trip_seconds: From Hello to Welcome; small messages, so nearly a pure round trip.
         """
         self._last_ack = None
+        self._sizes.clear()
         self.rate.doubt()
         self.round_trip = RoundTrip()
-        self.round_trip.add(now, round_trip_seconds)
+        self.round_trip.add(round_trip_seconds)
 
     def queue(self, now: float, link: LinkView, rate: float) -> LinkQueue:
         """Give the backlog at a belief about the rate, bytes per second.
 
-        The link has worked on it since the frame before it had passed, that is a round trip before
-        its ack came, or since it was sent. An ack that is overdue at this rate lowers the rate, and
-        what is on its way is expected to take as long again as it is overdue.
+        The link has worked on its oldest frame since the one before had passed, that is a round
+        trip before its ack came, or since it was sent. If the oldest frame's ack is overdue at this
+        rate, the rate is lower, and the frame is expected to take as long again as it is overdue.
         """
-        if link.in_flight_bytes == 0:
+        in_flight = link.in_flight_bytes
+        if in_flight == 0:
             return LinkQueue(rate, 0.0)
-        shortest, waited = self.round_trip.minimum, link.oldest_in_flight_seconds
-        worked = waited
+        shortest, worked = self.round_trip.minimum, link.oldest_in_flight_seconds
         if self._last_ack is not None:
             worked = max(0.0, min(worked, now - self._last_ack.arrival + shortest))
-        transfer = link.in_flight_bytes / rate
-        overdue = waited - transfer - shortest
-        if overdue > 0:
-            rate *= (transfer + shortest) / waited
-        return LinkQueue(rate, max(0.0, transfer - worked, overdue))
+        oldest = min(in_flight, self._sizes[0]) if self._sizes else in_flight
+        expected = shortest + oldest / rate
+        if worked <= expected:
+            return LinkQueue(rate, max(0.0, in_flight / rate - worked))
+        rate *= expected / worked
+        return LinkQueue(rate, worked - expected + (in_flight - oldest) / rate)

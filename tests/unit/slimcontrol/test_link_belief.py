@@ -1,0 +1,101 @@
+"""What acknowledgements say of the link: its rate, its round trip, its backlog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimcontrol.link import LinkView
+from slimcontrol.link_belief import LinkBelief
+
+ROUND_TRIP = 0.05
+
+
+@dataclass(frozen=True)
+class Frame:
+    size_bytes: int
+    sent_at: float | None
+    behind: bool = False
+
+
+def make_belief(rate: float = 100_000.0) -> LinkBelief:
+    """Knows a link that has carried one frame."""
+    belief = LinkBelief()
+    belief.on_connected(0.0, ROUND_TRIP)
+    belief.on_encoded(10_000)
+    arrival = 10_000 / rate + ROUND_TRIP
+    belief.on_received(arrival, Frame(10_000, 0.0), 1000 + arrival, 10_000)
+    return belief
+
+
+def view(in_flight_bytes: int, oldest_seconds: float) -> LinkView:
+    return LinkView(in_flight_bytes, oldest_seconds, 1, 2**20, 2**20)
+
+
+@given(st.floats(5_000, 1e6), st.integers(2_000, 60_000))
+def test_the_rate_of_a_slow_link_is_learnt_and_stays_right_for_hours(
+    rate: float, size_bytes: int
+) -> None:
+    belief = LinkBelief()
+    belief.on_connected(0.0, ROUND_TRIP)
+    now = 0.0
+    for count in range(1, 400):  # ten seconds apart: longer than any window would be
+        sent_at, now = now, now + size_bytes / rate + ROUND_TRIP
+        belief.on_encoded(size_bytes)
+        belief.on_received(now, Frame(size_bytes, sent_at), now + 77.0, count * size_bytes)
+        now += 10.0
+
+    assert belief.rate.mean == pytest.approx(rate, rel=1e-6)
+    assert belief.round_trip.minimum == ROUND_TRIP
+
+
+def test_frames_that_stood_in_line_show_the_pace_of_the_link_on_the_clock_of_the_server() -> None:
+    belief = make_belief(100_000.0)
+    rate = belief.rate.mean
+    belief.on_received(0.25, Frame(5_000, 0.01, behind=True), 1000.25, 15_000)
+
+    assert belief.rate.mean == pytest.approx(rate * (5_000 / 0.1 / rate) ** 0.5, rel=1e-3)
+
+
+def test_the_backlog_runs_down_while_no_ack_is_due() -> None:
+    belief = make_belief()
+    belief.on_encoded(20_000)
+
+    queues = [belief.queue(1.0 + t, view(20_000, t), 100_000.0) for t in (0.0, 0.1, 0.2)]
+
+    assert [queue.seconds for queue in queues] == pytest.approx([0.2, 0.1, 0.0])
+    assert {queue.rate for queue in queues} == {100_000.0}
+
+
+def test_an_overdue_ack_of_the_oldest_frame_holds_the_backlog_and_lowers_the_rate() -> None:
+    belief = make_belief()
+    belief.on_encoded(10_000)
+    belief.on_encoded(20_000)
+
+    due = belief.queue(1.15, view(30_000, 0.15), 100_000.0)
+    overdue = belief.queue(1.35, view(30_000, 0.35), 100_000.0)
+
+    assert due.seconds == pytest.approx(0.15)
+    assert overdue.rate == pytest.approx(100_000 * 0.15 / 0.35)
+    assert overdue.seconds == pytest.approx(0.2 + 20_000 / overdue.rate)
+
+
+def test_another_stream_begins_without_the_frames_of_the_one_before() -> None:
+    belief = make_belief()
+    belief.on_encoded(40_000)
+    belief.on_connected(5.0, 0.2)
+    belief.on_encoded(10_000)
+
+    assert belief.round_trip.minimum == 0.2
+    assert belief.queue(6.0, view(10_000, 0.0), 100_000.0).seconds == pytest.approx(0.1)
+
+
+def test_what_is_acknowledged_without_having_been_encoded_here_changes_no_order() -> None:
+    belief = make_belief()
+    belief.on_encoded(20_000)
+    belief.on_received(1.0, Frame(33_333, None), 1001.0, 50_000)
+
+    assert belief.queue(1.4, view(20_000, 0.0), 100_000.0).seconds == pytest.approx(0.2)
