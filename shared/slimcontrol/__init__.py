@@ -9,7 +9,7 @@ from slimcontrol.controller import Controller
 from slimcontrol.errors import ControlError
 from slimcontrol.link import NO_LINK, LinkView, SentFrame
 from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
-from slimcontrol.policy import Decision, Offer, Policy, Scene, Verdict, WaitReason
+from slimcontrol.policy import Decision, Offer, Policy, Verdict, WaitReason
 
 __all__ = [
     "Budget",
@@ -24,7 +24,6 @@ __all__ = [
     "Offer",
     "OperatingPoint",
     "Policy",
-    "Scene",
     "SentFrame",
     "Verdict",
     "WaitReason",

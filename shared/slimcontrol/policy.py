@@ -18,15 +18,6 @@ from slimcontrol.link import LinkView, SentFrame
 from slimcontrol.point import OperatingPoint
 
 
-class Scene(StrEnum):
-    """What the last pictures showed; what a point is worth may depend on it."""
-
-    UNKNOWN = "unknown"
-    EMPTY = "empty"
-    FEW = "few"
-    CROWDED = "crowded"
-
-
 class Verdict(StrEnum):
     """Why a decision is as it is."""
 
@@ -55,7 +46,6 @@ class Offer:
     pixels: int  # that will be encoded
     link: LinkView
     budget: BudgetView = NO_BUDGET
-    scene: Scene = Scene.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Scene, WaitReason
+from slimcontrol.policy import WaitReason
 from slimedge.event import Acked, Captured, Detected, EdgeEvent, Encoded, Sent, Skipped, Stage
 from slimsim.run import FrameOutcome, Run, Unsent
 from slimsim.trace import Trace
@@ -110,9 +110,7 @@ class LiveRun:
         for index, frame in enumerate(self.window(seconds)):
             captured_at = frame.captured_at - start
             if frame.encoded is None:
-                outcomes.append(
-                    FrameOutcome(index, captured_at, Scene.UNKNOWN, reason=frame.reason)
-                )
+                outcomes.append(FrameOutcome(index, captured_at, reason=frame.reason))
                 continue
             point = points[frame.encoded.level, frame.encoded.quality]
             back = round_trip_seconds / 2
@@ -120,7 +118,6 @@ class LiveRun:
                 FrameOutcome(
                     index,
                     captured_at,
-                    Scene.UNKNOWN,
                     point=point,
                     reason=frame.reason,
                     probe=frame.encoded.probe,

@@ -80,7 +80,7 @@ class Scripted(Always):
 
 def make_content(sizes: Sequence[Sequence[int]] = ((1000, 4000),)) -> Content:
     """A video of 10 x 10 pixels: for each frame the bytes at `SMALL` and at `LARGE`."""
-    return Content((0, 1), (0.0, 0.0), np.asarray(sizes, np.uint32), None, (10, 10))
+    return Content((0, 1), (0.0, 0.0), np.asarray(sizes, np.uint32), (10, 10))
 
 
 def make_world(**changes: Any) -> World:

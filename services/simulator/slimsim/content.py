@@ -1,4 +1,4 @@
-"""What a camera saw: container bytes of real frames at every point, and how many things were there.
+"""What a camera saw, in numbers: container bytes of real frames at every point.
 
     video ─► every frame at every (level, quality) ─► len(container) ─► .npz, numbers only
 
@@ -19,12 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Scene
 from slimsim.errors import ContentError
 
-CROWDED = 5  # detections from which a scene is crowded
-
-_FIELDS = ("levels", "qualities", "size_bytes", "detections", "image_hw")
+_FIELDS = ("levels", "qualities", "size_bytes", "image_hw")
 _MAX_FRAMES = 100_000
 
 
@@ -35,7 +32,6 @@ class Content:
     levels: tuple[int, ...]  # of each point
     qualities: tuple[float, ...]  # of each point
     sizes: NDArray[np.uint32]  # (frames, points) container bytes
-    detections: NDArray[np.uint16] | None  # (frames,) on the best picture; None: not known
     image_hw: tuple[int, int]  # pixels
 
     def __post_init__(self) -> None:
@@ -45,8 +41,6 @@ class Content:
                 f"{frames} frames with {points} sizes, {len(self.levels)} levels and "
                 f"{len(self.qualities)} qualities do not fit together; record the video again"
             )
-        if self.detections is not None and self.detections.shape != (frames,):
-            raise ContentError("one count of detections is needed for every frame")
         if int(self.sizes.min()) == 0:
             raise ContentError("a container of 0 bytes; record the video again")
 
@@ -68,31 +62,17 @@ class Content:
         """Container bytes of a frame at a point; frames repeat."""
         return int(self.sizes[frame_index % len(self.sizes), self.column(point)])
 
-    def scene(self, frame_index: int) -> Scene:
-        """What a frame shows; frames repeat."""
-        if self.detections is None:
-            return Scene.UNKNOWN
-        return scene_of(int(self.detections[frame_index % len(self.detections)]))
-
     def scaled(self, image_hw: tuple[int, int]) -> Content:
         """Give the same video at another size: bytes in proportion to pixels."""
         factor = image_hw[0] * image_hw[1] / (self.image_hw[0] * self.image_hw[1])
         sizes = np.maximum(1, np.rint(self.sizes * factor)).astype(np.uint32)
-        return Content(self.levels, self.qualities, sizes, self.detections, image_hw)
-
-
-def scene_of(detections: int) -> Scene:
-    """What so many detections make of a scene."""
-    if detections == 0:
-        return Scene.EMPTY
-    return Scene.FEW if detections < CROWDED else Scene.CROWDED
+        return Content(self.levels, self.qualities, sizes, image_hw)
 
 
 def record_content(
     frames: Iterable[NDArray[np.uint8]],
     points: Sequence[tuple[int, float]],
     encode: Callable[[NDArray[np.uint8], int, float], int],
-    count_detections: Callable[[NDArray[np.uint8]], int] | None = None,
 ) -> Content:
     """Encode every frame of a video at every point and keep the numbers.
 
@@ -100,13 +80,11 @@ def record_content(
         frames: (H, W, 3) RGB, all of one size.
         points: (level, quality) to encode at.
         encode: (picture, level, quality) -> bytes of its container.
-        count_detections: Of the uncompressed picture; not given: scenes are unknown.
 
     Raises:
         ContentError: there are no frames, or of several sizes.
     """
     sizes: list[list[int]] = []
-    detections: list[int] = []
     image_hw: tuple[int, int] | None = None
     for image in frames:
         found = (int(image.shape[0]), int(image.shape[1]))
@@ -114,29 +92,24 @@ def record_content(
             raise ContentError(f"frames of {image_hw} and of {found} pixels; take one camera")
         image_hw = found
         sizes.append([encode(image, level, quality) for level, quality in points])
-        if count_detections is not None:
-            detections.append(count_detections(image))
     if image_hw is None:
         raise ContentError("the video has no frames")
     return Content(
         tuple(level for level, _ in points),
         tuple(float(quality) for _, quality in points),
         np.asarray(sizes, np.uint32),
-        np.asarray(detections, np.uint16) if detections else None,
         image_hw,
     )
 
 
 def write_content(content: Content, path: Path) -> None:
     """Keep a recording in a compressed .npz."""
-    counts = np.zeros(0, np.uint16) if content.detections is None else content.detections
     with path.open("wb") as file:
         np.savez_compressed(
             file,
             levels=np.asarray(content.levels, np.int64),
             qualities=np.asarray(content.qualities, np.float64),
             size_bytes=content.sizes,
-            detections=counts,
             image_hw=np.asarray(content.image_hw, np.int64),
         )
 
@@ -149,12 +122,11 @@ def read_content(path: Path) -> Content:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            levels, qualities, sizes, counts, image_hw = (found[name] for name in _FIELDS)
+            levels, qualities, sizes, image_hw = (found[name] for name in _FIELDS)
         return Content(
             tuple(int(level) for level in levels),
             tuple(float(quality) for quality in qualities),
             sizes.astype(np.uint32),
-            counts.astype(np.uint16) if len(counts) else None,
             (int(image_hw[0]), int(image_hw[1])),
         )
     except (OSError, KeyError, ValueError, IndexError, TypeError, zipfile.BadZipFile) as exc:

@@ -21,8 +21,8 @@ from slimcontrol.budget import BURST_SECONDS
 from slimsim.schedule import Options, Search, find_options, search
 from slimsim.world import World
 
-# At any frame; more are merged. Over 120 s of three links, at 10 and at 15 pictures/s, the bound was
-# at most 0.5 % above choices that can be made with 250, 0.2 % with 500, 0.04 % with 1000.
+# At any frame; more are merged. Over 120 s of three links, at 10 and at 15 pictures/s, the bound
+# was at most 0.5 % above choices that can be made with 250, 0.2 % with 500, 0.04 % with 1000.
 MAX_STATES = 300
 
 _PRICE_STEPS = 6  # at most, of the search for the best price
@@ -119,7 +119,7 @@ def _worth_within(
     if falling.slope >= 0:
         return free.worth
     highest = max(
-        world.utility(point, world.content.scene(k)) / world.size_bytes(k, point)
+        world.utility(point) / world.size_bytes(k, point)
         for k in range(min(world.frame_count, len(world.content.sizes)))
         for point in world.points
     )  # no point is worth its bytes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Scene, WaitReason
+from slimcontrol.policy import WaitReason
 
 
 class Unsent(StrEnum):
@@ -24,11 +24,10 @@ class FrameOutcome:
 
     index: int
     captured_at: float
-    scene: Scene  # what it really shows
     point: OperatingPoint | None = None  # None: it was not encoded
     reason: WaitReason | Unsent | None = None  # why it was not sent
     probe: bool = False
-    utility: float = 0.0  # true worth of the point for this scene, in time or not
+    utility: float = 0.0  # true worth of the point, in time or not
     size_bytes: int = 0
     encoded_at: float | None = None
     sent_at: float | None = None

@@ -49,11 +49,10 @@ def find_options(world: World, frame: int, bytes_price: float = 0.0) -> Options:
     Args:
         bytes_price: What is taken from the worth for each container byte.
     """
-    scene = world.content.scene(frame)
     found = []
     for point in world.points:
         size_bytes = world.size_bytes(frame, point)
-        worth = world.utility(point, scene) - bytes_price * size_bytes
+        worth = world.utility(point) - bytes_price * size_bytes
         if worth > 0 and size_bytes <= world.max_frame_bytes:
             encode = world.encode_time(frame, point.level)
             found.append((size_bytes, encode, worth))

@@ -19,7 +19,7 @@ from enum import IntEnum
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer, Policy, Scene, Verdict, WaitReason
+from slimcontrol.policy import Decision, Offer, Policy, Verdict, WaitReason
 from slimsim.account import Account, SimulatedFrame
 from slimsim.link import Cloud, Link
 from slimsim.run import FrameOutcome, Run, Unsent
@@ -49,7 +49,6 @@ class _State(IntEnum):
 class _Record:
     """What is known of one picture so far."""
 
-    scene: Scene
     point: OperatingPoint | None = None
     reason: WaitReason | Unsent | None = None
     probe: bool = False
@@ -88,9 +87,8 @@ class _Simulation:
         self._frame = 0  # the picture that is being dealt with
         self._next_due = -math.inf  # seconds, at the rate of pictures that is allowed
         self._received_bytes = 0  # by the cloud
-        self._scene = Scene.UNKNOWN  # of the last result
         self._decisions = 0
-        self._records = [_Record(world.content.scene(k)) for k in range(world.frame_count)]
+        self._records = [_Record() for _ in range(world.frame_count)]
         self._events: list[tuple[float, int, _Event, SimulatedFrame | int]] = []
         self._order = 0  # of events at the same time
 
@@ -152,7 +150,6 @@ class _Simulation:
         if event is _Event.DETECTED:
             record = self._records[frame.index]
             record.detected_at = self._now
-            self._scene = record.scene
             clock = SERVER_CLOCK_AHEAD_SECONDS
             self._policy.on_detected(frame.received_at + clock, self._now - self._half_trip + clock)
         self._look_again()
@@ -181,8 +178,6 @@ class _Simulation:
         record = self._records[self._frame]
         if decision.reason is not None:
             record.reason = decision.reason
-        elif not self._account.has_room(decision.predicted_bytes):
-            record.reason = WaitReason.CREDIT
         else:
             point = decision.point
             assert point is not None, "only a skip has no point"
@@ -205,7 +200,6 @@ class _Simulation:
                 self._world.pixels,
                 self._account.view(now),
                 self._budget.view(),
-                self._scene,
             )
         )
 
@@ -280,11 +274,10 @@ class _Simulation:
         return FrameOutcome(
             index=index,
             captured_at=self._world.captured_at(index),
-            scene=record.scene,
             point=point,
             reason=record.reason,
             probe=record.probe,
-            utility=0.0 if point is None else self._world.utility(point, record.scene),
+            utility=0.0 if point is None else self._world.utility(point),
             size_bytes=record.size_bytes,
             encoded_at=record.encoded_at,
             sent_at=record.sent_at,

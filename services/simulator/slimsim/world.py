@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from slimcontrol.budget import Budget
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Scene
 from slimsim.content import Content
 from slimsim.errors import WorldError
 from slimsim.trace import Trace
@@ -26,8 +25,8 @@ DEFAULT_MAX_FRAME_BYTES = 2**20
 DEFAULT_OVERHEAD_BYTES = 160  # message, HTTP/2, TLS and TCP/IP around a container; chosen
 
 
-def utility_of(point: OperatingPoint, scene: Scene) -> float:
-    """What the profile says a picture at this point is worth, whatever it shows."""
+def utility_of(point: OperatingPoint) -> float:
+    """What the profile says a picture at this point is worth."""
     return point.utility
 
 
@@ -58,7 +57,7 @@ class World:
     encode_spread: float = 0.0  # standard deviation of the logarithm of encode seconds
     cloud_spread: float = 0.0  # the same of cloud seconds
     seed: int = 0  # of the spreads
-    utility: Callable[[OperatingPoint, Scene], float] = utility_of
+    utility: Callable[[OperatingPoint], float] = utility_of
     budget: Budget | None = None
     cpu_share: float | None = None  # of one encoder; None: all of it
     credit_bytes: int = DEFAULT_CREDIT_BYTES

@@ -227,7 +227,7 @@ _TOTAL: dict[int, int] = {}
 
 def _world(trace: Trace, **changes: Any) -> World:
     content = Content(
-        (0, 0, 0, 0), (0.0, 1.0, 2.0, 3.0), np.asarray([SIZES], np.uint32), None, (100, 100)
+        (0, 0, 0, 0), (0.0, 1.0, 2.0, 3.0), np.asarray([SIZES], np.uint32), (100, 100)
     )
     about: dict[str, Any] = {
         "trace": trace,

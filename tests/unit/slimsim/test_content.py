@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Scene
 from slimsim.content import (
     Content,
     load_street,
     read_content,
     record_content,
-    scene_of,
     write_content,
 )
 from slimsim.errors import ContentError
@@ -24,7 +22,6 @@ def record() -> Content:
         pictures,
         POINTS,
         encode=lambda image, level, quality: 100 * int(image[0, 0, 0]) + 10 * level + int(quality),
-        count_detections=lambda image: 4 * (int(image[0, 0, 0]) - 1),
     )
 
 
@@ -35,12 +32,6 @@ def test_recording_holds_every_frame_at_every_point() -> None:
     assert content.sizes.tolist() == [[100, 112], [200, 212], [300, 312]]
     assert content.size_bytes(1, OperatingPoint(1, 2.0, 0.1, 1.0)) == 212
     assert content.size_bytes(4, OperatingPoint(1, 2.0, 0.1, 1.0)) == 212  # again from the start
-    assert [content.scene(n) for n in (0, 1, 2, 3)] == [
-        Scene.EMPTY,
-        Scene.FEW,
-        Scene.CROWDED,
-        Scene.EMPTY,
-    ]
 
 
 def test_recording_survives_its_file(tmp_path: Path) -> None:
@@ -49,20 +40,9 @@ def test_recording_survives_its_file(tmp_path: Path) -> None:
 
     again = read_content(tmp_path / "a.npz")
 
-    assert again.detections is not None
-    assert content.detections is not None
     assert (again.levels, again.qualities) == (content.levels, content.qualities)
     assert again.image_hw == content.image_hw
     assert (again.sizes == content.sizes).all()
-    assert (again.detections == content.detections).all()
-
-
-def test_scenes_are_unknown_where_nothing_was_counted(tmp_path: Path) -> None:
-    content = record_content([np.ones((4, 6, 3), np.uint8)], POINTS, lambda *_: 7)
-    write_content(content, tmp_path / "a.npz")
-
-    assert content.scene(0) is Scene.UNKNOWN
-    assert read_content(tmp_path / "a.npz").scene(0) is Scene.UNKNOWN
 
 
 def test_bytes_grow_with_the_pixels() -> None:
@@ -95,16 +75,6 @@ def test_files_that_are_no_recording_are_refused(tmp_path: Path) -> None:
             read_content(tmp_path / name)
 
 
-def test_scenes_by_their_number_of_detections() -> None:
-    assert [scene_of(n) for n in (0, 1, 4, 5, 100)] == [
-        Scene.EMPTY,
-        Scene.FEW,
-        Scene.FEW,
-        Scene.CROWDED,
-        Scene.CROWDED,
-    ]
-
-
 def test_recording_that_comes_with_the_package() -> None:
     content = load_street()
 
@@ -113,4 +83,3 @@ def test_recording_that_comes_with_the_package() -> None:
     # a finer quality of a level never takes fewer bytes
     sizes = content.sizes.reshape(120, 4, 6).astype(int)
     assert (np.diff(sizes, axis=2) > 0).all()
-    assert {content.scene(n) for n in range(120)} == {Scene.CROWDED}

@@ -79,9 +79,9 @@ def worlds(draw: st.DrawFn, frames: int, *, free: bool) -> World:
         utility=draw(
             st.sampled_from(
                 [
-                    lambda point, scene: point.utility,
-                    lambda point, scene: 1.0,
-                    lambda point, scene: 0.1 if point == SMALL else 1.0,
+                    lambda point: point.utility,
+                    lambda point: 1.0,
+                    lambda point: 0.1 if point == SMALL else 1.0,
                 ]
             )
         ),
@@ -179,7 +179,7 @@ def test_world_with_a_budget_is_bounded_by_what_its_account_lets_through() -> No
 
 def test_dead_link_and_useless_points_are_worth_nothing() -> None:
     assert oracle(make_world(trace=constant_trace(0.0))) == 0.0
-    assert oracle(make_world(utility=lambda point, scene: 0.0)) == 0.0
+    assert oracle(make_world(utility=lambda point: 0.0)) == 0.0
     assert oracle(make_world(max_frame_bytes=1)) == 0.0
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from slimcontrol.policy import Scene, WaitReason
+from slimcontrol.policy import WaitReason
 from slimsim.outcome import recovery_seconds, summarise
 from slimsim.run import FrameOutcome, Run
 from support.simulated import LARGE, SMALL
@@ -17,7 +17,6 @@ def sent(
     return FrameOutcome(
         index=round(captured_at * 10),
         captured_at=captured_at,
-        scene=Scene.FEW,
         point=point,
         probe=probe,
         utility=utility,
@@ -29,7 +28,7 @@ def sent(
 
 
 def skipped(captured_at: float) -> FrameOutcome:
-    return FrameOutcome(0, captured_at, Scene.FEW, reason=WaitReason.INFEASIBLE)
+    return FrameOutcome(0, captured_at, reason=WaitReason.INFEASIBLE)
 
 
 def run(*frames: FrameOutcome, seconds: float = 10.0, budget: float | None = None) -> Run:

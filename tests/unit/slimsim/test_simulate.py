@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcontrol.budget import Budget
 from slimcontrol.controller import Controller
-from slimcontrol.policy import Scene, WaitReason
+from slimcontrol.policy import WaitReason
 from slimsim.errors import ContentError, WorldError
 from slimsim.run import Run, Unsent
 from slimsim.simulate import SERVER_CLOCK_AHEAD_SECONDS, simulate
@@ -139,18 +138,20 @@ def test_edge_sends_no_faster_than_it_is_told() -> None:
 
 def test_credit_holds_back_what_does_not_fit() -> None:
     world = make_world(seconds=4.0, credit_bytes=4500, trace=constant_trace(1000.0))
-    knowing, naive = Always(LARGE, predicted_bytes=4000), Always(LARGE, predicted_bytes=1)
+    policy = Always(LARGE)
 
-    waits = simulate(knowing, world).frames
-    encodes = simulate(naive, world).frames
+    frames = simulate(policy, world).frames
 
-    # The first one is on its way until 4.05; the others are not even encoded before.
-    assert [f.sent_at for f in waits] == [pytest.approx(0.05), None, None, pytest.approx(4.1)]
-    assert [f.reason for f in waits[1:3]] == [WaitReason.CREDIT] * 2
-    # Who expects too little has encoded the second by then, and it waits for room.
-    assert encodes[1].encoded_at == pytest.approx(1.05)
-    assert encodes[1].sent_at == pytest.approx(4.05)
-    assert max(offer.link.in_flight_bytes for offer in naive.offers) == 4000
+    # The first one is on its way until 4.05; the second is encoded by then, and waits for room.
+    assert frames[1].encoded_at == pytest.approx(1.05)
+    assert [f.sent_at for f in frames] == [
+        pytest.approx(0.05),
+        pytest.approx(4.05),
+        None,
+        pytest.approx(8.05),
+    ]
+    assert frames[2].reason is Unsent.REPLACED
+    assert policy.offers[2].link.in_flight_bytes == 4000
 
 
 def test_frame_larger_than_the_window_goes_alone() -> None:
@@ -192,18 +193,6 @@ def test_budget_is_kept_by_the_account_of_the_edge() -> None:
     assert [view.backlog_seconds for view in views[:3]] == pytest.approx([0.0, 9.0, 18.0])
     assert [view.is_open for view in views[:3]] == [True, False, False]
     assert run.budget_bytes_per_second == 100.0
-
-
-def test_scene_of_an_offer_is_that_of_the_last_result() -> None:
-    content = make_content(((1000, 4000),) * 2)
-    counted = replace(content, detections=np.array([0, 9], np.uint16))
-    policy = Always(SMALL)
-
-    frames = simulate(policy, make_world(content=counted, seconds=4.0)).frames
-
-    assert [f.scene for f in frames] == [Scene.EMPTY, Scene.CROWDED] * 2
-    believed = [offer.scene for offer in policy.offers]
-    assert believed == [Scene.UNKNOWN, Scene.EMPTY, Scene.CROWDED, Scene.EMPTY]
 
 
 def test_warm_up_teaches_each_level_before_the_first_picture() -> None:
