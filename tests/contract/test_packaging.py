@@ -25,7 +25,7 @@ EXTRAS_OF = {
     "slimdetect": [],
     "slimedge": ["edge"],
     "slimcloud": ["cloud"],
-    "slimsim": [],
+    "slimsim": ["train"],  # plots of a study, imported when they are wanted
     "slimops": ["demo", "otel"],  # each service uses its part of it
     "slimcli": ["certs", "demo", "train"],  # each command imports what it needs when it runs
     "slimnets": ["train"],

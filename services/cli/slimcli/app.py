@@ -23,7 +23,9 @@ from slimcli import (
     making,
     own_detector,
     recipes,
+    recording,
     services,
+    simulation,
     tokens,
     training,
 )
@@ -82,6 +84,8 @@ for module in (
     training,
     evaluation,
     calibration,
+    recording,
+    simulation,
     making,
     own_detector,
 ):

@@ -136,7 +136,10 @@ _TABLE: tuple[tuple[Callable[[BaseException], bool], ExitCode], ...] = (
     ),
     (_is_settings_error, ExitCode.CONFIG),
     (lambda error: type(error).__name__ == "CodecError", ExitCode.USAGE),  # no such level, say
-    (_is_named("CodecError", "NetError", "PictureError", "EvaluationError"), ExitCode.BAD_DATA),
+    (
+        _is_named("CodecError", "NetError", "PictureError", "EvaluationError", "SimError"),
+        ExitCode.BAD_DATA,
+    ),
     (_is_named("CalibrationError"), ExitCode.USAGE),
     (_is_named("ArtifactFolderError"), ExitCode.CANNOT_CREATE),
     (_is_named("CameraError"), ExitCode.NO_INPUT),

@@ -4,9 +4,10 @@
     value = sum over the next N frames of  u [in time]  -  late * seconds late  -  switch * |u - u'|
 
 of a model of encoder, link and cloud, three queues in a row, begun with what is on its way. The
-plan is one point (or none) for the offered frame and one point (or none) for all frames after it;
-only its first step is done, then it is planned anew. To leave a frame out is the camera's own move:
-a player, as in the paper, must fetch every segment. The player's buffer is the deadline here.
+plan is one point (or none) for the offered frame, and one point (or none) for all frames or every
+second frame after it; only its first step is done, then it is planned anew. To leave a frame out is
+the camera's own move: a player, as in the paper, must fetch every segment. The player's buffer is
+the deadline here.
 
 Source: Yin, Jindal, Sekar and Sinopoli, A Control-Theoretic Approach for Dynamic Adaptive Video
 Streaming over HTTP (SIGCOMM 2015), sections 3 (objective), 4 and 5.2 (RobustMPC). One move and then
@@ -37,8 +38,8 @@ class RobustMpc(Baseline):
         deadline_share: Of the deadline that may be planned, above 0, at most 1.
         late: Cost of a second of lateness, in utility.
         switch: Cost of a change of utility from one frame to the next.
-        backlog: Cost of a second of the link's time that is still owed when the plan ends; 0 in the
-            paper, where the buffer of the next plan says it.
+        backlog: Cost of a second that link or cloud still owe when the plan ends; 0 in the paper,
+            where the buffer of the next plan says it.
         window_frames: See `Baseline`.
     """
 
@@ -61,8 +62,9 @@ class RobustMpc(Baseline):
         self._errors: deque[float] = deque(maxlen=_SAMPLES)
         self._last_utility: float | None = None
         count = len(self.front) + 1  # the last one: leave the frame out
-        first, rest = np.divmod(np.arange(count * count), count)
-        self._plans = (first, rest)
+        first, rest, stride = np.meshgrid(np.arange(count), np.arange(count), (1, 2))
+        self._plans = (first.ravel(), rest.ravel())
+        self._stride = stride.ravel()  # of the rest: each frame, or every second one
         self._sent = np.array([1.0] * len(self.front) + [0.0])
         self._utility = np.array([point.utility for point in self.front] + [0.0])
         self._bpp_front = np.array([point.bpp for point in self.front] + [0.0])
@@ -115,6 +117,8 @@ class RobustMpc(Baseline):
         for step in range(self._horizon):
             chosen = self._plans[0 if step == 0 else 1]
             sent, utility = self._sent[chosen], self._utility[chosen]
+            if step % 2:
+                sent = sent * (self._stride == 1)
             captured = step * frame_seconds - offer.age_seconds
             encoded = np.maximum(max(captured, 0.0), encoder_free) + encode[chosen]
             arrived = np.maximum(encoded, link_free) + transfer[chosen]
@@ -132,4 +136,5 @@ class RobustMpc(Baseline):
             link_free = np.where(sent > 0, arrived, link_free)
             cloud_free = np.where(sent > 0, detected, cloud_free)
         ends = self._horizon * frame_seconds - offer.age_seconds
-        return value - self._backlog * np.maximum(0.0, link_free - ends)
+        owed = np.maximum(link_free, cloud_free) - ends
+        return value - self._backlog * np.maximum(0.0, owed)
