@@ -40,9 +40,10 @@ from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
 from slimcontrol.probe import ProbeTimer
 
 _DEADLINE_SHARE = 0.97  # of the deadline may be planned
-_LINK_TARGET_SHARE = 0.06  # of the deadline may be backlog when a frame is offered: no idle link
-_LONGEST_LINK_TARGET_SECONDS = 0.1
-_LINK_WAIT_SHARE = 1.0  # of the time between frames; with more backlog a newer frame is better
+_LINK_TARGET_SHARE = 0.1  # of the deadline may be backlog when a frame is offered: no idle link
+_LONGEST_LINK_TARGET_SECONDS = 0.06
+_LINK_WAIT_SHARE = 0.4  # of the time between frames; with more backlog a newer frame is better
+_KEEP = 0.25  # so much more than its share of the budget may the last point take again
 _BUDGET_TARGET_SECONDS = BURST_SECONDS / 2  # sent ahead of the budget, lest some of it is lost
 _BUDGET_GAIN = 0.2  # of what the budget's target lacks, one frame may make up for
 _UNKNOWN_CLOUD_FRAMES = 4  # may be on their way until the cloud's first result is here
@@ -90,6 +91,7 @@ class Controller:
         self.service = CloudService()
         self._cpu = CpuAccount(cpu_share)
         self._probe = ProbeTimer()
+        self._last_point: OperatingPoint | None = None
         self.rate = self._link.rate
         self.limit_level(None)
 
@@ -120,8 +122,8 @@ class Controller:
         queue = self._link.queue(now, link, self.rate.safe)
 
         size_bytes = queue.rate * (frame_seconds + self._link_target - queue.seconds)
-        size_bytes = min(size_bytes, _affordable_bytes(budget, frame_seconds))
-        choice, why_not = self._largest(frontier, size_bytes, bytes_per_bpp, offer)
+        saved_bytes = _affordable_bytes(budget, frame_seconds)
+        choice, why_not = self._largest(frontier, size_bytes, saved_bytes, bytes_per_bpp, offer)
 
         sure = choice or self._predict(frontier.points[0], bytes_per_bpp, offer, queue)
         if link.paused:
@@ -138,6 +140,7 @@ class Controller:
             return _send(Verdict.PROBE, sure)
         if queue.seconds > _LINK_WAIT_SHARE * frame_seconds + self._link_target:
             return _wait(sure, WaitReason.WORTHLESS)
+        self._last_point = choice.point
         return _send(Verdict.BEST, choice)
 
     def decide_for_later(self, pixels: int) -> Decision:
@@ -184,20 +187,31 @@ class Controller:
         return frontier
 
     def _largest(
-        self, frontier: Frontier, size_bytes: float, bytes_per_bpp: float, offer: Offer
+        self,
+        frontier: Frontier,
+        size_bytes: float,
+        saved_bytes: float,
+        bytes_per_bpp: float,
+        offer: Offer,
     ) -> tuple[_Choice | None, WaitReason]:
         """The largest point of at most so many bytes that will be in time and may go; else why not.
 
         Of the most utility per byte if all take more: below it there is only a lower frame rate.
+
+        Args:
+            size_bytes: For the link.
+            saved_bytes: For the byte budget, which nobody waits for: the last point is kept there
+                until it has cost a quarter more than its share, so that choices seldom change.
         """
         link, waiting, why_not = offer.link, offer.link.undetected_frames, WaitReason.INFEASIBLE
         if waiting >= _UNKNOWN_CLOUD_FRAMES and not self.service.is_known:
             return None, why_not
         queue = self._link.queue(offer.now, link, self.rate.sure)
-        bpp = size_bytes / bytes_per_bpp
+        bpp, saved_bpp = size_bytes / bytes_per_bpp, saved_bytes / bytes_per_bpp
         for index in range(len(frontier.points) - 1, -1, -1):
             point = frontier.points[index]
-            if index > frontier.knee and point.bpp > bpp:
+            keep = 1 + _KEEP if point is self._last_point else 1.0
+            if index > frontier.knee and point.bpp > min(bpp, keep * saved_bpp):
                 continue
             choice = self._predict(point, bytes_per_bpp, offer, queue)
             if index > frontier.knee and not self._keeps_pace(choice, offer, queue):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 # Chosen on recorded 3G, LTE and broadband links, see docs/controller.md.
-_RATE_FALL = 0.5  # weight of a sample below the mean
+_RATE_FALL = 0.7  # weight of a sample below the mean
 _RATE_RISE = 0.8  # weight of a sample above it: after a hole the link is soon what it was
 _RATE_VARIANCE_WEIGHT = 0.15
 _PLAN_SAFETY = 0.5  # standard deviations (of the logarithm) below the mean: to fill the link
-_LATE_SAFETY = 1.0  # the same: to be in time
+_LATE_SAFETY = 1.2  # the same: to be in time
 _RATE_VARIANCE_FLOOR = 0.015  # a link that was steady for a second may be another in the next
 _RATE_VARIANCE_CEILING = 0.25  # one hole must not make the link's later rates look unsure for long
 _FIRST_RATE = 62_500.0  # bytes per second (0.5 Mbit/s) until something is known

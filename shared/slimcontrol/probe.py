@@ -7,7 +7,7 @@ idle, and each that comes late doubles the wait for the next. One that comes in 
 from __future__ import annotations
 
 _FIRST_GAP_SECONDS = 0.5
-LONGEST_GAP_SECONDS = 4.0  # a link that has recovered is found so late at worst
+LONGEST_GAP_SECONDS = 8.0  # a link that has recovered is found so late at worst
 
 
 class ProbeTimer:
