@@ -131,27 +131,35 @@ class LiveRun:
             )
         return Run(tuple(outcomes), deadline_seconds, seconds)
 
-    def round_trip(
-        self, seconds: float, trace: Trace, offset_seconds: float, overhead_bytes: int
-    ) -> float:
-        """Median time from when a frame had left the link to when its Ack was here.
+    def lateness(
+        self,
+        seconds: float,
+        trace: Trace,
+        offset_seconds: float,
+        overhead_bytes: int,
+        round_trip_seconds: float,
+    ) -> tuple[float, ...]:
+        """How much later than the link alone would have it each frame's Ack was here.
+
+        A frame that was not sent has what the last one had.
 
         Args:
             seconds: Of the window.
             trace: Of the link.
             offset_seconds: Of the trace, where the window begins.
             overhead_bytes: On the link for each frame, besides its container.
+            round_trip_seconds: Of the link.
         """
         ahead = offset_seconds - (self.started_at or 0.0)  # from the clock to the trace's
-        free_at, times = 0.0, []
+        free_at, late, lateness = 0.0, 0.0, []
         for frame in self.window(seconds):
-            if frame.encoded is None or frame.sent_at is None:
-                continue
-            size_bytes = frame.encoded.bitstream_bytes + overhead_bytes
-            free_at = trace.finish(max(frame.sent_at + ahead, free_at), size_bytes)
-            if frame.acked_at is not None:
-                times.append(frame.acked_at + ahead - free_at)
-        return float(np.median(times))
+            if frame.encoded is not None and frame.sent_at is not None:
+                size_bytes = frame.encoded.bitstream_bytes + overhead_bytes
+                free_at = trace.finish(max(frame.sent_at + ahead, free_at), size_bytes)
+                if frame.acked_at is not None:
+                    late = max(0.0, frame.acked_at + ahead - free_at - round_trip_seconds)
+            lateness.append(late)
+        return tuple(lateness)
 
     def measured(self, seconds: float, first_guess: Mapping[int, float]) -> Measured:
         """What encoding and the cloud took in the window.

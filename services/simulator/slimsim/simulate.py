@@ -87,6 +87,7 @@ class _Simulation:
         self._frame = 0  # the picture that is being dealt with
         self._next_due = -math.inf  # seconds, at the rate of pictures that is allowed
         self._received_bytes = 0  # by the cloud
+        self._received_last_at = 0.0  # by the cloud, seconds
         self._decisions = 0
         self._records = [_Record() for _ in range(world.frame_count)]
         self._events: list[tuple[float, int, _Event, SimulatedFrame | int]] = []
@@ -240,6 +241,8 @@ class _Simulation:
         there = self._link.carry(self._now, record.size_bytes) + self._half_trip
         if there == math.inf:
             return
+        there = max(there + self._world.receive_delay(self._frame), self._received_last_at)
+        self._received_last_at = there  # one stream: none overtakes another
         frame.received_at = record.received_at = there
         self._add(there + self._half_trip, _Event.RECEIVED, frame)
         work = self._cloud.work(self._frame, there)

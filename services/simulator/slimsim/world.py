@@ -138,6 +138,12 @@ class World:
         """Seconds that the cloud works on a frame."""
         return self.cloud_seconds * self._service_factors[frame]
 
+    def receive_delay(self, frame: int) -> float:
+        """Seconds from a frame's coming out of the link until the cloud has it; for a subclass that
+        replays how late a real machine was.
+        """
+        return 0.0
+
     def sent_at_latest(self, frame: int) -> float:
         """When a newer picture has taken the place of this one, seconds."""
         return self.captured_at(frame + 1) if frame + 1 < self.frame_count else math.inf

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from slimsim.errors import WorldError
@@ -28,6 +30,24 @@ def test_every_result_comes_that_much_later_and_the_policy_sees_it() -> None:
     assert delayed == pytest.approx([at + 0.03 for at in plain if at is not None])
     for (received, detected), (received_again, later) in zip(heard, heard_later, strict=True):
         assert (received_again, later) == pytest.approx((received, detected + 0.03))
+
+
+class LateWorld(World):
+    """The second of three pictures is held up on its way into the cloud."""
+
+    def receive_delay(self, frame: int) -> float:
+        return (0.0, 0.25, 0.0)[frame]
+
+
+def test_what_is_held_up_on_its_way_into_the_cloud_holds_up_what_follows() -> None:
+    world = make_world(fps=10.0, seconds=0.3)
+    plain = simulate(Always(), world)
+    fields = {f.name: getattr(world, f.name) for f in dataclasses.fields(world) if f.init}
+
+    late = simulate(Always(), LateWorld(**fields))
+
+    times = [[f.received_at or 0.0 for f in run.frames] for run in (plain, late)]
+    assert times[1] == pytest.approx([times[0][0], times[0][1] + 0.25, times[0][1] + 0.25])
 
 
 def test_a_delay_below_0_is_no_world() -> None:

@@ -100,8 +100,8 @@ def test_what_lies_between_two_batches_that_follow_at_once_keeps_the_cloud_busy(
     assert measured.delay_seconds == pytest.approx(0.02)
 
 
-def test_the_round_trip_is_what_an_ack_takes_beyond_the_link(edge: Edge) -> None:
-    # At 2500 B/s a frame of 900 and 100 bytes takes 0.4 s: they leave at 0.42 and 0.82.
-    trip = edge.run.round_trip(0.4, constant_trace(2500), 0.0, 100)
+def test_acks_are_late_by_what_the_link_does_not_explain(edge: Edge) -> None:
+    # At 25,000 B/s a frame of 900 and 100 bytes takes 0.04 s: they leave at 0.06 and 0.18.
+    late = edge.run.lateness(0.4, constant_trace(25_000), 0.0, 100, TRIP)
 
-    assert trip == pytest.approx(((0.5 - 0.42) + (0.55 - 0.82)) / 2)
+    assert late == pytest.approx((0.5 - 0.06 - TRIP, *(3 * [0.55 - 0.18 - TRIP])))
