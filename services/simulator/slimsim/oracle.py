@@ -21,8 +21,9 @@ from slimcontrol.budget import BURST_SECONDS
 from slimsim.schedule import Options, Search, find_options, search
 from slimsim.world import World
 
-# At any frame; more are merged. Over 120 s of three links, at 10 and at 15 pictures/s, the bound
-# was at most 0.5 % above choices that can be made with 250, 0.2 % with 500, 0.04 % with 1000.
+# At any frame; more are merged. Over 120 s of six links the bound was at most 0.2 % above choices
+# that can be made at 10 pictures/s, 0.8 % at 15 (tests/bench/bench_simulator.py); more states
+# bring it down.
 MAX_STATES = 300
 
 _PRICE_STEPS = 6  # at most, of the search for the best price

@@ -59,7 +59,7 @@ class World:
     seed: int = 0  # of the spreads
     utility: Callable[[OperatingPoint], float] = utility_of
     budget: Budget | None = None
-    cpu_share: float | None = None  # of one encoder; None: all of it
+    cpu_share: float | None = None  # that a policy may encode in; for whoever builds the policy
     credit_bytes: int = DEFAULT_CREDIT_BYTES
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     overhead_bytes: int = DEFAULT_OVERHEAD_BYTES  # on the link, besides a container

@@ -88,7 +88,7 @@ def worlds(draw: st.DrawFn, frames: int, *, free: bool) -> World:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(5, free=True))
 def test_bound_without_merging_is_the_best_of_all_choices(world: World) -> None:
     best = best_by_trying_all(world)
@@ -99,7 +99,7 @@ def test_bound_without_merging_is_the_best_of_all_choices(world: World) -> None:
     assert found.upper == found.lower == pytest.approx(best, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(5, free=True), st.integers(1, 3))
 def test_truth_lies_between_the_bounds_where_states_are_merged(world: World, most: int) -> None:
     best = best_by_trying_all(world)
@@ -110,13 +110,13 @@ def test_truth_lies_between_the_bounds_where_states_are_merged(world: World, mos
     assert found.lower - 1e-9 <= best <= found.upper + 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(worlds(5, free=False), st.sampled_from([None, 2]))
 def test_no_choice_beats_the_bound_under_credit_and_pace(world: World, most: int | None) -> None:
     assert best_by_trying_all(world) <= bound(world, max_states=most).upper + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds(60, free=False))
 def test_no_policy_beats_the_bound(world: World) -> None:
     per_pixel = {level: seconds / 100 for level, seconds in world.encode_seconds.items()}
@@ -133,7 +133,7 @@ def test_no_policy_beats_the_bound(world: World) -> None:
         assert accuracy(policy, world) <= highest + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(worlds(40, free=False))
 def test_more_states_only_tighten_the_bound_around_the_truth(world: World) -> None:
     exact = bound(world, max_states=None).upper
@@ -144,7 +144,7 @@ def test_more_states_only_tighten_the_bound_around_the_truth(world: World) -> No
     assert merged.lower - 1e-9 <= exact <= merged.upper + 1e-9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(worlds(4, free=True), st.integers(0, 20_000))
 def test_bound_with_a_budget_holds_for_all_choices_within_it(world: World, allowed: int) -> None:
     best = best_by_trying_all(world, allowed)
