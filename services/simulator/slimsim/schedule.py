@@ -3,7 +3,7 @@
     frame k sent at a point:  start    = max(e, captured)            <= capture of frame k + 1
                               ready    = start + encode
                               left     = link's finish(max(ready, L), bytes)
-                              detected = max(left + half a round trip, C) + service
+                              detected = max(left + half a round trip + delay, C) + service
                               in time:   detected + the cloud's delay + half a round trip
                                          <= captured + deadline
                               -> (ready, left, detected, U + worth)
@@ -112,7 +112,8 @@ def _step(world: World, frame: int, states: States, choices: Options) -> States:
     begin = np.maximum(ready, able.link[:, None])
     sizes = np.broadcast_to(choices.size_bytes + world.overhead_bytes, begin.shape)
     left = world.trace.finish_all(begin + offset, sizes) - offset
-    detected = np.maximum(left + half_trip, able.cloud[:, None]) + world.service_time(frame)
+    arrived = left + half_trip + world.receive_delay(frame)
+    detected = np.maximum(arrived, able.cloud[:, None]) + world.service_time(frame)
     told = detected + world.cloud_delay_seconds + half_trip
     in_time = told <= captured + world.deadline_seconds + _ROUNDING
     worth = able.worth[:, None] + choices.worth
