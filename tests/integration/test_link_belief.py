@@ -15,7 +15,7 @@ from slimcodec.artifact import load_codec_artifact
 from slimedge import EdgeSettings, run_edge
 from slimedge.event import Encoded
 from slimedge.ledger import LedgerFrame
-from slimedge.wire import make_frame
+from slimedge.wire import make_frame, round_trip_of
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud import EPOCH, RunningCloud, ToyCamera, ToyModels, cloud_settings, open_cloud
@@ -67,6 +67,24 @@ def test_a_belief_beyond_the_wire_s_range_is_said_as_its_end() -> None:
     frame = LedgerFrame(1, b"x", 0, 1.0, 1.0, 1.0, link_bytes_per_second=10**12)
 
     assert make_frame(frame, 0, late=False).frame.link_bytes_per_second == 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("handling_us", "round_trip"), [(0, 0.148), (98_000, 0.05), (500_000, 1e-4)]
+)
+def test_the_round_trip_is_without_what_the_cloud_took(handling_us: int, round_trip: float) -> None:
+    welcome = pb.Welcome(handling_us=handling_us)
+
+    assert round_trip_of(0.148, welcome) == pytest.approx(round_trip)
+
+
+async def test_a_welcome_says_how_long_it_took(cloud: RunningCloud, toy_models: ToyModels) -> None:
+    async with ToyCamera(cloud.grpc_address, toy_models) as camera:
+        before = time.monotonic()
+        welcome = await camera.hello()
+        elapsed = time.monotonic() - before
+
+    assert 0 < welcome.handling_us < 1e6 * elapsed
 
 
 async def test_belief_and_deadline_are_kept(cloud: RunningCloud, toy_models: ToyModels) -> None:

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from slimcloud.answer_tail import AnswerTail, send_commands, supersede
 from slimcloud.budgets import ByteBudget
 from slimcloud.camera_auth import CameraAuth
-from slimcloud.camera_stream import CameraStream
+from slimcloud.camera_stream import CameraStream, mono_us
 from slimcloud.checks import ContainerChecker
 from slimcloud.credit import CreditControl
 from slimcloud.errors import StreamRefusedError
@@ -109,11 +109,12 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     ) -> None:
         try:
             hello = await _read_hello(request_iterator)
+            heard_us = mono_us()
             self._auth.check(context, hello.camera_id)  # first: strangers learn nothing of us
             self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
             try:
-                await self._connect(stream, hello, context)
+                await self._connect(stream, hello, heard_us, context)
                 await self._converse(stream, request_iterator, context)
             finally:
                 await self._disconnect(stream)
@@ -159,7 +160,9 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
                 f"{max_cameras} cameras are connected; no more are taken",
             )
 
-    async def _connect(self, stream: CameraStream, hello: pb.Hello, context: _Context) -> None:
+    async def _connect(
+        self, stream: CameraStream, hello: pb.Hello, heard_us: int, context: _Context
+    ) -> None:
         earlier = self._streams.get(stream.camera_id)
         self._streams[stream.camera_id] = stream
         if earlier is not None:
@@ -192,6 +195,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             ),
             server_time_unix_us=unix_us(),
         )
+        welcome.handling_us = min(mono_us() - heard_us, 2**32 - 1)
         await context.write(pb.StreamFramesResponse(welcome=welcome))
         await send_commands(self._store, stream)
         logger.info(

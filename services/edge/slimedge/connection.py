@@ -17,6 +17,7 @@ import grpc.aio
 
 from slimedge.cloud_channel import CloudEndpoint
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
+from slimedge.wire import round_trip_of
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
@@ -102,13 +103,14 @@ async def connect(cloud: CloudEndpoint, hello: pb.StreamFramesRequest) -> AsyncI
                     response = await _read(call, fingerprint)
             except TimeoutError as exc:
                 raise DisconnectedError(f"no Welcome within {WELCOME_SECONDS:.0f} s") from exc
-            round_trip = time.monotonic() - start
+            elapsed = time.monotonic() - start
             if response.WhichOneof("message") != "welcome":
                 raise RefusedError("PROTOCOL", "the first answer is no Welcome; update this edge")
             if response.welcome.model_fingerprint != fingerprint:
                 raise ModelMismatchError(
                     fingerprint, f"its model is {response.welcome.model_fingerprint.hex()}"
                 )
+            round_trip = round_trip_of(elapsed, response.welcome)
             yield Connection(call, fingerprint, response.welcome, round_trip)
         finally:
             call.cancel()

@@ -15,6 +15,7 @@ MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
 _MICRO = 1_000_000
 _MAX_UINT32 = 2**32 - 1
+_SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
 
 
 def make_hello(
@@ -118,6 +119,15 @@ def budget_of(budget: pb.ByteBudget) -> Budget | None:
     if not budget.period_seconds:
         raise ValueError("a byte budget of 0 seconds; name the period that the bytes are for")
     return Budget(budget.container_bytes, budget.period_seconds)
+
+
+def round_trip_of(elapsed_seconds: float, welcome: pb.Welcome) -> float:
+    """The link's round trip, seconds: from Hello to Welcome without what the cloud took to answer.
+
+    That can be most of it on a busy cloud, and a round trip that is believed too long makes a link
+    that grows look endless.
+    """
+    return max(_SHORTEST_ROUND_TRIP, elapsed_seconds - seconds_of(welcome.handling_us))
 
 
 def max_live_level_of(welcome: pb.Welcome) -> int | None:
