@@ -63,12 +63,13 @@ class LinkRate:
     def add_alone(self, size_bytes: int, excess_seconds: float) -> None:
         """Learn from a frame that found the link idle.
 
-        Such a sample may raise the belief; it lowers it only where its delay beyond the round trip
-        is more than jitter, because a small frame's rate is mostly the machine's.
+        A delay beyond the round trip that is within jitter says only that the link is at least fast
+        enough for that: a small frame's exact rate would be the machine's, and far too high.
         """
-        rate = size_bytes / max(excess_seconds, _SHORTEST_TRANSFER)
-        if rate >= self.mean or excess_seconds > _JITTER_SECONDS:
-            self._learn(rate)
+        if excess_seconds > _JITTER_SECONDS:
+            self._learn(size_bytes / excess_seconds)
+        else:
+            self.add_bound(size_bytes, _JITTER_SECONDS)
 
     def add_bound(self, size_bytes: int, delay_seconds: float) -> None:
         """Learn that the link is at least this fast: the delay holds a round trip, too."""
