@@ -112,7 +112,8 @@ class _Simulation:
 
     def _begin(self) -> None:
         world = self._world
-        self._policy.on_connected(0.0, world.round_trip_seconds)
+        greeting = world.greeting_seconds
+        self._policy.on_connected(0.0, world.round_trip_seconds if greeting is None else greeting)
         if not world.warm_up:
             return
         for level in sorted({point.level for point in world.points}):

@@ -51,6 +51,8 @@ class World:
     deadline_seconds: float = 1.0  # capture to detection
     expire_seconds: float = 10.0  # older frames are thrown away, here and in the cloud
     round_trip_seconds: float = 0.05  # half of it each way, besides the bytes
+    # Hello to Welcome, as the policy is told: a busy edge measures too much. None: the round trip.
+    greeting_seconds: float | None = None
     cloud_seconds: float = 0.09  # to decode and detect one frame; one at a time
     # From RECEIVED to the result besides: waiting for a batch, storing, telling. Keeps nobody busy.
     cloud_delay_seconds: float = 0.0

@@ -53,3 +53,14 @@ def test_what_is_held_up_on_its_way_into_the_cloud_holds_up_what_follows() -> No
 def test_a_delay_below_0_is_no_world() -> None:
     with pytest.raises(WorldError, match="cloud_delay_seconds"):
         make_world(cloud_delay_seconds=-0.1)
+
+
+@pytest.mark.parametrize(("greeting", "told"), [(None, 0.04), (0.14, 0.14)])
+def test_the_policy_is_told_the_greeting_as_it_was_measured(
+    greeting: float | None, told: float
+) -> None:
+    policy = Always()
+
+    simulate(policy, make_world(round_trip_seconds=0.04, greeting_seconds=greeting))
+
+    assert policy.told("connected") == [(0.0, told)]
