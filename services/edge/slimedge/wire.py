@@ -124,8 +124,7 @@ def budget_of(budget: pb.ByteBudget) -> Budget | None:
 def round_trip_of(elapsed_seconds: float, welcome: pb.Welcome) -> float:
     """The link's round trip, seconds: from Hello to Welcome without what the cloud took to answer.
 
-    That can be most of it on a busy cloud, and a round trip that is believed too long makes a link
-    that grows look endless.
+    What the edge itself was late to read it stays in: it is an upper bound.
     """
     return max(_SHORTEST_ROUND_TRIP, elapsed_seconds - seconds_of(welcome.handling_us))
 
