@@ -148,10 +148,12 @@ def draw(tally: Tally, scene: Scene, elapsed: float, note: str = "") -> Renderab
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
-    facts.add_row("camera", _camera(tally))
+    if scene.charts is None or tally.camera is not CameraState.UP:
+        facts.add_row("camera", _camera(tally))
     facts.add_row("frames", frames_line(tally.totals))
     facts.add_row("bytes", bytes_line(tally.totals))
-    facts.add_row("detections", labels_line(tally.totals.labels))
+    if scene.charts is None:  # else there is no room for it on 24 lines
+        facts.add_row("detections", labels_line(tally.totals.labels))
     facts.add_row("uplink", f"{scene.uplink}, {_link(tally)}")
     facts.add_row("review API", Text(scene.review_api, style="cyan underline"))
     middle: RenderableType = _stage_table(list(tally.recent))
