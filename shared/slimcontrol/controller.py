@@ -33,7 +33,7 @@ from slimcontrol.budget import BURST_SECONDS, BudgetView
 from slimcontrol.cpu import CpuAccount
 from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime
 from slimcontrol.frontier import Frontier, build_frontier
-from slimcontrol.link import LinkView, SentFrame
+from slimcontrol.link import SentFrame, has_room
 from slimcontrol.link_belief import LinkBelief, LinkQueue
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
@@ -86,8 +86,8 @@ class Controller:
         self._frame_seconds = frame_seconds
         self._bpp = {(point.level, point.quality): point.bpp for point in points}
         self._link = LinkBelief()
-        self.content = ContentFactor()
-        self.encode_time = EncodeTime(dict(encode_seconds_per_pixel))
+        self._content = ContentFactor()
+        self._encode_time = EncodeTime(dict(encode_seconds_per_pixel))
         self.service = CloudService()
         self._cpu = CpuAccount(cpu_share)
         self._probe = ProbeTimer()
@@ -108,7 +108,7 @@ class Controller:
         limited = tuple(p for p in self._all_points if max_level is None or p.level <= max_level)
         points = limited or self._all_points
         self._frontiers = {
-            level: build_frontier([p for p in points if p.level <= level], lambda p: p.utility)
+            level: build_frontier([p for p in points if p.level <= level])
             for level in sorted({p.level for p in points}, reverse=True)
         }
 
@@ -118,7 +118,7 @@ class Controller:
         self._cpu.advance(now)
         frame_seconds = max(self._frame_seconds, self.service.seconds)
         frontier = self._frontier(offer.pixels, frame_seconds)
-        bytes_per_bpp = offer.pixels / 8 * self.content.safe
+        bytes_per_bpp = offer.pixels / 8 * self._content.safe
         queue = self._link.queue(now, link, self.rate.safe)
 
         size_bytes = queue.rate * (frame_seconds + self._link_target - queue.seconds)
@@ -130,7 +130,7 @@ class Controller:
             return _wait(sure, WaitReason.CLOUD_FULL)
         if not budget.is_open:
             return _wait(sure, WaitReason.BUDGET)
-        if not self._cpu.covers(self.encode_time.safe(sure.point.level, offer.pixels)):
+        if not self._cpu.covers(self._encode_time.safe(sure.point.level, offer.pixels)):
             return _wait(sure, WaitReason.CPU)
         if choice is None:
             is_late = why_not is WaitReason.INFEASIBLE
@@ -146,15 +146,15 @@ class Controller:
     def decide_for_later(self, pixels: int) -> Decision:
         """Choose for a frame that nobody waits for: only its worth counts, and its bytes."""
         point = next(iter(self._frontiers.values())).points[-1]
-        size_bytes = point.bpp * pixels / 8 * self.content.safe
+        size_bytes = point.bpp * pixels / 8 * self._content.safe
         return _send(Verdict.BEST, _Choice(point, size_bytes, 0.0))
 
     def on_encoded(
         self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
     ) -> None:
         """Learn from one encoded frame."""
-        self.content.add(size_bytes, self._bpp[level, quality] * pixels / 8)
-        self.encode_time.add(level, pixels, seconds)
+        self._content.add(size_bytes, self._bpp[level, quality] * pixels / 8)
+        self._encode_time.add(level, pixels, seconds)
         self._cpu.spend(seconds)
         self._link.on_encoded(size_bytes)
 
@@ -182,7 +182,7 @@ class Controller:
         """The points of every level that the encoder has time for; at least the narrowest's."""
         limit = min(_FRAME_SHARE * frame_seconds, self._cpu.affordable(frame_seconds))
         for level, frontier in self._frontiers.items():
-            if self.encode_time.safe(level, pixels) <= limit:
+            if self._encode_time.safe(level, pixels) <= limit:
                 return frontier
         return frontier
 
@@ -220,7 +220,7 @@ class Controller:
                 choice.latency_seconds <= _DEADLINE_SHARE * self._deadline
                 and choice.size_bytes <= link.max_frame_bytes
             ):
-                if _has_room(link, choice.size_bytes):
+                if has_room(choice.size_bytes, link.in_flight_bytes, link.credit_bytes):
                     return choice, why_not
                 why_not = WaitReason.CREDIT
         return None, why_not
@@ -230,7 +230,7 @@ class Controller:
     ) -> _Choice:
         size_bytes = point.bpp * bytes_per_bpp
         service = self.service.seconds
-        leaves_edge = max(self.encode_time.safe(point.level, offer.pixels), queue.seconds)
+        leaves_edge = max(self._encode_time.safe(point.level, offer.pixels), queue.seconds)
         arrives = leaves_edge + size_bytes / queue.rate
         detected = max(arrives, offer.link.undetected_frames * service) + service
         round_trip = self._link.round_trip.minimum
@@ -241,7 +241,7 @@ class Controller:
 
         A frame takes its room from the decision until its ack is here.
         """
-        encode = self.encode_time.safe(choice.point.level, offer.pixels)
+        encode = self._encode_time.safe(choice.point.level, offer.pixels)
         trip = choice.size_bytes / queue.rate + self._link.round_trip.minimum
         frames = max(1.0, offer.link.credit_bytes / choice.size_bytes)
         return encode + trip <= frames * max(self._frame_seconds, self.service.seconds)
@@ -251,16 +251,6 @@ def _affordable_bytes(budget: BudgetView, frame_seconds: float) -> float:
     """Bytes that each frame may take if the budget is to last."""
     ahead = _BUDGET_GAIN * (_BUDGET_TARGET_SECONDS - budget.backlog_seconds)
     return budget.bytes_per_second * (frame_seconds + ahead)
-
-
-def _has_room(link: LinkView, size_bytes: float) -> bool:
-    """Whether the cloud's window allows these bytes now.
-
-    A container larger than the whole window may go when nothing else is on its way: else a small
-    window would stop the stream for good. A window of nothing means: wait.
-    """
-    in_flight, credit = link.in_flight_bytes, link.credit_bytes
-    return credit > 0 and (in_flight == 0 or in_flight + size_bytes <= credit)
 
 
 def _send(verdict: Verdict, choice: _Choice) -> Decision:

@@ -35,7 +35,7 @@ class LinkRate:
     def __init__(self) -> None:
         self._mean = math.log(_FIRST_RATE)
         self._variance = _FIRST_VARIANCE
-        self.samples = 0
+        self._is_known = False
 
     @property
     def mean(self) -> float:
@@ -84,7 +84,7 @@ class LinkRate:
     def _learn(self, rate: float) -> None:
         low, high = _RATE_LIMITS
         value = math.log(min(high, max(low, rate)))
-        if self.samples == 0:  # begin here: the first guess knows nothing of this link
+        if not self._is_known:  # begin here: the first guess knows nothing of this link
             self._mean = value
         distance = value - self._mean
         self._mean += (_RATE_FALL if distance < 0 else _RATE_RISE) * distance
@@ -94,7 +94,7 @@ class LinkRate:
             self._variance + _RATE_VARIANCE_WEIGHT * shortfall**2
         )
         self._variance = min(variance, _RATE_VARIANCE_CEILING)
-        self.samples += 1
+        self._is_known = True
 
 
 class RoundTrip:
@@ -123,11 +123,7 @@ class ContentFactor:
     def __init__(self) -> None:
         self._mean = 0.0
         self._variance = 0.0
-        self._samples = 0
-
-    @property
-    def mean(self) -> float:
-        return math.exp(self._mean)
+        self._is_known = False
 
     @property
     def safe(self) -> float:
@@ -136,18 +132,18 @@ class ContentFactor:
 
     def add(self, real_bytes: int, expected_bytes: float) -> None:
         distance = math.log(max(1, real_bytes) / expected_bytes) - self._mean
-        if self._samples == 0:  # the profile's scene is not this scene: begin here
+        if not self._is_known:  # the profile's scene is not this scene: begin here
             self._mean += distance
         else:
             self._mean += _BYTES_WEIGHT * distance
             self._variance = (1 - _BYTES_WEIGHT) * (self._variance + _BYTES_WEIGHT * distance**2)
-        self._samples += 1
+        self._is_known = True
 
 
 class EncodeTime:
     """Seconds per pixel to encode at each level, measured on this device as it goes.
 
-    A level that has not run yet is judged by its multiplications and by how the others fared.
+    A level that has not run yet is judged by its first guess and by how the others fared.
     """
 
     def __init__(self, seconds_per_pixel: dict[int, float]) -> None:

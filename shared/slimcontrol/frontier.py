@@ -18,7 +18,7 @@ relaxation of the multiple-choice knapsack).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimcontrol.point import OperatingPoint
@@ -34,32 +34,26 @@ class Frontier:
     knee: int  # index of the most utility per byte; before it: for deadlines that allow no more
 
 
-def build_frontier(
-    points: Sequence[OperatingPoint], worth: Callable[[OperatingPoint], float]
-) -> Frontier:
+def build_frontier(points: Sequence[OperatingPoint]) -> Frontier:
     """Keep the points on the hull, up to the first whose utility is nearly the highest.
 
     Bits that buy the machine nothing are left to the day when a person asks for the picture.
     """
-    enough = max(worth(point) for point in points) - GOOD_ENOUGH
+    enough = max(point.utility for point in points) - GOOD_ENOUGH
     rising: list[OperatingPoint] = []
-    for point in sorted(points, key=lambda point: (point.bpp, -worth(point))):
-        if not rising or worth(rising[-1]) < min(enough, worth(point)):
+    for point in sorted(points, key=lambda point: (point.bpp, -point.utility)):
+        if not rising or rising[-1].utility < min(enough, point.utility):
             rising.append(point)
-    knee = max(rising, key=lambda point: worth(point) / point.bpp)
+    knee = max(rising, key=lambda point: point.utility / point.bpp)
     hull: list[OperatingPoint] = []
     for point in rising[rising.index(knee) :]:
-        while len(hull) > 1 and (
-            _slope(hull[-2], hull[-1], worth) <= _slope(hull[-1], point, worth)
-        ):
+        while len(hull) > 1 and _slope(hull[-2], hull[-1]) <= _slope(hull[-1], point):
             hull.pop()
         hull.append(point)
     before = rising[: rising.index(knee)]
     return Frontier((*before, *hull), len(before))
 
 
-def _slope(
-    start: OperatingPoint, end: OperatingPoint, worth: Callable[[OperatingPoint], float]
-) -> float:
+def _slope(start: OperatingPoint, end: OperatingPoint) -> float:
     """Utility that one bit per pixel buys between two points."""
-    return (worth(end) - worth(start)) / (end.bpp - start.bpp)
+    return (end.utility - start.utility) / (end.bpp - start.bpp)

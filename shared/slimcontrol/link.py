@@ -26,6 +26,16 @@ class LinkView:
 NO_LINK = LinkView(0, 0.0, 0, 0, 0)
 
 
+def has_room(size_bytes: float, in_flight_bytes: int, credit_bytes: int) -> bool:
+    """Whether the cloud's window allows these bytes now.
+
+    A container larger than the whole window may go when nothing else is on its way: else a small
+    window would stop the stream for good. A window of nothing means: wait.
+    """
+    fits = in_flight_bytes == 0 or in_flight_bytes + size_bytes <= credit_bytes
+    return credit_bytes > 0 and fits
+
+
 class SentFrame(Protocol):
     """A frame that was sent, as far as its acknowledgement teaches the link's rate."""
 

@@ -80,7 +80,7 @@ class LinkBelief:
 
         Args:
             now: Monotonic clock of this machine, seconds.
-            round_trip_seconds: From Hello to Welcome; small messages, so nearly a pure round trip.
+            round_trip_seconds: From Hello to Welcome; the link's own is at most that.
         """
         self._last_ack = None
         self._sizes.clear()

@@ -32,7 +32,7 @@ class WaitReason(StrEnum):
     CLOUD_FULL = "cloud_full"  # the cloud asked to wait
     BUDGET = "budget"  # the byte budget is spent
     CPU = "cpu"  # the encoder's share of the processor is spent
-    INFEASIBLE = "infeasible"  # no point meets the deadline, and the link is busy
+    INFEASIBLE = "infeasible"  # no point meets the deadline, and no probe is due
     CREDIT = "credit"  # the cloud's window has no room
     WORTHLESS = "worthless"  # the bytes are worth more for another frame
 

@@ -62,8 +62,10 @@ class EncodeWorker:
         return await self._run(lambda: self._encode(image, level, quality))
 
     async def enhance(self, frame: KeptFrame, level: int | None = None) -> EncodedImage:
-        """Encode the channels that the frame's base did not carry, up to a level (None: the
-        widest).
+        """Encode the channels that the frame's base did not carry.
+
+        Args:
+            level: Up to this one; None: the widest.
         """
         return await self._run(lambda: self._encoder.enhance(frame.image, frame.base, level))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slimcontrol.link import LinkView
+from slimcontrol.link import LinkView, has_room
 
 RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are given up first
 
@@ -87,13 +87,8 @@ class Ledger:
         return frames + late + sum(self._enhancements.values())
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether the credit allows these bytes now.
-
-        A container larger than the whole window may go when nothing else is on its way: else a
-        small window would stop the stream for good. A window of nothing means: wait.
-        """
-        in_flight, credit = self.in_flight_bytes, self.credit_bytes
-        return credit > 0 and (in_flight == 0 or in_flight + size_bytes <= credit)
+        """Whether the credit allows these bytes now."""
+        return has_room(size_bytes, self.in_flight_bytes, self.credit_bytes)
 
     def view(self, now: float) -> LinkView:
         """Give the state of the link at monotonic time `now`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from slimcontrol.link import LinkView
+from slimcontrol.link import LinkView, has_room
 from slimsim.world import World
 
 
@@ -32,9 +32,8 @@ class Account:
         self.sent_bytes = 0
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether the credit allows these bytes now; a frame alone may go in any case."""
-        in_flight = self.in_flight_bytes
-        return in_flight == 0 or in_flight + size_bytes <= self._credit_bytes
+        """Whether the credit allows these bytes now."""
+        return has_room(size_bytes, self.in_flight_bytes, self._credit_bytes)
 
     def view(self, now: float) -> LinkView:
         """Give the state of the link."""

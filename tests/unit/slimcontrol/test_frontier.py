@@ -24,13 +24,9 @@ points = st.lists(
 )
 
 
-def utility(point: OperatingPoint) -> float:
-    return point.utility
-
-
 @given(points, st.floats(0, 30))
 def test_no_point_is_worth_more_at_any_price(points: list[OperatingPoint], price: float) -> None:
-    frontier = build_frontier(points, utility)
+    frontier = build_frontier(points)
 
     best = max(p.utility - price * p.bpp for p in points)
     kept = max(p.utility - price * p.bpp for p in frontier.points[frontier.knee :])
@@ -39,7 +35,7 @@ def test_no_point_is_worth_more_at_any_price(points: list[OperatingPoint], price
 
 @given(points)
 def test_each_further_byte_buys_less(points: list[OperatingPoint]) -> None:
-    frontier = build_frontier(points, utility)
+    frontier = build_frontier(points)
 
     kept = frontier.points
     assert all(a.bpp < b.bpp and a.utility < b.utility for a, b in pairwise(kept))
@@ -52,13 +48,13 @@ def test_each_further_byte_buys_less(points: list[OperatingPoint]) -> None:
 def test_the_smallest_point_is_kept_for_the_shortest_deadlines(
     points: list[OperatingPoint],
 ) -> None:
-    frontier = build_frontier(points, utility)
+    frontier = build_frontier(points)
 
     assert frontier.points[0].bpp == min(p.bpp for p in points)
 
 
 def test_the_points_of_a_codec_that_are_worth_their_bytes() -> None:
-    frontier = build_frontier(POINTS, utility)
+    frontier = build_frontier(POINTS)
 
     chosen = [(p.level, p.quality) for p in frontier.points]
     assert chosen == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3), (3, 5)]

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slimcontrol.link import LinkView, SentFrame
+from slimcontrol.link import SentFrame, has_room
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
 from slimsim.baselines.throughput import Throughput
@@ -64,7 +64,10 @@ class Baseline(ABC):
         if point is None:
             return Decision(Verdict.SKIP, None, 0, 0.0, reason or WaitReason.INFEASIBLE)
         size_bytes = self.expected_bytes(point, offer.pixels)
-        if not has_room(offer.link, size_bytes):
+        link = offer.link
+        if size_bytes > link.max_frame_bytes or not has_room(
+            size_bytes, link.in_flight_bytes, link.credit_bytes
+        ):
             return Decision(Verdict.SKIP, None, round(size_bytes), 0.0, WaitReason.CREDIT)
         seconds = offer.age_seconds + self.encode_seconds(point, offer.pixels)
         return Decision(Verdict.BEST, point, round(size_bytes), seconds)
@@ -153,10 +156,3 @@ def efficient_points(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, 
         if not kept or point.utility > kept[-1].utility:
             kept.append(point)
     return tuple(kept)
-
-
-def has_room(link: LinkView, size_bytes: float) -> bool:
-    """The credit's rule, as the edge has it: one frame too large for the window may go alone."""
-    if size_bytes > link.max_frame_bytes or link.credit_bytes <= 0:
-        return False
-    return link.in_flight_bytes == 0 or link.in_flight_bytes + size_bytes <= link.credit_bytes
