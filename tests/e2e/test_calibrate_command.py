@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from slimcli.exits import ExitCode
@@ -109,8 +110,9 @@ def test_without_its_detector_a_codec_is_measured_without_utility_only_if_asked(
     assert "--no-utility" in outcome.err
 
 
-def test_a_wrong_size_is_refused(slimwire: Slimwire) -> None:
-    outcome = slimwire("calibrate", "--size", "64")
+@pytest.mark.parametrize("size", ["64", "0x48", "64x0"])
+def test_a_wrong_size_is_refused(slimwire: Slimwire, size: str) -> None:
+    outcome = slimwire("calibrate", "--size", size)
 
     assert outcome.code == ExitCode.USAGE
     assert "such as 1280x720" in outcome.err

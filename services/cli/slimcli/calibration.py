@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slimtrain.evaluation_pictures import EvaluationPicture
 
 DEFAULT_SIZES = ("640x360", "1280x720", "1920x1080")  # width x height, pixels
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 
 def register(app: typer.Typer) -> None:
