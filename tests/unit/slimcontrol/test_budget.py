@@ -52,7 +52,7 @@ def test_another_budget_begins_anew() -> None:
     st.lists(st.tuples(st.floats(0.01, 50), st.integers(1, 400)), max_size=100),
     st.integers(1, 60),
 )
-def test_no_more_is_sent_than_time_and_one_period_allow(
+def test_no_more_is_sent_than_time_and_a_second_ahead_allow(
     frames: list[tuple[float, int]], period_seconds: int
 ) -> None:
     budget = Budget(100 * period_seconds, period_seconds)

@@ -202,7 +202,7 @@ def test_no_frame_is_encoded_that_the_share_of_the_processor_does_not_cover(
     for level in ENCODE_SECONDS_PER_PIXEL:
         controller.on_encoded(level, 0, PIXELS, 2000, seconds * (level + 1))
     controller.rate.add_alone(10**6, 0.01)
-    spent = 0.0
+    spent = longest = 0.0
     for step in range(frames):
         now = step * 0.1
         decision = controller.decide(Offer(now, 0.0, PIXELS, IDLE))
@@ -211,8 +211,8 @@ def test_no_frame_is_encoded_that_the_share_of_the_processor_does_not_cover(
             continue
         took = seconds * (decision.point.level + 1)
         controller.on_encoded(decision.point.level, 0, PIXELS, 2000, took)
-        spent += took
-        assert spent <= share * now + max(share * CPU_BURST_SECONDS, 2 * took)
+        spent, longest = spent + took, max(longest, took)
+        assert spent <= share * now + max(share * CPU_BURST_SECONDS, longest) + 1e-6
 
 
 def test_a_window_without_room_is_told_and_a_smaller_point_that_fits_is_taken() -> None:
@@ -302,7 +302,6 @@ def test_of_points_that_are_worth_nearly_the_same_the_smallest_is_taken() -> Non
 def test_an_encoder_that_grows_slow_is_given_a_narrower_level() -> None:
     link = LinkView(0, 0.0, 0, 2**20, 2**22)
     controller = make_controller()
-    controller.rate.add_alone(10**6, 0.01)
     for _ in range(40):
         controller.rate.add_alone(10**6, 0.01)
     quick = controller.decide(offer(link))

@@ -23,7 +23,6 @@ from support.controlled import (
     sent,
 )
 
-UTILITY_OF_SMALLEST = POINTS[0].utility
 few = settings(max_examples=8, deadline=None)
 rates = st.floats(25_000.0, 2e6)  # bytes per second
 
@@ -193,5 +192,6 @@ def test_an_empty_fast_link_gets_the_best_point() -> None:
 def test_a_slow_cloud_is_not_given_more_frames_than_it_can_answer_in_time() -> None:
     run = control(make_camera(10e6, cloud_seconds=0.4))
 
+    best = max(p.utility for p in POINTS)
     assert late(sent(run, 5.0), run.deadline_seconds) == 0
-    assert accuracy(run, 5.0) >= 0.9 * UTILITY_OF_SMALLEST * 0.25
+    assert accuracy(run, 5.0) >= 0.9 * best * 0.25  # one frame in four is all it can answer
