@@ -61,6 +61,10 @@ def test_utility_is_measured_against_the_uncompressed_pictures(
     models, pictures = tmp_path / "models", write_pictures(tmp_path / "pictures", count=3)
     folder = make_toy_codec(models)
     make_toy_detector(models)
+    profile = read_profile(folder)
+    between = {"level": 0, "quality": 0.5, "bpp": 0.2}  # as `evaluate --quality 0.5` leaves it
+    profile["points"].append(between)
+    (folder / "profile.json").write_text(json.dumps(profile))
 
     outcome = slimwire(
         "calibrate", "--images", pictures, "--limit", "2", "--size", "64x48", "--models", models
@@ -69,7 +73,9 @@ def test_utility_is_measured_against_the_uncompressed_pictures(
     assert outcome.code == 0, outcome.err
     profile = read_profile(folder)
     assert (profile["utility_source"], profile["utility_pictures"]) == ("uncompressed", 2)
-    assert all(0 <= point["utility"] <= 1 for point in profile["points"])
+    *measured, kept = profile["points"]
+    assert all(0 <= point["utility"] <= 1 for point in measured)
+    assert (kept["bpp"], kept["utility"]) == (0.2, None)
     assert "over that of the uncompressed pictures" in outcome.out
 
 

@@ -157,7 +157,8 @@ def _report(label: str, profile: Profile, utilities: Utilities | None, with_pict
         )
     if with_pictures:
         for point in profile.points:
-            worth = "" if utilities is None else f", utility {point.utility:.3f}"
+            unknown = utilities is None or point.utility is None  # not one of the trained qualities
+            worth = "" if unknown else f", utility {point.utility:.3f}"
             say(f"  level {point.level}, quality {point.quality:g}: {point.bpp:.4f} bpp{worth}")
 
 
