@@ -143,11 +143,21 @@ class Controller:
         self._last_point = choice.point
         return _send(Verdict.BEST, choice)
 
-    def decide_for_later(self, pixels: int) -> Decision:
-        """Choose for a frame that nobody waits for: only its worth counts, and its bytes."""
-        point = next(iter(self._frontiers.values())).points[-1]
+    def decide_for_later(self, now: float, pixels: int, frame_seconds: float) -> Decision:
+        """Choose for a frame that nobody waits for: its worth counts, and what encoding takes.
+
+        Args:
+            now: Monotonic seconds.
+            pixels: That will be encoded.
+            frame_seconds: From one such frame to the next.
+        """
+        self._cpu.advance(now)
+        point = self._frontier(pixels, frame_seconds).points[-1]
         size_bytes = point.bpp * pixels / 8 * self._content.safe
-        return _send(Verdict.BEST, _Choice(point, size_bytes, 0.0))
+        choice = _Choice(point, size_bytes, 0.0)
+        if not self._cpu.covers(self._encode_time.safe(point.level, pixels)):
+            return _wait(choice, WaitReason.CPU)
+        return _send(Verdict.BEST, choice)
 
     def on_encoded(
         self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float

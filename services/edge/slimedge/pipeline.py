@@ -158,26 +158,26 @@ class Pipeline:
         pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
         if not self._uplink.is_up:
             return self._decide_for_later(now, pixels)
-        decision = self._controller.decide(
-            Offer(
-                now,
-                now - frame.capture_time_mono,
-                pixels,
-                self._ledger.view(now),
-                self._budget.view(),
+        return _or_its_reason(
+            self._controller.decide(
+                Offer(
+                    now,
+                    now - frame.capture_time_mono,
+                    pixels,
+                    self._ledger.view(now),
+                    self._budget.view(),
+                )
             )
         )
-        if decision.reason is not None:
-            return SkipReason(decision.reason)
-        return decision
 
     def _decide_for_later(self, now: float, pixels: int) -> Decision | SkipReason:
         if not self._spool.is_up:
             return SkipReason.LINK_DOWN
         if now < self._next_for_later:
             return SkipReason.OUTAGE
-        self._next_for_later = now + 1 / self._settings.spool_fps
-        return self._controller.decide_for_later(pixels)
+        frame_seconds = 1 / self._settings.spool_fps
+        self._next_for_later = now + frame_seconds
+        return _or_its_reason(self._controller.decide_for_later(now, pixels, frame_seconds))
 
     async def _send(self, frame: CapturedFrame, decision: Decision) -> None:
         point = decision.point
@@ -255,3 +255,7 @@ class Pipeline:
             await asyncio.sleep(self._next_due - now)
         interval = 1 / self._settings.max_fps
         self._next_due = max(self._next_due + interval, self._clock())
+
+
+def _or_its_reason(decision: Decision) -> Decision | SkipReason:
+    return decision if decision.reason is None else SkipReason(decision.reason)

@@ -249,11 +249,31 @@ def test_a_frame_that_nobody_waits_for_is_worth_its_bytes_on_any_link() -> None:
     slow = make_controller()
     slow.rate.add_alone(1000, 10.0)
 
-    decision = slow.decide_for_later(PIXELS)
+    decision = slow.decide_for_later(0.0, PIXELS, 1.0)
 
     assert decision.verdict is Verdict.BEST
     assert decision.point is not None
     assert decision.point.utility >= max(point.utility for point in POINTS) - GOOD_ENOUGH
+
+
+@given(st.floats(0.01, 1), st.floats(0.001, 0.3))
+def test_frames_for_later_keep_to_the_share_of_the_processor_too(
+    share: float, seconds: float
+) -> None:
+    controller = make_controller(cpu_share=share)
+    for level in ENCODE_SECONDS_PER_PIXEL:
+        controller.on_encoded(level, 0, PIXELS, 2000, seconds * (level + 1))
+    spent = longest = 0.0
+    for now in range(60):
+        decision = controller.decide_for_later(float(now), PIXELS, 1.0)
+        if decision.point is None:
+            assert decision.reason is WaitReason.CPU
+            continue
+        took = seconds * (decision.point.level + 1)
+        controller.on_encoded(decision.point.level, 0, PIXELS, 2000, took)
+        spent, longest = spent + took, max(longest, took)
+        assert spent <= share * now + max(share * CPU_BURST_SECONDS, longest) + 1e-6
+    assert spent > 0
 
 
 def test_a_limit_of_the_cloud_leaves_the_choice_of_quality_and_can_be_lifted() -> None:
