@@ -1,6 +1,6 @@
 """Choose the baselines' constants on the links for tuning, and keep them in the package.
 
-python tests/bench/tune_baselines.py --traces FOLDER [--per-family 8] [--processes 2]
+python tests/bench/tune_baselines.py --traces FOLDER [--per-family 3] [--processes 2]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import slimsim
 from slimcodec.artifact import find_model, load_codec_artifact
-from slimsim.codec_figures import classic_figures, model_figures
+from slimsim.codec_figures import MODEL, classic_figures, model_figures
 from slimsim.contender import CONTROLLER, LADDERS, find_contenders
 from slimsim.setting import SETTINGS
 from slimsim.trace_file import find_traces
@@ -35,7 +35,7 @@ def main() -> None:
     artifact = load_codec_artifact(find_model("codec", "slim-n", None))
     manifest = artifact.manifest
     model = model_figures(manifest.levels, manifest.qualities, artifact.profile)
-    codecs = {"model": model, **{name: classic_figures(name) for name in LADDERS}}
+    codecs = {MODEL: model, **{name: classic_figures(name) for name in LADDERS}}
     links = choose_links(find_traces(arguments.traces), arguments.per_family)
     contenders = [
         contender

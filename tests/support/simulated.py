@@ -9,7 +9,9 @@ import numpy as np
 
 from slimcontrol.link import SentFrame
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
+from slimcontrol.policy import Decision, Offer, Policy, Verdict, WaitReason
+from slimsim.codec_figures import MODEL
+from slimsim.contender import CONTROLLER, Contender
 from slimsim.content import Content
 from slimsim.trace import constant_trace
 from slimsim.world import World
@@ -99,3 +101,8 @@ def make_world(**changes: Any) -> World:
         "warm_up": False,
     }
     return World(**{**about, **changes})
+
+
+def make_controller(world: World) -> Policy:
+    """The product's, as a study builds it."""
+    return Contender(CONTROLLER, MODEL, CONTROLLER).build(world, "a")

@@ -113,6 +113,7 @@ def simulate(
     from slimsim.codec_figures import MODEL, classic_figures, model_figures
     from slimsim.contender import LADDERS, find_contenders
     from slimsim.content import read_content
+    from slimsim.json_value import json_value
     from slimsim.known_bounds import KnownBounds
     from slimsim.study import run_study
     from slimsim.summary import summarise_rows
@@ -154,7 +155,7 @@ def simulate(
     summary = summarise_rows(rows)
     if as_json:
         for one in summary:
-            say_json(_without_nan(asdict(one)))
+            say_json(json_value(asdict(one)))
     else:
         _say(summary)
     if out is not None:
@@ -230,8 +231,10 @@ def _links(path: Path | None, half: str, limit: int | None) -> list[Trace]:
 
 
 def _contenders(known: dict[str, Contender], names: Sequence[str] | None) -> list[Contender]:
+    from slimsim.codec_figures import MODEL
+
     if not names:
-        return [c for c in known.values() if c.codec == "model" and c.point is None]
+        return [c for c in known.values() if c.codec == MODEL and c.point is None]
     chosen: dict[str, Contender] = {}
     for name in names:
         if name == "all":
@@ -263,11 +266,3 @@ def _say(summary: Sequence[Figures]) -> None:
         )
         where = f"{one.setting} {one.family}: {one.contender}"
         say(f"{where:<42}" + "".join(f"{cell:>13}" for cell in cells))
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,6 +5,9 @@ Recorded links come in, what each policy would have made of them goes out:
     trace_file -> Trace ─┐
     content -> Content ──┴─> World ─┬─ simulate(policy) -> Run -> outcome.summarise
                                     └─ oracle: what no policy can beat
+
+`study` does that for every contender on every link, and `report` writes down what came of it. Names
+are imported from their modules.
 """
 
 __all__: list[str] = []

@@ -30,6 +30,7 @@ from slimsim.baselines import (
     RobustMpc,
     Terms,
 )
+from slimsim.codec_figures import MODEL
 from slimsim.errors import WorldError
 from slimsim.world import World
 
@@ -40,7 +41,8 @@ ADAPTIVE: Mapping[str, Callable[..., Baseline]] = {
     "bola": Bola,
     "delay-gradient": DelayGradient,
 }
-LADDERS = ("jpeg", "webp")
+FIXED = "fixed-"  # begins the name of each contender with one point
+LADDERS = ("jpeg", "webp")  # codecs other than the model's
 _OF_LADDERS = (CONTROLLER, "rate-based")
 
 Constants = Mapping[str, Any]  # a baseline's own arguments, by name
@@ -51,7 +53,7 @@ class Contender:
     """A policy and the codec that it drives."""
 
     name: str
-    codec: str  # "model", or one of `LADDERS`
+    codec: str  # `MODEL`, or one of `LADDERS`
     policy: str
     point: tuple[int, float] | None = None  # of a fixed one: level, quality
 
@@ -89,10 +91,10 @@ def find_contenders(points: tuple[OperatingPoint, ...]) -> dict[str, Contender]:
         points: Of the model's codec: each becomes a fixed contender.
     """
     fixed = [
-        Contender(fixed_name(p.level, p.quality), "model", "fixed", (p.level, p.quality))
+        Contender(fixed_name(p.level, p.quality), MODEL, "fixed", (p.level, p.quality))
         for p in points
     ]
-    others = [Contender(name, "model", name) for name in (CONTROLLER, *ADAPTIVE)]
+    others = [Contender(name, MODEL, name) for name in (CONTROLLER, *ADAPTIVE)]
     ladders = [
         Contender(f"{codec}-{policy}", codec, policy) for codec in LADDERS for policy in _OF_LADDERS
     ]
@@ -101,7 +103,7 @@ def find_contenders(points: tuple[OperatingPoint, ...]) -> dict[str, Contender]:
 
 def fixed_name(level: int, quality: float) -> str:
     """The name of a camera with one setting."""
-    return f"fixed-{level}-{quality:g}"
+    return f"{FIXED}{level}-{quality:g}"
 
 
 @cache

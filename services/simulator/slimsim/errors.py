@@ -3,7 +3,8 @@
 SimError
 ├── TraceError      a file that is no recorded link, or a link that nothing passes
 ├── ContentError    a recording of frames' bytes that cannot be read, or lacks a point
-└── WorldError      numbers that describe no world
+├── WorldError      numbers that describe no world
+└── BoundsError     a file of upper bounds that cannot be read
 """
 
 from __future__ import annotations
@@ -23,3 +24,7 @@ class ContentError(SimError):
 
 class WorldError(SimError):
     """Numbers that describe no camera, link or cloud."""
+
+
+class BoundsError(SimError):
+    """A file of upper bounds that is damaged."""

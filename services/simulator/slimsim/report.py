@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from slimsim.codec_figures import CodecFigures
 from slimsim.contender import Contender
+from slimsim.json_value import json_value
 from slimsim.recovery import measure_recovery
 from slimsim.report_text import (
     format_aims,
@@ -56,7 +56,7 @@ def write_report(
         "recoveries": [asdict(r) for r in recoveries],
         "command": command,
     }
-    (out / "figures.json").write_text(json.dumps(_finite(tables), indent=1) + "\n")
+    (out / "figures.json").write_text(json.dumps(json_value(tables), indent=1) + "\n")
     parts = [
         "# The controller and its rivals on links",
         f"```sh\n{command}\n```",
@@ -77,18 +77,10 @@ def write_report(
 
 
 def _budgets(rows: Sequence[Row], settings: Sequence[Setting]) -> list[BudgetFigures]:
-    """Of the first setting with a budget, if there is one."""
-    for setting in settings:
-        if setting.budget is not None:
-            rate = setting.budget.bytes_per_second
-            return summarise_budgets(rows, "a", setting.name, rate)
+    """Of the first setting with a budget of which there is one without it, too, if any."""
+    for kept in settings:
+        for free in settings:
+            if kept.budget is not None and free == replace(kept, name=free.name, budget=None):
+                rate = kept.budget.bytes_per_second
+                return summarise_budgets(rows, free.name, kept.name, rate)
     return []
-
-
-def _finite(value: object) -> object:
-    """The same without numbers that JSON has no word for: null instead."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -129,12 +130,16 @@ def write_plots(
     traces: Sequence[Trace],
     codecs: Mapping[str, CodecFigures],
 ) -> list[Path]:
-    """Draw everything into a folder: shares and latencies of each setting, one link in time."""
+    """Draw everything into a folder; gives what was drawn.
+
+    Latencies of each setting, shares where a bound is known, one link in time.
+    """
     paths = []
     for setting in settings:
-        paths += [out / f"shares-{setting.name}.png", out / f"latencies-{setting.name}.png"]
-        if any(row.bound == row.bound for row in rows):
-            plot_shares(figures, setting.name, paths[-2])
+        if any(row.setting == setting.name and not math.isnan(row.bound) for row in rows):
+            paths.append(out / f"shares-{setting.name}.png")
+            plot_shares(figures, setting.name, paths[-1])
+        paths.append(out / f"latencies-{setting.name}.png")
         plot_latencies(rows, setting.name, setting.deadline_seconds, paths[-1])
     shown = [row.contender for row in rows if row.contender in SHOWN_IN_TIME]
     trace = max(traces, key=lambda trace: _unsteadiness(trace, settings[0].seconds))

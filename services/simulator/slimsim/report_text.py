@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from slimsim.bootstrap import Estimate
-from slimsim.contender import CONTROLLER
+from slimsim.contender import CONTROLLER, FIXED, LADDERS
 from slimsim.recovery import Recovery
 from slimsim.summary import ALL, BEST_AFTER, BudgetFigures, Figures
 
@@ -67,7 +67,7 @@ def format_budget(figures: Sequence[BudgetFigures]) -> str:
             _percent(f.worst_binding_error),
         ]
         for f in figures
-        if not f.contender.startswith("fixed-")
+        if not _is_single_fixed(f)
     ]
     return _markdown(header, rows)
 
@@ -108,7 +108,7 @@ def format_aims(figures: Sequence[Figures], budgets: Sequence[BudgetFigures]) ->
             and f.lead is not None
             and f.contender != BEST_AFTER
             and not _is_single_fixed(f)
-            and not f.contender.startswith(("jpeg", "webp"))
+            and not f.contender.startswith(LADDERS)
         ]
         best = max(others, key=lambda f: f.accuracy.value, default=None)
         rows.append(
@@ -123,7 +123,7 @@ def format_aims(figures: Sequence[Figures], budgets: Sequence[BudgetFigures]) ->
         )
     text = _markdown(header, rows)
     for budget in budgets:
-        if budget.contender == CONTROLLER:
+        if budget.contender == CONTROLLER and budget.binding_links:
             reached = _mark(budget.binding_error <= _BUDGET_AIM)
             text += (
                 f"\n\nByte budget: error {_percent(budget.binding_error)}{reached} on the "
@@ -162,8 +162,8 @@ def _table(figures: Sequence[Figures]) -> str:
     return _markdown(header, rows)
 
 
-def _is_single_fixed(figures: Figures) -> bool:
-    return figures.contender.startswith("fixed-")
+def _is_single_fixed(figures: Figures | BudgetFigures) -> bool:
+    return figures.contender.startswith(FIXED)
 
 
 def _lead(figures: Figures) -> str:

@@ -40,7 +40,6 @@ class Search(NamedTuple):
     worth: float  # of all frames together
     sent_bytes: float  # of its containers
     merged_frames: int  # at which states were merged; 0: the worth is exact
-    most_states: int  # at any frame, before they were merged
 
 
 def find_options(world: World, frame: int, bytes_price: float = 0.0) -> Options:
@@ -75,22 +74,21 @@ def search(
         optimistic: How they are merged: True gives no less than the truth, False no more.
     """
     if world.trace.mean == 0:
-        return Search(0.0, 0.0, 0, 1)
+        return Search(0.0, 0.0, 0)
     shortest_encode, fewest_bytes = _least_to_come(options)
     states = first_state()
-    merged_frames, most = 0, 1
+    merged_frames = 0
     for frame, choices in enumerate(options):
         states = _step(world, frame, states, choices)
         if frame + 1 == len(options):
             break
         encode, size_bytes = float(shortest_encode[frame + 1]), float(fewest_bytes[frame + 1])
         states = drop_beaten(_forget(world, frame + 1, states, encode, size_bytes))
-        most = max(most, len(states.worth))
         if max_states is not None and len(states.worth) > max_states:
             states = merge(states, max_states, optimistic=optimistic)
             merged_frames += 1
     best = int(states.worth.argmax())
-    return Search(float(states.worth[best]), float(states.sent_bytes[best]), merged_frames, most)
+    return Search(float(states.worth[best]), float(states.sent_bytes[best]), merged_frames)
 
 
 def _least_to_come(options: Sequence[Options]) -> tuple[Floats, Floats]:

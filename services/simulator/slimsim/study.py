@@ -20,6 +20,7 @@ import numpy as np
 
 from slimsim.codec_figures import MODEL, CodecFigures
 from slimsim.contender import Contender
+from slimsim.json_value import json_value
 from slimsim.known_bounds import KnownBounds
 from slimsim.oracle import oracle
 from slimsim.outcome import Outcome, summarise
@@ -126,8 +127,7 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
         for row in rows:
             flat = asdict(row)
             flat |= flat.pop("outcome")
-            finite = {k: None if v != v else v for k, v in flat.items()}
-            file.write(json.dumps(finite, allow_nan=False) + "\n")
+            file.write(json.dumps(json_value(flat), allow_nan=False) + "\n")
 
 
 def _known(

@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimsim.bootstrap import Estimate, estimate_mean, estimate_ratio
-from slimsim.contender import CONTROLLER, tuned
+from slimsim.contender import CONTROLLER, FIXED, tuned
 from slimsim.study import LATENCY_STEP, Row
 
 ALL = "all"
 CHOSEN_BEFORE = "fixed, chosen before"
 BEST_AFTER = "fixed, best after"
-_FIXED = "fixed-"
 _NEEDED = 1.05  # times the budget that the controller sends without one: the budget binds
 
 
@@ -152,7 +151,7 @@ def _figures(
 
 def _with_fixed(rows: Sequence[Row], setting: str) -> list[Row]:
     """The rows, and those of the two contenders that are made of the fixed ones."""
-    fixed = [row for row in rows if row.contender.startswith(_FIXED)]
+    fixed = [row for row in rows if row.contender.startswith(FIXED)]
     totals: dict[str, float] = {}
     for row in fixed:
         totals[row.contender] = totals.get(row.contender, 0.0) + row.outcome.in_deadline_accuracy

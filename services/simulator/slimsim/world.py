@@ -89,6 +89,10 @@ class World:
             "cloud_spread": self.cloud_spread,
             "overhead_bytes": self.overhead_bytes,
         }
+        if self.max_fps is not None:
+            positive["max_fps"] = self.max_fps
+        if self.greeting_seconds is not None:
+            others["greeting_seconds"] = self.greeting_seconds
         for name, value in positive.items():
             if not 0 < value < math.inf:
                 raise WorldError(f"{name} is {value}; it must be above 0")

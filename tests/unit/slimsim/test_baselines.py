@@ -131,17 +131,19 @@ def test_a_fixed_camera_never_changes_its_point() -> None:
 
 def test_rate_based_takes_the_largest_point_that_fits() -> None:
     policy = RateBased(TERMS, safety=1.0)
-    _ack(policy, rate=85_000.0)
+    stream = _Stream(policy)
+    stream.ack(rate=85_000.0)
 
     assert policy.decide(Offer(1.0, 0.0, 10_000, OPEN)).point == POINTS[2]  # 8000 of 8500 bytes
 
 
 def test_robust_mpc_divides_by_its_largest_error() -> None:
     policy = RobustMpc(TERMS)
-    _ack(policy, rate=80_000.0)
+    stream = _Stream(policy)
+    stream.ack(rate=80_000.0)
     assert policy.safe_rate == pytest.approx(80_000.0)
 
-    _ack(policy, rate=40_000.0, after=1.0)
+    stream.ack(rate=40_000.0, after=1.0)
 
     harmonic = 2 / (1 / 80_000 + 1 / 40_000)
     assert policy.safe_rate == pytest.approx(harmonic / (1 + 1.0))
@@ -149,7 +151,8 @@ def test_robust_mpc_divides_by_its_largest_error() -> None:
 
 def test_bola_sends_less_the_less_slack_there_is() -> None:
     policy = Bola(TERMS, low=0.2, high=0.8, share=10.0)
-    _ack(policy, rate=100_000.0)
+    stream = _Stream(policy)
+    stream.ack(rate=100_000.0)
     backlogs = (0, 20_000, 40_000, 60_000)  # bytes: 0 to 0.6 s
 
     chosen = [
@@ -165,12 +168,13 @@ def test_bola_sends_less_the_less_slack_there_is() -> None:
 
 def test_the_delay_gradient_falls_when_a_queue_grows() -> None:
     policy = DelayGradient(TERMS)
+    stream = _Stream(policy)
     for number in range(20):
-        _ack(policy, rate=80_000.0, after=0.1 * number)
+        stream.ack(rate=80_000.0, after=0.1 * number)
     before = policy.target
 
     for number in range(20):  # each frame waits 40 ms longer than the last
-        _ack(policy, rate=80_000.0, after=2.0 + 0.1 * number, queued=0.04 * number)
+        stream.ack(rate=80_000.0, after=2.0 + 0.1 * number, queued=0.04 * number)
 
     assert policy.target < 0.9 * before
     assert policy.target <= 1.5 * policy.received_rate
@@ -178,9 +182,10 @@ def test_the_delay_gradient_falls_when_a_queue_grows() -> None:
 
 def test_the_delay_gradient_does_not_mind_larger_frames() -> None:
     policy = DelayGradient(TERMS)
+    stream = _Stream(policy)
     for number in range(40):
         size = 2000 if number % 2 else 8000
-        _ack(policy, rate=160_000.0, after=0.1 * number, size=size)
+        stream.ack(rate=160_000.0, after=0.1 * number, size=size)
 
     assert policy.target > 60_000.0
 
@@ -190,8 +195,8 @@ def test_throughput_is_right_for_a_lone_frame_and_for_one_behind_another() -> No
     assert throughput.harmonic_mean(5) == FIRST_RATE
     throughput.connect(0.1)
 
-    throughput.add(10.3, _Sent(2000, 10.0), 500.0, 2000)  # 0.2 s beyond the round trip
-    throughput.add(10.5, _Sent(4000, 10.1), 500.2, 6000)  # behind the first
+    throughput.add(10.3, _Sent(2000, 10.0), 500.0)  # 0.2 s beyond the round trip
+    throughput.add(10.5, _Sent(4000, 10.1), 500.2)  # behind the first
 
     assert list(throughput.samples) == pytest.approx([10_000.0, 20_000.0])
     assert throughput.harmonic_mean(2) == pytest.approx(2 / (1 / 10_000 + 1 / 20_000))
@@ -210,19 +215,23 @@ class _Sent:
     behind: bool = False
 
 
-def _ack(
-    policy: Policy, *, rate: float, after: float = 0.0, size: int = 4000, queued: float = 0.0
-) -> None:
-    """One frame over an otherwise idle link of so many bytes per second, round trip 50 ms."""
-    if after == 0.0:
+class _Stream:
+    """Frames of one policy over a link that is idle else, round trip 50 ms."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._received_bytes = 0
         policy.on_connected(0.0, 0.05)
-    sent = 1.0 + after
-    there = sent + queued + size / rate + 0.025
-    _TOTAL[id(policy)] = _TOTAL.get(id(policy), 0) + size
-    policy.on_received(there + 0.025, _Sent(size, sent), there + 1000.0, _TOTAL[id(policy)])
 
-
-_TOTAL: dict[int, int] = {}
+    def ack(
+        self, *, rate: float, after: float = 0.0, size: int = 4000, queued: float = 0.0
+    ) -> None:
+        """One frame at so many bytes per second."""
+        sent = 1.0 + after
+        there = sent + queued + size / rate + 0.025
+        self._received_bytes += size
+        frame = _Sent(size, sent)
+        self._policy.on_received(there + 0.025, frame, there + 1000.0, self._received_bytes)
 
 
 def _world(trace: Trace, **changes: Any) -> World:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcontrol.budget import BURST_SECONDS, Budget
-from slimcontrol.controller import Controller
 from slimcontrol.policy import Policy
 from slimsim.oracle import bound, most_bytes, oracle
 from slimsim.outcome import summarise
@@ -24,6 +23,7 @@ from support.simulated import (
     OnlyWhenIdle,
     Scripted,
     make_content,
+    make_controller,
     make_world,
 )
 
@@ -119,17 +119,9 @@ def test_no_choice_beats_the_bound_under_credit_and_pace(world: World, most: int
 @settings(max_examples=25, deadline=None)
 @given(worlds(60, free=False))
 def test_no_policy_beats_the_bound(world: World) -> None:
-    per_pixel = {level: seconds / 100 for level, seconds in world.encode_seconds.items()}
-    controller = Controller(
-        world.points,
-        per_pixel,
-        deadline_seconds=world.deadline_seconds,
-        frame_seconds=world.frame_seconds,
-    )
-
     highest = oracle(world)
 
-    for policy in (Always(SMALL), Always(LARGE), OnlyWhenIdle(LARGE), controller):
+    for policy in (Always(SMALL), Always(LARGE), OnlyWhenIdle(LARGE), make_controller(world)):
         assert accuracy(policy, world) <= highest + 1e-9
 
 

@@ -10,14 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcontrol.budget import Budget
-from slimcontrol.controller import Controller
 from slimcontrol.policy import WaitReason
 from slimsim.errors import ContentError, WorldError
 from slimsim.run import Run, Unsent
 from slimsim.simulate import SERVER_CLOCK_AHEAD_SECONDS, simulate
 from slimsim.trace import Trace, constant_trace
 from slimsim.world import World
-from support.simulated import LARGE, SMALL, Always, OnlyWhenIdle, make_content, make_world
+from support.simulated import (
+    LARGE,
+    SMALL,
+    Always,
+    OnlyWhenIdle,
+    make_content,
+    make_controller,
+    make_world,
+)
 
 AHEAD = SERVER_CLOCK_AHEAD_SECONDS
 
@@ -213,8 +220,12 @@ def test_pixels_scale_the_bytes_of_another_size() -> None:
 def test_worlds_that_cannot_be_are_refused() -> None:
     with pytest.raises(WorldError, match="fps"):
         make_world(fps=0.0)
+    with pytest.raises(WorldError, match="max_fps"):
+        make_world(max_fps=0.0)
     with pytest.raises(WorldError, match="cloud_seconds"):
         make_world(cloud_seconds=-1.0)
+    with pytest.raises(WorldError, match="greeting_seconds"):
+        make_world(greeting_seconds=-1.0)
     with pytest.raises(WorldError, match="level 1 has no encode_seconds"):
         make_world(encode_seconds={0: 1.0})
     with pytest.raises(WorldError, match="no points"):
@@ -241,15 +252,6 @@ def worlds(draw: st.DrawFn) -> World:
         cloud_spread=draw(st.sampled_from([0.0, 0.3])),
         overhead_bytes=draw(st.integers(0, 200)),
         credit_bytes=draw(st.sampled_from([1000, 6000, 64_000])),
-    )
-
-
-def make_controller(world: World) -> Controller:
-    return Controller(
-        world.points,
-        {level: seconds / world.pixels for level, seconds in world.encode_seconds.items()},
-        deadline_seconds=world.deadline_seconds,
-        frame_seconds=world.frame_seconds,
     )
 
 

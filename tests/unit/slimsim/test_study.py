@@ -11,10 +11,10 @@ import pytest
 
 from slimsim.codec_figures import MODEL, CodecFigures, classic_figures
 from slimsim.contender import CONTROLLER, Contender, find_contenders, fixed_name, tuned
-from slimsim.errors import WorldError
+from slimsim.errors import BoundsError, WorldError
 from slimsim.known_bounds import KnownBounds
 from slimsim.report import write_report
-from slimsim.setting import SETTING_A, SETTING_C, make_world
+from slimsim.setting import SETTING_A, SETTING_C, Setting, make_world
 from slimsim.study import Row, run_study
 from slimsim.summary import (
     ALL,
@@ -109,6 +109,15 @@ def test_bounds_are_kept_in_their_file(codecs: dict[str, CodecFigures], tmp_path
     assert again.find(replace(world, fps=5.0)) is None
 
 
+@pytest.mark.parametrize("text", ['{"a": 0.5', "[0.5]", '{"a": "much"}'])
+def test_a_damaged_file_of_bounds_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bounds.json"
+    path.write_text(text)
+
+    with pytest.raises(BoundsError, match="bounds.json .*remove it"):
+        KnownBounds(path)
+
+
 def test_latency_quantiles_are_read_off_the_bins() -> None:
     counts = [0, 50, 0, 49, 1]
 
@@ -145,6 +154,34 @@ def test_a_report_holds_every_contender_and_valid_json(
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     assert len([json.loads(line) for line in lines]) == len(rows)
     assert json.loads((tmp_path / "figures.json").read_text())["command"] == "slimwire simulate"
+
+
+def test_a_budget_that_nobody_can_say_binds_is_not_judged(
+    codecs: dict[str, CodecFigures], contenders: list[Contender], tmp_path: Path
+) -> None:
+    metered = replace(SETTING_C, seconds=10.0)
+
+    def report(settings: list[Setting], out: Path) -> str:
+        rows = run_study(LINKS, settings, contenders[:1], codecs)
+        figures = summarise_rows(rows)
+        return write_report(out, rows, figures, settings, contenders[:1], codecs, "-").read_text()
+
+    assert "Byte budget: error" in report([SETTING, metered], tmp_path / "both")
+    assert "Byte budget" not in report([metered], tmp_path / "alone")
+
+
+def test_plots_that_are_told_are_drawn_and_without_bounds_no_shares(
+    codecs: dict[str, CodecFigures], contenders: list[Contender], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    from slimsim.report_plots import write_plots
+
+    rows = run_study(LINKS, [SETTING], contenders[:1], codecs)
+
+    drawn = write_plots(tmp_path, rows, summarise_rows(rows), [SETTING], LINKS, codecs)
+
+    assert [path.name for path in drawn] == ["latencies-a.png", "timeline.png"]
+    assert set(drawn) == set(tmp_path.iterdir())
 
 
 def test_a_fixed_contender_of_a_point_that_is_not_there_is_refused(

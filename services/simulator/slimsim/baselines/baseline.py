@@ -87,7 +87,7 @@ class Baseline(ABC):
         self, now: float, frame: SentFrame, server_time: float, received_bytes_total: int
     ) -> None:
         """Learn how fast the link is."""
-        self.throughput.add(now, frame, server_time, received_bytes_total)
+        self.throughput.add(now, frame, server_time)
 
     def on_detected(self, received: float, detected: float) -> None:
         """Learn how long the cloud takes for a frame."""

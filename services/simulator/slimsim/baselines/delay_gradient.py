@@ -77,7 +77,7 @@ class DelayGradient(Baseline):
         self._last: tuple[float, float, int] | None = None  # sent, server's time, bytes
         self._knee: tuple[float, float] | None = None  # mean, variance of rates at over-use
         self._send_from = -math.inf  # seconds: the pacer
-        self._floor = 0.0  # bytes per second: the smallest point at `floor_fps`
+        self._floor = 0.0  # bytes per second: see `floor_share`
         self._num_acks = 0
 
     def choose(self, offer: Offer) -> OperatingPoint | None:

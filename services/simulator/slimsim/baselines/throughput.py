@@ -24,14 +24,14 @@ class Throughput:
     def __init__(self) -> None:
         self.samples: deque[float] = deque(maxlen=_KEPT)  # bytes per second
         self.round_trip = math.inf  # seconds
-        self._last: tuple[float, int] | None = None  # server's time, its bytes in total
+        self._last: float | None = None  # server's time
 
     def connect(self, round_trip_seconds: float) -> None:
         """A new stream: the server's clock may be another."""
         self.round_trip = round_trip_seconds
         self._last = None
 
-    def add(self, now: float, frame: SentFrame, server_time: float, bytes_total: int) -> None:
+    def add(self, now: float, frame: SentFrame, server_time: float) -> None:
         """Learn from one acknowledgement; see `slimcontrol.policy.Policy.on_received`."""
         if frame.sent_at is None:
             return
@@ -39,8 +39,8 @@ class Throughput:
         self.round_trip = min(self.round_trip, delay)
         seconds = delay - self.round_trip
         if self._last is not None:
-            seconds = min(seconds, server_time - self._last[0])
-        self._last = (server_time, bytes_total)
+            seconds = min(seconds, server_time - self._last)
+        self._last = server_time
         self.samples.append(frame.size_bytes / max(seconds, _SHORTEST))
 
     def harmonic_mean(self, count: int) -> float:
