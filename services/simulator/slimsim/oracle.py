@@ -22,8 +22,8 @@ from slimsim.schedule import Options, Search, find_options, search
 from slimsim.world import World
 
 # At any frame; more are merged. Over 120 s of six links the bound was at most 0.2 % above choices
-# that can be made at 10 pictures/s, 0.8 % at 15 (tests/bench/bench_simulator.py); more states
-# bring it down.
+# that can be made in setting a of the study, 0.7 % in b (tests/bench/bench_simulator.py --limit 6);
+# more states bring it down.
 MAX_STATES = 300
 
 _PRICE_STEPS = 6  # at most, of the search for the best price

@@ -14,9 +14,11 @@ from slimsim.codec_figures import CodecFigures
 from slimsim.trace import Trace
 from slimsim.world import World
 
-CLOUD_SECONDS = 0.09  # to decode and detect one frame, measured, see docs/measured.md
-CLOUD_DELAY_SECONDS = 0.02  # waiting for a batch, storing and telling, measured on a live cloud
-ROUND_TRIP_SECONDS = 0.05
+# Chosen, above what a cloud on two cores took: medians of 42 to 73 ms of work and 0 to 8 ms besides
+# on six links (docs/controller-live.md).
+CLOUD_SECONDS = 0.09  # to decode and detect one frame
+CLOUD_DELAY_SECONDS = 0.02  # waiting for a batch, storing and telling
+ROUND_TRIP_SECONDS = 0.05  # chosen
 STUDY_SECONDS = 120.0  # of each link, from its beginning
 
 
