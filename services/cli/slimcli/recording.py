@@ -70,16 +70,14 @@ def record(
     from slimsim.content import record_content, write_content
 
     refuse_existing(output, force=force)
-    artifact = open_codec(model, models)
-    runtime = open_runtime(threads, precision)
-    encoder = Encoder(artifact, runtime)
     if codec is RecordedCodec.MODEL:
+        artifact = open_codec(model, models)
         points = [
             (level, float(quality))
             for level in range(len(artifact.manifest.levels))
             for quality in range(artifact.manifest.qualities)
         ]
-        encode = _model(encoder)
+        encode = _model(Encoder(artifact, open_runtime(threads, precision)))
     else:
         points, encode = _classic(codec.value)
     content = record_content(islice(_pictures(video), frames), points, encode)
