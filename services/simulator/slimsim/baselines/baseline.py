@@ -5,8 +5,9 @@
     else choose(offer) ─► point ─► room in the credit? ─► send
 
 The papers' clients have a player's buffer; a camera has none, so all of them get two rules that the
-papers do not have: a window of frames without a result (its size is tuned for each), and the rule
-about the late frame above. Both help them: without, every queue fills until the credit ends.
+papers do not have: a window of frames without a result (its size, or none, is tuned for each), and
+the rule about the late frame above. Without the window a link slower than the camera has a queue
+that never empties: rate-based then loses nearly every frame where deadlines are short.
 """
 
 from __future__ import annotations
