@@ -136,6 +136,7 @@ async def test_a_reload_shows_the_last_picture_and_is_no_look(
         await page.locator("#frames .card").nth(1).click()
         await shows_a_picture(page)
         await page.keyboard.press("Escape")
+        await expect(page).not_to_have_url(re.compile("#"))  # else the reload opens the frame
         await page.reload()
         await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_contain_text("picture")
         assert len(await _looks(review)) == 1
