@@ -110,7 +110,6 @@ class Camera {
     const kind = answer.message;
     const body = answer[kind];
     if (kind === undefined) return; // of the future
-    this.waitMs = FIRST_WAIT_MS;
     print(kind, body.container === undefined ? body : {});
     if (kind === 'welcome') this.takeWelcome(body);
     else if (kind === 'ack') this.takeAck(body);
@@ -118,11 +117,12 @@ class Camera {
     else if (kind === 'credit') this.credit = body.credit_bytes;
     else if (kind === 'command') this.takeCommand(body);
     else if (kind === 'gap_ack') this.uplink.end(); // the last word
-    else if (kind === 'drain') this.reconnectAfterMs = body.reconnect_after_ms;
+    else if (kind === 'drain') this.leave(body.reconnect_after_ms);
     if (this.uplink.writable) this.sendOn();
   }
 
   takeWelcome(welcome) {
+    this.waitMs = FIRST_WAIT_MS;
     this.credit = welcome.credit_bytes;
     this.maxFrameBytes = welcome.max_frame_bytes;
     this.reconnectAfterMs = undefined;
@@ -212,6 +212,12 @@ class Camera {
     this.say({ gap: this.gap });
   }
 
+  /** The server is about to stop: say no more, hear its last answers, come back. */
+  leave(reconnectAfterMs) {
+    this.reconnectAfterMs = reconnectAfterMs;
+    this.uplink.end();
+  }
+
   /** Lose the connection without a word, as a cut link does, and come back. */
   break() {
     print('break');
@@ -226,7 +232,7 @@ class Camera {
     print('end', { code: grpc.status[status.code], details: status.details });
     this.service.close();
     this.uplink = { writable: false };
-    if (status.code === grpc.status.OK) return;
+    if (status.code === grpc.status.OK && this.reconnectAfterMs === undefined) return;
     if (FOR_GOOD.has(status.code)) process.exitCode = 1;
     else this.comeBack();
   }
