@@ -166,7 +166,6 @@ class Controller:
         self._content.add(size_bytes, self._bpp[level, quality] * pixels / 8)
         self._encode_time.add(level, pixels, seconds)
         self._cpu.spend(seconds)
-        self._link.on_encoded(size_bytes)
 
     def on_received(
         self, now: float, frame: SentFrame, server_time: float, received_bytes_total: int

@@ -16,6 +16,7 @@ class LinkView:
     credit_bytes: int  # the cloud's window
     max_frame_bytes: int
     paused: bool = False  # the cloud's queue was full a moment ago
+    oldest_in_flight_bytes: int = 0  # of the oldest of them; 0 = not told
 
     @property
     def idle(self) -> bool:

@@ -7,13 +7,10 @@ sent ──► link, one frame after another ──► server ──► ack
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from slimcontrol.estimate import LinkRate, RoundTrip
 from slimcontrol.link import LinkView, SentFrame
-
-_MOST_FRAMES = 256  # whose sizes are remembered; more are never on their way
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +35,6 @@ class LinkBelief:
         self.rate = LinkRate()
         self.round_trip = RoundTrip()
         self._last_ack: _LastAck | None = None
-        self._sizes: deque[int] = deque(maxlen=_MOST_FRAMES)  # encoded and not acknowledged, bytes
-
-    def on_encoded(self, size_bytes: int) -> None:
-        """A frame that will be sent after those before it."""
-        self._sizes.append(size_bytes)
 
     def on_received(
         self, now: float, frame: SentFrame, server_time: float, received_bytes_total: int
@@ -55,9 +47,6 @@ class LinkBelief:
             server_time: Monotonic clock of the server when it had the frame, seconds.
             received_bytes_total: Container bytes that the server had by then.
         """
-        if frame.size_bytes in self._sizes:  # else it is of an earlier stream
-            while self._sizes.popleft() != frame.size_bytes:
-                pass
         if frame.sent_at is None:
             return
         delay = now - frame.sent_at
@@ -83,7 +72,6 @@ class LinkBelief:
             round_trip_seconds: From Hello to Welcome; the link's own is at most that.
         """
         self._last_ack = None
-        self._sizes.clear()
         self.rate.doubt()
         self.round_trip = RoundTrip()
         self.round_trip.add(round_trip_seconds)
@@ -101,7 +89,7 @@ class LinkBelief:
         shortest, worked = self.round_trip.minimum, link.oldest_in_flight_seconds
         if self._last_ack is not None:
             worked = max(0.0, min(worked, now - self._last_ack.arrival + shortest))
-        oldest = min(in_flight, self._sizes[0]) if self._sizes else in_flight
+        oldest = link.oldest_in_flight_bytes or in_flight
         expected = shortest + oldest / rate
         if worked <= expected:
             return LinkQueue(rate, max(0.0, in_flight / rate - worked))

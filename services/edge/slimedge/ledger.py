@@ -92,18 +92,20 @@ class Ledger:
 
     def view(self, now: float) -> LinkView:
         """Give the state of the link at monotonic time `now`."""
-        sent = [f.sent_at for f in self._in_flight() if f.sent_at is not None]
+        sent = [(f.sent_at, f.size_bytes) for f in self._in_flight() if f.sent_at is not None]
+        oldest_at, oldest_bytes = min(sent, default=(now, 0))
         # Results of an earlier stream may be long in coming (a worker died with them) or never
         # come: they are no queue before the next frame. Counted as one they stopped a camera for
         # the 30 s until they were overdue.
         undetected = sum(f.sent_at is not None for f in self._frames.values())
         return LinkView(
             in_flight_bytes=self.in_flight_bytes,
-            oldest_in_flight_seconds=max(0.0, now - min(sent)) if sent else 0.0,
+            oldest_in_flight_seconds=max(0.0, now - oldest_at),
             undetected_frames=undetected,
             credit_bytes=self.credit_bytes,
             max_frame_bytes=self.max_frame_bytes,
             paused=now < self._paused_until,
+            oldest_in_flight_bytes=oldest_bytes,
         )
 
     def pause(self, until: float) -> None:

@@ -37,13 +37,14 @@ class Account:
 
     def view(self, now: float) -> LinkView:
         """Give the state of the link."""
-        oldest = self._in_flight[0].sent_at if self._in_flight else None
+        oldest = self._in_flight[0] if self._in_flight else None
         return LinkView(
             self.in_flight_bytes,
-            0.0 if oldest is None else now - oldest,
+            0.0 if oldest is None or oldest.sent_at is None else now - oldest.sent_at,
             self.undetected_frames,
             self._credit_bytes,
             self._max_frame_bytes,
+            oldest_in_flight_bytes=0 if oldest is None else oldest.size_bytes,
         )
 
     def send(self, frame: SimulatedFrame, now: float) -> None:

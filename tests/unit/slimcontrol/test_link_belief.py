@@ -25,14 +25,15 @@ def make_belief(rate: float = 100_000.0) -> LinkBelief:
     """Knows a link that has carried one frame."""
     belief = LinkBelief()
     belief.on_connected(0.0, ROUND_TRIP)
-    belief.on_encoded(10_000)
     arrival = 10_000 / rate + ROUND_TRIP
     belief.on_received(arrival, Frame(10_000, 0.0), 1000 + arrival, 10_000)
     return belief
 
 
-def view(in_flight_bytes: int, oldest_seconds: float) -> LinkView:
-    return LinkView(in_flight_bytes, oldest_seconds, 1, 2**20, 2**20)
+def view(in_flight_bytes: int, oldest_seconds: float, oldest_bytes: int) -> LinkView:
+    return LinkView(
+        in_flight_bytes, oldest_seconds, 1, 2**20, 2**20, oldest_in_flight_bytes=oldest_bytes
+    )
 
 
 @given(st.floats(5_000, 90_000), st.integers(2_000, 60_000))
@@ -44,7 +45,6 @@ def test_the_rate_of_a_slow_link_is_learnt_and_stays_right_for_hours(
     now = 0.0
     for count in range(1, 400):  # ten seconds apart: longer than any window would be
         sent_at, now = now, now + size_bytes / rate + ROUND_TRIP
-        belief.on_encoded(size_bytes)
         belief.on_received(now, Frame(size_bytes, sent_at), now + 77.0, count * size_bytes)
         now += 10.0
 
@@ -78,9 +78,8 @@ def test_frames_that_stood_in_line_show_the_pace_of_the_link_on_the_clock_of_the
 
 def test_the_backlog_runs_down_while_no_ack_is_due() -> None:
     belief = make_belief()
-    belief.on_encoded(20_000)
 
-    queues = [belief.queue(1.0 + t, view(20_000, t), 100_000.0) for t in (0.0, 0.1, 0.2)]
+    queues = [belief.queue(1.0 + t, view(20_000, t, 20_000), 100_000.0) for t in (0.0, 0.1, 0.2)]
 
     assert [queue.seconds for queue in queues] == pytest.approx([0.2, 0.1, 0.0])
     assert {queue.rate for queue in queues} == {100_000.0}
@@ -88,30 +87,36 @@ def test_the_backlog_runs_down_while_no_ack_is_due() -> None:
 
 def test_an_overdue_ack_of_the_oldest_frame_holds_the_backlog_and_lowers_the_rate() -> None:
     belief = make_belief()
-    belief.on_encoded(10_000)
-    belief.on_encoded(20_000)
 
-    due = belief.queue(1.15, view(30_000, 0.15), 100_000.0)
-    overdue = belief.queue(1.35, view(30_000, 0.35), 100_000.0)
+    due = belief.queue(1.15, view(30_000, 0.15, 10_000), 100_000.0)
+    overdue = belief.queue(1.35, view(30_000, 0.35, 10_000), 100_000.0)
 
     assert due.seconds == pytest.approx(0.15)
     assert overdue.rate == pytest.approx(100_000 * 0.15 / 0.35)
     assert overdue.seconds == pytest.approx(0.2 + 20_000 / overdue.rate)
 
 
-def test_another_stream_begins_without_the_frames_of_the_one_before() -> None:
+def test_another_stream_begins_with_its_own_round_trip() -> None:
     belief = make_belief()
-    belief.on_encoded(40_000)
     belief.on_connected(5.0, 0.2)
-    belief.on_encoded(10_000)
 
     assert belief.round_trip.minimum == 0.2
-    assert belief.queue(6.0, view(10_000, 0.0), 100_000.0).seconds == pytest.approx(0.1)
+    assert belief.queue(6.0, view(10_000, 0.0, 10_000), 100_000.0).seconds == pytest.approx(0.1)
 
 
-def test_what_is_acknowledged_without_having_been_encoded_here_changes_no_order() -> None:
+def test_an_ack_of_a_frame_of_an_earlier_stream_teaches_nothing() -> None:
     belief = make_belief()
-    belief.on_encoded(20_000)
+    before = belief.rate.mean, belief.round_trip.minimum
+
     belief.on_received(1.0, Frame(33_333, None), 1001.0, 50_000)
 
-    assert belief.queue(1.4, view(20_000, 0.0), 100_000.0).seconds == pytest.approx(0.2)
+    assert (belief.rate.mean, belief.round_trip.minimum) == before
+
+
+def test_without_the_oldest_frames_bytes_all_that_is_on_its_way_is_taken_for_it() -> None:
+    belief = make_belief()
+
+    queue = belief.queue(1.25, view(30_000, 0.25, 0), 100_000.0)
+
+    assert queue.seconds == pytest.approx(0.05)
+    assert queue.rate == 100_000.0

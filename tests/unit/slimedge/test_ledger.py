@@ -168,3 +168,18 @@ def test_the_bytes_in_flight_are_never_negative_and_end_at_nothing(
 
     ledger.disconnect()
     assert ledger.in_flight_bytes == 0
+
+
+def test_the_view_tells_the_bytes_of_the_oldest_frame_on_its_way() -> None:
+    ledger = Ledger()
+    ledger.send(make_frame(1, 3000), 1.0)
+    ledger.send(make_frame(2, 500), 2.0)
+
+    both = ledger.view(3.0)
+    ledger.receive(1, 0.0)
+    second = ledger.view(3.0)
+    ledger.receive(2, 0.0)
+
+    assert (both.oldest_in_flight_seconds, both.oldest_in_flight_bytes) == (2.0, 3000)
+    assert (second.oldest_in_flight_seconds, second.oldest_in_flight_bytes) == (1.0, 500)
+    assert ledger.view(3.0).oldest_in_flight_bytes == 0
