@@ -1,16 +1,5 @@
 """The codec: pictures -> containers -> latents -> pictures, over exported graphs. No torch."""
 
-from slimcodec.artifact import (
-    MODELS_ROOT_VARIABLE,
-    CodecArtifact,
-    DetectorArtifact,
-    find_model,
-    load_codec_artifact,
-    load_detector_artifact,
-    models_root,
-)
-from slimcodec.channels import ChannelLayout
-from slimcodec.coder import decode_symbols, encode_symbols
 from slimcodec.container import (
     HEADER_BYTES,
     MAX_CONTAINER_BYTES,
@@ -23,6 +12,16 @@ from slimcodec.container import (
 )
 from slimcodec.decode import Decoder, Latent, one_hot_levels, widen_latents
 from slimcodec.encode import EncodedImage, Encoder
+from slimcodec.entropy.channels import ChannelLayout
+from slimcodec.entropy.coder import decode_symbols, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.tables import (
+    Tables,
+    load_scale_tables,
+    load_tables,
+    save_scale_tables,
+    save_tables,
+)
 from slimcodec.errors import (
     BitstreamError,
     CodecError,
@@ -35,7 +34,7 @@ from slimcodec.errors import (
     TruncatedContainerError,
     UnsupportedVersionError,
 )
-from slimcodec.fingerprint import compute_fingerprint
+from slimcodec.graph.runtime import Graph, OpenVinoRuntime, Precision, Runtime
 from slimcodec.image import (
     check_image,
     check_image_hw,
@@ -46,7 +45,17 @@ from slimcodec.image import (
     to_image,
     to_x,
 )
-from slimcodec.manifest import (
+from slimcodec.model.artifact import (
+    MODELS_ROOT_VARIABLE,
+    CodecArtifact,
+    DetectorArtifact,
+    find_model,
+    load_codec_artifact,
+    load_detector_artifact,
+    models_root,
+)
+from slimcodec.model.fingerprint import compute_fingerprint
+from slimcodec.model.manifest import (
     CodecManifest,
     DetectorManifest,
     HeadSpec,
@@ -56,15 +65,6 @@ from slimcodec.manifest import (
     Split,
 )
 from slimcodec.quality import round_quality
-from slimcodec.runtime import Graph, OpenVinoRuntime, Precision, Runtime
-from slimcodec.symbol_tables import SymbolTables
-from slimcodec.tables import (
-    Tables,
-    load_scale_tables,
-    load_tables,
-    save_scale_tables,
-    save_tables,
-)
 
 __all__ = [
     "HEADER_BYTES",

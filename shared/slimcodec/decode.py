@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.artifact import CodecArtifact
 from slimcodec.container import MAX_PIXELS, Container
 from slimcodec.errors import DamagedContainerError
+from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.image import crop, to_image
+from slimcodec.model.artifact import CodecArtifact
 from slimcodec.parse import parse_for
-from slimcodec.runtime import Graph, Runtime
 from slimcodec.sections import build_section_coder
 
 

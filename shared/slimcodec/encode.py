@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.artifact import CodecArtifact
 from slimcodec.container import MAX_PIXELS, Container, pack_container
 from slimcodec.errors import CodecError, ImageError
+from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.image import check_image, pad_to_multiple, to_x
+from slimcodec.model.artifact import CodecArtifact
 from slimcodec.parse import parse_for
 from slimcodec.quality import round_quality
-from slimcodec.runtime import Graph, Runtime
 from slimcodec.sections import build_section_coder
 
 

@@ -1,12 +1,12 @@
 """Containers held against the model that they claim: what `parse_container` cannot know."""
 
-from slimcodec.artifact import CodecArtifact
 from slimcodec.container import Container, parse_container
 from slimcodec.errors import (
     ContainerLimitError,
     DamagedContainerError,
     FingerprintMismatchError,
 )
+from slimcodec.model.artifact import CodecArtifact
 
 
 def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Container:

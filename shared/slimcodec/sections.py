@@ -17,12 +17,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.artifact import CodecArtifact
-from slimcodec.channels import ChannelLayout
-from slimcodec.coder import decode_symbols, encode_symbols
 from slimcodec.container import Container, Section
+from slimcodec.entropy.channels import ChannelLayout
+from slimcodec.entropy.coder import decode_symbols, encode_symbols
 from slimcodec.errors import DamagedContainerError, ModelError
-from slimcodec.runtime import Graph, Runtime
+from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.model.artifact import CodecArtifact
 
 MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
 

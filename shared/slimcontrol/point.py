@@ -17,7 +17,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimcodec.manifest import Level, Profile, ProfilePoint
+from slimcodec.model.manifest import Level, Profile, ProfilePoint
 from slimcodec.quality import round_quality
 from slimcontrol.errors import ControlError
 from slimcontrol.monotone import smooth_monotone

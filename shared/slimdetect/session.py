@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.decode import Latent, one_hot_levels, widen_latents
+from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.image import pad_to_multiple, to_x
-from slimcodec.runtime import Graph, Runtime
+from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.boxes import Detection, clip_detections, decode_heads, suppress
 from slimdetect.errors import DetectorMismatchError
 from slimdetect.names import load_names

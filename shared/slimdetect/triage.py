@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slimcodec.artifact import CodecArtifact
 from slimcodec.decode import Latent
 from slimcodec.errors import ModelError
-from slimcodec.runtime import Graph, Runtime
+from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.model.artifact import CodecArtifact
 
 TRIAGE_GRAPH = "triage.onnx"
 TRIAGE_SPEC = "triage.json"

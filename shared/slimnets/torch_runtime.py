@@ -1,4 +1,4 @@
-"""The same graphs on torch, for GPUs: a `slimcodec.runtime.Runtime` that builds modules from
+"""The same graphs on torch, for GPUs: a `slimcodec.graph.runtime.Runtime` that builds modules from
 `weights.safetensors`.
 
 A graph is asked for by the path of its ONNX file (`.../g_a_2.onnx`); the module of that name is
@@ -21,13 +21,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from slimcodec.errors import ModelError
-from slimcodec.runtime import Graph
-from slimnets.codec import Codec
-from slimnets.config import CodecConfig
-from slimnets.darknet import Darknet, parse_cfg
-from slimnets.darknet_fold import load_tail
+from slimcodec.graph.runtime import Graph
+from slimnets.codec.codec import Codec
+from slimnets.codec.config import CodecConfig
+from slimnets.codec.hyperprior import Hyperprior
+from slimnets.darknet.detector import Darknet, parse_cfg
+from slimnets.darknet.fold import load_tail
 from slimnets.errors import NetError
-from slimnets.hyperprior import Hyperprior
 
 
 class GroupWise(Enum):

@@ -11,9 +11,10 @@ A span is recorded when its work is done: a stream that lives for days is no spa
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from slimops.errors import OpsError
 
@@ -103,3 +104,14 @@ def record_span(name: str, traceparent: str, seconds: float, *, is_root: bool = 
     """
     if _recorder is not None and traceparent:
         _recorder(name, traceparent, seconds, is_root=is_root)
+
+
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def trace_of(traceparent: str) -> str:
+    """A W3C `traceparent` of version 00; empty when it is none, for a trace is never worth a frame.
+
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    return traceparent if _TRACEPARENT.fullmatch(traceparent) else ""

@@ -27,9 +27,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 from redis.asyncio import Redis
 
-from slimcloud.engine import DetectionEngine
-from slimcloud.records import EventKind
-from slimcloud.store import Store
+from slimcloud.detect.engine import DetectionEngine
+from slimcloud.store.frames import Store
+from slimcloud.store.records import EventKind
 from slimcodec import Decoder
 from slimdetect import Detector
 from slimops.embedded_redis import EmbeddedRedis

@@ -36,7 +36,7 @@ from slimcodec import (
     load_codec_artifact,
 )
 from slimcodec.container import Prior
-from slimcodec.table_mix import mix_tables
+from slimcodec.entropy.table_mix import mix_tables
 from support.toy_artifact import make_image, make_toy_codec
 
 PRIORS: tuple[Prior, ...] = ("factorized", "hyperprior")

@@ -15,7 +15,7 @@ import onnxruntime
 import openvino
 import torch
 
-from slimnets.hyperprior import NUM_SCALES
+from slimnets.codec.hyperprior import NUM_SCALES
 from support.scale_runs import (
     BATCH,
     RUNS,

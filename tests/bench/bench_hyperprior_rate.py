@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets import hyperprior_integer
-from slimnets.hyperprior import Hyperprior, gaussian_likelihoods
-from slimnets.prior import FactorizedPrior
+from slimnets.codec import hyperprior_integer
+from slimnets.codec.hyperprior import Hyperprior, gaussian_likelihoods
+from slimnets.codec.prior import FactorizedPrior
 
 CHANNELS, HYPER_CHANNELS = 24, 12
 SIDE = 16  # of the latent

@@ -28,8 +28,8 @@ from slimcli.demo.tally import Tally, Totals
 from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
 from slimops import load_settings
-from slimsim.shaping import ShapedLink
-from slimsim.trace import constant_trace
+from slimsim.links.shaping import ShapedLink
+from slimsim.links.trace import constant_trace
 
 KBITS = (64, 1_000, 20_000)
 ROUND_TRIPS = (0.020, 0.200)  # seconds

@@ -29,21 +29,21 @@ import numpy as np
 from slimcli.demo.cloud import CloudProcess
 from slimcli.demo.command import sample_video
 from slimcli.models import open_codec
-from slimcodec.artifact import CodecArtifact
+from slimcodec.model.artifact import CodecArtifact
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint, build_operating_points
 from slimedge import stages
 from slimedge.app import run_edge
-from slimedge.encode import guess_encode_seconds
+from slimedge.encode.worker import guess_encode_seconds
 from slimedge.feedback import Feedback
 from slimedge.settings import EdgeSettings
 from slimops import load_settings
 from slimsim.content import Content, load_street
+from slimsim.links.shaping import ShapedLink
+from slimsim.links.trace import Trace
+from slimsim.links.trace_file import read_trace
 from slimsim.outcome import Outcome, summarise
-from slimsim.shaping import ShapedLink
 from slimsim.simulate import simulate
-from slimsim.trace import Trace
-from slimsim.trace_file import read_trace
 from slimsim.world import World
 from support.live_run import LiveRun, Measured
 from support.tc_link import tc_link

@@ -28,9 +28,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from slimcodec.openvino_loader import load_openvino
-from slimnets.config import CodecConfig
-from slimnets.transform import AnalysisTransform
+from slimcodec.graph.openvino_loader import load_openvino
+from slimnets.codec.config import CodecConfig
+from slimnets.codec.transform import AnalysisTransform
 
 _IMAGE_HW = (480, 640)  # pixels
 _WARM_UP_ROUNDS = 2

@@ -23,12 +23,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.artifact import find_model, load_codec_artifact, load_detector_artifact
+from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.image import load_image
-from slimcodec.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import find_model, load_codec_artifact, load_detector_artifact
 from slimcontrol.monotone import smooth_monotone
-from slimtrain.calibrate_measure import PicturePoints, measure_pictures
-from slimtrain.mean_average_precision import (
+from slimtrain.calibration.measure import PicturePoints, measure_pictures
+from slimtrain.data.pictures import POSITIVE_CONFIDENCE, index_pictures
+from slimtrain.figures.mean_average_precision import (
     PSEUDO_LABEL_SCORE,
     Labels,
     ScoredBoxes,
@@ -36,7 +37,6 @@ from slimtrain.mean_average_precision import (
     match_at_50,
     pseudo_labels,
 )
-from slimtrain.pictures import POSITIVE_CONFIDENCE, index_pictures
 
 ANSWERED = (0, 1)  # the point at which the edge is thought to have sent
 ANSWER_SCORE = 0.25  # of boxes that come back

@@ -2,8 +2,9 @@
 
     python tests/bench/bench_simulator.py [FOLDER OF TRACES] [--limit N]
 
-Processor time of one process. Settings a and b of the study (`slimsim.setting`), encode seconds of
-the model's profile. Without a folder: a link of 1 Mbit/s that stands still for 4 s of every 20.
+Processor time of one process. Settings a and b of the study (`slimsim.study.setting`), encode
+seconds of the model's profile. Without a folder: a link of 1 Mbit/s that stands still for 4 s of
+every 20.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ import argparse
 import time
 from pathlib import Path
 
-from slimcodec.artifact import find_model, load_codec_artifact
-from slimsim.codec_figures import MODEL, CodecFigures, model_figures
-from slimsim.contender import CONTROLLER, Contender
-from slimsim.oracle import bound
+from slimcodec.model.artifact import find_model, load_codec_artifact
+from slimsim.links.trace import Trace
+from slimsim.links.trace_file import find_traces
 from slimsim.outcome import summarise
-from slimsim.setting import SETTING_A, SETTING_B, make_world
 from slimsim.simulate import simulate
-from slimsim.trace import Trace
-from slimsim.trace_file import find_traces
+from slimsim.study.bound.oracle import bound
+from slimsim.study.codec_figures import MODEL, CodecFigures, model_figures
+from slimsim.study.contender import CONTROLLER, Contender
+from slimsim.study.setting import SETTING_A, SETTING_B, make_world
 
 HOLES = Trace("holes", "made", (0.0, 16.0), (125_000.0, 0.0), 20.0)
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from slimcodec import SymbolTables, Tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
-from slimnets.tabulate import tabulate
-from slimtrain.codec_artifact import load_codec_model
-from slimtrain.pictures import index_pictures, load_pictures
+from slimnets.export.tabulate import tabulate
+from slimtrain.codec.artifact import load_codec_model
+from slimtrain.data.pictures import index_pictures, load_pictures
 
 MODEL = Path(__file__).parents[2] / "models" / "slim-n" / "1"
 FINEST = 8  # rows to a quality; each is some quality's own

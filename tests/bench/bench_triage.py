@@ -32,7 +32,7 @@ from slimcodec import (
 )
 from slimdetect import Detector
 from slimdetect.triage import TriageSession, class_ids_of
-from slimedge.source import open_source
+from slimedge.capture.source import open_source
 
 MIN_SCORE = 0.25  # the cloud's own default
 

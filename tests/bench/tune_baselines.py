@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import slimsim
-from slimcodec.artifact import find_model, load_codec_artifact
-from slimsim.codec_figures import MODEL, classic_figures, model_figures
-from slimsim.contender import CONTROLLER, LADDERS, find_contenders
-from slimsim.setting import SETTINGS
-from slimsim.trace_file import find_traces
-from slimsim.tuning import choose_links, tune
+from slimcodec.model.artifact import find_model, load_codec_artifact
+from slimsim.links.trace_file import find_traces
+from slimsim.study.codec_figures import MODEL, classic_figures, model_figures
+from slimsim.study.contender import CONTROLLER, LADDERS, find_contenders
+from slimsim.study.setting import SETTINGS
+from slimsim.study.tuning import choose_links, tune
 
 OUTPUT = Path(slimsim.__file__).parent / "baselines" / "tuned.json"
 

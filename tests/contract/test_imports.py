@@ -72,7 +72,7 @@ def test_the_command_line_loads_without_the_training_stack() -> None:
 
 _RUN_A_GRAPH = """
 import sys, threading
-from slimcodec.runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import OpenVinoRuntime
 
 def refuse(event, arguments):
     if event in {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork"}:

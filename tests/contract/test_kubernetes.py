@@ -9,8 +9,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from slimcloud.keys import WORK, WORK_BACKFILL
 from slimcloud.settings import CloudSettings
+from slimcloud.store.keys import WORK, WORK_BACKFILL
 from slimcloud.tokens import token_digest
 from slimops import load_settings
 

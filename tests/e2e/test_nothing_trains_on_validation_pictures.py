@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimtrain.split import is_validation
+from slimtrain.data.split import is_validation
 from support.command import Slimwire
 
 pytest.importorskip("torch")
@@ -22,9 +22,9 @@ pytest.importorskip("onnx")
 
 import torch  # noqa: E402
 
-from slimnets.darknet import save_darknet_weights  # noqa: E402
-from slimnets.tabulate import tabulate  # noqa: E402
-from slimtrain.crops import CropSampler  # noqa: E402
+from slimnets.darknet.detector import save_darknet_weights  # noqa: E402
+from slimnets.export.tabulate import tabulate  # noqa: E402
+from slimtrain.data.crops import CropSampler  # noqa: E402
 from support.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402
 
 COUNT = 60
@@ -95,8 +95,8 @@ def test_the_codec_and_its_tables(
         tabulated.update(names_of(255 * picture.numpy() for picture in x))
         return tabulate(codec, x, *rest)
 
-    monkeypatch.setattr("slimtrain.codec_train.CropSampler", Sampler)
-    monkeypatch.setattr("slimtrain.codec_artifact.tabulate", count_symbols)
+    monkeypatch.setattr("slimtrain.codec.train.CropSampler", Sampler)
+    monkeypatch.setattr("slimtrain.codec.artifact.tabulate", count_symbols)
     files = {suffix: tmp_path / f"mine.{suffix}" for suffix in ("cfg", "weights", "names")}
     files["cfg"].write_text(ALL_LAYERS_CFG)
     files["names"].write_text("cat\ndog\ncow\n")
@@ -128,7 +128,7 @@ def test_the_detector(
         learned_from.update(packed.names)
         raise Stopped
 
-    monkeypatch.setattr("slimtrain.detector_train.DetectorSampler", sample)
+    monkeypatch.setattr("slimtrain.detector.train.DetectorSampler", sample)
     monkeypatch.setenv("SLIMWIRE_DEBUG", "1")
     (tmp_path / "mine.cfg").write_text(ALL_LAYERS_CFG)
 

@@ -13,8 +13,8 @@ from slimcli.exits import ExitCode
 from slimcodec import find_model, load_codec_artifact, load_detector_artifact
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.image import load_image
-from slimcodec.runtime import OpenVinoRuntime
 from slimdetect import Detection, Detector
 from support.command import Slimwire
 from support.toy_artifact import make_image
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from slimnets.darknet import save_darknet_weights  # noqa: E402
+from slimnets.darknet.detector import save_darknet_weights  # noqa: E402
 from support.darknets import ALL_LAYERS_CFG, make_darknet, public_cfgs  # noqa: E402
 
 TOY_RECIPE = """

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from slimcloud.budgets import BudgetState, ByteBudget
 from slimcloud.frame_id import FrameId
+from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
 from slimops.redis_connection import redis_client
 from support.cloud import RunningCloud, ToyModels, cloud_settings, open_cloud
 

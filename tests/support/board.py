@@ -12,8 +12,8 @@ from typing import Any, Final
 import yaml
 from prometheus_client import start_http_server
 
-from slimedge.health import Health, HealthServer
-from slimedge.metrics import MetricsObserver
+from slimedge.watch.health import Health, HealthServer
+from slimedge.watch.metrics import MetricsObserver
 from slimops import Metrics
 from support.moved_metrics import moved_cloud
 from unit.slimedge.test_metrics import EVENTS_AND_SAMPLES

@@ -16,10 +16,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from slimcloud.app import CloudAddresses, run_cloud
 from slimcloud.settings import CloudSettings
-from slimcloud.store import Store
-from slimcodec.artifact import load_codec_artifact
+from slimcloud.store.frames import Store
 from slimcodec.encode import Encoder
-from slimcodec.runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import load_codec_artifact
 from slimops import Lifecycle
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb

@@ -19,13 +19,13 @@ import google_crc32c
 import grpc.aio
 from redis.asyncio import Redis
 
-from slimcloud.detect import DetectWorker
-from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import DetectionEngine, EngineJob, EngineResult
+from slimcloud.detect.engine import DetectionEngine, EngineJob, EngineResult
+from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.detect.worker import DetectWorker
 from slimcloud.frame_id import FrameId
-from slimcloud.records import NewFrame
 from slimcloud.settings import CloudSettings
-from slimcloud.store import Store, unix_us
+from slimcloud.store.frames import Store, unix_us
+from slimcloud.store.records import NewFrame
 from slimcodec import (
     CodecArtifact,
     DetectorArtifact,
@@ -35,7 +35,7 @@ from slimcodec import (
     load_codec_artifact,
     load_detector_artifact,
 )
-from slimedge.source import open_source
+from slimedge.capture.source import open_source
 from slimops import Metrics
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from slimcontrol.point import OperatingPoint
-from slimsim.codec_figures import MODEL, CodecFigures
 from slimsim.content import load_street
+from slimsim.study.codec_figures import MODEL, CodecFigures
 
 
 def make_figures() -> CodecFigures:

@@ -8,9 +8,9 @@ from typing import Any
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
 from slimsim.content import load_street
+from slimsim.links.trace import Trace, constant_trace
 from slimsim.run import FrameOutcome, Run
 from slimsim.simulate import simulate
-from slimsim.trace import Trace, constant_trace
 from slimsim.world import World
 
 # (bits per pixel, utility) by quality, for each level: as slim-n/3 was measured, rounded.

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from slimnets.darknet import Darknet, parse_cfg
-from slimnets.darknet_layers import Convolutional
+from slimnets.darknet.detector import Darknet, parse_cfg
+from slimnets.darknet.layers import Convolutional
 
 CLASSES = 3
 

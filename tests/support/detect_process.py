@@ -16,11 +16,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from slimcloud.detect import DetectWorker
-from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import EngineJob, EngineResult
+from slimcloud.detect.engine import EngineJob, EngineResult
+from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.detect.worker import DetectWorker
 from slimcloud.settings import CloudSettings
-from slimcloud.store import Store
+from slimcloud.store.frames import Store
 from slimops import Metrics
 from slimops.redis_connection import redis_client
 

@@ -11,12 +11,12 @@ import google_crc32c
 
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
-from slimedge.cloud_channel import CloudEndpoint
 from slimedge.event import LinkState, LossReason, Observers
-from slimedge.ledger import Ledger, LedgerFrame
-from slimedge.spool_worker import SpoolWorker
-from slimedge.uplink import Uplink
-from slimedge.wire import make_hello
+from slimedge.link.cloud_channel import CloudEndpoint
+from slimedge.link.uplink import Uplink
+from slimedge.link.wire import make_hello
+from slimedge.memory.ledger import Ledger, LedgerFrame
+from slimedge.memory.spool_worker import SpoolWorker
 from slimwire.v1 import ingest_pb2 as pb
 
 FINGERPRINT = b"12345678"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimcloud.frame_id import FrameId
-from slimcloud.records import DetectionResult, LabelledDetection, NewFrame
+from slimcloud.store.records import DetectionResult, LabelledDetection, NewFrame
 
 EPOCH = 0xA1B2
 START_UNIX_US = 1_780_000_000_000_000

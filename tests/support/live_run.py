@@ -16,8 +16,8 @@ import numpy as np
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import WaitReason
 from slimedge.event import Acked, Captured, Detected, EdgeEvent, Encoded, Sent, Skipped, Stage
+from slimsim.links.trace import Trace
 from slimsim.run import FrameOutcome, Run, Unsent
-from slimsim.trace import Trace
 
 _WAITED_SECONDS = 0.03  # a frame that came so long before the cloud was free has surely waited
 

@@ -6,10 +6,10 @@ import inspect
 
 from prometheus_client import CollectorRegistry
 
-from slimcloud.api import ReviewMetrics
-from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.ingest_metrics import IngestMetrics
-from slimcloud.records import Triage
+from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.ingest.metrics import IngestMetrics
+from slimcloud.review import ReviewMetrics
+from slimcloud.store.records import Triage
 from slimops import Metrics
 
 # what a counting method is called with, by the annotation of its parameter

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis.asyncio import Redis
 
-from slimcloud.store import Store
+from slimcloud.store.frames import Store
 from slimops.embedded_redis import EmbeddedRedis
 from slimops.redis_connection import redis_client
 

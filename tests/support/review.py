@@ -11,18 +11,18 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
-from slimcloud.api import ReviewMetrics, build_api, end_event_streams
-from slimcloud.api.auth import ApiAccess
 from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
-from slimcloud.reconstruct import Reconstructor
-from slimcloud.records import DetectionResult, LabelledDetection, NewFrame
-from slimcloud.store import Store
+from slimcloud.review import ReviewMetrics, build_api, end_event_streams
+from slimcloud.review.auth import ApiAccess
+from slimcloud.review.pictures.reconstruct import Reconstructor
+from slimcloud.store.frames import Store
+from slimcloud.store.records import DetectionResult, LabelledDetection, NewFrame
 from slimcloud.tokens import TokenTable, token_digest
-from slimcodec.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.decode import Decoder, Latent
 from slimcodec.encode import Encoder
-from slimcodec.runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimops.metrics import Metrics
 from slimops.redis_connection import redis_client
 from support.toy_artifact import make_image, make_toy_codec

@@ -1,5 +1,5 @@
 """Ways of running one h_s that must agree to the last index: for the integers of
-`slimnets.hyperprior`, and for the same network left in floats.
+`slimnets.codec.hyperprior`, and for the same network left in floats.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.causal import CausalConv2d
-from slimnets.hyperprior import NUM_SCALES, Hyperprior
-from slimnets.hyperprior_integer import ACTIVATION_BITS, MAX_ACTIVATION, MAX_INPUT
-from slimnets.hyperprior_onnx import export_h_s
-from slimnets.onnx_nodes import GraphWriter, float_value, to_array
+from slimnets.codec.causal import CausalConv2d
+from slimnets.codec.hyperprior import NUM_SCALES, Hyperprior
+from slimnets.codec.hyperprior_integer import ACTIVATION_BITS, MAX_ACTIVATION, MAX_INPUT
+from slimnets.export.hyperprior import export_h_s
+from slimnets.export.onnx_nodes import GraphWriter, float_value, to_array
 
 LATENT_GROUPS = (32, 32, 64, 64)
 HYPER_GROUPS = (8, 8, 16, 16)

@@ -10,10 +10,10 @@ import numpy as np
 from slimcontrol.link import SentFrame
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Decision, Offer, Policy, Verdict, WaitReason
-from slimsim.codec_figures import MODEL
-from slimsim.contender import CONTROLLER, Contender
 from slimsim.content import Content
-from slimsim.trace import constant_trace
+from slimsim.links.trace import constant_trace
+from slimsim.study.codec_figures import MODEL
+from slimsim.study.contender import CONTROLLER, Contender
 from slimsim.world import World
 
 SMALL = OperatingPoint(0, 0.0, 0.1, 0.5)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slimsim.shaping import ShapedLink
-from slimsim.trace import constant_trace
+from slimsim.links.shaping import ShapedLink
+from slimsim.links.trace import constant_trace
 
 
 def throttled_proxy(target: str, bytes_per_second: float) -> ShapedLink:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
-from slimcodec.channels import ChannelLayout
 from slimcodec.container import Prior, Streams
-from slimcodec.fingerprint import compute_fingerprint
-from slimcodec.tables import TOTAL_FREQUENCY, Tables, save_scale_tables, save_tables
+from slimcodec.entropy.channels import ChannelLayout
+from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables, save_scale_tables, save_tables
+from slimcodec.model.fingerprint import compute_fingerprint
 from support.toy_hyperprior import (
     HYPER_PER_GROUP,
     HYPER_STRIDE,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from slimcodec import SymbolTables
-from slimcodec.tables import TOTAL_FREQUENCY
+from slimcodec.entropy.tables import TOTAL_FREQUENCY
 
 NUM_SCALES = 48
 HYPER_PER_GROUP = 2  # channels of z

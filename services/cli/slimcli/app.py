@@ -10,27 +10,19 @@ from typing import Annotated
 
 import typer
 
-from slimcli import (
-    calibration,
-    certificates,
-    codec,
-    configuration,
-    detect,
-    evaluation,
-    health,
-    inspection,
-    levels,
-    making,
-    own_detector,
-    recipes,
-    recording,
-    services,
-    simulation,
-    tokens,
-    training,
-)
 from slimcli.demo import command as demo
 from slimcli.exits import ExitCode, exit_code_of, message_of
+from slimcli.files import codec, detect, levels
+from slimcli.files import inspect as inspection
+from slimcli.run import certificates, configuration, health, services, tokens
+from slimcli.simulate import record as recording
+from slimcli.simulate import simulate as simulation
+from slimcli.train import calibrate as calibration
+from slimcli.train import codec_and_detector as training
+from slimcli.train import evaluate as evaluation
+from slimcli.train import export as making
+from slimcli.train import make_model as own_detector
+from slimcli.train import recipes
 
 DEBUG_VARIABLE = "SLIMWIRE_DEBUG"  # as --debug: show tracebacks
 

@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 from slimcli.options import Precision
 
 if TYPE_CHECKING:
-    from slimcodec.artifact import CodecArtifact, DetectorArtifact
-    from slimcodec.runtime import Runtime
+    from slimcodec.graph.runtime import Runtime
+    from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 
 
 def open_codec(model: str, models: Path | None) -> CodecArtifact:
     """The codec of this name, its files checked against its manifest."""
-    from slimcodec.artifact import find_model, load_codec_artifact
+    from slimcodec.model.artifact import find_model, load_codec_artifact
 
     return load_codec_artifact(find_model("codec", model, models))
 
 
 def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
     """The detector that this codec's features were trained for."""
-    from slimcodec.artifact import load_detector_artifact
+    from slimcodec.model.artifact import load_detector_artifact
 
     return load_detector_artifact(detector_folder(codec, models))
 
 
 def detector_folder(codec: CodecArtifact, models: Path | None) -> Path:
     """Where that detector is."""
-    from slimcodec.artifact import find_model
     from slimcodec.errors import ModelError
+    from slimcodec.model.artifact import find_model
 
     detector = codec.manifest.detector
     if detector is None:
@@ -39,6 +39,6 @@ def detector_folder(codec: CodecArtifact, models: Path | None) -> Path:
 
 def open_runtime(threads: int | None = None, precision: Precision = Precision.AUTO) -> Runtime:
     """What runs the graphs."""
-    from slimcodec.runtime import OpenVinoRuntime
+    from slimcodec.graph.runtime import OpenVinoRuntime
 
     return OpenVinoRuntime(num_threads=threads, precision=precision.value)

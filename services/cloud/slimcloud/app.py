@@ -20,31 +20,31 @@ from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
-from slimcloud.api import ApiAccess, Readiness, ReviewMetrics, build_api, end_event_streams
-from slimcloud.canary import load_canary
-from slimcloud.detect import DetectWorker
-from slimcloud.detect_metrics import DetectMetrics
-from slimcloud.engine import DetectionEngine
-from slimcloud.expiry import drop_expired
-from slimcloud.grpc_server import start_ingest_server
+from slimcloud.detect.canary import load_canary
+from slimcloud.detect.engine import DetectionEngine
+from slimcloud.detect.expiry import drop_expired
+from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.detect.triage import TriagePolicy, build_triage
+from slimcloud.detect.worker import DetectWorker
 from slimcloud.http_server import HttpServer
-from slimcloud.ingest import IngestServicer
-from slimcloud.ingest_metrics import IngestMetrics
+from slimcloud.ingest.metrics import IngestMetrics
+from slimcloud.ingest.server import start_ingest_server
+from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.probes import build_probes
-from slimcloud.reconstruct import Reconstructor
+from slimcloud.review import ApiAccess, Readiness, ReviewMetrics, build_api, end_event_streams
+from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.settings import CloudSettings, Role
-from slimcloud.store import Store, unix_us
-from slimcloud.triage import TriagePolicy, build_triage
-from slimcodec.artifact import (
+from slimcloud.store.frames import Store, unix_us
+from slimcodec.decode import Decoder
+from slimcodec.errors import ModelError
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import (
     CodecArtifact,
     DetectorArtifact,
     find_model,
     load_codec_artifact,
     load_detector_artifact,
 )
-from slimcodec.decode import Decoder
-from slimcodec.errors import ModelError
-from slimcodec.runtime import OpenVinoRuntime
 from slimdetect.names import load_names
 from slimops import Lifecycle, Metrics, Phase
 from slimops.embedded_redis import EmbeddedRedis

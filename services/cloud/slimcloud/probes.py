@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from slimcloud.api import Readiness
+from slimcloud.review import Readiness
 from slimops import Metrics
 
 __all__ = ["build_probes"]

@@ -17,18 +17,18 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from slimcodec.artifact import CodecArtifact, find_model, load_codec_artifact
 from slimcodec.encode import Encoder
-from slimcodec.runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, find_model, load_codec_artifact
 from slimedge.backoff import FullJitter
-from slimedge.camera import Camera, CameraListener
+from slimedge.capture.camera import Camera, CameraListener
+from slimedge.capture.source import FrameSource, open_source
+from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError
 from slimedge.event import CameraChanged, ClockStepped, EdgeObserver
-from slimedge.health import HealthServer
 from slimedge.settings import EdgeSettings
-from slimedge.source import FrameSource, open_source
 from slimedge.stages import Stages, build_stages
-from slimedge.wall_clock import WallClock
+from slimedge.watch.health import HealthServer
 
 logger = logging.getLogger(__name__)
 

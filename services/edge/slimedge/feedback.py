@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
+from slimedge.encode.jpeg_meter import JpegMeter
 from slimedge.event import (
     Acked,
     Detected,
@@ -18,10 +19,9 @@ from slimedge.event import (
     Sent,
     Stage,
 )
-from slimedge.jpeg import JpegMeter
-from slimedge.ledger import LedgerFrame
-from slimedge.refetch import Refetch
-from slimedge.wire import budget_of, detections_of, nack_reason_of, seconds_of
+from slimedge.link.refetch import Refetch
+from slimedge.link.wire import budget_of, detections_of, nack_reason_of, seconds_of
+from slimedge.memory.ledger import LedgerFrame
 from slimwire.v1 import ingest_pb2 as pb
 
 

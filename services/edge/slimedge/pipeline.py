@@ -22,9 +22,12 @@ from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Decision, Offer, Verdict
-from slimedge.calibration import EncodeCalibration, warm_up
+from slimedge.capture.frame import CapturedFrame
+from slimedge.capture.mailbox import Mailbox
 from slimedge.change import Change
-from slimedge.encode import EncodeWorker, scaled_pixels
+from slimedge.encode.calibration import EncodeCalibration, warm_up
+from slimedge.encode.jpeg_meter import JpegMeter
+from slimedge.encode.worker import EncodeWorker, scaled_pixels
 from slimedge.event import (
     Captured,
     EdgeObserver,
@@ -35,15 +38,12 @@ from slimedge.event import (
     Skipped,
     SkipReason,
 )
-from slimedge.frame import CapturedFrame
-from slimedge.jpeg import JpegMeter
-from slimedge.ledger import Ledger, LedgerFrame
-from slimedge.mailbox import Mailbox
-from slimedge.ring import FrameRing, KeptFrame
+from slimedge.link.uplink import Uplink
+from slimedge.memory.ledger import Ledger, LedgerFrame
+from slimedge.memory.ring import FrameRing, KeptFrame
+from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.settings import EdgeSettings
-from slimedge.spool_worker import SpoolWorker
-from slimedge.trace import make_traceparent
-from slimedge.uplink import Uplink
+from slimedge.watch.traceparent import make_traceparent
 from slimops.tracing import record_span
 
 logger = logging.getLogger(__name__)

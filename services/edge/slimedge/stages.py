@@ -6,31 +6,31 @@ import time
 from dataclasses import dataclass
 from random import Random
 
-from slimcodec.artifact import CodecArtifact
-from slimcodec.device import this_device
+from slimcodec.graph.device import this_device
+from slimcodec.model.artifact import CodecArtifact
 from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
-from slimedge.backfill import Backfill
 from slimedge.backoff import FullJitter
-from slimedge.calibration import EncodeCalibration, cache_folder
 from slimedge.change import Change
-from slimedge.cloud_channel import CloudEndpoint
-from slimedge.encode import EncodeWorker, FrameEncoder, guess_encode_seconds
+from slimedge.encode.calibration import EncodeCalibration, cache_folder
+from slimedge.encode.jpeg_meter import JpegMeter
+from slimedge.encode.worker import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
 from slimedge.feedback import Feedback
-from slimedge.gap_watch import GapWatch
-from slimedge.health import Health
-from slimedge.jpeg import JpegMeter
-from slimedge.ledger import Ledger
-from slimedge.metrics import MetricsObserver
+from slimedge.link.backfill import Backfill
+from slimedge.link.cloud_channel import CloudEndpoint
+from slimedge.link.refetch import Refetcher
+from slimedge.link.uplink import Uplink
+from slimedge.link.wire import make_hello
+from slimedge.memory.ledger import Ledger
+from slimedge.memory.ring import FrameRing
+from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.pipeline import Pipeline
-from slimedge.refetch import Refetcher
-from slimedge.ring import FrameRing
 from slimedge.settings import EdgeSettings
-from slimedge.spool_worker import SpoolWorker
-from slimedge.uplink import Uplink
-from slimedge.wire import make_hello
+from slimedge.watch.gap_watch import GapWatch
+from slimedge.watch.health import Health
+from slimedge.watch.metrics import MetricsObserver
 from slimops.metrics import Metrics
 
 

@@ -18,7 +18,7 @@ from slimcontrol.budget import Budget
 from slimcontrol.point import OperatingPoint
 from slimsim.content import Content
 from slimsim.errors import WorldError
-from slimsim.trace import Trace
+from slimsim.links.trace import Trace
 
 DEFAULT_CREDIT_BYTES = 64 * 2**10  # as the cloud sets it
 DEFAULT_MAX_FRAME_BYTES = 2**20

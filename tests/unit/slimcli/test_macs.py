@@ -7,8 +7,8 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from slimcli.levels import count_levels
-from slimcli.macs import count_macs
+from slimcli.files.levels import count_levels
+from slimcli.files.macs import count_macs
 from slimcodec import find_model, load_codec_artifact
 
 ROOT = Path(__file__).parents[3]

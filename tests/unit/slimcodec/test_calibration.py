@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slimcodec.device import processor_name, this_device
-from slimcodec.manifest import Calibration, EncodeTiming, Profile
+from slimcodec.graph.device import processor_name, this_device
+from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
 
 TIMED = Calibration(
     device="a processor",

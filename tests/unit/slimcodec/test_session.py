@@ -29,7 +29,7 @@ from slimcodec import (
     save_image,
     widen_latents,
 )
-from slimcodec.runtime import Graph
+from slimcodec.graph.runtime import Graph
 from support.toy_artifact import make_image, make_toy_codec
 
 LEVELS = range(4)

@@ -16,7 +16,7 @@ from slimcontrol.link import LinkView
 from slimcontrol.point import OperatingPoint, default_operating_points
 from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
 from slimcontrol.probe import LONGEST_GAP_SECONDS
-from slimedge.ledger import LedgerFrame
+from slimedge.memory.ledger import LedgerFrame
 
 LATENT_CHANNELS = (32, 64, 128, 192)
 QUALITIES = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slimcodec import round_quality
-from slimcodec.manifest import Level, Profile, ProfilePoint
+from slimcodec.model.manifest import Level, Profile, ProfilePoint
 from slimcontrol.errors import ControlError
 from slimcontrol.point import (
     build_operating_points,

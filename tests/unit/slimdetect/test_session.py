@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimcodec.artifact import (
+from slimcodec.decode import Latent
+from slimcodec.errors import ModelError
+from slimcodec.graph.runtime import Graph, OpenVinoRuntime, Runtime
+from slimcodec.model.artifact import (
     CodecArtifact,
     DetectorArtifact,
     load_codec_artifact,
     load_detector_artifact,
 )
-from slimcodec.decode import Latent
-from slimcodec.errors import ModelError
-from slimcodec.runtime import Graph, OpenVinoRuntime, Runtime
 from slimdetect import Detection, Detector, DetectorMismatchError, NamesError
 from support.toy_artifact import (
     LATENT_CHANNELS,

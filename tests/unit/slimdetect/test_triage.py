@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimcodec.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.decode import Decoder, Latent
 from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
-from slimcodec.runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimdetect.triage import TriageSession, any_presence, class_ids_of, has_triage
 from support.toy_artifact import make_image, make_toy_codec
 from support.toy_triage import add_toy_triage, grey_image

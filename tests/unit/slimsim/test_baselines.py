@@ -13,7 +13,11 @@ from slimcontrol.budget import Budget, BudgetView
 from slimcontrol.link import LinkView
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Offer, Policy, WaitReason
-from slimsim.baselines import (
+from slimsim.content import Content
+from slimsim.links.trace import Trace, constant_trace
+from slimsim.outcome import Outcome, summarise
+from slimsim.simulate import simulate
+from slimsim.study.baselines import (
     Baseline,
     Bola,
     DelayGradient,
@@ -22,12 +26,8 @@ from slimsim.baselines import (
     RobustMpc,
     Terms,
 )
-from slimsim.baselines.baseline import efficient_points
-from slimsim.baselines.throughput import FIRST_RATE, Throughput
-from slimsim.content import Content
-from slimsim.outcome import Outcome, summarise
-from slimsim.simulate import simulate
-from slimsim.trace import Trace, constant_trace
+from slimsim.study.baselines.baseline import efficient_points
+from slimsim.study.baselines.throughput import FIRST_RATE, Throughput
 from slimsim.world import World
 
 SIZES = (2000, 4000, 8000, 16000)  # bytes of a picture of 100 x 100 pixels at the four points

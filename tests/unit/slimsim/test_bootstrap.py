@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from slimsim.bootstrap import draw_links, estimate_mean, estimate_ratio
+from slimsim.study.bootstrap import draw_links, estimate_mean, estimate_ratio
 
 
 def test_the_first_draw_is_the_links_themselves() -> None:

@@ -8,9 +8,9 @@ import pytest
 from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import WaitReason
 from slimedge.event import Acked, Captured, Detected, Encoded, Sent, Skipped, SkipReason, Stage
+from slimsim.links.trace import constant_trace
 from slimsim.outcome import summarise
 from slimsim.run import Unsent
-from slimsim.trace import constant_trace
 from support.live_run import LiveRun
 
 POINT = OperatingPoint(1, 2.0, 0.1, 0.8)

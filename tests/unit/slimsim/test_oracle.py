@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from slimcontrol.budget import BURST_SECONDS, Budget
 from slimcontrol.policy import Policy
-from slimsim.oracle import bound, most_bytes, oracle
+from slimsim.links.trace import Trace, constant_trace
 from slimsim.outcome import summarise
 from slimsim.simulate import simulate
-from slimsim.trace import Trace, constant_trace
+from slimsim.study.bound.oracle import bound, most_bytes, oracle
 from slimsim.world import World
 from support.simulated import (
     LARGE,

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from slimsim.shaping import ShapedLink
-from slimsim.trace import Trace, constant_trace
+from slimsim.links.shaping import ShapedLink
+from slimsim.links.trace import Trace, constant_trace
 from support.jumping_loop import run_jumping
 
 CHUNK = 1400  # bytes that pass the link together

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from slimcontrol.budget import Budget
 from slimcontrol.policy import WaitReason
 from slimsim.errors import ContentError, WorldError
+from slimsim.links.trace import Trace, constant_trace
 from slimsim.run import Run, Unsent
 from slimsim.simulate import SERVER_CLOCK_AHEAD_SECONDS, simulate
-from slimsim.trace import Trace, constant_trace
 from slimsim.world import World
 from support.simulated import (
     LARGE,

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from slimsim.codec_figures import MODEL, CodecFigures, classic_figures
-from slimsim.contender import CONTROLLER, Contender, find_contenders, fixed_name, tuned
 from slimsim.errors import BoundsError, WorldError
-from slimsim.known_bounds import KnownBounds
-from slimsim.report import write_report
-from slimsim.setting import SETTING_A, SETTING_C, Setting, make_world
-from slimsim.study import Row, run_study
-from slimsim.summary import (
+from slimsim.links.trace import constant_trace
+from slimsim.study.bound.known_bounds import KnownBounds
+from slimsim.study.codec_figures import MODEL, CodecFigures, classic_figures
+from slimsim.study.contender import CONTROLLER, Contender, find_contenders, fixed_name, tuned
+from slimsim.study.report import write_report
+from slimsim.study.setting import SETTING_A, SETTING_C, Setting, make_world
+from slimsim.study.study import Row, run_study
+from slimsim.study.summary import (
     ALL,
     BEST_AFTER,
     latency_quantile,
     summarise_budgets,
     summarise_rows,
 )
-from slimsim.trace import constant_trace
 from support.codec_in_numbers import make_figures
 
 SETTING = replace(SETTING_A, seconds=10.0)
@@ -174,7 +174,7 @@ def test_plots_that_are_told_are_drawn_and_without_bounds_no_shares(
     codecs: dict[str, CodecFigures], contenders: list[Contender], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
-    from slimsim.report_plots import write_plots
+    from slimsim.study.plots import write_plots
 
     rows = run_study(LINKS, [SETTING], contenders[:1], codecs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimsim.synthetic import synthetic_traces
+from slimsim.links.synthetic import synthetic_traces
 
 
 def test_they_are_the_same_at_every_call_and_known_by_their_names() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimsim.errors import TraceError
-from slimsim.trace import Trace, constant_trace, is_for_tuning
+from slimsim.links.trace import Trace, constant_trace, is_for_tuning
 
 # 100 B/s for 2 s, nothing for 1 s, 50 B/s for 1 s: 250 bytes in a round of 4 s.
 HOLE = Trace("hole", "made", (0.0, 2.0, 3.0), (100.0, 0.0, 50.0), 4.0)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from slimsim.errors import TraceError
-from slimsim.trace_file import find_traces, read_trace
+from slimsim.links.trace_file import find_traces, read_trace
 
 
 def write(folder: Path, text: str, name: str = "link.txt") -> Path:

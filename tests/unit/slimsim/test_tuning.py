@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from slimsim.codec_figures import MODEL
-from slimsim.contender import find_contenders
 from slimsim.errors import TraceError
-from slimsim.setting import SETTING_A
-from slimsim.trace import constant_trace, is_for_tuning
-from slimsim.tuning import GRIDS, choose_links, climb, tune
+from slimsim.links.trace import constant_trace, is_for_tuning
+from slimsim.study.codec_figures import MODEL
+from slimsim.study.contender import find_contenders
+from slimsim.study.setting import SETTING_A
+from slimsim.study.tuning import GRIDS, choose_links, climb, tune
 from support.codec_in_numbers import make_figures
 
 LINKS = tuple(

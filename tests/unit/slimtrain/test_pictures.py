@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimtrain.pictures import (
+from slimtrain.data.pictures import (
     POSITIVE_CONFIDENCE,
     PackSetting,
     PictureError,
@@ -20,7 +20,7 @@ from slimtrain.pictures import (
     read_label_file,
     read_picture,
 )
-from slimtrain.split import is_validation
+from slimtrain.data.split import is_validation
 from support.toy_artifact import make_image
 
 

@@ -11,13 +11,15 @@ import torch
 import yaml
 from pydantic import BaseModel
 
-from slimcodec.artifact import find_model
-from slimnets.codec import Codec
-from slimnets.config import CodecConfig
-from slimnets.darknet import Darknet, parse_cfg, yolov3_cfg
-from slimtrain.codec_train import CodecRun
-from slimtrain.detector_train import DetectorRun
-from slimtrain.recipe import (
+from slimcodec.model.artifact import find_model
+from slimnets.codec.codec import Codec
+from slimnets.codec.config import CodecConfig
+from slimnets.darknet.detector import Darknet, parse_cfg, yolov3_cfg
+from slimtrain.codec.train import CodecRun
+from slimtrain.detector.train import DetectorRun
+from slimtrain.recipe.cost import count_codec
+from slimtrain.recipe.run import build_codec_run
+from slimtrain.recipe.schema import (
     CodecRecipe,
     CodecSchedule,
     DetectorRecipe,
@@ -32,10 +34,8 @@ from slimtrain.recipe import (
     load_recipe,
     recipe_names,
 )
-from slimtrain.recipe_cost import count_codec
-from slimtrain.recipe_run import build_codec_run
-from slimtrain.tail_train import TailRun
-from slimtrain.triage_train import TriageRun
+from slimtrain.tail.train import TailRun
+from slimtrain.triage.train import TriageRun
 
 KINDS: dict[str, type[CodecRecipe | DetectorRecipe | TriageRecipe | TailRecipe]] = {
     "codec": CodecRecipe,

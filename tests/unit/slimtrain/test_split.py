@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from slimtrain.split import is_validation
+from slimtrain.data.split import is_validation
 
 
 def test_the_rule_is_the_md5_of_the_name_modulo_ten() -> None:

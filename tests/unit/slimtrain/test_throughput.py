@@ -7,13 +7,13 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from slimnets.codec import Codec
-from slimnets.config import CodecConfig
+from slimnets.codec.codec import Codec
+from slimnets.codec.config import CodecConfig
 from slimnets.count import count_macs
-from slimtrain.codec_loss import LossWeights
-from slimtrain.throughput import (
+from slimtrain.codec.loss import LossWeights
+from slimtrain.codec.throughput import codec_throughput
+from slimtrain.loop.throughput import (
     Ceiling,
-    codec_throughput,
     count_step,
     describe_throughput,
     measure_ceiling,

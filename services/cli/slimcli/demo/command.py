@@ -87,7 +87,7 @@ def demo(
         from slimcli.demo.tally import Tally
         from slimedge.settings import EdgeSettings
         from slimops import load_settings
-        from slimsim.trace import constant_trace
+        from slimsim.links.trace import constant_trace
 
     if link is not None and uplink is not None:
         raise BadUsageError("--link and --uplink are two links; give one of them")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimcli.exits import BadUsageError
-from slimcodec.artifact import CodecArtifact
+from slimcodec.model.artifact import CodecArtifact
 from slimcontrol.point import build_operating_points, restrict_points
 from slimsim.errors import TraceError
-from slimsim.synthetic import synthetic_traces
-from slimsim.trace import Trace
-from slimsim.trace_file import read_trace
+from slimsim.links.synthetic import synthetic_traces
+from slimsim.links.trace import Trace
+from slimsim.links.trace_file import read_trace
 
 
 def open_trace(named: str) -> Trace:

@@ -1,0 +1,76 @@
+"""`slimwire inspect`: what a container says about itself. Needs no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slimcli.options import AsJson, Models
+from slimcli.output import say, say_json
+
+
+def register(app: typer.Typer) -> None:
+    app.command("inspect")(inspect_container)
+
+
+def inspect_container(
+    container: Annotated[Path, typer.Argument(metavar="F", help="A container.")],
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the header and the sections of a container, all checksums verified."""
+    from slimcodec.container import parse_container
+
+    bitstream = container.read_bytes()
+    parsed = parse_container(bitstream)
+    h, w = parsed.image_hw
+    bpp = 8 * len(bitstream) / (h * w)
+    model = _model_of(parsed.fingerprint, models)
+    if as_json:
+        say_json(
+            {
+                "file": str(container),
+                "version": parsed.version,
+                "kind": "enhancement" if parsed.is_enhancement else "base",
+                "streams": parsed.streams,
+                "prior": parsed.prior,
+                "fingerprint": parsed.fingerprint.hex(),
+                "model": model,
+                "level": parsed.level,
+                "first_group": parsed.first_group,
+                "quality": parsed.quality,
+                "image_height": h,
+                "image_width": w,
+                "bytes": len(bitstream),
+                "bpp": bpp,
+                "sections": [
+                    {"group": s.group, "symbols": s.symbol_count, "bytes": len(s.data)}
+                    for s in parsed.sections
+                ],
+            }
+        )
+        return
+    kind = f"enhancement from group {parsed.first_group}" if parsed.is_enhancement else "base"
+    say(f"{container}: {len(bitstream):,} bytes, container version {parsed.version}, {kind}")
+    say(f"  model    {parsed.fingerprint.hex()} ({model or 'not installed here'})")
+    say(f"  level    {parsed.level}, quality {parsed.quality:g}")
+    say(f"  coding   {parsed.streams} streams, {parsed.prior} prior")
+    say(f"  picture  {w} x {h} pixels, {bpp:.4f} bits per pixel")
+    for section in parsed.sections:
+        say(
+            f"  group {section.group}  {len(section.data):>9,} bytes  "
+            f"{section.symbol_count:>9,} symbols"
+        )
+
+
+def _model_of(fingerprint: bytes, models: Path | None) -> str | None:
+    """`name/version` of the installed codec with this fingerprint, if there is one."""
+    from slimcodec.model.artifact import models_root
+
+    root = models_root() if models is None else models
+    for path in sorted(root.glob("*/*/manifest.json")):
+        if f'"{fingerprint.hex()}"' in path.read_text(encoding="utf-8"):
+            return f"{path.parent.parent.name}/{path.parent.name}"
+    return None

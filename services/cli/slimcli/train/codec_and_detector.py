@@ -1,0 +1,174 @@
+"""`slimwire train codec`, `detector`, `triage` and `tail`. Needs the extra `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slimcli.extras import needs_extra
+from slimcli.options import Models
+from slimcli.output import say
+from slimcli.train import tail_and_triage as cloud_training
+from slimcli.train.options import (
+    TRAINING_MAX_EDGE,
+    Batch,
+    Device,
+    Images,
+    LearningRate,
+    MaxEdge,
+    Out,
+    Recipe,
+    Seconds,
+    Seed,
+    Steps,
+    TorchThreads,
+    best_device,
+    load_divided,
+    only_given,
+)
+
+# WebP's quality of a detector's pack, 1-100: what augmentation does is far coarser.
+PACK_QUALITY = 90
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Train a codec, a detector, or a codec's cloud.", no_args_is_help=True)
+    group.command("codec")(train_codec)
+    group.command("detector")(train_detector)
+    group.command("triage")(cloud_training.train_triage)
+    group.command("tail")(cloud_training.train_tail)
+    app.add_typer(group, name="train")
+
+
+def train_codec(
+    images: Images,
+    recipe: Recipe = "slim-n",
+    detector: Annotated[
+        str | None,
+        typer.Option("--detector", help="The teacher, by name or name/version; else the recipe's."),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="MODEL",
+            help="Begin with the weights of a codec (name, folder or checkpoint) where they fit.",
+        ),
+    ] = None,
+    out: Out = Path("runs/codec"),
+    models: Models = None,
+    steps: Steps = None,
+    seconds: Seconds = None,
+    batch: Batch = None,
+    crop: Annotated[int | None, typer.Option(min=64, help="Side of a crop, pixels.")] = None,
+    learning_rate: LearningRate = None,
+    max_edge: MaxEdge = TRAINING_MAX_EDGE,
+    threads: TorchThreads = None,
+    device: Device = None,
+    seed: Seed = None,
+) -> None:
+    """Train a codec against a frozen detector, from nothing but pictures. Goes on where it stopped.
+
+    The recipe says what; options given here go before its schedule. One picture in ten, chosen by
+    its name, is kept for validation. Several processes:
+    torchrun --nproc-per-node N -m slimcli train codec ...
+    """
+    with needs_extra("train", "train codec"):
+        from slimnets.darknet.detector import Darknet, parse_cfg
+        from slimtrain.codec.train import train_codec as run_training
+        from slimtrain.detector.artifact import load_detector_model
+        from slimtrain.recipe.run import build_codec_run
+        from slimtrain.recipe.schema import CodecRecipe, load_recipe
+
+    from slimcodec import find_model, load_detector_artifact
+
+    wanted = load_recipe(recipe, CodecRecipe)
+    folder = find_model("detector", detector or wanted.detector, models)
+    artifact = load_detector_artifact(folder)
+    graph = Darknet(parse_cfg(artifact.file("detector.cfg").read_text(encoding="utf-8")))
+    run = build_codec_run(
+        wanted,
+        graph,
+        artifact.manifest.split.layer,
+        out,
+        models,
+        start_from,
+        steps=steps,
+        seconds=seconds,
+        batch=batch,
+        crop=crop,
+        learning_rate=learning_rate,
+        threads=threads,
+        seed=seed,
+        device=device or best_device(),
+    )
+    training, validation = load_divided(images, max_edge)
+    detector_model = load_detector_model(folder)
+    checkpoint = run_training(run, detector_model, training.images, validation.images)
+    say(f"{checkpoint}: `slimwire export` makes a model of it")
+
+
+def train_detector(
+    images: Images,
+    recipe: Recipe = "yolov3-slim",
+    cfg: Annotated[
+        Path | None,
+        typer.Option(metavar="F.cfg", exists=True, help="Darknet's graph; else the recipe's."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="F.weights", exists=True, help="To begin from; not given: at random."),
+    ] = None,
+    out: Out = Path("runs/detector"),
+    models: Models = None,
+    seconds: Seconds = None,
+    widen: Annotated[
+        int | None, typer.Option(min=1, help="Multiply the channels of the cfg.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=64, help="Pixels a side in training.")
+    ] = None,
+    batch: Batch = None,
+    learning_rate: LearningRate = None,
+    device: Device = None,
+    seed: Seed = None,
+) -> None:
+    """Train a Darknet detector on labelled pictures. Goes on where it stopped."""
+    with needs_extra("train", "train detector"):
+        from slimnets.darknet.detector import save_darknet_weights
+        from slimtrain.data.pictures import PackSetting, index_pictures, pack_pictures
+        from slimtrain.detector.train import DetectorRun, assemble_export
+        from slimtrain.detector.train import train_detector as run_training
+        from slimtrain.recipe.schema import DetectorRecipe, load_recipe
+
+    from slimcodec import find_model
+
+    wanted = load_recipe(recipe, DetectorRecipe)
+    graph = cfg or find_model("detector", wanted.graph, models) / "detector.cfg"
+    pack = out / "pictures.npz"
+    if not pack.exists():
+        pack_pictures(index_pictures(images), pack, PackSetting(TRAINING_MAX_EDGE, PACK_QUALITY))
+    schedule = wanted.schedule.given() | only_given(
+        seconds=seconds,
+        widen=widen,
+        image_size=image_size,
+        batch_size=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    run = DetectorRun(
+        pack=pack,
+        out=out,
+        init_cfg=graph,
+        init_weights=weights,
+        device=device or best_device(),
+        **schedule,
+    )
+    figures = run_training(run)
+    trained = out / "detector.weights"
+    save_darknet_weights(assemble_export(out / "export", "average"), trained)
+    for name, value in figures.items():
+        say(f"{name}: {'not measured' if value is None else f'{value:.4f}'}")
+    say(f"{trained}: `slimwire detector import` makes a model of it and {out / 'detector.cfg'}")

@@ -1,0 +1,155 @@
+"""`slimwire evaluate`: bytes against accuracy, ours and others'. Needs the extra `train`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slimcli.command_line import command_line
+from slimcli.exits import BadUsageError
+from slimcli.extras import needs_extra
+from slimcli.models import open_codec, open_detector
+from slimcli.options import DEFAULT_MODEL, Models
+from slimcli.output import say
+
+if TYPE_CHECKING:
+    from slimcodec.model.artifact import DetectorArtifact
+    from slimtrain.evaluation.evaluate import CodecUnderTest
+
+
+class BaselineName(enum.Enum):
+    """Codecs that others would pick instead."""
+
+    JPEG = "jpeg"
+    WEBP = "webp"
+    AVIF = "avif"
+    HEVC = "hevc"
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(evaluate)
+
+
+def evaluate(
+    images: Annotated[
+        list[Path],
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            exists=True,
+            help="Pictures there, or in DIR/images with DIR/labels; may be repeated.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="For the report, and what is kept for the next."),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="DIR",
+            exists=True,
+            help="YOLO text of all pictures; not given: what lies beside them, or else what the "
+            "detector sees in the uncompressed pictures.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            envvar="SLIMWIRE_MODEL",
+            help=f"Codec by name, or as name/version; may be repeated.  [default: {DEFAULT_MODEL}]",
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector",
+            metavar="NAME",
+            help="Looks at decoded pictures; not given: that of the first codec.",
+        ),
+    ] = None,
+    level: Annotated[
+        list[int] | None, typer.Option("--level", min=0, help="Only this; may be repeated.")
+    ] = None,
+    quality: Annotated[
+        list[float] | None, typer.Option("--quality", min=0, help="Only this; may be repeated.")
+    ] = None,
+    baseline: Annotated[
+        list[BaselineName] | None,
+        typer.Option("--baseline", help="Only this; may be repeated. Not given: all."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Only pictures that training never uses.")
+    ] = False,
+    show: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--show", metavar="FILE", help="A picture's name, for the sheets; may be repeated."
+        ),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also write each model's profile.json.")
+    ] = False,
+    models: Models = None,
+) -> None:
+    """Measure codecs, and JPEG, WebP, AVIF and HEVC, on the same pictures; write a report."""
+    with needs_extra("train", "evaluate"):
+        from slimtrain.data.split import is_validation
+        from slimtrain.evaluation.baseline import BASELINES
+        from slimtrain.evaluation.evaluate import evaluate as measure
+        from slimtrain.evaluation.pictures import choose_pictures
+        from slimtrain.evaluation.table import write_profile
+        from slimtrain.reporting.report import write_report
+        from slimtrain.reporting.sheets import choose_shown
+        from slimtrain.reporting.text import format_headline
+
+    codecs = [_open(name, models) for name in model or [DEFAULT_MODEL]]
+    pictures = choose_pictures(images, labels, is_validation if validation else None, limit)
+    choose_shown(pictures, show or ())  # a wrong name is told before the work, not after
+    names = list(BASELINES) if baseline is None else [name.value for name in baseline]
+    evaluation = measure(
+        codecs,
+        _reference(codecs, detector, models),
+        pictures,
+        out,
+        levels=level,
+        qualities=quality,
+        baselines=[BASELINES[name] for name in names],
+    )
+    command = command_line()
+    if profile:
+        for codec in codecs:
+            label, folder = codec.artifact.label, codec.artifact.directory
+            write_profile(evaluation.rows, label, folder, command)
+    page = write_report(evaluation, out, command, show or ())
+    say(format_headline(evaluation))
+    say(f"\nThe report is {page}")
+
+
+def _open(name: str, models: Path | None) -> CodecUnderTest:
+    from slimtrain.evaluation.evaluate import CodecUnderTest
+
+    codec = open_codec(name, models)
+    detector = open_detector(codec, models) if codec.manifest.detector else None
+    return CodecUnderTest(codec, detector)
+
+
+def _reference(
+    codecs: Sequence[CodecUnderTest], name: str | None, models: Path | None
+) -> DetectorArtifact:
+    """The detector behind every decoded picture."""
+    from slimcodec.model.artifact import find_model, load_detector_artifact
+
+    if name is not None:
+        return load_detector_artifact(find_model("detector", name, models))
+    for codec in codecs:
+        if codec.detector is not None:
+            return codec.detector
+    raise BadUsageError("none of the models names a detector; say which with --detector")

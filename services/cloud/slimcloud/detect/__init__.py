@@ -1,0 +1,1 @@
+"""Stored latents to detections: the worker, its batches, triage."""

@@ -1,0 +1,200 @@
+"""Stage 9 of 12, a batch: frames -> their outcomes.
+
+batch ─► still wanted? ─► engine ─┬─► detections, or quiet: stored
+                                  ├─► bad bytes ─► failed, with the reason
+                                  ├─► its enhancement is wanted ─► parked, the camera is asked
+                                  └─► crash ─► each alone ─► stays, is reclaimed, tried again
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from slimcloud.detect.engine import EngineJob, EngineResult
+from slimcloud.detect.held_work import HeldWork
+from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.detect.triage import Verdict
+from slimcloud.settings import CloudSettings
+from slimcloud.store.frames import Store
+from slimcloud.store.records import DetectionResult, FrameRecord, Triage
+from slimcloud.store.work.awaiting import Parked
+from slimcloud.store.work.queue import WorkItem
+from slimops.tracing import record_span
+
+__all__ = ["BatchRunner", "Engine", "Job"]
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """The part of `slimcloud.detect.engine.DetectionEngine` that is needed here."""
+
+    codec_label: str
+    detector_label: str
+    min_score: float
+    enhance_level: int | None
+
+    def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]: ...
+
+    async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    work: WorkItem
+    record: FrameRecord
+    containers: EngineJob
+
+
+class BatchRunner:
+    """Runs the batches of one worker, one at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        settings: CloudSettings,
+        metrics: DetectMetrics,
+        held: HeldWork,
+        clock_unix_us: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._settings = settings
+        self._metrics = metrics
+        self._held = held
+        self._clock_unix_us = clock_unix_us
+
+    async def run(self, jobs: list[Job]) -> None:
+        """Detect the frames of a batch that still want it."""
+        try:
+            wanted = await self._still_wanted(jobs)
+        except RedisError as exc:  # they will be reclaimed
+            logger.warning("the work queue does not answer: %s", exc)
+            for job in jobs:
+                self._held.release(job.work)
+        else:
+            if wanted:
+                await self._detect(wanted)
+
+    async def _still_wanted(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those that are neither cancelled nor expired while they waited for their batch."""
+        standing = await self._store.work.wanted([job.work for job in jobs])
+        wanted: list[Job] = []
+        for job, stands in zip(jobs, standing, strict=True):
+            if not stands:
+                await self._held.finish(job.work)
+            elif not await self._held.drop_if_expired(job.work, job.record):
+                wanted.append(job)
+        return wanted
+
+    async def _detect(self, jobs: list[Job]) -> None:
+        started_us = self._clock_unix_us()
+        try:
+            results = await self._engine.detect([job.containers for job in jobs])
+        except Exception as exc:
+            if len(jobs) > 1:  # find out whose fault it is
+                for job in jobs:
+                    await self._detect([job])
+            else:
+                await self._fail_try(jobs[0], exc)
+            return
+        self._metrics.batch(len(jobs), results[0].compute_seconds)
+        for job, result in zip(jobs, results, strict=True):
+            try:
+                if result.judgement.verdict is Verdict.ENHANCE:
+                    await self._await_enhancement(job, result)
+                else:
+                    await self._store_result(job, result, started_us, len(jobs))
+            except RedisError as exc:  # not done: it will be reclaimed
+                logger.warning("a result was not stored: %s", exc)
+                self._held.release(job.work)
+
+    async def _fail_try(self, job: Job, error: Exception) -> None:
+        """Leave a frame on the queue: it is reclaimed, tried again, and given up in the end."""
+        logger.error("detection failed", exc_info=error, extra={"frame_id": job.record.frame_id})
+        self._metrics.lost("crash")
+        try:
+            await self._store.work.fail_try(job.work, f"{type(error).__name__}: {error}")
+        except RedisError as exc:
+            logger.warning("a failure was not noted: %s", exc)
+        self._held.release(job.work)
+
+    async def _await_enhancement(self, job: Job, result: EngineResult) -> None:
+        """Let a frame wait for its enhancement and ask for it; first the one, then the other, so
+        that the answer cannot be there before.
+        """
+        presence, level = result.judgement.presence, self._engine.enhance_level
+        assert presence is not None, "only triage asks for enhancements"
+        assert level is not None, "only triage asks for enhancements"
+        now_us = self._clock_unix_us()
+        wait_us = round(1e6 * self._settings.triage_wait_seconds)
+        if job.record.expires_unix_us:
+            wait_us = min(wait_us, max(0, job.record.expires_unix_us - now_us) // 2)
+        parked = await self._store.awaiting.park(
+            job.work, presence=presence, level=level, until_unix_us=now_us + wait_us
+        )
+        if parked is Parked.YES:
+            self._held.release(job.work)
+            await self._store.refetches.request(
+                job.record.frame_id, level=level, expires_unix_us=now_us + wait_us
+            )
+        elif parked is Parked.SETTLED:
+            await self._held.finish(job.work)
+        else:
+            logger.warning("too many frames wait for enhancements: detected from what was sent")
+            record = replace(job.record, presence=presence)
+            containers = replace(job.containers, triage=False)
+            await self._detect([Job(job.work, record, containers)])
+
+    async def _store_result(
+        self, job: Job, result: EngineResult, started_us: int, batch_size: int
+    ) -> None:
+        frame_id, received_us = job.record.frame_id, job.record.received_time_unix_us
+        if result.error is not None:
+            is_first = await self._store.set_failed(frame_id, str(result.error))
+            self._metrics.lost("bitstream")
+            logger.error("not decoded: %s", result.error, extra={"frame_id": frame_id})
+        else:
+            queue_seconds = max(0.0, (started_us - received_us) / 1e6)
+            triage, presence = _triage_of(job, result)
+            is_first = await self._store.put_detections(
+                frame_id,
+                DetectionResult(
+                    detections=result.detections,
+                    detector=self._engine.detector_label,
+                    codec=self._engine.codec_label,
+                    min_score=self._engine.min_score,
+                    queue_seconds=queue_seconds,
+                    compute_seconds=result.compute_seconds,
+                    batch_size=batch_size,
+                    detected_time_unix_us=self._clock_unix_us(),
+                    triage=triage,
+                    presence=presence,
+                ),
+            )
+            self._metrics.detected(job.record.level, queue_seconds)
+            record_span("detect", job.record.traceparent, result.compute_seconds)
+            if is_first and triage is not Triage.NONE:
+                self._metrics.triaged(triage)
+        if is_first:  # that took it off the queue
+            self._held.release(job.work)
+        else:
+            await self._held.finish(job.work)
+
+
+def _triage_of(job: Job, result: EngineResult) -> tuple[Triage, float | None]:
+    """What the record says of a frame's first rung."""
+    if job.record.presence is not None:  # judged before
+        came = job.containers.enhancement is not None
+        return (Triage.ENHANCED if came else Triage.FALLBACK), job.record.presence
+    presence = result.judgement.presence
+    if presence is None:
+        return Triage.NONE, None
+    is_quiet = result.judgement.verdict is Verdict.QUIET
+    return (Triage.QUIET if is_quiet else Triage.SENT), presence

@@ -1,0 +1,225 @@
+"""Stage 9 of 12: work queue -> detections. Any number of workers share one queue.
+
+    slim:work ─ take, reclaim ─► container ─► batcher ─► engine ─► put_detections, entry done
+      ▲             │                │ expired,   │          │ bad bytes ─► failed
+      │             │                │ cancelled ─┴► dropped │ crash ─► stays, is reclaimed
+      │             └ 5 deliveries ─► dead letter, failed    │ triage: quiet ─► no detections, done
+      └── slim:awaiting ◄── park, ask the camera ────────────┘ triage: enhancement wanted
+
+An entry leaves the queue in the step that stores its outcome, so a worker that dies loses nothing:
+another reclaims its entries. A frame that is detected twice gives the same result, and only the
+first is kept. First in, first out per camera and lane; the newest are not preferred. A frame that
+waits for its enhancement is answered after quiet ones that came later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from slimcloud.detect.batch import BatchRunner, Engine, Job
+from slimcloud.detect.batcher import Batcher
+from slimcloud.detect.engine import EngineJob
+from slimcloud.detect.held_work import HeldWork
+from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.settings import CloudSettings
+from slimcloud.store.frames import Store, unix_us
+from slimcloud.store.records import FrameRecord, FrameState
+from slimcloud.store.work.queue import Lane, WorkItem
+
+__all__ = ["DetectWorker"]
+
+logger = logging.getLogger(__name__)
+
+_BLOCK_SECONDS: Final = 1.0
+_BUSY_BLOCK_SECONDS: Final = 0.05  # while backfill is left waiting in favour of what is live
+_RETRY_SECONDS: Final = 0.5
+_WAKE_SECONDS: Final = 0.1  # how late a frame may be woken whose enhancement did not come
+_MEASURE_SECONDS: Final = 1.0  # how old the gauges may be
+
+
+class DetectWorker:
+    """One consumer of the work queue; `run` and `serve_batches` run side by side."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        settings: CloudSettings,
+        metrics: DetectMetrics,
+        *,
+        clock_unix_us: Callable[[], int] = unix_us,
+    ) -> None:
+        self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._clock_unix_us = clock_unix_us
+        self._held = HeldWork(store, metrics, clock_unix_us)
+        self._taking: asyncio.Future[bool] | None = None
+        self._batcher: Batcher[Job] = Batcher(
+            BatchRunner(store, engine, settings, metrics, self._held, clock_unix_us).run,
+            key=lambda job: (
+                engine.latent_hw(job.record.image_hw),
+                job.work.entry_id if job.work.deliveries > 1 else "",
+            ),
+            order=lambda job: (job.record.frame_id.camera_id, job.work.lane),
+            priority=lambda job: job.work.lane.rank,
+            max_batch_size=settings.max_batch_size,
+            max_queue_delay_seconds=settings.max_queue_delay_seconds,
+            max_queue_size=2 * settings.max_batch_size,
+        )
+
+    async def run(self) -> None:
+        """Take work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._fetch())
+            tasks.create_task(self._reclaim())
+            tasks.create_task(self._wake())
+            tasks.create_task(self._measure())
+
+    async def serve_batches(self) -> None:
+        """Detect what was taken, until cancelled; runs beside `run` and outlives it."""
+        await self._batcher.serve()
+
+    async def drain(self) -> None:
+        """Return when all that was taken has its outcome; `run` is cancelled before."""
+        if self._taking is not None:
+            await asyncio.gather(self._taking, return_exceptions=True)
+        await self._batcher.drained()
+        await self._store.work.retire(self.consumer)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is held: taken and without its outcome."""
+        return self._held.is_empty
+
+    @property
+    def waiting(self) -> int:
+        """How many frames wait for a batch."""
+        return self._batcher.waiting
+
+    # --- taking work ---
+
+    async def _fetch(self) -> None:
+        while True:
+            await self._batcher.wait_for_space()
+            # Half of the waiting room is kept from backfill: what is live finds a place at once.
+            backfill_count = max(0, self._batcher.free - self._settings.max_batch_size)
+            try:
+                # What was taken is seen through: a stop ends the taking only.
+                self._taking = asyncio.ensure_future(self._take(backfill_count))
+                if not await asyncio.shield(self._taking):
+                    await self._store.work.wait(
+                        _BLOCK_SECONDS if backfill_count else _BUSY_BLOCK_SECONDS
+                    )
+            except RedisError as exc:
+                logger.warning("the work queue does not answer: %s", exc)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _take(self, backfill_count: int) -> bool:
+        """Take what there is room for, one at least and a batch at most: a worker beside this one
+        may have nothing to do. False when there is nothing.
+        """
+        count = max(1, min(self._batcher.free, self._settings.max_batch_size))
+        items = await self._store.work.take(
+            self.consumer, count=count, backfill_count=backfill_count
+        )
+        await self._prepare(items)
+        return bool(items)
+
+    async def _reclaim(self) -> None:
+        """Take over what silent workers left, now and then.
+
+        One entry at a time, and it runs alone: an entry that kills its worker must not count as a
+        delivery of any other.
+        """
+        while True:
+            try:
+                while await self._reclaim_one():
+                    pass
+            except RedisError as exc:
+                logger.warning("the work queue does not answer: %s", exc)
+            await asyncio.sleep(self._settings.reclaim_idle_seconds / 3)
+
+    async def _reclaim_one(self) -> bool:
+        """Take over one entry and see it through; False when there is none."""
+        items = await self._store.work.reclaim(
+            self.consumer, min_idle_seconds=self._settings.reclaim_idle_seconds, count=1
+        )
+        for item in items:
+            if self._held.holds(item):  # our own: the detector is slow, not dead
+                await self._held.ended(item)
+            elif item.deliveries > self._settings.max_deliveries:
+                await self._bury(item)
+            else:
+                self._metrics.reclaimed()
+                await self._store.work.leave_order(item)
+                await self._prepare([item])
+                await self._held.ended(item)
+        return bool(items)
+
+    async def _wake(self) -> None:
+        """Take frames up again whose enhancement did not come; also those that were left by a
+        worker with other settings. Tell outcomes that waited too long for an earlier one.
+        """
+        while True:
+            try:
+                await self._store.awaiting.wake_overdue(self._clock_unix_us())
+                await self._store.work.release_held(self._settings.order_wait_seconds)
+            except RedisError as exc:
+                logger.warning("the frames that wait cannot be read: %s", exc)
+            await asyncio.sleep(_WAKE_SECONDS)
+
+    async def _measure(self) -> None:
+        """Show what waits, of all workers together."""
+        store, metrics = self._store, self._metrics
+        while True:
+            try:
+                metrics.awaiting(await store.awaiting.count())
+                metrics.outstanding(await store.work.outstanding(Lane.REVIEW, Lane.LIVE))
+                metrics.backfill(await store.work.outstanding(Lane.BACKFILL))
+                metrics.dead_letters(await store.work.dead_count())
+            except RedisError as exc:
+                logger.warning("the queue cannot be measured: %s", exc)
+            await asyncio.sleep(_MEASURE_SECONDS)
+
+    async def _prepare(self, items: Sequence[WorkItem]) -> None:
+        """Load frames and hand them to the batcher, or say why not."""
+        self._held.hold(items)
+        left = list(items)
+        try:
+            frames = await self._store.load_frames([item.frame_id for item in items])
+            for item, frame in zip(items, frames, strict=True):
+                if frame is None:
+                    await self._held.drop(item, "gone before it was detected")
+                else:
+                    await self._submit(item, *frame)
+                left.remove(item)
+        except BaseException:  # they will be reclaimed
+            for item in left:
+                self._held.release(item)
+            raise
+
+    async def _submit(self, item: WorkItem, record: FrameRecord, base: bytes) -> None:
+        if record.state is not FrameState.QUEUED:
+            await self._held.finish(item)
+        elif not await self._held.drop_if_expired(item, record):
+            enhancement = None
+            if record.presence is not None:  # it comes back from waiting for it
+                enhancement = await self._store.get_enhancement(item.frame_id)
+            containers = EngineJob(base, enhancement, triage=record.presence is None)
+            await self._batcher.submit(Job(item, record, containers))
+
+    async def _bury(self, item: WorkItem) -> None:
+        reason = await self._store.work.bury(item)
+        if reason:
+            self._metrics.lost("dead_letter")
+            logger.error("dead letter: %s", reason, extra={"frame_id": item.frame_id})

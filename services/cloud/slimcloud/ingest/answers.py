@@ -1,0 +1,132 @@
+"""The store's events -> what connected cameras are told. One tail serves every stream of a process.
+
+frame.detected      ─► Ack DETECTED with the detections
+frame.backfilled    ─► the same
+frame.dropped       ─► Nack EXPIRED
+frame.failed        ─► Nack DECODE
+refetch.requested   ─► Command: send the enhancement
+budget.requested    ─► Command: keep to this budget
+camera.connected    ─► the older connection of that camera, if it is ours, ends with ABORTED
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import grpc
+from redis.exceptions import RedisError
+
+from slimcloud.errors import CloudError
+from slimcloud.frame_id import FrameId
+from slimcloud.ingest.camera_stream import CameraStream
+from slimcloud.ingest.metrics import IngestMetrics
+from slimcloud.ingest.refusals import Refusal
+from slimcloud.store.frames import Store, unix_us
+from slimcloud.store.records import Event, EventKind
+from slimwire.v1 import ingest_pb2 as pb
+
+__all__ = ["AnswerTail", "send_commands", "supersede"]
+
+logger = logging.getLogger(__name__)
+
+_BLOCK_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 0.5
+_COUNT: Final = 200
+
+
+def supersede(stream: CameraStream) -> None:
+    """End a stream because its camera has connected anew."""
+    stream.end(
+        grpc.StatusCode.ABORTED, f"camera {stream.camera_id} has connected again; the newer counts"
+    )
+
+
+async def send_commands(store: Store, stream: CameraStream) -> None:
+    """Tell a camera what is asked of it and was not told yet."""
+    asked_budget = await store.budgets.take(stream.camera_id)
+    if asked_budget is not None and (wanted := asked_budget.wanted) is not None:
+        budget = pb.ByteBudget(
+            container_bytes=wanted.container_bytes, period_seconds=wanted.period_seconds
+        )
+        command = pb.Command(
+            request_id=asked_budget.request_id, set_budget=pb.SetBudget(byte_budget=budget)
+        )
+        stream.answer(pb.StreamFramesResponse(command=command))
+    for asked in await store.refetches.take(stream.camera_id, stream.epoch):
+        left_us = asked.expires_unix_us - unix_us() if asked.expires_unix_us else 0
+        command = pb.Command(
+            request_id=asked.request_id,
+            refetch_enhancement=pb.RefetchEnhancement(
+                sequence=asked.frame_id.sequence,
+                level=asked.level,
+                expire_ms=max(1, left_us // 1000) if asked.expires_unix_us else 0,
+            ),
+        )
+        stream.answer(pb.StreamFramesResponse(command=command))
+
+
+class AnswerTail:
+    """Reads the events and answers the streams of one process.
+
+    Args:
+        streams: by camera; the servicer's own, looked at when an event comes.
+    """
+
+    def __init__(
+        self, store: Store, streams: Mapping[str, CameraStream], metrics: IngestMetrics
+    ) -> None:
+        self._store = store
+        self._streams = streams
+        self._metrics = metrics
+
+    async def run(self, after: str) -> None:
+        """Follow the events after the id `after` until cancelled."""
+        while True:
+            try:
+                events = await self._store.events.read(
+                    after, count=_COUNT, block_seconds=_BLOCK_SECONDS
+                )
+                for event in events:
+                    stream = self._streams.get(event.camera_id)
+                    if stream is not None:
+                        await self._tell(stream, event)
+                    after = event.event_id
+            except RedisError as exc:
+                logger.warning("the event log does not answer: %s", exc)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _tell(self, stream: CameraStream, event: Event) -> None:
+        if event.kind is EventKind.CAMERA_CONNECTED:
+            is_newer = _order(event.event_id) > _order(stream.connect_event_id)
+            if stream.connect_event_id and is_newer:
+                supersede(stream)
+        elif event.kind in (EventKind.REFETCH_REQUESTED, EventKind.BUDGET_REQUESTED):
+            await send_commands(self._store, stream)
+        elif event.frame_id is not None and event.frame_id.epoch == stream.epoch:
+            await self._tell_outcome(stream, event, event.frame_id)
+
+    async def _tell_outcome(self, stream: CameraStream, event: Event, frame_id: FrameId) -> None:
+        sequence = frame_id.sequence
+        if event.kind in (EventKind.FRAME_DETECTED, EventKind.FRAME_BACKFILLED):
+            try:
+                result = await self._store.get_detections(frame_id)
+                record = await self._store.get_frame(frame_id)
+            except CloudError as exc:  # retention was faster
+                logger.warning("a result is gone before it was told: %s", exc)
+            else:
+                stream.ack(sequence, pb.STAGE_DETECTED, result)
+                self._metrics.answered((unix_us() - record.received_time_unix_us) / 1e6)
+            stream.settle(sequence)
+        elif event.kind in (EventKind.FRAME_DROPPED, EventKind.FRAME_FAILED):
+            reason = "EXPIRED" if event.kind is EventKind.FRAME_DROPPED else "DECODE"
+            stream.nack(sequence, Refusal(reason, event.detail))
+            self._metrics.refused(reason)
+            stream.settle(sequence)
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    time_ms, _, count = event_id.partition("-")
+    return int(time_ms or 0), int(count or 0)

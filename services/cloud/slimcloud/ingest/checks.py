@@ -1,0 +1,107 @@
+"""Stage 7 of 12: container -> checked frame. All that ingest asks of bytes from outside.
+
+    Frame ─ size ─ CRC32C ─ header, sections ─ fingerprint ─ limits ─ age ─► CheckedContainer
+
+Entropy-coded data is not looked into here: that is the detector's work, and its cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import google_crc32c
+
+from slimcloud.errors import FrameRefusedError
+from slimcodec.container import Container, parse_container
+from slimcodec.errors import FingerprintMismatchError
+from slimcodec.model.artifact import CodecArtifact
+
+__all__ = ["AgeFloor", "ContainerChecker"]
+
+_WINDOW_US: Final = 60_000_000  # the fastest passage of this long, and of the one before, counts
+
+
+class ContainerChecker:
+    """Checks containers against one model and the limits of this cloud."""
+
+    def __init__(self, artifact: CodecArtifact, *, max_frame_bytes: int, max_pixels: int) -> None:
+        self._artifact = artifact
+        self._max_frame_bytes = max_frame_bytes
+        self._max_pixels = max_pixels
+
+    def check_base(self, bitstream: bytes, crc32c: int) -> Container:
+        """The parsed base container.
+
+        Raises:
+            FrameRefusedError, slimcodec.errors.BitstreamError: what is wrong with it.
+        """
+        container = self._check(bitstream, crc32c)
+        if container.is_enhancement:
+            raise FrameRefusedError(
+                "HEADER", f"enhancement of group {container.first_group} sent as a frame"
+            )
+        return container
+
+    def check_enhancement(self, bitstream: bytes, crc32c: int) -> Container:
+        """The parsed enhancement container; raises as `check_base`."""
+        container = self._check(bitstream, crc32c)
+        if not container.is_enhancement:
+            raise FrameRefusedError("HEADER", "base container sent as an enhancement")
+        return container
+
+    def _check(self, bitstream: bytes, crc32c: int) -> Container:
+        if len(bitstream) > self._max_frame_bytes:
+            raise FrameRefusedError(
+                "TOO_LARGE",
+                f"container of {len(bitstream)} bytes; at most {self._max_frame_bytes} are taken",
+            )
+        found = google_crc32c.value(bitstream)
+        if found != crc32c:
+            raise FrameRefusedError(
+                "CRC",
+                f"container has CRC32C {found:08x}, the message says {crc32c:08x}; send it again",
+                retryable=True,
+            )
+        container = parse_container(bitstream)
+        if container.fingerprint != self._artifact.fingerprint:
+            raise FingerprintMismatchError(container.fingerprint, self._artifact.fingerprint)
+        height, width = container.image_hw
+        if height * width > self._max_pixels:
+            raise FrameRefusedError(
+                "TOO_LARGE", f"picture of {width}x{height}; at most {self._max_pixels} pixels"
+            )
+        qualities = self._artifact.manifest.qualities
+        if container.level > self._artifact.widest_level or container.quality > qualities - 1:
+            raise FrameRefusedError(
+                "HEADER",
+                f"level {container.level}, quality {container.quality:g}; {self._artifact.label} "
+                f"has levels 0-{self._artifact.widest_level}, qualities 0-{qualities - 1}",
+            )
+        return container
+
+
+class AgeFloor:
+    """The least age that a frame can have on arrival, though the two clocks are not in step.
+
+    Of each stream, the frame with the fastest passage is taken to be of age 0. What another took
+    longer than that, it must have waited: so no frame is called older than it is, whatever the
+    edge's clock says. The fastest passage of the last one to two minutes counts, for clocks drift.
+    """
+
+    def __init__(self, clock_mono_us: Callable[[], int]) -> None:
+        self._clock_mono_us = clock_mono_us
+        self._window_end_us = clock_mono_us() + _WINDOW_US
+        self._before: int | None = None  # least passage of the window before
+        self._now: int | None = None
+
+    def age_us(self, capture_mono_us: int) -> int:
+        """Microseconds, 0 or more, from the edge's monotonic time of capture."""
+        arrival_us = self._clock_mono_us()
+        if arrival_us >= self._window_end_us:
+            self._before, self._now = self._now, None
+            self._window_end_us = arrival_us + _WINDOW_US
+        passage = arrival_us - capture_mono_us
+        self._now = passage if self._now is None else min(self._now, passage)
+        fastest = self._now if self._before is None else min(self._now, self._before)
+        return passage - fastest

@@ -1,0 +1,221 @@
+"""What a camera says after its Hello: frames and enhancements here, the rest in `remarks`.
+
+Frame        ─ check ─► Ack RECEIVED ─ store, queue ─► Ack PERSISTED
+Enhancement  ─ check ─► Ack RECEIVED ─ store ────────► Ack PERSISTED
+
+A frame that an earlier start of the camera captured keeps that start's epoch. It has its place in
+the store, and its answers name the epoch; they end with PERSISTED, for nobody waits for its result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import Final
+
+import grpc
+
+from slimcloud.errors import FrameRefusedError, StreamRefusedError
+from slimcloud.ingest.camera_stream import CameraStream
+from slimcloud.ingest.checks import ContainerChecker
+from slimcloud.ingest.metrics import IngestMetrics
+from slimcloud.ingest.refusals import Refusal, refusal_of
+from slimcloud.ingest.remarks import MAX_TIME_US, Remarks
+from slimcloud.store.frames import Store, unix_us
+from slimcloud.store.records import FrameState, NewFrame
+from slimops.tracing import record_span, trace_of
+from slimwire.v1 import ingest_pb2 as pb
+
+__all__ = ["Intake"]
+
+logger = logging.getLogger(__name__)
+
+_MAX_CRC_ERRORS: Final = 10  # in a row: something between us breaks bytes
+_MAX_REQUEST_ID: Final = 64  # characters: it is kept with the event of its enhancement
+
+
+class Intake:
+    """Takes what cameras send, for every stream of one process."""
+
+    def __init__(self, store: Store, checker: ContainerChecker, metrics: IngestMetrics) -> None:
+        self._store = store
+        self._checker = checker
+        self._metrics = metrics
+        self._remarks = Remarks(store, metrics)
+
+    async def take(self, stream: CameraStream, request: pb.StreamFramesRequest) -> None:
+        """Take one message and answer it.
+
+        Raises:
+            StreamRefusedError: the stream cannot go on.
+            redis.RedisError: the store does not answer.
+        """
+        kind = request.WhichOneof("message")
+        if kind == "frame":
+            frame = request.frame
+            epoch = stream.foreign_epoch(frame.epoch)
+            await self._or_nack(stream, self._take_frame(stream, frame), frame.sequence, epoch)
+        elif kind == "enhancement":
+            addition = request.enhancement
+            taking = self._take_enhancement(stream, addition)
+            await self._or_nack(stream, taking, addition.sequence, request_id=addition.request_id)
+        else:
+            await self._remarks.take(stream, request)
+
+    async def _take_frame(self, stream: CameraStream, frame: pb.Frame) -> None:
+        bitstream = frame.container
+        self._count(stream, len(bitstream))
+        if frame.sequence == 0 or frame.capture_time_unix_us >= MAX_TIME_US:
+            raise FrameRefusedError(
+                "HEADER",
+                f"sequence {frame.sequence}, capture time {frame.capture_time_unix_us} us; "
+                f"sequences begin with 1, times end below {MAX_TIME_US}",
+            )
+        container = self._checker.check_base(bitstream, frame.container_crc32c)
+        received_us = unix_us()
+        epoch = stream.foreign_epoch(frame.epoch)
+        left_us = 0 if epoch else _time_left_us(stream, frame)
+        stream.ack(frame.sequence, pb.STAGE_RECEIVED, epoch=epoch)
+        if not epoch:
+            stream.await_outcome(frame.sequence)
+        try:
+            is_new = await self._store.put_frame(
+                NewFrame(
+                    frame_id=stream.frame_id(frame.sequence, epoch),
+                    container=bitstream,
+                    level=container.level,
+                    quality=container.quality,
+                    image_hw=container.image_hw,
+                    capture_time_unix_us=frame.capture_time_unix_us,
+                    received_time_unix_us=received_us,
+                    expires_unix_us=received_us + left_us if left_us else 0,
+                    lane="backfill" if epoch or frame.lane == pb.LANE_BACKFILL else "live",
+                    traceparent=trace_of(frame.traceparent),
+                    link_bytes_per_second=frame.link_bytes_per_second,
+                )
+            )
+        except BaseException:
+            if not epoch:
+                stream.settle(frame.sequence)
+            raise
+        stream.ack(frame.sequence, pb.STAGE_PERSISTED, epoch=epoch)
+        self._metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
+        if is_new:
+            record_span("ingest", trace_of(frame.traceparent), (unix_us() - received_us) / 1e6)
+        if not is_new and not epoch:
+            await self._repeat_outcome(stream, frame.sequence)
+
+    async def _repeat_outcome(self, stream: CameraStream, sequence: int) -> None:
+        """The camera sent a frame again: it may have missed what came of it."""
+        frame_id = stream.frame_id(sequence)
+        record = await self._store.get_frame(frame_id)
+        if record.state is FrameState.QUEUED:
+            return
+        stream.settle(sequence)
+        if record.state is FrameState.DETECTED:
+            result = await self._store.get_detections(frame_id)
+            stream.ack(sequence, pb.STAGE_DETECTED, result)
+        else:
+            reason = "EXPIRED" if record.state is FrameState.DROPPED else "DECODE"
+            stream.nack(sequence, Refusal(reason, record.reason))
+
+    async def _take_enhancement(self, stream: CameraStream, addition: pb.Enhancement) -> None:
+        bitstream = addition.container
+        self._count(stream, len(bitstream))
+        frame_id = stream.frame_id(addition.sequence)
+        try:
+            if len(addition.request_id) > _MAX_REQUEST_ID:
+                raise FrameRefusedError(
+                    "HEADER",
+                    f"request_id of {len(addition.request_id)} characters; repeat the Command's",
+                )
+            container = self._checker.check_enhancement(bitstream, addition.container_crc32c)
+            base = await self._store.get_frame(frame_id)
+            if (container.first_group, container.quality, container.image_hw) != (
+                base.level + 1,
+                base.quality,
+                base.image_hw,
+            ):
+                raise FrameRefusedError(
+                    "HEADER",
+                    f"enhancement from group {container.first_group} at quality "
+                    f"{container.quality:g} of a picture {container.image_hw}; its base has level "
+                    f"{base.level}, quality {base.quality:g}, picture {base.image_hw}",
+                )
+            request_id = addition.request_id
+            stream.ack(addition.sequence, pb.STAGE_RECEIVED, request_id=request_id)
+            await self._store.put_enhancement(
+                frame_id, bitstream, request_id, level=container.level
+            )
+        except Exception as exc:
+            if (refusal := refusal_of(exc)) is not None:
+                await self._store.refetches.refuse(
+                    stream.camera_id, addition.request_id, refusal.detail
+                )
+            raise
+        stream.ack(addition.sequence, pb.STAGE_PERSISTED, request_id=request_id)
+        self._metrics.enhancement_taken(len(bitstream))
+
+    def _count(self, stream: CameraStream, size_bytes: int) -> None:
+        stream.received_bytes_total += size_bytes
+        if stream.spending.spend(size_bytes):
+            self._metrics.budget_broken()
+            logger.warning(
+                "camera sends more than its byte budget", extra={"camera_id": stream.camera_id}
+            )
+
+    async def _or_nack(
+        self,
+        stream: CameraStream,
+        taking: Awaitable[None],
+        sequence: int,
+        epoch: int = 0,
+        *,
+        request_id: str = "",
+    ) -> None:
+        try:
+            await taking
+        except Exception as exc:
+            refusal = refusal_of(exc)
+            if refusal is None:
+                raise
+            stream.nack(sequence, refusal, epoch=epoch, request_id=request_id)
+            self._metrics.refused(refusal.reason)
+            logger.warning(
+                "refused: %s",
+                refusal.detail,
+                extra={
+                    "camera_id": stream.camera_id,
+                    "frame_id": stream.frame_id(sequence, epoch),
+                    "reason": refusal.reason,
+                },
+            )
+            if refusal.reason != "CRC":
+                stream.crc_errors_in_a_row = 0
+                return
+            stream.crc_errors_in_a_row += 1
+            if stream.crc_errors_in_a_row >= _MAX_CRC_ERRORS:
+                raise StreamRefusedError(
+                    grpc.StatusCode.DATA_LOSS,
+                    f"{_MAX_CRC_ERRORS} damaged containers in a row; check the link",
+                ) from exc
+        else:
+            stream.crc_errors_in_a_row = 0
+
+
+def _time_left_us(stream: CameraStream, frame: pb.Frame) -> int:
+    """Microseconds until a frame's deadline, 1 or more; 0 where it has none.
+
+    Raises:
+        FrameRefusedError: it has passed.
+    """
+    if not frame.deadline_ms:
+        return 0  # its monotonic time may be of another boot: the floor must not learn from it
+    age_us = stream.age_floor.age_us(frame.capture_time_mono_us)
+    left_us = 1000 * frame.deadline_ms - age_us
+    if left_us <= 0:
+        raise FrameRefusedError(
+            "EXPIRED",
+            f"at least {age_us // 1000} ms old on arrival, deadline {frame.deadline_ms} ms",
+        )
+    return left_us

@@ -1,0 +1,110 @@
+"""The gRPC server of the ingest role: limits, keepalive, health, reflection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE_NAME
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # re-exported
+from grpc_reflection.v1alpha import reflection
+
+from slimcloud.ingest.servicer import IngestServicer
+from slimcloud.ingest.tls import add_port
+from slimcloud.settings import CloudSettings
+from slimwire.v1 import ingest_pb2 as pb
+from slimwire.v1 import ingest_pb2_grpc
+
+__all__ = ["IngestServer", "server_options", "start_ingest_server"]
+
+_MIB: Final = 2**20
+_SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
+
+
+class _Calls(ingest_pb2_grpc.IngestServiceServicer):
+    """A servicer, and which of its calls have not ended: `grpc.aio.Server.stop` cancels them, but
+    does not wait until they have told the store that their cameras are gone.
+    """
+
+    def __init__(self, servicer: IngestServicer) -> None:
+        self._servicer = servicer
+        self._running: set[asyncio.Task[object]] = set()
+
+    async def StreamFrames(  # type: ignore[override]  # as IngestServicer's
+        self,
+        request_iterator: AsyncIterator[pb.StreamFramesRequest],
+        context: grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.StreamFramesResponse],
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "grpc.aio runs every call in a task"
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await self._servicer.StreamFrames(request_iterator, context)
+
+    async def ended(self) -> None:
+        """Return when none of those that run now is left."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestServer:
+    server: grpc.aio.Server
+    calls: _Calls
+    health: health_aio.HealthServicer
+    address: str  # host:port that was bound
+
+    async def refuse(self) -> None:
+        """Tell health checks that this server is about to stop."""
+        await self.health.enter_graceful_shutdown()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls at once, cut those that still run after the grace, and return when
+        they have ended.
+        """
+        await self.server.stop(grace_seconds)
+        await self.calls.ended()
+
+
+async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
+    """Serve cameras; raises `OSError` when the address cannot be bound."""
+    server = grpc.aio.server(options=server_options(settings))
+    calls = _Calls(servicer)
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(calls, server)
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+    # The descriptors are public in any case; with them grpcurl and the like need no .proto file.
+    reflection.enable_server_reflection(
+        (_SERVICE_NAME, HEALTH_SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    wanted = f"{settings.grpc_host}:{settings.grpc_port}"
+    try:
+        port = add_port(server, wanted, settings)
+    except RuntimeError as exc:
+        raise OSError(
+            f"cannot listen on {wanted}; is another cloud running, or the certificate no PEM?"
+        ) from exc
+    await server.start()
+    return IngestServer(server, calls, health, f"{settings.grpc_host}:{port}")
+
+
+def server_options(settings: CloudSettings) -> list[tuple[str, int]]:
+    """The options of the server; times in milliseconds, sizes in bytes."""
+    return [
+        # A frame beyond max_frame_bytes must still arrive to get its Nack.
+        ("grpc.max_receive_message_length", max(4 * _MIB, 2 * settings.max_frame_bytes)),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # A misspelt option is passed over without a word: the tests idle for longer than this.
+        ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+        ("grpc.http2.bdp_probe", 0),  # it would grow the window: latency is bounded by our credit
+        ("grpc.http2.lookahead_bytes", 65_536),
+        ("grpc.so_reuseport", 0),  # a second cloud on the port must fail, not share it
+        # Not max_connection_age: streams cannot be moved, and a Drain would have to come first.
+    ]

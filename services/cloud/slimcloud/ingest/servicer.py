@@ -1,0 +1,289 @@
+"""Stage 8 of 12: one bidirectional stream per camera -> store, and the store's events -> answers.
+
+    camera ══► intake: check, store, queue ──► detect, in any process ──┐
+    camera ◄══ outbox ◄── answer tail: acks, Nacks, Commands ◄── events ┘
+
+A bad frame gets a Nack and the stream lives on; a bad stream ends with a status (`refusals`). A
+camera is who it says it is (`camera_auth`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator
+from typing import Final, TypeAlias
+
+import grpc
+import grpc.aio
+from redis.exceptions import RedisError
+
+from slimcloud.errors import StreamRefusedError
+from slimcloud.frame_id import CAMERA_ID_PATTERN
+from slimcloud.ingest.answers import AnswerTail, send_commands, supersede
+from slimcloud.ingest.auth import CameraAuth
+from slimcloud.ingest.camera_stream import CameraStream, mono_us
+from slimcloud.ingest.checks import ContainerChecker
+from slimcloud.ingest.credit import CreditControl
+from slimcloud.ingest.intake import Intake
+from slimcloud.ingest.metrics import IngestMetrics
+from slimcloud.ingest.refusals import status_of
+from slimcloud.settings import CloudSettings
+from slimcloud.store.cameras.budgets import ByteBudget
+from slimcloud.store.frames import Store, unix_us
+from slimcloud.store.records import EventKind
+from slimcodec.model.artifact import CodecArtifact
+from slimwire.v1 import ingest_pb2 as pb
+from slimwire.v1 import ingest_pb2_grpc
+
+__all__ = ["IngestServicer"]
+
+logger = logging.getLogger(__name__)
+
+_HELLO_SECONDS: Final = 10.0  # a stream that does not introduce itself by then is ended
+_HALF_CLOSED_SECONDS: Final = 30.0  # for the answers that a camera awaits after its last word
+_LAST_ANSWERS_SECONDS: Final = 10.0  # for a camera that has said its last word to read them
+_RECONNECT_AFTER_MS: Final = 1000
+_MAX_IN_DOUBT: Final = 1024  # sequences of a Hello that are looked up
+_MAX_PERIOD_SECONDS: Final = 31 * 24 * 3600  # of a byte budget
+
+_Requests: TypeAlias = AsyncIterator[pb.StreamFramesRequest]
+_Context: TypeAlias = grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.StreamFramesResponse]
+
+
+class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
+    """Serves the cameras of one process; `run_tail` must run beside it."""
+
+    def __init__(
+        self,
+        store: Store,
+        artifact: CodecArtifact,
+        settings: CloudSettings,
+        metrics: IngestMetrics,
+    ) -> None:
+        self._store = store
+        self._artifact = artifact
+        self._settings = settings
+        checker = ContainerChecker(
+            artifact, max_frame_bytes=settings.max_frame_bytes, max_pixels=settings.max_pixels
+        )
+        self._intake = Intake(store, checker, metrics)
+        self._auth = CameraAuth.of(settings)
+        self._streams: dict[str, CameraStream] = {}
+        self._tail = AnswerTail(store, self._streams, metrics)
+        self._draining = False
+        self._credit = CreditControl(
+            store,
+            self._streams,
+            credit_bytes=settings.credit_bytes,
+            max_queue_size=settings.max_queue_size,
+        )
+        metrics.watch_streams(lambda: float(len(self._streams)))
+        metrics.watch_credit(lambda: float(self._credit.credit_bytes))
+
+    async def run_tail(self, after: str) -> None:
+        """Answer cameras from the events after the id `after`, until cancelled."""
+        await self._tail.run(after)
+
+    async def run_credit(self) -> None:
+        """Let cameras wait while the queue is nearly full, until cancelled."""
+        await self._credit.run()
+
+    def drain(self, grace_seconds: float) -> None:
+        """Take no new streams, and ask the connected cameras to leave and come back.
+
+        Args:
+            grace_seconds: after which the server cuts them.
+        """
+        self._draining = True
+        drain = pb.Drain(
+            reconnect_after_ms=_RECONNECT_AFTER_MS, grace_ms=round(1000 * grace_seconds)
+        )
+        for stream in self._streams.values():
+            stream.answer(pb.StreamFramesResponse(drain=drain))
+
+    async def StreamFrames(  # type: ignore[override]  # a coroutine: its clean-up runs at once
+        self, request_iterator: _Requests, context: _Context
+    ) -> None:
+        try:
+            hello = await _read_hello(request_iterator)
+            heard_us = mono_us()
+            self._auth.check(context, hello.camera_id)  # first: strangers learn nothing of us
+            self._check_hello(hello)
+            stream = CameraStream(hello.camera_id, hello.epoch)
+            try:
+                await self._connect(stream, hello, heard_us, context)
+                await self._converse(stream, request_iterator, context)
+            finally:
+                await self._disconnect(stream)
+        except Exception as exc:
+            status, detail = status_of(exc), str(exc)
+            if status is grpc.StatusCode.INTERNAL:
+                logger.exception("stream of %s failed", context.peer())
+                detail = "internal error; the cloud's log tells more"
+            else:
+                logger.warning("stream of %s ended: %s", context.peer(), exc)
+            await context.abort(status, detail)
+
+    # --- Hello and Welcome ---
+
+    def _check_hello(self, hello: pb.Hello) -> None:
+        if self._draining:
+            raise StreamRefusedError(grpc.StatusCode.UNAVAILABLE, "the cloud is about to stop")
+        if hello.epoch == 0:
+            raise StreamRefusedError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "epoch 0; expected a number that is new at each start of the camera: without one "
+                "the frames of this start would be taken for those of the last",
+            )
+        budget = hello.byte_budget
+        if budget.container_bytes and not 0 < budget.period_seconds <= _MAX_PERIOD_SECONDS:
+            raise StreamRefusedError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"byte_budget with a period of {budget.period_seconds} s; expected 1 to "
+                f"{_MAX_PERIOD_SECONDS} s",
+            )
+        ours = self._artifact.fingerprint
+        if hello.model_fingerprint != ours:
+            raise StreamRefusedError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the camera has model {hello.model_name[:80]!r} with fingerprint "
+                f"{hello.model_fingerprint[:32].hex() or 'none'}; this cloud has "
+                f"{self._artifact.label} with {ours.hex()}; give both the same model",
+            )
+        max_cameras = self._settings.max_cameras
+        if hello.camera_id not in self._streams and len(self._streams) >= max_cameras:
+            raise StreamRefusedError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"{max_cameras} cameras are connected; no more are taken",
+            )
+
+    async def _connect(
+        self, stream: CameraStream, hello: pb.Hello, heard_us: int, context: _Context
+    ) -> None:
+        earlier = self._streams.get(stream.camera_id)
+        self._streams[stream.camera_id] = stream
+        if earlier is not None:
+            supersede(earlier)
+        budget = _budget_of(hello)
+        stream.spending.keep_to(budget)
+        await self._store.budgets.state(stream.camera_id, budget)
+        await self._store.refetches.ask_again(stream.camera_id)
+        await self._store.cameras.connect(
+            stream.camera_id,
+            epoch=stream.epoch,
+            model_name=hello.model_name[:120],
+            connection=stream.connection_id,
+            deadline_seconds=hello.deadline_ms / 1000 or None,
+        )
+        stream.connect_event_id = await self._store.events.add(
+            EventKind.CAMERA_CONNECTED, stream.camera_id, detail=stream.connection_id
+        )
+        welcome = pb.Welcome(
+            resume_after_sequence=await self._store.highest_sequence(
+                stream.camera_id, stream.epoch
+            ),
+            credit_bytes=self._credit.credit_bytes,
+            max_frame_bytes=self._settings.max_frame_bytes,
+            model_fingerprint=self._artifact.fingerprint,
+            max_live_level=0 if self._settings.triage == "enhance" else None,
+            max_pixels=self._settings.max_pixels,
+            persisted_sequences=await self._store.persisted(
+                stream.camera_id, stream.epoch, hello.unpersisted_sequences[:_MAX_IN_DOUBT]
+            ),
+            server_time_unix_us=unix_us(),
+        )
+        welcome.handling_us = min(mono_us() - heard_us, 2**32 - 1)
+        await context.write(pb.StreamFramesResponse(welcome=welcome))
+        await send_commands(self._store, stream)
+        logger.info(
+            "camera connected, epoch %016x", stream.epoch, extra={"camera_id": stream.camera_id}
+        )
+
+    async def _disconnect(self, stream: CameraStream) -> None:
+        if self._streams.get(stream.camera_id) is stream:
+            del self._streams[stream.camera_id]
+        try:
+            if await self._store.cameras.disconnect(stream.camera_id, stream.connection_id):
+                await self._store.events.add(
+                    EventKind.CAMERA_DISCONNECTED, stream.camera_id, detail=stream.connection_id
+                )
+        except RedisError as exc:
+            logger.warning("the store could not note that a camera left: %s", exc)
+        logger.info("camera disconnected", extra={"camera_id": stream.camera_id})
+
+    # --- everything between ---
+
+    async def _converse(self, stream: CameraStream, requests: _Requests, context: _Context) -> None:
+        """Take and answer until the camera has said its last word and has heard ours."""
+
+        async def receive() -> None:
+            async for request in requests:
+                await self._intake.take(stream, request)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HALF_CLOSED_SECONDS):
+                    await stream.settled.wait()
+            stream.answer_last()
+
+        async def send() -> None:
+            while (answer := await stream.next_answer()) is not None:
+                await context.write(answer)
+
+        receiving = asyncio.create_task(receive())
+        sending = asyncio.create_task(send())
+        ending = asyncio.create_task(stream.ended())
+        try:
+            await asyncio.wait({receiving, sending, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done() and not receiving.exception():
+                # Not cancelled in the middle of a write: the last answer would be lost with it.
+                await asyncio.wait(
+                    {sending, ending},
+                    timeout=_LAST_ANSWERS_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            if ending.done():
+                raise ending.result()
+            if sending.done():
+                sending.result()
+            if receiving.done():
+                receiving.result()
+        finally:
+            for task in (receiving, sending, ending):
+                task.cancel()
+            await asyncio.gather(receiving, sending, ending, return_exceptions=True)
+
+
+async def _read_hello(requests: _Requests) -> pb.Hello:
+    """The first message, where it is a Hello of a camera that can be."""
+    try:
+        async with asyncio.timeout(_HELLO_SECONDS):
+            first = await anext(requests)
+    except TimeoutError:
+        raise StreamRefusedError(
+            grpc.StatusCode.DEADLINE_EXCEEDED, f"no Hello came within {_HELLO_SECONDS:.0f} s"
+        ) from None
+    except StopAsyncIteration:
+        raise StreamRefusedError(
+            grpc.StatusCode.INVALID_ARGUMENT, "no Hello came; it must be the first message"
+        ) from None
+    if first.WhichOneof("message") != "hello":
+        raise StreamRefusedError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"the first message is {first.WhichOneof('message')}; it must be a Hello",
+        )
+    hello = first.hello
+    if not re.fullmatch(CAMERA_ID_PATTERN, hello.camera_id):
+        raise StreamRefusedError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"camera_id {hello.camera_id[:80]!r}; expected 1-64 characters of [A-Za-z0-9._-]",
+        )
+    return hello
+
+
+def _budget_of(hello: pb.Hello) -> ByteBudget | None:
+    budget = hello.byte_budget
+    if not budget.container_bytes:
+        return None
+    return ByteBudget(budget.container_bytes, budget.period_seconds)

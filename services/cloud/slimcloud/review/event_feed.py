@@ -1,0 +1,92 @@
+"""Wakes every open event stream when something happened, with one blocking read per process.
+
+    Redis stream ─► tail (one task, while anyone listens) ─► wakes ─► listeners
+                 ◄─ each listener reads on from its own position ─────────┘
+
+Listeners have no queues: the event log in Redis is the queue. A slow listener therefore costs no
+memory here, and misses nothing until the log itself is trimmed.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from redis.exceptions import RedisError
+
+from slimcloud.store.events import EventLog
+from slimcloud.store.records import Event, EventKind
+
+__all__ = ["EventFeed"]
+
+logger = logging.getLogger(__name__)
+
+TAIL_BLOCK_SECONDS = 2.0
+RETRY_SECONDS = 1.0  # after Redis did not answer
+READ_COUNT = 100
+
+
+class EventFeed:
+    """Events as they happen, for any number of listeners in one event loop."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._listeners = 0
+        self._tail: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()  # replaced at each wake-up
+        self._stopped = False
+
+    async def start_id(self) -> str:
+        """The position to listen from when only what happens from now on is wanted."""
+        return await self._log.latest_id()
+
+    async def has_trimmed(self, after: str) -> bool:
+        """Whether a listener from `after` may have missed something."""
+        return await self._log.has_trimmed(after)
+
+    async def listen(self, after: str) -> AsyncIterator[Event]:
+        """Events after the id `after`, for ever, or until `stop`."""
+        self._listeners += 1
+        if self._tail is None:
+            self._tail = asyncio.create_task(self._run_tail(), name="event-tail")
+        try:
+            while not self._stopped:
+                news = self._news  # taken before reading: what comes in between sets it
+                events = await self._log.read(after, count=READ_COUNT)
+                for event in events:
+                    after = event.event_id
+                    if event.kind is not EventKind.UNKNOWN:
+                        yield event
+                if not events:
+                    await news.wait()
+        finally:
+            self._listeners -= 1
+            if self._listeners == 0 and self._tail is not None:
+                self._tail.cancel()
+                self._tail = None
+
+    def stop(self) -> None:
+        """End every open stream, so that the server need not wait for its clients to leave."""
+        self._stopped = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _run_tail(self) -> None:
+        after = None  # a listener's own position will not do: it is what its client says
+        while True:
+            try:
+                if after is None:
+                    after = await self._log.latest_id()
+                    self._wake()  # what came before is for the listeners to read
+                events = await self._log.read(
+                    after, count=READ_COUNT, block_seconds=TAIL_BLOCK_SECONDS
+                )
+            except RedisError as exc:
+                logger.warning("the event log does not answer: %s", exc)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if events:
+                after = events[-1].event_id
+                self._wake()

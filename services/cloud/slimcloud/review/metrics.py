@@ -1,0 +1,78 @@
+"""What the review role counts: requests, decodes, caches."""
+
+import time
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slimcloud.review.pictures.single_flight import CacheResult
+from slimops.metrics import Metrics
+
+__all__ = ["RequestTimer", "ReviewMetrics"]
+
+# A stranger's own methods would use up the label sets (slimops.metrics) of the real ones.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
+
+
+class ReviewMetrics:
+    """The review role's part of a process's metrics; observer of a `Reconstructor`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._requests = metrics.histogram(
+            "review_request_seconds",
+            "Time to the first byte of a response",
+            ("method", "route", "status"),
+        )
+        self._decodes = metrics.histogram(
+            "review_decode_seconds", "Entropy decoding and synthesis of one picture"
+        )
+        self._cache = metrics.counter(
+            "review_cache_requests",
+            "Lookups of decoded pictures and of rendered responses",
+            ("cache", "result"),
+        )
+
+    def exposition(self) -> bytes:
+        """All metrics of the process in Prometheus' text format."""
+        return self._metrics.exposition()
+
+    def cache_result(self, result: CacheResult) -> None:
+        """A lookup of a decoded picture."""
+        self._cache.labels("picture", result).inc()
+
+    def rendered_result(self, result: CacheResult) -> None:
+        """A lookup of a rendered response."""
+        self._cache.labels("response", result).inc()
+
+    def decoded(self, seconds: float) -> None:
+        """A picture was decoded."""
+        self._decodes.observe(seconds)
+
+    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A response was begun; `route` is the path's template, never the path."""
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+
+class RequestTimer:
+    """ASGI middleware: time to the first byte, by route template."""
+
+    def __init__(self, app: ASGIApp, metrics: ReviewMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+
+        async def timed_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "unmatched")
+                seconds = time.perf_counter() - started
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._metrics.requested(method, route, message["status"], seconds)
+            await send(message)
+
+        await self._app(scope, receive, timed_send)

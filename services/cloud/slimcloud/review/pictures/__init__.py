@@ -1,0 +1,1 @@
+"""Containers to pictures on demand: decode once, render, negotiate the format."""

@@ -1,0 +1,57 @@
+"""`/events`: what happens, as server-sent events."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from slimcloud.review.context import Context, problems
+from slimcloud.review.schemas import EventView
+from slimcloud.review.views import API_PREFIX, event_view
+
+__all__ = ["router"]
+
+RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
+_EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
+
+router = APIRouter(prefix=API_PREFIX, tags=["events"])
+
+
+@dataclass(frozen=True)
+class _Start:
+    after: str  # id of the event that is followed on from
+    is_late: bool  # events after it may have been trimmed
+
+
+async def _start(
+    context: Context,
+    last_event_id: Annotated[
+        str | None,
+        Header(pattern=_EVENT_ID_PATTERN, description="`id` of the last event that was seen"),
+    ] = None,
+) -> _Start:
+    # A dependency, so that a store that does not answer is a 503 and not a stream that breaks.
+    feed = context.event_feed
+    if last_event_id is None:
+        return _Start(await feed.start_id(), is_late=False)
+    return _Start(last_event_id, await feed.has_trimmed(last_event_id))
+
+
+@router.get("/events", response_class=EventSourceResponse, responses=problems(422, 503))
+async def stream_events(
+    context: Context, start: Annotated[_Start, Depends(_start)]
+) -> AsyncIterator[ServerSentEvent]:
+    """Events from now on, or after `Last-Event-ID`; `event` is the kind, `data` an EventView.
+
+    About the last 10,000 events are kept; who comes back later than that hears `events.missed`
+    first, and does well to ask for everything again. A comment keeps the connection open when
+    nothing happens.
+    """
+    yield ServerSentEvent(comment=f"after {start.after}", retry=RECONNECT_MILLISECONDS)
+    if start.is_late:
+        missed = EventView(camera="", frame_id=None, detail=f"events after {start.after}")
+        yield ServerSentEvent(event="events.missed", data=missed)
+    async for event in context.event_feed.listen(start.after):
+        yield ServerSentEvent(id=event.event_id, event=event.kind.value, data=event_view(event))

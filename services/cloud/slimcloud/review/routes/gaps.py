@@ -1,0 +1,31 @@
+"""What cameras could not send, as the API shows it."""
+
+from slimcloud.review.schemas import GapView
+from slimcloud.review.views import stored_time
+from slimcloud.store.frames import Store
+
+__all__ = ["gap_views"]
+
+
+async def gap_views(
+    store: Store,
+    camera_id: str | None,
+    from_unix_us: int | None,
+    to_unix_us: int | None,
+    limit: int,
+) -> list[GapView]:
+    """Gaps that reach into a span of time, newest first; of every camera when it is None."""
+    gaps = await store.gaps.list(
+        camera_id, from_unix_us=from_unix_us, to_unix_us=to_unix_us, limit=limit
+    )
+    return [
+        GapView(
+            camera=gap.camera_id,
+            from_time=stored_time(gap.begin_unix_us),
+            to_time=stored_time(gap.end_unix_us),
+            frames_count=gap.dropped_frames,
+            reason=gap.reason,
+            detail=gap.detail,
+        )
+        for gap in gaps
+    ]

@@ -1,0 +1,67 @@
+"""`/` and `/ui/{file}`: the review page, a few files without a build step, and nothing from
+elsewhere. They hold no data, so they are open to everyone.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, HTTPException, Response
+
+__all__ = ["build_page_router"]
+
+_MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True)
+class _Asset:
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def build_page_router() -> APIRouter:
+    """The page's files, read once, under a policy that runs these files and no others."""
+    assets = {
+        file.name: _read(file.read_bytes(), file.name.rpartition(".")[2])
+        for file in resources.files("slimcloud.review").joinpath("ui").iterdir()
+        if file.name.rpartition(".")[2] in _MEDIA_TYPES
+    }
+    router = APIRouter()
+
+    @router.head("/", include_in_schema=False)
+    @router.get("/", include_in_schema=False)
+    async def page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        return _answer(assets["index.html"], if_none_match)
+
+    @router.head("/ui/{name}", include_in_schema=False)
+    @router.get("/ui/{name}", include_in_schema=False)
+    async def file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        if name not in assets:
+            raise HTTPException(404, f"the page has no file {name[:80]!r}")
+        return _answer(assets[name], if_none_match)
+
+    return router
+
+
+def _read(content: bytes, suffix: str) -> _Asset:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    return _Asset(content, _MEDIA_TYPES[suffix], etag)
+
+
+def _answer(asset: _Asset, if_none_match: str | None) -> Response:
+    headers = {
+        "Content-Security-Policy": _POLICY,
+        "Cache-Control": "no-cache",
+        "ETag": asset.etag,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if if_none_match == asset.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(asset.content, media_type=asset.media_type, headers=headers)

@@ -1,0 +1,1 @@
+"""What is kept in Redis: frames, cameras, work, events, and their retention."""

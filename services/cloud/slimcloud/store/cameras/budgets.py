@@ -1,0 +1,150 @@
+"""How many bytes each camera keeps to, and what it was asked to keep to instead.
+
+    person  want(camera, budget) ──► pending, and an event that wakes ingest
+    ingest  take(camera)         ──► sent        ──► Command on the camera's stream
+    camera  Acceptance           ──► accepted           or    Refusal ──► refused
+
+A camera that restarts begins with its own settings, so ingest asks it again then: what a person
+wants stays wanted until it is refused, or replaced by something else. What is noted of a wish is
+noted of that one only: a newer one may come at any moment.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from redis.asyncio import Redis
+
+from slimcloud.store import keys
+from slimcloud.store.events import EventLog
+from slimcloud.store.records import EventKind
+from slimcloud.store.replies import fields_of
+
+__all__ = ["BudgetLog", "BudgetState", "ByteBudget", "CameraBudget"]
+
+# KEYS: budget
+# ARGV: request id, then field, value ...
+# Returns 1 set, 0 another request is the newest.
+_SET_OF_WISH: Final = """
+if redis.call('HGET', KEYS[1], 'request_id') ~= ARGV[1] then return 0 end
+for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+
+
+class BudgetState(StrEnum):
+    """Where a wish for another budget is on its way."""
+
+    PENDING = "pending"  # the camera has not been told yet
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # see `detail`
+
+
+@dataclass(frozen=True, slots=True)
+class ByteBudget:
+    """Container bytes per period, in the long run."""
+
+    container_bytes: int  # 0 = no budget
+    period_seconds: int  # 1 to 2,678,400 (31 days)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraBudget:
+    """What a camera keeps to, and the newest wish for something else."""
+
+    stated: ByteBudget | None = None  # what the camera said last; None = it has no budget
+    wanted: ByteBudget | None = None  # None = nobody wants another
+    request_id: str = ""  # of the Command for it
+    state: BudgetState | None = None  # of the wish; None = there is none
+    detail: str = ""  # for people; set when refused
+
+
+class BudgetLog:
+    def __init__(self, client: Redis, events: EventLog) -> None:
+        self._client = client
+        self._events = events
+        self._script = client.register_script(_SET_OF_WISH)
+
+    async def get(self, camera_id: str) -> CameraBudget:
+        fields = fields_of(await self._client.hgetall(keys.budget_key(camera_id)))
+        return CameraBudget(
+            stated=_parse(fields.get("stated", "")),
+            wanted=_parse(fields.get("wanted", "")),
+            request_id=fields.get("request_id", ""),
+            state=BudgetState(fields["state"]) if fields.get("state") else None,
+            detail=fields.get("detail", ""),
+        )
+
+    async def want(self, camera_id: str, budget: ByteBudget) -> str:
+        """Ask a camera to keep to a budget; gives the request's id."""
+        request_id = uuid.uuid4().hex
+        await self._set(
+            camera_id,
+            wanted=_format(budget),
+            request_id=request_id,
+            state=BudgetState.PENDING.value,
+            detail="",
+        )
+        await self._events.add(EventKind.BUDGET_REQUESTED, camera_id, detail=request_id)
+        return request_id
+
+    async def state(self, camera_id: str, stated: ByteBudget | None) -> None:
+        """Note what a camera says in its Hello; where another budget is wanted, ask again."""
+        await self._set(camera_id, stated=_format(stated))
+        found = await self.get(camera_id)
+        if found.wanted is not None and found.state is not BudgetState.REFUSED:
+            kept = found.wanted == stated
+            state = BudgetState.ACCEPTED if kept else BudgetState.PENDING
+            await self._set_of_wish(camera_id, found.request_id, state=state.value)
+
+    async def take(self, camera_id: str) -> CameraBudget | None:
+        """The wish that the camera is to be told now, marked as sent; None when there is none."""
+        found = await self.get(camera_id)
+        if found.wanted is None or found.state is not BudgetState.PENDING:
+            return None
+        is_newest = await self._set_of_wish(
+            camera_id, found.request_id, state=BudgetState.SENT.value
+        )
+        return found if is_newest else await self.take(camera_id)
+
+    async def accept(self, camera_id: str, request_id: str) -> bool:
+        """Note that the camera keeps to it; False when it is no request of this camera's."""
+        wanted = (await self.get(camera_id)).wanted
+        return await self._set_of_wish(
+            camera_id,
+            request_id,
+            stated=_format(wanted),
+            state=BudgetState.ACCEPTED.value,
+            detail="",
+        )
+
+    async def refuse(self, camera_id: str, request_id: str, detail: str) -> bool:
+        """Note that the camera will not; False as for `accept`."""
+        return await self._set_of_wish(
+            camera_id, request_id, state=BudgetState.REFUSED.value, detail=detail
+        )
+
+    async def _set(self, camera_id: str, **fields: str) -> None:
+        parts = [part for field in fields.items() for part in field]
+        await self._client.hset(keys.budget_key(camera_id), items=parts)
+
+    async def _set_of_wish(self, camera_id: str, request_id: str, **fields: str) -> bool:
+        """False, and nothing is set, when another wish is the newest."""
+        parts = [part for field in fields.items() for part in field]
+        done = await self._script(keys=[keys.budget_key(camera_id)], args=[request_id, *parts])
+        return bool(done == 1)
+
+
+def _format(budget: ByteBudget | None) -> str:
+    return f"{budget.container_bytes}/{budget.period_seconds}" if budget else ""
+
+
+def _parse(value: str) -> ByteBudget | None:
+    if not value:
+        return None
+    container_bytes, _, period_seconds = value.partition("/")
+    return ByteBudget(int(container_bytes), int(period_seconds))

@@ -1,0 +1,147 @@
+"""What cameras dropped: from when to when, how much, and why.
+
+    slim:gap-records      `GapRecord` as JSON, by `camera:epoch:number`
+    slim:gaps             the same names by the gap's end, of all cameras
+    slim:gaps:{camera}    the same, of one camera; its newest 1,000 are kept
+
+A camera tells a gap until it is acknowledged, and again when the gap has grown: the newest telling
+counts. A gap outlives the frames around it, for an outage matters longer than its pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from slimcloud.errors import StoreFullError
+from slimcloud.frame_id import FrameId
+from slimcloud.store import keys
+from slimcloud.store.replies import is_out_of_memory, text
+
+__all__ = ["GapLog", "GapRecord"]
+
+_MAX_LOOKED_AT = 2000  # records per list: bounds the work that one call can ask for
+
+# KEYS: records, index of all, index of the camera, events
+# ARGV: name, document, end, gaps kept per camera, camera, events length
+# Returns 1 new or changed, 0 the same is there.
+_PUT_GAP = """
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+local surplus = redis.call('ZCARD', KEYS[3]) - ARGV[4]
+if surplus > 0 then
+  for _, old in ipairs(redis.call('ZRANGE', KEYS[3], 0, surplus - 1)) do
+    redis.call('HDEL', KEYS[1], old)
+    redis.call('ZREM', KEYS[2], old)
+    redis.call('ZREM', KEYS[3], old)
+  end
+end
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'kind', 'gap.stored', 'camera_id', ARGV[5],
+           'frame_id', '', 'detail', ARGV[1])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GapRecord:
+    """Pictures that will never come."""
+
+    camera_id: str
+    epoch: int  # the start of the edge that it happened in
+    gap_number: int  # 1, 2, 3 ... within the epoch
+    from_unix_us: int  # the edge's wall clock, microseconds; inclusive
+    to_unix_us: int  # exclusive; before `from` only where the edge's clock was set back
+    reason: str  # a `GapReason` without its prefix, lower-case, e.g. `spool_full`
+    dropped_frames: int = 0  # 0 = none were made, or it is not known
+    dropped_bytes: int = 0  # of their containers; 0 = they were not encoded, or it is not known
+    detail: str = ""  # for people
+    first_sequence: int = 0  # 0 = the pictures had no sequences
+    last_sequence: int = 0
+
+    @property
+    def name(self) -> str:
+        """`camera:epoch:number`, as a frame's."""
+        return str(FrameId(self.camera_id, self.epoch, self.gap_number))
+
+    @property
+    def begin_unix_us(self) -> int:
+        """The earlier of its ends, microseconds."""
+        return min(self.from_unix_us, self.to_unix_us)
+
+    @property
+    def end_unix_us(self) -> int:
+        """The later of its ends, microseconds."""
+        return max(self.from_unix_us, self.to_unix_us)
+
+
+class GapLog:
+    def __init__(self, client: Redis, max_per_camera: int = keys.GAPS_PER_CAMERA) -> None:
+        self._client = client
+        self._max_per_camera = max_per_camera
+        self._put = client.register_script(_PUT_GAP)
+
+    async def put(self, gap: GapRecord) -> bool:
+        """Store a gap, in the place of an earlier one of its name; False when nothing is new.
+
+        Raises:
+            StoreFullError: Redis is out of memory; nothing was written.
+        """
+        try:
+            stored = await self._put(
+                keys=[
+                    keys.GAP_RECORDS,
+                    keys.GAPS,
+                    keys.gaps_of_camera_key(gap.camera_id),
+                    keys.EVENTS,
+                ],
+                args=[
+                    gap.name,
+                    json.dumps(asdict(gap), separators=(",", ":")),
+                    gap.end_unix_us,
+                    self._max_per_camera,
+                    gap.camera_id,
+                    keys.EVENTS_LENGTH,
+                ],
+            )
+        except ResponseError as exc:
+            if not is_out_of_memory(exc):
+                raise
+            raise StoreFullError("Redis is out of memory; the gap was not stored") from exc
+        return bool(stored == 1)
+
+    async def list(
+        self,
+        camera_id: str | None = None,
+        *,
+        from_unix_us: int | None = None,
+        to_unix_us: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[GapRecord]:
+        """Gaps that overlap a span of time, the latest to end first; of every camera when
+        `camera_id` is None.
+
+        Args:
+            from_unix_us: of the span, inclusive; None = from the beginning.
+            to_unix_us: of the span, exclusive; None = until now and later.
+            limit: gaps at most.
+        """
+        names = await self._client.zrevrangebyscore(
+            keys.GAPS if camera_id is None else keys.gaps_of_camera_key(camera_id),
+            "+inf",
+            "-inf" if from_unix_us is None else from_unix_us,
+            start=0,
+            num=_MAX_LOOKED_AT,
+        )
+        if not names:
+            return []
+        documents = await self._client.hmget(keys.GAP_RECORDS, [text(name) for name in names])
+        found = [GapRecord(**json.loads(document)) for document in documents if document]
+        if to_unix_us is not None:
+            found = [gap for gap in found if gap.begin_unix_us < to_unix_us]
+        return found[:limit]

@@ -1,0 +1,214 @@
+"""Requests for the enhancement of a frame, from the reviewer's wish to the camera's answer.
+
+    API     request(frame) ──► pending ──► slim:commands:{camera}, and an event that wakes ingest
+    ingest  take(camera)   ──► sent    ──► Command on the camera's stream, slim:asked:{camera}
+    ingest  Enhancement    ──► done          or    Refusal ──► refused
+    ingest  ask_again      ──► pending       of what was sent on a stream that is gone
+
+A request is forgotten after an hour. Asking again while a request is open that reaches as far gives
+that same request. A frame that waits to be detected from its enhancement is woken by a refusal.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from slimcloud.errors import RequestNotFoundError
+from slimcloud.frame_id import FrameId
+from slimcloud.store import keys
+from slimcloud.store.events import EventLog
+from slimcloud.store.records import EventKind, RefetchRequest, RefetchState
+from slimcloud.store.replies import fields_of, stream_entries, text
+from slimcloud.store.work.awaiting import AwaitingFrames
+
+__all__ = ["RefetchLog"]
+
+
+class RefetchLog:
+    def __init__(
+        self,
+        client: Redis,
+        events: EventLog,
+        awaiting: AwaitingFrames,
+        clock_unix_us: Callable[[], int],
+    ) -> None:
+        self._client = client
+        self._events = events
+        self._awaiting = awaiting
+        self._clock_unix_us = clock_unix_us
+
+    async def request(
+        self, frame_id: FrameId, *, level: int = 0, expires_unix_us: int = 0
+    ) -> RefetchRequest:
+        """Ask the frame's camera for its enhancement.
+
+        The caller checks that the frame is stored and that no enhancement that reaches as far is.
+        While the camera is away the request waits; it is refused at once when the camera has
+        restarted, for then the frame's picture is lost.
+
+        Args:
+            level: the level to reach; 0 = all there is.
+            expires_unix_us: nobody waits for it after this, the cloud's clock; 0 = never.
+        """
+        request_id = uuid.uuid4().hex
+        of_key = keys.refetch_of_key(frame_id)
+        if not await self._client.set(of_key, request_id, nx=True, ex=keys.COMMANDS_TTL_SECONDS):
+            earlier = await self._find(text(await self._client.get(of_key)))
+            if (
+                earlier is not None
+                and earlier.state is not RefetchState.REFUSED
+                and earlier.covers(level)
+            ):
+                return earlier
+            await self._client.set(of_key, request_id, ex=keys.COMMANDS_TTL_SECONDS)
+        asked = RefetchRequest(
+            request_id,
+            frame_id,
+            RefetchState.PENDING,
+            "",
+            self._clock_unix_us(),
+            level,
+            expires_unix_us,
+        )
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(
+                keys.refetch_key(request_id),
+                mapping={
+                    "frame_id": str(frame_id),
+                    "state": asked.state.value,
+                    "detail": "",
+                    "created_time_unix_us": asked.created_time_unix_us,
+                    "level": level,
+                    "expires_unix_us": expires_unix_us,
+                },
+            )
+            pipeline.expire(keys.refetch_key(request_id), keys.COMMANDS_TTL_SECONDS)
+            _enqueue(pipeline, asked)
+            await pipeline.execute()
+        await self._events.add(
+            EventKind.REFETCH_REQUESTED, frame_id.camera_id, frame_id, request_id
+        )
+        return asked
+
+    async def get(self, request_id: str) -> RefetchRequest:
+        """The request as it stands.
+
+        Raises:
+            RequestNotFoundError: there is none, or it is forgotten.
+        """
+        found = await self._find(request_id)
+        if found is None:
+            raise RequestNotFoundError(request_id)
+        return found
+
+    async def take(self, camera_id: str, epoch: int) -> list[RefetchRequest]:
+        """What the camera is to be told now, oldest first; each is marked as sent.
+
+        Requests for frames of another epoch are refused here: the camera has restarted and lost
+        them. So are those that nobody waits for any more.
+        """
+        taken: list[RefetchRequest] = []
+        commands = keys.commands_key(camera_id)
+        for entry_id, fields in stream_entries(await self._client.xrange(commands)):
+            if not await self._client.xdel(commands, entry_id):
+                continue  # another connection of this camera took it
+            asked = await self._find(fields.get("request_id", ""))
+            if asked is None or asked.state is not RefetchState.PENDING:
+                continue
+            if asked.frame_id.epoch != epoch:
+                await self.refuse(
+                    camera_id,
+                    asked.request_id,
+                    "the camera has restarted since and lost the picture",
+                )
+                continue
+            if 0 < asked.expires_unix_us <= self._clock_unix_us():
+                await self.refuse(camera_id, asked.request_id, "nobody waits for it any more")
+                continue
+            await self._set_state(asked, RefetchState.SENT)
+            taken.append(asked)
+        return taken
+
+    async def ask_again(self, camera_id: str) -> None:
+        """Let the camera be told anew what it has not answered: the stream that the Command was
+        written to is gone, and perhaps the Command with it.
+        """
+        asked_key = keys.asked_key(camera_id)
+        for request_id in sorted(text(name) for name in await self._client.smembers(asked_key)):
+            asked = await self._find(request_id)
+            async with self._client.pipeline(transaction=True) as pipeline:
+                if asked is not None and asked.state is RefetchState.SENT:
+                    pipeline.hset(keys.refetch_key(request_id), "state", RefetchState.PENDING.value)
+                    _enqueue(pipeline, asked)
+                pipeline.srem(asked_key, request_id)
+                await pipeline.execute()
+
+    async def refuse(self, camera_id: str, request_id: str, detail: str) -> None:
+        """Note that the camera cannot; another camera's request, or one that is done, is left."""
+        asked = await self._find(request_id)
+        if (
+            asked is None
+            or asked.frame_id.camera_id != camera_id
+            or asked.state is RefetchState.DONE
+        ):
+            return
+        await self._set_state(asked, RefetchState.REFUSED, detail)
+        await self._awaiting.wake(asked.frame_id)
+        await self._events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
+
+    async def set_done(self, frame_id: FrameId, request_id: str, level: int) -> None:
+        """Note that the enhancement of a frame up to `level` is stored: the request that it names
+        is done, and so is the newest one where that asks for no more.
+        """
+        newest_id = text(await self._client.get(keys.refetch_of_key(frame_id)))
+        for found_id in dict.fromkeys((request_id, newest_id)):
+            asked = await self._find(found_id)
+            if asked is None or asked.frame_id != frame_id:
+                continue
+            if found_id == request_id or 0 < asked.level <= level:
+                await self._set_state(asked, RefetchState.DONE)
+
+    async def _find(self, request_id: str) -> RefetchRequest | None:
+        fields = fields_of(await self._client.hgetall(keys.refetch_key(request_id)))
+        if "frame_id" not in fields:
+            return None
+        return RefetchRequest(
+            request_id=request_id,
+            frame_id=FrameId.parse(fields["frame_id"]),
+            state=RefetchState(fields["state"]),
+            detail=fields["detail"],
+            created_time_unix_us=int(fields["created_time_unix_us"]),
+            level=int(fields.get("level", 0)),
+            expires_unix_us=int(fields.get("expires_unix_us", 0)),
+            sent_time_unix_us=int(fields.get("sent_time_unix_us", 0)),
+            ended_time_unix_us=int(fields.get("ended_time_unix_us", 0)),
+        )
+
+    async def _set_state(
+        self, asked: RefetchRequest, state: RefetchState, detail: str = ""
+    ) -> None:
+        moment = "sent" if state is RefetchState.SENT else "ended"
+        asked_key = keys.asked_key(asked.frame_id.camera_id)
+        if state is RefetchState.SENT:
+            await self._client.sadd(asked_key, asked.request_id)
+            await self._client.expire(asked_key, keys.COMMANDS_TTL_SECONDS)
+        else:
+            await self._client.srem(asked_key, asked.request_id)
+        await self._client.hset(
+            keys.refetch_key(asked.request_id),
+            mapping={
+                "state": state.value,
+                "detail": detail,
+                f"{moment}_time_unix_us": self._clock_unix_us(),
+            },
+        )
+
+
+def _enqueue(pipeline: Pipeline, asked: RefetchRequest) -> None:
+    commands = keys.commands_key(asked.frame_id.camera_id)
+    pipeline.xadd(commands, {"request_id": asked.request_id, "frame_id": str(asked.frame_id)})
+    pipeline.expire(commands, keys.COMMANDS_TTL_SECONDS)

@@ -1,0 +1,136 @@
+"""Who is connected, and what each camera sent last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from redis.asyncio import Redis
+
+from slimcloud.frame_id import FrameId
+from slimcloud.store import keys
+from slimcloud.store.records import CameraState, FrameState
+from slimcloud.store.replies import (
+    FRAME_FIELDS,
+    detections_from_json,
+    fields_of,
+    frame_record,
+    scored_members,
+    text,
+)
+
+__all__ = ["CameraRegistry"]
+
+_DAY_US: Final = 24 * 3600 * 1_000_000
+_LATEST_FRAMES: Final = 20  # a camera of 20 frames per second whose newest second waits
+
+# KEYS: camera; ARGV: connection. Only the connection that holds a camera may let it go.
+_RELEASE = """
+if redis.call('HGET', KEYS[1], 'connection') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'connected', 0, 'connection', '')
+return 1
+"""
+
+
+class CameraRegistry:
+    def __init__(self, client: Redis, clock_unix_us: Callable[[], int]) -> None:
+        self._client = client
+        self._clock_unix_us = clock_unix_us
+        self._release = client.register_script(_RELEASE)
+
+    async def connect(
+        self,
+        camera_id: str,
+        *,
+        epoch: int,
+        model_name: str,
+        connection: str,
+        deadline_seconds: float | None = None,
+    ) -> None:
+        """Note that `connection` holds the camera from now on; an earlier holder loses it.
+
+        Args:
+            deadline_seconds: capture to detection that the camera aims for; None for none.
+        """
+        await self._client.sadd(keys.CAMERAS, camera_id)
+        await self._client.hset(
+            keys.camera_key(camera_id),
+            mapping={
+                "connected": 1,
+                "epoch": f"{epoch:016x}",
+                "model_name": model_name,
+                "connection": connection,
+                "connected_time_unix_us": self._clock_unix_us(),
+                "deadline_seconds": deadline_seconds or 0,
+            },
+        )
+
+    async def disconnect(self, camera_id: str, connection: str) -> bool:
+        """Let the camera go; False when another connection holds it by now."""
+        return bool(await self._release(keys=[keys.camera_key(camera_id)], args=[connection]) == 1)
+
+    async def epoch(self, camera_id: str) -> int | None:
+        """The epoch of the camera's newest connection, when it is connected now."""
+        connected, epoch = await self._client.hmget(
+            keys.camera_key(camera_id), ["connected", "epoch"]
+        )
+        return int(text(epoch), 16) if text(connected) == "1" else None
+
+    async def get(self, camera_id: str) -> CameraState | None:
+        """What is known of a camera; None when it was never seen."""
+        fields = fields_of(await self._client.hgetall(keys.camera_key(camera_id)))
+        if "epoch" not in fields:
+            return None
+        last_frame_id = (
+            FrameId.parse(fields["last_frame_id"]) if fields.get("last_frame_id") else None
+        )
+        level, quality = 0, 0.0
+        if last_frame_id is not None:
+            values = await self._client.hmget(keys.frame_key(last_frame_id), list(FRAME_FIELDS))
+            newest = frame_record(last_frame_id, values)
+            if newest is not None:
+                level, quality = newest.level, newest.quality
+        return CameraState(
+            camera_id=camera_id,
+            connected=fields.get("connected") == "1",
+            epoch=int(fields["epoch"], 16),
+            model_name=fields.get("model_name", ""),
+            connected_time_unix_us=int(fields.get("connected_time_unix_us", 0)),
+            last_frame_id=last_frame_id,
+            last_received_time_unix_us=int(fields.get("last_received_time_unix_us", 0)),
+            frames_total=int(fields.get("frames_total", 0)),
+            bytes_total=int(fields.get("bytes_total", 0)),
+            level=level,
+            quality=quality,
+            bytes_today=self._bytes_today(fields),
+            lag_seconds=await self._lag_seconds(camera_id),
+            deadline_seconds=float(fields.get("deadline_seconds", 0)) or None,
+        )
+
+    def _bytes_today(self, fields: dict[str, str]) -> int:
+        today = self._clock_unix_us() // _DAY_US
+        return int(fields["bytes_today"]) if fields.get("bytes_day") == str(today) else 0
+
+    async def _lag_seconds(self, camera_id: str) -> float | None:
+        """Capture to detected, of the newest detected frame among the camera's latest few."""
+        members = await self._client.zrevrange(
+            keys.index_camera_key(camera_id), 0, _LATEST_FRAMES - 1, withscores=True
+        )
+        pairs = scored_members(members)
+        pipeline = self._client.pipeline(transaction=False)
+        for _, member in pairs:
+            pipeline.hget(keys.frame_key(member), "state")
+        states = [text(state) for state in await pipeline.execute()]
+        if FrameState.DETECTED not in states:
+            return None
+        captured_us, member = pairs[states.index(FrameState.DETECTED)]
+        document = await self._client.get(keys.detections_key(member))
+        if document is not None:  # else retention was faster than we
+            return (detections_from_json(document).detected_time_unix_us - captured_us) / 1e6
+        return None
+
+    async def list(self) -> list[CameraState]:
+        """Every camera ever seen, by name."""
+        names = sorted(text(name) for name in await self._client.smembers(keys.CAMERAS))
+        states = [await self.get(name) for name in names]
+        return [state for state in states if state is not None]

@@ -1,0 +1,79 @@
+"""What happened, in order: one Redis stream.
+
+Ingest tails it to answer its cameras, and the API passes it on to people (SSE).
+"""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from slimcloud.frame_id import FrameId
+from slimcloud.store import keys
+from slimcloud.store.records import Event, EventKind
+from slimcloud.store.replies import StreamEntry, first_stream_entries, stream_entries, text
+
+__all__ = ["EventLog"]
+
+
+class EventLog:
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def add(
+        self, kind: EventKind, camera_id: str, frame_id: FrameId | None = None, detail: str = ""
+    ) -> str:
+        """Append an event; gives its id."""
+        return text(
+            await self._client.xadd(
+                keys.EVENTS,
+                {
+                    "kind": kind.value,
+                    "camera_id": camera_id,
+                    "frame_id": str(frame_id or ""),
+                    "detail": detail,
+                },
+                maxlen=keys.EVENTS_LENGTH,
+            )
+        )
+
+    async def latest_id(self) -> str:
+        """The id of the newest event, to read on from; `0-0` when there is none."""
+        entries = stream_entries(await self._client.xrevrange(keys.EVENTS, count=1))
+        return entries[0][0] if entries else "0-0"
+
+    async def has_trimmed(self, after: str) -> bool:
+        """Whether events after the id `after` may be gone: the oldest that is kept is younger."""
+        entries = stream_entries(await self._client.xrange(keys.EVENTS, count=1))
+        return bool(entries) and _order(after) < _order(entries[0][0])
+
+    async def read(
+        self, after: str, *, count: int = 100, block_seconds: float = 0.0
+    ) -> list[Event]:
+        """Events after the id `after`, oldest first; waits for up to `block_seconds` (0 to 2)
+        when there is none.
+
+        Entries of a newer build come as `EventKind.UNKNOWN`: left out, a reader that meets nothing
+        else would stay before them and ask again without a pause.
+
+        A blocking read holds a connection of the pool for that long: use one tail per process.
+        """
+        block_ms = min(2000, round(block_seconds * 1000)) or None
+        reply = await self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
+        return [_event(entry) for entry in first_stream_entries(reply)]
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    milliseconds, _, number = event_id.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+def _event(entry: StreamEntry) -> Event:
+    entry_id, fields = entry
+    try:
+        kind = EventKind(fields["kind"])
+    except ValueError:
+        return Event(
+            entry_id, EventKind.UNKNOWN, "", None, ""
+        )  # its fields may mean something else
+    frame_id = FrameId.parse(fields["frame_id"]) if fields.get("frame_id") else None
+    return Event(entry_id, kind, fields.get("camera_id", ""), frame_id, fields.get("detail", ""))

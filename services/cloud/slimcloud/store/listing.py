@@ -1,0 +1,99 @@
+"""Pages of frames, newest first, over the time indexes.
+
+A cursor names the last frame that was looked at, `capture time:frame id` in base64. Labels and
+scores are not indexed: frames are looked at in order, at most `_MAX_LOOKED_AT` a page, so a page
+may be short and still go on.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+from redis.asyncio import Redis
+
+from slimcloud.errors import InvalidCursorError, InvalidFrameIdError
+from slimcloud.frame_id import FrameId
+from slimcloud.store import keys
+from slimcloud.store.records import FrameFilter, FramePage, FrameRecord
+from slimcloud.store.replies import FRAME_FIELDS, frame_record, scored_members
+
+__all__ = ["list_frames"]
+
+_MAX_LOOKED_AT: Final = 2000  # frames per page: bounds the work that one call can ask for
+_STEP: Final = 100  # frames per round trip
+
+_Position = tuple[int, str]  # capture time in microseconds, frame id
+
+
+async def list_frames(
+    client: Redis, wanted: FrameFilter, limit: int, cursor: str | None
+) -> FramePage:
+    """The next page of at most `limit` (1 or more) frames; raises `InvalidCursorError`."""
+    position = _parse_cursor(cursor) if cursor else None
+    frames: list[FrameRecord] = []
+    looked_at = 0
+    while looked_at < _MAX_LOOKED_AT:
+        members = await _step(client, wanted, position)
+        if not members:
+            return FramePage(frames, None)
+        pipeline = client.pipeline(transaction=False)
+        for _, member in members:
+            pipeline.hmget(keys.frame_key(member), list(FRAME_FIELDS))
+        for position, values in zip(members, await pipeline.execute(), strict=True):
+            looked_at += 1
+            record = frame_record(FrameId.parse(position[1]), values)
+            if record is not None and _matches(record, wanted):
+                frames.append(record)
+            if len(frames) == limit:
+                return FramePage(frames, _cursor(position))
+    assert position is not None
+    return FramePage(frames, _cursor(position))
+
+
+async def _step(client: Redis, wanted: FrameFilter, after: _Position | None) -> list[_Position]:
+    """The next few members of the index after a position, newest first; empty at the end."""
+    index = keys.index_camera_key(wanted.camera_id) if wanted.camera_id else keys.INDEX_ALL
+    oldest = "-inf" if wanted.from_unix_us is None else str(wanted.from_unix_us)
+    newest = "+inf" if wanted.to_unix_us is None else f"({wanted.to_unix_us}"
+    if after is not None and (wanted.to_unix_us is None or after[0] < wanted.to_unix_us):
+        newest = str(after[0])
+    offset = 0
+    while True:
+        reply = await client.zrevrangebyscore(
+            index, newest, oldest, start=offset, num=_STEP, withscores=True
+        )
+        pairs = scored_members(reply)
+        # Equal times are ordered by name, also descending: what is not below the position was
+        # given out before.
+        fresh = [pair for pair in pairs if after is None or pair < after]
+        if fresh or len(pairs) < _STEP:
+            return fresh
+        offset += len(pairs)
+
+
+def _matches(record: FrameRecord, wanted: FrameFilter) -> bool:
+    if wanted.mark is not None and record.mark is not wanted.mark:
+        return False
+    if wanted.label is None and wanted.min_score is None:
+        return True
+    scores = record.label_scores
+    if wanted.label is not None:
+        scores = {label: score for label, score in scores.items() if label == wanted.label}
+    return any(score >= (wanted.min_score or 0.0) for score in scores.values())
+
+
+def _cursor(position: _Position) -> str:
+    return base64.urlsafe_b64encode(f"{position[0]}:{position[1]}".encode()).decode().rstrip("=")
+
+
+def _parse_cursor(cursor: str) -> _Position:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        time_us, _, member = (
+            base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(":")
+        )
+        return int(time_us), str(FrameId.parse(member))
+    except (binascii.Error, UnicodeError, ValueError, InvalidFrameIdError) as exc:
+        raise InvalidCursorError(cursor) from exc

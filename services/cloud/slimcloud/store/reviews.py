@@ -1,0 +1,220 @@
+"""Who looked at what, and what they said of it: a log that is only ever added to.
+
+    slim:reviews           every record in order, about the last 50,000: the audit
+    slim:reviews-of:{id}   the records of one frame; goes with its frame
+    slim:frame:{id}        the frame's newest mark and its number of comments, for lists
+
+One script writes all three, so they never disagree. A mark is taken back by marking again, a
+comment by another comment. The audit outlives the frames; every note is also a line of the
+process's log, for whoever must keep it longer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from redis.asyncio import Redis
+
+from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
+from slimcloud.frame_id import FrameId
+from slimcloud.store import keys, scripts
+from slimcloud.store.records import ReviewMark
+from slimcloud.store.replies import StreamEntry, stream_entries, text
+
+__all__ = ["ReviewFilter", "ReviewKind", "ReviewLog", "ReviewPage", "ReviewRecord"]
+
+logger = logging.getLogger(__name__)
+
+_MAX_LOOKED_AT: Final = 2000  # records per page: bounds the work that one call can ask for
+_STEP: Final = 200  # records per round trip
+_STREAM_ID: Final = re.compile(r"[0-9]{1,16}-[0-9]{1,16}", re.ASCII)
+
+
+class ReviewKind(StrEnum):
+    """What a person did."""
+
+    LOOK = "look"  # was shown the picture
+    SHARPEN = "sharpen"  # had the camera asked for the enhancement
+    NOTE = "note"  # marked or commented
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRecord:
+    """What one person did with one frame at one time."""
+
+    review_id: str
+    time_unix_us: int  # Redis' clock, milliseconds exact
+    frame_id: FrameId
+    reviewer: str
+    kind: ReviewKind
+    level: int | None  # of a look: the widest level that the picture was made of
+    mark: ReviewMark | None  # of a note: None leaves the mark as it was
+    comment: str  # of a note: empty says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewFilter:
+    """Which records to list; every condition that is set must hold."""
+
+    reviewer: str | None = None
+    kind: ReviewKind | None = None
+    camera_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPage:
+    """Newest first; short pages may still go on, see `FramePage`."""
+
+    records: Sequence[ReviewRecord]
+    next_cursor: str | None
+
+
+class ReviewLog:
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._record = client.register_script(scripts.RECORD_REVIEW)
+
+    async def look(self, frame_id: FrameId, reviewer: str, level: int) -> str | None:
+        """Note that a reviewer was shown the picture of a frame; gives the record's id, None when
+        the frame is gone.
+        """
+        return await self._add(frame_id, reviewer, ReviewKind.LOOK, level=level)
+
+    async def sharpen(self, frame_id: FrameId, reviewer: str) -> str | None:
+        """Note that a reviewer had the camera asked for more; as `look`."""
+        return await self._add(frame_id, reviewer, ReviewKind.SHARPEN)
+
+    async def note(
+        self, frame_id: FrameId, reviewer: str, *, mark: ReviewMark | None, comment: str
+    ) -> str | None:
+        """Note what a reviewer says of a frame: a mark, a comment, or both; as `look`."""
+        review_id = await self._add(frame_id, reviewer, ReviewKind.NOTE, mark=mark, comment=comment)
+        if review_id is not None:
+            logger.info(
+                "%s says of frame %s: mark %s, comment %r",
+                reviewer,
+                frame_id,
+                mark or "unchanged",
+                comment,
+                extra={"camera_id": frame_id.camera_id, "frame_id": str(frame_id)},
+            )
+        return review_id
+
+    async def get(self, review_id: str) -> ReviewRecord:
+        """One record.
+
+        Raises:
+            ReviewNotFoundError: there is none, or it was trimmed.
+        """
+        if _STREAM_ID.fullmatch(review_id):
+            reply = await self._client.xrange(keys.REVIEWS, review_id, review_id, count=1)
+            for entry in stream_entries(reply):
+                return _review_record(entry)
+        raise ReviewNotFoundError(review_id)
+
+    async def of_frame(self, frame_id: FrameId) -> list[ReviewRecord]:
+        """The records of one frame that is stored, oldest first."""
+        entries = stream_entries(await self._client.xrange(keys.reviews_of_key(frame_id)))
+        return [_review_record(entry) for entry in entries]
+
+    async def list(
+        self, wanted: ReviewFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> ReviewPage:
+        """Records of every frame, newest first.
+
+        Raises:
+            InvalidCursorError: `cursor` is not a `next_cursor` of an earlier page.
+        """
+        newest = f"({_parse_cursor(cursor)}" if cursor else "+"
+        records: list[ReviewRecord] = []
+        last_id = ""
+        for _ in range(_MAX_LOOKED_AT // _STEP):
+            reply = await self._client.xrevrange(keys.REVIEWS, newest, "-", count=_STEP)
+            entries = stream_entries(reply)
+            for entry in entries:
+                last_id = entry[0]
+                record = _review_record(entry)
+                if _matches(record, wanted):
+                    records.append(record)
+                if len(records) == limit:
+                    return ReviewPage(records, _cursor(last_id))
+            if len(entries) < _STEP:
+                return ReviewPage(records, None)
+            newest = f"({last_id}"
+        return ReviewPage(records, _cursor(last_id))
+
+    async def _add(
+        self,
+        frame_id: FrameId,
+        reviewer: str,
+        kind: ReviewKind,
+        *,
+        level: int | None = None,
+        mark: ReviewMark | None = None,
+        comment: str = "",
+    ) -> str | None:
+        review_id = await self._record(
+            keys=[
+                keys.frame_key(frame_id),
+                keys.REVIEWS,
+                keys.reviews_of_key(frame_id),
+                keys.EVENTS,
+            ],
+            args=[
+                str(frame_id),
+                frame_id.camera_id,
+                keys.REVIEWS_LENGTH,
+                keys.REVIEWS_OF_FRAME_LENGTH,
+                keys.EVENTS_LENGTH,
+                kind.value,
+                reviewer,
+                "" if level is None else level,
+                mark.value if mark else "",
+                comment,
+            ],
+        )
+        return text(review_id) or None
+
+
+def _review_record(entry: StreamEntry) -> ReviewRecord:
+    review_id, fields = entry
+    return ReviewRecord(
+        review_id=review_id,
+        time_unix_us=1000 * int(review_id.partition("-")[0]),
+        frame_id=FrameId.parse(fields["frame_id"]),
+        reviewer=fields["reviewer"],
+        kind=ReviewKind(fields["kind"]),
+        level=int(fields["level"]) if fields["level"] else None,
+        mark=ReviewMark(fields["mark"]) if fields["mark"] else None,
+        comment=fields["comment"],
+    )
+
+
+def _matches(record: ReviewRecord, wanted: ReviewFilter) -> bool:
+    return (
+        wanted.reviewer in (None, record.reviewer)
+        and wanted.kind in (None, record.kind)
+        and wanted.camera_id in (None, record.frame_id.camera_id)
+    )
+
+
+def _cursor(review_id: str) -> str:
+    return base64.urlsafe_b64encode(review_id.encode()).decode().rstrip("=")
+
+
+def _parse_cursor(cursor: str) -> str:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        review_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError, ValueError) as exc:
+        raise InvalidCursorError(cursor) from exc
+    if not _STREAM_ID.fullmatch(review_id):
+        raise InvalidCursorError(cursor)
+    return review_id

@@ -1,0 +1,1 @@
+"""The queue of frames that wait for detection, kept in Redis."""

@@ -1,0 +1,282 @@
+"""The queue of frames that wait for the detector: a Redis stream and consumer group for each lane.
+
+    review    slim:work:review      a person asks for it       ─┐
+    live      slim:work                                         ├─► take: review before live
+    backfill  slim:work:backfill    what a camera sent late    ─┘   before backfill
+
+An entry is deleted when it is done, so a stream's length is the work that is outstanding. A worker
+that dies leaves its entries pending; `reclaim` hands them to another after `min_idle_seconds`. An
+entry that was handed out more than `max_deliveries` times has killed its workers: it goes to the
+dead letters.
+
+Outcomes of one camera's live frames are told in the order in which the frames were taken, by
+whichever workers: see `work_scripts`. A frame that is tried again has lost its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from redis.typing import KeyT, StreamIdT
+
+from slimcloud.frame_id import FrameId
+from slimcloud.store import keys
+from slimcloud.store.records import FrameState
+from slimcloud.store.replies import StreamEntry, stream_entries, text
+from slimcloud.store.work import scripts as work_scripts
+
+__all__ = ["LANE_KEYS", "DeadLetter", "Lane", "WorkItem", "WorkQueue"]
+
+_DIED: Final = "its workers died without a word"
+_MAX_ERROR_CHARACTERS: Final = 300
+_MAX_RELEASED: Final = 100  # held outcomes at a time
+_MAX_UNTAKEN: Final = 1000  # entries at a time
+
+
+class Lane(StrEnum):
+    """Kinds of work, most urgent first."""
+
+    REVIEW = "review"
+    LIVE = "live"
+    BACKFILL = "backfill"
+
+    @property
+    def rank(self) -> int:
+        """0 = most urgent."""
+        return _LANES.index(self)
+
+
+_LANES: Final = tuple(Lane)
+LANE_KEYS: Final = {
+    Lane.REVIEW: keys.WORK_REVIEW,
+    Lane.LIVE: keys.WORK,
+    Lane.BACKFILL: keys.WORK_BACKFILL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    entry_id: str  # within its lane
+    frame_id: FrameId
+    deliveries: int  # 1 = handed out for the first time
+    lane: Lane = Lane.LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A frame that was given up."""
+
+    frame_id: FrameId
+    reason: str
+    deliveries: int
+    time_unix_us: int  # when, by Redis' clock
+
+
+class WorkQueue:
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._newest: dict[KeyT, StreamIdT] = {}  # entry of each lane, at the last `take`
+        self._take = client.register_script(work_scripts.TAKE)
+        self._leave = client.register_script(work_scripts.LEAVE)
+        self._fail_try = client.register_script(work_scripts.FAIL_TRY)
+        self._release = client.register_script(work_scripts.RELEASE)
+        self._bury = client.register_script(work_scripts.BURY)
+
+    async def prepare(self) -> None:
+        """Make the consumer groups, where they are not there."""
+        for lane_key in LANE_KEYS.values():
+            try:
+                await self._client.xgroup_create(lane_key, keys.DETECT_GROUP, id="0", mkstream=True)
+            except ResponseError as exc:
+                if "BUSYGROUP" not in str(exc):
+                    raise
+
+    # --- taking ---
+
+    async def take(
+        self, consumer: str, *, count: int, backfill_count: int | None = None
+    ) -> list[WorkItem]:
+        """Up to `count` new entries at once, the most urgent lane first, each lane in order.
+
+        Args:
+            backfill_count: of these at most so many of the last lane; None = no limit of its own.
+        """
+        backfill_count = count if backfill_count is None else backfill_count
+        try:
+            taken, newest = await self._take(
+                keys=[*LANE_KEYS.values(), keys.PLACES],
+                args=[consumer, count, backfill_count, 1 + Lane.LIVE.rank],
+            )
+        except ResponseError as exc:
+            if "NOGROUP" not in str(exc):
+                raise
+            await self.prepare()  # Redis has come back empty
+            return await self.take(consumer, count=count, backfill_count=backfill_count)
+        self._newest = dict(zip(LANE_KEYS.values(), map(text, newest), strict=True))
+        return [
+            WorkItem(text(entry_id), FrameId.parse(text(frame_id)), 1, _LANES[lane - 1])
+            for lane, entry_id, frame_id in taken
+        ]
+
+    async def wait(self, seconds: float) -> None:
+        """Return when there is something newer than at the last `take`, which was before, or after
+        `seconds` (at most 2).
+        """
+        block_ms = max(1, min(2000, round(seconds * 1000)))
+        await self._client.xread(self._newest, count=1, block=block_ms)
+
+    async def reclaim(
+        self, consumer: str, *, min_idle_seconds: float, count: int
+    ) -> list[WorkItem]:
+        """Take over up to `count` entries that their worker left alone for `min_idle_seconds`."""
+        items: list[WorkItem] = []
+        for lane in _LANES:
+            if len(items) < count:
+                items += await self._reclaim_of(
+                    lane, consumer, round(min_idle_seconds * 1000), count - len(items)
+                )
+        return items
+
+    async def _reclaim_of(
+        self, lane: Lane, consumer: str, idle_ms: int, count: int
+    ) -> list[WorkItem]:
+        lane_key, cursor = LANE_KEYS[lane], "0-0"
+        while True:  # one call looks at ten entries for each that is asked for, and no further
+            reply = await self._client.xautoclaim(
+                lane_key,
+                keys.DETECT_GROUP,
+                consumer,
+                min_idle_time=idle_ms,
+                start_id=cursor,
+                count=count,
+            )
+            cursor, entries = text(reply[0]), stream_entries(reply[1])
+            if entries:
+                break
+            if cursor == "0-0":
+                return []
+        pending = await self._client.xpending_range(
+            lane_key,
+            keys.DETECT_GROUP,
+            min=entries[0][0],
+            max=entries[-1][0],
+            count=10 * count,
+            consumername=consumer,
+        )
+        deliveries = {text(row["message_id"]): int(row["times_delivered"]) for row in pending}
+        return [_item(entry, deliveries.get(entry[0], 1), lane) for entry in entries]
+
+    async def wanted(self, items: Sequence[WorkItem]) -> list[bool]:
+        """Whether each entry still stands for a frame without an outcome."""
+        pipeline = self._client.pipeline(transaction=False)
+        for item in items:
+            pipeline.hmget(keys.frame_key(item.frame_id), ["state", "work"])
+        return [
+            (text(state), text(work))
+            == (FrameState.QUEUED.value, f"{LANE_KEYS[item.lane]} {item.entry_id}")
+            for item, (state, work) in zip(items, await pipeline.execute(), strict=True)
+        ]
+
+    # --- ending ---
+
+    async def done(self, item: WorkItem) -> None:
+        """Take an entry off the queue whose outcome is stored, or whose frame is gone."""
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xack(LANE_KEYS[item.lane], keys.DETECT_GROUP, item.entry_id)
+            pipeline.xdel(LANE_KEYS[item.lane], item.entry_id)
+            await pipeline.execute()
+
+    async def fail_try(self, item: WorkItem, error: str) -> None:
+        """Note why a try failed; the entry stays, to be reclaimed."""
+        await self._fail_try(args=[str(item.frame_id), error[:_MAX_ERROR_CHARACTERS]])
+
+    async def leave_order(self, item: WorkItem) -> None:
+        """Let the frames behind this one be told before it."""
+        await self._leave(args=[str(item.frame_id)])
+
+    async def release_held(self, max_wait_seconds: float) -> int:
+        """Tell outcomes that have waited so long for that of an earlier frame; how many."""
+        return int(
+            await self._release(
+                keys=[keys.HELD], args=[round(1000 * max_wait_seconds), _MAX_RELEASED]
+            )
+        )
+
+    async def bury(self, item: WorkItem) -> str:
+        """Move an entry to the dead letters: its frame has failed. Gives the reason; empty when
+        another worker was faster.
+        """
+        reason = await self._bury(
+            keys=[LANE_KEYS[item.lane], keys.frame_key(item.frame_id), keys.DEAD, keys.TOTALS],
+            args=[
+                str(item.frame_id),
+                item.entry_id,
+                item.deliveries - 1,  # this one was not tried
+                _DIED,
+                keys.DEAD_LENGTH,
+            ],
+        )
+        return text(reason)
+
+    async def retire(self, consumer: str) -> None:
+        """Forget a consumer that stops and has nothing pending."""
+        for lane_key in LANE_KEYS.values():
+            with contextlib.suppress(ResponseError):
+                mine = await self._client.xpending_range(
+                    lane_key, keys.DETECT_GROUP, min="-", max="+", count=1, consumername=consumer
+                )
+                if not mine:  # deleting a consumer would delete its pending entries with it
+                    await self._client.xgroup_delconsumer(lane_key, keys.DETECT_GROUP, consumer)
+
+    # --- looking ---
+
+    async def outstanding(self, *lanes: Lane) -> int:
+        """Entries that are waiting or being worked on, of these lanes; of all when none is said."""
+        pipeline = self._client.pipeline(transaction=False)
+        for lane in lanes or _LANES:
+            pipeline.xlen(LANE_KEYS[lane])
+        return sum(await pipeline.execute())
+
+    async def untaken_deadlines(self) -> list[tuple[FrameId, int]]:
+        """Live frames that no worker has taken yet and that have a deadline (microseconds, the
+        cloud's wall clock); oldest first.
+        """
+        groups: Iterable[dict[str, object]] = await self._client.xinfo_groups(keys.WORK)
+        last = next((text(group["last-delivered-id"]) for group in groups), "0-0")
+        entries = stream_entries(
+            await self._client.xrange(keys.WORK, min=f"({last}", count=_MAX_UNTAKEN)
+        )
+        deadlines = [(fields, int(fields.get("expires_unix_us", 0))) for _, fields in entries]
+        return [
+            (FrameId.parse(fields["frame_id"]), deadline)
+            for fields, deadline in deadlines
+            if deadline
+        ]
+
+    async def dead_letters(self, limit: int = keys.DEAD_LENGTH) -> list[DeadLetter]:
+        """Frames that were given up, newest first."""
+        entries = stream_entries(await self._client.xrevrange(keys.DEAD, count=limit))
+        return [
+            DeadLetter(
+                FrameId.parse(fields["frame_id"]),
+                fields["reason"],
+                int(fields["deliveries"]),
+                1000 * int(entry_id.partition("-")[0]),
+            )
+            for entry_id, fields in entries
+        ]
+
+    async def dead_count(self) -> int:
+        """Dead letters that are kept."""
+        return int(await self._client.xlen(keys.DEAD))
+
+
+def _item(entry: StreamEntry, deliveries: int, lane: Lane) -> WorkItem:
+    entry_id, fields = entry
+    return WorkItem(entry_id, FrameId.parse(fields["frame_id"]), deliveries, lane)

@@ -1,0 +1,1 @@
+"""From a camera to the latest picture: sources, frames, the clock."""

@@ -1,0 +1,129 @@
+"""Stage 1 of 12: a source, on its own thread, -> CapturedFrame at the time it is due.
+
+    OPENING -> UP -> LOST -> (random wait) -> OPENING ...      a live camera, for ever
+    OPENING -> UP -> ENDED                                     a file, unless it loops
+
+The thread only delivers; what is too much is dropped by the mailbox, never queued.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slimedge.backoff import FullJitter
+from slimedge.capture.frame import CapturedFrame
+from slimedge.capture.source import FrameSource
+from slimedge.capture.wall_clock import WallClock
+from slimedge.errors import CameraError, CameraLostError
+from slimedge.event import CameraState
+
+logger = logging.getLogger(__name__)
+
+_LOOP_GAP_SECONDS = 0.04  # between the last picture and the first one again
+
+
+@dataclass(frozen=True, slots=True)
+class CameraListener:
+    """Who is told; all are called on the camera's thread."""
+
+    deliver: Callable[[CapturedFrame], None]
+    report: Callable[[CameraState, str], None]
+    end: Callable[[CameraError | None], None]  # nothing more will come, and why
+    step: Callable[[float, float], None]  # the wall clock was set: from when to when, seconds
+
+
+class Camera:
+    """Plays one source until it ends or is told to stop.
+
+    Args:
+        source: What to play.
+        listener: Who is told.
+        loop: Begin again at the end of a file.
+        backoff: Waits before a lost camera is opened again.
+        clock: Gives the capture times.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        listener: CameraListener,
+        *,
+        loop: bool,
+        backoff: FullJitter,
+        clock: WallClock,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._listener = listener
+        self._loop = loop
+        self._backoff = backoff
+        self._stop = threading.Event()
+        self._sequence = 0
+        # A daemon: a read that hangs inside the operating system must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
+
+    def start(self) -> None:
+        """Begin to capture."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does before its next picture."""
+        self._stop.set()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the thread; whether it has ended."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        failure: CameraError | None = None
+        try:
+            self._play_for_ever()
+        except CameraError as exc:
+            failure = exc
+            logger.error("camera failed", extra={"reason": str(exc)})
+        except Exception as exc:
+            logger.exception("camera thread failed")
+            failure = CameraError(f"unexpected: {exc!r}")
+        self._listener.report(CameraState.ENDED, str(failure) if failure else "")
+        self._listener.end(failure)
+
+    def _play_for_ever(self) -> None:
+        while not self._stop.is_set():
+            self._listener.report(CameraState.OPENING, "")
+            try:
+                self._play_once()
+            except CameraLostError as exc:
+                wait = self._backoff.next_seconds()
+                self._listener.report(CameraState.LOST, f"{exc}; again in {wait:.1f} s")
+                logger.warning("camera lost", extra={"reason": str(exc), "seconds": wait})
+                self._stop.wait(wait)
+                continue
+            if not self._loop:
+                return
+            self._stop.wait(_LOOP_GAP_SECONDS)
+
+    def _play_once(self) -> None:
+        start: float | None = None
+        pictures = self._source.pictures()
+        for picture in pictures:
+            now = time.monotonic()
+            if start is None:
+                start = now
+                self._backoff.reset()
+                self._listener.report(CameraState.UP, "")
+            if picture.due_seconds is not None:
+                self._stop.wait(max(0.0, start + picture.due_seconds - now))
+            if self._stop.is_set():
+                return
+            self._sequence += 1
+            reading = self._clock.read()
+            if reading.expected_unix is not None:
+                self._listener.step(reading.expected_unix, reading.unix)
+            self._listener.deliver(
+                CapturedFrame(self._sequence, picture.image, reading.unix, reading.mono)
+            )

@@ -1,0 +1,207 @@
+"""What encoding takes on this device at the camera's size, known or measured at the start.
+
+    profile.json's calibration ─ this device? ─┐
+    cache file of an earlier start ────────────┴─> seconds of every level, interpolated in pixels
+        neither, or the first pictures take far longer or shorter ─> every level is timed now,
+        and the cache file keeps that
+
+A device is a processor's name and a number of threads. The name says nothing of a container's CPU
+limit or of a busy neighbour, so what is known must agree with the first runs to within a factor of
+2 (the median over the levels).
+
+The cache file is `encode-<model>-<device>.json` in `EDGE_CACHE_FOLDER`, else in
+`$XDG_CACHE_HOME/slimwire`, else in `~/.cache/slimwire`. Where it cannot be written, every start
+measures; nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimcodec.graph.device import Device
+from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
+from slimedge.encode.worker import EncodedFrame
+
+logger = logging.getLogger(__name__)
+
+REPEATS = 5  # of each timing; the median is kept
+MAX_SIZES = 16  # of pictures in a cache file; the oldest go
+
+_AGREES = 2.0  # first runs may take so many times longer or shorter than what is known
+_TYPICAL_PIXELS = 1280 * 720  # for a guess before the camera's size is known
+
+
+class Worker(Protocol):
+    """What `slimedge.encode.worker.EncodeWorker` does for this."""
+
+    async def encode(
+        self, image: NDArray[np.uint8], level: int, quality: float
+    ) -> EncodedFrame: ...
+
+    async def warm_up(
+        self, image: NDArray[np.uint8], points: Sequence[tuple[int, float]]
+    ) -> list[EncodedFrame]: ...
+
+
+class EncodeCalibration:
+    """Encode seconds of one codec on one device.
+
+    Args:
+        fingerprint: Of the codec.
+        profile: Of the codec; its calibration counts only if it is this device's.
+        device: This one.
+        cache_folder: Where `keep` writes; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        fingerprint: bytes,
+        profile: Profile | None,
+        device: Device,
+        cache_folder: Path | None,
+    ) -> None:
+        self._device = device
+        self._path = None
+        if cache_folder is not None:
+            name = hashlib.sha256(f"{device.processor}\n{device.threads}".encode()).hexdigest()[:12]
+            self._path = cache_folder / f"encode-{fingerprint.hex()}-{name}.json"
+        self._cached = self._read()
+        shipped = None if profile is None else profile.calibration
+        self._shipped = shipped if self._is_here(shipped) else None
+
+    @property
+    def source(self) -> str:
+        """Where what is known comes from, for people."""
+        return "the model's profile" if self._cached is None else "an earlier start"
+
+    def seconds_per_pixel(self, level: int) -> float | None:
+        """Give a first guess, before the camera's size is known; None: this device is not known."""
+        known = self._cached or self._shipped
+        seconds = None if known is None else known.encode_seconds(level, _TYPICAL_PIXELS)
+        return None if seconds is None else seconds / _TYPICAL_PIXELS
+
+    def at(self, pixels: int, levels: Sequence[int]) -> dict[int, float] | None:
+        """Give the seconds of levels for a picture of this size; None: not all are known."""
+        known = self._cached or self._shipped
+        if known is None:
+            return None
+        found = {level: known.encode_seconds(level, pixels) for level in levels}
+        seconds = {level: value for level, value in found.items() if value is not None}
+        return seconds if len(seconds) == len(found) else None
+
+    def keep(self, image_hw: tuple[int, int], seconds: Mapping[int, float]) -> None:
+        """Take what was measured here for known, now and at later starts."""
+        height, width = image_hw
+        before = () if self._cached is None else self._cached.timings
+        sizes = dict.fromkeys((timing.height, timing.width) for timing in before)
+        recent = {image_hw, *[size for size in sizes if size != image_hw][1 - MAX_SIZES :]}
+        kept = [
+            timing
+            for timing in before
+            if (size := (timing.height, timing.width)) in recent
+            and not (size == image_hw and timing.level in seconds)
+        ]
+        new = [
+            EncodeTiming(level=level, height=height, width=width, encode_seconds=value)
+            for level, value in seconds.items()
+        ]
+        self._cached = Calibration(
+            device=self._device.processor,
+            threads=self._device.threads,
+            timings=(*kept, *new),
+        )
+        self._write(self._cached)
+
+    def _is_here(self, calibration: Calibration | None) -> bool:
+        return calibration is not None and self._device == (calibration.device, calibration.threads)
+
+    def _read(self) -> Calibration | None:
+        if self._path is None:
+            return None
+        try:
+            found = Calibration.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as exc:  # cut short, of another format: it is only a cache
+            logger.info("encoder timings not read", extra={"reason": str(exc)})
+            return None
+        return found if self._is_here(found) else None
+
+    def _write(self, calibration: Calibration) -> None:
+        if self._path is None:
+            return
+        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(calibration.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            partial.replace(self._path)
+        except OSError as exc:
+            logger.info(
+                "encoder timings not kept; the next start measures", extra={"reason": str(exc)}
+            )
+
+
+def cache_folder() -> Path | None:
+    """Give the folder of this user's caches; None: there is no home."""
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(configured).is_absolute():  # a relative one is to be ignored, as the standard says
+        return Path(configured) / "slimwire"
+    try:
+        return Path.home() / ".cache" / "slimwire"
+    except RuntimeError:
+        return None
+
+
+async def warm_up(
+    worker: Worker,
+    calibration: EncodeCalibration,
+    image: NDArray[np.uint8],
+    points: Sequence[tuple[int, float]],
+) -> list[tuple[EncodedFrame, float]]:
+    """Compile every level's graph for the camera's size, and give what each level takes.
+
+    Args:
+        points: One (level, quality) for each level that may be chosen.
+
+    Returns:
+        The encoded picture at each point, and its level's seconds.
+    """
+    frames = await worker.warm_up(image, points)
+    if not frames:
+        return []
+    height, width = frames[0].image.shape[:2]
+    levels = [level for level, _ in points]
+    known = calibration.at(height * width, levels)
+    first = dict(zip(levels, (frame.seconds for frame in frames), strict=True))
+    if known is not None and _agree([first[level] / known[level] for level in levels]):
+        logger.info("encoder timings known", extra={"reason": calibration.source})
+        seconds = known
+    else:
+        why = "not known on this device" if known is None else f"not as in {calibration.source}"
+        seconds = {
+            level: statistics.median(
+                [(await worker.encode(image, level, quality)).seconds for _ in range(REPEATS)]
+            )
+            for level, quality in points
+        }
+        for level, value in seconds.items():
+            logger.info(
+                "encoder measured", extra={"width_level": level, "seconds": value, "reason": why}
+            )
+        await asyncio.to_thread(calibration.keep, (height, width), seconds)
+    return [(frame, seconds[level]) for level, frame in zip(levels, frames, strict=True)]
+
+
+def _agree(ratios: Sequence[float]) -> bool:
+    """Whether most levels take about as long as known; one run of a few milliseconds is noisy."""
+    return 1 / _AGREES <= statistics.median(ratios) <= _AGREES

@@ -1,0 +1,1 @@
+"""The connection to the cloud: streams, answers, backfill and refetches."""

@@ -1,0 +1,171 @@
+"""What waits in the spool -> the cloud, in the time that live frames leave over.
+
+    gaps first ─► next_gap ─► send ─ GapAck ─► forget
+    then, oldest first ─► next_frame ─► room? ─► send ─ PERSISTED ─► forget
+                                                      ├ Nack for good ─► a gap
+                                                      └ Nack for now, stream ended ─► again, later
+
+One frame at a time, and only when nothing else is on its way: a live frame waits behind one of them
+at most. A fifth of the link and of the cloud's detector, as far as this edge knows either, so that
+the chance of that is small and an outage of many cameras does not end in a queue of their past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import google_crc32c
+
+from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Controller
+from slimedge.change import Change
+from slimedge.event import Backfilled, EdgeObserver
+from slimedge.gap import Gap, GapReason
+from slimedge.link.connection import DisconnectedError
+from slimedge.link.uplink import Uplink
+from slimedge.memory.ledger import BackfillState, Ledger
+from slimedge.memory.spool import SpooledFrame
+from slimedge.memory.spool_worker import SpoolWorker
+
+SHARE = 0.2  # of the link, and of the cloud's time per frame
+
+_LATER_SECONDS = 1.0  # after a Nack that may be mended by waiting
+_LOOK_SECONDS = 0.25  # how often a pause or a budget is looked at, which end without a word
+_IDLE_SECONDS = 5.0  # an empty spool is looked into again, though nothing has arrived in it
+_ANSWER_SECONDS = 30.0  # to PERSISTED, or to a GapAck; what takes longer is sent again
+_UNANSWERED = (BackfillState.SENT, BackfillState.RECEIVED)
+
+
+class Backfill:
+    """Empties the spool; `run` it beside the uplink.
+
+    Args:
+        spool: What waits.
+        ledger, uplink: Where frames go.
+        controller: Knows the link's rate and the cloud's.
+        budget: Is kept for live frames first.
+        observer: Is told what has arrived.
+        change: Notified when something may let a frame go.
+        clock: Monotonic seconds.
+        answer_seconds: Wait for PERSISTED or a GapAck before something is sent again.
+    """
+
+    def __init__(
+        self,
+        spool: SpoolWorker,
+        ledger: Ledger,
+        uplink: Uplink,
+        controller: Controller,
+        budget: BudgetAccount,
+        observer: EdgeObserver,
+        change: Change,
+        clock: Callable[[], float],
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> None:
+        self._answer_seconds = answer_seconds
+        self._spool = spool
+        self._ledger = ledger
+        self._uplink = uplink
+        self._controller = controller
+        self._budget = budget
+        self._observer = observer
+        self._change = change
+        self._clock = clock
+        self._next_due = 0.0  # monotonic seconds of the next frame
+        self._gaps_due = 0.0  # the same, of gaps: later than now while one is not answered
+
+    async def run(self) -> None:
+        """Send whatever there is whenever there is a stream, until cancelled."""
+        while True:
+            while not self._uplink.is_up:
+                await self._change.wait()
+            with suppress(DisconnectedError):
+                await self._serve()
+
+    async def _serve(self) -> None:
+        """Send over one stream until it ends."""
+        place = 0
+        while self._uplink.is_up:
+            arrived = self._spool.arrived.ticket()
+            if self._clock() >= self._gaps_due and (gap := await self._spool.next_gap(0)):
+                await self._send_gap(gap)
+            elif (kept := await self._spool.next_frame(place)) is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        await arrived.wait()
+                place = 0
+            elif kept.epoch == self._spool.epoch and self._ledger.holds(kept.frame.sequence):
+                place = kept.place  # it is on its way as a live frame
+            else:
+                await self._send_frame(kept)
+
+    async def _send_gap(self, gap: Gap) -> None:
+        self._ledger.gap_on_its_way = gap.number
+        await self._uplink.send_gap(gap)
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self._until(lambda: self._ledger.gap_on_its_way is None)
+        except TimeoutError:  # the cloud could not store it: frames first, then once more
+            self._gaps_due = self._clock() + self._answer_seconds
+            return
+        self._spool.forget_gap(gap)
+
+    async def _send_frame(self, kept: SpooledFrame) -> None:
+        frame = kept.frame
+        if google_crc32c.value(frame.container) != frame.container_crc32c:
+            self._spool.give_up(kept, GapReason.DISK)
+            return
+        if 0 < self._ledger.max_frame_bytes < frame.size_bytes:
+            self._spool.give_up(kept, GapReason.REFUSED)
+            return
+        await self._wait_for_room(frame.size_bytes)
+        await self._uplink.send_kept(kept)
+        busy = max(frame.size_bytes / self._controller.rate.safe, self._controller.service.seconds)
+        self._next_due = self._clock() + busy / SHARE
+        match await self._answer():
+            case BackfillState.PERSISTED:
+                self._spool.forget(kept.epoch, frame.sequence)
+                self._observer.notify(Backfilled(kept.epoch, frame.sequence, frame.size_bytes))
+            case BackfillState.REFUSED:
+                self._spool.give_up(kept, GapReason.REFUSED)
+            case _:
+                self._next_due = max(self._next_due, self._clock() + _LATER_SECONDS)
+
+    async def _answer(self) -> BackfillState:
+        backfill = self._ledger.backfill
+        assert backfill is not None, "sent a moment ago"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._answer_seconds):
+                await self._until(lambda: backfill.state not in _UNANSWERED)
+        self._ledger.backfill = None
+        return backfill.state
+
+    async def _wait_for_room(self, size_bytes: int) -> None:
+        while not self._has_room(size_bytes):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._change.wait()
+            self._check_link()
+
+    def _has_room(self, size_bytes: int) -> bool:
+        now = self._clock()
+        link = self._ledger.view(now)
+        return (
+            link.in_flight_bytes == 0
+            and not link.paused
+            and not self._uplink.is_busy
+            and self._ledger.has_room(size_bytes)
+            and self._budget.view().backlog_seconds == 0
+            and now >= self._next_due
+        )
+
+    async def _until(self, predicate: Callable[[], bool]) -> None:
+        while not predicate():
+            self._check_link()
+            await self._change.wait()
+
+    def _check_link(self) -> None:
+        if not self._uplink.is_up:
+            raise DisconnectedError("the stream ended before what was kept had arrived")

@@ -1,0 +1,155 @@
+"""One stream to the cloud: connect, Hello, Welcome, then messages both ways until it ends.
+
+gRPC's own flow control does not bound latency (a client ran 2.1 MB ahead of a 1 Mbit/s link), so
+whoever writes here has asked the ledger for room first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+
+from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
+from slimedge.link.cloud_channel import CloudEndpoint
+from slimedge.link.wire import round_trip_of
+from slimwire.v1 import ingest_pb2 as pb
+from slimwire.v1 import ingest_pb2_grpc
+
+CONNECT_SECONDS = 5.0
+WELCOME_SECONDS = 10.0
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 30_000),  # a server closes on pings more often than every 20 s
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # else gRPC stops after 2: a quiet night has no data
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
+)
+_REFUSALS = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+class DisconnectedError(EdgeError):
+    """The stream could not be made or has ended; trying again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A stream on which Hello and Welcome are exchanged."""
+
+    call: grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse]
+    fingerprint: bytes  # of this edge's model
+    welcome: pb.Welcome
+    round_trip_seconds: float  # from Hello to Welcome
+
+    async def write(self, message: pb.StreamFramesRequest) -> None:
+        """Hand one message to the transport; one writer at a time.
+
+        Raises:
+            DisconnectedError: the stream has ended; `read` says why.
+        """
+        try:
+            await self.call.write(message)
+        except (grpc.RpcError, asyncio.InvalidStateError) as exc:
+            raise DisconnectedError("the stream ended while writing") from exc
+        except asyncio.CancelledError:
+            # gRPC raises this in a writer, too, when the stream is closed beside it.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise DisconnectedError("the stream was closed while writing") from None
+
+    async def read(self) -> pb.StreamFramesResponse:
+        """Wait for the next message.
+
+        Raises:
+            DisconnectedError: the stream has ended; trying again may help.
+            ModelMismatchError: it has ended because the cloud reads another model.
+            RefusedError: it has ended for another reason that will not change by itself.
+        """
+        return await _read(self.call, self.fingerprint)
+
+
+@asynccontextmanager
+async def connect(cloud: CloudEndpoint, hello: pb.StreamFramesRequest) -> AsyncIterator[Connection]:
+    """Open a stream and exchange Hello and Welcome; leaving the block closes it.
+
+    Raises:
+        DisconnectedError, ModelMismatchError, RefusedError: as `Connection.read`.
+    """
+    fingerprint = hello.hello.model_fingerprint
+    async with _open(cloud) as channel:
+        await _wait_until_ready(channel, cloud.address)
+        call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
+            request_iterator=None, metadata=cloud.metadata
+        )
+        try:
+            start = time.monotonic()
+            try:
+                async with asyncio.timeout(WELCOME_SECONDS):
+                    with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                        await call.write(hello)  # if it fails, the read says why
+                    response = await _read(call, fingerprint)
+            except TimeoutError as exc:
+                raise DisconnectedError(f"no Welcome within {WELCOME_SECONDS:.0f} s") from exc
+            elapsed = time.monotonic() - start
+            if response.WhichOneof("message") != "welcome":
+                raise RefusedError("PROTOCOL", "the first answer is no Welcome; update this edge")
+            if response.welcome.model_fingerprint != fingerprint:
+                raise ModelMismatchError(
+                    fingerprint, f"its model is {response.welcome.model_fingerprint.hex()}"
+                )
+            round_trip = round_trip_of(elapsed, response.welcome)
+            yield Connection(call, fingerprint, response.welcome, round_trip)
+        finally:
+            call.cancel()
+
+
+def _open(cloud: CloudEndpoint) -> grpc.aio.Channel:
+    try:
+        return cloud.open(CHANNEL_OPTIONS)
+    except OSError as exc:  # while certificates are renewed, perhaps
+        raise DisconnectedError(f"{exc.filename}: {exc.strerror}") from exc
+
+
+async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:
+    # Not `channel_ready`: it waits on through refused connections and hides them.
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            state = channel.get_state(try_to_connect=True)
+            while state is not grpc.ChannelConnectivity.READY:
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    raise DisconnectedError(f"{address} cannot be reached")
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    except TimeoutError as exc:
+        raise DisconnectedError(f"{address} not reached in {CONNECT_SECONDS:.0f} s") from exc
+
+
+async def _read(
+    call: grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse],
+    fingerprint: bytes,
+) -> pb.StreamFramesResponse:
+    try:
+        response = await call.read()
+    except grpc.aio.AioRpcError as exc:
+        code, detail = exc.code(), exc.details() or ""
+        if code is grpc.StatusCode.FAILED_PRECONDITION:
+            raise ModelMismatchError(fingerprint, detail) from exc
+        if code in _REFUSALS:
+            raise RefusedError(code.name, detail) from exc
+        raise DisconnectedError(f"{code.name}: {detail}") from exc
+    if not isinstance(response, pb.StreamFramesResponse):  # grpc.aio.EOF
+        raise DisconnectedError("the cloud ended the stream")
+    return response

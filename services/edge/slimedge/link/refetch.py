@@ -1,0 +1,128 @@
+"""The enhancement of a recent frame, because a person looks at it or triage saw something in it:
+made from the ring, then sent.
+
+Command ─► queue (bounded) ─► ring ─► encoder ─► uplink ─► Enhancement
+                │ full, late   │ gone    │ refuses   │ stream ended: again on the next one
+                └──────────────┴─────────┴──────────► Refusal, with the reason for people
+
+A command that is told again while it waits or is carried out is not carried out twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slimcodec.errors import CodecError
+from slimedge.change import Change
+from slimedge.encode.worker import EncodeWorker
+from slimedge.event import EdgeObserver, Refetched, RefetchRefused
+from slimedge.link.connection import DisconnectedError
+from slimedge.link.uplink import Uplink
+from slimedge.memory.ledger import Ledger
+from slimedge.memory.ring import FrameRing
+
+MAX_WAITING = 1024  # commands, of a few bytes each; the cloud asks once per frame
+
+
+@dataclass(frozen=True, slots=True)
+class Refetch:
+    """What a command asks for."""
+
+    request_id: str
+    sequence: int
+    level: int | None = None  # to reach; None = the widest
+    expires: float | None = None  # monotonic seconds: nobody waits for it any more; None = never
+
+
+class _CannotError(Exception):
+    """The reason for a refusal, for people."""
+
+
+class Refetcher:
+    """Carries out refetch commands one after another."""
+
+    def __init__(
+        self,
+        ring: FrameRing,
+        worker: EncodeWorker,
+        ledger: Ledger,
+        observer: EdgeObserver,
+        change: Change,
+        clock: Callable[[], float],
+    ) -> None:
+        self._ring = ring
+        self._worker = worker
+        self._ledger = ledger
+        self._observer = observer
+        self._change = change
+        self._clock = clock
+        self._waiting: asyncio.Queue[Refetch] = asyncio.Queue(MAX_WAITING)
+        self._too_many: deque[Refetch] = deque(maxlen=MAX_WAITING)
+        self._asked: set[str] = set()  # requests that wait or are carried out
+
+    def ask(self, asked: Refetch) -> None:
+        """Take a command; returns at once."""
+        if asked.request_id in self._asked:
+            return
+        try:
+            self._waiting.put_nowait(asked)
+        except asyncio.QueueFull:
+            self._too_many.append(asked)  # refused before the next one is carried out
+        else:
+            self._asked.add(asked.request_id)
+
+    async def run(self, uplink: Uplink) -> None:
+        """Work until cancelled."""
+        while True:
+            asked = await self._waiting.get()
+            while self._too_many:
+                await self._refuse(uplink, self._too_many.popleft(), "too many requests wait")
+            try:
+                await self._carry_out(asked, uplink)
+            except _CannotError as exc:
+                await self._refuse(uplink, asked, str(exc))
+            self._asked.discard(asked.request_id)
+
+    async def _refuse(self, uplink: Uplink, asked: Refetch, reason: str) -> None:
+        self._observer.notify(RefetchRefused(asked.request_id, asked.sequence, reason))
+        await uplink.refuse(asked.request_id, reason)
+
+    async def _carry_out(self, asked: Refetch, uplink: Uplink) -> None:
+        self._check_time(asked)
+        kept = self._ring.get(asked.sequence)
+        if kept is None:
+            oldest = self._ring.oldest
+            raise _CannotError(
+                f"frame {asked.sequence} has left the camera's memory; its oldest is {oldest}"
+            )
+        try:
+            enhancement = await self._worker.enhance(kept, asked.level)
+        except CodecError as exc:
+            raise _CannotError(str(exc)) from exc
+        size_bytes = len(enhancement.bitstream)
+        while True:
+            if 0 < self._ledger.max_frame_bytes < size_bytes:
+                raise _CannotError(
+                    f"the enhancement takes {size_bytes} bytes; the cloud allows "
+                    f"{self._ledger.max_frame_bytes}"
+                )
+            try:
+                await uplink.send_enhancement(
+                    asked.request_id, asked.sequence, enhancement.bitstream
+                )
+            except DisconnectedError:
+                while not uplink.is_up:
+                    await self._change.wait()
+                self._check_time(asked)
+                continue
+            break
+        self._observer.notify(
+            Refetched(asked.request_id, asked.sequence, enhancement.level, size_bytes)
+        )
+
+    def _check_time(self, asked: Refetch) -> None:
+        if asked.expires is not None and self._clock() > asked.expires:
+            raise _CannotError("nobody waits for it any more: the link or the encoder is too slow")

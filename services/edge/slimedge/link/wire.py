@@ -1,0 +1,160 @@
+"""Between the edge's types and the messages of `slimwire.v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimcontrol.budget import Budget
+from slimedge.event import EdgeDetection
+from slimedge.gap import Gap
+from slimedge.memory.ledger import LedgerFrame
+from slimwire.v1 import ingest_pb2 as pb
+
+PROTOCOL_MINOR = 1
+MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
+
+_MICRO = 1_000_000
+_MAX_UINT32 = 2**32 - 1
+_SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
+
+
+def make_hello(
+    camera_id: str,
+    epoch: int,
+    fingerprint: bytes,
+    model_name: str,
+    deadline_ms: int,
+    budget: Budget | None = None,
+    unpersisted: Sequence[int] = (),
+) -> pb.StreamFramesRequest:
+    """Who is speaking, with which model, and which frames the cloud may have already."""
+    hello = pb.Hello(
+        camera_id=camera_id,
+        epoch=epoch,
+        model_fingerprint=fingerprint,
+        model_name=model_name,
+        protocol_minor=PROTOCOL_MINOR,
+        deadline_ms=deadline_ms,
+        unpersisted_sequences=unpersisted[:MAX_UNPERSISTED],
+    )
+    if budget is not None:
+        hello.byte_budget.container_bytes = budget.container_bytes
+        hello.byte_budget.period_seconds = budget.period_seconds
+    return pb.StreamFramesRequest(hello=hello)
+
+
+def make_frame(frame: LedgerFrame, expire_ms: int, *, late: bool) -> pb.StreamFramesRequest:
+    """One frame; `late` ones are for the record and raise no alert."""
+    return pb.StreamFramesRequest(
+        frame=pb.Frame(
+            sequence=frame.sequence,
+            capture_time_unix_us=_micro_of(frame.capture_time_unix),
+            capture_time_mono_us=_micro_of(frame.capture_time_mono),
+            container=frame.container,
+            container_crc32c=frame.container_crc32c,
+            deadline_ms=expire_ms,
+            lane=pb.LANE_BACKFILL if late else pb.LANE_LIVE,
+            traceparent=frame.traceparent,
+            link_bytes_per_second=min(frame.link_bytes_per_second, _MAX_UINT32),
+        )
+    )
+
+
+def make_backfill(frame: LedgerFrame, epoch: int) -> pb.StreamFramesRequest:
+    """A frame from the spool; `epoch` 0 = of this start."""
+    request = make_frame(frame, 0, late=True)
+    request.frame.epoch = epoch
+    return request
+
+
+def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
+    """The record of what was dropped; `epoch` 0 = of this start."""
+    return pb.StreamFramesRequest(
+        gap=pb.Gap(
+            gap_number=gap.number,
+            from_time_unix_us=_micro_of(gap.from_unix),
+            to_time_unix_us=_micro_of(gap.to_unix),
+            dropped_frames=gap.frames,
+            dropped_bytes=gap.size_bytes,
+            reason=f"GAP_REASON_{gap.reason.name}",
+            first_sequence=gap.first_sequence,
+            last_sequence=gap.last_sequence,
+            epoch=epoch,
+        )
+    )
+
+
+def make_enhancement(
+    sequence: int, container: bytes, crc32c: int, request_id: str
+) -> pb.StreamFramesRequest:
+    """The channels that a frame's base did not carry."""
+    return pb.StreamFramesRequest(
+        enhancement=pb.Enhancement(
+            sequence=sequence,
+            container=container,
+            container_crc32c=crc32c,
+            request_id=request_id,
+        )
+    )
+
+
+def make_refusal(request_id: str, detail: str) -> pb.StreamFramesRequest:
+    """Why a command cannot be carried out."""
+    return pb.StreamFramesRequest(refusal=pb.Refusal(request_id=request_id, detail=detail))
+
+
+def make_acceptance(request_id: str) -> pb.StreamFramesRequest:
+    """A command is carried out."""
+    return pb.StreamFramesRequest(acceptance=pb.Acceptance(request_id=request_id))
+
+
+def budget_of(budget: pb.ByteBudget) -> Budget | None:
+    """The budget that the cloud asks for; None = none.
+
+    Raises:
+        ValueError: its period is not one.
+    """
+    if not budget.container_bytes:
+        return None
+    if not budget.period_seconds:
+        raise ValueError("a byte budget of 0 seconds; name the period that the bytes are for")
+    return Budget(budget.container_bytes, budget.period_seconds)
+
+
+def round_trip_of(elapsed_seconds: float, welcome: pb.Welcome) -> float:
+    """The link's round trip, seconds: from Hello to Welcome without what the cloud took to answer.
+
+    What the edge itself was late to read it stays in: it is an upper bound.
+    """
+    return max(_SHORTEST_ROUND_TRIP, elapsed_seconds - seconds_of(welcome.handling_us))
+
+
+def max_live_level_of(welcome: pb.Welcome) -> int | None:
+    """The widest level that the cloud wants unasked; None where it leaves that to the edge."""
+    return welcome.max_live_level if welcome.HasField("max_live_level") else None
+
+
+def _micro_of(seconds: float) -> int:
+    return max(0, round(seconds * _MICRO))
+
+
+def seconds_of(micro: int) -> float:
+    """Microseconds of the wire as seconds."""
+    return micro / _MICRO
+
+
+def detections_of(ack: pb.Ack) -> tuple[EdgeDetection, ...]:
+    """What the cloud found in a frame."""
+    return tuple(
+        EdgeDetection((d.x_min, d.y_min, d.x_max, d.y_max), d.score, d.class_id, d.label)
+        for d in ack.detections
+    )
+
+
+def nack_reason_of(nack: pb.Nack) -> str:
+    """The reason as a short lower-case word; a reason of the future is `other`."""
+    try:
+        name = pb.NackReason.Name(nack.reason)
+    except ValueError:
+        return "other"
+    return name.removeprefix("NACK_REASON_").lower()

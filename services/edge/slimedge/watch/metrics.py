@@ -1,0 +1,135 @@
+"""Events as Prometheus metrics, `slim_edge_*`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slimedge.event import (
+    Acked,
+    Backfilled,
+    CameraChanged,
+    CameraState,
+    Captured,
+    ClockStepped,
+    Detected,
+    EdgeEvent,
+    Encoded,
+    GapRecorded,
+    JpegMeasured,
+    LinkChanged,
+    LinkState,
+    Lost,
+    Nacked,
+    Refetched,
+    RefetchRefused,
+    Replaced,
+    Sent,
+    Skipped,
+    SpoolChanged,
+    Spooled,
+)
+from slimedge.memory.spool_worker import SpoolWorker
+from slimops.metrics import Metrics
+
+_REPLACED = "replaced"  # the reason of a frame that a newer one displaced
+
+
+class MetricsObserver:
+    """Counts and times what happens at the edge.
+
+    Args:
+        metrics: Where they are registered; made for the service `edge`.
+        in_flight_bytes: Reads the bytes that count against the credit.
+        link_bytes_per_second: Reads the controller's belief.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        in_flight_bytes: Callable[[], float],
+        link_bytes_per_second: Callable[[], float],
+    ) -> None:
+        by_level = ("width_level",)
+        self._captured = metrics.counter("frames_captured", "Frames that the camera gave")
+        self._dropped = metrics.counter(
+            "frames_dropped", "Frames that will not be detected", ("reason",)
+        )
+        self._sent = metrics.counter("frames_sent", "Frames sent, without repeats")
+        self._resent = metrics.counter("frames_resent", "Repeats after a reconnect or damage")
+        self._encode = metrics.histogram("encode_seconds", "Scaling and encoding", by_level)
+        self._size = metrics.histogram("bitstream_bytes", "Container of a frame", by_level)
+        self._probes = metrics.counter("probes", "Frames sent only to learn the link's rate")
+        self._credit_wait = metrics.histogram("credit_wait_seconds", "Encoded until sent")
+        self._ack = metrics.histogram("ack_seconds", "Sent until acknowledged", ("stage",))
+        self._latency = metrics.histogram("latency_seconds", "Capture until detections are here")
+        self._detections = metrics.counter("detections", "Objects found")
+        self._nacks = metrics.counter("nacks", "Frames that the cloud refused", ("reason",))
+        self._refetches = metrics.counter("refetches", "Enhancements asked for", ("reason",))
+        self._jpeg = metrics.counter("jpeg_bytes", "What the sent frames take as JPEG")
+        self._link_changes = metrics.counter("link_changes", "Changes of the link", ("state",))
+        self._link_up = metrics.gauge("link_up", "1 while a stream to the cloud is open")
+        self._camera_up = metrics.gauge("camera_up", "1 while the camera gives pictures")
+        self._camera_losses = metrics.counter("camera_losses", "Times that the camera was lost")
+        self._spool_up = metrics.gauge("spool_up", "1 while frames can be kept on disk")
+        self._spooled = metrics.counter("frames_spooled", "Frames kept on disk for later")
+        self._backfilled = metrics.counter("frames_backfilled", "Kept frames that have arrived")
+        self._gaps = metrics.counter("gaps", "Records of what the cloud never gets", ("reason",))
+        self._clock_steps = metrics.counter("clock_steps", "Times that the wall clock was set")
+        self._metrics = metrics
+        metrics.gauge("in_flight_bytes", "Sent and not yet received", in_flight_bytes)
+        metrics.gauge(
+            "link_rate_bytes_per_second", "Believed throughput of the link", link_bytes_per_second
+        )
+
+    def watch_spool(self, spool: SpoolWorker) -> None:
+        """Show what waits on disk."""
+        self._metrics.gauge("spool_frames", "Frames that wait on disk", lambda: float(spool.frames))
+        self._metrics.gauge("spool_bytes", "Disk that they take", lambda: float(spool.used_bytes))
+
+    def notify(self, event: EdgeEvent) -> None:
+        match event:
+            case Captured():
+                self._captured.inc()
+            case Replaced():
+                self._dropped.labels(_REPLACED).inc()
+            case Skipped(reason=skip):
+                self._dropped.labels(skip.value).inc()
+            case Lost(reason=loss):
+                self._dropped.labels(loss.value).inc()
+            case Encoded():
+                level = str(event.level)
+                self._encode.labels(level).observe(event.encode_seconds)
+                self._size.labels(level).observe(event.bitstream_bytes)
+                self._probes.inc(event.probe)
+            case Sent():
+                (self._resent if event.resent else self._sent).inc()
+                self._credit_wait.observe(event.credit_wait_seconds)
+            case Acked():
+                self._ack.labels(event.stage.value).observe(event.since_sent_seconds)
+            case Detected():
+                self._latency.observe(event.latency_seconds)
+                self._detections.inc(len(event.detections))
+            case Nacked():
+                self._nacks.labels(event.reason).inc()
+            case Refetched():
+                self._refetches.labels("sent").inc()
+            case RefetchRefused():
+                self._refetches.labels("refused").inc()
+            case JpegMeasured():
+                self._jpeg.inc(event.jpeg_bytes)
+            case LinkChanged():
+                self._link_changes.labels(event.state.value).inc()
+                self._link_up.set(event.state is LinkState.UP)
+            case CameraChanged():
+                self._camera_up.set(event.state is CameraState.UP)
+                self._camera_losses.inc(event.state is CameraState.LOST)
+            case SpoolChanged():
+                self._spool_up.set(event.is_up)
+            case Spooled():
+                self._spooled.inc()
+            case Backfilled():
+                self._backfilled.inc()
+            case GapRecorded():
+                self._gaps.labels(event.gap.reason.value).inc()
+            case ClockStepped():
+                self._clock_steps.inc()

@@ -1,0 +1,1 @@
+"""Recorded and synthetic links, and shaping a connection to them."""

@@ -1,0 +1,1 @@
+"""The controller beside its rivals on recorded links."""

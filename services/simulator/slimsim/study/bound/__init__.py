@@ -1,0 +1,1 @@
+"""What a clairvoyant could reach: a bound by dynamic programming."""

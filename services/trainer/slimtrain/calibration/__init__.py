@@ -1,0 +1,1 @@
+"""Measuring a model's operating points for the controller's profile."""

@@ -1,0 +1,221 @@
+"""`slimwire export`: a trained codec -> `models/<name>/<version>/`, which edge and cloud serve
+without torch.
+
+checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
+                                   |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
+                                   |-> with a hyperprior: h_a_0.onnx ... h_s_0.onnx ... hyper.npz
+                                   `-> weights.safetensors (to train on), manifest.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from slimcodec.entropy.tables import save_scale_tables, save_tables
+from slimcodec.image import pad_to_multiple, to_x
+from slimcodec.model.fingerprint import compute_fingerprint
+from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
+from slimnets.codec.codec import Codec
+from slimnets.codec.config import LATENT_STRIDE, CodecConfig
+from slimnets.codec.hyperprior import Hyperprior
+from slimnets.count import count_macs
+from slimnets.export.codec import export_feature_transform, export_g_a, export_g_s
+from slimnets.export.hyper_tabulate import tabulate_hyper
+from slimnets.export.hyperprior import export_h_a, export_h_s
+from slimnets.export.tabulate import TABLE_STEPS, tabulate
+from slimtrain.artifact_folder import file_records, new_artifact
+from slimtrain.loop.checkpoint import load_checkpoint
+
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
+
+_COUNTED_SIDE = 256  # pixels; kMAC per pixel does not depend on it
+_HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedCodec:
+    """What a run of `slimwire train codec` has made so far.
+
+    Args:
+        codec: with the averaged weights, float32.
+        steps: optimiser steps that it has seen.
+        tasks: what each level was trained for, as in a manifest.
+    """
+
+    codec: Codec
+    steps: int
+    tasks: list[list[Task]]
+
+
+def codec_from_checkpoint(path: Path) -> TrainedCodec:
+    """The codec of a training run."""
+    state = load_checkpoint(path, torch.device("cpu"))
+    if state is None:
+        raise FileNotFoundError(f"{path}: no checkpoint; run `slimwire train codec` first")
+    codec = Codec(CodecConfig.from_json(state["config"]))
+    codec.load_state_dict(state["average"]["state"])
+    return TrainedCodec(codec.float().eval(), int(state["step"]), state.get("tasks", []))
+
+
+def load_codec_model(folder: Path) -> Codec:
+    """The torch codec of an artifact, float32, for the torch runtime or to train on."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    codec = Codec(CodecConfig.from_json(manifest["config"]))
+    codec.load_state_dict(
+        {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
+    )
+    return codec.eval()
+
+
+def write_codec_artifact(
+    codec: Codec,
+    pictures: Iterable[NDArray[np.uint8]],
+    out_dir: Path,
+    detector: ModelReference,
+    training: Mapping[str, Json],
+    figures: Mapping[str, Json],
+    licence: str,
+    tasks: Sequence[Sequence[Task]] = (),
+) -> Path:
+    """Write the folder of a codec and return its path.
+
+    Args:
+        codec: the weights to ship; they are rounded to float16 first, so that every file holds the
+            same ones.
+        pictures: (H, W, 3) uint8 training pictures on which the entropy tables are counted.
+        out_dir: `.../<name>/<version>`, must not exist.
+        detector: whose features the feature transform gives.
+        training, figures: free form, kept in the manifest.
+        licence: who may use the weights for what.
+        tasks: what each level was trained for; empty: every level for both.
+    """
+    config = codec.config
+    round_convolutions(codec)
+    padded = (pad_to_multiple(to_x(picture), config.pad_multiple) for picture in pictures)
+    x = (torch.from_numpy(picture) for picture in padded)
+    scale_tables = None
+    if config.prior == "hyperprior":
+        tables, scale_tables = tabulate_hyper(codec, x, TABLE_STEPS)
+    else:
+        tables = tabulate(codec, x, TABLE_STEPS)
+    structure = _structure(codec)
+    with new_artifact(out_dir) as folder:
+        analysis = _analysis_graphs(codec)
+        for name, graph in analysis.items():
+            (folder / name).write_bytes(graph)
+        if scale_tables is not None:
+            save_scale_tables(folder / "hyper.npz", scale_tables)
+        (folder / "g_s.onnx").write_bytes(export_g_s(codec).SerializeToString())
+        (folder / "feature_transform.onnx").write_bytes(
+            export_feature_transform(codec).SerializeToString()
+        )
+        save_tables(folder / "tables.npz", tables)
+        save_weights(codec, folder / "weights.safetensors")
+        manifest = {
+            "format": MANIFEST_FORMAT,
+            "kind": "codec",
+            "name": out_dir.parent.name,
+            "version": int(out_dir.name),
+            "fingerprint": compute_fingerprint(structure, tables, analysis.values(), scale_tables),
+            **structure,
+            "tasks": tasks,
+            "config": config.to_json(),
+            "detector": detector.model_dump(),
+            "files": file_records(folder),
+            "training": training,
+            "figures": figures,
+            "licence": licence,
+        }
+        (folder / "manifest.json").write_text(
+            json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
+        )
+    return out_dir
+
+
+def _structure(codec: Codec) -> dict[str, object]:
+    """What a manifest says of the codec's shape; the fingerprint covers it."""
+    config = codec.config
+    levels: list[dict[str, object]] = [
+        {
+            "level": level,
+            "latent_channels": config.latent_channels[level],
+            "channels": list(config.channels[level]),
+            "kmac_per_pixel": _edge_kmac_per_pixel(codec, level),
+        }
+        for level in range(config.num_levels)
+    ]
+    structure: dict[str, object] = {
+        "levels": levels,
+        "qualities": config.qualities,
+        "pad_multiple": config.pad_multiple,
+        "latent_stride": LATENT_STRIDE,
+        "streams": "nested" if config.sharing == "nested" else "separate",
+        "prior": config.prior,
+    }
+    if config.prior == "hyperprior":
+        structure["hyper_stride"] = _HYPER_STRIDE
+        for level, channels in zip(levels, config.hyper_channels, strict=True):
+            level["hyper_channels"] = channels
+    return structure
+
+
+def _edge_kmac_per_pixel(codec: Codec, level: int) -> float:
+    """Of all that the edge runs: g_a, and with a hyperprior h_a and h_s."""
+    x = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
+    macs = count_macs(codec.g_a.merge(level), x)
+    prior = codec.prior_of(level)
+    if isinstance(prior, Hyperprior):
+        own = _level_of_prior(codec, level)
+        v = torch.zeros(
+            1, codec.config.latent_channels[level], *[_COUNTED_SIDE // LATENT_STRIDE] * 2
+        )
+        macs += count_macs(prior, v, own)
+    return macs / _COUNTED_SIDE**2 / 1000
+
+
+def _analysis_graphs(codec: Codec) -> dict[str, bytes]:
+    """The graphs that the fingerprint covers, by file name, in its order."""
+    levels = range(codec.config.num_levels)
+    graphs = {f"g_a_{level}.onnx": export_g_a(codec, level) for level in levels}
+    priors = {level: codec.prior_of(level) for level in levels}
+    for name, export in (("h_a", export_h_a), ("h_s", export_h_s)):
+        for level, prior in priors.items():
+            if isinstance(prior, Hyperprior):
+                graphs[f"{name}_{level}.onnx"] = export(prior, _level_of_prior(codec, level))
+    return {name: graph.SerializeToString() for name, graph in graphs.items()}
+
+
+def _level_of_prior(codec: Codec, level: int) -> int:
+    """What a level's prior calls it: a switchable level has a prior of its own, of one level."""
+    return level if codec.config.sharing == "nested" else 0
+
+
+@torch.no_grad()
+def round_convolutions(codec: Codec) -> None:
+    """Round the convolutions' weights to float16, in place: what is stored is what is served."""
+    for module in codec.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+            module.weight.copy_(module.weight.half().float())
+
+
+def save_weights(codec: Codec, path: Path) -> None:
+    """Write `weights.safetensors`: convolutions' weights as float16, the rest as float32."""
+    kernels = {
+        f"{name}.weight"
+        for name, module in codec.named_modules()
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))
+    }
+    stored = {
+        name: (value.half() if name in kernels else value).contiguous()
+        for name, value in codec.state_dict().items()
+    }
+    save_file(stored, path)
+    path.chmod(0o644)  # safetensors writes 0600

@@ -1,0 +1,311 @@
+"""Pictures and their boxes: an index of folders, and one packed file that holds them all.
+
+    folder/images/*.jpg + folder/labels/*.txt + folder/labels_teacher.jsonl -index_pictures->
+    [PictureEntry]
+    [PictureEntry] -pack_pictures-> one .bin -load_packed-> PackedPictures
+
+A folder without `images/` holds its pictures directly and has no labels: such pictures train the
+codec only.
+
+A box is a row `class, cx, cy, w, h, confidence`, lengths in parts of the picture. The confidence is
+1 for a box that a person drew and the teacher's score for a box that a teacher network proposed.
+Boxes below `POSITIVE_CONFIDENCE` are neither objects nor background: the detector's loss leaves
+them out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from slimtrain.data.split import is_validation
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+BOX_FIELDS = 6
+POSITIVE_CONFIDENCE = 0.35
+"""Teacher boxes below this score are ignored in training, neither object nor background."""
+SAME_BOX_IOU = 0.95
+"""A label this close to a teacher box of its class *is* that box, and takes its confidence."""
+COVERED_IOU = 0.5
+"""A teacher box that overlaps a label of any class this much says nothing new."""
+PACK_FORMAT = 1
+
+Boxes = NDArray[np.float32]
+"""(n, 6) float32: class, cx, cy, w, h, confidence."""
+
+
+class PictureError(Exception):
+    """A picture folder, a label file or a pack that is not what it should be."""
+
+
+@dataclass(frozen=True)
+class PictureEntry:
+    """One picture on disk. `boxes` is None where nobody said what is in it."""
+
+    path: Path
+    source: str
+    boxes: Boxes | None
+    is_validation: bool
+
+
+@dataclass(frozen=True)
+class PackSetting:
+    """How a picture goes into a pack: its longest side in pixels at most, and WebP's quality,
+    1-100.
+    """
+
+    max_edge: int
+    image_quality: int
+
+
+@dataclass(frozen=True)
+class PackedPictures:
+    """Decoded pictures in memory; the lists run in parallel.
+
+    `images` are uint8 (H, W, 3) RGB; `boxes` is None for a picture without labels; `sources` names
+    its folder.
+    """
+
+    images: list[NDArray[np.uint8]]
+    boxes: list[Boxes | None]
+    names: list[str]
+    is_validation: list[bool]
+    sources: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, keep: Callable[[int], bool]) -> PackedPictures:
+        """The pictures whose index `keep` accepts, in the same order."""
+        chosen = [index for index in range(len(self)) if keep(index)]
+        return PackedPictures(
+            images=[self.images[index] for index in chosen],
+            boxes=[self.boxes[index] for index in chosen],
+            names=[self.names[index] for index in chosen],
+            is_validation=[self.is_validation[index] for index in chosen],
+            sources=[self.sources[index] for index in chosen],
+        )
+
+
+def index_pictures(folders: Iterable[Path]) -> list[PictureEntry]:
+    """All pictures of the folders, sorted by name within each folder.
+
+    Raises:
+        PictureError: a folder holds no picture, or a label cannot be read.
+    """
+    entries: list[PictureEntry] = []
+    for folder in folders:
+        images = folder / "images"
+        labels = folder / "labels" if images.is_dir() else None
+        found = sorted(
+            path
+            for path in (images if images.is_dir() else folder).glob("*")
+            if path.suffix.lower() in PICTURE_SUFFIXES
+        )
+        if not found:
+            raise PictureError(f"{folder}: found no pictures; expected them there or in images/")
+        teacher = read_teacher_boxes(folder / "labels_teacher.jsonl")
+        for path in found:
+            boxes: Boxes | None = None
+            if labels is not None and labels.is_dir():
+                boxes = read_label_file(labels / f"{path.stem}.txt")
+                boxes = merge_teacher_boxes(boxes, teacher.get(path.name))
+            entries.append(PictureEntry(path, folder.name, boxes, is_validation(path)))
+    return entries
+
+
+def divide(entries: Iterable[PictureEntry]) -> tuple[list[PictureEntry], list[PictureEntry]]:
+    """Those to train on and those for validation, as `slimtrain.data.split` says by their names.
+
+    Whatever learns from pictures takes the first list: weights and entropy tables.
+    """
+    parts: tuple[list[PictureEntry], list[PictureEntry]] = ([], [])
+    for entry in entries:
+        parts[entry.is_validation].append(entry)
+    return parts
+
+
+def read_label_file(path: Path) -> Boxes:
+    """The boxes of one YOLO text file, each with confidence 1; no file means no objects."""
+    if not path.exists():
+        return np.zeros((0, BOX_FIELDS), np.float32)
+    rows: list[list[float]] = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        try:
+            values = [float(field) for field in fields]
+        except ValueError as exc:
+            raise PictureError(f"{path}:{number}: {line!r} is not a row of numbers") from exc
+        if len(values) != BOX_FIELDS - 1 or values[0] < 0 or min(values[3:]) < 0:
+            raise PictureError(f"{path}:{number}: {line!r}; expected `class cx cy w h`")
+        rows.append([*values, 1.0])
+    return np.asarray(rows, np.float32).reshape(-1, BOX_FIELDS)
+
+
+def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
+    """A teacher's boxes by file name, from JSON lines; empty where there is no such file."""
+    if not path.exists():
+        return {}
+    boxes: dict[str, Boxes] = {}
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        boxes[str(row["image"])] = np.asarray(row["boxes"], np.float32).reshape(-1, BOX_FIELDS)
+    return boxes
+
+
+def merge_teacher_boxes(labels: Boxes, teacher: Boxes | None) -> Boxes:
+    """Labels with the teacher's confidence where a label is a teacher's box, and the teacher's
+    others.
+
+    A teacher box that no label covers is added with a confidence below `POSITIVE_CONFIDENCE`, so
+    that the loss ignores it: the labels are the authority on what counts as an object.
+    """
+    if teacher is None or len(teacher) == 0:
+        return labels
+    iou = box_iou(_corners(labels), _corners(teacher))  # (labels, teacher)
+    merged = labels.copy()
+    same_class = labels[:, None, 0] == teacher[None, :, 0]
+    same = np.where(same_class, iou, 0.0)
+    if len(labels):
+        best = same.argmax(axis=1)
+        is_teacher_box = same.max(axis=1) >= SAME_BOX_IOU
+        merged[is_teacher_box, 5] = teacher[best[is_teacher_box], 5]
+        uncovered = teacher[iou.max(axis=0) < COVERED_IOU]
+    else:
+        uncovered = teacher
+    ignored = uncovered.copy()
+    ignored[:, 5] = np.minimum(ignored[:, 5], POSITIVE_CONFIDENCE - 0.01)
+    together: Boxes = np.concatenate([merged, ignored]).astype(np.float32)
+    return together
+
+
+def box_iou(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of every pair of boxes: (n, 4), (m, 4) -> (n, m)."""
+    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    overlap = np.clip(high - low, 0, None).prod(axis=-1)
+    area_a = (a_xyxy[:, 2:] - a_xyxy[:, :2]).prod(axis=-1)
+    area_b = (b_xyxy[:, 2:] - b_xyxy[:, :2]).prod(axis=-1)
+    union = area_a[:, None] + area_b[None, :] - overlap
+    iou: NDArray[np.float32] = (overlap / np.maximum(union, 1e-9)).astype(np.float32)
+    return iou
+
+
+def _corners(boxes: Boxes) -> NDArray[np.float32]:
+    half = boxes[:, 3:5] / 2
+    corners: NDArray[np.float32] = np.concatenate(
+        [boxes[:, 1:3] - half, boxes[:, 1:3] + half], axis=1
+    )
+    return corners
+
+
+def read_picture(path: Path | io.BytesIO, max_edge: int | None = None) -> NDArray[np.uint8]:
+    """A picture as uint8 (H, W, 3) RGB, upright, shrunk until its longest side is at most
+    `max_edge` pixels.
+    """
+    with Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    if max_edge is not None and max(picture.size) > max_edge:
+        scale = max_edge / max(picture.size)
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    return np.array(picture, dtype=np.uint8)
+
+
+def pack_pictures(
+    entries: Sequence[PictureEntry],
+    out: Path,
+    setting: PackSetting,
+    by_source: Mapping[str, PackSetting] | None = None,
+    num_threads: int = 2,
+) -> int:
+    """Writes the pictures, shrunk and re-encoded, with their boxes into one file; returns its
+    bytes.
+
+    Args:
+        setting: for every picture, unless `by_source` has another one for its folder.
+    """
+
+    def encode(entry: PictureEntry) -> bytes:
+        chosen = (by_source or {}).get(entry.source, setting)
+        stream = io.BytesIO()
+        picture = Image.fromarray(read_picture(entry.path, chosen.max_edge))
+        picture.save(stream, "WEBP", quality=chosen.image_quality)
+        return stream.getvalue()
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        encoded = list(pool.map(encode, entries))
+    boxes = [np.zeros((0, BOX_FIELDS), np.float32) if e.boxes is None else e.boxes for e in entries]
+    arrays = {
+        "format": np.asarray(PACK_FORMAT),
+        "data": np.frombuffer(b"".join(encoded), np.uint8),
+        "data_ends": np.cumsum([len(data) for data in encoded], dtype=np.int64),
+        "boxes": np.concatenate(boxes) if boxes else np.zeros((0, BOX_FIELDS), np.float32),
+        "box_ends": np.cumsum([len(rows) for rows in boxes], dtype=np.int64),
+        "is_labelled": np.asarray([entry.boxes is not None for entry in entries], np.bool_),
+        "names": np.asarray([entry.path.name for entry in entries], np.str_),
+        "sources": np.asarray([entry.source for entry in entries], np.str_),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.with_name(out.name + ".part")
+    with scratch.open("wb") as file:
+        np.savez(file, **arrays)
+    scratch.replace(out)
+    return out.stat().st_size
+
+
+def load_packed(path: Path, num_threads: int = 8) -> PackedPictures:
+    """Reads and decodes a whole pack.
+
+    Raises:
+        PictureError: the file is no pack, or of another format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if int(arrays["format"]) != PACK_FORMAT:
+            raise PictureError(f"{path}: pack format {arrays['format']}; expected {PACK_FORMAT}")
+        data, names, sources = arrays["data"].tobytes(), arrays["names"], arrays["sources"]
+        data_spans = _spans(arrays["data_ends"])
+        box_spans = _spans(arrays["box_ends"])
+        is_labelled, boxes = arrays["is_labelled"], arrays["boxes"]
+    except (ValueError, KeyError, EOFError) as exc:
+        raise PictureError(f"{path}: not a picture pack ({exc})") from exc
+    with ThreadPoolExecutor(num_threads) as pool:
+        images = list(pool.map(lambda s: read_picture(io.BytesIO(data[s[0] : s[1]])), data_spans))
+    return PackedPictures(
+        images=images,
+        boxes=[
+            boxes[start:end].astype(np.float32) if labelled else None
+            for (start, end), labelled in zip(box_spans, is_labelled, strict=True)
+        ],
+        names=[str(name) for name in names],
+        is_validation=[is_validation(str(name)) for name in names],
+        sources=[str(source) for source in sources],
+    )
+
+
+def load_pictures(entries: Sequence[PictureEntry], max_edge: int | None = None) -> PackedPictures:
+    """The same in-memory form straight from the folders, for machines that have them."""
+    return PackedPictures(
+        images=[read_picture(entry.path, max_edge) for entry in entries],
+        boxes=[entry.boxes for entry in entries],
+        names=[entry.path.name for entry in entries],
+        is_validation=[entry.is_validation for entry in entries],
+        sources=[entry.source for entry in entries],
+    )
+
+
+def _spans(ends: NDArray[np.int64]) -> list[tuple[int, int]]:
+    stops = [int(end) for end in ends]
+    return list(zip([0, *stops[:-1]], stops, strict=True))

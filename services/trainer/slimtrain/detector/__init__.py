@@ -1,0 +1,1 @@
+"""Training a detector of its own."""

@@ -1,0 +1,1 @@
+"""A codec measured on pictures, with real bytes, beside JPEG and HEVC."""

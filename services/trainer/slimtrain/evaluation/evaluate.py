@@ -1,0 +1,186 @@
+"""What codecs are worth: every operating point of ours and of the baselines on one set of pictures.
+
+    pictures, models -measure-> measurements (cached) -evaluate_point-> rows -summarise-> summary
+    rows, summary -report-> tables, plots, sheets, report.md, report.html
+
+This module ties these together; each is a module of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.image import load_image
+from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimtrain.evaluation.baseline import BASELINES, Baseline
+from slimtrain.evaluation.measure import measure
+from slimtrain.evaluation.measurement import MeasurementCache
+from slimtrain.evaluation.operating_point import (
+    BaselinePoint,
+    OperatingPoint,
+    ReferenceDetector,
+    ServedCodec,
+    ServedPoint,
+    Uncompressed,
+)
+from slimtrain.evaluation.pictures import EvaluationError, EvaluationPicture
+from slimtrain.evaluation.rows import (
+    BoxFigures,
+    EvaluatedPoint,
+    PictureSet,
+    evaluate_point,
+    score_boxes,
+)
+from slimtrain.evaluation.summary import Curve, Summary, build_curves, summarise, write_summary
+from slimtrain.evaluation.table import EvaluationRow, write_table
+from slimtrain.figures.bootstrap import draw_pictures
+from slimtrain.figures.mean_average_precision import Labels, ScoredBoxes, labels_of, pseudo_labels
+
+
+@dataclass(frozen=True)
+class CodecUnderTest:
+    """A model and the detector that its features were trained for (None: it only shows)."""
+
+    artifact: CodecArtifact
+    detector: DetectorArtifact | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that a report shows."""
+
+    points: list[EvaluatedPoint]
+    curves: list[Curve]
+    summary: Summary
+    uncompressed: BoxFigures
+    pictures: list[EvaluationPicture]
+    has_labels: bool
+    detector: str
+    baselines: list[Baseline]
+    served: list[ServedCodec]
+    reference: ReferenceDetector
+
+    @property
+    def rows(self) -> list[EvaluationRow]:
+        return [point.row for point in self.points]
+
+
+def evaluate(
+    codecs: Sequence[CodecUnderTest],
+    detector: DetectorArtifact,
+    pictures: Sequence[EvaluationPicture],
+    out: Path,
+    *,
+    levels: Sequence[int] | None = None,
+    qualities: Sequence[float] | None = None,
+    baselines: Sequence[Baseline] = tuple(BASELINES.values()),
+    runtime: OpenVinoRuntime | None = None,
+    show_progress: bool = True,
+) -> Evaluation:
+    """Measures codecs and baselines; writes `table.json`, `table.csv`, `summary.json` and
+    `pictures.txt`, the pictures that it is about.
+
+    Args:
+        detector: the uncut one that looks at decoded pictures.
+        out: where the tables go, and the cache of measurements.
+        levels: which levels; None is all. `qualities` likewise: all trained ones.
+        runtime: None is OpenVINO with its own choice of threads and precision.
+
+    Raises:
+        EvaluationError: no such level or quality.
+        CodecError, DetectError: an artifact or a picture cannot be used.
+    """
+    runtime = runtime or OpenVinoRuntime()
+    # Of several codecs the one that pads least, so that the baselines do not depend on the others.
+    narrowest = min((c.artifact for c in codecs), key=lambda a: a.manifest.pad_multiple)
+    reference = ReferenceDetector.open(narrowest, detector, runtime)
+    served = [ServedCodec.open(c.artifact, c.detector, reference) for c in codecs]
+    points: list[OperatingPoint] = [
+        point for codec in served for point in _served_points(codec, levels, qualities)
+    ]
+    points += [BaselinePoint(b, quality, reference) for b in baselines for quality in b.ladder]
+    cache = MeasurementCache(out / "cache")
+    before, *measured = measure([Uncompressed(reference), *points], pictures, cache, show_progress)
+
+    sizes = [_image_hw(picture) for picture in pictures]
+    seen = [measurement.from_pixels for measurement in before]
+    picture_set = PictureSet(
+        labels=[
+            _truth(picture, boxes, hw)
+            for picture, boxes, hw in zip(pictures, seen, sizes, strict=True)
+        ],
+        num_pixels=np.asarray([h * w for h, w in sizes], np.int64),
+        draws=draw_pictures(len(pictures)),
+    )
+    uncompressed = score_boxes(seen, picture_set)
+    assert uncompressed is not None
+    full = {
+        (point.codec, point.quality): sum(m.num_bytes for m in of_point)
+        for point, of_point in zip(points, measured, strict=True)
+        if isinstance(point, ServedPoint) and point.level == point.served.artifact.widest_level
+    }
+    evaluated = [
+        evaluate_point(
+            point, of_point, picture_set, uncompressed, full.get((point.codec, point.quality))
+        )
+        for point, of_point in zip(points, measured, strict=True)
+    ]
+    curves = build_curves(evaluated)
+    evaluation = Evaluation(
+        points=evaluated,
+        curves=curves,
+        summary=summarise(curves, uncompressed),
+        uncompressed=uncompressed,
+        pictures=list(pictures),
+        has_labels=pictures[0].boxes is not None,
+        detector=detector.label,
+        baselines=list(baselines),
+        served=served,
+        reference=reference,
+    )
+    write_table(evaluation.rows, out)
+    listed = "".join(f"{picture.source}/{picture.path.name}\n" for picture in pictures)
+    (out / "pictures.txt").write_text(listed)
+    write_summary(evaluation.summary, out)
+    return evaluation
+
+
+def _served_points(
+    codec: ServedCodec, levels: Sequence[int] | None, qualities: Sequence[float] | None
+) -> list[ServedPoint]:
+    num_levels, num_qualities = len(codec.artifact.levels), codec.artifact.manifest.qualities
+    chosen_levels = range(num_levels) if levels is None else sorted(set(levels))
+    chosen_qualities = range(num_qualities) if qualities is None else sorted(set(qualities))
+    for name, values, count in (
+        ("level", chosen_levels, num_levels),
+        ("quality", chosen_qualities, num_qualities),
+    ):
+        for value in values:
+            if not 0 <= value <= count - 1:
+                raise EvaluationError(
+                    f"{name} {value:g}; {codec.artifact.label} has 0..{count - 1}"
+                )
+    return [
+        ServedPoint(codec, level, float(quality))
+        for level in chosen_levels
+        for quality in chosen_qualities
+    ]
+
+
+def _image_hw(picture: EvaluationPicture) -> tuple[int, int]:
+    h, w, _ = load_image(picture.path).shape
+    return h, w
+
+
+def _truth(
+    picture: EvaluationPicture, seen: ScoredBoxes | None, image_hw: tuple[int, int]
+) -> Labels:
+    if picture.boxes is not None:
+        return labels_of(picture.boxes, image_hw)
+    assert seen is not None
+    return pseudo_labels(seen)

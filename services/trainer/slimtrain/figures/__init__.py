@@ -1,0 +1,1 @@
+"""Figures of merit: average precision, picture quality, rate curves, intervals."""

@@ -1,0 +1,1 @@
+"""What every trainer does between two steps: checkpoints, processes, throughput."""

@@ -1,0 +1,83 @@
+"""What a recipe's model computes: multiply-accumulates per pixel of the picture, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from slimcodec.model.artifact import find_model, load_detector_artifact
+from slimnets.codec.codec import Codec
+from slimnets.codec.config import LATENT_STRIDE, CodecConfig
+from slimnets.codec.hyperprior import Hyperprior
+from slimnets.count import count_macs
+from slimnets.darknet.detector import Darknet, parse_cfg
+from slimtrain.recipe.run import shape_for
+from slimtrain.recipe.schema import CodecRecipe, load_recipe
+
+COUNTED_SIDE = 64  # pixels; a multiple of every padding, so that no border adds
+
+
+@dataclass(frozen=True, slots=True)
+class CodecCost:
+    """kMAC per pixel; by level, narrowest first, where a part has levels."""
+
+    g_a: tuple[float, ...]
+    h_a: tuple[float, ...]  # zero without a hyperprior
+    h_s: tuple[float, ...]  # runs at the edge and in the cloud
+    feature_transform: float
+    g_s: float
+    trained_parameters: int
+
+
+def count_recipe(name: str, feature_channels: int) -> CodecCost:
+    """Count the codec of a recipe for a detector with so many channels at its split.
+
+    A feature transform with a stem is counted with that of the recipe's own detector.
+
+    Raises:
+        RecipeError: there is no such recipe of a codec.
+        ModelError: its detector is not there.
+    """
+    recipe = load_recipe(name, CodecRecipe)
+    config = recipe.codec or CodecConfig()
+    if config.feature_transform == "stem":
+        artifact = load_detector_artifact(find_model("detector", recipe.detector))
+        graph = Darknet(parse_cfg(artifact.file("detector.cfg").read_text(encoding="utf-8")))
+        return count_codec(Codec(shape_for(config, graph, artifact.manifest.split.layer)))
+    return count_codec(Codec(replace(config, feature_channels=feature_channels)))
+
+
+def count_codec(codec: Codec) -> CodecCost:
+    """Count every part while it runs on an empty picture."""
+    config = codec.config
+    levels = range(config.num_levels)
+    x = torch.zeros(1, 3, COUNTED_SIDE, COUNTED_SIDE)
+    latent_side = COUNTED_SIDE // LATENT_STRIDE
+    y_hat = torch.zeros(1, config.latent_channels[-1], latent_side, latent_side)
+    one_hot = torch.eye(config.num_levels)[-1:]
+    hyper = [_count_hyperprior(codec, level, latent_side) for level in levels]
+    return CodecCost(
+        g_a=tuple(_per_pixel(count_macs(codec.g_a.merge(level), x)) for level in levels),
+        h_a=tuple(h_a for h_a, _ in hyper),
+        h_s=tuple(h_s for _, h_s in hyper),
+        feature_transform=_per_pixel(count_macs(codec.feature_transform, y_hat, one_hot)),
+        g_s=_per_pixel(count_macs(codec.g_s, y_hat, one_hot)),
+        trained_parameters=sum(p.numel() for p in codec.parameters() if p.requires_grad),
+    )
+
+
+def _count_hyperprior(codec: Codec, level: int, latent_side: int) -> tuple[float, float]:
+    prior: nn.Module = codec.prior_of(level)
+    if not isinstance(prior, Hyperprior):
+        return 0.0, 0.0
+    own = level if codec.config.sharing == "nested" else 0  # a switchable level has a prior alone
+    v = torch.zeros(1, codec.config.latent_channels[level], latent_side, latent_side)
+    z_hat = torch.zeros_like(prior.analyse(v, own))
+    analysis = count_macs(prior.analyse, v, own)
+    return _per_pixel(analysis), _per_pixel(count_macs(prior.scale_index, z_hat, own))
+
+
+def _per_pixel(macs: int) -> float:
+    return macs / COUNTED_SIDE**2 / 1000

@@ -1,0 +1,1 @@
+"""Evaluations as a report: text, plots, sheets of pictures."""

@@ -1,0 +1,103 @@
+"""An evaluation as a folder for people: report.md, report.html, plots and sheets.
+
+The page is the Markdown rendered, with its pictures inside it: one file to send to somebody.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+from slimtrain.evaluation.evaluate import Evaluation
+from slimtrain.reporting.plots import plot_accuracy_lost, plot_rate_accuracy, plot_rate_distortion
+from slimtrain.reporting.sheets import choose_shown, draw_box_sheet, draw_decoded_sheet
+from slimtrain.reporting.text import format_report
+
+_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Bytes against accuracy</title>
+<style>
+body {{ margin: 2rem auto; max-width: 76rem; padding: 0 1.5rem; color: #1a1a1a;
+       font: 15px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }}
+h1 {{ font-size: 1.7rem; }}
+h2 {{ margin-top: 2.6rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem; }}
+h3 {{ margin-top: 1.6rem; font-size: 1rem; }}
+table {{ display: block; overflow-x: auto; border-collapse: collapse; font-size: 13px;
+        font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .3rem .65rem; text-align: right; white-space: nowrap;
+         border-bottom: 1px solid #eee; }}
+th {{ vertical-align: bottom; white-space: normal; min-width: 3.2rem; background: #fafafa;
+     border-bottom: 2px solid #ccc; }}
+th:first-child, td:first-child {{ text-align: left; position: sticky; left: 0;
+                                 background: #fafafa; }}
+tbody tr:hover td {{ background: #f2f6fc; }}
+img {{ max-width: 100%; height: auto; }}
+pre {{ background: #f6f6f6; padding: .7rem 1rem; white-space: pre-wrap; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+_IMAGE = re.compile(r'src="([^"]+\.(png|jpg))"')
+_MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+def write_report(
+    evaluation: Evaluation, out: Path, command: str, shown: Sequence[str] = ()
+) -> Path:
+    """Writes everything that people look at; returns the page.
+
+    Args:
+        out: the folder of the evaluation's tables.
+        command: that made it, for the record.
+        shown: file names of the pictures on the sheets; none chooses some.
+
+    Raises:
+        EvaluationError: a shown picture is not among those evaluated.
+    """
+    pictures = choose_shown(evaluation.pictures, shown)
+    plots = [
+        ("Rate and accuracy, all rows", "rate_accuracy.png"),
+        ("Accuracy lost, the best rows of each codec", "accuracy_lost.png"),
+        ("Rate and distortion, all rows", "rate_distortion.png"),
+    ]
+    plot_rate_accuracy(evaluation.curves, evaluation.uncompressed, out / plots[0][1])
+    plot_accuracy_lost(evaluation.curves, out / plots[1][1])
+    plot_rate_distortion(evaluation.curves, out / plots[2][1])
+    sheets: list[tuple[str, str]] = []
+    for served in evaluation.served:
+        label = served.artifact.label
+        stem = label.replace("/", "-")
+        name = f"boxes_{stem}.jpg"
+        if draw_box_sheet(served, evaluation.reference, pictures, out / name):
+            sheets.append((f"{label}: boxes from features beside boxes from pixels", name))
+        for number, picture in enumerate(pictures):
+            name = f"decoded_{stem}_{number}.jpg"
+            if draw_decoded_sheet(served, evaluation.baselines, picture, out / name):
+                title = f"{label}: {picture.path.name} by level and quality; above, as many bytes"
+                sheets.append((title, name))
+    text = format_report(evaluation, command, plots, sheets)
+    (out / "report.md").write_text(text)
+    page = out / "report.html"
+    page.write_text(render_page(text, out))
+    return page
+
+
+def render_page(text: str, folder: Path) -> str:
+    """The Markdown as one HTML page that needs no other file; its pictures come from `folder`."""
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    return _TEMPLATE.format(body=_IMAGE.sub(lambda found: _embed(folder / found[1]), body))
+
+
+def _embed(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'src="data:{_MEDIA_TYPES[path.suffix]};base64,{data}"'

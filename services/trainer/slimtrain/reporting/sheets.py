@@ -1,0 +1,187 @@
+"""The report's sheets: decoded pictures by level and quality, and boxes beside boxes.
+
+They show pictures that an evaluation was made with, so a report folder is not for publishing. They
+are JPEG files at full colour resolution, fine enough beside what they show: a quarter of the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from slimcodec.image import load_image
+from slimdetect.overlay import draw_detections
+from slimtrain.evaluation.baseline import Baseline
+from slimtrain.evaluation.operating_point import DETECT, VIEW, ReferenceDetector, ServedCodec
+from slimtrain.evaluation.pictures import EvaluationError, EvaluationPicture
+from slimtrain.figures.picture_quality import psnr_db
+
+NUM_SHOWN = 3
+MAX_COLUMNS = 5
+TILE_WIDTH = 320  # pixels
+BOX_TILE_WIDTH = 460
+GAP = 6
+CAPTION_HEIGHT = 22
+FONT_SIZE = 13
+SHEET_QUALITY = 85
+MIN_SCORE = 0.3
+"""Boxes that a user would be shown."""
+
+Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture and what is said below it."""
+
+    image: Array
+    caption: str
+
+
+def choose_shown(
+    pictures: Sequence[EvaluationPicture], names: Sequence[str] = ()
+) -> list[EvaluationPicture]:
+    """The pictures of the sheets: those named, or of the first folders the one with most labels.
+
+    Raises:
+        EvaluationError: a name that is not among the pictures.
+    """
+    if names:
+        by_name = {picture.path.name: picture for picture in pictures}
+        if unknown := sorted(set(names) - set(by_name)):
+            raise EvaluationError(f"{', '.join(unknown)}: not among the evaluated pictures")
+        return [by_name[name] for name in names]
+    sources = list(dict.fromkeys(picture.source for picture in pictures))
+    return [
+        max(
+            (picture for picture in pictures if picture.source == source),
+            key=lambda p: 0 if p.boxes is None else len(p.boxes),
+        )
+        for source in sources[:NUM_SHOWN]
+    ]
+
+
+def draw_decoded_sheet(
+    served: ServedCodec, baselines: Sequence[Baseline], picture: EvaluationPicture, path: Path
+) -> bool:
+    """One picture: the original and baselines of about equal bytes, then a row for each level.
+
+    Returns:
+        Whether there is anything to show: a model that only detects has no picture.
+    """
+    image = load_image(picture.path)
+    pixels = image.shape[0] * image.shape[1]
+    num_qualities = served.artifact.manifest.qualities
+    qualities = _spread(num_qualities, MAX_COLUMNS)
+    levels = [level for level in range(len(served.artifact.levels)) if served.does(VIEW, level)]
+    if not levels:
+        return False
+    rows: list[list[Tile]] = []
+    for level in levels:
+        row: list[Tile] = []
+        for quality in qualities:
+            bitstream = served.encoder.encode(image, level, quality).bitstream
+            decoded = served.decoder.decode_image(served.decoder.decode_latent(bitstream))
+            head = f"level {level}, quality {quality}"
+            row.append(_tile(head, image, decoded, len(bitstream), pixels))
+        rows.append(row)
+    middle = qualities[len(qualities) // 2]
+    wanted = len(served.encoder.encode(image, levels[-1], middle).bitstream)
+    top = [Tile(image, "original")]
+    for baseline in baselines[: len(qualities) - 1]:
+        coded = [(quality, baseline.code(image, quality)) for quality in baseline.ladder]
+        quality, nearest = min(coded, key=lambda c: abs(len(c[1].bitstream) - wanted))
+        head = f"{baseline.name} {quality}"
+        top.append(_tile(head, image, nearest.image_hat, len(nearest.bitstream), pixels))
+    _compose([top, *rows], TILE_WIDTH).save(path, quality=SHEET_QUALITY, subsampling=0)
+    return True
+
+
+def draw_box_sheet(
+    served: ServedCodec,
+    reference: ReferenceDetector,
+    pictures: Sequence[EvaluationPicture],
+    path: Path,
+) -> bool:
+    """Boxes in the original, from the features, and from the decoded picture, side by side; for
+    the narrowest and the widest level at the middle quality.
+
+    Returns:
+        Whether there is anything to show: a model that does not both detect and show has no two
+        kinds of boxes.
+    """
+    names = reference.session.names
+    quality = (served.artifact.manifest.qualities - 1) // 2
+    levels = [
+        level
+        for level in range(len(served.artifact.levels))
+        if served.does(VIEW, level) and served.does(DETECT, level)
+    ]
+    if not levels or served.detector is None:
+        return False
+    rows: list[list[Tile]] = []
+    for picture in pictures:
+        image = load_image(picture.path)
+        original = reference.session.detect_image(image, MIN_SCORE)
+        for level in dict.fromkeys((levels[0], levels[-1])):
+            bitstream = served.encoder.encode(image, level, quality).bitstream
+            latent = served.decoder.decode_latent(bitstream)
+            decoded = served.decoder.decode_image(latent)
+            features = served.detector.detect_latents([latent], MIN_SCORE)[0]
+            pixels = reference.session.detect_image(decoded, MIN_SCORE)
+            bpp = 8 * len(bitstream) / (image.shape[0] * image.shape[1])
+            head = f"level {level}, quality {quality}, {bpp:.3f} bpp"
+            rows.append(
+                [
+                    Tile(draw_detections(image, original, names), "uncompressed: uncut detector"),
+                    Tile(draw_detections(decoded, features, names), f"{head}: from features"),
+                    Tile(draw_detections(decoded, pixels, names), f"{head}: from pixels"),
+                ]
+            )
+    _compose(rows, BOX_TILE_WIDTH).save(path, quality=SHEET_QUALITY, subsampling=0)
+    return True
+
+
+def _tile(head: str, image: Array, decoded: Array, num_bytes: int, pixels: int) -> Tile:
+    bpp = 8 * num_bytes / pixels
+    return Tile(decoded, f"{head}: {bpp:.3f} bpp, {psnr_db(image, decoded):.1f} dB")
+
+
+def _spread(count: int, at_most: int) -> list[int]:
+    """At most so many of 0..count-1, evenly, with both ends."""
+    if count <= at_most:
+        return list(range(count))
+    return [round(index * (count - 1) / (at_most - 1)) for index in range(at_most)]
+
+
+def _compose(rows: Sequence[Sequence[Tile]], tile_width: int) -> Image.Image:
+    """Tiles in rows, each scaled to one width, its caption below it."""
+    scaled = [[(_scale(tile.image, tile_width), tile.caption) for tile in row] for row in rows]
+    heights = [max(image.height for image, _ in row) + CAPTION_HEIGHT for row in scaled]
+    num_columns = max(len(row) for row in scaled)
+    size = (
+        num_columns * (tile_width + GAP) + GAP,
+        sum(heights) + GAP * (len(heights) + 1),
+    )
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(FONT_SIZE)
+    top = GAP
+    for row, height in zip(scaled, heights, strict=True):
+        for column, (image, caption) in enumerate(row):
+            left = GAP + column * (tile_width + GAP)
+            sheet.paste(image, (left, top))
+            draw.text((left, top + image.height + 3), caption, fill="black", font=font)
+        top += height + GAP
+    return sheet
+
+
+def _scale(image: Array, width: int) -> Image.Image:
+    picture = Image.fromarray(image)
+    height = max(1, round(picture.height * width / picture.width))
+    return picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,0 +1,1 @@
+"""Training the second stage: feature transform and tail of a finished encoder."""

@@ -1,0 +1,79 @@
+"""Batches of the second stage: labelled pictures first, then unlabelled ones, in the proportion in
+which there are any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimtrain.data.pictures import BOX_FIELDS, PackedPictures
+from slimtrain.detector.data import Augmentation, DetectorSampler
+
+# Nearer to the pictures' own resolution than a detector's training is: the codec's texture is that
+# of whole pictures, and they are not shrunk before they are sent. No mosaics: their seams cost
+# bits that no camera's picture costs.
+AUGMENTATION = Augmentation(
+    mosaic_share=0.0, scale_range=(0.8, 2.2), brightness=0.2, saturation=0.3
+)
+
+
+@dataclass(frozen=True)
+class TailBatch:
+    """`x` (B, 3, S, S) float32 in [0, 1]; `targets` (L, T, 6) of the first L pictures, in
+    pixels.
+    """
+
+    x: Tensor
+    targets: Tensor
+
+
+class TailSampler:
+    """Draws batches that depend on (seed, step) alone.
+
+    Args:
+        use_labels: False treats every picture as unlabelled.
+    """
+
+    def __init__(
+        self,
+        pictures: PackedPictures,
+        image_size: int,
+        device: torch.device,
+        seed: int,
+        use_labels: bool,
+    ) -> None:
+        is_labelled = [use_labels and boxes is not None for boxes in pictures.boxes]
+        labelled = pictures.select(lambda index: is_labelled[index])
+        # the sampler refuses pictures without labels; here they have no boxes, and no loss on boxes
+        others = without_boxes(pictures.select(lambda index: not is_labelled[index]))
+        self._share = len(labelled) / len(pictures)
+        self._samplers = [
+            DetectorSampler(part, image_size, device, AUGMENTATION, seed + offset)
+            if len(part)
+            else None
+            for offset, part in enumerate((labelled, others))
+        ]
+
+    def batch(self, step: int, size: int) -> TailBatch:
+        """The batch of a step; at least one picture of each kind that there is."""
+        num_labelled = round(size * self._share)
+        if 0 < self._share < 1:
+            num_labelled = min(max(num_labelled, 1), size - 1)
+        counts = (num_labelled, size - num_labelled)
+        parts = [
+            sampler.batch(step, count)
+            for sampler, count in zip(self._samplers, counts, strict=True)
+            if sampler is not None
+        ]
+        x = torch.cat([part.x for part in parts])
+        return TailBatch(x, parts[0].targets[:num_labelled])
+
+
+def without_boxes(pictures: PackedPictures) -> PackedPictures:
+    """The same pictures with an empty list of boxes each."""
+    none = np.zeros((0, BOX_FIELDS), np.float32)
+    return replace(pictures, boxes=[none] * len(pictures))

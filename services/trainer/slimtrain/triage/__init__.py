@@ -1,0 +1,1 @@
+"""Training the triage head: is anything in this frame?"""

@@ -1,0 +1,1 @@
+"""Symbols to bytes and back: the coder, its tables, and which channels they cover."""

@@ -1,0 +1,1 @@
+"""Running exported graphs: the runtime's interface and the devices it knows."""

@@ -1,0 +1,1 @@
+"""A model's folder: what its manifest says, its files, its fingerprint."""

@@ -1,0 +1,254 @@
+"""Model artifacts on disk: found by name, checked against their digests, then trusted.
+
+    <models root>/<name>/<version>/manifest.json + the files that it lists
+
+A listed file may be absent (an edge needs only g_a, and serving never reads `weights.safetensors`);
+asking for it then fails with its name. A listed file that is present must match its digest.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from slimcodec.entropy.channels import ChannelLayout
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.tables import Tables, load_scale_tables, load_tables
+from slimcodec.errors import ModelError
+from slimcodec.model.manifest import (
+    MANIFEST_FORMAT,
+    CodecManifest,
+    DetectorManifest,
+    FileRecord,
+    HeadSpec,
+    Level,
+    Profile,
+)
+
+MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
+
+_Validated = TypeVar("_Validated", bound=BaseModel)
+
+
+@dataclass(frozen=True, eq=False)
+class CodecArtifact:
+    """A codec: graphs, entropy tables, manifest, and (when measured) the profile."""
+
+    directory: Path
+    manifest: CodecManifest
+    tables: Tables
+    profile: Profile | None
+    scale_tables: SymbolTables | None = None  # of y, by the scale index; with a hyperprior
+
+    @property
+    def fingerprint(self) -> bytes:
+        """8 bytes that every container of this codec carries."""
+        return bytes.fromhex(self.manifest.fingerprint)
+
+    @property
+    def label(self) -> str:
+        """The model for people, as `name/version`."""
+        return self.manifest.label
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Levels, narrowest first."""
+        return self.manifest.levels
+
+    @property
+    def widest_level(self) -> int:
+        """The last level."""
+        return len(self.manifest.levels) - 1
+
+    @property
+    def latent_layout(self) -> ChannelLayout:
+        """Channels of y in sections; its columns are those of the gains."""
+        widths = tuple(level.latent_channels for level in self.levels)
+        return ChannelLayout(widths, self.manifest.streams)
+
+    @property
+    def hyper_layout(self) -> ChannelLayout:
+        """Channels of z in sections; with a hyperprior, its columns are those of the tables."""
+        widths = tuple(level.hyper_channels for level in self.levels)
+        return ChannelLayout(widths, self.manifest.streams)
+
+    def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of the latent of a padded picture."""
+        return self._grid(image_hw, self.manifest.latent_stride)
+
+    def hyper_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of z of a padded picture; only with a hyperprior."""
+        assert self.manifest.hyper_stride is not None
+        return self._grid(image_hw, self.manifest.hyper_stride)
+
+    def _grid(self, image_hw: tuple[int, int], stride: int) -> tuple[int, int]:
+        multiple = self.manifest.pad_multiple
+        h, w = (-(-side // multiple) * multiple // stride for side in image_hw)
+        return h, w
+
+    def file(self, name: str) -> Path:
+        """Return the path of a listed file that is there, or raise a ModelError."""
+        return _file(self.directory, self.manifest.files, name)
+
+    def analysis_path(self, level: int) -> Path:
+        """Return the path of the graph g_a at a level."""
+        return self.file(f"g_a_{level}.onnx")
+
+
+@dataclass(frozen=True)
+class DetectorArtifact:
+    """A detector, cut into stem and tail."""
+
+    directory: Path
+    manifest: DetectorManifest
+
+    @property
+    def label(self) -> str:
+        """The model for people, as `name/version`."""
+        return self.manifest.label
+
+    @property
+    def heads(self) -> tuple[HeadSpec, ...]:
+        """Heads in the order of the tail's outputs `head_0`, `head_1`, ..."""
+        return self.manifest.heads
+
+    def file(self, name: str) -> Path:
+        """Return the path of a listed file that is there, or raise a ModelError."""
+        return _file(self.directory, self.manifest.files, name)
+
+
+def models_root() -> Path:
+    """Return where models are: $SLIMWIRE_MODELS, a checkout's `models/`, or the installed ones."""
+    if configured := os.environ.get(MODELS_ROOT_VARIABLE):
+        return Path(configured)
+    checkout = Path(__file__).resolve().parents[3] / "models"
+    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "slimwire" / "models"
+
+
+def find_model(kind: Literal["codec", "detector"], name: str, root: Path | None = None) -> Path:
+    """Return the directory of a model.
+
+    Args:
+        kind: Which kind of model `name` must be.
+        name: `name` for its highest version, or `name/3` for version 3.
+        root: Where to look; `models_root()` if not given.
+
+    Raises:
+        ModelError: naming what is there instead.
+    """
+    root = models_root() if root is None else root
+    base, _, pinned = name.partition("/")
+    versions = {
+        int(path.parent.name): path.parent
+        for path in root.glob("*/*/manifest.json")
+        if path.parent.parent.name == base and path.parent.name.isdecimal()
+    }
+    if pinned:
+        versions = {version: path for version, path in versions.items() if str(version) == pinned}
+    if not versions:
+        there = ", ".join(
+            sorted({path.parent.parent.name for path in root.glob("*/*/manifest.json")})
+        )
+        raise ModelError(
+            f"no model {name!r} under {root}; there is {there or 'nothing'}; "
+            f"set {MODELS_ROOT_VARIABLE} or train and export one"
+        )
+    directory = versions[max(versions)]
+    found = _read_json(directory / "manifest.json").get("kind")
+    if found != kind:
+        raise ModelError(f"{directory}: is a {found!r} model, a {kind!r} model was asked for")
+    return directory
+
+
+def load_codec_artifact(path: Path) -> CodecArtifact:
+    """Read a codec's artifact and check everything in it that can be checked without running it.
+
+    Raises:
+        ModelError: a file is missing, altered, or says something that cannot be.
+    """
+    manifest = _load_manifest(path, CodecManifest)
+    tables = load_tables(_file(path, manifest.files, "tables.npz"))
+    profile_path = path / "profile.json"
+    profile = _validate(profile_path, Profile) if profile_path.exists() else None
+    scales = None
+    if manifest.prior == "hyperprior":
+        scales = load_scale_tables(_file(path, manifest.files, "hyper.npz"))
+    artifact = CodecArtifact(path, manifest, tables, profile, scales)
+    coded = artifact.latent_layout if scales is None else artifact.hyper_layout
+    found = (tables.num_qualities, tables.num_gains, tables.num_channels)
+    expected = (manifest.qualities, artifact.latent_layout.num_columns, coded.num_columns)
+    if found != expected:
+        raise ModelError(
+            f"{path}: tables for {found[0]} qualities with {found[1]} gains and {found[2]} coded "
+            f"channels; the manifest has {expected[0]} with {expected[1]} and {expected[2]}"
+        )
+    return artifact
+
+
+def load_detector_artifact(path: Path) -> DetectorArtifact:
+    """Read a detector's artifact and check its files.
+
+    Raises:
+        ModelError: a file is missing, altered, or says something that cannot be.
+    """
+    return DetectorArtifact(path, _load_manifest(path, DetectorManifest))
+
+
+def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:
+    path = directory / "manifest.json"
+    raw = _read_json(path)
+    if raw.get("format") != MANIFEST_FORMAT:
+        raise ModelError(
+            f"{path}: format {raw.get('format')!r}; this build reads {MANIFEST_FORMAT}; update it"
+        )
+    manifest = _validate(path, schema)
+    files: Mapping[str, FileRecord] = getattr(manifest, "files", {})
+    for name, record in files.items():
+        _check_digest(directory / name, record)
+    return manifest
+
+
+def _validate(path: Path, schema: type[_Validated]) -> _Validated:
+    try:
+        return schema.model_validate(_read_json(path))
+    except ValidationError as exc:
+        raise ModelError(f"{path}: {exc}") from exc
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError as exc:
+        raise ModelError(f"{path}: is missing; is this a model's directory?") from exc
+    except (OSError, ValueError) as exc:
+        raise ModelError(f"{path}: cannot be read as JSON: {exc}") from exc
+    if not isinstance(raw, dict):
+        raise ModelError(f"{path}: holds no JSON object")
+    return raw
+
+
+def _check_digest(path: Path, record: FileRecord) -> None:
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != record.sha256:
+        raise ModelError(
+            f"{path}: SHA-256 {found[:16]}..., the manifest says {record.sha256[:16]}...; "
+            "fetch the model again"
+        )
+
+
+def _file(directory: Path, files: Mapping[str, FileRecord], name: str) -> Path:
+    path = directory / name
+    if name not in files:
+        raise ModelError(f"{directory}: the manifest lists no {name}")
+    if not path.exists():
+        raise ModelError(f"{path}: is missing; this installation cannot do what needs it")
+    return path

@@ -1,0 +1,1 @@
+"""The codec's networks in torch: transforms, priors, and the slim widths."""

@@ -1,0 +1,127 @@
+"""The numbers of one codec model: they live in the checkpoint and the manifest, never in the
+environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
+from typing import Any, Literal
+
+LATENT_STRIDE = 16  # pixels: four convolutions of stride 2
+PAD_MULTIPLE = 32  # pixels: the detector's coarsest grid, so that its neck's maps line up; a
+# hyperprior's latent, four times coarser than the latent, needs twice that
+
+
+@dataclass(frozen=True, slots=True)
+class CodecConfig:
+    """Shape of a codec: ours, or one of those that it is compared with.
+
+    Args:
+        channels: for each level, narrowest first, the channels after each of the four convolutions
+            of g_a; the last is the latent. The latent grows from level to level, the others do not
+            shrink (equal: a full encoder whose latent alone is split, as in Choi and Bajic 2022).
+            A single level is a codec that is not slimmable.
+        qualities: number of trained gain vectors; 0 is the coarsest.
+        feature_channels: channels at the detector's split point.
+        feature_width: inner channels of the feature transform.
+        synthesis_widths: inner channels of g_s at strides 16, 8, 4 and 2.
+        sharing: "nested": a narrow latent is the first channels of a wide one. "switchable": levels
+            share convolutions but each has a GDN, a prior, gains and a stream of its own (Cao et
+            al. 2023).
+        prior: how the latent is coded; "hyperprior" sends side information (Balle et al. 2018).
+        hyper_channels: with a hyperprior, channels of its latent z at each level; they grow too.
+        block_transform: a linear path beside the convolutions of g_a and g_s, which begins as a
+            block DCT.
+        feature_transform: "latent": convolutions from the latent to the features, as the paper's.
+            "stem": a linear picture, then the detector's own first layers
+            (`slimnets.codec.stem_transform`).
+        stem: those layers, as the `.cfg` text that `stem_cfg` gives; empty for "latent".
+    """
+
+    channels: tuple[tuple[int, int, int, int], ...] = (
+        (8, 16, 24, 32),
+        (16, 32, 48, 64),
+        (32, 64, 96, 128),
+        (48, 96, 144, 192),
+    )
+    qualities: int = 6
+    feature_channels: int = 128
+    feature_width: int = 96
+    synthesis_widths: tuple[int, int, int, int] = (192, 128, 96, 48)
+    sharing: Literal["nested", "switchable"] = "nested"
+    prior: Literal["factorized", "hyperprior"] = "factorized"
+    hyper_channels: tuple[int, ...] = ()
+    block_transform: bool = False
+    feature_transform: Literal["latent", "stem"] = "latent"
+    stem: str = ""
+
+    def __post_init__(self) -> None:
+        for narrow, wide in pairwise(self.channels):
+            if narrow[-1] >= wide[-1] or any(n > w for n, w in zip(narrow, wide, strict=True)):
+                raise ValueError(
+                    f"levels must grow in the latent and shrink nowhere: {narrow}, then {wide}"
+                )
+        if self.qualities < 1:
+            raise ValueError(f"a codec needs at least one quality, found {self.qualities}")
+        for name, value, known in (
+            ("sharing", self.sharing, ("nested", "switchable")),
+            ("prior", self.prior, ("factorized", "hyperprior")),
+            ("feature_transform", self.feature_transform, ("latent", "stem")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r}; known are {' and '.join(known)}")
+        hyper_levels = self.num_levels if self.prior == "hyperprior" else 0
+        if len(self.hyper_channels) != hyper_levels or any(
+            n >= w for n, w in pairwise((0, *self.hyper_channels))
+        ):
+            raise ValueError(
+                f"hyper_channels {self.hyper_channels}; a {self.prior} prior with "
+                f"{self.num_levels} levels needs {hyper_levels} numbers that grow"
+            )
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.channels)
+
+    @property
+    def latent_channels(self) -> tuple[int, ...]:
+        """M_w of every level."""
+        return tuple(widths[-1] for widths in self.channels)
+
+    @property
+    def pad_multiple(self) -> int:
+        """Pixels: sides of a padded picture are multiples of it."""
+        return 2 * PAD_MULTIPLE if self.prior == "hyperprior" else PAD_MULTIPLE
+
+    @property
+    def coded_rows(self) -> tuple[int, ...]:
+        """First row of each level in whatever is kept per coded channel (gains, tables), then the
+        number of rows: levels of a nested codec share rows, those of a switchable one do not.
+        """
+        if self.sharing == "nested":
+            return (*(0 for _ in self.channels), self.latent_channels[-1])
+        return tuple(accumulate(self.latent_channels, initial=0))
+
+    @property
+    def prior_levels(self) -> tuple[int, ...]:
+        """One level for each prior, the widest that it codes."""
+        levels = tuple(range(self.num_levels))
+        return levels[-1:] if self.sharing == "nested" else levels
+
+    def layer_groups(self, layer: int) -> tuple[int, ...]:
+        """Channels that each level adds after convolution `layer` (0 to 3)."""
+        return tuple(b - a for a, b in pairwise((0, *(w[layer] for w in self.channels))))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a manifest or checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> CodecConfig:
+        """The inverse of `to_json` (lists become tuples)."""
+        plain = dict(values)
+        plain["channels"] = tuple(tuple(widths) for widths in plain["channels"])
+        plain["synthesis_widths"] = tuple(plain["synthesis_widths"])
+        plain["hyper_channels"] = tuple(plain.get("hyper_channels", ()))
+        return cls(**plain)

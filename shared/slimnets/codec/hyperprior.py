@@ -1,0 +1,204 @@
+"""Scale hyperprior whose scales cannot fall out of step: side information z chooses a Gaussian for
+every latent, through integers only.
+
+v -|.|- h_a -> z - round -> z_hat -h_s-> scale index -> one of 64 stored tables -> codes round(v)
+                   `-> factorized tables
+
+v is the gained latent (y * gain), so one hyperprior serves every quality. All layers are
+channel-causal: scales of group k read z groups 0..k, and a narrow stream is a prefix of a wide one.
+h_a is an ordinary float network: what it gives is sent. h_s runs on both sides and is made of
+integers (`slimnets.codec.hyperprior_integer`).
+
+Source: Balle et al., "Variational image compression with a scale hyperprior" (2018), for the model;
+channel-causal groups and pixel shuffle in place of transposed convolutions are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimnets.codec.causal import CausalConv2d
+from slimnets.codec.hyperprior_integer import (
+    ACTIVATION_BITS,
+    MAX_ACTIVATION,
+    MAX_INPUT,
+    IntegerCausalConv2d,
+    straight_through,
+)
+from slimnets.codec.prior import FactorizedPrior
+
+NUM_SCALES = 64
+_SCALE_RANGE = (0.11, 128.0)  # in steps of v; below, zero costs 1e-5 bits anyway
+_SCALE_STEP = math.log(_SCALE_RANGE[1] / _SCALE_RANGE[0]) / (NUM_SCALES - 1)
+# Standard deviations by index, log-spaced as in CompressAI's `get_scale_table` (from 0.11 to 256).
+SCALES = tuple(_SCALE_RANGE[0] * math.exp(_SCALE_STEP * i) for i in range(NUM_SCALES))
+
+# h_s's last layer works in units of eight indexes (0.9 nats), so that a step of its weights weighs
+# as much as one of the layers before it.
+_INDEX_BITS = 3
+LEAK = 0.1  # of h_a's activations
+_Z_SPREAD = 2.0  # standard deviation of z at the start, which the factorized prior expects
+_LIKELIHOOD_BOUND = 1e-9  # as in the factorized prior
+
+
+class Hyperprior(nn.Module):
+    """h_a, h_s and the rates of both latents.
+
+    Args:
+        latent_groups: latent channels that each level adds.
+        hyper_groups: channels of z that each level adds; also the hidden widths of h_a and h_s.
+    """
+
+    def __init__(self, latent_groups: Sequence[int], hyper_groups: Sequence[int]) -> None:
+        super().__init__()
+        self.latent_prefix = tuple(accumulate(latent_groups))
+        self.hyper_prefix = tuple(accumulate(hyper_groups))
+        self.h_a = nn.ModuleList(
+            [
+                CausalConv2d(latent_groups, hyper_groups, 3, stride=1),
+                CausalConv2d(hyper_groups, hyper_groups, 5, stride=2),
+                CausalConv2d(hyper_groups, hyper_groups, 5, stride=2),
+            ]
+        )
+        shuffled = [4 * n for n in hyper_groups]
+        self.h_s = nn.ModuleList(
+            IntegerCausalConv2d(hyper_groups, outputs, 3, input_bits, output_bits, max_input)
+            for outputs, input_bits, output_bits, max_input in (
+                (shuffled, 0, ACTIVATION_BITS, MAX_INPUT),
+                (shuffled, ACTIVATION_BITS, ACTIVATION_BITS, MAX_ACTIVATION),
+                (latent_groups, ACTIVATION_BITS, _INDEX_BITS, MAX_ACTIVATION),
+            )
+        )
+        self.prior = FactorizedPrior(self.hyper_prefix[-1])
+
+    def forward(self, v: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """What an encoder computes of gained latents: z_hat (B, Mz_level, h/4, w/4) and the scale
+        indexes (B, M_level, h, w).
+        """
+        z_hat = self.analyse(v, level).round()
+        return z_hat, self.scale_index(z_hat, level)
+
+    def analyse(self, v: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """Gained latents (B, M_level, h, w), h and w multiples of 4 -> z (B, Mz_level, h/4, w/4).
+
+        `lower_gradient` is the share of a wider group's gradient that reaches narrower ones, as in
+        `CausalConv2d`.
+        """
+        z = v.abs()
+        for i, conv in enumerate(self.h_a):
+            z = conv(z if i == 0 else F.leaky_relu(z, LEAK), level, lower_gradient)
+        return z
+
+    def scale_index(self, z_hat: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """Integers (B, Mz_level, h/4, w/4), float32 or float64 -> indexes (B, M_level, h, w) from 0
+        to 63 in the same type.
+        """
+        with torch.autocast(z_hat.device.type, enabled=False):
+            index: Tensor = _ClampIndex.apply(self._free_index(z_hat, level, lower_gradient))
+        return index
+
+    def bits(self, v: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """Bits (B, level + 1) that each group of v (B, M_level, h, w) adds, z's part included: an
+        estimate for training, in float32 even under autocast.
+
+        The scales are those of the integer indexes, bit for bit; only gradients see them as
+        continuous. The rates are those of rounded latents, straight through (`slimnets.codec.codec`
+        says why).
+        """
+        with torch.autocast(v.device.type, enabled=False):
+            v = v.float()
+            z = self.analyse(v, level, lower_gradient)
+            z_hat, rounded = (straight_through(u, u.round()) for u in (z, v))
+            index = self.scale_index(z_hat, level, lower_gradient)
+            z_likelihoods = self.prior.likelihoods(z_hat, z.new_ones(z.shape[:2]))
+            v_likelihoods = gaussian_likelihoods(rounded, scale_of(index))
+            return _by_group(z_likelihoods, self.hyper_prefix[: level + 1]) + _by_group(
+                v_likelihoods, self.latent_prefix[: level + 1]
+            )
+
+    @torch.no_grad()
+    def start_from(self, v: Tensor) -> None:
+        """Begin at the factorized optimum for gained latents v (B, M, h, w): z of one spread,
+        whatever that of its inputs, and each latent channel's scale at its measured deviation.
+        """
+        widest = len(self.latent_prefix) - 1
+        deviation = v.square().mean((0, 2, 3)).sqrt().clamp(*_SCALE_RANGE)  # (M,)
+        first = self.h_a[0]
+        assert isinstance(first, CausalConv2d)
+        for group in first.groups:
+            assert isinstance(group, nn.Conv2d)
+            group.weight.div_(deviation[: group.in_channels, None, None])
+        z = v.abs()
+        for i, conv in enumerate(self.h_a):
+            assert isinstance(conv, CausalConv2d)
+            z = z if i == 0 else F.leaky_relu(z, LEAK)
+            out = conv(z, widest)
+            scale = (_Z_SPREAD if i == len(self.h_a) - 1 else 1.0) / out.std((0, 2, 3)).clamp_min(
+                1e-6
+            )
+            conv.rescale(scale, out.mean((0, 2, 3)))
+            z = conv(z, widest)
+        wanted = torch.log(deviation / _SCALE_RANGE[0]) / _SCALE_STEP
+        off = (wanted - self._free_index(z.round(), widest).mean((0, 2, 3))) / 2**_INDEX_BITS
+        last = self.h_s[-1]
+        assert isinstance(last, IntegerCausalConv2d)
+        for group, (a, b) in zip(last.groups, pairwise((0, *self.latent_prefix)), strict=True):
+            assert isinstance(group, nn.Conv2d)
+            assert group.bias is not None
+            group.bias.add_(off[a:b])
+
+    def _free_index(self, z_hat: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """Integer indexes that are not yet held to 0..63."""
+        a = z_hat.clamp(-MAX_INPUT, MAX_INPUT)
+        for conv in self.h_s[:-1]:
+            a = F.pixel_shuffle(conv(a, level, lower_gradient).clamp(0, MAX_ACTIVATION), 2)
+        index: Tensor = self.h_s[-1](a, level, lower_gradient)
+        return index
+
+
+def scale_of(index: Tensor) -> Tensor:
+    """Standard deviation of each (possibly continuous) index."""
+    return _SCALE_RANGE[0] * torch.exp(_SCALE_STEP * index)
+
+
+def gaussian_likelihoods(v: Tensor, scale: Tensor) -> Tensor:
+    """Probability of the bin of width one around v under a Gaussian of mean zero."""
+    magnitude = v.abs()  # both ends in the lower tail, where erfc keeps its precision
+    upper = _normal_cdf((0.5 - magnitude) / scale)
+    lower = _normal_cdf((-0.5 - magnitude) / scale)
+    return (upper - lower).clamp_min(_LIKELIHOOD_BOUND)
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(-(2**-0.5) * x)
+
+
+def _by_group(likelihoods: Tensor, prefix: Sequence[int]) -> Tensor:
+    """(B, C, h, w) -> bits (B, groups) of the channels between successive prefixes."""
+    per_channel = -torch.log2(likelihoods).sum((2, 3))
+    return torch.stack([per_channel[:, a:b].sum(1) for a, b in pairwise((0, *prefix))], 1)
+
+
+class _ClampIndex(torch.autograd.Function):
+    """Holds indexes to 0..63, and lets only such gradients through beyond the ends as lead back: a
+    channel that has sunk below the smallest scale can rise again, and none drifts away.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        return index.clamp(0, NUM_SCALES - 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (index,) = ctx.saved_tensors
+        returns = ((index >= 0) | (gradient < 0)) & ((index <= NUM_SCALES - 1) | (gradient > 0))
+        held: Tensor = gradient * returns
+        return held

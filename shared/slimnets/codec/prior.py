@@ -1,0 +1,80 @@
+"""Factorized prior: one learned density per latent channel, evaluated over bins whose width the
+gain decides.
+
+It guides training only. What codes bits is a set of integer tables, made from it and from counts
+(`slimnets.export.tabulate`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_FILTERS = (3, 3, 3)
+_INIT_SCALE = 4.0  # initial spread of the density
+_SPREAD_PER_DEVIATION = 2.0
+_LIKELIHOOD_BOUND = 1e-9
+
+
+class FactorizedPrior(nn.Module):
+    """Non-parametric cumulative density of every channel.
+
+    Source: Balle et al., "Variational image compression with a scale hyperprior" (2018), appendix
+    6.1; bins of 1/gain as in CompressAI's variable-rate entropy bottleneck
+    (`EntropyBottleneckVbr`).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        sizes = (1, *_FILTERS, 1)
+        scale = _INIT_SCALE ** (1 / (len(_FILTERS) + 1))
+        self.matrices = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        self.factors = nn.ParameterList()
+        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+            start = float(torch.log(torch.expm1(torch.tensor(1 / scale / n_out))))
+            self.matrices.append(torch.full((channels, n_out, n_in), start))
+            self.biases.append(torch.empty(channels, n_out, 1).uniform_(-0.5, 0.5))
+        for n_out in _FILTERS:
+            self.factors.append(torch.zeros(channels, n_out, 1))
+
+    @torch.no_grad()
+    def start_from(self, deviation: Tensor) -> None:
+        """Spread each channel's density as its latents are: standard deviations (channels,)."""
+        first = self.matrices[0]  # (channels, n, 1): it alone sees the latent
+        slope = F.softplus(first) * (_INIT_SCALE / _SPREAD_PER_DEVIATION / deviation)[:, None, None]
+        first.copy_(torch.log(torch.expm1(slope)))
+
+    def logits_cumulative(self, y: Tensor) -> Tensor:
+        """y (M', 1, n) for the first M' channels -> logits of the cumulative density, same
+        shape.
+        """
+        M = y.shape[0]
+        for i, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
+            y = torch.matmul(F.softplus(matrix[:M]), y) + bias[:M]
+            if i < len(self.factors):
+                y = y + torch.tanh(self.factors[i][:M]) * torch.tanh(y)
+        return y
+
+    def likelihoods(self, v: Tensor, gain: Tensor) -> Tensor:
+        """Probability of the bin of width one around each gained latent, in float32 even under
+        autocast.
+
+        Args:
+            v: y * gain, rounded or with noise, (B, M', h, w) float32.
+            gain: (B, M').
+        """
+        with torch.autocast(v.device.type, enabled=False):
+            return self._likelihoods(v.float(), gain.float())
+
+    def _likelihoods(self, v: Tensor, gain: Tensor) -> Tensor:
+        B, M, h, w = v.shape
+        g = gain[:, :, None, None]
+        lower, upper = ((v - 0.5) / g, (v + 0.5) / g)
+        flat = torch.stack([lower, upper]).permute(2, 0, 1, 3, 4).reshape(M, 1, -1)
+        logits = self.logits_cumulative(flat).reshape(M, 2, B, h, w).permute(1, 2, 0, 3, 4)
+        # evaluate in the tail where sigmoid keeps its precision
+        sign = -torch.sign(logits[0] + logits[1]).detach()
+        p = torch.abs(torch.sigmoid(sign * logits[1]) - torch.sigmoid(sign * logits[0]))
+        return p.clamp_min(_LIKELIHOOD_BOUND)

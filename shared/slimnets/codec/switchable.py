@@ -1,0 +1,78 @@
+"""Switchable slimmable layers: widths share the leading slices of one kernel, and each width has a
+normalisation of its own.
+
+A narrow result is no prefix of a wide one: every width computes, codes and sends its latent by
+itself. The paper's models are built so; ours (`slimnets.codec.causal`) are measured against them.
+
+Source: Cao et al., "Slimmable Multi-Task Image Compression for Human and Machine Vision" (IEEE
+Access 2023); switchable normalisation from Yu et al., "Slimmable Neural Networks" (ICLR 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimnets.codec.causal import CausalGDN, DenseGDN
+
+
+class SlimmableConv2d(nn.Module):
+    """Convolution whose first channels are a narrower convolution; no bias, as in the paper.
+
+    Args:
+        in_widths, out_widths: channels at each level.
+    """
+
+    def __init__(
+        self, in_widths: Sequence[int], out_widths: Sequence[int], kernel_size: int, stride: int
+    ) -> None:
+        super().__init__()
+        self.in_widths, self.out_widths = tuple(in_widths), tuple(out_widths)
+        self.widest = nn.Conv2d(
+            in_widths[-1], out_widths[-1], kernel_size, stride, kernel_size // 2, bias=False
+        )
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """(B, in_widths[level], H, W) -> (B, out_widths[level], H/stride, W/stride)."""
+        weight = self.widest.weight[: self.out_widths[level], : self.in_widths[level]]
+        return F.conv2d(x, weight, None, self.widest.stride, self.widest.padding)
+
+    @torch.no_grad()
+    def rescale(self, scale: Tensor, mean: Tensor) -> None:
+        """Multiply the widest result by `scale`, channel by channel; there is no bias to take the
+        mean.
+        """
+        self.widest.weight.mul_(scale[:, None, None, None])
+
+    def merge(self, level: int) -> nn.Conv2d:
+        """The plain convolution of one level, with a bias of zero."""
+        wide, n_in, n_out = self.widest, self.in_widths[level], self.out_widths[level]
+        assert not isinstance(wide.padding, str)
+        conv = nn.Conv2d(n_in, n_out, wide.kernel_size, wide.stride, wide.padding)  # type: ignore[arg-type]  # torch keeps these as tuple[int, ...]
+        with torch.no_grad():
+            conv.weight.copy_(wide.weight[:n_out, :n_in])
+            assert conv.bias is not None
+            conv.bias.zero_()
+        return conv
+
+
+class SwitchableGDN(nn.Module):
+    """A generalised divisive normalisation for each level; formula and source as `CausalGDN`."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(CausalGDN((width,)) for width in widths)
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """(B, widths[level], H, W) -> the same shape."""
+        y: Tensor = self.levels[level](x, 0)
+        return y
+
+    def merge(self, level: int) -> DenseGDN:
+        """The layer of one level with fixed parameters, for export."""
+        gdn = self.levels[level]
+        assert isinstance(gdn, CausalGDN)
+        return gdn.merge(0)

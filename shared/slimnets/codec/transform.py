@@ -1,0 +1,220 @@
+"""The transforms: g_a at the edge (slimmable, tapered), g_s and the feature transform in the cloud
+(any level's prefix).
+
+x -g_a(level)-> y[:M_level] ... y_hat[:M_level] -feature_transform-> f_hat -tail-> detections
+                                                -g_s--------------> x_hat
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimnets.codec.block import BlockAnalysis, BlockSynthesis
+from slimnets.codec.causal import CausalConv2d, CausalGDN
+from slimnets.codec.config import CodecConfig
+from slimnets.codec.switchable import SlimmableConv2d, SwitchableGDN
+
+_KERNEL = 5  # pixels; 5x5/2 as in Balle et al. 2018
+LEAK = 0.1
+_IGDN_GAMMA = 0.1  # at the start, on the diagonal
+
+
+class AnalysisTransform(nn.Module):
+    """g_a: four 5x5/2 convolutions with GDN between them, and (if configured) a linear block
+    transform beside them whose result is added.
+
+    Source: the stack of Balle et al., "Variational image compression with a scale hyperprior"
+    (2018), tapered. Channel-causal groups and the block transform are ours; switchable widths are
+    the paper's.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        if config.sharing == "nested":
+            picture = (3,) + (0,) * (config.num_levels - 1)
+            groups = [picture, *(config.layer_groups(layer) for layer in range(4))]
+            self.convs = nn.ModuleList(
+                CausalConv2d(n_in, n_out, _KERNEL, stride=2) for n_in, n_out in pairwise(groups)
+            )
+            self.gdns = nn.ModuleList(CausalGDN(group) for group in groups[1:4])
+        else:
+            widths = [(3,) * config.num_levels, *zip(*config.channels, strict=True)]
+            self.convs = nn.ModuleList(
+                SlimmableConv2d(n_in, n_out, _KERNEL, stride=2) for n_in, n_out in pairwise(widths)
+            )
+            self.gdns = nn.ModuleList(SwitchableGDN(width) for width in widths[1:4])
+        self.latent_channels = config.latent_channels
+        M = self.latent_channels[-1]
+        self.block = BlockAnalysis(M) if config.block_transform else None
+
+    def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16).
+
+        `lower_gradient` as in `CausalConv2d`; levels of a switchable transform have no groups.
+        """
+        out = x
+        for i, conv in enumerate(self.convs):
+            if isinstance(conv, CausalConv2d):
+                out = conv(out, level, lower_gradient)
+                out = self.gdns[i](out, level, lower_gradient) if i < len(self.gdns) else out
+            else:
+                out = conv(out, level)
+                out = self.gdns[i](out, level) if i < len(self.gdns) else out
+        if self.block is not None:
+            out = out + self.block(x, self.latent_channels[level])
+        return out
+
+    def merge(self, level: int) -> MergedAnalysis:
+        """The plain dense network of one level, for export."""
+        layers: list[nn.Module] = []
+        for i, conv in enumerate(self.convs):
+            assert isinstance(conv, CausalConv2d | SlimmableConv2d)
+            layers.append(conv.merge(level))
+            if i < len(self.gdns):
+                gdn = self.gdns[i]
+                assert isinstance(gdn, CausalGDN | SwitchableGDN)
+                layers.append(gdn.merge(level))
+        block = None if self.block is None else self.block.merge(self.latent_channels[level])
+        return MergedAnalysis(nn.Sequential(*layers), block)
+
+
+class MergedAnalysis(nn.Module):
+    """g_a of one level as plain layers: `body(x)`, and `block(x)` added to it if there is one."""
+
+    def __init__(self, body: nn.Sequential, block: nn.Conv2d | None) -> None:
+        super().__init__()
+        self.body, self.block = body, block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16)."""
+        y: Tensor = self.body(x) if self.block is None else self.body(x) + self.block(x)
+        return y
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(leaky(conv(x)))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.body(x)
+        return y
+
+
+class LevelInput(nn.Module):
+    """First layer of a decoder: takes the full-width latent, zero beyond the level's prefix, and
+    which level it is.
+
+    A convolution over zeros equals the convolution of the prefix alone, so one graph (and one
+    batch) serves all levels; the level's own bias tells the layers above how much is missing.
+    """
+
+    def __init__(self, config: CodecConfig, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            config.latent_channels[-1], out_channels, kernel_size, padding=kernel_size // 2
+        )
+        self.level_bias = nn.Linear(config.num_levels, out_channels, bias=False)
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat (B, M, h, w), level (B, K) one-hot -> (B, out_channels, h, w)."""
+        y: Tensor = self.conv(y_hat) + self.level_bias(level)[:, :, None, None]
+        return y
+
+
+def _upsample(n_in: int, n_out: int) -> nn.Sequential:
+    """Sub-pixel convolution, twice the height and width. Source: Shi et al., CVPR 2016."""
+    return nn.Sequential(nn.Conv2d(n_in, n_out * 4, 3, padding=1), nn.PixelShuffle(2))
+
+
+class InverseGDN(nn.Module):
+    """Inverse generalised divisive normalisation, y_i = x_i * (beta_i + sum_j gamma_ij |x_j|).
+
+    Source: as `slimnets.codec.causal.CausalGDN`; its approximate inverse with exponents of one.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.root_beta = nn.Parameter(torch.ones(channels))
+        self.root_gamma = nn.Parameter((_IGDN_GAMMA * torch.eye(channels) + 1e-3).sqrt())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        return x * F.conv2d(x.abs(), *self.parameters_of_norm())
+
+    def parameters_of_norm(self) -> tuple[Tensor, Tensor]:
+        """gamma (channels, channels, 1, 1) and beta (channels,), both positive."""
+        return self.root_gamma.square()[..., None, None], self.root_beta.square()
+
+
+def _double(n_in: int, n_out: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(n_in, n_out, _KERNEL, 2, padding=_KERNEL // 2, output_padding=1)
+
+
+class SynthesisTransform(nn.Module):
+    """g_s: the picture from any level's latent, four transposed 5x5/2 convolutions with inverse
+    GDN, and (if configured) a linear block transform beside them.
+
+    Source: the stack of Balle et al. 2018, tapered.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        w16, w8, w4, w2 = config.synthesis_widths
+        self.first = LevelInput(config, w16, kernel_size=1)
+        self.body = nn.Sequential(
+            _double(w16, w8),
+            InverseGDN(w8),
+            _double(w8, w4),
+            InverseGDN(w4),
+            _double(w4, w2),
+            InverseGDN(w2),
+            _double(w2, 3),
+        )
+        M = config.latent_channels[-1]
+        self.block = BlockSynthesis(M) if config.block_transform else None
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat (B, M, h, w), level (B, K) one-hot -> x_hat (B, 3, 16h, 16w), not yet clipped."""
+        x_hat: Tensor = self.body(self.first(y_hat, level)) + 0.5
+        return x_hat if self.block is None else x_hat + self.block(y_hat)
+
+
+class FeatureTransform(nn.Module):
+    """Latent-space transform (LST): any level's prefix -> features at the detector's split point
+    (stride 8).
+
+    Source: the role is that of Choi and Bajic, "Scalable image coding for humans and machines" (TIP
+    2022) and of the paper's machine decoder; the layers are ours, most of them at stride 16 where
+    they are cheap.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        width = config.feature_width
+        self.first = LevelInput(config, width, kernel_size=1)
+        self.body = nn.Sequential(
+            nn.LeakyReLU(LEAK),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            _upsample(width, width),
+            ResidualBlock(width),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(width, config.feature_channels, 3, padding=1),
+        )
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """y_hat (B, M, h, w), level (B, K) one-hot -> f_hat (B, feature_channels, 2h, 2w)."""
+        f_hat: Tensor = self.body(self.first(y_hat, level))
+        return f_hat

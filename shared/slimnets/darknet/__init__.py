@@ -1,0 +1,1 @@
+"""Darknet detectors in torch: cfg, weights, layers, and the graph they make."""

@@ -1,0 +1,158 @@
+"""A Darknet detector as one torch module that can be cut in two.
+
+```
+x -stem: layers 0..split-> f -tail: layers split+1..-> raw head maps      forward = tail after stem
+```
+Layers carry Darknet's own 0-based numbers. A cut is possible where no later layer reads an earlier
+output.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from slimnets.darknet.cfg import CfgSection, format_cfg, parse_cfg
+from slimnets.darknet.graph import LayerGraph
+from slimnets.darknet.layers import HeadSpec
+from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
+from slimnets.darknet.yolov3 import yolov3_cfg
+from slimnets.errors import CfgError, SplitError
+
+__all__ = [
+    "CfgSection",
+    "Darknet",
+    "HeadSpec",
+    "SplitPoint",
+    "format_cfg",
+    "load_darknet_weights",
+    "parse_cfg",
+    "save_darknet_weights",
+    "yolov3_cfg",
+]
+
+
+@dataclass(frozen=True)
+class SplitPoint:
+    """Where the detector is cut: f is the output of `layer`, (B, channels, H/stride, W/stride)."""
+
+    layer: int
+    channels: int
+    stride: int
+
+
+class Darknet(LayerGraph):
+    """A detector: the layers of a `.cfg` with at least one YOLO head."""
+
+    def __init__(self, sections: Sequence[CfgSection]) -> None:
+        """Build every layer after `[net]`.
+
+        Raises:
+            CfgError: an unknown layer or option, shapes that do not fit, or no YOLO head.
+        """
+        super().__init__(sections)
+        self.seen = 0  # pictures seen in training, as Darknet counts them in its .weights header
+        if not self.head_specs:
+            raise CfgError("has no [yolo] layer; expected at least one")
+        if len({head.classes for head in self.head_specs}) != 1:
+            raise CfgError(f"heads differ in classes: {[h.classes for h in self.head_specs]}")
+
+    @property
+    def classes(self) -> int:
+        """Number of object classes."""
+        return self.head_specs[0].classes
+
+    @property
+    def max_stride(self) -> int:
+        """Largest stride in the graph; pictures' sides must be multiples of it to join layers."""
+        return max(shape.stride for shape in self._shapes)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Raw head maps (B, A * (5 + classes), H/stride, W/stride) in the order of the YOLO layers.
+
+        Args:
+            x: (B, 3, H, W) RGB in [0, 1]; H and W multiples of `max_stride`.
+        """
+        return self._heads(self.run(x, 0, frozenset(self.head_layers)))
+
+    def features(self, x: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
+        """Outputs of `layers`, by layer number."""
+        return self.run(x, 0, frozenset(layers))
+
+    def stem(self, x: Tensor, split: int) -> Tensor:
+        """Features f of layer `split`: (B, 3, H, W) -> (B, channels, H/stride, W/stride)."""
+        self.split_point(split)
+        return self.run(x, 0, frozenset((split,)))[split]
+
+    def tail(self, f: Tensor, image_hw: tuple[int, int] | None, split: int) -> list[Tensor]:
+        """Raw head maps from the features of layer `split`; never sees the picture.
+
+        Args:
+            f: (B, channels, H/stride, W/stride).
+            image_hw: height and width of the padded picture in pixels, which f must fit; None: any.
+            split: the layer that gave f.
+        """
+        point = self.split_point(split)
+        if image_hw is not None:
+            expected = tuple(-(-side // point.stride) for side in image_hw)
+            if tuple(f.shape[2:]) != expected:
+                raise SplitError(
+                    f"features of {tuple(f.shape[2:])} for a picture of {image_hw} pixels; "
+                    f"expected {expected} at stride {point.stride}",
+                    split,
+                )
+        return self._heads(self.run(f, split + 1, frozenset(self.head_layers)))
+
+    def tail_features(self, f: Tensor, split: int, layers: Collection[int]) -> dict[int, Tensor]:
+        """Outputs of `layers`, all behind the split, from the features f of layer `split`."""
+        self.split_point(split)
+        for layer in layers:
+            if layer <= split:
+                raise SplitError(f"layer {layer} is not behind the split at {split}", layer)
+        return self.run(f, split + 1, frozenset(layers))
+
+    def split_point(self, layer: int) -> SplitPoint:
+        """Channels and stride at `layer`, if the graph can be cut there.
+
+        Raises:
+            SplitError: names the later layer that reaches behind the cut, or the head before it.
+        """
+        if not 0 <= layer < len(self.layers) - 1:
+            raise SplitError(
+                f"layer {layer} cannot be the split; expected 0 to {len(self.layers) - 2}", layer
+            )
+        for head in self.head_specs:
+            if head.layer <= layer:
+                raise SplitError(
+                    f"the YOLO head at layer {head.layer} lies before a split at {layer}",
+                    layer,
+                    head.layer,
+                )
+        for later in range(layer + 1, len(self.layers)):
+            for source in self._sources[later]:
+                if source < layer:
+                    raise SplitError(
+                        f"layer {later} ({self.sections[later + 1].kind}) reads layer {source}, "
+                        f"behind a split at {layer}; split at {source} or earlier, "
+                        f"or after {later}",
+                        layer,
+                        later,
+                    )
+        shape = self._shapes[layer]
+        return SplitPoint(layer, shape.channels, shape.stride)
+
+    @property
+    def head_layers(self) -> tuple[int, ...]:
+        """Layer numbers of the raw head maps, in the order of `head_specs`."""
+        return tuple(head.layer for head in self.head_specs)
+
+    @property
+    def joined_layers(self) -> tuple[int, ...]:
+        """Layers that a later route takes up again, in order: where the neck's paths meet."""
+        routes = (i for i, section in enumerate(self.sections[1:]) if section.kind == "route")
+        return tuple(
+            sorted({source for i in routes for source in self._sources[i] if source != i - 1})
+        )
+
+    def _heads(self, outputs: dict[int, Tensor]) -> list[Tensor]:
+        return [outputs[head.layer] for head in self.head_specs]

@@ -1,0 +1,352 @@
+"""Darknet's layers as torch modules: `CfgSection` + inputs -> `BuiltLayer`.
+
+Every module takes its sources as positional tensors (B, C, H, W) and gives one such tensor, so that
+the graph is plain data: a list of modules and, for each, the numbers of the layers it reads.
+Source: Darknet's `src/*_layer.c` for meaning and default values.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimnets.darknet.cfg import CfgSection
+
+# Darknet divides by sqrt(variance) + 1e-6, newer forks by sqrt(variance + 1e-5), and OpenCV's
+# Darknet reader by sqrt(variance + 1e-6). We follow OpenCV, our reference: raw maps of three public
+# detectors agree to 4e-5; with 1e-5 they are up to 6e-2 off.
+BATCH_NORM_EPS = 1e-6
+LEAKY_SLOPE = 0.1  # LEAKY in Darknet's src/activations.h
+# A head starts by finding almost nothing (Lin et al., Focal Loss, ICCV 2017, section 4.1).
+PRIOR_OBJECTNESS = 0.01
+_HEAD_INIT_STD = 0.01
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is known of an output before a picture arrives: channels, and stride in input pixels."""
+
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A YOLO head: how its raw map (B, A * (5 + classes), H/stride, W/stride) is to be read.
+
+    `anchors` are (width, height) in input pixels; `scale_x_y` stretches the centre's sigmoid
+    about 0.5.
+    """
+
+    layer: int
+    stride: int
+    anchors: tuple[tuple[float, float], ...]
+    classes: int
+    scale_x_y: float
+
+
+@dataclass(frozen=True)
+class BuiltLayer:
+    """A layer in its place: module, numbers of its sources (-1 = the picture), output shape."""
+
+    module: nn.Module
+    sources: tuple[int, ...]
+    shape: Shape
+    head: HeadSpec | None = field(default=None)
+
+
+class Convolutional(nn.Module):
+    """x -conv-> -norm-> -activation->; the convolution has a bias only where there is no norm."""
+
+    def __init__(self, conv: nn.Conv2d, batch_normalize: bool, activation: str) -> None:
+        """Wrap a convolution; `activation` is Darknet's name of it."""
+        super().__init__()
+        self.conv = conv
+        self.norm: nn.BatchNorm2d | None = None
+        if batch_normalize:
+            self.norm = nn.BatchNorm2d(conv.out_channels, eps=BATCH_NORM_EPS)
+        self.activation = ACTIVATIONS[activation]()
+        nn.init.kaiming_normal_(conv.weight, a=LEAKY_SLOPE, mode="fan_in")
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) -> (B, C_out, H/stride, W/stride)."""
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        y: Tensor = self.activation(x)
+        return y
+
+
+class Shortcut(nn.Module):
+    """Sum of the previous layer and one or more earlier ones of the same shape."""
+
+    def __init__(self, activation: str) -> None:
+        """Apply `activation` to the sum."""
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        """n x (B, C, H, W) -> (B, C, H, W)."""
+        for other in others:
+            x = x + other
+        y: Tensor = self.activation(x)
+        return y
+
+
+class Route(nn.Module):
+    """Concatenation of earlier layers, or of one group of channels of each."""
+
+    def __init__(self, groups: int, group_id: int) -> None:
+        """Take group `group_id` of `groups` equal parts of every source."""
+        super().__init__()
+        self.groups = groups
+        self.group_id = group_id
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        """n x (B, C_i, H, W) -> (B, sum(C_i) / groups, H, W)."""
+        if self.groups > 1:
+            sources = tuple(s.chunk(self.groups, dim=1)[self.group_id] for s in sources)
+        return sources[0] if len(sources) == 1 else torch.cat(sources, dim=1)
+
+
+class Upsample(nn.Module):
+    """Repetition of every pixel `stride` times in both directions."""
+
+    def __init__(self, stride: int) -> None:
+        """Enlarge by the integer `stride`."""
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, stride * H, stride * W)."""
+        return F.interpolate(x, scale_factor=float(self.stride), mode="nearest")
+
+
+class MaxPool(nn.Module):
+    """Maximum over windows; Darknet pads `size - 1` in all, the odd pixel at the right and bottom.
+
+    So a stride of 1 keeps the size (YOLOv3-tiny's 2x2/1 pool, SPP's 5x5 and 9x9).
+    """
+
+    def __init__(self, size: int, stride: int, padding: int) -> None:
+        """Pool `size` x `size` windows; `padding` is the sum over both sides, in pixels."""
+        super().__init__()
+        self.size = size
+        self.stride = stride
+        self.before = padding // 2
+        self.after = padding - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, (H + padding - size) // stride + 1, ...)."""
+        if self.before == self.after:
+            return F.max_pool2d(x, self.size, self.stride, self.before)
+        # Replicated pixels never change a maximum, because the window also holds the pixel they
+        # repeat; unlike -inf they stay finite in every runtime and precision.
+        x = F.pad(x, (self.before, self.after, self.before, self.after), mode="replicate")
+        return F.max_pool2d(x, self.size, self.stride)
+
+
+class YoloHead(nn.Module):
+    """Marks its source as a raw head map; reading it is the business of the boxes' code."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, A * (5 + classes), h, w), unchanged."""
+        return x
+
+
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "linear": nn.Identity,
+    "leaky": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "logistic": nn.Sigmoid,
+    "mish": nn.Mish,
+    "swish": nn.SiLU,
+}
+
+
+def build_layer(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    """Build layer `number` (0-based); `shapes[i + 1]` is layer i's, `shapes[0]` the picture's.
+
+    Raises:
+        CfgError: a kind or option that this package cannot honour, or shapes that do not fit.
+    """
+    build = _BUILDERS.get(section.kind)
+    if build is None:
+        raise section.fail(f"is not a known layer; this build knows {', '.join(sorted(_BUILDERS))}")
+    for option, neutral in _REFUSED_OPTIONS.get(section.kind, {}).items():
+        if section.text(option, neutral) not in (neutral, f"{neutral}.0"):
+            raise section.fail(f"{option}={section.options[option]} is not supported")
+    return build(section, number, shapes)
+
+
+# Options of Darknet forks that change the result; ignoring one would give silently wrong boxes.
+_REFUSED_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "convolutional": dict.fromkeys(
+        ("binary", "xnor", "antialiasing", "deform", "sway", "rotate", "stretch", "stretch_sway"),
+        "0",
+    ),
+    "shortcut": {"weights_type": "none"},
+    "route": {"stream": "0"},
+    "upsample": {"scale": "1", "reverse": "0"},
+    "maxpool": {"maxpool_depth": "0", "antialiasing": "0"},
+    "yolo": {"new_coords": "0"},
+}
+
+
+def _build_convolutional(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    source = shapes[number]
+    filters = section.integer("filters", 1, low=1)
+    groups = section.integer("groups", 1, low=1)
+    size = section.integer("size", 1, low=1, high=31)
+    stride = section.integer("stride", 1, low=1, high=32)
+    dilation = section.integer("dilation", 1, low=1, high=32)
+    batch_normalize = bool(section.integer("batch_normalize", 0, high=1))
+    padding = section.integer("padding", 0, high=31)
+    if section.integer("pad", 0, high=1):
+        padding = (size // 2) * dilation
+    if source.channels % groups or filters % groups:
+        raise section.fail(
+            f"groups={groups} divides not both {source.channels} inputs and {filters} filters"
+        )
+    conv = nn.Conv2d(
+        source.channels,
+        filters,
+        size,
+        stride,
+        padding,
+        dilation,
+        groups,
+        bias=not batch_normalize,
+    )
+    module = Convolutional(conv, batch_normalize, _activation(section))
+    return BuiltLayer(module, (number - 1,), Shape(filters, source.stride * stride))
+
+
+def _build_shortcut(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    sources = (number - 1, *_references(section, "from", number))
+    for layer in sources:
+        if shapes[layer + 1] != shapes[number]:
+            raise section.fail(
+                f"layer {number} adds layer {layer} ({shapes[layer + 1]}) to layer {number - 1} "
+                f"({shapes[number]}); expected equal shapes"
+            )
+    return BuiltLayer(Shortcut(_activation(section)), sources, shapes[number])
+
+
+def _build_route(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    sources = _references(section, "layers", number)
+    groups = section.integer("groups", 1, low=1)
+    group_id = section.integer("group_id", 0, high=groups - 1)
+    strides = {shapes[layer + 1].stride for layer in sources}
+    if len(strides) != 1:
+        raise section.fail(f"layer {number} joins layers of strides {sorted(strides)}")
+    for layer in sources:
+        if shapes[layer + 1].channels % groups:
+            raise section.fail(
+                f"groups={groups} does not divide the {shapes[layer + 1].channels} channels "
+                f"of layer {layer}"
+            )
+    channels = sum(shapes[layer + 1].channels // groups for layer in sources)
+    return BuiltLayer(Route(groups, group_id), sources, Shape(channels, strides.pop()))
+
+
+def _build_upsample(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    source = shapes[number]
+    stride = section.integer("stride", 2, low=1, high=32)
+    if source.stride % stride:
+        raise section.fail(f"stride={stride} enlarges beyond the picture (stride {source.stride})")
+    shape = Shape(source.channels, source.stride // stride)
+    return BuiltLayer(Upsample(stride), (number - 1,), shape)
+
+
+def _build_maxpool(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    source = shapes[number]
+    stride = section.integer("stride", 1, low=1, high=32)
+    size = section.integer("size", stride, low=1, high=63)
+    padding = section.integer("padding", size - 1, high=size)
+    shape = Shape(source.channels, source.stride * stride)
+    return BuiltLayer(MaxPool(size, stride, padding), (number - 1,), shape)
+
+
+def _build_dropout(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    probability = section.real("probability", 0.5, 0.0, 1.0)
+    return BuiltLayer(nn.Dropout(probability), (number - 1,), shapes[number])
+
+
+def _build_yolo(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
+    source = shapes[number]
+    classes = section.integer("classes", 20, low=1)
+    num = section.integer("num", 1, low=1)
+    flat = section.reals("anchors")
+    if len(flat) != 2 * num:
+        raise section.fail(f"has {len(flat)} anchor sides; expected 2 * num = {2 * num}")
+    if min(flat) <= 0:
+        raise section.fail(f"has the anchor side {min(flat)}; expected more than 0 pixels")
+    anchors = tuple(zip(flat[0::2], flat[1::2], strict=True))
+    mask = section.integers("mask") if "mask" in section.options else tuple(range(num))
+    if not mask or not all(0 <= index < num for index in mask):
+        raise section.fail(f"mask={section.text('mask', '')}; expected numbers from 0 to {num - 1}")
+    expected = len(mask) * (5 + classes)
+    if source.channels != expected:
+        raise section.fail(
+            f"layer {number} reads {source.channels} channels; {len(mask)} anchors of "
+            f"5 + {classes} values need {expected}"
+        )
+    scale_x_y = section.real("scale_x_y", 1.0, 1.0, 4.0)
+    head = HeadSpec(number, source.stride, tuple(anchors[i] for i in mask), classes, scale_x_y)
+    return BuiltLayer(YoloHead(), (number - 1,), source, head)
+
+
+_BUILDERS: Mapping[str, Callable[[CfgSection, int, Sequence[Shape]], BuiltLayer]] = {
+    "convolutional": _build_convolutional,
+    "conv": _build_convolutional,
+    "shortcut": _build_shortcut,
+    "route": _build_route,
+    "upsample": _build_upsample,
+    "maxpool": _build_maxpool,
+    "max": _build_maxpool,
+    "dropout": _build_dropout,
+    "yolo": _build_yolo,
+}
+
+
+def _activation(section: CfgSection) -> str:
+    default = "logistic" if section.kind in ("convolutional", "conv") else "linear"  # as Darknet
+    name = section.text("activation", default)
+    if name not in ACTIVATIONS:
+        raise section.fail(f"activation={name}; this build knows {', '.join(ACTIVATIONS)}")
+    return name
+
+
+def _references(section: CfgSection, key: str, number: int) -> tuple[int, ...]:
+    """Give absolute layer numbers; a negative one counts back from this layer."""
+    layers = tuple(i if i >= 0 else number + i for i in section.integers(key))
+    if not layers:
+        raise section.fail(f"names no layer in '{key}'")
+    for layer in layers:
+        if not 0 <= layer < number:
+            raise section.fail(
+                f"layer {number} reads layer {layer}; expected one from 0 to {number - 1}"
+            )
+    return layers
+
+
+@torch.no_grad()
+def start_head(conv: nn.Conv2d, head: HeadSpec) -> None:
+    """Set a head's convolution so that training starts from few objects and even classes."""
+    assert conv.bias is not None
+    nn.init.normal_(conv.weight, std=_HEAD_INIT_STD)
+    bias = torch.zeros(len(head.anchors), 5 + head.classes)
+    bias[:, 4] = _logit(PRIOR_OBJECTNESS)
+    bias[:, 5:] = _logit(1 / max(head.classes, 2))
+    conv.bias.copy_(bias.flatten())
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))

@@ -1,0 +1,119 @@
+"""Real edges' channels against a real ingest server: tokens and certificates of cameras."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from slimcli.app import run
+from slimcloud.tokens import token_digest
+from slimedge.errors import RefusedError
+from slimedge.link.cloud_channel import CloudEndpoint
+from slimedge.link.connection import DisconnectedError, connect
+from slimwire.v1 import ingest_pb2 as pb
+from support.cloud import EPOCH, RunningCloud, ToyModels, cloud_settings, open_cloud
+
+TOKEN = "the-token-of-the-gate"
+
+
+@pytest.fixture(scope="module")
+def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
+    return ToyModels(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certs")
+    assert run(["certs", str(folder), "--camera", "gate", "--camera", "yard"]) == 0
+    return folder
+
+
+@asynccontextmanager
+async def _cloud(
+    models: ToyModels, redis_url: str, **settings: object
+) -> AsyncIterator[RunningCloud]:
+    async with open_cloud(cloud_settings(models, redis_url, role="ingest", **settings)) as cloud:
+        yield cloud
+
+
+async def _welcomed(cloud: CloudEndpoint, models: ToyModels, camera_id: str = "gate") -> bool:
+    hello = pb.Hello(
+        camera_id=camera_id,
+        epoch=EPOCH,
+        model_name="toy/1",
+        model_fingerprint=models.artifact.fingerprint,
+    )
+    async with connect(cloud, pb.StreamFramesRequest(hello=hello)) as connection:
+        return connection.welcome.credit_bytes > 0
+
+
+async def test_camera_with_its_token_is_taken_and_others_are_not(
+    redis_url: str, toy_models: ToyModels
+) -> None:
+    table = f"camera gate {token_digest(TOKEN)}\nadmin boss {token_digest('boss')}"
+    async with _cloud(toy_models, redis_url, tokens=table) as cloud:
+        address = cloud.grpc_address
+
+        assert await _welcomed(CloudEndpoint(address, token=TOKEN), toy_models)
+        with pytest.raises(RefusedError, match="UNAUTHENTICATED"):
+            await _welcomed(CloudEndpoint(address), toy_models)
+        with pytest.raises(RefusedError, match="UNAUTHENTICATED"):
+            await _welcomed(CloudEndpoint(address, token="wrong"), toy_models)
+        with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*camera 'yard'"):
+            await _welcomed(CloudEndpoint(address, token=TOKEN), toy_models, "yard")
+        with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*admin 'boss'"):
+            await _welcomed(CloudEndpoint(address, token="boss"), toy_models)
+
+
+async def test_camera_with_its_certificate_is_taken_and_others_are_not(
+    redis_url: str, toy_models: ToyModels, certificates: Path
+) -> None:
+    folder = certificates
+    ca = folder / "ca.pem"
+    async with _cloud(
+        toy_models,
+        redis_url,
+        tls_cert=folder / "cloud.pem",
+        tls_key=folder / "cloud-key.pem",
+        camera_ca=ca,
+    ) as cloud:
+        port = cloud.grpc_address.rpartition(":")[2]
+        gate = CloudEndpoint(
+            f"localhost:{port}", ca, folder / "camera-gate.pem", folder / "camera-gate-key.pem"
+        )
+
+        assert await _welcomed(gate, toy_models)
+        with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*not that of camera 'yard'"):
+            await _welcomed(gate, toy_models, "yard")
+        for stranger in (CloudEndpoint(gate.address), CloudEndpoint(gate.address, ca)):
+            with pytest.raises(DisconnectedError):
+                await _welcomed(stranger, toy_models)
+
+
+async def test_tls_without_certificates_of_cameras_takes_tokens(
+    redis_url: str, toy_models: ToyModels, certificates: Path
+) -> None:
+    async with _cloud(
+        toy_models,
+        redis_url,
+        tls_cert=certificates / "cloud.pem",
+        tls_key=certificates / "cloud-key.pem",
+        tokens=f"camera gate {token_digest(TOKEN)}",
+    ) as cloud:
+        ca = certificates / "ca.pem"
+
+        assert await _welcomed(CloudEndpoint(cloud.grpc_address, ca, token=TOKEN), toy_models)
+        health = f"grpcs://{cloud.grpc_address}"
+        assert await asyncio.to_thread(run, ["health", health, "--ca", str(ca)]) == 0
+
+
+async def test_missing_certificate_is_a_broken_link_and_no_crash(tmp_path: Path) -> None:
+    with pytest.raises(DisconnectedError, match=r"none\.pem"):
+        async with connect(
+            CloudEndpoint("127.0.0.1:9", tmp_path / "none.pem"), pb.StreamFramesRequest()
+        ):
+            pass

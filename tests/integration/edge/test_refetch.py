@@ -1,0 +1,79 @@
+"""Commands for enhancements: each gets one answer, however many come and however often."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimcodec.encode import EncodedImage
+from slimcodec.errors import ImageError
+from slimedge.encode.worker import EncodeWorker
+from slimedge.event import RefetchRefused
+from slimedge.link.refetch import MAX_WAITING, Refetch, Refetcher
+from slimedge.memory.ring import FrameRing
+from support.edge_recorder import EdgeRecorder
+from support.edge_uplink import RecordingHandler, make_uplink
+from support.fake_cloud import FakeCloud
+
+
+class NoEncoder:
+    """Is never asked: the ring is empty."""
+
+    def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage:
+        raise ImageError("no encoder here")
+
+    def enhance(
+        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
+    ) -> EncodedImage:
+        raise ImageError("no encoder here")
+
+
+@asynccontextmanager
+async def refetching(cloud: FakeCloud, *asked: Refetch) -> AsyncIterator[EdgeRecorder]:
+    """A refetcher with an empty ring, which was asked all that before it could begin."""
+    handler, recorder = RecordingHandler(), EdgeRecorder()
+    uplink = make_uplink(cloud.address, handler)
+    worker = EncodeWorker(NoEncoder(), None)
+    refetcher = Refetcher(
+        FrameRing(1, 1), worker, handler.ledger, recorder, handler.change, time.monotonic
+    )
+    for one in asked:
+        refetcher.ask(one)
+    tasks = [asyncio.create_task(uplink.run())]
+    try:
+        await handler.wait_until(lambda: handler.is_up)
+        tasks.append(asyncio.create_task(refetcher.run(uplink)))
+        yield recorder
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        worker.close()
+
+
+async def test_every_command_beyond_the_limit_is_refused() -> None:
+    too_many = 3
+    asked = [Refetch(f"r-{n}", n) for n in range(1, MAX_WAITING + too_many + 1)]
+
+    async with FakeCloud() as cloud, refetching(cloud, *asked) as recorder:
+        await cloud.wait_until(lambda: len(cloud.refusals) == len(asked))
+
+    reasons = {refusal.request_id: refusal.detail for refusal in cloud.refusals}
+    assert set(reasons) == {one.request_id for one in asked}
+    refused = {name for name, detail in reasons.items() if "too many" in detail}
+    assert refused == {f"r-{n}" for n in range(MAX_WAITING + 1, MAX_WAITING + too_many + 1)}
+    assert len(recorder.of(RefetchRefused)) == len(asked)
+
+
+async def test_a_command_that_is_told_again_while_it_waits_is_carried_out_once() -> None:
+    first, again, last = Refetch("r-1", 1), Refetch("r-1", 1), Refetch("r-2", 2)
+
+    async with FakeCloud() as cloud, refetching(cloud, first, again, last):
+        await cloud.wait_until(lambda: "r-2" in [r.request_id for r in cloud.refusals])
+
+    assert [refusal.request_id for refusal in cloud.refusals] == ["r-1", "r-2"]

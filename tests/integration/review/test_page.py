@@ -1,0 +1,298 @@
+"""The page, as people use it: a real browser against the served API, Redis and decoder."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Page, expect
+
+from slimcloud.store.cameras.gaps import GapRecord
+from slimcloud.store.records import EventKind, LabelledDetection, ReviewMark
+from slimcloud.store.reviews import ReviewFilter, ReviewKind, ReviewRecord
+from support.browser import needs_chromium, open_page
+from support.review import (
+    EPOCH,
+    PERIOD_US,
+    START_UNIX_US,
+    ReviewWorld,
+    ToyCodec,
+    give_tokens,
+    open_review,
+    served,
+)
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+PERSON = LabelledDetection((30.0, 8.0, 44.0, 40.0), 0.6, 0, "person")
+
+
+@pytest.fixture
+async def url(review: ReviewWorld) -> AsyncIterator[str]:
+    """Two cameras, frames with and without something in them, a gap; and the page over them."""
+    for camera_id in ("gate-1", "yard"):
+        await review.store.cameras.connect(
+            camera_id, epoch=EPOCH, model_name="toy/1", connection=camera_id
+        )
+    for sequence in range(1, 6):
+        await review.send(sequence, found=[CAR] if sequence % 2 else [CAR, PERSON])
+    await review.send(6, camera_id="yard", found=[])
+    gap_us = START_UNIX_US + 7 * PERIOD_US
+    await review.store.gaps.put(
+        GapRecord("yard", EPOCH, 1, gap_us, gap_us + PERIOD_US, "spool_full", 12)
+    )
+    async with served(review) as http:
+        yield str(http.base_url)
+
+
+async def answer_refetches(review: ReviewWorld) -> None:
+    """The camera's side: whatever is asked for is sent."""
+    while True:
+        for asked in await review.store.refetches.take("gate-1", EPOCH):
+            await review.answer_refetch(asked.frame_id, asked.request_id)
+        await asyncio.sleep(0.05)
+
+
+async def test_open_filter_look_sharpen_and_mark_reviewed(url: str, review: ReviewWorld) -> None:
+    answering = asyncio.create_task(answer_refetches(review))
+    async with open_page(url) as page:
+        await expect(page.locator("#wall .tile")).to_have_count(2)
+        await expect(page.locator("#frames .card")).to_have_count(6)
+
+        await page.select_option("#label", "person")
+        await expect(page.locator("#frames .card")).to_have_count(2)
+
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        await expect(page.locator("#boxes rect")).to_have_count(2)
+        before = await page.locator("#image").get_attribute("src")
+
+        await page.keyboard.press("s")
+        await expect(page.locator("#sharper")).to_have_text("Sharpest")
+        await shows_a_picture(page)
+        assert await page.locator("#image").get_attribute("src") != before
+        await expect(page.locator("#compare")).to_be_visible()
+
+        await page.keyboard.press("r")
+        await expect(page.locator("#mark-reviewed")).to_have_attribute("aria-pressed", "true")
+        await page.fill("#comment", "a <b>courier</b>")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#story .said")).to_have_text("a <b>courier</b>")
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#frames .badge.reviewed")).to_have_count(1)
+        await expect(page.locator("#totals")).to_contain_text("Saved against JPEG (1 opened)")
+    answering.cancel()
+
+    record = await review.store.get_frame(next(f for f in review.images if f.sequence == 4))
+    assert (record.mark, record.comments_count) == (ReviewMark.REVIEWED, 1)
+    assert record.enhancement_bytes > 0
+    story = await review.store.reviews.of_frame(record.frame_id)
+    assert [entry.kind for entry in story] == ["look", "sharpen", "look", "note", "note"]
+
+
+async def test_frames_appear_as_they_are_detected_and_nothing_is_decoded(
+    url: str, review: ReviewWorld
+) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        await review.send(20, found=[PERSON])
+
+        await expect(page.locator("#frames .card")).to_have_count(7)
+        await expect(page.locator('#wall [data-camera="gate-1"] rect')).to_have_count(1)
+        await expect(page.locator("#timeline-caption .missing")).to_contain_text("12 frames")
+
+    assert review.decoder.pictures == 0
+
+
+async def test_the_list_stands_still_while_a_frame_is_open(url: str, review: ReviewWorld) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        await page.locator("#frames .card").nth(2).click()
+        await shows_a_picture(page)
+        for sequence in range(40, 70):  # more than the list holds
+            await review.send(sequence, found=[CAR])
+        await expect(page.locator('#wall [data-camera="gate-1"] circle')).not_to_have_count(0)
+
+        await page.keyboard.press("ArrowRight")
+        await expect(page).to_have_url(
+            re.compile(":3$")
+        )  # sent: 1 to 6, the third from the end is 4
+        await shows_a_picture(page)
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#frames li").first).to_have_attribute(
+            "data-id", re.compile(":69$")
+        )
+
+        await page.locator('#wall [data-camera="gate-1"] button').click()
+        await shows_a_picture(page)
+        await expect(page.locator("#older")).to_be_enabled()
+
+
+async def test_a_reload_shows_the_last_picture_and_is_no_look(
+    url: str, review: ReviewWorld
+) -> None:
+    async with open_page(url) as page:
+        await page.locator("#frames .card").nth(1).click()
+        await shows_a_picture(page)
+        await page.keyboard.press("Escape")
+        await expect(page).not_to_have_url(re.compile("#"))  # else the reload opens the frame
+        await page.reload()
+        await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_contain_text("picture")
+        assert len(await _looks(review)) == 1
+
+        session = await page.context.new_cdp_session(page)
+        await session.send("Network.clearBrowserCache")
+        await page.reload()
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_have_text("sketch")
+        assert len(await _looks(review)) == 1
+
+
+async def test_number_keys_open_cameras_as_they_stand(url: str, review: ReviewWorld) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#wall .chip")).to_have_count(2)
+        await review.store.cameras.connect("attic", epoch=EPOCH, model_name="toy/1", connection="a")
+        await review.store.events.add(EventKind.CAMERA_CONNECTED, "attic")
+        await expect(page.locator("#wall > li").first).to_have_attribute("data-camera", "attic")
+
+        await page.keyboard.press("2")
+
+        await expect(page.locator("#viewer-title")).to_contain_text("gate-1")
+
+
+async def test_a_dropped_frame_is_detected_when_a_person_asks(
+    url: str, review: ReviewWorld
+) -> None:
+    frame_id = await review.send(30, found=None)
+    await review.store.set_dropped(frame_id, "its deadline passed")
+
+    async with open_page(url) as page:
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        await expect(page.locator("#facts")).to_contain_text("its deadline passed")
+        await page.keyboard.press("d")
+        await expect(page.locator("#busy")).to_contain_text("waiting for the detector")
+        await review.detect(frame_id, [CAR])
+
+        await expect(page.locator("#boxes rect")).to_have_count(1)
+        await expect(page.locator("#detect")).to_be_hidden()
+
+
+async def test_a_time_is_chosen_by_dragging_and_cleared_by_a_key(url: str) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        # the cameras' wall above and the timeline are answers of their own, and move what is below
+        await expect(page.locator("#wall > li")).not_to_have_count(0)
+        await expect(page.locator("#timeline-caption")).to_contain_text("Drag to choose")
+        timeline = page.locator("#timeline svg")
+        box = await timeline.bounding_box()
+        assert box is not None
+
+        for share, press in ((0.6, page.mouse.down), (0.95, page.mouse.up)):
+            await timeline.hover(position={"x": share * box["width"], "y": box["height"] / 2})
+            await press()
+        await expect(page.locator("#time")).to_have_value("between")
+        await expect(page.locator("#clear")).to_be_visible()
+
+        await page.locator("body").press("0")
+        await expect(page.locator("#time")).to_have_value("")
+        await expect(page.locator("#frames .card")).to_have_count(6)
+
+
+async def test_nothing_matching_and_nothing_left_are_said(url: str, review: ReviewWorld) -> None:
+    async with open_page(url) as page:
+        await page.select_option("#label", "bicycle")
+        await expect(page.locator("#no-frames")).to_contain_text("No frame matches")
+        await page.click("#no-frames button")
+        await expect(page.locator("#frames .card")).to_have_count(6)
+
+        for frame_id in review.images:
+            await review.store.retention.remove(frame_id)
+        await page.locator("#frames .card").first.click()
+        await expect(page.locator("#problem")).to_contain_text("Retention has removed this frame")
+
+
+async def test_what_fails_is_said_until_it_is_answered(url: str, review: ReviewWorld) -> None:
+    async with open_page(url) as page:
+        await page.route("**/api/v1/frames?*", lambda route: route.abort())
+        await page.select_option("#camera", "yard")
+        await expect(page.locator("#banner")).to_contain_text("does not answer")
+
+        await review.store.cameras.connect("zoo", epoch=EPOCH, model_name="toy/1", connection="z")
+        await review.store.events.add(EventKind.CAMERA_CONNECTED, "zoo")
+        await expect(page.locator("#wall .tile")).to_have_count(3)  # another part is answered
+        await expect(page.locator("#banner")).to_be_visible()
+
+        await page.unroute("**/api/v1/frames?*")
+        await expect(page.locator("#banner")).to_be_hidden()
+        await expect(page.locator("#frames .card")).to_have_count(1)
+
+
+async def test_an_empty_store_says_how_to_begin(review: ReviewWorld) -> None:
+    async with served(review) as http, open_page(str(http.base_url), dark=True) as page:
+        await expect(page.locator("#no-cameras")).to_contain_text("No camera yet")
+        await expect(page.locator("#no-frames")).to_contain_text("No frames yet")
+        await expect(page.locator("#timeline-caption")).to_contain_text("No frame is kept")
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(13, 16, 18)"
+        )
+
+        await page.keyboard.press("t")
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(245, 246, 247)"
+        )
+
+
+async def test_a_page_that_needs_a_token_asks_for_it_and_lets_go_of_it(
+    redis_url: str, toy_codec: ToyCodec
+) -> None:
+    async with (
+        open_review(redis_url, toy_codec, access=give_tokens(vera="viewer")) as review,
+        served(review) as http,
+    ):
+        await review.send(1, found=[CAR])
+        async with open_page(str(http.base_url)) as page:
+            await page.fill("#token", "wrong")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#token-problem")).to_contain_text("not known")
+            await page.fill("#token", "vera")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#frames .card")).to_have_count(1)
+
+            await page.locator("#frames .card").click()
+            await shows_a_picture(page)
+            await page.keyboard.press("r")
+            await expect(page.locator("#problem")).to_contain_text("needs the role reviewer")
+            await page.keyboard.press("Escape")
+
+            await page.keyboard.press("?")
+            await expect(page.locator("#who")).to_have_text("You are vera, viewer.")
+            await page.click("#sign-out")
+            await expect(page.locator("#sign-in")).to_be_visible()
+
+
+async def test_a_narrow_screen_needs_no_sideways_scrolling(url: str) -> None:
+    async with open_page(url, width=360, height=740) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        assert await overflow(page, "document.documentElement") <= 0
+
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        assert await overflow(page, "document.getElementById('viewer')") <= 0
+
+
+async def _looks(review: ReviewWorld) -> list[ReviewRecord]:
+    page = await review.store.reviews.list(ReviewFilter(kind=ReviewKind.LOOK), limit=10)
+    return list(page.records)
+
+
+async def shows_a_picture(page: Page) -> None:
+    await expect(page.locator("#busy")).to_be_empty()
+    await expect(page.locator("#problem")).to_be_empty()
+    await expect(page.locator("#image")).to_have_attribute("src", re.compile("^blob:"))
+    await page.locator("#image").evaluate("image => image.decode()")
+
+
+async def overflow(page: Page, element: str) -> int:
+    return int(await page.evaluate(f"{element}.scrollWidth - {element}.clientWidth"))

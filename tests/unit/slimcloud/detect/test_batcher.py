@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from slimcloud.detect.batcher import Batcher
+
+Frame = tuple[str, str, int]  # camera, size, sequence
+
+
+class Recorder:
+    """Notes batches; while `gate` is closed the running batch does not end."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Frame]] = []
+        self.started = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def run(self, batch: list[Frame]) -> None:
+        self.batches.append(batch)
+        self.started.set()
+        await self.gate.wait()
+
+
+def _batcher(
+    run: Recorder, *, max_batch_size: int = 3, delay: float = 0.0, max_queue_size: int = 100
+) -> Batcher[Frame]:
+    camera: Callable[[Frame], str] = lambda frame: frame[0]  # noqa: E731  # as short as its use
+    return Batcher(
+        run.run,
+        key=lambda frame: frame[1],
+        order=camera,
+        max_batch_size=max_batch_size,
+        max_queue_delay_seconds=delay,
+        max_queue_size=max_queue_size,
+    )
+
+
+@asynccontextmanager
+async def _serving(batcher: Batcher[Frame]) -> AsyncIterator[None]:
+    task = asyncio.create_task(batcher.serve())
+    try:
+        yield
+        await batcher.drained()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_batch_holds_equal_sizes_only_and_at_most_its_maximum() -> None:
+    recorder = Recorder()
+    batcher = _batcher(recorder)
+    frames = [("a", "s", 1), ("b", "l", 1), ("c", "s", 1), ("d", "s", 1), ("e", "s", 1)]
+    for frame in frames:
+        await batcher.submit(frame)
+
+    async with _serving(batcher):
+        pass
+
+    assert recorder.batches == [
+        [("a", "s", 1), ("c", "s", 1), ("d", "s", 1)],
+        [("b", "l", 1)],
+        [("e", "s", 1)],
+    ]
+
+
+async def test_frame_never_passes_another_of_its_camera() -> None:
+    recorder = Recorder()
+    batcher = _batcher(recorder)
+    for frame in [("a", "s", 1), ("b", "l", 1), ("b", "s", 2), ("a", "s", 2)]:
+        await batcher.submit(frame)
+
+    async with _serving(batcher):
+        pass
+
+    assert recorder.batches == [[("a", "s", 1), ("a", "s", 2)], [("b", "l", 1)], [("b", "s", 2)]]
+
+
+async def test_full_batch_does_not_wait_for_its_delay() -> None:
+    recorder = Recorder()
+    batcher = _batcher(recorder, max_batch_size=2, delay=3600)
+
+    async with _serving(batcher):
+        await batcher.submit(("a", "s", 1))
+        await batcher.submit(("b", "s", 1))
+        await recorder.started.wait()
+
+    assert recorder.batches == [[("a", "s", 1), ("b", "s", 1)]]
+
+
+async def test_lone_frame_goes_after_its_delay() -> None:
+    recorder = Recorder()
+    batcher = _batcher(recorder, delay=0.01)
+
+    async with _serving(batcher):
+        await batcher.submit(("a", "s", 1))
+
+    assert recorder.batches == [[("a", "s", 1)]]
+
+
+async def test_full_queue_makes_the_next_frame_wait() -> None:
+    recorder = Recorder()
+    recorder.gate.clear()
+    batcher = _batcher(recorder, max_batch_size=1, max_queue_size=2)
+
+    async with _serving(batcher):
+        await batcher.submit(("a", "s", 1))
+        await recorder.started.wait()
+        await batcher.submit(("a", "s", 2))
+        await batcher.submit(("a", "s", 3))
+        assert batcher.free == 0
+        fourth = asyncio.create_task(batcher.submit(("a", "s", 4)))
+        await asyncio.wait({fourth}, timeout=0.02)
+        assert not fourth.done()
+
+        recorder.gate.set()
+        await fourth
+
+    assert [batch[0][2] for batch in recorder.batches] == [1, 2, 3, 4]
+
+
+async def test_urgent_frame_goes_before_those_that_came_earlier() -> None:
+    recorder = Recorder()
+    batcher: Batcher[Frame] = Batcher(
+        recorder.run,
+        key=lambda frame: "any size",
+        order=lambda frame: frame[:2],
+        priority=lambda frame: ("review", "live", "backfill").index(frame[1]),
+        max_batch_size=2,
+        max_queue_delay_seconds=0.0,
+        max_queue_size=100,
+    )
+    frames = [
+        ("a", "backfill", 1),
+        ("a", "live", 2),
+        ("b", "backfill", 1),
+        ("a", "live", 3),
+        ("b", "review", 4),
+    ]
+    for frame in frames:
+        await batcher.submit(frame)
+
+    async with _serving(batcher):
+        pass
+
+    assert recorder.batches == [
+        [("b", "review", 4), ("a", "live", 2)],
+        [("a", "live", 3), ("a", "backfill", 1)],
+        [("b", "backfill", 1)],
+    ]

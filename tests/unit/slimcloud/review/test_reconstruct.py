@@ -1,0 +1,147 @@
+"""Pictures on demand: each decoded once, in a bounded pool, named by what they were made from."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from slimcloud.review.pictures.reconstruct import BusyError, Reconstructor
+from slimcodec.decode import Latent
+from slimcodec.errors import DamagedContainerError
+
+
+class SlowDecoder:
+    """Decodes when `gate` is set; a picture's grey is the first byte of its newest container."""
+
+    def __init__(self) -> None:
+        self.decodes = 0
+        self.running = False
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent:
+        if base == b"bad":
+            raise DamagedContainerError("checksum differs")
+        y_hat = np.full((1, 1, 1, 1), (enhancement or base)[0], np.float32)
+        return Latent(
+            y_hat=y_hat, level=0 if enhancement is None else 3, quality=2, image_hw=(4, 6)
+        )
+
+    def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
+        self.running = True
+        assert self.gate.wait(30)
+        self.decodes += 1
+        return np.full((*latent.image_hw, 3), int(latent.y_hat[0, 0, 0, 0]), np.uint8)
+
+
+@pytest.fixture
+def decoder() -> SlowDecoder:
+    return SlowDecoder()
+
+
+async def test_concurrent_requests_for_one_picture_decode_it_once(decoder: SlowDecoder) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1")
+
+    first, second = await asyncio.gather(reconstructor.picture(b"a"), reconstructor.picture(b"a"))
+    reconstructor.close()
+
+    assert first is second
+    assert decoder.decodes == 1
+
+
+async def test_an_enhancement_gives_another_picture_that_says_what_was_used(
+    decoder: SlowDecoder,
+) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1")
+
+    plain = await reconstructor.picture(b"a")
+    enhanced = await reconstructor.picture(b"a", b"bc")
+    reconstructor.close()
+
+    assert (plain.level, plain.is_enhanced, plain.bitstream_bytes) == (0, False, 1)
+    assert (enhanced.level, enhanced.is_enhanced, enhanced.bitstream_bytes) == (3, True, 3)
+    assert enhanced.image[0, 0, 0] == ord("b")
+    assert plain.version != enhanced.version == reconstructor.version(b"a", b"bc")
+
+
+def test_a_version_depends_on_every_part_and_on_the_decoder(decoder: SlowDecoder) -> None:
+    old = Reconstructor(decoder, decoder_id="toy/1")
+    new = Reconstructor(decoder, decoder_id="toy/2")
+
+    versions = {
+        old.version(b"ab", None),
+        old.version(b"a", b"b"),
+        old.version(b"ab", b"b"),
+        new.version(b"ab", None),
+    }
+
+    assert len(versions) == 4
+
+
+async def test_a_full_line_refuses_and_says_when_to_come_back(decoder: SlowDecoder) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=1)
+    decoder.gate.clear()
+    taken = [asyncio.create_task(reconstructor.picture(base)) for base in (b"a", b"b")]
+    await asyncio.sleep(0)  # each task begins its flight ...
+    await asyncio.sleep(0)  # ... and each flight takes its place in the line
+
+    with pytest.raises(BusyError) as refused:
+        await reconstructor.picture(b"c")
+    decoder.gate.set()
+    pictures = await asyncio.gather(*taken)
+    late = await reconstructor.picture(b"c")
+    reconstructor.close()
+
+    assert refused.value.retry_after_seconds >= 1
+    assert [picture.image[0, 0, 0] for picture in (*pictures, late)] == [97, 98, 99]
+
+
+async def test_a_picture_that_nobody_waits_for_leaves_the_line(decoder: SlowDecoder) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=1)
+    decoder.gate.clear()
+    runs = asyncio.create_task(reconstructor.picture(b"a"))
+    waits = asyncio.create_task(reconstructor.picture(b"b"))
+    while not decoder.running:
+        await asyncio.sleep(0)
+
+    waits.cancel()
+    await asyncio.gather(waits, return_exceptions=True)
+    await asyncio.sleep(0)  # the flight hears of it ...
+    await asyncio.sleep(0)  # ... and its place is free
+    next_one = asyncio.create_task(reconstructor.picture(b"c"))
+    await asyncio.sleep(0)
+    decoder.gate.set()
+    await asyncio.gather(runs, next_one)
+    reconstructor.close()
+
+    assert decoder.decodes == 2
+
+
+async def test_a_bad_container_is_an_error_each_time_and_frees_its_place(
+    decoder: SlowDecoder,
+) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=0)
+
+    for _ in range(3):
+        with pytest.raises(DamagedContainerError):
+            await reconstructor.picture(b"bad")
+    picture = await reconstructor.picture(b"a")
+    reconstructor.close()
+
+    assert picture.image.shape == (4, 6, 3)
+    assert not picture.image.flags.writeable
+
+
+async def test_a_check_really_decodes_and_raises_what_goes_wrong(decoder: SlowDecoder) -> None:
+    reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=0)
+    good = Latent(np.zeros((1, 1, 1, 1), np.float32), level=0, quality=0, image_hw=(4, 6))
+    bad = Latent(np.zeros((1, 1, 0, 1), np.float32), level=0, quality=0, image_hw=(4, 6))
+
+    await reconstructor.check(lambda: good)
+    with pytest.raises(IndexError):
+        await reconstructor.check(lambda: bad)
+    reconstructor.close()
+
+    assert decoder.decodes == 2

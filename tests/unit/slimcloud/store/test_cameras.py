@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from slimcloud.store.frames import Store
+from support.frames import EPOCH, make_frame, make_result
+
+
+async def test_camera_state_tells_what_came_last(store: Store) -> None:
+    await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    await store.put_frame(make_frame(1, container=b"12345"))
+    await store.put_frame(make_frame(2, container=b"123"))
+
+    (state,) = await store.cameras.list()
+
+    assert state.connected
+    assert (state.camera_id, state.epoch, state.model_name) == ("gate", EPOCH, "toy/1")
+    assert state.last_frame_id == make_frame(2).frame_id
+    assert (state.frames_total, state.bytes_total) == (2, 8)
+    assert (state.level, state.quality) == (1, 2)
+
+
+async def test_frame_that_comes_late_is_not_the_newest(store: Store) -> None:
+    await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    await store.put_frame(make_frame(2))
+    await store.put_frame(make_frame(1, lane="backfill"))
+
+    (state,) = await store.cameras.list()
+
+    assert state.last_frame_id == make_frame(2).frame_id
+    assert state.frames_total == 2
+
+
+async def test_only_the_connection_that_holds_a_camera_lets_it_go(store: Store) -> None:
+    await store.cameras.connect("gate", epoch=1, model_name="toy/1", connection="old")
+    await store.cameras.connect("gate", epoch=2, model_name="toy/1", connection="new")
+
+    assert not await store.cameras.disconnect("gate", "old")
+    assert await store.cameras.epoch("gate") == 2
+
+    assert await store.cameras.disconnect("gate", "new")
+    assert await store.cameras.epoch("gate") is None
+
+
+async def test_unknown_camera_has_no_state(store: Store) -> None:
+    assert await store.cameras.get("nowhere") is None
+
+
+async def test_bytes_of_the_day_begin_anew_at_midnight_utc(client: Redis) -> None:
+    midnight_us = 20_000 * 24 * 3600 * 1_000_000
+    now_us = midnight_us - 1
+    store = Store(client, clock_unix_us=lambda: now_us)
+    await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    await store.put_frame(make_frame(1, container=b"12345", received_us=now_us))
+    await store.put_enhancement(make_frame(1).frame_id, b"123", level=1)
+    before = await store.cameras.get("gate")
+
+    now_us = midnight_us
+    at_midnight = await store.cameras.get("gate")
+    await store.put_enhancement(make_frame(1).frame_id, b"1234567", level=15)
+    await store.put_frame(make_frame(2, container=b"12", received_us=now_us))
+    after = await store.cameras.get("gate")
+
+    assert before is not None
+    assert at_midnight is not None
+    assert after is not None
+    assert [state.bytes_today for state in (before, at_midnight, after)] == [8, 0, 9]
+
+
+async def test_lag_is_that_of_the_newest_detected_frame(store: Store) -> None:
+    await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    detected_us = make_result().detected_time_unix_us
+    await store.put_frame(make_frame(1, capture_us=detected_us - 9_000_000))
+    await store.put_frame(make_frame(2, capture_us=detected_us - 250_000))
+    await store.put_frame(make_frame(3, capture_us=detected_us))
+    before = await store.cameras.get("gate")
+
+    for sequence in (1, 2):
+        await store.put_detections(make_frame(sequence).frame_id, make_result())
+    after = await store.cameras.get("gate")
+
+    assert before is not None
+    assert after is not None
+    assert (before.lag_seconds, after.lag_seconds) == (None, 0.25)

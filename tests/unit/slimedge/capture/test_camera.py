@@ -1,0 +1,165 @@
+"""The camera thread: pace, loop, loss and recovery, stop."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from random import Random
+
+import numpy as np
+import pytest
+
+from slimedge.backoff import FullJitter
+from slimedge.capture.camera import Camera, CameraListener
+from slimedge.capture.frame import CapturedFrame
+from slimedge.capture.source import Picture
+from slimedge.capture.wall_clock import WallClock
+from slimedge.errors import CameraError, CameraLostError
+from slimedge.event import CameraState
+
+IMAGE = np.zeros((4, 6, 3), np.uint8)
+
+
+class FakeSource:
+    """Plays `plays` in turn: pictures with their times, then an error if one is given."""
+
+    def __init__(
+        self, *plays: tuple[list[float | None], Exception | None], live: bool = False
+    ) -> None:
+        self.live = live
+        self._plays = list(plays)
+
+    def pictures(self) -> Iterator[Picture]:
+        times, error = self._plays.pop(0)
+        for due in times:
+            yield Picture(IMAGE, due)
+        if error is not None:
+            raise error
+
+
+class Listening:
+    """Collects what a camera's thread tells."""
+
+    def __init__(self) -> None:
+        self.frames: queue.Queue[CapturedFrame] = queue.Queue()
+        self.states: list[CameraState] = []
+        self.steps: list[tuple[float, float]] = []
+        self.ends: queue.Queue[CameraError | None] = queue.Queue()
+        self.listener = CameraListener(
+            deliver=self.frames.put,
+            report=lambda state, _: self.states.append(state),
+            end=self.ends.put,
+            step=lambda old, new: self.steps.append((old, new)),
+        )
+
+    def all_frames(self) -> list[CapturedFrame]:
+        return [self.frames.get_nowait() for _ in range(self.frames.qsize())]
+
+
+def make_camera(
+    source: FakeSource,
+    listening: Listening,
+    *,
+    loop: bool = False,
+    clock: WallClock | None = None,
+) -> Camera:
+    return Camera(
+        source,
+        listening.listener,
+        loop=loop,
+        backoff=FullJitter(0.001, 0.002, Random(1)),
+        clock=clock or WallClock(),
+    )
+
+
+def test_a_file_is_played_in_real_time_and_ends() -> None:
+    listening = Listening()
+    camera = make_camera(FakeSource(([0.0, 0.05, 0.1], None)), listening)
+
+    camera.start()
+    failure = listening.ends.get(timeout=30)
+
+    frames = listening.all_frames()
+    assert failure is None
+    assert [frame.sequence for frame in frames] == [1, 2, 3]
+    assert frames[-1].capture_time_mono - frames[0].capture_time_mono >= 0.1
+    assert frames[0].image_hw == (4, 6)
+    assert listening.states == [CameraState.OPENING, CameraState.UP, CameraState.ENDED]
+
+
+def test_a_lost_camera_is_opened_again_and_frames_count_on() -> None:
+    listening = Listening()
+    lost = CameraLostError("cable")
+    camera = make_camera(
+        FakeSource(([None, None], lost), ([], lost), ([None], None), live=True), listening
+    )
+
+    camera.start()
+    failure = listening.ends.get(timeout=30)
+
+    assert failure is None
+    assert [frame.sequence for frame in listening.all_frames()] == [1, 2, 3]
+    assert listening.states == [
+        CameraState.OPENING,
+        CameraState.UP,
+        CameraState.LOST,
+        CameraState.OPENING,
+        CameraState.LOST,
+        CameraState.OPENING,
+        CameraState.UP,
+        CameraState.ENDED,
+    ]
+
+
+def test_a_wall_clock_that_is_set_between_two_pictures_is_told() -> None:
+    listening = Listening()
+    unix = iter([5000.0, 5000.0, 1000.0])
+    clock = WallClock(lambda: next(unix), lambda: 7.0)
+    camera = make_camera(FakeSource(([0.0, 0.0, 0.0], None)), listening, clock=clock)
+
+    camera.start()
+    listening.ends.get(timeout=30)
+
+    times = [frame.capture_time_unix for frame in listening.all_frames()]
+    assert times == [5000.0, pytest.approx(5000.0, abs=1e-5), 1000.0]
+    assert times[1] > times[0]
+    assert listening.steps == [(times[1], 1000.0)]
+
+
+def test_a_loop_begins_again_at_the_end() -> None:
+    listening = Listening()
+    camera = make_camera(
+        FakeSource(([0.0], None), ([0.0], None), ([0.0], None)), listening, loop=True
+    )
+
+    camera.start()
+    sequences = [listening.frames.get(timeout=30).sequence for _ in range(3)]
+    camera.stop()
+
+    assert camera.join(30)
+    assert sequences == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [CameraError("no video stream"), ValueError("a bug")])
+def test_what_cannot_be_mended_ends_the_camera_with_its_error(error: Exception) -> None:
+    listening = Listening()
+    camera = make_camera(FakeSource(([], error)), listening)
+
+    camera.start()
+    failure = listening.ends.get(timeout=30)
+
+    assert isinstance(failure, CameraError)
+    assert str(error) in str(failure)
+    assert listening.states[-1] is CameraState.ENDED
+
+
+def test_a_stop_interrupts_the_wait_for_the_next_picture() -> None:
+    listening = Listening()
+    camera = make_camera(FakeSource(([0.0, 3600.0], None)), listening)
+
+    camera.start()
+    listening.frames.get(timeout=30)
+    camera.stop()
+
+    assert camera.join(30)
+    assert listening.frames.empty()

@@ -1,0 +1,294 @@
+"""What waits on disk: nothing changes it, nothing leaves it unrecorded, whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimedge.gap import Gap, GapReason
+from slimedge.memory.ledger import LedgerFrame
+from slimedge.memory.spool import MAX_GAPS, Spool
+from support.edge_uplink import make_ledger_frame
+
+NOW = 1_800_000_000.0  # wall clock, seconds
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.db"
+
+
+def content_of(spool: Spool) -> list[tuple[int, LedgerFrame]]:
+    found, place = [], 0
+    while (kept := spool.next_frame(place)) is not None:
+        found.append((kept.epoch, kept.frame))
+        place = kept.place
+    return found
+
+
+def gaps_of(spool: Spool) -> list[Gap]:
+    found: list[Gap] = []
+    while (gap := spool.next_gap(found[-1].number if found else 0)) is not None:
+        found.append(gap)
+    return found
+
+
+def as_spooled(frame: LedgerFrame) -> LedgerFrame:
+    return replace(frame, encoded_at=0.0)
+
+
+def test_a_frame_comes_out_as_it_went_in_and_keeps_its_name_after_a_restart(path: Path) -> None:
+    frames = [make_ledger_frame(n, 100 * n) for n in (1, 2, 5)]
+    first = Spool(path, 7, max_bytes=10**6)
+    for frame in frames:
+        first.put(frame, NOW)
+    assert content_of(first) == [(7, as_spooled(frame)) for frame in frames]
+    first.close()
+
+    second = Spool(path, 8, max_bytes=10**6)
+    second.put(make_ledger_frame(1, 50), NOW)
+
+    assert second.frames == 4
+    kept = content_of(second)
+    assert [(epoch, frame.sequence) for epoch, frame in kept] == [(7, 1), (7, 2), (7, 5), (8, 1)]
+    assert kept[0][1].container == frames[0].container
+    assert kept[0][1].capture_time_unix == frames[0].capture_time_unix
+    assert kept[0][1].capture_time_mono == 0.0, "the clock of another boot means nothing"
+    assert kept[3][1].capture_time_mono > 0
+    second.close()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9000), max_size=40),
+    max_bytes=st.integers(8_000, 60_000),
+    persisted=st.sets(st.integers(1, 40)),
+)
+def test_every_frame_is_kept_or_forgotten_on_purpose_or_in_a_gap(
+    sizes: list[int], max_bytes: int, persisted: set[int]
+) -> None:
+    spool = Spool(None, 7, max_bytes=max_bytes)
+    told, forgotten = 0, 0
+    for sequence, size_bytes in enumerate(sizes, start=1):
+        told += len(spool.put(make_ledger_frame(sequence, size_bytes), NOW))
+        assert spool.used_bytes <= max_bytes
+        if sequence in persisted:
+            before = spool.frames
+            spool.forget(7, sequence)
+            forgotten += before - spool.frames
+
+    gaps = gaps_of(spool)
+    assert spool.frames == len(content_of(spool))
+    assert spool.frames + forgotten + sum(gap.frames for gap in gaps) == len(sizes)
+    assert told == sum(gap.frames for gap in gaps)
+    kept = {frame.sequence for _, frame in content_of(spool)}
+    for gap in gaps:
+        assert not kept & set(range(gap.first_sequence, gap.last_sequence + 1))
+    spool.close()
+
+
+def test_the_oldest_leave_a_full_spool_and_are_one_gap(path: Path) -> None:
+    spool = Spool(path, 7, max_bytes=60_000)
+    frames = [make_ledger_frame(n, 3000) for n in range(1, 31)]
+
+    for frame in frames:
+        spool.put(frame, NOW)
+
+    lost = 30 - spool.frames
+    assert 10 < spool.frames < 20
+    assert [frame.sequence for _, frame in content_of(spool)] == list(range(lost + 1, 31))
+    (gap,) = gaps_of(spool)
+    assert (gap.reason, gap.frames, gap.size_bytes) == (GapReason.SPOOL_FULL, lost, 3000 * lost)
+    assert (gap.first_sequence, gap.last_sequence) == (1, lost)
+    assert gap.from_unix == frames[0].capture_time_unix
+    assert gap.to_unix == frames[lost - 1].capture_time_unix
+    spool.close()
+    assert path.stat().st_size <= 60_000
+
+
+def test_what_was_kept_for_too_long_is_given_up_and_a_set_clock_ages_nothing(path: Path) -> None:
+    spool = Spool(path, 7, max_bytes=10**6, max_age_seconds=60)
+    spool.put(make_ledger_frame(1), NOW)
+    hour = 3600.0
+
+    spool.shift_ages(hour, NOW + hour)
+    spool.put(make_ledger_frame(2), NOW + hour + 59)
+    kept = spool.frames
+    spool.put(make_ledger_frame(3), NOW + hour + 61)
+
+    assert kept == 2
+    assert [frame.sequence for _, frame in content_of(spool)] == [2, 3]
+    assert [(gap.reason, gap.frames) for gap in gaps_of(spool)] == [(GapReason.EXPIRED, 1)]
+    spool.close()
+
+
+def test_frames_of_a_start_that_did_not_know_the_time_do_not_die_of_old_age(path: Path) -> None:
+    """No battery, no network: the clock begins in 1970 until the outage is over."""
+    first = Spool(path, 7, max_bytes=10**6, max_age_seconds=60)
+    first.put(make_ledger_frame(1), NOW)
+    first.close()
+    second = Spool(path, 8, max_bytes=10**6, max_age_seconds=60)
+    second.put(make_ledger_frame(1), 10.0)
+    second.close()
+    third = Spool(path, 9, max_bytes=10**6, max_age_seconds=60)
+    third.put(make_ledger_frame(1), 20.0)
+
+    third.shift_ages(NOW + 9 - 30, NOW + 9)
+    third.put(make_ledger_frame(2), NOW + 10)
+    kept = third.frames
+    third.put(make_ledger_frame(3), NOW + 69.5)
+
+    assert kept == 4
+    assert [(epoch, frame.sequence) for epoch, frame in content_of(third)] == [(9, 2), (9, 3)]
+    third.close()
+
+
+def test_an_empty_spool_gives_its_disk_back(path: Path) -> None:
+    spool = Spool(path, 7, max_bytes=10**6)
+    for sequence in range(1, 101):
+        spool.put(make_ledger_frame(sequence, 5000), NOW)
+
+    for sequence in range(1, 101):
+        spool.forget(7, sequence)
+    spool.close()
+
+    assert path.stat().st_size < 20_000
+
+
+def test_a_gap_that_grew_since_it_was_sent_is_kept_for_another_time(path: Path) -> None:
+    spool = Spool(path, 7)
+    sent = spool.add_gap(Gap(GapReason.CAMERA_LOST, NOW, NOW + 5, epoch=7))
+
+    grown = spool.add_gap(Gap(GapReason.CAMERA_LOST, NOW + 5, NOW + 9, epoch=7))
+    spool.forget_gap(sent)
+
+    assert gaps_of(spool) == [grown]
+    assert (grown.number, grown.from_unix, grown.to_unix) == (sent.number, NOW, NOW + 9)
+    spool.forget_gap(grown)
+    assert gaps_of(spool) == []
+    again = spool.add_gap(Gap(GapReason.CAMERA_LOST, NOW + 9, NOW + 12, epoch=7))
+    assert again.number > sent.number
+    spool.close()
+
+
+def test_gaps_are_bounded_and_count_on() -> None:
+    spool = Spool(None, 7)
+    for index in range(MAX_GAPS + 10):
+        spool.add_gap(Gap(GapReason.EXPIRED, NOW + 9 * index, NOW + 9 * index + 1, 2, epoch=7))
+
+    gaps = gaps_of(spool)
+    assert len(gaps) == MAX_GAPS
+    assert sum(gap.frames for gap in gaps) == 2 * (MAX_GAPS + 10)
+    assert gaps[-1].to_unix == NOW + 9 * (MAX_GAPS + 9) + 1
+
+
+def test_two_clock_steps_stay_two_records() -> None:
+    spool = Spool(None, 7)
+    spool.add_gap(Gap(GapReason.CLOCK, NOW, NOW - 50, epoch=7))
+    spool.add_gap(Gap(GapReason.CLOCK, NOW - 50, NOW, epoch=7))
+
+    assert [(gap.from_unix, gap.to_unix) for gap in gaps_of(spool)] == [
+        (NOW, NOW - 50),
+        (NOW - 50, NOW),
+    ]
+
+
+def test_a_second_process_is_kept_out(path: Path) -> None:
+    spool = Spool(path, 7, max_bytes=10**6)
+
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        Spool(path, 8, max_bytes=10**6)
+
+    spool.close()
+
+
+_PUTS = """
+import resource, sqlite3, sys
+from pathlib import Path
+from slimedge.memory.spool import Spool
+from support.edge_uplink import make_ledger_frame
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+spool = Spool(Path(sys.argv[1]), 7, max_bytes=10**9)
+try:
+    for sequence in range(1, int(sys.argv[2]) + 1):
+        spool.put(make_ledger_frame(sequence, 3000), 0.0)
+        sys.stdout.write(f"{sequence}\\n")
+        sys.stdout.flush()
+except sqlite3.Error as exc:
+    sys.stdout.write(f"{type(exc).__name__}: {exc}\\n")
+sys.stdin.read()
+"""
+
+
+def start_putting(path: Path, count: int, *, max_file_bytes: int = 10**9) -> subprocess.Popen[str]:
+    """A process that puts frames, says the sequence of each, and waits."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PUTS, str(path), str(count), str(max_file_bytes)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+
+
+def test_what_was_put_outlives_kill_9(path: Path) -> None:
+    process = start_putting(path, 10**6)
+    assert process.stdout is not None
+    said = [int(process.stdout.readline()) for _ in range(300)]
+    process.send_signal(signal.SIGKILL)
+    said += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+    process.communicate()
+
+    spool = Spool(path, 8, max_bytes=10**9)
+
+    sequences = [frame.sequence for _, frame in content_of(spool)]
+    assert sequences[: len(said)] == said
+    assert len(sequences) <= len(said) + 1
+    spool.close()
+
+
+def test_a_full_disk_loses_nothing_that_was_put_and_serves_again_with_room(
+    tiny_disk: Path,
+) -> None:
+    ballast = tiny_disk / "ballast"
+    ballast.write_bytes(bytes(200_000))
+    spool = Spool(tiny_disk / "spool.db", 7, max_bytes=10**9)
+    put = 0
+
+    def put_many() -> None:
+        nonlocal put
+        for sequence in range(1, 1000):
+            spool.put(make_ledger_frame(sequence, 3000), NOW)
+            put = sequence
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        put_many()
+
+    assert [frame.sequence for _, frame in content_of(spool)] == list(range(1, put + 1))
+    ballast.unlink()
+    spool.put(make_ledger_frame(put + 1, 3000), NOW)
+    assert put > 10
+    assert spool.frames == put + 1
+    spool.close()
+
+
+def test_a_limit_on_file_sizes_raises_and_the_file_is_whole_afterwards(path: Path) -> None:
+    process = start_putting(path, 1000, max_file_bytes=300_000)
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or lines[-1].isdecimal():
+        lines.append(process.stdout.readline().strip())
+    process.communicate()
+
+    assert lines[-1].startswith("OperationalError")
+    spool = Spool(path, 8, max_bytes=10**9)
+    assert [f.sequence for _, f in content_of(spool)] == [int(line) for line in lines[:-1]]
+    spool.close()

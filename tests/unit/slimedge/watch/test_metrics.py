@@ -1,0 +1,132 @@
+"""Every event moves a metric; health follows the events."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from slimedge.event import (
+    Acked,
+    Backfilled,
+    CameraChanged,
+    CameraState,
+    Captured,
+    ClockStepped,
+    Detected,
+    EdgeEvent,
+    Encoded,
+    GapRecorded,
+    JpegMeasured,
+    LinkChanged,
+    LinkState,
+    LossReason,
+    Lost,
+    Nacked,
+    Refetched,
+    RefetchRefused,
+    Replaced,
+    Sent,
+    Skipped,
+    SkipReason,
+    SpoolChanged,
+    Spooled,
+    Stage,
+)
+from slimedge.gap import Gap, GapReason
+from slimedge.watch.health import STALE_SECONDS, Health, HealthServer
+from slimedge.watch.metrics import MetricsObserver
+from slimops.metrics import Metrics
+
+IMAGE = np.zeros((10, 20, 3), np.uint8)
+EVENTS_AND_SAMPLES: list[tuple[EdgeEvent, str]] = [
+    (Captured(1, (10, 20)), "slim_edge_frames_captured_total 1.0"),
+    (Replaced(1), 'slim_edge_frames_dropped_total{reason="replaced"} 1.0'),
+    (Skipped(1, SkipReason.CREDIT), 'slim_edge_frames_dropped_total{reason="credit"} 1.0'),
+    (Lost(1, LossReason.EXPIRED), 'slim_edge_frames_dropped_total{reason="expired"} 1.0'),
+    (
+        Encoded(1, 1, 2, 3, 500, IMAGE, 0.1, 0.2, probe=True),
+        'slim_edge_bitstream_bytes_sum{width_level="2"} 500.0',
+    ),
+    (Encoded(1, 1, 2, 3, 500, IMAGE, 0.1, 0.2, probe=True), "slim_edge_probes_total 1.0"),
+    (Sent(1, 500, 0.1, resent=False), "slim_edge_frames_sent_total 1.0"),
+    (Sent(1, 500, 0.1, resent=True), "slim_edge_frames_resent_total 1.0"),
+    (
+        Acked(1, Stage.PERSISTED, 0.3, 0.2),
+        'slim_edge_ack_seconds_count{stage="persisted"} 1.0',
+    ),
+    (Detected(1, (), 0.4, 0.1, 0.1), "slim_edge_latency_seconds_sum 0.4"),
+    (Nacked(1, "crc", "", retryable=True), 'slim_edge_nacks_total{reason="crc"} 1.0'),
+    (Refetched("r", 1, 3, 900), 'slim_edge_refetches_total{reason="sent"} 1.0'),
+    (RefetchRefused("r", 1, ""), 'slim_edge_refetches_total{reason="refused"} 1.0'),
+    (JpegMeasured(1, 4000), "slim_edge_jpeg_bytes_total 4000.0"),
+    (LinkChanged(LinkState.UP, ""), "slim_edge_link_up 1.0"),
+    (LinkChanged(LinkState.DOWN, ""), 'slim_edge_link_changes_total{state="down"} 1.0'),
+    (CameraChanged(CameraState.UP, ""), "slim_edge_camera_up 1.0"),
+    (CameraChanged(CameraState.LOST, ""), "slim_edge_camera_losses_total 1.0"),
+    (SpoolChanged(True, ""), "slim_edge_spool_up 1.0"),
+    (Spooled(1, 500), "slim_edge_frames_spooled_total 1.0"),
+    (Backfilled(7, 1, 500), "slim_edge_frames_backfilled_total 1.0"),
+    (
+        GapRecorded(Gap(GapReason.CAMERA_LOST, 1.0, 2.0)),
+        'slim_edge_gaps_total{reason="camera_lost"} 1.0',
+    ),
+    (ClockStepped(5.0, 1.0), "slim_edge_clock_steps_total 1.0"),
+]
+
+
+@pytest.mark.parametrize(("event", "sample"), EVENTS_AND_SAMPLES)
+def test_an_event_moves_its_metric(event: EdgeEvent, sample: str) -> None:
+    metrics = Metrics("edge")
+    observer = MetricsObserver(metrics, lambda: 0.0, lambda: 0.0)
+    assert sample not in metrics.exposition().decode().splitlines()
+
+    observer.notify(event)
+
+    assert sample in metrics.exposition().decode().splitlines()
+
+
+def test_gauges_read_the_ledger_and_the_controller() -> None:
+    metrics = Metrics("edge")
+    MetricsObserver(metrics, lambda: 1234.0, lambda: 5678.0)
+
+    lines = metrics.exposition().decode().splitlines()
+
+    assert "slim_edge_in_flight_bytes 1234.0" in lines
+    assert "slim_edge_link_rate_bytes_per_second 5678.0" in lines
+
+
+def test_bits_per_pixel_count_the_encoded_picture() -> None:
+    assert Encoded(1, 1, 2, 3, 500, IMAGE, 0.1, 0.2, probe=False).bpp == 8 * 500 / 200
+
+
+def test_ready_needs_link_and_camera_and_live_needs_neither() -> None:
+    now = [0.0]
+    health = Health(clock=lambda: now[0])
+    server = HealthServer(health, lambda: b"metrics\n", "127.0.0.1", 0)
+    try:
+        assert _get(server, "/livez")[0] == 200
+        assert _get(server, "/readyz")[0] == 503
+        health.notify(LinkChanged(LinkState.UP, "cloud:1"))
+        assert _get(server, "/readyz")[0] == 503
+        health.notify(CameraChanged(CameraState.UP, ""))
+        status, body = _get(server, "/readyz")
+        assert (status, json.loads(body)["link_detail"]) == (200, "cloud:1")
+        now[0] = STALE_SECONDS + 1
+        assert _get(server, "/livez")[0] == 503
+        assert _get(server, "/metrics") == (200, b"metrics\n")
+        assert _get(server, "/other")[0] == 404
+    finally:
+        server.close()
+
+
+def _get(server: HealthServer, path: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return exc.code, exc.read()

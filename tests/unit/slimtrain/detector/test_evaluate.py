@@ -1,0 +1,53 @@
+"""Decoding and suppression on the device agree with the serving code."""
+
+import numpy as np
+import torch
+
+from slimdetect.boxes import decode_heads, suppress
+from slimnets.darknet.detector import HeadSpec
+from slimtrain.data.pictures import PackedPictures
+from slimtrain.detector.evaluate import (
+    decode_candidates,
+    prepare_pictures,
+    suppress_candidates,
+)
+from support.toy_artifact import make_image
+
+HEADS = (
+    HeadSpec(0, 32, ((60.0, 40.0), (90.0, 90.0)), 5, 1.0),
+    HeadSpec(1, 16, ((20.0, 30.0), (12.0, 9.0)), 5, 2.0),
+)
+
+
+def test_detections_are_those_of_the_serving_code() -> None:
+    generator = torch.Generator().manual_seed(4)
+    raw = [
+        2 * torch.randn(2, 20, 4, 5, generator=generator) - 1,
+        2 * torch.randn(2, 20, 8, 10, generator=generator) - 2,
+    ]
+
+    boxes, scores, class_ids = decode_candidates(raw, HEADS)
+    kept = suppress_candidates(boxes, scores, class_ids) & (scores >= 0.2)
+
+    for image in range(2):
+        expected = decode_heads([maps[image].numpy() for maps in raw], HEADS, 0.2)
+        order = suppress(*expected, iou_threshold=0.5)
+        keep = kept[image]
+        assert 5 < len(order) == int(keep.sum())
+        np.testing.assert_allclose(scores[image][keep], expected.scores[order], rtol=1e-5)
+        np.testing.assert_array_equal(class_ids[image][keep], expected.class_ids[order])
+        np.testing.assert_allclose(
+            boxes[image][keep], expected.boxes_xyxy[order], rtol=1e-4, atol=1e-3
+        )
+
+
+def test_labels_move_with_the_letterbox() -> None:
+    box = np.asarray([[3, 0.25, 0.5, 0.5, 1.0, 1.0]], np.float32)
+    pictures = PackedPictures([make_image(40, 80)], [box], ["a.png"], [True], ["street"])
+
+    prepared = prepare_pictures(pictures, 160)
+
+    assert prepared.x.shape == (1, 3, 160, 160)
+    np.testing.assert_allclose(prepared.labels[0].boxes_xyxy, [[0, 40, 80, 120]])
+    assert (prepared.x[0, :, :40] == 114).all()
+    assert (prepared.x[0, :, 40:120] != 114).any()

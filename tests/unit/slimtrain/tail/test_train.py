@@ -1,0 +1,431 @@
+"""The second stage: the edge stays as it is, the cloud's half learns, and the result is served."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slimcodec import (
+    Decoder,
+    Encoder,
+    OpenVinoRuntime,
+    load_codec_artifact,
+    load_detector_artifact,
+)
+from slimcodec.model.manifest import ModelReference
+from slimdetect import Detector
+from slimnets.codec.codec import Codec
+from slimnets.codec.config import CodecConfig
+from slimnets.codec.stem_transform import StemFeatureTransform
+from slimnets.torch_runtime import TorchRuntime
+from slimtrain.codec.artifact import load_codec_model, write_codec_artifact
+from slimtrain.codec.stem_start import fit_picture, give_stem
+from slimtrain.data.pictures import PackedPictures
+from slimtrain.detector.artifact import write_detector_artifact
+from slimtrain.loop.checkpoint import load_checkpoint
+from slimtrain.tail.artifact import write_tail_artifact
+from slimtrain.tail.data import TailSampler
+from slimtrain.tail.loss import TailLossWeights
+from slimtrain.tail.model import FrozenEncoder
+from slimtrain.tail.train import TailError, TailRun, train_tail
+from support.darknets import ALL_LAYERS_CFG, ALL_LAYERS_SPLIT, make_darknet
+from support.toy_artifact import make_image
+
+CPU = torch.device("cpu")
+CONFIG = CodecConfig(
+    channels=((4, 4, 6, 8), (6, 8, 8, 12)),
+    qualities=4,
+    feature_channels=8,
+    feature_width=8,
+    synthesis_widths=(8, 8, 8, 8),
+)
+STEPS = 12
+
+
+@dataclass(frozen=True)
+class Models:
+    codec: Path
+    detector: Path
+
+
+def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Models:
+    detector = write_detector_artifact(
+        make_darknet(),
+        ALL_LAYERS_CFG,
+        ["hat", "dog", "cup"],
+        ALL_LAYERS_SPLIT,
+        root / "toy-detector" / "1",
+        training={},
+        figures={},
+        licence="none",
+    )
+    torch.manual_seed(seed)
+    model = Codec(config)
+    with torch.no_grad():
+        model.log_gain.add_(3.0)  # an untrained g_a gives little: else every symbol is zero
+    codec = write_codec_artifact(
+        model.eval(),
+        [make_image(64, 64, seed=i) for i in range(2)],
+        root / "toy" / "1",
+        ModelReference(name="toy-detector", version=1),
+        training={"steps": 0},
+        figures={"map50": 0.1},
+        licence="none",
+    )
+    return Models(codec, detector)
+
+
+def make_pictures(labelled: int, unlabelled: int = 0, seed: int = 0) -> PackedPictures:
+    count = labelled + unlabelled
+    box = np.array([[1, 0.5, 0.4, 0.3, 0.25, 1.0]], np.float32)
+    return PackedPictures(
+        images=[make_image(72, 96, seed=seed + i) for i in range(count)],
+        boxes=[box if i < labelled else None for i in range(count)],
+        names=[f"{i}.png" for i in range(count)],
+        is_validation=[False] * count,
+        sources=["toy"] * count,
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return make_models(tmp_path_factory.mktemp("models"))
+
+
+RunFactory = Callable[..., TailRun]
+
+
+@pytest.fixture(scope="module")
+def make_run(models: Models) -> RunFactory:
+    def make(out: Path, **changes: object) -> TailRun:
+        run = TailRun(
+            out,
+            models.codec,
+            models.detector,
+            steps=STEPS,
+            batch=4,
+            image_size=64,
+            learning_rate=5e-3,
+            tail_learning_rate=1e-3,
+            average=0.9,
+        )
+        return replace(run, **changes)  # type: ignore[arg-type]  # any of its fields
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    models: Models, make_run: RunFactory, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """The folder of a run and the artifact that was made of it."""
+    out = tmp_path_factory.mktemp("run")
+    checkpoint = train_tail(make_run(out), make_pictures(5, 3), make_pictures(2, seed=50))
+    target = tmp_path_factory.mktemp("tuned") / "toy" / "2"
+    made = write_tail_artifact(
+        checkpoint, models.codec, models.detector, target, {"data": "noise"}, {}
+    )
+    return out, made
+
+
+def state_of(run: Path) -> dict[str, torch.Tensor]:
+    state = load_checkpoint(run / "checkpoint.pt", CPU)
+    assert state is not None
+    average: dict[str, torch.Tensor] = state["average"]["state"]
+    return average
+
+
+def test_containers_are_the_same_bytes_before_and_after(
+    models: Models, tuned: tuple[Path, Path]
+) -> None:
+    runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+    before, after = (load_codec_artifact(path) for path in (models.codec, tuned[1]))
+    image = make_image(64, 96, seed=9)
+
+    made = [
+        [
+            Encoder(artifact, runtime).encode(image, level, quality).bitstream
+            for level in range(2)
+            for quality in range(4)
+        ]
+        for artifact in (before, after)
+    ]
+
+    assert made[0] == made[1]
+    assert after.fingerprint == before.fingerprint
+    latent = Decoder(after, runtime).decode_latent(made[0][-1])
+    assert np.abs(latent.y_hat).max() > 0
+
+
+def test_latents_meet_the_tuned_tail_and_pictures_the_original(
+    models: Models, tuned: tuple[Path, Path]
+) -> None:
+    runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+    detector = load_detector_artifact(models.detector)
+    artifacts = [load_codec_artifact(path) for path in (models.codec, tuned[1])]
+    before, after = (Detector(artifact, detector, runtime) for artifact in artifacts)
+    image = make_image(64, 96, seed=9)
+    bitstream = Encoder(artifacts[0], runtime).encode(image, 1, 3).bitstream
+    latent = Decoder(artifacts[1], runtime).decode_latent(bitstream)
+
+    assert after.detect_image(image, 0.0) == before.detect_image(image, 0.0)
+    assert after.detect_latents([latent], 0.0) != before.detect_latents([latent], 0.0)
+
+
+def test_both_runtimes_serve_the_tuned_tail_alike(tuned: tuple[Path, Path]) -> None:
+    f = np.random.default_rng(0).standard_normal((1, 8, 8, 8)).astype(np.float32)
+
+    exported = OpenVinoRuntime(num_threads=1, precision="f32").load(tuned[1] / "tail.onnx")(f=f)
+    on_torch = TorchRuntime("cpu").load(tuned[1] / "tail.onnx")(f=f)
+
+    assert exported.keys() == on_torch.keys() == {"head_0", "head_1"}
+    for name, values in exported.items():
+        np.testing.assert_allclose(on_torch[name], values, rtol=1e-3, atol=1e-4)
+
+
+def test_the_new_version_lists_what_it_holds(models: Models, tuned: tuple[Path, Path]) -> None:
+    manifest = json.loads((tuned[1] / "manifest.json").read_text())
+    base = json.loads((models.codec / "manifest.json").read_text())
+
+    assert (manifest["name"], manifest["version"]) == ("toy", 2)
+    assert manifest["files"].keys() - base["files"].keys() == {"tail.onnx", "detector.cfg"}
+    changed = {n for n, record in base["files"].items() if manifest["files"][n] != record}
+    assert changed == {"feature_transform.onnx", "weights.safetensors"}
+    assert manifest["training"]["second_stage"] == {
+        "from": "toy/1",
+        "steps": STEPS,
+        "tail": "tuned",
+        "data": "noise",
+    }
+    assert manifest["figures"] == {}, "the base's figures are not those of the tuned version"
+
+
+def test_weights_beside_the_graphs_are_the_tuned_ones(tuned: tuple[Path, Path]) -> None:
+    run, artifact = tuned
+    stored = load_codec_model(artifact).feature_transform.state_dict()
+    average = state_of(run)
+
+    for name, value in stored.items():
+        torch.testing.assert_close(
+            value, average[f"feature_transform.{name}"], rtol=1e-3, atol=1e-5
+        )
+
+
+def test_less_of_the_teacher_is_lost_afterwards(tuned: tuple[Path, Path]) -> None:
+    with (tuned[0] / "validation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    before = {(r["level"], r["quality"]): r for r in rows if r["step"] == "0"}
+    after = {(r["level"], r["quality"]): r for r in rows if r["step"] == str(STEPS)}
+
+    uncompressed = before.pop(("", ""))
+    assert float(uncompressed["features"]) == 0
+    assert before.keys() == after.keys()
+    assert len(before) >= 3
+    for point, row in after.items():
+        assert float(row["features"]) < float(before[point]["features"])
+
+
+def test_an_interrupted_run_ends_like_one_that_was_not(
+    make_run: RunFactory, tmp_path: Path
+) -> None:
+    pictures, nothing = make_pictures(4, 2), make_pictures(0)
+    whole = make_run(tmp_path / "whole", steps=4)
+    pieces = make_run(tmp_path / "pieces", steps=4, seconds=1e-9)  # one step at a time
+
+    train_tail(whole, pictures, nothing)
+    for _ in range(4):
+        train_tail(pieces, pictures, nothing)
+
+    expected, found = state_of(whole.out), state_of(pieces.out)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_unlabelled_pictures_are_enough(make_run: RunFactory, tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=2)
+
+    train_tail(run, make_pictures(0, 4), make_pictures(0, 2, seed=40))
+
+    with (tmp_path / "log.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["detection"]) == 0
+    assert float(row["heads"]) > 0
+    with (tmp_path / "validation.csv").open(newline="") as file:
+        assert {r["map50"] for r in csv.DictReader(file)} == {""}
+
+
+def test_a_tail_that_is_left_alone_is_not_shipped(
+    models: Models, make_run: RunFactory, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", steps=2, tail_learning_rate=0.0)
+
+    checkpoint = train_tail(run, make_pictures(4), make_pictures(0))
+    made = write_tail_artifact(
+        checkpoint, models.codec, models.detector, tmp_path / "toy" / "7", {}, {}
+    )
+
+    assert "tail.onnx" not in load_codec_artifact(made).manifest.files
+    transforms = [
+        (folder / "feature_transform.onnx").read_bytes() for folder in (models.codec, made)
+    ]
+    assert transforms[0] != transforms[1]
+
+
+def test_a_second_stage_can_follow_another(
+    models: Models, make_run: RunFactory, tuned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", codec=tuned[1], steps=1, learning_rate=0.0)
+
+    checkpoint = train_tail(
+        replace(run, tail_learning_rate=1e-12), make_pictures(4), make_pictures(0)
+    )
+    made = write_tail_artifact(
+        checkpoint, tuned[1], models.detector, tmp_path / "toy" / "3", {}, {}
+    )
+
+    assert (made / "tail.onnx").read_bytes() == (tuned[1] / "tail.onnx").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def with_stem(make_run: RunFactory, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("stem")
+    models = make_models(root, config=replace(CONFIG, block_transform=True))
+    run = make_run(root / "run", codec=models.codec, feature_transform="stem")
+    checkpoint = train_tail(run, make_pictures(6, 2), make_pictures(4, seed=50))
+    made = write_tail_artifact(
+        checkpoint, models.codec, models.detector, root / "toy" / "2", {}, {}
+    )
+    return models.codec, made
+
+
+def test_a_stem_changes_nothing_at_the_edge(with_stem: tuple[Path, Path]) -> None:
+    base, made = (load_codec_artifact(path).manifest for path in with_stem)
+
+    assert made.fingerprint == base.fingerprint
+    changed = {name for name, record in base.files.items() if made.files[name] != record}
+    assert changed == {"feature_transform.onnx", "weights.safetensors"}
+    assert load_codec_model(with_stem[1]).config.feature_transform == "stem"
+    before, after = (load_codec_model(path).g_s.state_dict() for path in with_stem)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_both_runtimes_serve_a_stem_alike(with_stem: tuple[Path, Path]) -> None:
+    rng = np.random.default_rng(0)
+    y_hat = rng.standard_normal((2, CONFIG.latent_channels[-1], 4, 4)).astype(np.float32)
+    given = {"y_hat": y_hat, "level": np.eye(2, dtype=np.float32)}
+    path = with_stem[1] / "feature_transform.onnx"
+
+    exported = OpenVinoRuntime(num_threads=1, precision="f32").load(path)(**given)["f_hat"]
+    on_torch = TorchRuntime("cpu").load(path)(**given)["f_hat"]
+
+    assert exported.shape == (2, 8, 8, 8)
+    np.testing.assert_allclose(on_torch, exported, rtol=1e-2, atol=1e-3)
+
+
+def test_a_stem_begins_nearer_to_the_picture_than_the_linear_path_that_it_takes(
+    with_stem: tuple[Path, Path],
+) -> None:
+    detector = make_darknet()
+    codec = give_stem(load_codec_model(with_stem[0]), detector, ALL_LAYERS_SPLIT)
+    transform = codec.feature_transform
+    assert isinstance(transform, StemFeatureTransform)
+    images = np.stack([make_image(64, 64, seed=i) for i in range(4)])
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    y_hat, level = codec.prefix(codec.analyse(x, 1), torch.tensor([0, 1, 0, 1]))
+    y_hat = y_hat.detach()
+
+    def error() -> float:
+        with torch.no_grad():
+            return float((transform.picture(y_hat, level) - x).square().mean())
+
+    before = error()
+    fit_picture(transform, lambda step: (x, y_hat, level), steps=100)
+
+    assert error() < 0.95 * before
+
+
+def test_a_codec_without_a_linear_path_gets_no_stem(make_run: RunFactory, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="block_transform: true"):
+        train_tail(make_run(tmp_path, feature_transform="stem"), make_pictures(2), make_pictures(0))
+
+
+def test_frozen_latents_are_those_that_the_cloud_decodes(models: Models) -> None:
+    artifact = load_codec_artifact(models.codec)
+    runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+    encoder, decoder = Encoder(artifact, runtime), Decoder(artifact, runtime)
+    image = make_image(64, 96, seed=3)
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    frozen = FrozenEncoder(load_codec_model(models.codec), CPU)
+
+    y_hat = frozen(x.expand(2, -1, -1, -1), torch.tensor([0, 1]), torch.tensor([2.0, 3.0]))
+
+    assert not y_hat.requires_grad
+    assert not y_hat[0, CONFIG.latent_channels[0] :].any()
+    for row, (level, quality) in enumerate(((0, 2), (1, 3))):
+        served = decoder.decode_latent(encoder.encode(image, level, quality).bitstream).y_hat[0]
+        ours = y_hat[row, : len(served)].numpy()
+        assert served.any()
+        # bf16 against float32: a value near a half may round to the other side
+        assert np.isclose(ours, served, rtol=1e-3, atol=1e-4).mean() > 0.95
+
+
+def test_batches_hold_labelled_pictures_first_in_proportion() -> None:
+    sampler = TailSampler(make_pictures(6, 2), 64, CPU, seed=1, use_labels=True)
+
+    batch = sampler.batch(0, 4)
+
+    assert batch.x.shape == (4, 3, 64, 64)
+    assert len(batch.targets) == 3
+    assert len(TailSampler(make_pictures(99, 1), 64, CPU, 1, True).batch(0, 4).targets) == 3
+    assert len(TailSampler(make_pictures(6, 2), 64, CPU, 1, False).batch(0, 4).targets) == 0
+
+
+def test_another_detector_is_refused(models: Models, make_run: RunFactory, tmp_path: Path) -> None:
+    other = write_detector_artifact(
+        make_darknet(seed=1),
+        ALL_LAYERS_CFG,
+        ["hat", "dog", "cup"],
+        ALL_LAYERS_SPLIT,
+        tmp_path / "other" / "1",
+        training={},
+        figures={},
+        licence="none",
+    )
+
+    with pytest.raises(TailError, match="was trained for detector toy-detector/1; found other/1"):
+        train_tail(make_run(tmp_path, detector=other), make_pictures(2), make_pictures(0))
+
+
+def test_a_checkpoint_of_another_codec_is_refused(
+    make_run: RunFactory, tuned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = make_models(tmp_path, seed=6)
+    run = make_run(tuned[0], codec=other.codec)
+
+    with pytest.raises(TailError, match="choose another folder"):
+        train_tail(run, make_pictures(2), make_pictures(0))
+    with pytest.raises(ValueError, match="give the codec that the run began with"):
+        write_tail_artifact(
+            tuned[0] / "checkpoint.pt", other.codec, other.detector, tmp_path / "toy" / "9", {}, {}
+        )
+
+
+def test_nothing_to_learn_from_is_said_at_once(make_run: RunFactory, tmp_path: Path) -> None:
+    run = make_run(tmp_path, weights=TailLossWeights(heads=0.0, features=0.0))
+
+    with pytest.raises(TailError, match="no labelled picture and no distillation"):
+        train_tail(run, make_pictures(0, 2), make_pictures(0))
+
+
+def test_a_size_that_the_detector_cannot_join_is_refused(
+    make_run: RunFactory, tmp_path: Path
+) -> None:
+    with pytest.raises(TailError, match="image size 70; expected a multiple of 16"):
+        train_tail(make_run(tmp_path, image_size=70), make_pictures(2), make_pictures(0))
