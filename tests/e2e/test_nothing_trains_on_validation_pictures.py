@@ -106,7 +106,7 @@ def test_the_codec_and_its_tables(
     command += ["--recipe", tmp_path / "toy.yaml", "--run", tmp_path / "run", "--threads", 1]
     command += [part for suffix, path in files.items() for part in (f"--{suffix}", path)]
 
-    for measuring in ("evaluation.evaluate", "calibration.calibrate"):  # learns nothing
+    for measuring in ("train.evaluate.evaluate", "train.calibrate.calibrate"):  # learns nothing
         monkeypatch.setattr(f"slimcli.{measuring}", lambda **_: None)
 
     outcome = slimwire(*command)  # imports, and runs `train codec` and `export`
@@ -158,7 +158,7 @@ def test_the_clouds_stages(
         learned_from.update(training.names)
         raise Stopped
 
-    monkeypatch.setattr(f"slimtrain.{stage}_train.train_{stage}", train)
+    monkeypatch.setattr(f"slimtrain.{stage}.train.train_{stage}", train)
     monkeypatch.setenv("SLIMWIRE_DEBUG", "1")
     command = ["train", stage, "--images", pictures, "--out", tmp_path / "run", "--model", "toy"]
     target = ["--to", tmp_path / "models/toy/2"] if stage == "tail" else []

@@ -267,7 +267,7 @@ sys.path[:0] = {path!r}
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
-from test_codec_train import run_to, train
+from test_train import run_to, train
 train(run_to(Path({out!r}), {steps}))
 """
 
@@ -288,6 +288,7 @@ def test_killed_run_leaves_a_whole_checkpoint_that_goes_on(
     try:
         while process.poll() is None and len(rows(out)) < 1:
             time.sleep(0.05)
+        assert process.poll() is None, "it ended before it was killed"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
