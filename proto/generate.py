@@ -1,13 +1,13 @@
 """Generate the Python code of the wire from `proto/**/*.proto`.
 
-    proto/slimwire/v1/ingest.proto -> ingest_pb2.py        messages
+    proto/slimwire/v1/ingest.proto -> shared/slimwire/v1/ingest_pb2.py    messages
                                       ingest_pb2.pyi       their types
                                       ingest_pb2_grpc.py   service stub, servicer, registration
                                       ingest_pb2_grpc.pyi  their types, for `grpc.aio`
 
-The output lies beside its source and is not committed: the build makes it (`proto/hatch_build.py`).
-By hand: `python proto/generate.py`. protoc writes no types for services, so `render_service_types`
-does, from the same descriptors.
+The output lies below the public name, in the package `slimwire.v1`, and is not committed: the build
+makes it (`proto/hatch_build.py`). By hand: `python proto/generate.py`. protoc writes no types for
+services, so `render_service_types` does, from the same descriptors.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from google.protobuf.descriptor_pb2 import (
 from grpc_tools import protoc
 
 PROTO_ROOT = Path(__file__).resolve().parent
+SOURCE_ROOT = PROTO_ROOT.parent / "shared"  # where `import slimwire` finds its package
 GENERATED_SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 
 
-def generate(root: Path = PROTO_ROOT) -> list[Path]:
-    """Generate the code of every `.proto` below `root`, beside it.
+def generate(root: Path = PROTO_ROOT, source_root: Path = SOURCE_ROOT) -> list[Path]:
+    """Generate the code of every `.proto` below `root`, at the same place below `source_root`.
 
     Returns:
         The written files, sorted.
@@ -47,9 +48,9 @@ def generate(root: Path = PROTO_ROOT) -> list[Path]:
                 f"--proto_path={root}",
                 f"--proto_path={files('grpc_tools') / '_proto'}",
                 f"--descriptor_set_out={descriptors}",
-                f"--python_out={root}",
-                f"--pyi_out={root}",
-                f"--grpc_python_out={root}",
+                f"--python_out={source_root}",
+                f"--pyi_out={source_root}",
+                f"--grpc_python_out={source_root}",
                 *map(str, sources),
             ]
         )
@@ -58,9 +59,13 @@ def generate(root: Path = PROTO_ROOT) -> list[Path]:
             raise RuntimeError(f"protoc ended with status {status} for {names}")
         described = FileDescriptorSet.FromString(descriptors.read_bytes())
     for file in described.file:
-        path = root / file.name.replace(".proto", "_pb2_grpc.pyi")
+        path = source_root / file.name.replace(".proto", "_pb2_grpc.pyi")
         path.write_text(render_service_types(file), encoding="utf-8")
-    return sorted(path for suffix in GENERATED_SUFFIXES for path in root.rglob(f"*{suffix}"))
+    return sorted(
+        source_root / file.name.replace(".proto", suffix)
+        for file in described.file
+        for suffix in GENERATED_SUFFIXES
+    )
 
 
 def render_service_types(file: FileDescriptorProto) -> str:
@@ -130,4 +135,4 @@ def _message(type_name: str, messages: str) -> str:
 
 if __name__ == "__main__":
     for generated in generate():
-        sys.stdout.write(f"{generated.relative_to(PROTO_ROOT)}\n")
+        sys.stdout.write(f"{generated.relative_to(SOURCE_ROOT)}\n")

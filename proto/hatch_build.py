@@ -28,5 +28,6 @@ class GenerateWireHook(BuildHookInterface[Any]):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         build_data["artifacts"] += [
-            path.relative_to(root).as_posix() for path in module.generate(root / "proto")
+            path.relative_to(root).as_posix()
+            for path in module.generate(root / "proto", root / "shared")
         ]

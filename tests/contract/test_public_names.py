@@ -37,6 +37,7 @@ def test_every_package_is_found() -> None:
         "slimops",
         "slimsim",
         "slimtrain",
+        "slimwire",
     }
 
 

@@ -1,0 +1,1 @@
+"""The public name of this project; the code of its wire is `slimwire.v1`."""
