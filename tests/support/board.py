@@ -16,7 +16,7 @@ from slimedge.watch.health import Health, HealthServer
 from slimedge.watch.metrics import MetricsObserver
 from slimops import Metrics
 from support.moved_metrics import moved_cloud
-from unit.slimedge.test_metrics import EVENTS_AND_SAMPLES
+from unit.slimedge.watch.test_metrics import EVENTS_AND_SAMPLES
 
 __all__ = ["BOARD", "DEPLOY", "RULES", "alert_expressions", "board_expressions", "exposed_metrics"]
 
