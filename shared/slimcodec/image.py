@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from slimcodec.container import MAX_PIXELS
 from slimcodec.errors import ImageError
+from slimcodec.whole_file import write_whole
 
 _SIXTEEN_BIT_STEP = 257  # 65535 / 255: 16-bit white becomes 8-bit white
 
@@ -104,17 +105,29 @@ def crop(x: NDArray[np.float32], image_hw: tuple[int, int]) -> NDArray[np.float3
 
 
 def save_image(path: Path | str, image: NDArray[np.uint8]) -> None:
-    """Write an image uint8 (H, W, 3) in the format that the suffix names.
+    """Write an image uint8 (H, W, 3), whole, in the format that the suffix names.
 
     Raises:
         ImageError: the suffix names no format that can be written.
         OSError: the file cannot be written.
     """
-    check_image(image)
     path = Path(path)
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise ImageError(f"{path}: unknown suffix {path.suffix!r}; use .png, .jpg or .webp")
-    Image.fromarray(image).save(path)
+    write_whole(path, image_bytes(image, path.suffix))
+
+
+def image_bytes(image: NDArray[np.uint8], suffix: str) -> bytes:
+    """Return the file of an image uint8 (H, W, 3) in the format that a suffix (`.png`) names.
+
+    Raises:
+        ImageError: the suffix names no format that can be written.
+    """
+    check_image(image)
+    image_format = Image.registered_extensions().get(suffix.lower(), "")
+    if image_format not in Image.SAVE:
+        raise ImageError(f"unknown suffix {suffix!r} of a picture; use .png, .jpg or .webp")
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, image_format)
+    return file.getvalue()
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:

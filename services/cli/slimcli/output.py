@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -14,38 +10,29 @@ import typer
 from slimcli.exits import OutputExistsError
 
 
-@contextmanager
-def new_file(path: Path, *, force: bool) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends without an error.
-
-    Args:
-        path: where the result belongs; its suffix is kept, since writers choose formats by it.
-        force: replace a file that is there.
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Refuse what could not be written in the end, before any work is done.
 
     Raises:
-        OutputExistsError: `path` exists and `force` is false (checked before any work is done,
-            and again before the rename).
+        OutputExistsError: a file would be lost, and `force` is false.
+        OSError: `path` is a folder, or in none that exists.
     """
-    refuse_existing(path, force=force)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        refuse_existing(path, force=force)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    from slimcodec.whole_file import is_replaceable
 
-
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise `OutputExistsError` where writing `path` would lose a file."""
-    if path.exists() and not force:
+    if is_replaceable(path) and path.exists() and not force:
         raise OutputExistsError(path)
 
 
 def write_bytes(path: Path, data: bytes, *, force: bool) -> None:
-    """Write `data` to `path` in one step."""
-    with new_file(path, force=force) as temporary:
-        temporary.write_bytes(data)
+    """Write `data` to `path` in one step; what is no file, as /dev/stdout, is written straight.
+
+    Raises:
+        OutputExistsError: a file appeared there meanwhile, and `force` is false.
+    """
+    from slimcodec.whole_file import write_whole
+
+    refuse_existing(path, force=force)
+    write_whole(path, data)
 
 
 def say(text: str = "") -> None:

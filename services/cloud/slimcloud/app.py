@@ -45,6 +45,7 @@ from slimcodec.model.artifact import (
     load_codec_artifact,
     load_detector_artifact,
 )
+from slimcodec.whole_file import write_whole
 from slimdetect.names import load_names
 from slimops import Lifecycle, Metrics, Phase
 from slimops.embedded_redis import EmbeddedRedis
@@ -303,9 +304,7 @@ async def _sweep(store: Store, settings: CloudSettings) -> None:
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:
     path = settings.state_file
     if path is not None:
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(without_passwords(json.dumps(asdict(addresses))) + "\n")
-        partial.replace(path)  # readers see all of it or nothing
+        write_whole(path, without_passwords(json.dumps(asdict(addresses))) + "\n")
 
         async def remove() -> None:
             path.unlink(missing_ok=True)

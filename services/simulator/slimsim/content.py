@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcodec.whole_file import whole_file
 from slimcontrol.point import OperatingPoint
 from slimsim.errors import ContentError
 
@@ -107,7 +108,7 @@ def record_content(
 
 def write_content(content: Content, path: Path) -> None:
     """Keep a recording in a compressed .npz."""
-    with path.open("wb") as file:
+    with whole_file(path) as file:
         np.savez_compressed(
             file,
             levels=np.asarray(content.levels, np.int64),

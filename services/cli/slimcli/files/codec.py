@@ -19,7 +19,7 @@ from slimcli.options import (
     PrecisionOption,
     Threads,
 )
-from slimcli.output import new_file, refuse_existing, say, write_bytes
+from slimcli.output import refuse_existing, say, write_bytes
 
 if TYPE_CHECKING:
     from slimcodec.encode import EncodedImage
@@ -109,16 +109,16 @@ def decode(
 ) -> None:
     """Decode a container to a picture; the suffix of the output names the format."""
     from slimcodec.decode import Decoder
-    from slimcodec.image import save_image
+    from slimcodec.image import image_bytes
 
-    with new_file(output, force=force) as temporary:
-        base_bitstream = container.read_bytes()
-        enhancement_bitstream = None if enhancement is None else enhancement.read_bytes()
-        decoder = Decoder(open_codec(model, models), open_runtime(threads, precision))
+    refuse_existing(output, force=force)
+    base_bitstream = container.read_bytes()
+    enhancement_bitstream = None if enhancement is None else enhancement.read_bytes()
+    decoder = Decoder(open_codec(model, models), open_runtime(threads, precision))
 
-        latent = decoder.decode_latent(base_bitstream, enhancement_bitstream)
-        image = decoder.decode_image(latent)
-        save_image(temporary, image)
+    latent = decoder.decode_latent(base_bitstream, enhancement_bitstream)
+    image = decoder.decode_image(latent)
+    write_bytes(output, image_bytes(image, output.suffix), force=force)
     h, w = latent.image_hw
     say(f"{output}: {w} x {h} pixels from level {latent.level}, quality {latent.quality:g}")
 

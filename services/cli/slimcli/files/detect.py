@@ -19,7 +19,7 @@ from slimcli.options import (
     PrecisionOption,
     Threads,
 )
-from slimcli.output import new_file, refuse_existing, say, say_json
+from slimcli.output import refuse_existing, say, say_json, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,12 +70,11 @@ def detect(
     for path, detections in zip(containers, found, strict=True):
         _show(path, detections, detector.names, as_json=as_json)
     if overlay is not None:
-        from slimcodec.image import save_image
+        from slimcodec.image import image_bytes
         from slimdetect import draw_detections
 
-        with new_file(overlay, force=force) as temporary:
-            image = decoder.decode_image(latents[0])
-            save_image(temporary, draw_detections(image, found[0], detector.names))
+        image = draw_detections(decoder.decode_image(latents[0]), found[0], detector.names)
+        write_bytes(overlay, image_bytes(image, overlay.suffix), force=force)
 
 
 def _show(

@@ -66,9 +66,9 @@ def certs(
     }
     if cloud or not (folder / "cloud.pem").exists():
         leaves["cloud"] = [_host(name) for name in dict.fromkeys([*LOCAL_NAMES, *(cloud or ())])]
+    folder.mkdir(parents=True, exist_ok=True)
     for stem in leaves:
         refuse_existing(folder / f"{stem}.pem", force=force)
-    folder.mkdir(parents=True, exist_ok=True)
     authority = _open_authority(folder, days)
     for stem, names in leaves.items():
         _write(folder, stem, _sign(stem, days, names, authority))

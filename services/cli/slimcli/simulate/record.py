@@ -23,7 +23,7 @@ from slimcli.options import (
     PrecisionOption,
     Threads,
 )
-from slimcli.output import new_file, refuse_existing, say
+from slimcli.output import refuse_existing, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,8 +81,8 @@ def record(
     else:
         points, encode = _classic(codec.value)
     content = record_content(islice(_pictures(video), frames), points, encode)
-    with new_file(output, force=force) as temporary:
-        write_content(content, temporary)
+    refuse_existing(output, force=force)
+    write_content(content, output)
     height, width = content.image_hw
     say(f"{output}: {len(content.sizes)} frames of {width} x {height} at {len(points)} points")
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from slimcodec.graph.device import Device
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
+from slimcodec.whole_file import write_whole
 from slimedge.encode.worker import EncodedFrame
 
 logger = logging.getLogger(__name__)
@@ -140,11 +141,9 @@ class EncodeCalibration:
     def _write(self, calibration: Calibration) -> None:
         if self._path is None:
             return
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(calibration.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            partial.replace(self._path)
+            write_whole(self._path, calibration.model_dump_json(indent=1) + "\n")
         except OSError as exc:
             logger.info(
                 "encoder timings not kept; the next start measures", extra={"reason": str(exc)}

@@ -19,6 +19,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
+from slimcodec.whole_file import write_whole
 from slimtrain.calibration.measure import Picture, PicturePoints, PointKey
 from slimtrain.calibration.utility import Utilities
 
@@ -120,9 +121,7 @@ def merge_profile(
 def write_profile(folder: Path, profile: Profile) -> Path:
     """Replace the profile of a codec's folder in one step."""
     path = folder / PROFILE
-    partial = path.with_name(f".{PROFILE}.part")
-    partial.write_text(profile.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, profile.model_dump_json(indent=1) + "\n")
     return path
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcodec.whole_file import whole_file
 from slimtrain.figures.mean_average_precision import ScoredBoxes
 
 CACHE_FORMAT = 1
@@ -61,10 +62,8 @@ class MeasurementCache:
         """Keeps all measurements of an operating point, in one step."""
         path = self._path(point, setting)
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".part")
-        with scratch.open("wb") as file:
+        with whole_file(path) as file:
             np.savez_compressed(file, **_pack(known))
-        scratch.replace(path)
 
     def _path(self, point: str, setting: str) -> Path:
         digest = hashlib.sha256(f"{CACHE_FORMAT}\n{setting}".encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slimcodec.whole_file import whole_file
+
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` so that `path` holds either the old checkpoint or the new one, never a part of
     one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
         torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.whole_file import write_whole
 from slimdetect.names import load_names
 from slimdetect.session import Detector
 from slimdetect.triage import (
@@ -134,9 +135,7 @@ def write_triage(codec: CodecArtifact, head: TriageHead, spec: TriageSpec) -> No
     records = file_records(folder)
     manifest["files"] |= {name: records[name] for name in (TRIAGE_GRAPH, TRIAGE_SPEC)}
     manifest["files"] = dict(sorted(manifest["files"].items()))
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(manifest, indent=1) + "\n")
 
 
 def _examples(

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.quality import round_quality
+from slimcodec.whole_file import whole_file
 from slimdetect.session import Detector
 from slimtrain.data.pictures import PackedPictures
 
@@ -147,12 +148,10 @@ def _load_labels(path: Path) -> dict[str, NDArray[np.float32]]:
 
 def _save_labels(path: Path, known: dict[str, NDArray[np.float32]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
         np.savez(
             file,
             keys=np.asarray(list(known), np.str_),
             boxes=np.concatenate([*known.values(), np.zeros((0, _FIELDS), np.float32)]),
             ends=np.cumsum([len(boxes) for boxes in known.values()], dtype=np.int64),
         )
-    partial.replace(path)

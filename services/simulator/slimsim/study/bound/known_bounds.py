@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from slimcodec.whole_file import write_whole
 from slimsim.errors import BoundsError
 from slimsim.world import DEFAULT_MAX_FRAME_BYTES, World, utility_of
 
@@ -44,9 +44,7 @@ class KnownBounds:
         self._bounds[_digest(world)] = bound
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            whole = self._path.with_name(f".{self._path.name}.new")
-            whole.write_text(json.dumps(self._bounds, indent=0) + "\n", encoding="utf-8")
-            os.replace(whole, self._path)  # a study that is stopped leaves no half of it
+            write_whole(self._path, json.dumps(self._bounds, indent=0) + "\n")
 
 
 def _read(path: Path) -> dict[str, float]:
