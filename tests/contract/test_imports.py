@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,16 @@ def test_the_graph_runtime_tells_nobody_that_it_runs() -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_the_pages_modules_import_in_one_direction() -> None:
+    page = ROOT / "services" / "cloud" / "slimcloud" / "review" / "ui"
+    imports = {
+        path.name: re.findall(r'from "\./([a-z]+\.js)"', path.read_text(encoding="utf-8"))
+        for path in page.glob("*.js")
+    }
+
+    order = list(TopologicalSorter(imports).static_order())  # raises CycleError
+
+    assert order[-1] == "app.js"
+    assert set(order) == set(imports)

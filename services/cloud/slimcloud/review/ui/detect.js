@@ -3,13 +3,14 @@
 import {API, get, post} from "./api.js";
 import {$} from "./draw.js";
 import {replaceFrame} from "./frames.js";
-import {complain, say, shownFrame, view} from "./viewer.js";
+import {complain, say, shownFrame} from "./shown.js";
 
 const POLL_MS = 400;
 
 export const canDetect = frame => ["dropped", "failed"].includes(frame.state);
 
-export async function detect(frame) {
+// `view` shows a frame: it is called with the better one.
+export async function detect(frame, view) {
   if ($("detect").disabled) return;
   const isShown = () => shownFrame() === frame && $("viewer").open;
   $("detect").disabled = true;

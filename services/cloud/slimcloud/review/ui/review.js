@@ -3,7 +3,7 @@
 import {API, get, post} from "./api.js";
 import {$, clock, make} from "./draw.js";
 import {replaceFrame} from "./frames.js";
-import {complain, shownFrame} from "./viewer.js";
+import {complain, shownFrame} from "./shown.js";
 
 export function startReview() {
   $("mark-reviewed").onclick = () => mark("reviewed");

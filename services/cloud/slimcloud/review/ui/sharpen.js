@@ -3,12 +3,13 @@
 import {API, get, post} from "./api.js";
 import {$} from "./draw.js";
 import {replaceFrame} from "./frames.js";
-import {complain, say, shownFrame, view} from "./viewer.js";
+import {complain, say, shownFrame} from "./shown.js";
 
 const POLL_MS = 400;
 const AWAY_MS = 3000;  // a camera that has not been told by then is away
 
-export async function sharpen(frame) {
+// `view` shows a frame: it is called with the better one.
+export async function sharpen(frame, view) {
   if ($("sharper").disabled) return;
   const isShown = () => shownFrame() === frame && $("viewer").open;
   const started = performance.now();

@@ -7,15 +7,14 @@ import {list, replaceFrame} from "./frames.js";
 import {pictureOf} from "./pictures.js";
 import {clearReview, loadReview} from "./review.js";
 import {sharpen} from "./sharpen.js";
+import {complain, say, setShown, shownFrame} from "./shown.js";
 
-let shown = null, before = null, on = {};
-
-export const shownFrame = () => shown;
+let before = null, on = {};
 
 export function startViewer(handlers) {
   on = handlers;
-  $("sharper").onclick = () => shown && sharpen(shown);
-  $("detect").onclick = () => shown && detect(shown);
+  $("sharper").onclick = () => shownFrame() && sharpen(shownFrame(), view);
+  $("detect").onclick = () => shownFrame() && detect(shownFrame(), view);
   $("close").onclick = () => $("viewer").close();
   $("newer").onclick = () => step(-1);
   $("older").onclick = () => step(1);
@@ -34,32 +33,32 @@ export async function openFrame(frameOrId) {
     await view(frame);
   } catch (error) {
     present();
-    $("problem").textContent = error.status === 410 ? "Retention has removed this frame." : error.message;
+    complain(error.status === 410 ? "Retention has removed this frame." : error.message);
   }
 }
 
 // Show a frame; after a refetch the better picture takes the place of the one before its eyes.
 export async function view(frame, {improves = false} = {}) {
   if (!improves) clearPicture();
-  shown = frame;
+  setShown(frame);
   present();
   history.replaceState(null, "", `#${frame.id}`);
-  $("problem").textContent = "";
+  complain("");
   say("decoding…");
   describe(frame, null);
   if (!improves) loadReview(frame);
   try {
     const picture = await pictureOf(frame);
-    if (shown !== frame) return;
+    if (shownFrame() !== frame) return;
     await show(frame, picture, improves);
     describe(frame, picture);
     replaceFrame({...frame, jpeg_bytes: frame.jpeg_bytes || picture.jpegBytes});
     loadReview(frame);  // with this look
     on.onLook();
   } catch (error) {
-    if (shown === frame) $("problem").textContent = error.status === 410 ? "Retention has removed this frame." : error.message;
+    if (shownFrame() === frame) complain(error.status === 410 ? "Retention has removed this frame." : error.message);
   }
-  if (shown === frame) say("");
+  if (shownFrame() === frame) say("");
 }
 
 function present() {
@@ -68,16 +67,8 @@ function present() {
   $("viewer").focus();  // keys work at once, and no button looks chosen
 }
 
-export function say(text) {
-  $("busy").textContent = text;
-}
-
-export function complain(text) {
-  $("problem").textContent = text;
-}
-
 export function step(by) {
-  const at = list.frames.findIndex(other => other.id === shown?.id);
+  const at = list.frames.findIndex(other => other.id === shownFrame()?.id);
   const frame = at < 0 ? null : list.frames[at + by];
   if (frame) view(frame);
 }
@@ -92,7 +83,7 @@ async function show(frame, picture, improves) {
   const better = new Image();
   better.src = picture.url;
   await better.decode();
-  if (shown !== frame) return;
+  if (shownFrame() !== frame) return;
   if (improves && $("image").src) {
     before = $("image").src;
     $("before").src = before;
@@ -112,8 +103,8 @@ function clearPicture() {
 }
 
 function leave() {
-  const id = shown?.id;
-  shown = null;
+  const id = shownFrame()?.id;
+  setShown(null);
   clearPicture();
   clearReview();
   say("");
