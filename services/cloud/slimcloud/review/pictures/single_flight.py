@@ -11,9 +11,12 @@ out and not kept.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from typing import Generic, Literal, TypeVar
+
+from cachetools import LRUCache
 
 __all__ = ["CacheResult", "SingleFlightCache"]
 
@@ -40,18 +43,10 @@ class SingleFlightCache(Generic[Key, Value]):
         size_bytes: Callable[[Value], int],
         on_result: Callable[[CacheResult], None] = lambda _: None,
     ) -> None:
-        self._max_bytes = max_bytes
-        self._size_bytes = size_bytes
         self._on_result = on_result
-        self._kept: OrderedDict[Key, Value] = OrderedDict()
-        self._kept_bytes = 0
+        self._kept: LRUCache[Key, Value] = LRUCache(max_bytes, size_bytes)
         self._flights: dict[Key, asyncio.Task[Value]] = {}
         self._callers: Counter[asyncio.Task[Value]] = Counter()  # of each flight
-
-    @property
-    def kept_bytes(self) -> int:
-        """What the kept values weigh together, bytes."""
-        return self._kept_bytes
 
     async def get(self, key: Key, compute: Callable[[], Awaitable[Value]]) -> Value:
         """The value of `key`: kept, joined or computed now.
@@ -60,7 +55,6 @@ class SingleFlightCache(Generic[Key, Value]):
         an exception reaches every caller that joined it and is not kept.
         """
         if key in self._kept:
-            self._kept.move_to_end(key)
             self._on_result("hit")
             return self._kept[key]
         flight = self._flights.get(key)
@@ -87,21 +81,12 @@ class SingleFlightCache(Generic[Key, Value]):
     async def _fly(self, key: Key, compute: Callable[[], Awaitable[Value]]) -> Value:
         try:
             value = await compute()
-            self._keep(key, value)
+            with suppress(ValueError):  # larger than the whole budget
+                self._kept[key] = value
             return value
         finally:
             if self._flights.get(key) is asyncio.current_task():
                 del self._flights[key]
-
-    def _keep(self, key: Key, value: Value) -> None:
-        value_bytes = self._size_bytes(value)
-        if value_bytes > self._max_bytes:
-            return
-        self._kept[key] = value
-        self._kept_bytes += value_bytes
-        while self._kept_bytes > self._max_bytes:
-            _, forgotten = self._kept.popitem(last=False)
-            self._kept_bytes -= self._size_bytes(forgotten)
 
 
 def _retrieve_exception(flight: "asyncio.Task[Value]") -> None:
