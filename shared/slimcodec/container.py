@@ -1,4 +1,4 @@
-"""Stage 5 of 12: sections of entropy-coded symbols -> container bytes, and back.
+"""Sections of entropy-coded symbols -> container bytes, and back.
 
 Specification, versions 1 and 2. Integers are unsigned and little-endian.
 

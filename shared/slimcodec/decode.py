@@ -1,4 +1,4 @@
-"""Stages 6 and 11 of 12: container -> y_hat, and (only when a person asks) y_hat -> image.
+"""Container -> y_hat, and (only when a person asks) y_hat -> image.
 
 base, enhancement -parse_for-> sections -coder-> symbols -inverse gain-> y_hat (1, M_l, h, w)
 y_hat -zeros to M-> -g_s, level-> x_hat -crop-> image

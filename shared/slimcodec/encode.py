@@ -1,4 +1,4 @@
-"""Stages 3 and 4 of 12: image -> y -> symbols -> container.
+"""Image -> y -> symbols -> container.
 
 image -to_x, pad-> x -g_a-> y (1, M_l, h, w) -gain-> v -rint, coder-> sections -> bitstream
 """

@@ -1,4 +1,4 @@
-"""Stage 2 of 12: picture files -> image -> x; and x_hat -> image -> files.
+"""Picture files -> image -> x; and x_hat -> image -> files.
 
 file --load_image--> image uint8 (H, W, 3) --to_x--> x float32 (1, 3, H, W)
 x --pad_to_multiple--> (1, 3, H', W')      x_hat --crop--> --to_image--> image --save_image--> file

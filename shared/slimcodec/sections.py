@@ -1,4 +1,4 @@
-"""Stage 4 of 12, around the coder: the symbols of a latent <-> the sections of a container.
+"""The symbols of a latent <-> the sections of a container.
 
     factorized   symbols --columns of the row of this quality--> section
     hyperprior   v -h_a-> rint -> z --columns of that row--> z data ─┐

@@ -21,7 +21,7 @@ the link seldom falls short of:
 Where even the point of the most utility per byte takes more than x, it goes all the same, and
 frames between are skipped: none goes while the queue is longer than the link needs in order not to
 idle. If no point can be in time, the frame is skipped, unless the link is idle and a probe is due.
-`docs/controller.md` has the reasons and what was measured.
+`docs/develop/controller.md` has the reasons and what was measured.
 """
 
 from __future__ import annotations

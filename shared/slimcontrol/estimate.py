@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-# Chosen on recorded 3G, LTE and broadband links, see docs/controller.md.
+# Chosen on recorded 3G, LTE and broadband links, see docs/develop/controller.md.
 _RATE_FALL = 0.7  # weight of a sample below the mean
 _RATE_RISE = 0.8  # weight of a sample above it: after a hole the link is soon what it was
 _RATE_VARIANCE_WEIGHT = 0.15

@@ -1,4 +1,4 @@
-"""Stage 9 of 12: latents -> detections, and a whole picture -> detections for comparison.
+"""Latents -> detections, and a whole picture -> detections for comparison.
 
 ```
 y_hat (prefix) -zero-fill-> (B, M, h, w) -feature_transform-> f_hat -tail-> heads -> detections

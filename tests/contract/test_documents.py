@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:slimwire|make) [^`]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_NAME = re.compile(r"`(slim[a-z]+(?:\.[A-Za-z_][A-Za-z_0-9]*)+)`")
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
@@ -71,14 +74,36 @@ def test_relative_links_lead_to_files(document: Path) -> None:
             assert (document.parent / link).exists(), link
 
 
+def _exists(name: str) -> bool:
+    """Is it a module, or what one holds?"""
+    path, _, rest = name.partition(".")
+    found: Any = importlib.import_module(path)
+    for part in rest.split("."):
+        path = f"{path}.{part}"
+        if not hasattr(found, part) and importlib.util.find_spec(path) is not None:
+            importlib.import_module(path)
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
+def test_named_code_exists(document: Path) -> None:
+    for name in set(_NAME.findall(document.read_text(encoding="utf-8"))):
+        if not re.match(r"slimwire\.(v\d|yaml)", name):  # the wire; the configuration file
+            assert _exists(name), name
+
+
 def test_the_readme_shows_how_to_begin() -> None:
     assert ["demo"] in list(_typed(ROOT / "README.md", "make"))
     assert ["test"] in list(_typed(ROOT / "README.md", "make"))
 
 
 def test_every_page_with_commands_says_what_runs_them() -> None:
-    listed = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    pages = {page for page in DOCUMENTS if page.parent in (ROOT, ROOT / "docs")}
+    listed = (ROOT / "docs" / "develop" / "commands-run.md").read_text(encoding="utf-8")
+    folders = (ROOT, ROOT / "docs", ROOT / "docs" / "develop")
+    pages = {page for page in DOCUMENTS if page.parent in folders}
     with_commands = {page.stem for page in pages if _FENCE.search(page.read_text(encoding="utf-8"))}
     named = re.findall(r"^\| ([^|]+) \|", listed, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""A client that was written in Node.js from docs/protocol.md alone streams to a real cloud."""
+"""A Node.js client, written from docs/develop/protocol.md alone, streams to a real cloud."""
 
 from __future__ import annotations
 

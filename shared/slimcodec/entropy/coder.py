@@ -1,4 +1,4 @@
-"""Stage 4 of 12: symbols -> entropy-coded data, and back.
+"""Symbols -> entropy-coded data, and back.
 
     symbols --split--> bins ----ANS, integer tables---> words ─┐
                 └----> values of escapes --varint----> bytes ──┴─> data

@@ -3,7 +3,7 @@
 Symbols of a quality between two rows are spread in between as well, but not evenly: a channel whose
 latents lie near one value rounds to one symbol at the lower row and to the next at the upper. With
 the nearest row such a channel costs several bits a symbol on one side; with the mixture never more
-than the logarithm of its share beyond the better row (measured: docs/container.md).
+than the logarithm of its share beyond the better row (measured: docs/develop/container.md).
 
     frequency of 2**24 = (256 - t) * low's of 2**16 + t * high's of 2**16,    t of 256 on the way
 """

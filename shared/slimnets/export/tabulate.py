@@ -18,7 +18,7 @@ from slimnets.codec.codec import Codec
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.export.frequencies import to_tables
 
-TABLE_STEPS = 4  # rows from one trained quality to the next; measured in docs/container.md
+TABLE_STEPS = 4  # rows from one trained quality to the next; measured in docs/develop/container.md
 
 _REACH = 255  # symbols beyond +-255 go through the escape bin
 _PRIOR_COUNT = 32.0  # the prior weighs as many observed symbols

@@ -1,4 +1,4 @@
-// A camera that streams containers from a folder: one client of docs/protocol.md, in another language.
+// A camera that streams containers from a folder: one client of docs/develop/protocol.md, in another language.
 //
 //   node camera.js --address 127.0.0.1:50051 --camera gate --containers FOLDER [--damage N] [--break-after N]
 //

@@ -1,4 +1,4 @@
-"""Stage 9 of 12, a batch: frames -> their outcomes.
+"""A batch of frames -> their outcomes.
 
 batch ─► still wanted? ─► engine ─┬─► detections, or quiet: stored
                                   ├─► bad bytes ─► failed, with the reason

@@ -1,4 +1,4 @@
-"""Stage 9 of 12, its waiting room: items -> batches. Names and meanings are Triton's.
+"""Items -> batches. Names and meanings are Triton's.
 
     submit ─► queue (max_queue_size) ─► batch of equal keys, at most max_batch_size,
                                         after at most max_queue_delay_seconds ─► run

@@ -1,4 +1,4 @@
-"""Stages 6 and 9 of 12, together: containers -> detections, in one thread of its own.
+"""Containers -> detections, in one thread of its own.
 
     containers ─ entropy decoder ─► y_hat ─ triage ─┬─ feature transform, tail ─► detections
                                                     └─ quiet, or the enhancement is wanted ─► none

@@ -1,4 +1,4 @@
-"""Stage 9 of 12: work queue -> detections. Any number of workers share one queue.
+"""Work queue -> detections. Any number of workers share one queue.
 
     slim:work ─ take, reclaim ─► container ─► batcher ─► engine ─► put_detections, entry done
       ▲             │                │ expired,   │          │ bad bytes ─► failed

@@ -1,4 +1,4 @@
-"""Stage 7 of 12: container -> checked frame. All that ingest asks of bytes from outside.
+"""Container -> checked frame. All that ingest asks of bytes from outside.
 
     Frame ─ size ─ CRC32C ─ header, sections ─ fingerprint ─ limits ─ age ─► CheckedContainer
 

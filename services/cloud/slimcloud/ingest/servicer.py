@@ -1,4 +1,4 @@
-"""Stage 8 of 12: one bidirectional stream per camera -> store, and the store's events -> answers.
+"""One bidirectional stream per camera -> store, and the store's events -> answers.
 
     camera ══► intake: check, store, queue ──► detect, in any process ──┐
     camera ◄══ outbox ◄── answer tail: acks, Nacks, Commands ◄── events ┘

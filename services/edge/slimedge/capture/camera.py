@@ -1,4 +1,4 @@
-"""Stage 1 of 12: a source, on its own thread, -> CapturedFrame at the time it is due.
+"""A source, on its own thread, -> CapturedFrame at the time it is due.
 
     OPENING -> UP -> LOST -> (random wait) -> OPENING ...      a live camera, for ever
     OPENING -> UP -> ENDED                                     a file, unless it loops

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class CapturedFrame:
-    """Stage 1 of 12: what a camera gives.
+    """What a camera gives.
 
     The two times are of one moment: the wall clock for people, the monotonic clock for latencies.
     """

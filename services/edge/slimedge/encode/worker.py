@@ -1,4 +1,4 @@
-"""Stages 2 to 5 of 12: image -> container bytes, on one worker thread.
+"""Image -> container bytes, on one worker thread.
 
     image -max_edge-> image -g_a-> y -gain, round-> symbols -entropy coder-> container
 

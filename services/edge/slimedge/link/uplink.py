@@ -1,4 +1,4 @@
-"""Stage 7 of 12: frames -> the cloud, within its credit, over one stream after another.
+"""Frames -> the cloud, within its credit, over one stream after another.
 
     CONNECTING ─ Hello, Welcome ─► UP ─ stream ends, Drain ─► DOWN ─ random wait ─► CONNECTING ...
 
