@@ -66,7 +66,7 @@ def codec_from_checkpoint(path: Path) -> TrainedCodec:
 
 
 def load_codec_model(folder: Path) -> Codec:
-    """The torch codec of an artifact, float32, for the torch runtime or to train on."""
+    """The torch codec of an artifact, float32, to train on."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     codec = Codec(CodecConfig.from_json(manifest["config"]))
     codec.load_state_dict(
