@@ -44,7 +44,7 @@ proto: .venv-dev/.installed
 clean:
 	rm -rf .venv .venv-dev $(NODE_CLIENT)/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f shared/slimwire/v1/*_pb2*.py*
-	find proto shared services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find proto shared services tests studies bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A second client of the wire, in another language, and buf. Without npm or its registry their tests are skipped.
 $(NODE_CLIENT)/node_modules/.package-lock.json: $(NODE_CLIENT)/package-lock.json

@@ -16,7 +16,14 @@ import typer
 from slimcli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(
+        page
+        for folder in ("docs", "studies", "bench")
+        for page in sorted((ROOT / folder).rglob("*.md"))
+    ),
+]
 
 _FENCE = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:slimwire|make) [^`]+)`")

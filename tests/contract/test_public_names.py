@@ -33,9 +33,9 @@ def test_every_package_is_found() -> None:
         "slimcontrol",
         "slimdetect",
         "slimedge",
+        "slimlinks",
         "slimnets",
         "slimops",
-        "slimsim",
         "slimtrain",
         "slimwire",
     }

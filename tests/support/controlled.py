@@ -7,11 +7,11 @@ from typing import Any
 
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
-from slimsim.content import load_street
-from slimsim.links.trace import Trace, constant_trace
-from slimsim.run import FrameOutcome, Run
-from slimsim.simulate import simulate
-from slimsim.world import World
+from slimlinks.trace import Trace, constant_trace
+from studies.controller.simulation.content import load_street
+from studies.controller.simulation.run import FrameOutcome, Run
+from studies.controller.simulation.simulate import simulate
+from studies.controller.simulation.world import World
 
 # (bits per pixel, utility) by quality, for each level: as slim-n/3 was measured, rounded.
 _TABLE = (

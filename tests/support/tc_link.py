@@ -24,8 +24,8 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
-from slimsim.links.shaping import ShapedLink
-from slimsim.links.trace import Trace
+from slimlinks.shaping import ShapedLink
+from slimlinks.trace import Trace
 
 STEP_SECONDS = 1.0  # between two rates
 _NEAR, _FAR = "10.213.77.1", "10.213.77.2"

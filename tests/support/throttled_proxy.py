@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slimsim.links.shaping import ShapedLink
-from slimsim.links.trace import constant_trace
+from slimlinks.shaping import ShapedLink
+from slimlinks.trace import constant_trace
 
 
 def throttled_proxy(target: str, bytes_per_second: float) -> ShapedLink:

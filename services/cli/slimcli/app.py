@@ -15,8 +15,6 @@ from slimcli.exits import ExitCode, exit_code_of, message_of
 from slimcli.files import codec, detect, levels
 from slimcli.files import inspect as inspection
 from slimcli.run import certificates, configuration, health, services, tokens
-from slimcli.simulate import record as recording
-from slimcli.simulate import simulate as simulation
 from slimcli.train import calibrate as calibration
 from slimcli.train import codec_and_detector as training
 from slimcli.train import evaluate as evaluation
@@ -76,8 +74,6 @@ for module in (
     training,
     evaluation,
     calibration,
-    recording,
-    simulation,
     making,
     own_detector,
 ):

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 
-def command_line() -> str:
-    """What was typed, absolute paths as their last part."""
-    return shlex.join(["slimwire", *(_without_place(argument) for argument in sys.argv[1:])])
+def command_line(program: str = "slimwire") -> str:
+    """What was typed after the program's name, absolute paths as their last part."""
+    arguments = shlex.join(_without_place(argument) for argument in sys.argv[1:])
+    return f"{program} {arguments}".rstrip()
 
 
 def _without_place(argument: str) -> str:

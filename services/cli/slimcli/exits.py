@@ -137,7 +137,7 @@ _TABLE: tuple[tuple[Callable[[BaseException], bool], ExitCode], ...] = (
     (_is_settings_error, ExitCode.CONFIG),
     (lambda error: type(error).__name__ == "CodecError", ExitCode.USAGE),  # no such level, say
     (
-        _is_named("CodecError", "NetError", "PictureError", "EvaluationError", "SimError"),
+        _is_named("CodecError", "NetError", "PictureError", "EvaluationError", "TraceError"),
         ExitCode.BAD_DATA,
     ),
     (_is_named("CalibrationError"), ExitCode.USAGE),

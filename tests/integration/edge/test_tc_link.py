@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from slimsim.links.trace import Trace
+from slimlinks.trace import Trace
 from support.tc_link import tc_link, why_not
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]

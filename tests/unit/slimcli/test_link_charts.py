@@ -26,7 +26,7 @@ from slimedge.event import (
     Skipped,
     SkipReason,
 )
-from slimsim.links.trace import Trace
+from slimlinks.trace import Trace
 
 MBIT = 125_000.0  # bytes per second
 HALF = Trace("half", "test", (0.0, 30.0), (2 * MBIT, 1 * MBIT), 60.0)

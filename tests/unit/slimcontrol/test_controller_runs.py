@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from slimcontrol.budget import Budget
 from slimcontrol.policy import WaitReason
 from slimcontrol.probe import LONGEST_GAP_SECONDS
-from slimsim.links.trace import Trace
-from slimsim.run import FrameOutcome
+from slimlinks.trace import Trace
+from studies.controller.simulation.run import FrameOutcome
 from support.controlled import (
     POINTS,
     SECONDS_PER_PIXEL,

@@ -86,8 +86,8 @@ def demo(
         from slimcli.demo.summary import summary_json, summary_table
         from slimcli.demo.tally import Tally
         from slimedge.settings import EdgeSettings
+        from slimlinks.trace import constant_trace
         from slimops import load_settings
-        from slimsim.links.trace import constant_trace
 
     if link is not None and uplink is not None:
         raise BadUsageError("--link and --uplink are two links; give one of them")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from slimcli.demo.chart import draw_chart, round_up
 from slimcli.demo.history import WINDOW_SECONDS, History, SentFrame
-from slimsim.links.trace import Trace
+from slimlinks.trace import Trace
 
 _LABEL = 6  # columns before a chart
 _MBIT = 125_000.0  # bytes per second

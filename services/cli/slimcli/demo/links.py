@@ -7,10 +7,10 @@ from pathlib import Path
 from slimcli.exits import BadUsageError
 from slimcodec.model.artifact import CodecArtifact
 from slimcontrol.point import build_operating_points, restrict_points
-from slimsim.errors import TraceError
-from slimsim.links.synthetic import synthetic_traces
-from slimsim.links.trace import Trace
-from slimsim.links.trace_file import read_trace
+from slimlinks.errors import TraceError
+from slimlinks.synthetic import synthetic_traces
+from slimlinks.trace import Trace
+from slimlinks.trace_file import read_trace
 
 
 def open_trace(named: str) -> Trace:

@@ -24,8 +24,8 @@ from slimcli.exits import UnavailableError
 from slimedge.app import run_edge
 from slimedge.event import Observers
 from slimedge.settings import EdgeSettings
-from slimsim.links.shaping import ShapedLink
-from slimsim.links.trace import Trace
+from slimlinks.shaping import ShapedLink
+from slimlinks.trace import Trace
 
 FIRST_FRAME_SECONDS = 30.0  # for a camera that is not there yet; it is asked again meanwhile
 SETTLE_SECONDS = 5.0  # for the results of the last frames

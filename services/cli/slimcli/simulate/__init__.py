@@ -1,1 +1,0 @@
-"""Commands of the controller's study."""

@@ -1,1 +1,0 @@
-"""Recorded and synthetic links, and shaping a connection to them."""

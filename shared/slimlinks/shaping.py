@@ -1,0 +1,175 @@
+"""A link that replays a trace between two programs on one machine: a TCP relay, no privileges.
+
+    edge ──► [trace] ──► half the round trip ──► cloud
+         ◄────────────── half the round trip ◄──
+
+A byte towards the server leaves the link when the trace has carried it and all bytes before it,
+those of other connections included: the same arithmetic as the simulator's. What comes back is
+only delayed. The relay holds about 17 kB that wait for the link and pushes back on what is more, so
+that the sender sees the link and not a buffer. It carries bytes, not packets: there is no loss, and
+a connection's own opening handshake is with the relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Coroutine
+from typing import Self
+
+from slimlinks.trace import Trace
+
+_CHUNK_BYTES = 1400  # about a packet: pacing stays smooth
+_WAITING_CHUNKS = 12  # for the link: enough to keep it busy while the event loop is late
+_SOCKET_BUFFER_BYTES = 16 * 2**10  # of the kernel, towards the sender
+_FREE_CHUNK_BYTES = 2**16  # where nothing is paced
+_MOST_ON_THE_WAY = 4096  # chunks within half a round trip
+
+
+class ShapedLink:
+    """Connections to `address` are passed on to a server over one link; use it as a context.
+
+    Args:
+        target: The server, host:port.
+        trace: Of the bytes towards the server; None: they are only delayed.
+        round_trip_seconds: Half of it is added in each direction.
+        offset_seconds: Of the trace, when the context is entered.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        trace: Trace | None,
+        *,
+        round_trip_seconds: float = 0.0,
+        offset_seconds: float = 0.0,
+    ) -> None:
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
+        self._trace = trace
+        self._delay = round_trip_seconds / 2
+        self._offset = offset_seconds
+        self._started = 0.0  # the loop's clock when the trace was at the offset, seconds
+        self._free_at = 0.0  # the loop's clock when all bytes taken so far have left the link
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._relays: set[asyncio.Task[None]] = set()
+        self.connections = 0
+        self.passed_bytes = 0  # towards the server
+
+    @property
+    def address(self) -> str:
+        """Where to connect to instead of the server, host:port."""
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"{host}:{port}"
+
+    @property
+    def trace_seconds(self) -> float:
+        """Where the trace is now; it repeats after its end, this goes on."""
+        return asyncio.get_running_loop().time() - self._started + self._offset
+
+    @property
+    def bytes_per_second(self) -> float:
+        """What the link carries now, infinity without a trace."""
+        return float("inf") if self._trace is None else self._trace.rate_at(self.trace_seconds)
+
+    def cut(self) -> None:
+        """Reset every connection, as a lost link does; new ones are accepted."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        listener = self._listen()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
+        # asyncio sets it only on sockets that name their protocol; without it a small answer waits
+        # up to 40 ms for the edge's delayed acknowledgement. Accepted sockets inherit both.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._started = asyncio.get_running_loop().time()
+        self._server = await asyncio.start_server(self._accept, sock=listener, limit=_CHUNK_BYTES)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for relay in self._relays:
+            relay.cancel()
+        await asyncio.gather(*self._relays, return_exceptions=True)
+
+    def _listen(self) -> socket.socket:
+        """Where the sender is taken in; elsewhere for a subclass."""
+        return socket.create_server(("127.0.0.1", 0))
+
+    async def _accept(self, edge: asyncio.StreamReader, to_edge: asyncio.StreamWriter) -> None:
+        relay = asyncio.current_task()
+        assert relay is not None
+        self._relays.add(relay)
+        self.connections += 1
+        opened = {to_edge}
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                cloud, to_cloud = await asyncio.open_connection(*self._target)
+                opened.add(to_cloud)
+                self._writers |= opened
+                await _first_of(
+                    self._carry(edge, to_cloud, paced=self._trace is not None),
+                    self._carry(cloud, to_edge, paced=False),
+                )
+        finally:
+            for writer in opened:
+                writer.close()
+            self._writers -= opened
+            self._relays.discard(relay)
+
+    async def _carry(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, paced: bool
+    ) -> None:
+        """Pass one direction of one connection on, to its end."""
+        clock = asyncio.get_running_loop().time
+        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MOST_ON_THE_WAY)
+
+        async def take() -> None:
+            waiting: deque[float] = deque(maxlen=_WAITING_CHUNKS)  # when each leaves the link
+            while chunk := await source.read(_CHUNK_BYTES if paced else _FREE_CHUNK_BYTES):
+                leaves = self._leave(clock(), len(chunk)) if paced else clock()
+                await on_the_way.put((leaves + self._delay, chunk))
+                waiting.append(leaves)
+                if len(waiting) == _WAITING_CHUNKS:
+                    await asyncio.sleep(waiting[0] - clock())
+            await on_the_way.put((clock() + self._delay, b""))
+
+        async def give() -> None:
+            while True:
+                due, chunk = await on_the_way.get()
+                await asyncio.sleep(due - clock())
+                if not chunk:
+                    return
+                if paced:
+                    self.passed_bytes += len(chunk)
+                sink.write(chunk)
+                await sink.drain()
+
+        async with asyncio.TaskGroup() as both:
+            both.create_task(take())
+            both.create_task(give())
+
+    def _leave(self, now: float, size_bytes: int) -> float:
+        """When these bytes, taken now, have left the link; on the loop's clock."""
+        assert self._trace is not None
+        origin = self._started - self._offset
+        start = max(now, self._free_at) - origin
+        self._free_at = origin + self._trace.finish(start, size_bytes)
+        return self._free_at
+
+
+async def _first_of(*directions: Coroutine[None, None, None]) -> None:
+    """Run both; when one ends the other is cancelled: half-open connections are of no use here."""
+    tasks = [asyncio.create_task(direction) for direction in directions]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

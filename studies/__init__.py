@@ -1,0 +1,1 @@
+"""What compares and tunes: outside the product, which never imports it."""

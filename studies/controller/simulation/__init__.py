@@ -1,0 +1,1 @@
+"""One camera, one link and one cloud in simulated time."""
