@@ -203,10 +203,8 @@ def find_recipe(name: str) -> Path:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that came along, such as `slim-n` and `compare/s-bfm`."""
-    root = recipes_root()
-    found = sorted(root.rglob(f"*{RECIPE_SUFFIX}"))
-    return [path.relative_to(root).with_suffix("").as_posix() for path in found]
+    """Names of the recipes that came along, such as `slim-n`."""
+    return sorted(path.stem for path in recipes_root().glob(f"*{RECIPE_SUFFIX}"))
 
 
 def describe_recipes() -> list[tuple[str, str]]:

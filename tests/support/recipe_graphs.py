@@ -1,0 +1,44 @@
+"""Recipes of codecs as networks of random weights, on the detectors that they are for."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from slimcodec.model.artifact import find_model
+from slimnets.codec.codec import Codec
+from slimnets.darknet.detector import Darknet, parse_cfg, yolov3_cfg
+from slimtrain.recipe.run import build_codec_run
+from slimtrain.recipe.schema import CodecRecipe
+
+YOLOV3_LAYER, EMBEDDED_LAYER = 15, 12  # where the two detectors are cut
+EMBEDDED_CFG = find_model("detector", "yolov3-slim") / "detector.cfg"
+
+
+@cache
+def graph_of(detector: str) -> tuple[Darknet, int]:
+    """The detector's graph without trained weights, and the layer of the split."""
+    if detector == "yolov3":
+        return Darknet(parse_cfg(yolov3_cfg())).eval(), YOLOV3_LAYER
+    return Darknet(parse_cfg(EMBEDDED_CFG.read_text(encoding="utf-8"))).eval(), EMBEDDED_LAYER
+
+
+def run_graphs(recipe: CodecRecipe) -> None:
+    """Check shapes at every level, and the merged g_a against the one that is trained."""
+    detector, layer = graph_of(recipe.detector)
+    run = build_codec_run(recipe, detector, layer, Path("unused"))
+    codec = Codec(run.config).eval()
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    for level, M in enumerate(run.config.latent_channels):
+        at = torch.tensor([level])
+        with torch.no_grad():
+            y = codec.analyse(x, level)
+            out = codec(x, torch.zeros(1), at, at)
+
+        assert y.shape == (1, M, 4, 4)
+        torch.testing.assert_close(codec.g_a.merge(level)(x), y, rtol=1e-4, atol=1e-4)
+        assert out.f_hat.shape == (1, detector.split_point(layer).channels, 8, 8)
+        assert out.x_hat.shape == (1, 3, 64, 64)
