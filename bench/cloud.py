@@ -48,7 +48,7 @@ from bench.cloud_setup import (
 from slimcloud.detect.engine import DetectionEngine
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind
-from slimcodec import Decoder
+from slimcodec.decode import Decoder
 from slimdetect import Detector
 from slimops.embedded_redis import EmbeddedRedis
 from slimops.redis_connection import redis_client

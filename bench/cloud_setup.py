@@ -26,15 +26,15 @@ from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store, unix_us
 from slimcloud.store.records import NewFrame
-from slimcodec import (
+from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import (
     CodecArtifact,
     DetectorArtifact,
-    Encoder,
-    OpenVinoRuntime,
-    find_model,
     load_codec_artifact,
     load_detector_artifact,
 )
+from slimcodec.model.find import find_model
 from slimedge.capture.source import open_source
 from slimops import Metrics
 from slimwire.v1 import ingest_pb2 as pb

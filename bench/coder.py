@@ -21,22 +21,16 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec import (
-    HEADER_BYTES,
-    SECTION_HEADER_BYTES,
-    CodecArtifact,
-    CodecError,
-    Decoder,
-    Encoder,
-    OpenVinoRuntime,
-    SymbolTables,
-    decode_symbols,
-    encode_symbols,
-    find_model,
-    load_codec_artifact,
-)
-from slimcodec.container import Prior
+from slimcodec.container import HEADER_BYTES, SECTION_HEADER_BYTES, Prior
+from slimcodec.decode import Decoder
+from slimcodec.encode import Encoder
+from slimcodec.entropy.coder import decode_symbols, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.table_mix import mix_tables
+from slimcodec.errors import CodecError
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.model.find import find_model
 from support.toy_artifact import make_image, make_toy_codec
 
 PRIORS: tuple[Prior, ...] = ("factorized", "hyperprior")

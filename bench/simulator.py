@@ -13,7 +13,8 @@ import argparse
 import time
 from pathlib import Path
 
-from slimcodec.model.artifact import find_model, load_codec_artifact
+from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.find import find_model
 from slimlinks.trace import Trace
 from slimlinks.trace_file import find_traces
 from studies.controller.bound.oracle import bound

@@ -22,14 +22,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec import (
-    Decoder,
-    Encoder,
-    OpenVinoRuntime,
-    find_model,
-    load_codec_artifact,
-    load_detector_artifact,
-)
+from slimcodec.decode import Decoder
+from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.model.find import find_model
 from slimdetect import Detector
 from slimdetect.triage import TriageSession, class_ids_of
 from slimedge.capture.source import open_source

@@ -10,8 +10,13 @@ Source: Z. Cui et al., "Asymmetric gained deep image compression with continuous
 CVPR 2021, equation 8 (gains between two trained ones: the weighted geometric mean).
 """
 
-import numpy as np
-from numpy.typing import NDArray
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 QUALITY_STEPS = 256  # fixed-point steps between two trained qualities
 
@@ -57,6 +62,8 @@ def gain_at(gains: NDArray[np.float32], quality: float) -> NDArray[np.float32]:
     if part == 0:
         stored: NDArray[np.float32] = gains[below]
         return stored
+    import numpy as np  # headers of containers have qualities, too, and need no numpy
+
     low, high = np.log(gains[below : below + 2].astype(np.float64))
     between: NDArray[np.float64] = np.exp(low + (high - low) * (part / QUALITY_STEPS))
     return between.astype(np.float32)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from slimcli.app import app
+from slimcli.commands import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from slimcli.psnr import psnr_db
-from slimcodec import HEADER_BYTES, load_image
+from slimcodec.container import HEADER_BYTES
+from slimcodec.image import load_image
 from support.command import Slimwire
 from support.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image
 

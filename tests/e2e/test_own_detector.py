@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from slimcli.exits import ExitCode
-from slimcodec import find_model, load_codec_artifact, load_detector_artifact
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.image import load_image
+from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.model.find import find_model
 from slimdetect import Detection, Detector
 from support.command import Slimwire
 from support.toy_artifact import make_image

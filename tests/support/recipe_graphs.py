@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from slimcodec.model.artifact import find_model
+from slimcodec.model.find import find_model
 from slimnets.codec.codec import Codec
 from slimnets.darknet.detector import Darknet, parse_cfg, yolov3_cfg
 from slimtrain.recipe.run import build_codec_run

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec import Container, Section, Tables, encode_symbols, pack_container, save_tables
+from slimcodec.container import Container, Section, pack_container
+from slimcodec.entropy.coder import encode_symbols
+from slimcodec.entropy.tables import Tables, save_tables
 
 FINGERPRINT = bytes.fromhex("0123456789abcdef")
 GROUP_CHANNELS = 2

@@ -13,19 +13,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from slimcodec import (
-    ChannelLayout,
-    Container,
-    OpenVinoRuntime,
-    Section,
-    SymbolTables,
-    Tables,
-    encode_symbols,
-    pack_container,
-    save_scale_tables,
-    save_tables,
-)
-from slimcodec.container import Prior, Streams, section_groups
+from slimcodec.container import Container, Prior, Section, Streams, pack_container, section_groups
+from slimcodec.entropy.channels import ChannelLayout
+from slimcodec.entropy.coder import encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.tables import Tables, save_scale_tables, save_tables
+from slimcodec.graph.runtime import OpenVinoRuntime
 from support.toy_hyperprior import HYPER_STRIDE, scale_tables, synthesis_graph
 from vectors.make_vectors import (
     FINGERPRINT,

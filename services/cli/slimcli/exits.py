@@ -101,7 +101,7 @@ def _usage_message(error: typer.TyperException) -> str:
     """What is wrong with the command line, and where its help is; nothing if help was shown."""
     message = error.format_message()
     context = getattr(error, "ctx", None)
-    if not message or context is None:
+    if context is None or message.startswith("Usage: "):
         return message
     return f"{message.rstrip('.')}; see `{context.command_path} --help`"
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def open_codec(model: str, models: Path | None) -> CodecArtifact:
     """The codec of this name, its files checked against its manifest."""
-    from slimcodec.model.artifact import find_model, load_codec_artifact
+    from slimcodec.model.artifact import load_codec_artifact
+    from slimcodec.model.find import find_model
 
     return load_codec_artifact(find_model("codec", model, models))
 
@@ -29,7 +30,7 @@ def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact
 def detector_folder(codec: CodecArtifact, models: Path | None) -> Path:
     """Where that detector is."""
     from slimcodec.errors import ModelError
-    from slimcodec.model.artifact import find_model
+    from slimcodec.model.find import find_model
 
     detector = codec.manifest.detector
     if detector is None:

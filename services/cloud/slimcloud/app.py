@@ -41,10 +41,10 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import (
     CodecArtifact,
     DetectorArtifact,
-    find_model,
     load_codec_artifact,
     load_detector_artifact,
 )
+from slimcodec.model.find import find_model
 from slimcodec.whole_file import write_whole
 from slimdetect.names import load_names
 from slimops import Lifecycle, Metrics, Phase

@@ -19,7 +19,8 @@ from typing import Any
 
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, find_model, load_codec_artifact
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.model.find import find_model
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraListener
 from slimedge.capture.source import FrameSource, open_source

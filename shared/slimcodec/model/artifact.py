@@ -1,4 +1,4 @@
-"""Model artifacts on disk: found by name, checked against their digests, then trusted.
+"""Model artifacts on disk: checked against their digests, then trusted.
 
     <models root>/<name>/<version>/manifest.json + the files that it lists
 
@@ -7,13 +7,10 @@ asking for it then fails with its name. A listed file that is present must match
 """
 
 import hashlib
-import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +18,7 @@ from slimcodec.entropy.channels import ChannelLayout
 from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables, load_scale_tables, load_tables
 from slimcodec.errors import ModelError
+from slimcodec.model.find import read_json
 from slimcodec.model.manifest import (
     MANIFEST_FORMAT,
     CodecManifest,
@@ -30,8 +28,6 @@ from slimcodec.model.manifest import (
     Level,
     Profile,
 )
-
-MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
 
 _Validated = TypeVar("_Validated", bound=BaseModel)
 
@@ -123,49 +119,6 @@ class DetectorArtifact:
         return _file(self.directory, self.manifest.files, name)
 
 
-def models_root() -> Path:
-    """Return where models are: $SLIMWIRE_MODELS, a checkout's `models/`, or the installed ones."""
-    if configured := os.environ.get(MODELS_ROOT_VARIABLE):
-        return Path(configured)
-    checkout = Path(__file__).resolve().parents[3] / "models"
-    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "slimwire" / "models"
-
-
-def find_model(kind: Literal["codec", "detector"], name: str, root: Path | None = None) -> Path:
-    """Return the directory of a model.
-
-    Args:
-        kind: Which kind of model `name` must be.
-        name: `name` for its highest version, or `name/3` for version 3.
-        root: Where to look; `models_root()` if not given.
-
-    Raises:
-        ModelError: naming what is there instead.
-    """
-    root = models_root() if root is None else root
-    base, _, pinned = name.partition("/")
-    versions = {
-        int(path.parent.name): path.parent
-        for path in root.glob("*/*/manifest.json")
-        if path.parent.parent.name == base and path.parent.name.isdecimal()
-    }
-    if pinned:
-        versions = {version: path for version, path in versions.items() if str(version) == pinned}
-    if not versions:
-        there = ", ".join(
-            sorted({path.parent.parent.name for path in root.glob("*/*/manifest.json")})
-        )
-        raise ModelError(
-            f"no model {name!r} under {root}; there is {there or 'nothing'}; "
-            f"set {MODELS_ROOT_VARIABLE} or train and export one"
-        )
-    directory = versions[max(versions)]
-    found = _read_json(directory / "manifest.json").get("kind")
-    if found != kind:
-        raise ModelError(f"{directory}: is a {found!r} model, a {kind!r} model was asked for")
-    return directory
-
-
 def load_codec_artifact(path: Path) -> CodecArtifact:
     """Read a codec's artifact and check everything in it that can be checked without running it.
 
@@ -202,7 +155,7 @@ def load_detector_artifact(path: Path) -> DetectorArtifact:
 
 def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:
     path = directory / "manifest.json"
-    raw = _read_json(path)
+    raw = read_json(path)
     if raw.get("format") != MANIFEST_FORMAT:
         raise ModelError(
             f"{path}: format {raw.get('format')!r}; this build reads {MANIFEST_FORMAT}; update it"
@@ -216,21 +169,9 @@ def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:
 
 def _validate(path: Path, schema: type[_Validated]) -> _Validated:
     try:
-        return schema.model_validate(_read_json(path))
+        return schema.model_validate(read_json(path))
     except ValidationError as exc:
         raise ModelError(f"{path}: {exc}") from exc
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        raw = json.loads(path.read_bytes())
-    except FileNotFoundError as exc:
-        raise ModelError(f"{path}: is missing; is this a model's directory?") from exc
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"{path}: cannot be read as JSON: {exc}") from exc
-    if not isinstance(raw, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return raw
 
 
 def _check_digest(path: Path, record: FileRecord) -> None:

@@ -16,7 +16,8 @@ from PIL import Image
 from slimcli.options import DEFAULT_MODEL
 from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import find_model, load_codec_artifact
+from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.find import find_model
 from support.toy_artifact import make_image
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slimcodec import load_codec_artifact
+from slimcodec.model.artifact import load_codec_artifact
 from support.fake_cloud import FakeCloud
 from support.toy_artifact import make_image, make_toy_codec
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimcodec import Decoder, OpenVinoRuntime, load_codec_artifact
 from slimcodec.container import parse_container
-from slimcodec.model.artifact import CodecArtifact
+from slimcodec.decode import Decoder
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimedge import CameraError, EdgeSettings, ModelMismatchError, run_edge
 from slimedge.encode.jpeg_meter import jpeg_size_bytes
 from slimedge.event import (

@@ -9,7 +9,8 @@ from openvino import opset13 as ops
 
 from slimcli.files.levels import count_levels
 from slimcli.files.macs import count_macs
-from slimcodec import find_model, load_codec_artifact
+from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.find import find_model
 
 ROOT = Path(__file__).parents[3]
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from slimcodec import CodecArtifact, Decoder, Encoder, OpenVinoRuntime, load_codec_artifact
+from slimcodec.decode import Decoder
+from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from support.toy_artifact import make_toy_codec
 
 VECTORS = Path(__file__).parents[2] / "vectors"

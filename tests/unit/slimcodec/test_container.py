@@ -6,21 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcodec import (
+from slimcodec.container import (
     HEADER_BYTES,
     MAX_PIXELS,
+    MAX_SECTION_BYTES,
     SECTION_HEADER_BYTES,
     Container,
+    Section,
+    Streams,
+    pack_container,
+    parse_container,
+    section_groups,
+)
+from slimcodec.errors import (
     ContainerLimitError,
     DamagedContainerError,
     NotAContainerError,
-    Section,
     TruncatedContainerError,
     UnsupportedVersionError,
-    pack_container,
-    parse_container,
 )
-from slimcodec.container import MAX_SECTION_BYTES, Streams, section_groups
 
 FINGERPRINT = bytes(range(8))
 

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimcodec import (
-    ImageError,
+from slimcodec.errors import ImageError
+from slimcodec.image import (
     check_image,
     crop,
     load_image,

@@ -3,8 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcodec import CodecArtifact, Decoder, Encoder, parse_container, round_quality
-from slimcodec.quality import gain_at, table_position, to_fixed
+from slimcodec.container import parse_container
+from slimcodec.decode import Decoder
+from slimcodec.encode import Encoder
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.quality import gain_at, round_quality, table_position, to_fixed
 from support.toy_artifact import make_image
 
 GAINS = np.array([[0.5, 1.0], [2.0, 3.0], [4.0, 27.0]], np.float32)

@@ -11,23 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from slimcodec import (
+from slimcodec.container import (
     HEADER_BYTES,
-    CodecArtifact,
-    CodecError,
     Container,
-    DamagedContainerError,
-    Decoder,
-    Encoder,
-    Graph,
-    ModelError,
-    OpenVinoRuntime,
+    Prior,
     Section,
-    load_codec_artifact,
+    Streams,
     pack_container,
     parse_container,
 )
-from slimcodec.container import Prior, Streams
+from slimcodec.decode import Decoder
+from slimcodec.encode import Encoder
+from slimcodec.errors import CodecError, DamagedContainerError, ModelError
+from slimcodec.graph.runtime import Graph, OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from support.toy_artifact import make_image, make_toy_codec
 
 KINDS: dict[str, tuple[Streams, Prior]] = {

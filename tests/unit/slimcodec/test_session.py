@@ -8,28 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from slimcodec import (
-    HEADER_BYTES,
-    CodecArtifact,
+from slimcodec.container import HEADER_BYTES, pack_container, parse_container
+from slimcodec.decode import Decoder, Latent, one_hot_levels, widen_latents
+from slimcodec.encode import Encoder
+from slimcodec.errors import (
     CodecError,
     ContainerLimitError,
     DamagedContainerError,
-    Decoder,
-    Encoder,
     FingerprintMismatchError,
     ImageError,
-    Latent,
-    OpenVinoRuntime,
     UnsupportedVersionError,
-    load_codec_artifact,
-    load_image,
-    one_hot_levels,
-    pack_container,
-    parse_container,
-    save_image,
-    widen_latents,
 )
-from slimcodec.graph.runtime import Graph
+from slimcodec.graph.runtime import Graph, OpenVinoRuntime
+from slimcodec.image import load_image, save_image
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from support.toy_artifact import make_image, make_toy_codec
 
 LEVELS = range(4)

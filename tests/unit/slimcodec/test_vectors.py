@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimcodec import (
-    CodecArtifact,
-    CodecError,
-    Container,
-    Decoder,
-    Section,
-    decode_symbols,
-    encode_symbols,
-    pack_container,
-    parse_container,
-)
+from slimcodec.container import Container, Section, pack_container, parse_container
+from slimcodec.decode import Decoder
+from slimcodec.entropy.coder import decode_symbols, encode_symbols
+from slimcodec.errors import CodecError
+from slimcodec.model.artifact import CodecArtifact
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 NAMES = ("base_0", "base_2", "enhancement_1_2", "one_pixel", "escapes")

@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimcodec import (
-    CodecArtifact,
-    CodecError,
-    Decoder,
-    OpenVinoRuntime,
-    load_codec_artifact,
-    parse_container,
-)
+from slimcodec.container import parse_container
+from slimcodec.decode import Decoder
+from slimcodec.errors import CodecError
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 FOLDER = VECTORS / "version_2"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -77,6 +75,9 @@ def demo(
     models: Models = None,
 ) -> None:
     """Stream a video from an edge to a cloud on this machine, and watch."""
+    import asyncio
+    import logging
+
     with needs_extra("demo", "demo"):
         from rich.console import Console
 

@@ -67,10 +67,11 @@ def inspect_container(
 
 def _model_of(fingerprint: bytes, models: Path | None) -> str | None:
     """`name/version` of the installed codec with this fingerprint, if there is one."""
-    from slimcodec.model.artifact import models_root
+    from slimcodec.errors import ModelError
+    from slimcodec.model.find import find_codec_of
 
-    root = models_root() if models is None else models
-    for path in sorted(root.glob("*/*/manifest.json")):
-        if f'"{fingerprint.hex()}"' in path.read_text(encoding="utf-8"):
-            return f"{path.parent.parent.name}/{path.parent.name}"
-    return None
+    try:
+        directory = find_codec_of(fingerprint, models)
+    except ModelError:
+        return None
+    return f"{directory.parent.name}/{directory.name}"

@@ -6,19 +6,17 @@ Docker hands them to containers, and a service next door is not behind one.
 
 from __future__ import annotations
 
-import http.client
-import ssl
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slimcli.exits import BadUsageError, UnavailableError
 from slimcli.extras import needs_extra
 from slimcli.output import say
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 _NO_PROXY = [("grpc.enable_http_proxy", 0)]
 
@@ -42,8 +40,10 @@ def health(
     timeout: Annotated[float, typer.Option(min=0.1, help="For each answer, seconds.")] = 5.0,
 ) -> None:
     """Ask services whether they are well; exit code 69 when one is not."""
+    from urllib.parse import urlsplit
+
     for target in targets:
-        parts = urllib.parse.urlsplit(target)
+        parts = urlsplit(target)
         match parts.scheme:
             case "http" | "https":
                 _check_http(target, timeout, ca)
@@ -55,6 +55,11 @@ def health(
 
 
 def _check_http(url: str, timeout: float, ca: Path | None) -> None:
+    import http.client
+    import ssl
+    import urllib.error
+    import urllib.request
+
     try:
         trusted = ssl.create_default_context(cafile=ca) if url.startswith("https:") else None
         opener = urllib.request.build_opener(
@@ -69,7 +74,7 @@ def _check_http(url: str, timeout: float, ca: Path | None) -> None:
         raise UnavailableError(f"{url}: {getattr(exc, 'reason', exc)}") from exc
 
 
-def _check_grpc(parts: urllib.parse.SplitResult, timeout: float, ca: Path | None) -> None:
+def _check_grpc(parts: SplitResult, timeout: float, ca: Path | None) -> None:
     with needs_extra("cloud", "health grpc://..."):
         import grpc
         from grpc_health.v1 import health_pb2, health_pb2_grpc

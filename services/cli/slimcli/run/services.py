@@ -6,7 +6,6 @@ the later wins. A wrong one stops the start with its name and exit code 78; `--s
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,6 +54,8 @@ def edge(
     list_settings: ListSettings = False,
 ) -> None:
     """Encode a camera and stream it to the cloud, until it ends or a signal comes."""
+    import asyncio
+
     with needs_extra("edge", "edge"):
         from slimedge.app import run_edge
         from slimedge.settings import EdgeSettings
@@ -95,6 +96,8 @@ def cloud(
     list_settings: ListSettings = False,
 ) -> None:
     """Take frames in, detect on them, and serve the review API, until a signal comes."""
+    import asyncio
+
     with needs_extra("cloud", "cloud"):
         from slimcloud.app import run_cloud
         from slimcloud.settings import CloudSettings

@@ -82,7 +82,8 @@ def train_codec(
         from slimtrain.recipe.run import build_codec_run
         from slimtrain.recipe.schema import CodecRecipe, load_recipe
 
-    from slimcodec import find_model, load_detector_artifact
+    from slimcodec.model.artifact import load_detector_artifact
+    from slimcodec.model.find import find_model
 
     wanted = load_recipe(recipe, CodecRecipe)
     folder = find_model("detector", detector or wanted.detector, models)
@@ -143,7 +144,7 @@ def train_detector(
         from slimtrain.detector.train import train_detector as run_training
         from slimtrain.recipe.schema import DetectorRecipe, load_recipe
 
-    from slimcodec import find_model
+    from slimcodec.model.find import find_model
 
     wanted = load_recipe(recipe, DetectorRecipe)
     graph = cfg or find_model("detector", wanted.graph, models) / "detector.cfg"

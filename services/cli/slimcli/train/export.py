@@ -55,7 +55,8 @@ def export_codec(
         from slimtrain.codec.artifact import codec_from_checkpoint, write_codec_artifact
         from slimtrain.data.pictures import divide, index_pictures, load_pictures
 
-    from slimcodec import find_model, load_detector_artifact
+    from slimcodec.model.artifact import load_detector_artifact
+    from slimcodec.model.find import find_model
     from slimcodec.model.manifest import ModelReference
 
     teacher = load_detector_artifact(find_model("detector", detector, models)).manifest

@@ -78,7 +78,7 @@ def make_model(
     with needs_extra("train", "make-model"):
         from slimtrain.recipe.schema import CodecRecipe, load_recipe
 
-    from slimcodec import find_model
+    from slimcodec.model.find import find_model
 
     detector = name or cfg.stem
     codec = f"slim-{detector}"

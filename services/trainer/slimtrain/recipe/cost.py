@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from slimcodec.model.artifact import find_model, load_detector_artifact
+from slimcodec.model.artifact import load_detector_artifact
+from slimcodec.model.find import find_model
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slimcodec.model.artifact import find_model
+from slimcodec.model.find import find_model
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import stem_cfg
 from slimnets.darknet.detector import Darknet

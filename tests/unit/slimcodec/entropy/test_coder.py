@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from slimcodec import DamagedContainerError, SymbolTables, decode_symbols, encode_symbols
+from slimcodec.entropy.coder import decode_symbols, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.errors import DamagedContainerError
 from support.toy_artifact import make_tables
 
 TABLES = make_tables(np.random.default_rng(5))

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimcodec import Encoder, Graph, OpenVinoRuntime, find_model, load_codec_artifact
+from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import Graph, OpenVinoRuntime
+from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.find import find_model
 
 ROOT = Path(__file__).parents[4]
 PICTURES = 50

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimcodec import ModelError, Tables, load_tables, save_tables
+from slimcodec.entropy.tables import Tables, load_tables, save_tables
+from slimcodec.errors import ModelError
 from support.toy_artifact import make_tables
 
 TABLES = make_tables(np.random.default_rng(0), num_channels=3)

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from slimcodec import CodecArtifact, ModelError, OpenVinoRuntime
-from slimcodec.graph.runtime import MAX_FIXED_SIZES
+from slimcodec.errors import ModelError
+from slimcodec.graph.runtime import MAX_FIXED_SIZES, OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
 
 
 def make_x(h: int, w: int, seed: int = 0) -> NDArray[np.float32]:

@@ -4,15 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from slimcodec import (
-    ChannelLayout,
-    CodecArtifact,
-    ModelError,
-    find_model,
-    load_codec_artifact,
-    load_detector_artifact,
-    models_root,
-)
+from slimcodec.entropy.channels import ChannelLayout
+from slimcodec.errors import ModelError
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
+from slimcodec.model.find import find_model, models_root
 from support.toy_artifact import make_toy_codec, make_toy_detector
 
 

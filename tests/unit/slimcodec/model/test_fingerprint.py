@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slimcodec import SymbolTables, Tables, compute_fingerprint
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.tables import Tables
+from slimcodec.model.fingerprint import compute_fingerprint
 from support.toy_artifact import make_tables
 
 TABLES = make_tables(np.random.default_rng(0), num_channels=3)

@@ -7,17 +7,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from slimcodec import (
-    HEADER_BYTES,
-    CodecArtifact,
-    Decoder,
-    Encoder,
-    OpenVinoRuntime,
-    load_codec_artifact,
-    one_hot_levels,
-    parse_container,
-    widen_latents,
-)
+from slimcodec.container import HEADER_BYTES, parse_container
+from slimcodec.decode import Decoder, one_hot_levels, widen_latents
+from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.model.manifest import ModelReference
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig

@@ -12,13 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from slimcodec import (
-    Decoder,
-    Encoder,
-    OpenVinoRuntime,
-    load_codec_artifact,
-    load_detector_artifact,
-)
+from slimcodec.decode import Decoder
+from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference
 from slimdetect import Detector
 from slimnets.codec.codec import Codec

@@ -1,0 +1,101 @@
+"""Where models are: found by name, or by the fingerprint that containers carry.
+
+Loads nothing heavy: a manifest is looked at here, and read and checked in `artifact`.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from slimcodec.errors import ModelError
+
+MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
+
+
+def models_root() -> Path:
+    """Return where models are: $SLIMWIRE_MODELS, a checkout's `models/`, or the installed ones."""
+    if configured := os.environ.get(MODELS_ROOT_VARIABLE):
+        return Path(configured)
+    checkout = Path(__file__).resolve().parents[3] / "models"
+    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "slimwire" / "models"
+
+
+def find_model(kind: Literal["codec", "detector"], name: str, root: Path | None = None) -> Path:
+    """Return the directory of a model.
+
+    Args:
+        kind: Which kind of model `name` must be.
+        name: `name` for its highest version, or `name/3` for version 3.
+        root: Where to look; `models_root()` if not given.
+
+    Raises:
+        ModelError: naming what is there instead.
+    """
+    root = models_root() if root is None else root
+    base, _, pinned = name.partition("/")
+    versions = {
+        version: directory
+        for found, version, directory in _models(root)
+        if found == base and pinned in ("", str(version))
+    }
+    if not versions:
+        there = ", ".join(sorted({found for found, _, _ in _models(root)}))
+        raise ModelError(
+            f"no model {name!r} under {root}; there is {there or 'nothing'}; "
+            f"set {MODELS_ROOT_VARIABLE} or train and export one"
+        )
+    directory = versions[max(versions)]
+    found_kind = read_json(directory / "manifest.json").get("kind")
+    if found_kind != kind:
+        raise ModelError(f"{directory}: is a {found_kind!r} model, a {kind!r} model was asked for")
+    return directory
+
+
+def find_codec_of(fingerprint: bytes, root: Path | None = None) -> Path:
+    """Return the directory of the codec whose containers carry a fingerprint, 8 bytes.
+
+    Codecs that differ only in what the cloud runs share one; then it is the newest of the first
+    name.
+
+    Args:
+        fingerprint: As `parse_container` gives it.
+        root: Where to look; `models_root()` if not given.
+
+    Raises:
+        ModelError: no codec there has it.
+    """
+    root = models_root() if root is None else root
+    for _, _, directory in sorted(_models(root), key=lambda model: (model[0], -model[1])):
+        if read_json(directory / "manifest.json").get("fingerprint") == fingerprint.hex():
+            return directory
+    raise ModelError(
+        f"no codec under {root} has the fingerprint {fingerprint.hex()}; "
+        f"set {MODELS_ROOT_VARIABLE} to where the one is that made these bytes"
+    )
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Return the JSON object of a model's file, unchecked otherwise.
+
+    Raises:
+        ModelError: it is missing, or no JSON object.
+    """
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError as exc:
+        raise ModelError(f"{path}: is missing; is this a model's directory?") from exc
+    except (OSError, ValueError) as exc:
+        raise ModelError(f"{path}: cannot be read as JSON: {exc}") from exc
+    if not isinstance(raw, dict):
+        raise ModelError(f"{path}: holds no JSON object")
+    return raw
+
+
+def _models(root: Path) -> Iterator[tuple[str, int, Path]]:
+    """Name, version and directory of every model."""
+    for path in root.glob("*/*/manifest.json"):
+        if path.parent.name.isdecimal():
+            yield path.parent.parent.name, int(path.parent.name), path.parent
