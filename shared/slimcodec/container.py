@@ -70,6 +70,7 @@ _PRIORS: Sequence[Prior] = ("factorized", "hyperprior")
 _HEADER = struct.Struct("<4sBB8sBBHHHB")
 _SECTION = struct.Struct("<II")
 _CRC = struct.Struct("<I")
+_HYPER_LENGTH = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size
 SECTION_HEADER_BYTES = _SECTION.size + _CRC.size
 MAX_CONTAINER_BYTES = HEADER_BYTES + MAX_LEVELS * (SECTION_HEADER_BYTES + MAX_SECTION_BYTES)
@@ -117,6 +118,29 @@ class Container:
 def section_groups(streams: Streams, first_group: int, level: int) -> range:
     """Return the groups whose sections a container has."""
     return range(first_group if streams == "nested" else level, level + 1)
+
+
+def join_hyper(z_data: bytes, y_data: bytes) -> bytes:
+    """Return the data of a hyperprior's section."""
+    return _HYPER_LENGTH.pack(len(z_data)) + z_data + y_data
+
+
+def split_hyper(section: Section) -> tuple[bytes, bytes]:
+    """Return the coded z and the coded y of a hyperprior's section.
+
+    Raises:
+        DamagedContainerError: z does not end within the section.
+    """
+    start = _HYPER_LENGTH.size
+    if len(section.data) < start:
+        raise DamagedContainerError(f"section of group {section.group} has no length of its z")
+    (length,) = _HYPER_LENGTH.unpack_from(section.data)
+    if start + length > len(section.data):
+        raise DamagedContainerError(
+            f"section of group {section.group} has {len(section.data)} bytes and ends within its "
+            f"z of {length}"
+        )
+    return section.data[start : start + length], section.data[start + length :]
 
 
 def pack_container(container: Container) -> bytes:

@@ -1,6 +1,12 @@
-"""Containers held against the model that they claim: what `parse_container` cannot know."""
+"""Containers held against the model that they claim: all that is known of them without decoding.
 
-from slimcodec.container import Container, parse_container
+Ingest and the decoder ask this one list, so what ingest takes is refused later for one reason only:
+entropy-coded symbols that contradict their tables. Those show when they are decoded, which takes a
+hundred to a thousand times as long as this (`docs/decisions/0021-one-check.md`).
+"""
+
+from slimcodec.container import Container, parse_container, split_hyper
+from slimcodec.entropy.coder import split_coded
 from slimcodec.errors import (
     ContainerLimitError,
     DamagedContainerError,
@@ -10,7 +16,7 @@ from slimcodec.model.artifact import CodecArtifact
 
 
 def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Container:
-    """Return a container that this codec may have made; its sections' data is not read yet.
+    """Return a container that this codec may have made; its symbols are not decoded yet.
 
     Raises:
         BitstreamError: it is damaged, of another model, or larger than allowed.
@@ -35,12 +41,14 @@ def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Con
             f"{manifest.streams} streams and {manifest.prior} prior"
         )
     latent_h, latent_w = artifact.latent_hw(container.image_hw)
+    is_hyper = container.prior == "hyperprior"
     for section in container.sections:
-        carried = artifact.latent_layout.carried(section.group)
-        expected = len(carried) * latent_h * latent_w
+        expected = len(artifact.latent_layout.carried(section.group)) * latent_h * latent_w
         if section.symbol_count != expected:
             raise DamagedContainerError(
                 f"group {section.group} has {section.symbol_count} symbols; a picture of "
                 f"{w}x{h} has {expected}"
             )
+        for coded in split_hyper(section) if is_hyper else (section.data,):
+            split_coded(coded)
     return container

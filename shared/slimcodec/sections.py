@@ -9,7 +9,6 @@ Both ends run h_s, so it must give the same indexes on both: it is made of integ
 always loaded to run exactly. What else is computed here chooses no table.
 """
 
-import struct
 import threading
 from pathlib import Path
 from typing import Protocol
@@ -17,16 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import Container, Section
+from slimcodec.container import Container, Section, join_hyper, split_hyper
 from slimcodec.entropy.channels import ChannelLayout
 from slimcodec.entropy.coder import decode_symbols, encode_symbols
-from slimcodec.errors import DamagedContainerError, ModelError
+from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.model.artifact import CodecArtifact
 
 MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
-
-_HYPER_LENGTH = struct.Struct("<I")
 
 
 class SectionCoder(Protocol):
@@ -144,8 +141,7 @@ class HyperpriorSections:
             )
             chosen = _carried(symbols, y_layout, group)
             y_data = encode_symbols(chosen, self._scales, _carried(index, y_layout, group))
-            data = _HYPER_LENGTH.pack(len(z_data)) + z_data + y_data
-            sections.append(Section(group, chosen.size, data))
+            sections.append(Section(group, chosen.size, join_hyper(z_data, y_data)))
         return tuple(sections)
 
     def decode(self, frame: Container) -> NDArray[np.int32]:
@@ -155,7 +151,7 @@ class HyperpriorSections:
         parts = []
         for section in frame.sections:
             chosen = _carried(index, layout, section.group)
-            _, y_data = _split_section(section)
+            _, y_data = split_hyper(section)
             parts.append(decode_symbols(y_data, _shape(chosen), self._scales, chosen))
         return np.concatenate(parts)
 
@@ -164,7 +160,7 @@ class HyperpriorSections:
         tables = self._artifact.tables.at(frame.quality)
         parts = []
         for section in frame.sections:
-            z_data, _ = _split_section(section)
+            z_data, _ = split_hyper(section)
             shape = (len(layout.carried(section.group)), *hw)
             parts.append(decode_symbols(z_data, shape, tables, _by_column(layout, section.group)))
         return np.concatenate(parts)
@@ -205,17 +201,3 @@ def _by_column(layout: ChannelLayout, group: int) -> NDArray[np.intp]:
 def _shape(index: NDArray[np.int32]) -> tuple[int, int, int]:
     channels, h, w = index.shape
     return channels, h, w
-
-
-def _split_section(section: Section) -> tuple[bytes, bytes]:
-    """The data of z and of y."""
-    start = _HYPER_LENGTH.size
-    if len(section.data) < start:
-        raise DamagedContainerError(f"section of group {section.group} has no length of its z")
-    (length,) = _HYPER_LENGTH.unpack_from(section.data)
-    if start + length > len(section.data):
-        raise DamagedContainerError(
-            f"section of group {section.group} has {len(section.data)} bytes and ends within its "
-            f"z of {length}"
-        )
-    return section.data[start : start + length], section.data[start + length :]

@@ -9,6 +9,7 @@ asking for it then fails with its name. A listed file that is present must match
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,7 +43,7 @@ class CodecArtifact:
     profile: Profile | None
     scale_tables: SymbolTables | None = None  # of y, by the scale index; with a hyperprior
 
-    @property
+    @cached_property
     def fingerprint(self) -> bytes:
         """8 bytes that every container of this codec carries."""
         return bytes.fromhex(self.manifest.fingerprint)
@@ -62,13 +63,13 @@ class CodecArtifact:
         """The last level."""
         return len(self.manifest.levels) - 1
 
-    @property
+    @cached_property
     def latent_layout(self) -> ChannelLayout:
         """Channels of y in sections; its columns are those of the gains."""
         widths = tuple(level.latent_channels for level in self.levels)
         return ChannelLayout(widths, self.manifest.streams)
 
-    @property
+    @cached_property
     def hyper_layout(self) -> ChannelLayout:
         """Channels of z in sections; with a hyperprior, its columns are those of the tables."""
         widths = tuple(level.hyper_channels for level in self.levels)

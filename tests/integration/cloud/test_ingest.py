@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import google_crc32c
 import grpc
@@ -12,8 +13,10 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from slimcloud.errors import FrameNotFoundError
 from slimcloud.frame_id import FrameId
 from slimcloud.store.records import FrameState, RefetchState
+from slimcodec.container import pack_container, parse_container
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud import EPOCH, RunningCloud, ToyCamera, ToyModels, cloud_settings, open_cloud
@@ -106,6 +109,24 @@ async def test_damaged_frame_gets_a_nack_and_the_stream_lives_on(camera: ToyCame
     await camera.hear_stage(3, DETECTED)
 
 
+async def test_section_with_a_symbol_too_many_is_refused_before_it_is_kept(
+    cloud: RunningCloud, camera: ToyCamera, toy_models: ToyModels
+) -> None:
+    """All checksums are right; the decoder would refuse it by its header alone."""
+    good = parse_container(toy_models.encode(1))
+    first, *others = good.sections
+    first = replace(first, symbol_count=first.symbol_count + 1)
+    await camera.hello()
+
+    await camera.send(1, pack_container(replace(good, sections=(first, *others))))
+
+    nack = await camera.hear_nack(1)
+    assert (nack.reason, nack.retryable) == (pb.NACK_REASON_HEADER, False)
+    assert f"has {first.symbol_count} symbols" in nack.detail
+    with pytest.raises(FrameNotFoundError):
+        await cloud.store.get_frame(FrameId("gate", EPOCH, 1))
+
+
 async def test_refused_bytes_count_as_received(camera: ToyCamera) -> None:
     await camera.hello()
     await camera.send(1, b"x" * 100)
@@ -122,7 +143,7 @@ async def test_frame_beyond_a_limit_is_too_large(camera: ToyCamera, toy_models: 
     await camera.send(1, bytes(5000))
     await camera.send(2, toy_models.encode(2, hw=(129, 128)))
 
-    for sequence, word in ((1, "4096"), (2, "16384 pixels")):
+    for sequence, word in ((1, "4096"), (2, "at most 16384")):
         nack = await camera.hear_nack(sequence)
         assert nack.reason == pb.NACK_REASON_TOO_LARGE
         assert word in nack.detail
@@ -159,14 +180,14 @@ async def test_frame_that_waited_beyond_its_deadline_is_expired(camera: ToyCamer
 async def test_damaged_entropy_code_or_not_no_frame_goes_unanswered(
     camera: ToyCamera, toy_models: ToyModels
 ) -> None:
-    """Sections whose bytes are damaged but whose checksums are right reach the decoder."""
-    good = toy_models.encode(1)
-    body_start = 27 + 12
-    prefix, body = good[27:35], bytes(len(good) - body_start)
-    checksum = google_crc32c.value(prefix + body).to_bytes(4, "little")
+    """Sections whose symbols are damaged but whose checksums are right reach the decoder."""
+    good = parse_container(toy_models.encode(1))
+    damaged = [
+        replace(section, data=b"\0" + b"\x55" * len(section.data)) for section in good.sections
+    ]
     await camera.hello()
 
-    await camera.send(1, good[:27] + prefix + checksum + body)
+    await camera.send(1, pack_container(replace(good, sections=tuple(damaged))))
     await camera.send(2)
 
     answers = await camera.hear_until(

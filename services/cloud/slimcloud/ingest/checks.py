@@ -1,8 +1,8 @@
 """Container -> checked frame. All that ingest asks of bytes from outside.
 
-    Frame ─ size ─ CRC32C ─ header, sections ─ fingerprint ─ limits ─ age ─► CheckedContainer
+    Frame ─ kind, size ─ CRC32C ─ the decoder's own list (slimcodec.parse) ─► Container
 
-Entropy-coded data is not looked into here: that is the detector's work, and its cost.
+Symbols are not decoded here: that is the detector's work, and its cost.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 import google_crc32c
 
 from slimcloud.errors import FrameRefusedError
-from slimcodec.container import Container, parse_container
-from slimcodec.errors import FingerprintMismatchError
+from slimcodec.container import Container
 from slimcodec.model.artifact import CodecArtifact
+from slimcodec.parse import parse_for
 
 __all__ = ["AgeFloor", "ContainerChecker"]
 
@@ -63,22 +63,7 @@ class ContainerChecker:
                 f"container has CRC32C {found:08x}, the message says {crc32c:08x}; send it again",
                 retryable=True,
             )
-        container = parse_container(bitstream)
-        if container.fingerprint != self._artifact.fingerprint:
-            raise FingerprintMismatchError(container.fingerprint, self._artifact.fingerprint)
-        height, width = container.image_hw
-        if height * width > self._max_pixels:
-            raise FrameRefusedError(
-                "TOO_LARGE", f"picture of {width}x{height}; at most {self._max_pixels} pixels"
-            )
-        qualities = self._artifact.manifest.qualities
-        if container.level > self._artifact.widest_level or container.quality > qualities - 1:
-            raise FrameRefusedError(
-                "HEADER",
-                f"level {container.level}, quality {container.quality:g}; {self._artifact.label} "
-                f"has levels 0-{self._artifact.widest_level}, qualities 0-{qualities - 1}",
-            )
-        return container
+        return parse_for(self._artifact, bitstream, self._max_pixels)
 
 
 class AgeFloor:

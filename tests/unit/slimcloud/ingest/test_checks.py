@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import google_crc32c
@@ -8,10 +9,19 @@ import pytest
 from slimcloud.errors import CloudError, FrameRefusedError, StoreFullError
 from slimcloud.ingest.checks import AgeFloor, ContainerChecker
 from slimcloud.ingest.refusals import refusal_of, status_of
-from slimcodec.container import Container, Section, pack_container
+from slimcodec.container import (
+    Container,
+    Prior,
+    Section,
+    Streams,
+    pack_container,
+    parse_container,
+)
 from slimcodec.errors import CodecError
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from support.toy_artifact import make_toy_codec
+from support.toy_artifact import LATENT_CHANNELS, make_toy_codec
+
+CHANNELS_PER_GROUP = LATENT_CHANNELS[0]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +32,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> CodecArtifact:
 
 @pytest.fixture
 def checker(artifact: CodecArtifact) -> ContainerChecker:
-    return ContainerChecker(artifact, max_frame_bytes=2000, max_pixels=100 * 100)
+    return ContainerChecker(artifact, max_frame_bytes=2000, max_pixels=192 * 256)
 
 
 def _bitstream(
@@ -33,9 +43,15 @@ def _bitstream(
     first_group: int = 0,
     quality: int = 2,
     image_hw: tuple[int, int] = (48, 64),
-    data: bytes = b"data",
+    data: bytes = b"\0data",  # no escapes, then words
+    more_symbols: int = 0,
 ) -> bytes:
-    sections = tuple(Section(group, 10, data) for group in range(first_group, level + 1))
+    latent_h, latent_w = artifact.latent_hw(image_hw)
+    per_channel = latent_h * latent_w
+    sections = tuple(
+        Section(group, CHANNELS_PER_GROUP * per_channel + more_symbols, data)
+        for group in range(first_group, level + 1)
+    )
     return pack_container(
         Container(
             artifact.fingerprint if fingerprint is None else fingerprint,
@@ -46,6 +62,10 @@ def _bitstream(
             sections,
         )
     )
+
+
+def _with_crc(bitstream: bytes) -> tuple[bytes, int]:
+    return bitstream, google_crc32c.value(bitstream)
 
 
 def _refusal(checker: ContainerChecker, bitstream: bytes, crc32c: int | None = None) -> str:
@@ -79,7 +99,30 @@ def test_each_fault_has_its_reason(artifact: CodecArtifact, checker: ContainerCh
     assert _refusal(checker, _bitstream(artifact, quality=6)) == "HEADER"
     assert _refusal(checker, _bitstream(artifact, first_group=1)) == "HEADER"
     assert _refusal(checker, _bitstream(artifact, data=bytes(1000))) == "TOO_LARGE"
-    assert _refusal(checker, _bitstream(artifact, image_hw=(101, 100))) == "TOO_LARGE"
+    assert _refusal(checker, _bitstream(artifact, image_hw=(193, 256))) == "TOO_LARGE"
+
+
+def test_what_the_decoder_would_refuse_unread_is_refused(
+    artifact: CodecArtifact, checker: ContainerChecker
+) -> None:
+    picture = (192, 256)  # 8 channels of 12 x 16: 1536 symbols in a section
+    checker.check_base(*_with_crc(_bitstream(artifact, image_hw=picture)))
+
+    assert _refusal(checker, _bitstream(artifact, image_hw=picture, more_symbols=1)) == "HEADER"
+    assert _refusal(checker, _bitstream(artifact, data=b"\x05esc")) == "HEADER"
+    assert _refusal(checker, _bitstream(artifact, data=b"\xff")) == "HEADER"
+    assert _refusal(checker, _bitstream(artifact, data=b"\0words\0")) == "HEADER"
+
+
+@pytest.mark.parametrize(
+    ("streams", "prior"), [("separate", "factorized"), ("nested", "hyperprior")]
+)
+def test_a_container_of_another_kind_than_its_model_is_refused(
+    artifact: CodecArtifact, checker: ContainerChecker, streams: Streams, prior: Prior
+) -> None:
+    other = replace(parse_container(_bitstream(artifact, level=0)), streams=streams, prior=prior)
+
+    assert _refusal(checker, pack_container(other)) == "HEADER"
 
 
 def test_no_flipped_bit_passes_or_escapes(
