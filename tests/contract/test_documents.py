@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from slimcli.commands import app
+from support import command_page
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -27,7 +28,8 @@ DOCUMENTS = [
 
 _FENCE = re.compile(r"^```(?:sh|console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:slimwire|make) [^`]+)`")
-_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _NAME = re.compile(r"`(slim[a-z]+(?:\.[A-Za-z_][A-Za-z_0-9]*)+)`")
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
@@ -75,10 +77,20 @@ def test_make_targets_exist(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_ids)
-def test_relative_links_lead_to_files(document: Path) -> None:
-    for link in _LINK.findall(document.read_text(encoding="utf-8")):
-        if "://" not in link and not link.startswith("mailto:"):
-            assert (document.parent / link).exists(), link
+def test_relative_links_lead_to_files_and_headings(document: Path) -> None:
+    for link, anchor in _LINK.findall(document.read_text(encoding="utf-8")):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        page = document.parent / link if link else document
+        assert page.exists(), link
+        if anchor:
+            headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+            assert anchor in {_anchor_of(heading) for heading in headings}, f"{link}#{anchor}"
+
+
+def _anchor_of(heading: str) -> str:
+    """As GitHub makes it: lower case, hyphens for spaces, no other punctuation."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _exists(name: str) -> bool:
@@ -107,6 +119,17 @@ def test_the_readme_shows_how_to_begin() -> None:
     assert ["test"] in list(_typed(ROOT / "README.md", "make"))
 
 
+@pytest.mark.parametrize("page", command_page.PAGES, ids=_ids)
+def test_the_pages_of_commands_are_what_the_commands_say(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == command_page.render_page(page), command_page.__doc__
+
+
+def test_users_pages_are_read_in_an_hour() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+
+    assert sum(len(page.read_text(encoding="utf-8").split()) for page in pages) <= 12_000
+
+
 def test_every_page_with_commands_says_what_runs_them() -> None:
     listed = (ROOT / "docs" / "develop" / "commands-run.md").read_text(encoding="utf-8")
     folders = (ROOT, ROOT / "docs", ROOT / "docs" / "develop")
@@ -114,6 +137,6 @@ def test_every_page_with_commands_says_what_runs_them() -> None:
     with_commands = {page.stem for page in pages if _FENCE.search(page.read_text(encoding="utf-8"))}
     named = re.findall(r"^\| ([^|]+) \|", listed, re.MULTILINE)
 
-    assert with_commands == {name.strip() for row in named[2:] for name in row.split(",")} - {""}
+    assert with_commands == {name.strip() for row in named[1:] for name in row.split(",")} - {""}
     for path in re.findall(r"`(tests/[^` ]+)`", listed):
         assert (ROOT / path).exists(), path

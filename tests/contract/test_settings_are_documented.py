@@ -1,4 +1,4 @@
-"""docs/operating.md lists every setting with its default and its meaning, word for word."""
+"""docs/cloud.md lists every setting with its default and its meaning, word for word."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from slimcloud.settings import CloudSettings
 from slimedge.settings import EdgeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-OPERATING = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").splitlines()
 
 
 def _row(variable: str, field: FieldInfo) -> str:
@@ -27,11 +26,13 @@ def _row(variable: str, field: FieldInfo) -> str:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "settings"), [("CLOUD_", CloudSettings), ("EDGE_", EdgeSettings)]
+    ("page", "prefix", "settings"),
+    [("cloud.md", "CLOUD_", CloudSettings), ("camera.md", "EDGE_", EdgeSettings)],
 )
 def test_the_table_says_what_the_code_says(
-    prefix: str, settings: type[CloudSettings | EdgeSettings]
+    page: str, prefix: str, settings: type[CloudSettings | EdgeSettings]
 ) -> None:
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
     expected = [_row(f"{prefix}{n.upper()}", f) for n, f in settings.model_fields.items()]
 
-    assert [line for line in OPERATING if line.startswith(f"| `{prefix}")] == expected
+    assert [line for line in lines if line.startswith(f"| `{prefix}")] == expected

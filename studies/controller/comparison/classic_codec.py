@@ -2,7 +2,7 @@
 
     quality of the codec ─► point of level 0: measured bits per pixel, measured mAP50 kept
 
-Measured by `slimwire evaluate` (docs/measured.md, "The other codecs on our validation pictures"),
+Measured by `slimwire evaluate` (docs/develop/measured.md, "The other codecs"),
 the uncut detector on decoded pictures: mAP50 over the frequent classes, relative to uncompressed,
 as the models' profiles have it; smoothed in the same way. Bytes of single frames come from a
 recording of the sample video. Seconds to encode: processor time on one core of an AMD EPYC, means

@@ -1,4 +1,4 @@
-"""The commands of docs/review.md, as they stand there, against a served API."""
+"""The commands of docs/api.md, as they stand there, against a served API."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from support.review import EPOCH, ReviewWorld, served
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt install curl")
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "review.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
