@@ -1,1 +1,26 @@
-"""The public name of this project; the code of its wire is `slimwire.v1`."""
+"""Slimwire for programs: a picture for machines in a few kilobytes, and the rest when asked.
+
+    import slimwire
+
+    base = slimwire.encode(rgb)                 # bytes
+    boxes = slimwire.detect(base)               # no picture is decoded
+    rest = slimwire.enhance(rgb, base)          # only what `base` lacks
+    better = slimwire.decode(base, rest)        # uint8 (H, W, 3)
+
+The code of the wire is `slimwire.v1`.
+"""
+
+from slimcodec.errors import BitstreamError, CodecError, ImageError, ModelError
+from slimwire.codec import Codec, decode, detect, encode, enhance
+
+__all__ = [
+    "BitstreamError",
+    "Codec",
+    "CodecError",
+    "ImageError",
+    "ModelError",
+    "decode",
+    "detect",
+    "encode",
+    "enhance",
+]

@@ -52,7 +52,9 @@ def test_the_static_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("package", ["slimcodec", "slimdetect", "slimops", "slimedge", "slimcloud"])
+@pytest.mark.parametrize(
+    "package", ["slimcodec", "slimdetect", "slimops", "slimedge", "slimcloud", "slimwire"]
+)
 def test_every_module_that_serves_loads_without_the_training_stack(package: str) -> None:
     loaded, threads = _import_all(package)
 
@@ -64,6 +66,16 @@ def test_the_edge_loads_without_detector_web_server_and_redis() -> None:
     loaded, _ = _import_all("slimedge")
 
     assert not loaded & set(EDGE_FREE_OF)
+
+
+@pytest.mark.parametrize("name", ["slimwire", "slimwire.v1"])
+def test_the_public_name_costs_nothing_until_it_is_used(name: str) -> None:
+    script = f"import {name}, json, sys; print(json.dumps(sorted(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+    loaded = {module.partition(".")[0] for module in json.loads(done.stdout)}
+    assert not loaded & {"numpy", "pydantic", "PIL", "openvino", "constriction", "slimdetect"}
 
 
 def test_the_command_line_loads_without_the_training_stack() -> None:

@@ -93,7 +93,7 @@ def test_help_and_version_load_nothing_heavy() -> None:
         assert code == 0, line
         # typer checks arguments by pydantic: from the second word on, it is there
         allowed = {"pydantic"} if len(line) > 1 else set()
-        assert not loaded & (_HEAVY | {"slimcodec"}) - allowed, line
+        assert not loaded & (_HEAVY - allowed), line
 
 
 def test_inspect_loads_no_array_and_no_model(

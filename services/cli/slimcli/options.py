@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_MODEL = "slim-n"
-
 
 class Precision(enum.Enum):
     """Of the graphs' arithmetic."""

@@ -13,6 +13,7 @@ from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from slimcloud.tokens import TokenTable
+from slimcodec.model.find import DEFAULT_MODEL
 from slimops import ServiceSettings
 from slimops.loopback import is_loopback
 
@@ -39,7 +40,7 @@ class CloudSettings(ServiceSettings):
     role: Role = Field(default=Role.ALL, description="ingest, detect, review, or all of them")
 
     # --- models ---
-    model: str = Field(default="slim-n", description="codec model: name, or name/version")
+    model: str = Field(default=DEFAULT_MODEL, description="codec model: name, or name/version")
     models_root: Path | None = Field(
         default=None, description="directory of models; else SLIMWIRE_MODELS, else the built-in"
     )

@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from slimcodec.model.find import DEFAULT_MODEL
 from slimops.loopback import host_of, is_loopback
 from slimops.settings import ServiceSettings
 
@@ -42,7 +43,7 @@ class EdgeSettings(ServiceSettings):
         default=None, ge=32, le=8192, description="longest edge after scaling down, pixels"
     )
 
-    model: str = Field(default="slim-n", description="codec model: name, or name/version")
+    model: str = Field(default=DEFAULT_MODEL, description="codec model: name, or name/version")
     models_root: Path | None = Field(
         default=None, description="directory of models; else SLIMWIRE_MODELS, else the built-in"
     )

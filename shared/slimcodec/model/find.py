@@ -12,6 +12,7 @@ from typing import Literal
 
 from slimcodec.errors import ModelError
 
+DEFAULT_MODEL = "slim-n"  # the codec that is taken where none is named
 MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
 
 

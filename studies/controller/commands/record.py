@@ -12,17 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slimcli.models import open_codec, open_runtime
-from slimcli.options import (
-    DEFAULT_MODEL,
-    Force,
-    Model,
-    Models,
-    Output,
-    Precision,
-    PrecisionOption,
-    Threads,
-)
+from slimcli.options import Force, Model, Models, Output, Precision, PrecisionOption, Threads
 from slimcli.output import refuse_existing, say
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import numpy as np

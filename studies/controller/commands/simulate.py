@@ -13,8 +13,9 @@ import typer
 from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.models import open_codec
-from slimcli.options import DEFAULT_MODEL, AsJson, Model, Models
+from slimcli.options import AsJson, Model, Models
 from slimcli.output import say, say_json
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

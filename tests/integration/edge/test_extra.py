@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slimcli.options import DEFAULT_MODEL
 from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from support.toy_artifact import make_image
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,8 +11,9 @@ import typer
 from slimcli.exits import BadUsageError
 from slimcli.extras import needs_extra
 from slimcli.models import open_codec
-from slimcli.options import DEFAULT_MODEL, Model, Models
+from slimcli.options import Model, Models
 from slimcli.output import say_json
+from slimcodec.model.find import DEFAULT_MODEL
 
 CAMERA = "demo"
 DEFAULT_SECONDS = 20.0

@@ -9,7 +9,6 @@ import typer
 
 from slimcli.models import open_codec, open_runtime
 from slimcli.options import (
-    DEFAULT_MODEL,
     Force,
     Model,
     Models,
@@ -20,6 +19,7 @@ from slimcli.options import (
     Threads,
 )
 from slimcli.output import refuse_existing, say, write_bytes
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from slimcodec.encode import EncodedImage

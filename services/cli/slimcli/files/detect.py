@@ -9,17 +9,9 @@ import typer
 
 from slimcli.exits import BadUsageError
 from slimcli.models import open_codec, open_detector, open_runtime
-from slimcli.options import (
-    DEFAULT_MODEL,
-    AsJson,
-    Force,
-    Model,
-    Models,
-    Precision,
-    PrecisionOption,
-    Threads,
-)
+from slimcli.options import AsJson, Force, Model, Models, Precision, PrecisionOption, Threads
 from slimcli.output import refuse_existing, say, say_json, write_bytes
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

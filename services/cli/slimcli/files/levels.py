@@ -9,8 +9,9 @@ import typer
 
 from slimcli.files.macs import count_macs
 from slimcli.models import open_codec, open_detector
-from slimcli.options import DEFAULT_MODEL, AsJson, Model, Models
+from slimcli.options import AsJson, Model, Models
 from slimcli.output import say, say_json
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from slimcodec.model.artifact import CodecArtifact, DetectorArtifact

@@ -13,8 +13,9 @@ import typer
 from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.models import open_codec, open_detector, open_runtime
-from slimcli.options import DEFAULT_MODEL, Model, Models, Precision, PrecisionOption, Threads
+from slimcli.options import Model, Models, Precision, PrecisionOption, Threads
 from slimcli.output import say
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from slimcodec.graph.runtime import Runtime

@@ -13,8 +13,9 @@ from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.extras import needs_extra
 from slimcli.models import open_codec, open_detector
-from slimcli.options import DEFAULT_MODEL, Models
+from slimcli.options import Models
 from slimcli.output import say
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from slimcodec.model.artifact import DetectorArtifact

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from slimcodec.model.find import DEFAULT_MODEL
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.loss import LossWeights
 from slimtrain.tail.loss import TailLossWeights
@@ -160,7 +161,7 @@ class TriageRecipe(_Recipe):
     """What the narrowest level of a codec is asked before anything else is sent."""
 
     kind: Literal["triage"]
-    model: str = "slim-n"  # the codec, by name or name/version
+    model: str = DEFAULT_MODEL  # the codec, by name or name/version
     schedule: TriageSchedule = TriageSchedule()
 
 
@@ -173,7 +174,7 @@ class TailRecipe(_Recipe):
 
     kind: Literal["tail"]
     feature_transform: Literal["stem"] | None = None
-    model: str = "slim-n"  # the codec, by name or name/version
+    model: str = DEFAULT_MODEL  # the codec, by name or name/version
     loss: TailLossWeights = TailLossWeights()
     schedule: TailSchedule = TailSchedule()
 
