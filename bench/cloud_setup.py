@@ -24,8 +24,10 @@ from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
-from slimcloud.store.frames import Store, unix_us
-from slimcloud.store.records import NewFrame
+from slimcloud.store.frames import Store
+from slimcloud.store.records import FrameState, Lane
+from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.wall_clock import unix_us
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import (
@@ -60,17 +62,23 @@ class Material:
     containers: list[bytes]
     image_hw: tuple[int, int]
 
-    def frame(self, number: int) -> NewFrame:
+    def frame(self, number: int) -> tuple[StoredFrame, bytes]:
         """The frame of that number since the start, its camera by turns."""
-        return NewFrame(
+        container = self.containers[number % len(self.containers)]
+        record = StoredFrame(
             frame_id=FrameId(f"camera-{number % CAMERAS}", 1, 1 + number // CAMERAS),
-            container=self.containers[number % len(self.containers)],
             level=LEVEL,
             quality=QUALITY,
-            image_hw=self.image_hw,
+            image_height=self.image_hw[0],
+            image_width=self.image_hw[1],
             capture_time_unix_us=unix_us(),
             received_time_unix_us=unix_us(),
+            expires_unix_us=0,
+            lane=Lane.LIVE,
+            base_bytes=len(container),
+            state=FrameState.QUEUED,
         )
+        return record, container
 
 
 def load_material(threads: int | None) -> Material:
@@ -154,7 +162,7 @@ async def pass_through(
     goal = (await store.totals()).detected + frames
     started = time.perf_counter()
     for number in itertools.islice(numbers, frames):
-        await store.put_frame(material.frame(number))
+        await store.put_frame(*material.frame(number))
     while (await store.totals()).detected < goal:
         await asyncio.sleep(0.02)
     return time.perf_counter() - started

@@ -1,8 +1,8 @@
 """Boxes from latents and from pictures: decoding, suppression, the session. No torch."""
 
+from slimcodec.detection import Detection
 from slimdetect.boxes import (
     Candidates,
-    Detection,
     Head,
     clip_detections,
     decode_heads,

@@ -10,11 +10,12 @@ Source: Redmon and Farhadi, YOLOv3, 2018, section 2.1, https://arxiv.org/abs/180
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from slimcodec.detection import Detection
 
 # exp(16) times the largest anchor is beyond every picture; a wild value must not become infinity.
 _MAX_LOG_SIDE = 16.0
@@ -31,15 +32,6 @@ class Head(Protocol):
     def anchors(self) -> Sequence[Sequence[float]]: ...
     @property
     def scale_x_y(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One object: (x_min, y_min, x_max, y_max) in pixels of the original image, score in [0, 1]."""
-
-    box_xyxy: tuple[float, float, float, float]
-    score: float
-    class_id: int
 
 
 class Candidates(NamedTuple):
@@ -128,15 +120,22 @@ def _doubles(
 
 
 def clip_detections(
-    candidates: Candidates, keep: NDArray[np.int64], image_hw: tuple[int, int]
+    candidates: Candidates,
+    keep: NDArray[np.int64],
+    image_hw: tuple[int, int],
+    names: Sequence[str] = (),
 ) -> list[Detection]:
-    """Give the kept boxes, clipped to the original image; those wholly outside are dropped."""
+    """Give the kept boxes, clipped to the original image; those wholly outside are dropped.
+
+    Args:
+        names: labels by class number; without, the boxes have none.
+    """
     h, w = image_hw
     limits = np.array([w, h, w, h], dtype=np.float32)
     boxes = np.clip(candidates.boxes_xyxy[keep], 0, limits)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return [
-        Detection((x_min, y_min, x_max, y_max), score, class_id)
+        Detection((x_min, y_min, x_max, y_max), score, class_id, names[class_id] if names else "")
         for (x_min, y_min, x_max, y_max), score, class_id in zip(
             boxes[inside].tolist(),
             candidates.scores[keep][inside].tolist(),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from slimdetect.boxes import Detection
+from slimcodec.detection import Detection
 
 _GOLDEN_RATIO = 0.618034  # steps of this share of the colour circle keep neighbouring classes apart
 _MIN_TEXT_PIXELS = 11

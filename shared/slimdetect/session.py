@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.decode import Latent, one_hot_levels, widen_latents
+from slimcodec.detection import Detection
 from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimdetect.boxes import Detection, clip_detections, decode_heads, suppress
+from slimdetect.boxes import clip_detections, decode_heads, suppress
 from slimdetect.errors import DetectorMismatchError
 from slimdetect.names import load_names
 
@@ -127,7 +128,7 @@ class Detector:
     ) -> list[Detection]:
         candidates = decode_heads(raw, self._detector.heads, min_score)
         keep = suppress(*candidates, iou_threshold=IOU_THRESHOLD, max_detections=MAX_DETECTIONS)
-        return clip_detections(candidates, keep, image_hw)
+        return clip_detections(candidates, keep, image_hw, self._names)
 
     def _graph(self, artifact: CodecArtifact | DetectorArtifact, name: str) -> Graph:
         path = artifact.file(name)

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from slimcloud.frame_id import FrameId
-from slimcloud.store.records import DetectionResult, LabelledDetection, NewFrame
+from slimcloud.store.records import DetectionResult, FrameState, Lane
+from slimcloud.store.stored_frame import StoredFrame
+from slimcodec.detection import Detection
 
 EPOCH = 0xA1B2
 START_UNIX_US = 1_780_000_000_000_000
+
+
+class MadeFrame(NamedTuple):
+    """What `Store.put_frame` takes."""
+
+    record: StoredFrame
+    container: bytes
+
+    @property
+    def frame_id(self) -> FrameId:
+        return self.record.frame_id
 
 
 def make_frame(
@@ -20,27 +35,30 @@ def make_frame(
     received_us: int | None = None,
     expires_us: int = 0,
     lane: str = "live",
-) -> NewFrame:
+) -> MadeFrame:
     """A frame that was captured `sequence` milliseconds after the start."""
     captured = START_UNIX_US + 1000 * sequence if capture_us is None else capture_us
-    return NewFrame(
+    record = StoredFrame(
         frame_id=FrameId(camera_id, epoch, sequence),
-        container=container,
         level=1,
         quality=2,
-        image_hw=image_hw,
+        image_height=image_hw[0],
+        image_width=image_hw[1],
         capture_time_unix_us=captured,
         received_time_unix_us=captured + 500 if received_us is None else received_us,
         expires_unix_us=expires_us,
-        lane=lane,
+        lane=Lane.BACKFILL if lane == "backfill" else Lane.LIVE,
+        base_bytes=len(container),
+        state=FrameState.QUEUED,
     )
+    return MadeFrame(record, container)
 
 
 def make_result(*found: tuple[str, float]) -> DetectionResult:
     """A result with one detection for each (label, score)."""
     return DetectionResult(
         detections=tuple(
-            LabelledDetection((1.0, 2.0, 3.5, 4.0), score, class_id, label)
+            Detection((1.0, 2.0, 3.5, 4.0), score, class_id, label)
             for class_id, (label, score) in enumerate(found)
         ),
         detector="toy-detector/1",

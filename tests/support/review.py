@@ -17,9 +17,11 @@ from slimcloud.review import ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.auth import ApiAccess
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.store.frames import Store
-from slimcloud.store.records import DetectionResult, LabelledDetection, NewFrame
+from slimcloud.store.records import DetectionResult, FrameState, Lane
+from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.tokens import TokenTable, token_digest
 from slimcodec.decode import Decoder, Latent
+from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
@@ -104,7 +106,7 @@ class ReviewWorld:
         level: int = 0,
         quality: int = 3,
         image_hw: tuple[int, int] = (49, 65),
-        found: Sequence[LabelledDetection] | None = (),
+        found: Sequence[Detection] | None = (),
         container: bytes | None = None,
         link_bytes_per_second: int = 0,
     ) -> FrameId:
@@ -113,23 +115,29 @@ class ReviewWorld:
         image = make_image(*image_hw, seed=sequence)
         self.images[frame_id] = image
         capture_us = START_UNIX_US + sequence * PERIOD_US
+        container = container or self.codec.encoder.encode(image, level, quality).bitstream
         await self.store.put_frame(
-            NewFrame(
+            StoredFrame(
                 frame_id=frame_id,
-                container=container or self.codec.encoder.encode(image, level, quality).bitstream,
                 level=level,
                 quality=quality,
-                image_hw=image_hw,
+                image_height=image_hw[0],
+                image_width=image_hw[1],
                 capture_time_unix_us=capture_us,
                 received_time_unix_us=capture_us + 20_000,
+                expires_unix_us=0,
+                lane=Lane.LIVE,
+                base_bytes=len(container),
+                state=FrameState.QUEUED,
                 link_bytes_per_second=link_bytes_per_second,
-            )
+            ),
+            container,
         )
         if found is not None:
             await self.detect(frame_id, found)
         return frame_id
 
-    async def detect(self, frame_id: FrameId, found: Sequence[LabelledDetection]) -> None:
+    async def detect(self, frame_id: FrameId, found: Sequence[Detection]) -> None:
         """The detector says what it sees in a frame."""
         capture_us = START_UNIX_US + frame_id.sequence * PERIOD_US
         await self.store.put_detections(frame_id, _result(found, capture_us + 90_000))
@@ -186,7 +194,7 @@ def give_tokens(**roles: str) -> ApiAccess:
     return ApiAccess(TokenTable.parse("\n".join(lines)))
 
 
-def _result(found: Sequence[LabelledDetection], detected_us: int) -> DetectionResult:
+def _result(found: Sequence[Detection], detected_us: int) -> DetectionResult:
     return DetectionResult(
         detections=tuple(found),
         detector="toy-detector/1",

@@ -34,7 +34,8 @@ from slimcloud.probes import build_probes
 from slimcloud.review import ApiAccess, Readiness, ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.settings import CloudSettings, Role
-from slimcloud.store.frames import Store, unix_us
+from slimcloud.store.frames import Store
+from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
 from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime

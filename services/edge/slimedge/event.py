@@ -25,6 +25,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcodec.detection import Detection
 from slimedge.gap import Gap
 
 
@@ -81,16 +82,6 @@ class CameraState(StrEnum):
     UP = "up"
     LOST = "lost"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeDetection:
-    """One found object; pixels of the picture that was encoded."""
-
-    box_xyxy: tuple[float, float, float, float]
-    score: float  # 0 to 1
-    class_id: int
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +150,7 @@ class Acked:
 @dataclass(frozen=True, slots=True)
 class Detected:
     sequence: int
-    detections: tuple[EdgeDetection, ...]
+    detections: tuple[Detection, ...]
     latency_seconds: float  # capture until the detections were back here
     cloud_queue_seconds: float  # on the cloud's clock: waiting
     cloud_compute_seconds: float  # on the cloud's clock: entropy decoding, transform, detection

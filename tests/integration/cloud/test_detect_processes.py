@@ -71,7 +71,7 @@ async def test_two_processes_share_the_work_and_keep_the_order_of_a_camera(
             await _said(process, "ready")
         for sequence in range(1, frames + 1):
             for camera in cameras:
-                await store.put_frame(make_frame(sequence, camera_id=camera))
+                await store.put_frame(*make_frame(sequence, camera_id=camera))
         events = await _outcomes(store, frames * len(cameras))
 
     done_by: Counter[str] = Counter()
@@ -95,7 +95,7 @@ async def test_kill_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     with _worker(redis_url, 0.0, max_queue_delay_seconds=0.2) as first:
         for sequence in range(1, count + 1):
             container = b"stall" if sequence == 6 else b"container"
-            await store.put_frame(make_frame(sequence, container=container))
+            await store.put_frame(*make_frame(sequence, container=container))
         await _said(first, "ready")
         await _said(first, "stalled")
         first.kill()
@@ -123,7 +123,7 @@ async def test_frame_that_kills_its_workers_ends_in_the_dead_letters(
 ) -> None:
     deliveries = 2
     for sequence, container in ((1, b"container"), (2, b"poison"), (3, b"container")):
-        await store.put_frame(make_frame(sequence, container=container))
+        await store.put_frame(*make_frame(sequence, container=container))
 
     deaths = 0
     while (await store.get_frame(make_frame(2).frame_id)).state is FrameState.QUEUED:

@@ -17,8 +17,8 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
 from slimcloud.store.cameras.gaps import GapRecord
-from slimcloud.store.frames import unix_us
 from slimcloud.tokens import token_digest
+from slimcloud.wall_clock import unix_us
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud import (
@@ -66,7 +66,7 @@ async def fill_queue(cloud: RunningCloud, frames: int) -> None:
     """Let so many frames of another camera wait for a detector that is not there."""
     for sequence in range(1, frames + 1):
         frame = make_frame(sequence, camera_id="other", received_us=unix_us())
-        await cloud.store.put_frame(frame)
+        await cloud.store.put_frame(*frame)
 
 
 async def test_gap_is_stored_and_acknowledged(cloud: RunningCloud, camera: ToyCamera) -> None:

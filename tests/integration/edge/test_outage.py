@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind, FrameRecord, FrameState
+from slimcloud.store.records import EventKind, FrameState, Lane
+from slimcloud.store.stored_frame import StoredFrame
 from slimedge import EdgeSettings, run_edge
 from slimedge.event import Backfilled, Detected, Encoded, Lost, Spooled
 from slimedge.gap import Gap, GapReason
@@ -96,13 +97,13 @@ async def test_an_outage_and_a_restart_of_the_edge_lose_nothing_and_make_no_live
     first_start = {r.frame_id.sequence: r for r in records if r.frame_id.epoch == first_epoch}
     assert set(first_start) == {event.sequence for event in before.of(Encoded)}
     assert {event.sequence for event in after.of(Backfilled)} == kept
-    assert {n for n, record in first_start.items() if record.lane == "backfill"} <= kept
+    assert {n for n, record in first_start.items() if record.lane is Lane.BACKFILL} <= kept
     assert len(kept) >= OUTAGE_FRAMES
     assert {record.state for record in records} == {FrameState.DETECTED}
     told = {event.frame_id: event.kind for event in events if event.frame_id is not None}
     for record in records:
         expected = (
-            EventKind.FRAME_BACKFILLED if record.lane == "backfill" else EventKind.FRAME_DETECTED
+            EventKind.FRAME_BACKFILLED if record.lane is Lane.BACKFILL else EventKind.FRAME_DETECTED
         )
         assert told[record.frame_id] is expected
 
@@ -134,7 +135,7 @@ async def test_a_gap_that_an_earlier_start_left_is_on_record_in_the_cloud(
     assert (gap.first_sequence, gap.last_sequence) == (40, 100)
 
 
-async def settled_frames(store: Store) -> list[FrameRecord]:
+async def settled_frames(store: Store) -> list[StoredFrame]:
     """All stored frames, when each has its outcome."""
     while True:
         page = await store.list_frames(limit=500)

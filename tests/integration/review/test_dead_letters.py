@@ -1,8 +1,7 @@
 """What the detector gave up: listed, asked for again, and taken back."""
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store.records import FrameState
-from slimcloud.store.work.queue import Lane
+from slimcloud.store.records import FrameState, Lane
 from support.review import ReviewWorld
 
 
@@ -12,7 +11,7 @@ async def _give_up(review: ReviewWorld, sequence: int) -> FrameId:
     frame_id = await review.send(sequence, found=None)
     (item,) = await review.store.work.take("worker", count=1)
     await review.store.work.fail_try(item, "RuntimeError: the graph failed")
-    await review.store.work.bury(item)
+    await review.store.work.dead_letter(item)
     return frame_id
 
 

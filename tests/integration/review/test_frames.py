@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from slimcloud.store.records import LabelledDetection
+from slimcodec.detection import Detection
 from support.review import PERIOD_US, START_UNIX_US, ReviewWorld
 
-CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
-PERSON = LabelledDetection((1.0, 2.0, 9.0, 20.0), 0.6, 0, "person")
+CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+PERSON = Detection((1.0, 2.0, 9.0, 20.0), 0.6, 0, "person")
 
 
 def captured(sequence: int) -> str:

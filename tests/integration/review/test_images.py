@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimcloud.store.records import LabelledDetection
 from slimcloud.store.reviews import ReviewKind
+from slimcodec.detection import Detection
 from support.review import ReviewWorld, ToyCodec, open_review
 
-CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 PNG = {"Accept": "image/png"}
 
 

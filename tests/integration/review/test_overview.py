@@ -5,10 +5,10 @@ import time
 import pytest
 
 from slimcloud.store.cameras.gaps import GapRecord
-from slimcloud.store.records import LabelledDetection
+from slimcodec.detection import Detection
 from support.review import EPOCH, NAMES, PERIOD_US, START_UNIX_US, ReviewWorld
 
-CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 
 
 async def test_bytes_against_jpeg_are_measured_on_what_was_looked_at(review: ReviewWorld) -> None:

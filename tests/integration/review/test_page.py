@@ -8,8 +8,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 from slimcloud.store.cameras.gaps import GapRecord
-from slimcloud.store.records import EventKind, LabelledDetection, ReviewMark
+from slimcloud.store.records import EventKind, ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind, ReviewRecord
+from slimcodec.detection import Detection
 from support.browser import needs_chromium, open_page
 from support.review import (
     EPOCH,
@@ -24,8 +25,8 @@ from support.review import (
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
-CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
-PERSON = LabelledDetection((30.0, 8.0, 44.0, 40.0), 0.6, 0, "person")
+CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+PERSON = Detection((30.0, 8.0, 44.0, 40.0), 0.6, 0, "person")
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from slimcloud.store.records import LabelledDetection
+from slimcodec.detection import Detection
 from support.review import ReviewWorld
 
-CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 
 
 async def test_a_frame_is_marked_commented_and_listed_by_its_mark(review: ReviewWorld) -> None:

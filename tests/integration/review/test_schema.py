@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimcloud.store.records import LabelledDetection
+from slimcodec.detection import Detection
 from support.review import (
     EPOCH,
     ReviewWorld,
@@ -20,7 +20,7 @@ from support.review import (
 pytestmark = pytest.mark.slow
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-CAR = LabelledDetection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
+CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 MAX_EXAMPLES = 2  # of generated input for each operation; those of the coverage phase are more
 
 

@@ -12,13 +12,13 @@ from slimcli.demo.review import ViewedFrame
 from slimcli.demo.screen import PlainScreen, Scene, draw
 from slimcli.demo.summary import percentile, summary_json, summary_table
 from slimcli.demo.tally import KEPT_PICTURES, Tally
+from slimcodec.detection import Detection
 from slimedge.event import (
     Acked,
     CameraChanged,
     CameraState,
     Captured,
     Detected,
-    EdgeDetection,
     Encoded,
     JpegMeasured,
     LinkChanged,
@@ -53,7 +53,7 @@ def encoded(sequence: int, level: int = 1, size: int = 1000) -> Encoded:
 def detected(
     sequence: int, latency: float = 0.5, labels: tuple[str, ...] = ("person",)
 ) -> Detected:
-    found = tuple(EdgeDetection((0, 0, 9, 9), 0.9, 0, label) for label in labels)
+    found = tuple(Detection((0, 0, 9, 9), 0.9, 0, label) for label in labels)
     return Detected(sequence, found, latency, 0.05, 0.1)
 
 

@@ -21,7 +21,8 @@ from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.triage import Verdict
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
-from slimcloud.store.records import DetectionResult, FrameRecord, Triage
+from slimcloud.store.records import DetectionResult, Triage
+from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.store.work.awaiting import Parked
 from slimcloud.store.work.queue import WorkItem
 from slimops.tracing import record_span
@@ -47,7 +48,7 @@ class Engine(Protocol):
 @dataclass(frozen=True, slots=True)
 class Job:
     work: WorkItem
-    record: FrameRecord
+    record: StoredFrame
     containers: EngineJob
 
 
@@ -148,7 +149,7 @@ class BatchRunner:
             await self._held.finish(job.work)
         else:
             logger.warning("too many frames wait for enhancements: detected from what was sent")
-            record = replace(job.record, presence=presence)
+            record = job.record.model_copy(update={"presence": presence})
             containers = replace(job.containers, triage=False)
             await self._detect([Job(job.work, record, containers)])
 
@@ -166,7 +167,7 @@ class BatchRunner:
             is_first = await self._store.put_detections(
                 frame_id,
                 DetectionResult(
-                    detections=result.detections,
+                    detections=tuple(result.detections),
                     detector=self._engine.detector_label,
                     codec=self._engine.codec_label,
                     min_score=self._engine.min_score,

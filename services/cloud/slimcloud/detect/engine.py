@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from slimcloud.detect.canary import load_canary
 from slimcloud.detect.triage import Judgement, TriagePolicy, Verdict
-from slimcloud.store.records import LabelledDetection
 from slimcodec.decode import Decoder, Latent
+from slimcodec.detection import Detection
 from slimcodec.errors import BitstreamError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
@@ -44,7 +44,7 @@ class EngineResult:
     There are detections only where the judgement is DETECT.
     """
 
-    detections: Sequence[LabelledDetection]
+    detections: Sequence[Detection]
     error: BitstreamError | None
     compute_seconds: float  # of the whole batch that it was in
     judgement: Judgement = _JUST_DETECT
@@ -115,7 +115,7 @@ class DetectionEngine:
                 errors[index] = exc
         judged = self._judge({i: latent for i, latent in latents.items() if jobs[i].triage})
         chosen = [i for i in latents if judged.get(i, _JUST_DETECT).verdict is Verdict.DETECT]
-        found = self._labelled([latents[i] for i in chosen])
+        found = self._detector.detect_latents([latents[i] for i in chosen], self._min_score)
         detections = dict(zip(chosen, found, strict=True))
         seconds = time.perf_counter() - started
         return [
@@ -127,23 +127,6 @@ class DetectionEngine:
         if self._triage is None or not latents:
             return {}
         return dict(zip(latents, self._triage.judge(list(latents.values())), strict=True))
-
-    def _labelled(self, latents: list[Latent]) -> list[list[LabelledDetection]]:
-        if not latents:
-            return []
-        names = self._detector.names
-        return [
-            [
-                LabelledDetection(
-                    box_xyxy=detection.box_xyxy,
-                    score=detection.score,
-                    class_id=detection.class_id,
-                    label=names[detection.class_id],
-                )
-                for detection in detections
-            ]
-            for detections in self._detector.detect_latents(latents, self._min_score)
-        ]
 
     def _check(self) -> None:
         latent = load_canary(self._codec, self._decoder)

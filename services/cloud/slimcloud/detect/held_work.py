@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from slimcloud.detect.expiry import expired_reason
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameRecord
-from slimcloud.store.work.queue import Lane, WorkItem
+from slimcloud.store.records import Lane
+from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.work.queue import WorkItem
 
 __all__ = ["HeldWork"]
 
@@ -65,7 +66,7 @@ class HeldWork:
         logger.warning("dropped: %s", reason, extra={"frame_id": item.frame_id})
         await self.finish(item)
 
-    async def drop_if_expired(self, item: WorkItem, record: FrameRecord) -> bool:
+    async def drop_if_expired(self, item: WorkItem, record: StoredFrame) -> bool:
         """Whether the frame's deadline has passed, and it was dropped for that."""
         now_us = self._clock_unix_us()
         if not 0 < record.expires_unix_us < now_us:

@@ -30,9 +30,11 @@ from slimcloud.detect.engine import EngineJob
 from slimcloud.detect.held_work import HeldWork
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.settings import CloudSettings
-from slimcloud.store.frames import Store, unix_us
-from slimcloud.store.records import FrameRecord, FrameState
-from slimcloud.store.work.queue import Lane, WorkItem
+from slimcloud.store.frames import Store
+from slimcloud.store.records import FrameState, Lane
+from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.work.queue import WorkItem
+from slimcloud.wall_clock import unix_us
 
 __all__ = ["DetectWorker"]
 
@@ -158,7 +160,7 @@ class DetectWorker:
             if self._held.holds(item):  # our own: the detector is slow, not dead
                 await self._held.ended(item)
             elif item.deliveries > self._settings.max_deliveries:
-                await self._bury(item)
+                await self._give_up(item)
             else:
                 self._metrics.reclaimed()
                 await self._store.work.leave_order(item)
@@ -208,7 +210,7 @@ class DetectWorker:
                 self._held.release(item)
             raise
 
-    async def _submit(self, item: WorkItem, record: FrameRecord, base: bytes) -> None:
+    async def _submit(self, item: WorkItem, record: StoredFrame, base: bytes) -> None:
         if record.state is not FrameState.QUEUED:
             await self._held.finish(item)
         elif not await self._held.drop_if_expired(item, record):
@@ -218,8 +220,8 @@ class DetectWorker:
             containers = EngineJob(base, enhancement, triage=record.presence is None)
             await self._batcher.submit(Job(item, record, containers))
 
-    async def _bury(self, item: WorkItem) -> None:
-        reason = await self._store.work.bury(item)
+    async def _give_up(self, item: WorkItem) -> None:
+        reason = await self._store.work.dead_letter(item)
         if reason:
             self._metrics.lost("dead_letter")
             logger.error("dead letter: %s", reason, extra={"frame_id": item.frame_id})

@@ -24,8 +24,9 @@ from slimcloud.frame_id import FrameId
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import Refusal
-from slimcloud.store.frames import Store, unix_us
+from slimcloud.store.frames import Store
 from slimcloud.store.records import Event, EventKind
+from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["AnswerTail", "send_commands", "supersede"]

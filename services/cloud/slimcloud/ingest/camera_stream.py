@@ -19,7 +19,8 @@ from slimcloud.frame_id import FrameId
 from slimcloud.ingest.checks import AgeFloor
 from slimcloud.ingest.refusals import Refusal
 from slimcloud.ingest.spending import Spending
-from slimcloud.store.records import DetectionResult, LabelledDetection, Triage
+from slimcloud.store.records import DetectionResult, Triage
+from slimcodec.detection import Detection
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["CameraStream", "mono_us"]
@@ -160,7 +161,7 @@ def _to_us(seconds: float) -> int:
     return max(0, min(2**32 - 1, round(seconds * 1e6)))
 
 
-def _to_wire(detections: Sequence[LabelledDetection]) -> list[pb.Detection]:
+def _to_wire(detections: Sequence[Detection]) -> list[pb.Detection]:
     return [
         pb.Detection(
             x_min=found.box_xyxy[0],

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.store.frames import Store
-from slimcloud.store.work.queue import Lane
+from slimcloud.store.records import Lane
 from slimwire.v1 import ingest_pb2 as pb
 
 __all__ = ["CreditControl"]

@@ -21,8 +21,10 @@ from slimcloud.ingest.checks import ContainerChecker
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import Refusal, refusal_of
 from slimcloud.ingest.remarks import MAX_TIME_US, Remarks
-from slimcloud.store.frames import Store, unix_us
-from slimcloud.store.records import FrameState, NewFrame
+from slimcloud.store.frames import Store
+from slimcloud.store.records import FrameState, Lane
+from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.wall_clock import unix_us
 from slimops.tracing import record_span, trace_of
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -32,6 +34,12 @@ logger = logging.getLogger(__name__)
 
 _MAX_CRC_ERRORS: Final = 10  # in a row: something between us breaks bytes
 _MAX_REQUEST_ID: Final = 64  # characters: it is kept with the event of its enhancement
+# Fields that are stored as the camera says them: those of one name in message and record, but for
+# what the wire says in another form.
+_AS_SENT: Final = tuple(
+    (pb.Frame.DESCRIPTOR.fields_by_name.keys() & StoredFrame.model_fields.keys())
+    - {"lane", "traceparent"}
+)
 
 
 class Intake:
@@ -75,24 +83,27 @@ class Intake:
         received_us = unix_us()
         epoch = stream.foreign_epoch(frame.epoch)
         left_us = 0 if epoch else _time_left_us(stream, frame)
+        is_late = bool(epoch) or frame.lane == pb.LANE_BACKFILL
         stream.ack(frame.sequence, pb.STAGE_RECEIVED, epoch=epoch)
         if not epoch:
             stream.await_outcome(frame.sequence)
         try:
             is_new = await self._store.put_frame(
-                NewFrame(
+                StoredFrame(
                     frame_id=stream.frame_id(frame.sequence, epoch),
-                    container=bitstream,
                     level=container.level,
                     quality=container.quality,
-                    image_hw=container.image_hw,
-                    capture_time_unix_us=frame.capture_time_unix_us,
+                    image_height=container.image_hw[0],
+                    image_width=container.image_hw[1],
                     received_time_unix_us=received_us,
                     expires_unix_us=received_us + left_us if left_us else 0,
-                    lane="backfill" if epoch or frame.lane == pb.LANE_BACKFILL else "live",
+                    lane=Lane.BACKFILL if is_late else Lane.LIVE,
+                    base_bytes=len(bitstream),
+                    state=FrameState.QUEUED,
                     traceparent=trace_of(frame.traceparent),
-                    link_bytes_per_second=frame.link_bytes_per_second,
-                )
+                    **{name: getattr(frame, name) for name in _AS_SENT},
+                ),
+                bitstream,
             )
         except BaseException:
             if not epoch:

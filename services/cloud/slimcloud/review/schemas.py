@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimcloud.store.records import FrameState, RefetchState, ReviewMark, Triage
+from slimcloud.store.records import FrameState, RefetchState, ReviewMark
 from slimcloud.store.reviews import ReviewKind
+from slimcloud.store.stored_frame import StoredFrame
 
 __all__ = [
     "BoxView",
@@ -66,8 +67,17 @@ class BoxView(_View):
     label: str
 
 
-class FrameView(_View):
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class FrameView(StoredFrame):
     """A stored frame, without pixels."""
+
+    model_config = ConfigDict(
+        json_schema_serialization_defaults_required=True, json_schema_extra=_without_defaults
+    )
 
     id: str = Field(description="camera:epoch:sequence", examples=["gate-1:00000197f3a1b2c3:42"])
     url: str = Field(description="path of this frame")
@@ -77,49 +87,17 @@ class FrameView(_View):
     camera: str = Field(description="1-64 characters of [A-Za-z0-9._-]")
     epoch: str = Field(description="start of the edge process, 16 hex digits")
     sequence: int = Field(ge=1, description="counts 1, 2, 3 ... within an epoch")
-    capture_time: datetime = Field(description="wall clock of the edge, UTC")
-    received_time: datetime = Field(description="wall clock of the cloud, UTC")
-    state: FrameState
-    reason: str = Field(description="why it was dropped or failed; else empty")
-    level: int = Field(ge=0, description="slim level of the base, 0 = narrowest")
-    quality: float = Field(ge=0, description="quality of the base, 0 = coarsest, in steps of 1/256")
-    image_height: int = Field(ge=1, description="pixels")
-    image_width: int = Field(ge=1, description="pixels")
-    base_bytes: int = Field(ge=1, description="container of the base, bytes")
-    enhancement_bytes: int = Field(
-        ge=0, description="container of the enhancement, bytes; 0 = none"
-    )
     bytes_total: int = Field(ge=1, description="base and enhancement, bytes")
     bpp: float = Field(gt=0, description="8 * bytes_total / original pixels, bits per pixel")
     enhanced: bool = Field(description="an enhancement is stored; the picture uses it")
     can_enhance: bool = Field(
         description="a refetch would add channels; the camera may still refuse"
     )
-    triage: Triage = Field(
-        description="quiet: nothing of interest was expected and the detector did not run; sent, "
-        "enhanced, fallback: what it was detected from; none: triage was not asked"
-    )
-    presence: float | None = Field(
-        ge=0, le=1, description="how sure triage was of anything of interest; null until asked"
-    )
-    labels: dict[str, float] = Field(description="best score of each detected label, 0 to 1")
     detections_count: int | None = Field(ge=0, description="boxes stored; null until detected")
     detections: list[BoxView] | None = Field(
         description="the boxes, when asked for with `detections=true`; else null"
     )
     latency: LatencyView
-    mark: ReviewMark = Field(description="what the last person who marked it made of it")
-    comments_count: int = Field(ge=0, description="comments of people")
-    jpeg_bytes: int | None = Field(
-        ge=1,
-        description="its decoded picture as JPEG (quality 75, 4:2:0), bytes; measured when it is "
-        "first looked at, null until then",
-    )
-    link_bytes_per_second: int | None = Field(
-        ge=1,
-        description="what the camera believed that its link carries when it chose level and "
-        "quality, bytes per second; null where it did not say",
-    )
 
 
 class FrameList(_View):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from slimcloud.frame_id import FrameId
 from slimcloud.review.schemas import (
@@ -17,14 +17,10 @@ from slimcloud.review.schemas import (
     RefetchView,
     ReviewView,
 )
-from slimcloud.store.records import (
-    CameraState,
-    DetectionResult,
-    Event,
-    FrameRecord,
-    RefetchRequest,
-)
+from slimcloud.store.records import CameraState, DetectionResult, Event, RefetchRequest
 from slimcloud.store.reviews import ReviewRecord
+from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.wall_clock import time_of
 
 __all__ = [
     "API_PREFIX",
@@ -35,23 +31,15 @@ __all__ = [
     "image_version",
     "refetch_view",
     "review_view",
-    "stored_time",
-    "time_of",
-    "unix_us",
 ]
 
 API_PREFIX = "/api/v1"
-_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_UNIX_US, _LAST_UNIX_US = (
-    (end.replace(tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)
-    for end in (datetime.min, datetime.max)
-)
 _VERSION_HEX_DIGITS = 16
 _SILENT_US = 10_000_000  # a connected camera that sent nothing for this long is silent
 
 
 def frame_view(
-    record: FrameRecord,
+    record: StoredFrame,
     result: DetectionResult | None,
     *,
     num_levels: int,
@@ -63,38 +51,22 @@ def frame_view(
     version = image_version(
         record.frame_id, record.base_bytes, record.enhancement_bytes, decoder_id
     )
-    is_enhanced = record.enhancement_bytes > 0
+    bytes_total = record.base_bytes + record.enhancement_bytes
     return FrameView(
+        **dict(record),
         id=str(record.frame_id),
         url=frame_url,
         image_url=f"{frame_url}/image?version={version}",
         camera=record.frame_id.camera_id,
         epoch=record.frame_id.epoch_hex,
         sequence=record.frame_id.sequence,
-        capture_time=stored_time(record.capture_time_unix_us),
-        received_time=stored_time(record.received_time_unix_us),
-        state=record.state,
-        reason=record.reason,
-        level=record.level,
-        quality=record.quality,
-        image_height=record.image_hw[0],
-        image_width=record.image_hw[1],
-        base_bytes=record.base_bytes,
-        enhancement_bytes=record.enhancement_bytes,
-        bytes_total=record.base_bytes + record.enhancement_bytes,
-        bpp=record.bpp,
-        enhanced=is_enhanced,
+        bytes_total=bytes_total,
+        bpp=8 * bytes_total / (record.image_height * record.image_width),
+        enhanced=record.enhancement_bytes > 0,
         can_enhance=max(record.level, record.enhancement_level) < num_levels - 1,
-        triage=record.triage,
-        presence=record.presence,
-        labels=dict(record.label_scores),
         detections_count=len(result.detections) if result else None,
         detections=_box_views(result) if with_detections else None,
         latency=_latency_view(record, result),
-        mark=record.mark,
-        comments_count=record.comments_count,
-        jpeg_bytes=record.jpeg_bytes or None,
-        link_bytes_per_second=record.link_bytes_per_second or None,
     )
 
 
@@ -109,7 +81,7 @@ def image_version(
     return hashlib.sha256(parts.encode()).hexdigest()[:_VERSION_HEX_DIGITS]
 
 
-def detections_view(record: FrameRecord, result: DetectionResult | None) -> DetectionsView:
+def detections_view(record: StoredFrame, result: DetectionResult | None) -> DetectionsView:
     """What was seen in a frame; empty while `result` is None."""
     return DetectionsView(
         frame_id=str(record.frame_id),
@@ -119,7 +91,7 @@ def detections_view(record: FrameRecord, result: DetectionResult | None) -> Dete
         codec=result.codec if result else None,
         min_score=result.min_score if result else None,
         batch_size=result.batch_size if result else None,
-        detected_time=stored_time(result.detected_time_unix_us) if result else None,
+        detected_time=time_of(result.detected_time_unix_us) if result else None,
     )
 
 
@@ -132,9 +104,9 @@ def refetch_view(request: RefetchRequest) -> RefetchView:
         frame_url=f"{API_PREFIX}/frames/{request.frame_id}",
         state=request.state,
         detail=request.detail,
-        created_time=stored_time(request.created_time_unix_us),
-        sent_time=time_of(request.sent_time_unix_us),
-        ended_time=time_of(request.ended_time_unix_us),
+        created_time=time_of(request.created_time_unix_us),
+        sent_time=_time_or_none(request.sent_time_unix_us),
+        ended_time=_time_or_none(request.ended_time_unix_us),
     )
 
 
@@ -149,9 +121,9 @@ def camera_view(camera: CameraState, gaps: Sequence[GapView], *, now_unix_us: in
         lag_seconds=camera.lag_seconds,
         connected=camera.connected,
         model=camera.model_name,
-        connected_time=stored_time(camera.connected_time_unix_us),
+        connected_time=time_of(camera.connected_time_unix_us),
         last_frame_id=str(camera.last_frame_id) if camera.last_frame_id else None,
-        last_received_time=time_of(camera.last_received_time_unix_us),
+        last_received_time=_time_or_none(camera.last_received_time_unix_us),
         frames_total=camera.frames_total,
         bytes_total=camera.bytes_total,
         bytes_today=camera.bytes_today,
@@ -167,7 +139,7 @@ def review_view(record: ReviewRecord) -> ReviewView:
     return ReviewView(
         id=record.review_id,
         url=f"{API_PREFIX}/reviews/{record.review_id}",
-        time=stored_time(record.time_unix_us),
+        time=time_of(record.time_unix_us),
         frame_id=str(record.frame_id),
         frame_url=f"{API_PREFIX}/frames/{record.frame_id}",
         reviewer=record.reviewer,
@@ -184,21 +156,8 @@ def event_view(event: Event) -> EventView:
     return EventView(camera=event.camera_id, frame_id=frame_id, detail=event.detail)
 
 
-def unix_us(time: datetime) -> int:
-    """Microseconds since 1970 of an aware time."""
-    return (time - _UNIX_EPOCH) // timedelta(microseconds=1)
-
-
-def stored_time(time_unix_us: int) -> datetime:
-    """A time in microseconds since 1970 as an aware `datetime`."""
-    # Clocks and queries of others: a time beyond the calendar must not take its whole page down.
-    within = max(_FIRST_UNIX_US, min(time_unix_us, _LAST_UNIX_US))
-    return _UNIX_EPOCH + timedelta(microseconds=within)
-
-
-def time_of(time_unix_us: int) -> datetime | None:
-    """A time as an aware `datetime`; None for 0, which stands for never."""
-    return stored_time(time_unix_us) if time_unix_us else None
+def _time_or_none(time_unix_us: int) -> datetime | None:
+    return time_of(time_unix_us) if time_unix_us else None  # 0 stands for never
 
 
 def _box_views(result: DetectionResult | None) -> list[BoxView]:
@@ -216,7 +175,7 @@ def _box_views(result: DetectionResult | None) -> list[BoxView]:
     ]
 
 
-def _latency_view(record: FrameRecord, result: DetectionResult | None) -> LatencyView:
+def _latency_view(record: StoredFrame, result: DetectionResult | None) -> LatencyView:
     captured_us = record.capture_time_unix_us
     return LatencyView(
         transport_seconds=(record.received_time_unix_us - captured_us) / 1e6,

@@ -21,7 +21,6 @@ The layout of the keys, with their lifetimes, is in `slimcloud.store.keys`. Ever
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
@@ -38,36 +37,24 @@ from slimcloud.store.events import EventLog
 from slimcloud.store.listing import list_frames
 from slimcloud.store.records import (
     DetectionResult,
+    EventKind,
     FrameFilter,
-    FramePage,
-    FrameRecord,
     FrameState,
-    NewFrame,
+    Lane,
     Totals,
 )
-from slimcloud.store.replies import (
-    FRAME_FIELDS,
-    detections_from_json,
-    detections_to_json,
-    fields_of,
-    frame_record,
-    is_out_of_memory,
-    text,
-)
+from slimcloud.store.replies import fields_of, is_out_of_memory, text
 from slimcloud.store.retention import Retention
 from slimcloud.store.reviews import ReviewLog
+from slimcloud.store.stored_frame import CONTAINER, FramePage, StoredFrame
 from slimcloud.store.timeline import Timeline
 from slimcloud.store.work.awaiting import AwaitingFrames
-from slimcloud.store.work.queue import LANE_KEYS, Lane, WorkQueue
+from slimcloud.store.work.queue import LANE_KEYS, WorkQueue
 from slimcloud.store.work.requests import DetectionRequests
+from slimcloud.wall_clock import unix_us
 from slimcodec.container import MAX_LEVELS
 
-__all__ = ["Store", "unix_us"]
-
-
-def unix_us() -> int:
-    """The wall clock, microseconds since 1970."""
-    return time.time_ns() // 1000
+__all__ = ["Store"]
 
 
 class Store:
@@ -108,11 +95,11 @@ class Store:
         self.gaps = GapLog(client)
         self.budgets = BudgetLog(client, self.events)
         self.retention = Retention(client, retention_seconds, max_stored_bytes, clock_unix_us)
-        self._put_frame = client.register_script(scripts.PUT_FRAME)
-        self._put_enhancement = client.register_script(scripts.PUT_ENHANCEMENT)
-        self._put_detections = client.register_script(scripts.PUT_DETECTIONS)
-        self._set_outcome = client.register_script(scripts.SET_OUTCOME)
-        self._put_jpeg_size = client.register_script(scripts.PUT_JPEG_SIZE)
+        self._put_frame = scripts.PUT_FRAME.on(client)
+        self._put_enhancement = scripts.PUT_ENHANCEMENT.on(client)
+        self._put_detections = scripts.PUT_DETECTIONS.on(client)
+        self._set_outcome = scripts.SET_OUTCOME.on(client)
+        self._put_jpeg_size = scripts.PUT_JPEG_SIZE.on(client)
 
     async def ping(self) -> None:
         """Returns when Redis answers."""
@@ -120,70 +107,50 @@ class Store:
 
     # --- frames ---
 
-    async def put_frame(self, frame: NewFrame) -> bool:
+    async def put_frame(self, frame: StoredFrame, container: bytes) -> bool:
         """Store a frame and queue it for the detector, as one step; False when it was there
         already.
 
         Raises:
             StoreFullError: too much work waits, or Redis is out of memory; nothing was written.
         """
-        frame_id, container = frame.frame_id, frame.container
-        lane = Lane(frame.lane)
-        expires_unix_us = frame.expires_unix_us
-        if not expires_unix_us and lane is Lane.LIVE and self._queue_timeout_seconds is not None:
-            expires_unix_us = frame.received_time_unix_us + round(1e6 * self._queue_timeout_seconds)
-        fields: dict[str, str | float | bytes] = {
-            "container": container,
-            "level": frame.level,
-            "quality": frame.quality,
-            "image_height": frame.image_hw[0],
-            "image_width": frame.image_hw[1],
-            "capture_time_unix_us": frame.capture_time_unix_us,
-            "received_time_unix_us": frame.received_time_unix_us,
-            "expires_unix_us": expires_unix_us,
-            "lane": lane.value,
-            "base_bytes": len(container),
-            "state": FrameState.QUEUED.value,
-        }
-        if frame.traceparent:
-            fields["traceparent"] = frame.traceparent
-        if frame.link_bytes_per_second:
-            fields["link_bytes_per_second"] = frame.link_bytes_per_second
+        frame_id, is_live = frame.frame_id, frame.lane is Lane.LIVE
+        if is_live and not frame.expires_unix_us and self._queue_timeout_seconds is not None:
+            expires_us = frame.received_time_unix_us + round(1e6 * self._queue_timeout_seconds)
+            frame = frame.model_copy(update={"expires_unix_us": expires_us})
         try:
             stored = await self._put_frame(
-                keys=[
-                    keys.frame_key(frame_id),
-                    keys.INDEX_ALL,
-                    keys.index_camera_key(frame_id.camera_id),
-                    keys.INDEX_RECEIVED,
-                    keys.SIZES,
-                    keys.TOTALS,
-                    keys.epoch_key(frame_id.camera_id, frame_id.epoch),
-                    LANE_KEYS[lane],
-                    keys.camera_key(frame_id.camera_id),
-                ],
-                args=[
-                    str(frame_id),
-                    str(frame_id.sequence),
-                    frame.capture_time_unix_us,
-                    frame.received_time_unix_us,
-                    len(container),
-                    self._ttl,
-                    keys.EPOCH_TTL_SECONDS,
-                    self._max_queue_size,
-                    expires_unix_us,
-                    *(part for field in fields.items() for part in field),
-                ],
+                CONTAINER,
+                container,
+                *frame.written(),
+                frame=keys.frame_key(frame_id),
+                index_all=keys.INDEX_ALL,
+                index_camera=keys.index_camera_key(frame_id.camera_id),
+                index_received=keys.INDEX_RECEIVED,
+                sizes=keys.SIZES,
+                totals=keys.TOTALS,
+                epoch=keys.epoch_key(frame_id.camera_id, frame_id.epoch),
+                lane=LANE_KEYS[frame.lane],
+                camera=keys.camera_key(frame_id.camera_id),
+                id=str(frame_id),
+                sequence=str(frame_id.sequence),
+                captured_us=frame.capture_time_unix_us,
+                received_us=frame.received_time_unix_us,
+                bytes=len(container),
+                ttl=self._ttl,
+                epoch_ttl=keys.EPOCH_TTL_SECONDS,
+                max_queue_size=self._max_queue_size,
+                expires_us=frame.expires_unix_us,
             )
         except ResponseError as exc:
             raise _store_full(exc) from exc
         if stored == -1:
             raise StoreFullError(
-                f"{self._max_queue_size} {lane} frames wait for the detector already"
+                f"{self._max_queue_size} {frame.lane} frames wait for the detector already"
             )
         return bool(stored == 1)
 
-    async def get_frame(self, frame_id: FrameId) -> FrameRecord:
+    async def get_frame(self, frame_id: FrameId) -> StoredFrame:
         """The frame without its bytes.
 
         Raises:
@@ -197,22 +164,22 @@ class Store:
 
     async def get_container(self, frame_id: FrameId) -> bytes:
         """The base container of a frame; raises as `get_frame`."""
-        container = await self._client.hget(keys.frame_key(frame_id), "container")
+        container = await self._client.hget(keys.frame_key(frame_id), CONTAINER)
         if not isinstance(container, bytes):
             raise await self._absent(frame_id)
         return container
 
     async def load_frames(
         self, frame_ids: Sequence[FrameId]
-    ) -> list[tuple[FrameRecord, bytes] | None]:
+    ) -> list[tuple[StoredFrame, bytes] | None]:
         """Frames with their base containers, in one round trip; None for those that are gone."""
         pipeline = self._client.pipeline(transaction=False)
         for frame_id in frame_ids:
-            pipeline.hmget(keys.frame_key(frame_id), [*FRAME_FIELDS, "container"])
-        loaded: list[tuple[FrameRecord, bytes] | None] = []
-        for frame_id, values in zip(frame_ids, await pipeline.execute(), strict=True):
-            record = frame_record(frame_id, values[:-1])
-            loaded.append(None if record is None else (record, bytes(values[-1])))
+            pipeline.hmget(keys.frame_key(frame_id), [*StoredFrame.names(), CONTAINER])
+        loaded: list[tuple[StoredFrame, bytes] | None] = []
+        for frame_id, (*values, container) in zip(frame_ids, await pipeline.execute(), strict=True):
+            record = StoredFrame.read(frame_id, values)
+            loaded.append(None if record is None else (record, bytes(container)))
         return loaded
 
     async def list_frames(
@@ -242,25 +209,26 @@ class Store:
     async def put_detections(self, frame_id: FrameId, result: DetectionResult) -> bool:
         """Store the detector's result and take the frame off the queue; False when the frame has an
         outcome already or is gone.
+
+        The same step writes the event that tells of it, at once or when it is the frame's turn
+        (`settle`, `announce` in `slimcloud.store.work.scripts`). Ingest reads the event
+        (`slimcloud.ingest.answers.AnswerTail`) and acknowledges DETECTED to the camera; the
+        same holds for what `set_dropped` and `set_failed` store, and Nacks.
         """
         label_scores: dict[str, float] = {}
         for detection in result.detections:
             best = label_scores.get(detection.label, 0.0)
             label_scores[detection.label] = max(best, detection.score)
         stored = await self._put_detections(
-            keys=[
-                keys.frame_key(frame_id),
-                keys.detections_key(frame_id),
-                keys.TOTALS,
-            ],
-            args=[
-                str(frame_id),
-                detections_to_json(result),
-                json.dumps(label_scores, separators=(",", ":")),
-                self._ttl,
-                result.triage.value,
-                "" if result.presence is None else result.presence,
-            ],
+            frame=keys.frame_key(frame_id),
+            detections=keys.detections_key(frame_id),
+            totals=keys.TOTALS,
+            id=str(frame_id),
+            document=result.to_json(),
+            label_scores=json.dumps(label_scores, separators=(",", ":")),
+            ttl=self._ttl,
+            triage=result.triage,
+            presence="" if result.presence is None else result.presence,
         )
         return bool(stored == 1)
 
@@ -270,7 +238,7 @@ class Store:
         if document is None:
             await self.get_frame(frame_id)
             return None
-        return detections_from_json(document)
+        return DetectionResult.from_json(document)
 
     async def set_dropped(self, frame_id: FrameId, reason: str) -> bool:
         """Leave a frame undetected and take it off the queue; False as for `set_failed`."""
@@ -304,27 +272,24 @@ class Store:
         """
         try:
             stored = await self._put_enhancement(
-                keys=[
-                    keys.frame_key(frame_id),
-                    keys.enhancement_key(frame_id),
-                    keys.SIZES,
-                    keys.TOTALS,
-                    keys.EVENTS,
-                    keys.AWAITING,
-                    keys.WORK,
-                    keys.camera_key(frame_id.camera_id),
-                ],
-                args=[
-                    str(frame_id),
-                    container,
-                    len(container),
-                    self._ttl,
-                    frame_id.camera_id,
-                    request_id,
-                    keys.EVENTS_LENGTH,
-                    level,
-                    self._clock_unix_us(),
-                ],
+                frame=keys.frame_key(frame_id),
+                enhancement=keys.enhancement_key(frame_id),
+                sizes=keys.SIZES,
+                totals=keys.TOTALS,
+                events=keys.EVENTS,
+                awaiting=keys.AWAITING,
+                live=keys.WORK,
+                camera=keys.camera_key(frame_id.camera_id),
+                id=str(frame_id),
+                container=container,
+                bytes=len(container),
+                ttl=self._ttl,
+                camera_id=frame_id.camera_id,
+                request_id=request_id,
+                level=level,
+                now_us=self._clock_unix_us(),
+                events_length=keys.EVENTS_LENGTH,
+                event=EventKind.ENHANCEMENT_STORED,
             )
         except ResponseError as exc:
             raise _store_full(exc) from exc
@@ -351,17 +316,24 @@ class Store:
             sent_bytes: containers that the measured picture was decoded from.
         """
         await self._put_jpeg_size(
-            keys=[keys.frame_key(frame_id), keys.TOTALS], args=[jpeg_bytes, sent_bytes]
+            frame=keys.frame_key(frame_id),
+            totals=keys.TOTALS,
+            bytes=jpeg_bytes,
+            sent_bytes=sent_bytes,
         )
 
-    async def _find(self, frame_id: FrameId) -> FrameRecord | None:
-        values = await self._client.hmget(keys.frame_key(frame_id), list(FRAME_FIELDS))
-        return frame_record(frame_id, values)
+    async def _find(self, frame_id: FrameId) -> StoredFrame | None:
+        values = await self._client.hmget(keys.frame_key(frame_id), StoredFrame.names())
+        return StoredFrame.read(frame_id, values)
 
     async def _outcome(self, frame_id: FrameId, state: FrameState, reason: str) -> bool:
         stored = await self._set_outcome(
-            keys=[keys.frame_key(frame_id), keys.TOTALS, keys.AWAITING],
-            args=[str(frame_id), state.value, reason],
+            frame=keys.frame_key(frame_id),
+            totals=keys.TOTALS,
+            awaiting=keys.AWAITING,
+            id=str(frame_id),
+            outcome=state,
+            reason=reason,
         )
         return bool(stored == 1)
 

@@ -16,8 +16,9 @@ from redis.asyncio import Redis
 from slimcloud.errors import InvalidCursorError, InvalidFrameIdError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.records import FrameFilter, FramePage, FrameRecord
-from slimcloud.store.replies import FRAME_FIELDS, frame_record, scored_members
+from slimcloud.store.records import FrameFilter
+from slimcloud.store.replies import scored_members
+from slimcloud.store.stored_frame import FramePage, StoredFrame
 
 __all__ = ["list_frames"]
 
@@ -32,7 +33,7 @@ async def list_frames(
 ) -> FramePage:
     """The next page of at most `limit` (1 or more) frames; raises `InvalidCursorError`."""
     position = _parse_cursor(cursor) if cursor else None
-    frames: list[FrameRecord] = []
+    frames: list[StoredFrame] = []
     looked_at = 0
     while looked_at < _MAX_LOOKED_AT:
         members = await _step(client, wanted, position)
@@ -40,10 +41,10 @@ async def list_frames(
             return FramePage(frames, None)
         pipeline = client.pipeline(transaction=False)
         for _, member in members:
-            pipeline.hmget(keys.frame_key(member), list(FRAME_FIELDS))
+            pipeline.hmget(keys.frame_key(member), StoredFrame.names())
         for position, values in zip(members, await pipeline.execute(), strict=True):
             looked_at += 1
-            record = frame_record(FrameId.parse(position[1]), values)
+            record = StoredFrame.read(FrameId.parse(position[1]), values)
             if record is not None and _matches(record, wanted):
                 frames.append(record)
             if len(frames) == limit:
@@ -73,7 +74,7 @@ async def _step(client: Redis, wanted: FrameFilter, after: _Position | None) -> 
         offset += len(pairs)
 
 
-def _matches(record: FrameRecord, wanted: FrameFilter) -> bool:
+def _matches(record: StoredFrame, wanted: FrameFilter) -> bool:
     if wanted.mark is not None and record.mark is not wanted.mark:
         return False
     if wanted.label is None and wanted.min_score is None:

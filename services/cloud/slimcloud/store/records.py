@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+from pydantic import TypeAdapter
 
 from slimcloud.frame_id import FrameId
+from slimcodec.detection import Detection
 
 __all__ = [
     "CameraState",
@@ -14,17 +17,27 @@ __all__ = [
     "Event",
     "EventKind",
     "FrameFilter",
-    "FramePage",
-    "FrameRecord",
     "FrameState",
-    "LabelledDetection",
-    "NewFrame",
+    "Lane",
     "RefetchRequest",
     "RefetchState",
     "ReviewMark",
     "Totals",
     "Triage",
 ]
+
+
+class Lane(StrEnum):
+    """Kinds of work, most urgent first."""
+
+    REVIEW = "review"  # a person asks for it
+    LIVE = "live"
+    BACKFILL = "backfill"  # what a camera sent late
+
+    @property
+    def rank(self) -> int:
+        """0 = most urgent."""
+        return tuple(Lane).index(self)
 
 
 class FrameState(StrEnum):
@@ -80,70 +93,10 @@ class EventKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NewFrame:
-    """A checked frame on its way into the store."""
-
-    frame_id: FrameId
-    container: bytes
-    level: int
-    quality: float
-    image_hw: tuple[int, int]
-    capture_time_unix_us: int  # the edge's wall clock, microseconds
-    received_time_unix_us: int  # the cloud's wall clock, microseconds
-    expires_unix_us: int = 0  # the cloud's wall clock, microseconds; 0 = never
-    lane: str = "live"  # live or backfill
-    traceparent: str = ""  # W3C Trace Context; empty = not traced
-    link_bytes_per_second: int = 0  # what the camera planned with; 0 = not said
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRecord:
-    """A stored frame without its bytes."""
-
-    frame_id: FrameId
-    level: int
-    quality: float
-    image_hw: tuple[int, int]
-    capture_time_unix_us: int
-    received_time_unix_us: int
-    expires_unix_us: int
-    lane: str
-    base_bytes: int
-    enhancement_bytes: int  # 0 = no enhancement is stored
-    state: FrameState
-    reason: str  # why it was dropped or failed; else empty
-    label_scores: Mapping[str, float] = field(default_factory=dict)  # best score per label
-    enhancement_level: int = 0  # the level that the enhancement lifts the frame to; 0 = none
-    triage: Triage = Triage.NONE
-    # How sure triage was of anything of interest, 0 to 1; set from then on, so a frame that waits
-    # for its enhancement has it and is still queued.
-    presence: float | None = None
-    mark: ReviewMark = ReviewMark.OPEN
-    comments_count: int = 0
-    jpeg_bytes: int = 0  # its picture as JPEG, measured when it was first decoded; 0 = not yet
-    traceparent: str = ""  # W3C Trace Context of its capture; empty = not traced
-    link_bytes_per_second: int = 0  # what the camera planned with; 0 = not said
-
-    @property
-    def bpp(self) -> float:
-        """Bits per original pixel of all that is stored of the frame."""
-        height, width = self.image_hw
-        return 8.0 * (self.base_bytes + self.enhancement_bytes) / (height * width)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledDetection:
-    box_xyxy: tuple[float, float, float, float]  # pixels of the original image
-    score: float  # 0 to 1
-    class_id: int
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class DetectionResult:
     """What the detector saw in one frame."""
 
-    detections: Sequence[LabelledDetection]
+    detections: tuple[Detection, ...]
     detector: str  # name/version of the detector
     codec: str  # name/version of the codec whose feature transform was used
     min_score: float  # detections below it were not kept
@@ -152,7 +105,19 @@ class DetectionResult:
     batch_size: int
     detected_time_unix_us: int
     triage: Triage = Triage.NONE
-    presence: float | None = None  # as in `FrameRecord`
+    presence: float | None = None  # as in `StoredFrame`
+
+    def to_json(self) -> bytes:
+        """As it is stored."""
+        return _RESULT.dump_json(self)
+
+    @classmethod
+    def from_json(cls, document: bytes | str) -> DetectionResult:
+        """From `to_json`, also of earlier builds."""
+        return _RESULT.validate_json(document)
+
+
+_RESULT: Final = TypeAdapter(DetectionResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +130,6 @@ class FrameFilter:
     label: str | None = None  # a detection with this label
     min_score: float | None = None  # a detection (of `label`, when set) of at least this score
     mark: ReviewMark | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FramePage:
-    """Newest first.
-
-    A page may be short, even empty, and still have a `next_cursor`: go on until it is None.
-    """
-
-    frames: Sequence[FrameRecord]
-    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

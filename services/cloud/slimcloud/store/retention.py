@@ -33,7 +33,7 @@ class Retention:
         self._retention_us = retention_seconds * 1_000_000
         self._max_stored_bytes = max_stored_bytes
         self._clock_unix_us = clock_unix_us
-        self._remove = client.register_script(scripts.REMOVE_FRAME)
+        self._remove = scripts.REMOVE_FRAME.on(client)
 
     async def sweep(self) -> int:
         """Remove what may not stay; gives the number of frames removed."""
@@ -68,19 +68,19 @@ class Retention:
         process may have made room meanwhile.
         """
         gave = await self._remove(
-            keys=[
-                keys.frame_key(frame_id),
-                keys.enhancement_key(frame_id),
-                keys.detections_key(frame_id),
-                keys.reviews_of_key(frame_id),
-                keys.INDEX_ALL,
-                keys.index_camera_key(frame_id.camera_id),
-                keys.INDEX_RECEIVED,
-                keys.SIZES,
-                keys.TOTALS,
-                keys.AWAITING,
-            ],
-            args=[str(frame_id), _DROPPED, "" if max_bytes is None else max_bytes],
+            frame=keys.frame_key(frame_id),
+            enhancement=keys.enhancement_key(frame_id),
+            detections=keys.detections_key(frame_id),
+            reviews_of_frame=keys.reviews_of_key(frame_id),
+            index_all=keys.INDEX_ALL,
+            index_camera=keys.index_camera_key(frame_id.camera_id),
+            index_received=keys.INDEX_RECEIVED,
+            sizes=keys.SIZES,
+            totals=keys.TOTALS,
+            awaiting=keys.AWAITING,
+            id=str(frame_id),
+            reason=_DROPPED,
+            max_bytes="" if max_bytes is None else max_bytes,
         )
         return None if gave == -1 else int(gave)
 

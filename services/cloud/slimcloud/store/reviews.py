@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys, scripts
-from slimcloud.store.records import ReviewMark
+from slimcloud.store.records import EventKind, ReviewMark
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 
 __all__ = ["ReviewFilter", "ReviewKind", "ReviewLog", "ReviewPage", "ReviewRecord"]
@@ -79,7 +79,7 @@ class ReviewPage:
 class ReviewLog:
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._record = client.register_script(scripts.RECORD_REVIEW)
+        self._record = scripts.RECORD_REVIEW.on(client)
 
     async def look(self, frame_id: FrameId, reviewer: str, level: int) -> str | None:
         """Note that a reviewer was shown the picture of a frame; gives the record's id, None when
@@ -161,24 +161,21 @@ class ReviewLog:
         comment: str = "",
     ) -> str | None:
         review_id = await self._record(
-            keys=[
-                keys.frame_key(frame_id),
-                keys.REVIEWS,
-                keys.reviews_of_key(frame_id),
-                keys.EVENTS,
-            ],
-            args=[
-                str(frame_id),
-                frame_id.camera_id,
-                keys.REVIEWS_LENGTH,
-                keys.REVIEWS_OF_FRAME_LENGTH,
-                keys.EVENTS_LENGTH,
-                kind.value,
-                reviewer,
-                "" if level is None else level,
-                mark.value if mark else "",
-                comment,
-            ],
+            frame=keys.frame_key(frame_id),
+            reviews=keys.REVIEWS,
+            reviews_of_frame=keys.reviews_of_key(frame_id),
+            events=keys.EVENTS,
+            id=str(frame_id),
+            camera_id=frame_id.camera_id,
+            reviews_length=keys.REVIEWS_LENGTH,
+            reviews_of_frame_length=keys.REVIEWS_OF_FRAME_LENGTH,
+            events_length=keys.EVENTS_LENGTH,
+            event=EventKind.REVIEW_RECORDED,
+            kind=kind,
+            reviewer=reviewer,
+            level="" if level is None else level,
+            mark=mark or "",
+            comment=comment,
         )
         return text(review_id) or None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
-from slimedge.event import EdgeDetection
 from slimedge.gap import Gap
 from slimedge.memory.ledger import LedgerFrame
 from slimwire.v1 import ingest_pb2 as pb
@@ -143,10 +143,10 @@ def seconds_of(micro: int) -> float:
     return micro / _MICRO
 
 
-def detections_of(ack: pb.Ack) -> tuple[EdgeDetection, ...]:
+def detections_of(ack: pb.Ack) -> tuple[Detection, ...]:
     """What the cloud found in a frame."""
     return tuple(
-        EdgeDetection((d.x_min, d.y_min, d.x_max, d.y_max), d.score, d.class_id, d.label)
+        Detection((d.x_min, d.y_min, d.x_max, d.y_max), d.score, d.class_id, d.label)
         for d in ack.detections
     )
 

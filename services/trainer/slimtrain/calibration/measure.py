@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.decode import Decoder
+from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimdetect.boxes import Detection
 from slimdetect.session import Detector
 from slimtrain.figures.mean_average_precision import MIN_SCORE, ScoredBoxes
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.decode import Decoder
+from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimdetect.boxes import Detection
 from slimdetect.session import Detector
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimtrain.evaluation.baseline import Baseline

@@ -14,7 +14,8 @@ from slimcloud.detect.worker import DetectWorker
 from slimcloud.settings import CloudSettings
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameRecord, FrameState, RefetchRequest, Triage
+from slimcloud.store.records import FrameState, RefetchRequest, Triage
+from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.store.work.queue import WorkItem, WorkQueue
 from slimcodec.errors import DamagedContainerError
 from slimops import Metrics
@@ -91,7 +92,7 @@ async def _running(worker: DetectWorker) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _outcomes(store: Store, *sequences: int) -> list[FrameRecord]:
+async def _outcomes(store: Store, *sequences: int) -> list[StoredFrame]:
     """The frames, once each has an outcome; the test's own time limit is the deadline."""
     after = "0-0"
     while True:
@@ -105,7 +106,7 @@ async def _outcomes(store: Store, *sequences: int) -> list[FrameRecord]:
 async def test_frames_are_detected_in_batches_and_taken_off_the_queue(store: Store) -> None:
     engine = FakeEngine()
     for sequence in (1, 2, 3):
-        await store.put_frame(make_frame(sequence, container=b"frame-%d" % sequence))
+        await store.put_frame(*make_frame(sequence, container=b"frame-%d" % sequence))
 
     async with _running(_worker(store, engine, max_queue_delay_seconds=0.05)):
         records = await _outcomes(store, 1, 2, 3)
@@ -141,7 +142,7 @@ async def test_no_more_than_a_batch_is_taken_from_other_workers_at_once(
 ) -> None:
     store.work = queue = WatchedQueue(client)
     for sequence in range(1, 9):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
 
     async with _running(_worker(store, FakeEngine())):
         await _outcomes(store, *range(1, 9))
@@ -150,8 +151,8 @@ async def test_no_more_than_a_batch_is_taken_from_other_workers_at_once(
 
 
 async def test_damaged_frame_fails_with_its_reason_and_spares_its_batch(store: Store) -> None:
-    await store.put_frame(make_frame(1, container=b"damaged"))
-    await store.put_frame(make_frame(2))
+    await store.put_frame(*make_frame(1, container=b"damaged"))
+    await store.put_frame(*make_frame(2))
 
     async with _running(_worker(store, FakeEngine())):
         bad, good = await _outcomes(store, 1, 2)
@@ -162,7 +163,7 @@ async def test_damaged_frame_fails_with_its_reason_and_spares_its_batch(store: S
 
 async def test_expired_frame_is_dropped_with_a_reason(store: Store) -> None:
     engine = FakeEngine()
-    await store.put_frame(make_frame(1, expires_us=START_UNIX_US + 1))
+    await store.put_frame(*make_frame(1, expires_us=START_UNIX_US + 1))
 
     async with _running(_worker(store, engine)):
         (record,) = await _outcomes(store, 1)
@@ -174,8 +175,8 @@ async def test_expired_frame_is_dropped_with_a_reason(store: Store) -> None:
 
 async def test_frame_that_expires_while_it_waits_for_its_batch_is_dropped(store: Store) -> None:
     engine, now_us = FakeEngine(), START_UNIX_US
-    await store.put_frame(make_frame(1, container=b"first"))
-    await store.put_frame(make_frame(2, container=b"late", expires_us=START_UNIX_US + 1))
+    await store.put_frame(*make_frame(1, container=b"first"))
+    await store.put_frame(*make_frame(2, container=b"late", expires_us=START_UNIX_US + 1))
     worker = _worker(store, engine, max_batch_size=1, clock_unix_us=lambda: now_us)
     engine.gate.clear()
 
@@ -197,7 +198,7 @@ async def test_frame_that_is_cancelled_while_it_waits_for_its_batch_is_not_detec
 ) -> None:
     engine = FakeEngine()
     for sequence in (1, 2):
-        await store.put_frame(make_frame(sequence, container=b"frame-%d" % sequence))
+        await store.put_frame(*make_frame(sequence, container=b"frame-%d" % sequence))
     worker = _worker(store, engine, max_batch_size=1)
     engine.gate.clear()
 
@@ -219,7 +220,7 @@ async def test_live_frames_pass_backfill_that_waits_in_the_worker(store: Store) 
     engine = FakeEngine()
     for sequence in range(1, 9):
         container = b"late-%d" % sequence
-        await store.put_frame(make_frame(sequence, container=container, lane="backfill"))
+        await store.put_frame(*make_frame(sequence, container=container, lane="backfill"))
     worker = _worker(store, engine, max_batch_size=2)
     engine.gate.clear()
 
@@ -227,7 +228,7 @@ async def test_live_frames_pass_backfill_that_waits_in_the_worker(store: Store) 
         await engine.entered.wait()
         while worker.waiting < 2:
             await asyncio.sleep(0)
-        await store.put_frame(make_frame(9, container=b"live"))
+        await store.put_frame(*make_frame(9, container=b"live"))
         while worker.waiting < 3:
             await asyncio.sleep(0)
         engine.gate.set()
@@ -240,7 +241,7 @@ async def test_live_frames_pass_backfill_that_waits_in_the_worker(store: Store) 
 async def test_frame_whose_time_is_over_is_taken_off_the_queue(store: Store, client: Redis) -> None:
     engine = FakeEngine()
     worker = _worker(store, engine)
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     await client.delete(keys.frame_key(make_frame(1).frame_id))  # as its own end would
     assert await store.work.outstanding() == 1
 
@@ -253,7 +254,7 @@ async def test_frame_whose_time_is_over_is_taken_off_the_queue(store: Store, cli
 
 async def test_work_of_a_dead_worker_is_done_by_another(store: Store) -> None:
     for sequence in (1, 2, 3):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     taken = await store.work.take("killed-worker", count=2)
     assert len(taken) == 2
 
@@ -265,9 +266,9 @@ async def test_work_of_a_dead_worker_is_done_by_another(store: Store) -> None:
 
 async def test_poison_goes_to_the_dead_letters_after_its_deliveries(store: Store) -> None:
     engine = FakeEngine()
-    await store.put_frame(make_frame(1, container=b"poison"))
-    await store.put_frame(make_frame(2))
-    await store.put_frame(make_frame(3))
+    await store.put_frame(*make_frame(1, container=b"poison"))
+    await store.put_frame(*make_frame(2))
+    await store.put_frame(*make_frame(3))
 
     async with _running(_worker(store, engine, max_deliveries=3)):
         poison, *others = await _outcomes(store, 1, 2, 3)
@@ -286,11 +287,11 @@ async def test_poison_goes_to_the_dead_letters_after_its_deliveries(store: Store
 
 async def test_what_waits_and_what_was_given_up_are_in_the_metrics(store: Store) -> None:
     engine, metrics = FakeEngine(), Metrics("cloud")
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     (item,) = await store.work.take("another", count=1)
-    await store.work.bury(item)
+    await store.work.dead_letter(item)
     for sequence, lane in ((2, "live"), (3, "live"), (4, "backfill")):
-        await store.put_frame(make_frame(sequence, lane=lane))
+        await store.put_frame(*make_frame(sequence, lane=lane))
     wanted = {
         b"slim_cloud_work_frames 2.0",
         b"slim_cloud_backfill_frames 1.0",
@@ -308,7 +309,7 @@ async def test_drain_ends_what_was_taken_and_forgets_the_consumer(
     store: Store, client: Redis
 ) -> None:
     worker = _worker(store, FakeEngine(), max_queue_delay_seconds=0.2)
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     run = asyncio.create_task(worker.run())
     serve = asyncio.create_task(worker.serve_batches())
     while worker.idle:
@@ -332,7 +333,7 @@ def _triaging_engine() -> FakeEngine:
 
 
 async def test_quiet_frame_has_its_outcome_without_detections(store: Store) -> None:
-    await store.put_frame(make_frame(1, container=b"quiet"))
+    await store.put_frame(*make_frame(1, container=b"quiet"))
 
     async with _running(_worker(store, _triaging_engine())):
         (record,) = await _outcomes(store, 1)
@@ -346,7 +347,7 @@ async def test_frame_is_detected_with_its_enhancement_once_that_is_there(client:
     store = Store(client, clock_unix_us=lambda: START_UNIX_US + 10**6)  # the worker's own
     await store.work.prepare()
     engine = _triaging_engine()
-    await store.put_frame(make_frame(1, container=b"busy"))
+    await store.put_frame(*make_frame(1, container=b"busy"))
 
     async with _running(_worker(store, engine, triage_wait_seconds=60.0)):
         told: list[RefetchRequest] = []
@@ -364,7 +365,7 @@ async def test_frame_is_detected_with_its_enhancement_once_that_is_there(client:
 
 async def test_worker_that_dies_with_a_woken_frame_loses_nothing(store: Store) -> None:
     engine = _triaging_engine()
-    await store.put_frame(make_frame(1, container=b"busy"))
+    await store.put_frame(*make_frame(1, container=b"busy"))
     (item,) = await store.work.take("killed-worker", count=1)
     await store.awaiting.park(item, presence=0.5, level=2, until_unix_us=1)
     assert await store.awaiting.wake_overdue(2) == 1
@@ -380,11 +381,11 @@ async def test_worker_that_dies_with_a_woken_frame_loses_nothing(store: Store) -
 async def test_frame_is_detected_as_sent_when_too_many_wait(client: Redis) -> None:
     store = Store(client, max_queue_size=1)
     await store.work.prepare()
-    await store.put_frame(make_frame(1, container=b"first"))
+    await store.put_frame(*make_frame(1, container=b"first"))
     async with _running(_worker(store, _triaging_engine(), triage_wait_seconds=60.0)):
         while not await store.awaiting.count():
             await asyncio.sleep(0)
-        await store.put_frame(make_frame(2, container=b"second"))
+        await store.put_frame(*make_frame(2, container=b"second"))
 
         (record,) = await _outcomes(store, 2)
 

@@ -16,7 +16,7 @@ LATER = 10**15
 
 
 async def _taken(store: Store, sequence: int = 1) -> WorkItem:
-    await store.put_frame(make_frame(sequence))
+    await store.put_frame(*make_frame(sequence))
     (item,) = await store.work.take("worker", count=1)
     return item
 
@@ -114,7 +114,7 @@ async def test_only_so_many_frames_may_wait(client: Redis) -> None:
 
 
 async def test_wider_enhancement_replaces_a_narrower_one_and_its_bytes(store: Store) -> None:
-    await store.put_frame(make_frame(1, container=b"base"))
+    await store.put_frame(*make_frame(1, container=b"base"))
 
     assert await store.put_enhancement(FRAME_ID, b"narrow", level=2)
     assert await store.put_enhancement(FRAME_ID, b"wide enough", level=3)
@@ -144,7 +144,7 @@ async def test_wish_for_more_is_a_request_of_its_own(
 
 
 async def test_request_is_done_when_its_level_is_reached(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     asked = await store.refetches.request(FRAME_ID, level=3)
 
     await store.put_enhancement(FRAME_ID, b"narrow", level=2)

@@ -8,8 +8,8 @@ from support.frames import EPOCH, make_frame, make_result
 
 async def test_camera_state_tells_what_came_last(store: Store) -> None:
     await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
-    await store.put_frame(make_frame(1, container=b"12345"))
-    await store.put_frame(make_frame(2, container=b"123"))
+    await store.put_frame(*make_frame(1, container=b"12345"))
+    await store.put_frame(*make_frame(2, container=b"123"))
 
     (state,) = await store.cameras.list()
 
@@ -22,8 +22,8 @@ async def test_camera_state_tells_what_came_last(store: Store) -> None:
 
 async def test_frame_that_comes_late_is_not_the_newest(store: Store) -> None:
     await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
-    await store.put_frame(make_frame(2))
-    await store.put_frame(make_frame(1, lane="backfill"))
+    await store.put_frame(*make_frame(2))
+    await store.put_frame(*make_frame(1, lane="backfill"))
 
     (state,) = await store.cameras.list()
 
@@ -51,14 +51,14 @@ async def test_bytes_of_the_day_begin_anew_at_midnight_utc(client: Redis) -> Non
     now_us = midnight_us - 1
     store = Store(client, clock_unix_us=lambda: now_us)
     await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
-    await store.put_frame(make_frame(1, container=b"12345", received_us=now_us))
+    await store.put_frame(*make_frame(1, container=b"12345", received_us=now_us))
     await store.put_enhancement(make_frame(1).frame_id, b"123", level=1)
     before = await store.cameras.get("gate")
 
     now_us = midnight_us
     at_midnight = await store.cameras.get("gate")
     await store.put_enhancement(make_frame(1).frame_id, b"1234567", level=15)
-    await store.put_frame(make_frame(2, container=b"12", received_us=now_us))
+    await store.put_frame(*make_frame(2, container=b"12", received_us=now_us))
     after = await store.cameras.get("gate")
 
     assert before is not None
@@ -70,9 +70,9 @@ async def test_bytes_of_the_day_begin_anew_at_midnight_utc(client: Redis) -> Non
 async def test_lag_is_that_of_the_newest_detected_frame(store: Store) -> None:
     await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
     detected_us = make_result().detected_time_unix_us
-    await store.put_frame(make_frame(1, capture_us=detected_us - 9_000_000))
-    await store.put_frame(make_frame(2, capture_us=detected_us - 250_000))
-    await store.put_frame(make_frame(3, capture_us=detected_us))
+    await store.put_frame(*make_frame(1, capture_us=detected_us - 9_000_000))
+    await store.put_frame(*make_frame(2, capture_us=detected_us - 250_000))
+    await store.put_frame(*make_frame(3, capture_us=detected_us))
     before = await store.cameras.get("gate")
 
     for sequence in (1, 2):

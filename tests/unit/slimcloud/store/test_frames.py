@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from redis.asyncio import Redis
 
@@ -44,20 +42,20 @@ def test_text_that_is_no_frame_id_is_refused(text: str) -> None:
 async def test_frame_comes_back_as_it_was_put(store: Store) -> None:
     frame = make_frame(1, container=b"\x9b\x00\xff")
 
-    assert await store.put_frame(frame)
+    assert await store.put_frame(*frame)
 
     record = await store.get_frame(frame.frame_id)
     assert await store.get_container(frame.frame_id) == b"\x9b\x00\xff"
     assert (record.level, record.quality, record.image_hw) == (1, 2, (48, 64))
-    assert record.capture_time_unix_us == frame.capture_time_unix_us
+    assert record.capture_time_unix_us == frame.record.capture_time_unix_us
     assert record.state is FrameState.QUEUED
-    assert record.bpp == 8 * 3 / (48 * 64)
+    assert record.base_bytes == 3
 
 
 async def test_duplicate_changes_nothing(store: Store) -> None:
-    await store.put_frame(make_frame(1, container=b"first"))
+    await store.put_frame(*make_frame(1, container=b"first"))
 
-    assert not await store.put_frame(make_frame(1, container=b"second"))
+    assert not await store.put_frame(*make_frame(1, container=b"second"))
 
     assert await store.get_container(make_frame(1).frame_id) == b"first"
     assert await store.work.outstanding() == 1
@@ -67,11 +65,11 @@ async def test_duplicate_changes_nothing(store: Store) -> None:
 
 async def test_full_queue_refuses_and_writes_nothing(client: Redis) -> None:
     store = Store(client, max_queue_size=2)
-    await store.put_frame(make_frame(1))
-    await store.put_frame(make_frame(2))
+    await store.put_frame(*make_frame(1))
+    await store.put_frame(*make_frame(2))
 
     with pytest.raises(StoreFullError, match="2 live frames wait"):
-        await store.put_frame(make_frame(3))
+        await store.put_frame(*make_frame(3))
 
     assert (await store.totals()).frames == 2
     with pytest.raises(FrameNotFoundError):
@@ -82,7 +80,7 @@ async def test_full_memory_refuses_and_writes_nothing(store: Store, client: Redi
     await client.config_set("maxmemory", 2**20)
     try:
         with pytest.raises(StoreFullError, match="out of memory"):
-            await store.put_frame(make_frame(1, container=bytes(2**20)))
+            await store.put_frame(*make_frame(1, container=bytes(2**20)))
     finally:
         await client.config_set("maxmemory", 2**28)
 
@@ -95,7 +93,7 @@ async def test_highest_sequence_is_kept_over_all_64_bits(
     store: Store, sequences: tuple[int, ...]
 ) -> None:
     for sequence in sequences:
-        await store.put_frame(make_frame(sequence, capture_us=1))
+        await store.put_frame(*make_frame(sequence, capture_us=1))
 
     assert await store.highest_sequence("gate", EPOCH) == max(sequences)
     assert await store.highest_sequence("gate", EPOCH + 1) == 0
@@ -103,7 +101,7 @@ async def test_highest_sequence_is_kept_over_all_64_bits(
 
 async def test_every_key_of_a_frame_has_an_end(store: Store, client: Redis) -> None:
     frame_id = make_frame(1).frame_id
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     await store.put_detections(frame_id, make_result())
     await store.put_enhancement(frame_id, b"more")
 
@@ -118,7 +116,7 @@ async def test_every_key_of_a_frame_has_an_end(store: Store, client: Redis) -> N
 
 async def test_detections_come_back_and_the_first_result_counts(store: Store) -> None:
     frame_id = make_frame(1).frame_id
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     result = make_result(("car", 0.5), ("person", 0.9), ("car", 0.75))
 
     assert await store.get_detections(frame_id) is None
@@ -135,8 +133,8 @@ async def test_detections_come_back_and_the_first_result_counts(store: Store) ->
 
 
 async def test_detections_of_a_late_frame_are_kept_and_make_no_live_event(store: Store) -> None:
-    frame = replace(make_frame(1), lane="backfill")
-    await store.put_frame(frame)
+    frame = make_frame(1, lane="backfill")
+    await store.put_frame(*frame)
     result = make_result(("car", 0.5))
 
     assert await store.put_detections(frame.frame_id, result)
@@ -156,7 +154,7 @@ async def test_result_of_a_frame_that_is_gone_is_not_kept(store: Store, client: 
 
 async def test_outcome_is_noted_once_with_its_reason(store: Store) -> None:
     frame_id = make_frame(1).frame_id
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
 
     assert await store.set_dropped(frame_id, "too late")
     assert not await store.set_failed(frame_id, "broken")
@@ -169,7 +167,7 @@ async def test_outcome_is_noted_once_with_its_reason(store: Store) -> None:
 
 async def test_enhancement_is_kept_and_counted_once(store: Store) -> None:
     frame_id = make_frame(1).frame_id
-    await store.put_frame(make_frame(1, container=b"base"))
+    await store.put_frame(*make_frame(1, container=b"base"))
 
     assert await store.get_enhancement(frame_id) is None
     assert await store.put_enhancement(frame_id, b"enhance")
@@ -187,7 +185,7 @@ async def test_enhancement_without_its_frame_is_refused(store: Store) -> None:
 
 
 async def test_removed_frame_is_gone_and_not_unknown(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
 
     await store.retention.remove(make_frame(1).frame_id)
 

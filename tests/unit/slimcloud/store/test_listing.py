@@ -28,14 +28,14 @@ async def test_pages_of_any_size_give_every_frame_once_newest_first(
     store: Store, limit: int
 ) -> None:
     for sequence in range(1, 8):
-        await store.put_frame(make_frame(sequence, camera_id="ab"[sequence % 2]))
+        await store.put_frame(*make_frame(sequence, camera_id="ab"[sequence % 2]))
 
     assert await _listed(store, limit=limit) == ["b:7", "a:6", "b:5", "a:4", "b:3", "a:2", "b:1"]
 
 
 async def test_frames_of_one_moment_are_all_listed(store: Store) -> None:
     for sequence in range(1, 251):
-        await store.put_frame(make_frame(sequence, capture_us=START_UNIX_US))
+        await store.put_frame(*make_frame(sequence, capture_us=START_UNIX_US))
 
     names = await _listed(store, limit=7)
 
@@ -44,10 +44,10 @@ async def test_frames_of_one_moment_are_all_listed(store: Store) -> None:
 
 async def test_new_frames_do_not_disturb_a_listing_under_way(store: Store) -> None:
     for sequence in (1, 2, 3):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     first = await store.list_frames(limit=2)
 
-    await store.put_frame(make_frame(4))
+    await store.put_frame(*make_frame(4))
     second = await store.list_frames(limit=2, cursor=first.next_cursor)
 
     assert [f.frame_id.sequence for f in (*first.frames, *second.frames)] == [3, 2, 1]
@@ -56,11 +56,11 @@ async def test_new_frames_do_not_disturb_a_listing_under_way(store: Store) -> No
 async def test_filters_hold_together(store: Store) -> None:
     for sequence in range(1, 7):
         frame = make_frame(sequence, camera_id="ab"[sequence % 2])
-        await store.put_frame(frame)
+        await store.put_frame(*frame)
         await store.put_detections(
             frame.frame_id, make_result(("car", sequence / 10), ("dog", 0.95))
         )
-    await store.put_frame(make_frame(7, camera_id="a"))  # nothing detected yet
+    await store.put_frame(*make_frame(7, camera_id="a"))  # nothing detected yet
 
     assert await _listed(store, FrameFilter(camera_id="a")) == ["a:7", "a:6", "a:4", "a:2"]
     assert await _listed(store, FrameFilter(label="car", min_score=0.45)) == ["a:6", "b:5"]
@@ -75,7 +75,7 @@ async def test_filters_hold_together(store: Store) -> None:
 
 async def test_removed_frames_are_not_listed(store: Store) -> None:
     for sequence in (1, 2, 3):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
 
     await store.retention.remove(make_frame(2).frame_id)
 

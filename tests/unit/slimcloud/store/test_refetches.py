@@ -11,7 +11,7 @@ FRAME_ID = make_frame(1).frame_id
 
 
 async def test_request_is_pending_then_sent_then_done(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
 
     asked = await store.refetches.request(FRAME_ID)
     assert asked.state is RefetchState.PENDING
@@ -54,7 +54,7 @@ async def test_what_a_broken_stream_may_have_swallowed_is_told_again(store: Stor
 
 @pytest.mark.parametrize("answer", ["enhancement", "refusal"])
 async def test_what_is_answered_is_not_told_again(store: Store, answer: str) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     asked = await store.refetches.request(FRAME_ID)
     await store.refetches.take("gate", EPOCH)
     if answer == "enhancement":
@@ -68,7 +68,7 @@ async def test_what_is_answered_is_not_told_again(store: Store, answer: str) -> 
 
 
 async def test_narrow_enhancement_is_no_answer_to_a_request_for_all(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     narrow = await store.refetches.request(FRAME_ID, level=1)
     everything = await store.refetches.request(FRAME_ID)
 

@@ -17,7 +17,7 @@ async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(
     now_us = START_UNIX_US
     store = Store(client, retention_seconds=10, clock_unix_us=lambda: now_us)
     for sequence, received_us in ((1, now_us), (2, now_us + 5_000_000)):
-        await store.put_frame(make_frame(sequence, received_us=received_us))
+        await store.put_frame(*make_frame(sequence, received_us=received_us))
     await store.put_enhancement(make_frame(1).frame_id, b"more")
     await store.put_detections(make_frame(1).frame_id, make_result(("car", 0.5)))
 
@@ -35,7 +35,7 @@ async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(
 async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> None:
     store = Store(client, max_stored_bytes=3500, clock_unix_us=lambda: START_UNIX_US)
     for sequence in range(1, 7):
-        await store.put_frame(make_frame(sequence, container=bytes(1000)))
+        await store.put_frame(*make_frame(sequence, container=bytes(1000)))
 
     removed = await store.retention.sweep()
 
@@ -50,7 +50,7 @@ async def test_sweeps_of_two_processes_at_once_remove_no_more_than_one(client: R
         for _ in range(2)
     ]
     for sequence in range(1, 31):
-        await stores[0].put_frame(make_frame(sequence, container=bytes(1000)))
+        await stores[0].put_frame(*make_frame(sequence, container=bytes(1000)))
 
     await asyncio.gather(*(store.retention.sweep() for store in stores))
 
@@ -61,12 +61,12 @@ async def test_full_redis_can_be_made_room_in(client: Redis) -> None:
     store = Store(client, max_stored_bytes=0, clock_unix_us=lambda: START_UNIX_US)
     await store.work.prepare()
     for sequence in (1, 2):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     configured = str((await client.config_get("maxmemory"))["maxmemory"])
     await client.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreFullError):
-            await store.put_frame(make_frame(3))
+            await store.put_frame(*make_frame(3))
         assert await store.set_dropped(make_frame(1).frame_id, "expired")
 
         assert await store.retention.sweep() == 2
@@ -80,7 +80,7 @@ async def test_full_redis_can_be_made_room_in(client: Redis) -> None:
 async def test_bytes_of_a_frame_that_redis_expired_are_given_back(client: Redis) -> None:
     now_us = START_UNIX_US
     store = Store(client, retention_seconds=10, clock_unix_us=lambda: now_us)
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     await client.delete(keys.frame_key(make_frame(1).frame_id))  # as its own end would
 
     now_us += 3600_000_000
@@ -93,7 +93,7 @@ async def test_bytes_of_a_frame_that_redis_expired_are_given_back(client: Redis)
 
 async def test_frame_that_is_removed_twice_counts_once(client: Redis) -> None:
     store = Store(client, retention_seconds=1, clock_unix_us=lambda: START_UNIX_US + 10**9)
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
 
     await store.retention.remove(make_frame(1).frame_id)
     await store.retention.remove(make_frame(1).frame_id)

@@ -15,7 +15,7 @@ from support.frames import make_frame
 
 async def test_the_frame_has_the_last_mark_and_the_number_of_comments(store: Store) -> None:
     frame_id = make_frame(1).frame_id
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
 
     await store.reviews.note(frame_id, "ann", mark=ReviewMark.WRONG, comment="that is a dog")
     await store.reviews.note(frame_id, "ben", mark=None, comment="no, a cat")
@@ -28,7 +28,7 @@ async def test_the_frame_has_the_last_mark_and_the_number_of_comments(store: Sto
 
 async def test_every_record_says_who_did_what_to_which_frame(store: Store) -> None:
     for sequence in (1, 2):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     first, second = make_frame(1).frame_id, make_frame(2).frame_id
 
     look = await store.reviews.look(first, "ann", 2)
@@ -51,7 +51,7 @@ async def test_the_audit_is_listed_newest_first_in_pages_and_by_what_is_asked_fo
     store: Store,
 ) -> None:
     for sequence in range(1, 8):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
         reviewer = "ann" if sequence % 2 else "ben"
         await store.reviews.look(make_frame(sequence).frame_id, reviewer, 0)
 
@@ -73,7 +73,7 @@ async def test_the_audit_is_listed_newest_first_in_pages_and_by_what_is_asked_fo
 
 async def test_the_audit_outlives_the_frame(store: Store) -> None:
     frame_id = make_frame(1).frame_id
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     await store.reviews.look(frame_id, "ann", 0)
 
     await store.retention.remove(frame_id)
@@ -87,7 +87,7 @@ async def test_notes_are_events_and_lines_of_the_log_and_looks_are_neither(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     frame_id = make_frame(1).frame_id
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     after = await store.events.latest_id()
 
     with caplog.at_level(logging.INFO, "slimcloud.store.reviews"):
@@ -103,7 +103,7 @@ async def test_notes_are_events_and_lines_of_the_log_and_looks_are_neither(
 
 async def test_frames_are_chosen_by_their_mark(store: Store) -> None:
     for sequence in (1, 2, 3):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     await store.reviews.note(
         make_frame(2).frame_id, "ann", mark=ReviewMark.REVIEWED, comment="fine"
     )
@@ -131,7 +131,7 @@ async def test_a_size_as_jpeg_counts_once_and_does_not_bring_a_frame_back(
     store: Store, client: Redis
 ) -> None:
     stored, gone = make_frame(1).frame_id, make_frame(2).frame_id
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
 
     await store.put_jpeg_size(stored, 100, 1000)
     await store.put_jpeg_size(stored, 300, 2000)

@@ -11,14 +11,14 @@ from slimcloud.errors import StoreFullError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind, FrameState
-from slimcloud.store.work.queue import Lane, WorkItem
+from slimcloud.store.records import EventKind, FrameState, Lane
+from slimcloud.store.work.queue import WorkItem
 from support.frames import START_UNIX_US, make_frame, make_result
 
 
 async def test_work_is_handed_out_in_order_and_once(store: Store) -> None:
     for sequence in (1, 2, 3):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
 
     first = await store.work.take("a", count=2)
     second = await store.work.take("b", count=2)
@@ -29,7 +29,7 @@ async def test_work_is_handed_out_in_order_and_once(store: Store) -> None:
 
 
 async def test_work_that_is_done_is_off_the_queue(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     (item,) = await store.work.take("a", count=1)
 
     await store.work.done(item)
@@ -39,7 +39,7 @@ async def test_work_that_is_done_is_off_the_queue(store: Store) -> None:
 
 
 async def test_work_of_a_silent_worker_is_taken_over_and_counted(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     await store.work.take("dead", count=1)
 
     deliveries = []
@@ -51,7 +51,7 @@ async def test_work_of_a_silent_worker_is_taken_over_and_counted(store: Store) -
 
 
 async def test_work_of_a_live_worker_is_left_to_it(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     await store.work.take("alive", count=1)
 
     assert await store.work.reclaim("b", min_idle_seconds=60, count=1) == []
@@ -61,7 +61,7 @@ async def test_work_of_a_silent_worker_is_found_behind_that_of_many_live_ones(
     store: Store, client: Redis
 ) -> None:
     for sequence in range(1, 31):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     await store.work.take("alive", count=29)
     (left,) = await store.work.take("dead", count=1)
     hour_ms = 3600 * 1000
@@ -75,11 +75,11 @@ async def test_work_of_a_silent_worker_is_found_behind_that_of_many_live_ones(
 
 
 async def test_buried_work_is_kept_with_its_reason(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     (item,) = await store.work.take("a", count=1)
 
     await store.work.fail_try(item, "ValueError: no such graph")
-    reason = await store.work.bury(replace(item, deliveries=6))
+    reason = await store.work.dead_letter(replace(item, deliveries=6))
 
     (letter,) = await store.work.dead_letters()
     assert (letter.frame_id, letter.deliveries, letter.reason) == (item.frame_id, 5, reason)
@@ -90,10 +90,10 @@ async def test_buried_work_is_kept_with_its_reason(store: Store) -> None:
 
 
 async def test_frame_is_buried_once_however_often_its_entry_comes_back(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     (item,) = await store.work.take("a", count=1)
 
-    reasons = [await store.work.bury(item) for _ in range(2)]
+    reasons = [await store.work.dead_letter(item) for _ in range(2)]
 
     assert reasons == ["given up after 0 deliveries: its workers died without a word", ""]
     assert await store.work.dead_count() == 1
@@ -102,7 +102,7 @@ async def test_frame_is_buried_once_however_often_its_entry_comes_back(store: St
 
 
 async def test_consumer_with_pending_work_is_not_forgotten(store: Store, client: Redis) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     (item,) = await store.work.take("a", count=1)
 
     await store.work.retire("a")
@@ -120,9 +120,9 @@ async def _told(store: Store) -> list[int]:
 
 
 async def test_review_passes_live_and_live_passes_backfill(store: Store) -> None:
-    await store.put_frame(make_frame(1, lane="backfill"))
-    await store.put_frame(make_frame(2))
-    await store.put_frame(make_frame(3))
+    await store.put_frame(*make_frame(1, lane="backfill"))
+    await store.put_frame(*make_frame(2))
+    await store.put_frame(*make_frame(3))
     await store.set_failed(make_frame(3).frame_id, "no such symbol")
     assert await store.requests.ask(make_frame(3).frame_id)
 
@@ -137,7 +137,7 @@ async def test_review_passes_live_and_live_passes_backfill(store: Store) -> None
 
 async def test_backfill_is_taken_only_as_far_as_asked(store: Store) -> None:
     for sequence in (1, 2, 3):
-        await store.put_frame(make_frame(sequence, lane="backfill"))
+        await store.put_frame(*make_frame(sequence, lane="backfill"))
 
     assert await store.work.take("a", count=10, backfill_count=0) == []
     assert len(await store.work.take("a", count=10, backfill_count=2)) == 2
@@ -145,9 +145,9 @@ async def test_backfill_is_taken_only_as_far_as_asked(store: Store) -> None:
 
 async def test_full_backfill_does_not_refuse_what_is_live(client: Redis) -> None:
     store = Store(client, max_queue_size=1)
-    await store.put_frame(make_frame(1, lane="backfill"))
+    await store.put_frame(*make_frame(1, lane="backfill"))
 
-    await store.put_frame(make_frame(2))
+    await store.put_frame(*make_frame(2))
 
     assert await store.work.outstanding(Lane.LIVE) == 1
     assert await store.work.outstanding() == 2
@@ -157,14 +157,14 @@ async def test_wait_ends_with_work_of_any_lane(store: Store) -> None:
     for lane in ("live", "backfill"):
         assert await store.work.take("a", count=1) == []
         waiting = asyncio.create_task(store.work.wait(2.0))
-        await store.put_frame(make_frame(1, camera_id=lane, lane=lane))
+        await store.put_frame(*make_frame(1, camera_id=lane, lane=lane))
         await waiting
         assert len(await store.work.take("a", count=1)) == 1
 
 
 async def test_queue_is_made_again_after_redis_came_back_empty(store: Store, client: Redis) -> None:
     await client.flushall()
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
 
     assert len(await store.work.take("a", count=1)) == 1
 
@@ -173,8 +173,8 @@ async def test_queue_is_made_again_after_redis_came_back_empty(store: Store, cli
 
 
 async def _two_workers(store: Store) -> tuple[WorkItem, WorkItem]:
-    await store.put_frame(make_frame(1))
-    await store.put_frame(make_frame(2))
+    await store.put_frame(*make_frame(1))
+    await store.put_frame(*make_frame(2))
     (first,) = await store.work.take("a", count=1)
     (second,) = await store.work.take("b", count=1)
     return first, second
@@ -192,8 +192,8 @@ async def test_outcomes_of_a_camera_are_told_in_order_by_any_workers(store: Stor
 
 
 async def test_cameras_do_not_wait_for_each_other(store: Store) -> None:
-    await store.put_frame(make_frame(1, camera_id="gate"))
-    await store.put_frame(make_frame(2, camera_id="yard"))
+    await store.put_frame(*make_frame(1, camera_id="gate"))
+    await store.put_frame(*make_frame(2, camera_id="yard"))
     await store.work.take("a", count=2)
 
     await store.put_detections(make_frame(2, camera_id="yard").frame_id, make_result())
@@ -254,10 +254,10 @@ async def test_frame_that_nobody_takes_is_dropped_at_its_deadline(client: Redis)
     now_us = START_UNIX_US + 10**6
     store = Store(client, queue_timeout_seconds=0.5)
     await store.work.prepare()
-    await store.put_frame(make_frame(1, expires_us=now_us - 1))
-    await store.put_frame(make_frame(2, expires_us=now_us + 1))
-    await store.put_frame(make_frame(3))  # gets the default, which has passed
-    await store.put_frame(make_frame(4, lane="backfill"))
+    await store.put_frame(*make_frame(1, expires_us=now_us - 1))
+    await store.put_frame(*make_frame(2, expires_us=now_us + 1))
+    await store.put_frame(*make_frame(3))  # gets the default, which has passed
+    await store.put_frame(*make_frame(4, lane="backfill"))
 
     assert await drop_expired(store, now_us) == 2
 
@@ -270,7 +270,7 @@ async def test_frame_that_nobody_takes_is_dropped_at_its_deadline(client: Redis)
 
 
 async def test_frame_that_a_worker_holds_is_left_to_it_at_its_deadline(store: Store) -> None:
-    await store.put_frame(make_frame(1, expires_us=1))
+    await store.put_frame(*make_frame(1, expires_us=1))
     await store.work.take("a", count=1)
 
     assert await drop_expired(store, START_UNIX_US) == 0
@@ -278,7 +278,7 @@ async def test_frame_that_a_worker_holds_is_left_to_it_at_its_deadline(store: St
 
 async def test_removed_frame_leaves_the_queue_and_is_told(store: Store) -> None:
     for sequence in (1, 2):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     await store.work.take("a", count=1)
 
     for sequence in (1, 2):
@@ -293,9 +293,9 @@ async def test_removed_frame_leaves_the_queue_and_is_told(store: Store) -> None:
 async def test_requested_frame_loses_its_dead_letter_and_makes_no_live_event(
     store: Store, client: Redis
 ) -> None:
-    await store.put_frame(make_frame(1, expires_us=START_UNIX_US))
+    await store.put_frame(*make_frame(1, expires_us=START_UNIX_US))
     (item,) = await store.work.take("a", count=1)
-    await store.work.bury(item)
+    await store.work.dead_letter(item)
 
     assert await store.requests.ask(item.frame_id)
     assert not await store.requests.ask(item.frame_id)
@@ -311,7 +311,7 @@ async def test_requested_frame_loses_its_dead_letter_and_makes_no_live_event(
 
 async def test_request_that_is_taken_back_leaves_the_queue(store: Store) -> None:
     for sequence in (1, 2):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
     wanted, live = (make_frame(sequence).frame_id for sequence in (1, 2))
     await store.set_dropped(wanted, "expired")
     await store.requests.ask(wanted)
@@ -327,7 +327,7 @@ async def test_request_that_is_taken_back_leaves_the_queue(store: Store) -> None
 async def test_full_review_lane_refuses_another_request(client: Redis) -> None:
     store = Store(client, max_queue_size=1)
     for sequence in (1, 2):
-        await store.put_frame(make_frame(sequence))
+        await store.put_frame(*make_frame(sequence))
         await store.set_dropped(make_frame(sequence).frame_id, "expired")
     assert await store.requests.ask(make_frame(1).frame_id)
 
@@ -338,7 +338,7 @@ async def test_full_review_lane_refuses_another_request(client: Redis) -> None:
 
 
 async def test_second_outcome_is_refused(store: Store) -> None:
-    await store.put_frame(make_frame(1))
+    await store.put_frame(*make_frame(1))
     frame_id = make_frame(1).frame_id
 
     assert await store.set_dropped(frame_id, "expired")

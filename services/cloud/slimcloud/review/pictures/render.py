@@ -15,7 +15,7 @@ from PIL import Image
 from slimcloud.review.pictures.negotiate import ImageFormat
 from slimcloud.review.pictures.reconstruct import Picture, Reconstructor
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
-from slimdetect.boxes import Detection
+from slimcodec.detection import Detection
 from slimdetect.overlay import draw_detections
 
 __all__ = ["JPEG_QUALITY", "PictureRenderer", "RenderedImage", "Rendering", "render_image"]

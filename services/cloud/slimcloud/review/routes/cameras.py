@@ -7,8 +7,8 @@ from slimcloud.review.errors import CameraNotFoundError
 from slimcloud.review.routes.gaps import gap_views
 from slimcloud.review.schemas import CameraList, CameraView
 from slimcloud.review.views import API_PREFIX, camera_view
-from slimcloud.store.frames import unix_us
 from slimcloud.store.records import CameraState
+from slimcloud.wall_clock import unix_us
 
 __all__ = ["router"]
 

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from slimcloud.frame_id import FrameId
 from slimcloud.review.context import Caller, Context, problems
 from slimcloud.review.errors import DetectionConflictError
-from slimcloud.review.views import API_PREFIX, stored_time
+from slimcloud.review.views import API_PREFIX
 from slimcloud.store.keys import DEAD_LENGTH
 from slimcloud.store.work.queue import DeadLetter
+from slimcloud.wall_clock import time_of
 
 __all__ = ["router"]
 
@@ -111,5 +112,5 @@ def _view(letter: DeadLetter) -> DeadLetterView:
         camera=letter.frame_id.camera_id,
         reason=letter.reason,
         deliveries=letter.deliveries,
-        time=stored_time(letter.time_unix_us),
+        time=time_of(letter.time_unix_us),
     )

@@ -11,14 +11,10 @@ from slimcloud.frame_id import CAMERA_ID_PATTERN, FrameId
 from slimcloud.review.context import ApiContext, Context, problems
 from slimcloud.review.moments import Moment
 from slimcloud.review.schemas import DetectionsView, FrameList, FrameView
-from slimcloud.review.views import API_PREFIX, detections_view, frame_view, unix_us
-from slimcloud.store.records import (
-    DetectionResult,
-    FrameFilter,
-    FrameRecord,
-    FrameState,
-    ReviewMark,
-)
+from slimcloud.review.views import API_PREFIX, detections_view, frame_view
+from slimcloud.store.records import DetectionResult, FrameFilter, FrameState, ReviewMark
+from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.wall_clock import unix_us_of
 
 __all__ = ["router"]
 
@@ -59,8 +55,8 @@ class FrameQuery(BaseModel):
     def frame_filter(self) -> FrameFilter:
         return FrameFilter(
             camera_id=self.camera,
-            from_unix_us=unix_us(self.from_) if self.from_ else None,
-            to_unix_us=unix_us(self.to) if self.to else None,
+            from_unix_us=unix_us_of(self.from_) if self.from_ else None,
+            to_unix_us=unix_us_of(self.to) if self.to else None,
             label=self.label,
             min_score=self.min_score,
             mark=self.mark,
@@ -109,7 +105,7 @@ async def get_detections(frame_id: str, response: Response, context: Context) ->
     return detections_view(record, await _result(context, record))
 
 
-async def _result(context: ApiContext, record: FrameRecord) -> DetectionResult | None:
+async def _result(context: ApiContext, record: StoredFrame) -> DetectionResult | None:
     if record.state is not FrameState.DETECTED:
         return None
     return await context.store.get_detections(record.frame_id)
@@ -117,7 +113,7 @@ async def _result(context: ApiContext, record: FrameRecord) -> DetectionResult |
 
 def _view(
     context: ApiContext,
-    record: FrameRecord,
+    record: StoredFrame,
     result: DetectionResult | None,
     with_detections: bool,
 ) -> FrameView:

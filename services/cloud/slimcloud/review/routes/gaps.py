@@ -1,8 +1,8 @@
 """What cameras could not send, as the API shows it."""
 
 from slimcloud.review.schemas import GapView
-from slimcloud.review.views import stored_time
 from slimcloud.store.frames import Store
+from slimcloud.wall_clock import time_of
 
 __all__ = ["gap_views"]
 
@@ -21,8 +21,8 @@ async def gap_views(
     return [
         GapView(
             camera=gap.camera_id,
-            from_time=stored_time(gap.begin_unix_us),
-            to_time=stored_time(gap.end_unix_us),
+            from_time=time_of(gap.begin_unix_us),
+            to_time=time_of(gap.end_unix_us),
             frames_count=gap.dropped_frames,
             reason=gap.reason,
             detail=gap.detail,

@@ -20,7 +20,7 @@ from slimcloud.review.pictures.disconnect import ClientGoneError, while_connecte
 from slimcloud.review.pictures.negotiate import ImageFormat, choose_format
 from slimcloud.review.pictures.render import RenderedImage, Rendering
 from slimcloud.review.views import API_PREFIX, image_version
-from slimdetect.boxes import Detection
+from slimcodec.detection import Detection
 
 __all__ = ["router"]
 
@@ -107,10 +107,7 @@ async def get_image(
 
 async def _overlay(context: ApiContext, name: FrameId) -> tuple[Detection, ...]:
     result = await context.store.get_detections(name)
-    return tuple(
-        Detection(found.box_xyxy, found.score, found.class_id)
-        for found in (result.detections if result else ())
-    )
+    return result.detections if result else ()
 
 
 def _facts(rendered: RenderedImage) -> dict[str, str]:

@@ -11,8 +11,8 @@ from slimcloud.review.errors import InvalidTimeSpanError
 from slimcloud.review.moments import Moment
 from slimcloud.review.routes.gaps import gap_views
 from slimcloud.review.schemas import TimelineView
-from slimcloud.review.views import API_PREFIX, stored_time, unix_us
-from slimcloud.store.frames import unix_us as now_unix_us
+from slimcloud.review.views import API_PREFIX
+from slimcloud.wall_clock import time_of, unix_us, unix_us_of
 
 __all__ = ["router"]
 
@@ -45,17 +45,17 @@ async def get_timeline(
     query: Annotated[TimelineQuery, Query()], response: Response, context: Context
 ) -> TimelineView:
     """Stored frames over time; at least a second is shown."""
-    first_us, last_us = await context.store.timeline.span(query.camera) or (now_unix_us(),) * 2
-    to_us = unix_us(query.to) if query.to else last_us + 1
-    from_us = unix_us(query.from_) if query.from_ else min(first_us, to_us - MIN_SPAN_US)
+    first_us, last_us = await context.store.timeline.span(query.camera) or (unix_us(),) * 2
+    to_us = unix_us_of(query.to) if query.to else last_us + 1
+    from_us = unix_us_of(query.from_) if query.from_ else min(first_us, to_us - MIN_SPAN_US)
     if from_us >= to_us:
         raise InvalidTimeSpanError(f"it ends at {query.to}, and begins no earlier; swap them")
     from_us = min(from_us, to_us - MIN_SPAN_US)
     counts = await context.store.timeline.count(from_us, to_us, query.buckets, query.camera)
     response.headers["Cache-Control"] = "no-store"
     return TimelineView(
-        from_time=stored_time(from_us),
-        to_time=stored_time(to_us),
+        from_time=time_of(from_us),
+        to_time=time_of(to_us),
         frames=list(counts.frames),
         gaps=await gap_views(context.store, query.camera, from_us, to_us, MAX_GAPS),
     )

@@ -20,19 +20,23 @@ from redis.asyncio import Redis
 
 from slimcloud.store import keys
 from slimcloud.store.events import EventLog
+from slimcloud.store.lua import Script
 from slimcloud.store.records import EventKind
 from slimcloud.store.replies import fields_of
 
 __all__ = ["BudgetLog", "BudgetState", "ByteBudget", "CameraBudget"]
 
-# KEYS: budget
-# ARGV: request id, then field, value ...
-# Returns 1 set, 0 another request is the newest.
-_SET_OF_WISH: Final = """
-if redis.call('HGET', KEYS[1], 'request_id') ~= ARGV[1] then return 0 end
-for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+# `fields` are names and values in turn. Returns 1 set, 0 another request is the newest.
+_SET_OF_WISH: Final = Script(
+    """
+if redis.call('HGET', budget, 'request_id') ~= request_id then return 0 end
+redis.call('HSET', budget, unpack(fields))
 return 1
-"""
+""",
+    keys="budget",
+    args="request_id",
+    more="fields",
+)
 
 
 class BudgetState(StrEnum):
@@ -67,7 +71,7 @@ class BudgetLog:
     def __init__(self, client: Redis, events: EventLog) -> None:
         self._client = client
         self._events = events
-        self._script = client.register_script(_SET_OF_WISH)
+        self._script = _SET_OF_WISH.on(client)
 
     async def get(self, camera_id: str) -> CameraBudget:
         fields = fields_of(await self._client.hgetall(keys.budget_key(camera_id)))
@@ -135,7 +139,7 @@ class BudgetLog:
     async def _set_of_wish(self, camera_id: str, request_id: str, **fields: str) -> bool:
         """False, and nothing is set, when another wish is the newest."""
         parts = [part for field in fields.items() for part in field]
-        done = await self._script(keys=[keys.budget_key(camera_id)], args=[request_id, *parts])
+        done = await self._script(*parts, budget=keys.budget_key(camera_id), request_id=request_id)
         return bool(done == 1)
 
 

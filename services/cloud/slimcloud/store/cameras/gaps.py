@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -20,32 +21,36 @@ from redis.exceptions import ResponseError
 from slimcloud.errors import StoreFullError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
+from slimcloud.store.lua import Script
+from slimcloud.store.records import EventKind
 from slimcloud.store.replies import is_out_of_memory, text
 
 __all__ = ["GapLog", "GapRecord"]
 
-_MAX_LOOKED_AT = 2000  # records per list: bounds the work that one call can ask for
+_MAX_LOOKED_AT: Final = 2000  # records per list: bounds the work that one call can ask for
 
-# KEYS: records, index of all, index of the camera, events
-# ARGV: name, document, end, gaps kept per camera, camera, events length
 # Returns 1 new or changed, 0 the same is there.
-_PUT_GAP = """
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-local surplus = redis.call('ZCARD', KEYS[3]) - ARGV[4]
+_PUT_GAP: Final = Script(
+    """
+if redis.call('HGET', records, name) == document then return 0 end
+redis.call('HSET', records, name, document)
+redis.call('ZADD', gaps, end_us, name)
+redis.call('ZADD', gaps_of_camera, end_us, name)
+local surplus = redis.call('ZCARD', gaps_of_camera) - max_per_camera
 if surplus > 0 then
-  for _, old in ipairs(redis.call('ZRANGE', KEYS[3], 0, surplus - 1)) do
-    redis.call('HDEL', KEYS[1], old)
-    redis.call('ZREM', KEYS[2], old)
-    redis.call('ZREM', KEYS[3], old)
+  for _, old in ipairs(redis.call('ZRANGE', gaps_of_camera, 0, surplus - 1)) do
+    redis.call('HDEL', records, old)
+    redis.call('ZREM', gaps, old)
+    redis.call('ZREM', gaps_of_camera, old)
   end
 end
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'kind', 'gap.stored', 'camera_id', ARGV[5],
-           'frame_id', '', 'detail', ARGV[1])
+redis.call('XADD', events, 'MAXLEN', '~', events_length, '*', 'kind', event,
+           'camera_id', camera_id, 'frame_id', '', 'detail', name)
 return 1
-"""
+""",
+    keys="records gaps gaps_of_camera events",
+    args="name document end_us max_per_camera camera_id events_length event",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class GapLog:
     def __init__(self, client: Redis, max_per_camera: int = keys.GAPS_PER_CAMERA) -> None:
         self._client = client
         self._max_per_camera = max_per_camera
-        self._put = client.register_script(_PUT_GAP)
+        self._put = _PUT_GAP.on(client)
 
     async def put(self, gap: GapRecord) -> bool:
         """Store a gap, in the place of an earlier one of its name; False when nothing is new.
@@ -94,20 +99,17 @@ class GapLog:
         """
         try:
             stored = await self._put(
-                keys=[
-                    keys.GAP_RECORDS,
-                    keys.GAPS,
-                    keys.gaps_of_camera_key(gap.camera_id),
-                    keys.EVENTS,
-                ],
-                args=[
-                    gap.name,
-                    json.dumps(asdict(gap), separators=(",", ":")),
-                    gap.end_unix_us,
-                    self._max_per_camera,
-                    gap.camera_id,
-                    keys.EVENTS_LENGTH,
-                ],
+                records=keys.GAP_RECORDS,
+                gaps=keys.GAPS,
+                gaps_of_camera=keys.gaps_of_camera_key(gap.camera_id),
+                events=keys.EVENTS,
+                name=gap.name,
+                document=json.dumps(asdict(gap), separators=(",", ":")),
+                end_us=gap.end_unix_us,
+                max_per_camera=self._max_per_camera,
+                camera_id=gap.camera_id,
+                events_length=keys.EVENTS_LENGTH,
+                event=EventKind.GAP_STORED,
             )
         except ResponseError as exc:
             if not is_out_of_memory(exc):

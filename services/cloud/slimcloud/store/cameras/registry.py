@@ -9,34 +9,33 @@ from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.records import CameraState, FrameState
-from slimcloud.store.replies import (
-    FRAME_FIELDS,
-    detections_from_json,
-    fields_of,
-    frame_record,
-    scored_members,
-    text,
-)
+from slimcloud.store.lua import Script
+from slimcloud.store.records import CameraState, DetectionResult, FrameState
+from slimcloud.store.replies import fields_of, scored_members, text
+from slimcloud.store.stored_frame import StoredFrame
 
 __all__ = ["CameraRegistry"]
 
 _DAY_US: Final = 24 * 3600 * 1_000_000
 _LATEST_FRAMES: Final = 20  # a camera of 20 frames per second whose newest second waits
 
-# KEYS: camera; ARGV: connection. Only the connection that holds a camera may let it go.
-_RELEASE = """
-if redis.call('HGET', KEYS[1], 'connection') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'connected', 0, 'connection', '')
+# Only the connection that holds a camera may let it go.
+_RELEASE: Final = Script(
+    """
+if redis.call('HGET', camera, 'connection') ~= connection then return 0 end
+redis.call('HSET', camera, 'connected', 0, 'connection', '')
 return 1
-"""
+""",
+    keys="camera",
+    args="connection",
+)
 
 
 class CameraRegistry:
     def __init__(self, client: Redis, clock_unix_us: Callable[[], int]) -> None:
         self._client = client
         self._clock_unix_us = clock_unix_us
-        self._release = client.register_script(_RELEASE)
+        self._release = _RELEASE.on(client)
 
     async def connect(
         self,
@@ -67,7 +66,8 @@ class CameraRegistry:
 
     async def disconnect(self, camera_id: str, connection: str) -> bool:
         """Let the camera go; False when another connection holds it by now."""
-        return bool(await self._release(keys=[keys.camera_key(camera_id)], args=[connection]) == 1)
+        released = await self._release(camera=keys.camera_key(camera_id), connection=connection)
+        return bool(released == 1)
 
     async def epoch(self, camera_id: str) -> int | None:
         """The epoch of the camera's newest connection, when it is connected now."""
@@ -86,8 +86,8 @@ class CameraRegistry:
         )
         level, quality = 0, 0.0
         if last_frame_id is not None:
-            values = await self._client.hmget(keys.frame_key(last_frame_id), list(FRAME_FIELDS))
-            newest = frame_record(last_frame_id, values)
+            values = await self._client.hmget(keys.frame_key(last_frame_id), StoredFrame.names())
+            newest = StoredFrame.read(last_frame_id, values)
             if newest is not None:
                 level, quality = newest.level, newest.quality
         return CameraState(
@@ -126,7 +126,8 @@ class CameraRegistry:
         captured_us, member = pairs[states.index(FrameState.DETECTED)]
         document = await self._client.get(keys.detections_key(member))
         if document is not None:  # else retention was faster than we
-            return (detections_from_json(document).detected_time_unix_us - captured_us) / 1e6
+            result = DetectionResult.from_json(document)
+            return (result.detected_time_unix_us - captured_us) / 1e6
         return None
 
     async def list(self) -> list[CameraState]:

@@ -44,8 +44,8 @@ class AwaitingFrames:
     def __init__(self, client: Redis, max_frames: int) -> None:
         self._client = client
         self._max_frames = max_frames
-        self._park = client.register_script(work_scripts.PARK)
-        self._wake = client.register_script(work_scripts.WAKE)
+        self._park = work_scripts.PARK.on(client)
+        self._wake = work_scripts.WAKE.on(client)
 
     async def park(
         self, item: WorkItem, *, presence: float, level: int, until_unix_us: int
@@ -54,20 +54,20 @@ class AwaitingFrames:
         refuses, or the cloud's clock says `until_unix_us`.
         """
         parked = await self._park(
-            keys=[keys.frame_key(item.frame_id), keys.AWAITING, keys.WORK],
-            args=[
-                str(item.frame_id),
-                presence,
-                until_unix_us,
-                level,
-                self._max_frames,
-            ],
+            frame=keys.frame_key(item.frame_id),
+            awaiting=keys.AWAITING,
+            live=keys.WORK,
+            id=str(item.frame_id),
+            presence=presence,
+            deadline=until_unix_us,
+            level=level,
+            max_frames=self._max_frames,
         )
         return Parked(parked)
 
     async def wake(self, frame_id: FrameId) -> bool:
         """Put a frame back on the work queue; False when it did not wait."""
-        woken = await self._wake(keys=[keys.AWAITING, keys.WORK], args=[str(frame_id)])
+        woken = await self._wake(awaiting=keys.AWAITING, live=keys.WORK, id=str(frame_id))
         return bool(woken == 1)
 
     async def wake_overdue(self, now_unix_us: int) -> int:

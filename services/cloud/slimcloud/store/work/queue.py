@@ -10,7 +10,7 @@ entry that was handed out more than `max_deliveries` times has killed its worker
 dead letters.
 
 Outcomes of one camera's live frames are told in the order in which the frames were taken, by
-whichever workers: see `work_scripts`. A frame that is tried again has lost its place.
+whichever workers: see `work.scripts`. A frame that is tried again has lost its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from redis.asyncio import Redis
@@ -27,11 +26,11 @@ from redis.typing import KeyT, StreamIdT
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.records import FrameState
+from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 from slimcloud.store.work import scripts as work_scripts
 
-__all__ = ["LANE_KEYS", "DeadLetter", "Lane", "WorkItem", "WorkQueue"]
+__all__ = ["LANE_KEYS", "DeadLetter", "WorkItem", "WorkQueue"]
 
 _DIED: Final = "its workers died without a word"
 _MAX_ERROR_CHARACTERS: Final = 300
@@ -39,20 +38,6 @@ _MAX_RELEASED: Final = 100  # held outcomes at a time
 _MAX_UNTAKEN: Final = 1000  # entries at a time
 
 
-class Lane(StrEnum):
-    """Kinds of work, most urgent first."""
-
-    REVIEW = "review"
-    LIVE = "live"
-    BACKFILL = "backfill"
-
-    @property
-    def rank(self) -> int:
-        """0 = most urgent."""
-        return _LANES.index(self)
-
-
-_LANES: Final = tuple(Lane)
 LANE_KEYS: Final = {
     Lane.REVIEW: keys.WORK_REVIEW,
     Lane.LIVE: keys.WORK,
@@ -82,11 +67,11 @@ class WorkQueue:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._newest: dict[KeyT, StreamIdT] = {}  # entry of each lane, at the last `take`
-        self._take = client.register_script(work_scripts.TAKE)
-        self._leave = client.register_script(work_scripts.LEAVE)
-        self._fail_try = client.register_script(work_scripts.FAIL_TRY)
-        self._release = client.register_script(work_scripts.RELEASE)
-        self._bury = client.register_script(work_scripts.BURY)
+        self._take = work_scripts.TAKE.on(client)
+        self._leave = work_scripts.LEAVE.on(client)
+        self._fail_try = work_scripts.FAIL_TRY.on(client)
+        self._release = work_scripts.RELEASE.on(client)
+        self._dead_letter = work_scripts.DEAD_LETTER.on(client)
 
     async def prepare(self) -> None:
         """Make the consumer groups, where they are not there."""
@@ -110,8 +95,13 @@ class WorkQueue:
         backfill_count = count if backfill_count is None else backfill_count
         try:
             taken, newest = await self._take(
-                keys=[*LANE_KEYS.values(), keys.PLACES],
-                args=[consumer, count, backfill_count, 1 + Lane.LIVE.rank],
+                review=keys.WORK_REVIEW,
+                live=keys.WORK,
+                backfill=keys.WORK_BACKFILL,
+                places=keys.PLACES,
+                consumer=consumer,
+                count=count,
+                backfill_count=backfill_count,
             )
         except ResponseError as exc:
             if "NOGROUP" not in str(exc):
@@ -120,8 +110,8 @@ class WorkQueue:
             return await self.take(consumer, count=count, backfill_count=backfill_count)
         self._newest = dict(zip(LANE_KEYS.values(), map(text, newest), strict=True))
         return [
-            WorkItem(text(entry_id), FrameId.parse(text(frame_id)), 1, _LANES[lane - 1])
-            for lane, entry_id, frame_id in taken
+            WorkItem(text(entry_id), FrameId.parse(text(frame_id)), 1, tuple(Lane)[number - 1])
+            for number, entry_id, frame_id in taken
         ]
 
     async def wait(self, seconds: float) -> None:
@@ -136,7 +126,7 @@ class WorkQueue:
     ) -> list[WorkItem]:
         """Take over up to `count` entries that their worker left alone for `min_idle_seconds`."""
         items: list[WorkItem] = []
-        for lane in _LANES:
+        for lane in Lane:
             if len(items) < count:
                 items += await self._reclaim_of(
                     lane, consumer, round(min_idle_seconds * 1000), count - len(items)
@@ -194,33 +184,36 @@ class WorkQueue:
 
     async def fail_try(self, item: WorkItem, error: str) -> None:
         """Note why a try failed; the entry stays, to be reclaimed."""
-        await self._fail_try(args=[str(item.frame_id), error[:_MAX_ERROR_CHARACTERS]])
+        await self._fail_try(id=str(item.frame_id), error_text=error[:_MAX_ERROR_CHARACTERS])
 
     async def leave_order(self, item: WorkItem) -> None:
         """Let the frames behind this one be told before it."""
-        await self._leave(args=[str(item.frame_id)])
+        await self._leave(id=str(item.frame_id))
 
     async def release_held(self, max_wait_seconds: float) -> int:
         """Tell outcomes that have waited so long for that of an earlier frame; how many."""
         return int(
             await self._release(
-                keys=[keys.HELD], args=[round(1000 * max_wait_seconds), _MAX_RELEASED]
+                held=keys.HELD,
+                max_wait_ms=round(1000 * max_wait_seconds),
+                max_frames=_MAX_RELEASED,
             )
         )
 
-    async def bury(self, item: WorkItem) -> str:
+    async def dead_letter(self, item: WorkItem) -> str:
         """Move an entry to the dead letters: its frame has failed. Gives the reason; empty when
         another worker was faster.
         """
-        reason = await self._bury(
-            keys=[LANE_KEYS[item.lane], keys.frame_key(item.frame_id), keys.DEAD, keys.TOTALS],
-            args=[
-                str(item.frame_id),
-                item.entry_id,
-                item.deliveries - 1,  # this one was not tried
-                _DIED,
-                keys.DEAD_LENGTH,
-            ],
+        reason = await self._dead_letter(
+            lane=LANE_KEYS[item.lane],
+            frame=keys.frame_key(item.frame_id),
+            dead_letters=keys.DEAD,
+            totals=keys.TOTALS,
+            id=str(item.frame_id),
+            entry=item.entry_id,
+            deliveries=item.deliveries - 1,  # this one was not tried
+            died=_DIED,
+            dead_letters_length=keys.DEAD_LENGTH,
         )
         return text(reason)
 
@@ -239,7 +232,7 @@ class WorkQueue:
     async def outstanding(self, *lanes: Lane) -> int:
         """Entries that are waiting or being worked on, of these lanes; of all when none is said."""
         pipeline = self._client.pipeline(transaction=False)
-        for lane in lanes or _LANES:
+        for lane in lanes or Lane:
             pipeline.xlen(LANE_KEYS[lane])
         return sum(await pipeline.execute())
 

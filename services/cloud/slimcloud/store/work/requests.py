@@ -34,7 +34,7 @@ class DetectionRequests:
         self._max_queue_size = max_queue_size
         self._drop = drop
         self._absent = absent
-        self._request = client.register_script(work_scripts.REQUEST)
+        self._request = work_scripts.REQUEST.on(client)
 
     async def ask(self, frame_id: FrameId) -> bool:
         """Have a frame detected before all that is live; False when it is waiting or detected. Its
@@ -45,8 +45,12 @@ class DetectionRequests:
             StoreFullError: too many such requests wait.
         """
         asked = await self._request(
-            keys=[keys.frame_key(frame_id), keys.WORK_REVIEW, keys.DEAD, keys.TOTALS],
-            args=[str(frame_id), self._max_queue_size],
+            frame=keys.frame_key(frame_id),
+            lane=keys.WORK_REVIEW,
+            dead_letters=keys.DEAD,
+            totals=keys.TOTALS,
+            id=str(frame_id),
+            max_queue_size=self._max_queue_size,
         )
         if asked == -2:
             raise StoreFullError(f"{self._max_queue_size} requests wait for the detector already")

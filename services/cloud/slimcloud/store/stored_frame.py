@@ -1,0 +1,155 @@
+"""A stored frame, declared once: what Redis holds, what the store gives, what the API shows.
+
+    Frame of a camera ──► StoredFrame ── written() ──► HSET slim:frame:{id}
+      (ingest.intake)         ▲  └─ subclass FrameView ──► JSON of /frames
+                              └──── read() ◄── HMGET names()
+
+`docs/develop/adding-a-field.md` shows how one more field is added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from slimcloud.frame_id import FrameId
+from slimcloud.store.records import FrameState, Lane, ReviewMark, Triage
+from slimcloud.wall_clock import time_of
+
+__all__ = ["CONTAINER", "QUEUE_FIELDS", "FramePage", "StoredFrame"]
+
+CONTAINER: Final = "container"  # field of the same hash: the bytes of the base
+# Fields of the same hash that only the scripts of the work queue read and write: lane and entry,
+# the error of a try that failed, the dead letter, whether a person asked for it.
+QUEUE_FIELDS: Final = ("work", "last_error", "dead", "requested")
+
+_Time = Annotated[int, PlainSerializer(time_of, return_type=datetime)]
+_Known = Annotated[  # shown as null where it is 0
+    int,
+    Field(ge=0),
+    PlainSerializer(lambda n: n or None, return_type=Annotated[int, Field(ge=1)] | None),
+]
+_Scores = Annotated[
+    dict[str, float], BeforeValidator(lambda v: json.loads(v) if isinstance(v, str) else v)
+]
+
+
+class StoredFrame(BaseModel):
+    """A frame without its bytes. A field's name is that of the Redis field and of the API.
+
+    A field without a default is written with every frame; one with a default only where it
+    differs, and frames of builds that did not know it have the default. `exclude=True`: stored, and
+    not shown. `serialization_alias`: the API shows it under another name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    frame_id: FrameId = Field(exclude=True)  # in the hash's key
+    level: int = Field(ge=0, description="slim level of the base, 0 = narrowest")
+    quality: float = Field(ge=0, description="quality of the base, 0 = coarsest, in steps of 1/256")
+    image_height: int = Field(ge=1, description="pixels")
+    image_width: int = Field(ge=1, description="pixels")
+    capture_time_unix_us: _Time = Field(
+        serialization_alias="capture_time", description="wall clock of the edge, UTC"
+    )
+    received_time_unix_us: _Time = Field(
+        serialization_alias="received_time", description="wall clock of the cloud, UTC"
+    )
+    expires_unix_us: int = Field(exclude=True, description="wall clock of the cloud; 0 = never")
+    lane: Literal[Lane.LIVE, Lane.BACKFILL] = Field(
+        exclude=True, description="live, or backfill: it came late"
+    )
+    base_bytes: int = Field(ge=1, description="container of the base, bytes")
+    state: FrameState
+    enhancement_bytes: int = Field(
+        default=0, ge=0, description="container of the enhancement, bytes; 0 = none"
+    )
+    enhancement_level: int = Field(
+        default=0, exclude=True, description="level that the enhancement lifts it to; 0 = none"
+    )
+    reason: str = Field(default="", description="why it was dropped or failed; else empty")
+    label_scores: _Scores = Field(
+        default_factory=dict,
+        serialization_alias="labels",
+        description="best score of each detected label, 0 to 1",
+    )
+    triage: Triage = Field(
+        default=Triage.NONE,
+        description="quiet: nothing of interest was expected and the detector did not run; sent, "
+        "enhanced, fallback: what it was detected from; none: triage was not asked",
+    )
+    # Set from then on: a frame that waits for its enhancement has it and is still queued.
+    presence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="how sure triage was of anything of interest; null until asked",
+    )
+    mark: ReviewMark = Field(
+        default=ReviewMark.OPEN, description="what the last person who marked it made of it"
+    )
+    comments_count: int = Field(default=0, ge=0, description="comments of people")
+    jpeg_bytes: _Known = Field(
+        default=0,
+        description="its decoded picture as JPEG (quality 75, 4:2:0), bytes; measured when it is "
+        "first looked at, null until then",
+    )
+    traceparent: str = Field(
+        default="", exclude=True, description="W3C Trace Context of its capture; empty = not traced"
+    )
+    link_bytes_per_second: _Known = Field(
+        default=0,
+        description="what the camera believed that its link carries when it chose level and "
+        "quality, bytes per second; null where it did not say",
+    )
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        return self.image_height, self.image_width
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The fields of the hash, as HMGET takes them and `read` expects their values."""
+        return list(_DEFAULTS)
+
+    @classmethod
+    def read(cls, frame_id: FrameId, values: Iterable[object]) -> Self | None:
+        """The frame whose fields `names()` are `values`; None where there is no such frame."""
+        fields = {
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in zip(_DEFAULTS, values, strict=True)
+            if value not in (None, b"", "")  # empty: a script had nothing to say
+        }
+        return cls.model_validate({"frame_id": frame_id, **fields}) if "level" in fields else None
+
+    def written(self) -> list[str | float]:
+        """Names and values in turn, as HSET takes them."""
+        return [
+            part
+            for name, default in _DEFAULTS.items()
+            if (value := getattr(self, name)) != default
+            for part in (name, value)
+        ]
+
+
+_DEFAULTS: Final = {
+    name: field.get_default(call_default_factory=True)  # or pydantic's word for none
+    for name, field in StoredFrame.model_fields.items()
+    if name != "frame_id"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FramePage:
+    """Newest first.
+
+    A page may be short, even empty, and still have a `next_cursor`: go on until it is None.
+    """
+
+    frames: Sequence[StoredFrame]
+    next_cursor: str | None
