@@ -12,6 +12,7 @@ import google_crc32c
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
 from slimedge.event import LinkState, LossReason, Observers
+from slimedge.frame_header import FrameHeader, micros_of
 from slimedge.link.cloud_channel import CloudEndpoint
 from slimedge.link.uplink import Uplink
 from slimedge.link.wire import make_hello
@@ -144,11 +145,10 @@ def make_ledger_frame(
     """A frame whose container is random bytes, captured `age_seconds` ago."""
     container = Random(sequence).randbytes(size_bytes)
     now = time.monotonic()
-    return LedgerFrame(
+    header = FrameHeader(
         sequence=sequence,
-        container=container,
+        capture_time_unix_us=micros_of(time.time() - age_seconds),
+        capture_time_mono_us=micros_of(now - age_seconds),
         container_crc32c=google_crc32c.value(container),
-        capture_time_unix=time.time() - age_seconds,
-        capture_time_mono=now - age_seconds,
-        encoded_at=now,
     )
+    return LedgerFrame(header, container, encoded_at=now)

@@ -69,7 +69,7 @@ class Feedback:
 
     def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None:
         self._observer.notify(
-            Lost(frame.sequence, reason, frame.capture_time_unix, frame.size_bytes)
+            Lost(frame.sequence, reason, frame.header.capture_time_unix, frame.size_bytes)
         )
         if self._jpeg is not None:
             self._jpeg.drop(frame.sequence)
@@ -94,7 +94,7 @@ class Feedback:
             Detected(
                 frame.sequence,
                 detections_of(ack),
-                self._clock() - frame.capture_time_mono,
+                self._clock() - frame.header.capture_time_mono,
                 seconds_of(ack.queue_us),
                 seconds_of(ack.compute_us),
             )
@@ -123,5 +123,5 @@ class Feedback:
         now = self._clock()
         sent_at = now if frame.sent_at is None else frame.sent_at
         self._observer.notify(
-            Acked(frame.sequence, stage, now - frame.capture_time_mono, now - sent_at)
+            Acked(frame.sequence, stage, now - frame.header.capture_time_mono, now - sent_at)
         )

@@ -38,6 +38,7 @@ from slimedge.event import (
     Skipped,
     SkipReason,
 )
+from slimedge.frame_header import FrameHeader, micros_of, uint32_of
 from slimedge.link.uplink import Uplink
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.ring import FrameRing, KeptFrame
@@ -218,14 +219,16 @@ class Pipeline:
         record_span("encode", traceparent, result.seconds)
         await self._uplink.send(
             LedgerFrame(
-                sequence=sequence,
-                container=container,
-                container_crc32c=google_crc32c.value(container),
-                capture_time_unix=frame.capture_time_unix,
-                capture_time_mono=frame.capture_time_mono,
+                FrameHeader(
+                    sequence=sequence,
+                    capture_time_unix_us=micros_of(frame.capture_time_unix),
+                    capture_time_mono_us=micros_of(frame.capture_time_mono),
+                    container_crc32c=google_crc32c.value(container),
+                    traceparent=traceparent,
+                    link_bytes_per_second=uint32_of(link_bytes_per_second),
+                ),
+                container,
                 encoded_at=self._clock(),
-                traceparent=traceparent,
-                link_bytes_per_second=round(link_bytes_per_second),
             )
         )
         record_span("capture", traceparent, self._clock() - frame.capture_time_mono, is_root=True)

@@ -81,7 +81,8 @@ def fill(path: Path, *sequences: int) -> None:
     """What an earlier start of the edge left behind."""
     spool = Spool(path, EARLIER_EPOCH, max_bytes=10**7)
     for sequence in sequences:
-        spool.put(make_ledger_frame(sequence), 0.0)
+        frame = make_ledger_frame(sequence)
+        spool.put(frame.header, frame.container, 0.0)
     spool.add_gap(Gap(GapReason.SPOOL_FULL, 5.0, 9.5, 40, 4000, 1, 40, EARLIER_EPOCH))
     spool.close()
 

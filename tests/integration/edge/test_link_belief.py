@@ -14,8 +14,7 @@ from slimcloud.frame_id import FrameId
 from slimcodec.model.artifact import load_codec_artifact
 from slimedge import EdgeSettings, run_edge
 from slimedge.event import Encoded
-from slimedge.link.wire import make_frame, round_trip_of
-from slimedge.memory.ledger import LedgerFrame
+from slimedge.link.wire import round_trip_of
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud import EPOCH, RunningCloud, ToyCamera, ToyModels, cloud_settings, open_cloud
@@ -61,12 +60,6 @@ async def test_every_frame_says_what_rate_its_point_was_chosen_for(tmp_path: Pat
     said = [round(event.link_bytes_per_second) for event in recorder.of(Encoded)]
     assert [frame.link_bytes_per_second for frame in fake.frames] == said
     assert all(rate > 0 for rate in said)
-
-
-def test_a_belief_beyond_the_wire_s_range_is_said_as_its_end() -> None:
-    frame = LedgerFrame(1, b"x", 0, 1.0, 1.0, 1.0, link_bytes_per_second=10**12)
-
-    assert make_frame(frame, 0, late=False).frame.link_bytes_per_second == 2**32 - 1
 
 
 @pytest.mark.parametrize(

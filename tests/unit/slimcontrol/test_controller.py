@@ -16,6 +16,7 @@ from slimcontrol.link import LinkView
 from slimcontrol.point import OperatingPoint, default_operating_points
 from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
 from slimcontrol.probe import LONGEST_GAP_SECONDS
+from slimedge.frame_header import FrameHeader
 from slimedge.memory.ledger import LedgerFrame
 
 LATENT_CHANNELS = (32, 64, 128, 192)
@@ -47,7 +48,10 @@ def make_controller(
 
 
 def make_frame(size_bytes: int, sent_at: float, *, behind: bool) -> LedgerFrame:
-    frame = LedgerFrame(1, bytes(size_bytes), 0, 0.0, 0.0, 0.0)
+    header = FrameHeader(
+        sequence=1, capture_time_unix_us=0, capture_time_mono_us=0, container_crc32c=0
+    )
+    frame = LedgerFrame(header, bytes(size_bytes), encoded_at=0.0)
     frame.sent_at = sent_at
     frame.behind = behind
     return frame

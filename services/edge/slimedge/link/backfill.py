@@ -96,7 +96,7 @@ class Backfill:
                     async with asyncio.timeout(_IDLE_SECONDS):
                         await arrived.wait()
                 place = 0
-            elif kept.epoch == self._spool.epoch and self._ledger.holds(kept.frame.sequence):
+            elif kept.epoch == self._spool.epoch and self._ledger.holds(kept.header.sequence):
                 place = kept.place  # it is on its way as a live frame
             else:
                 await self._send_frame(kept)
@@ -113,21 +113,21 @@ class Backfill:
         self._spool.forget_gap(gap)
 
     async def _send_frame(self, kept: SpooledFrame) -> None:
-        frame = kept.frame
-        if google_crc32c.value(frame.container) != frame.container_crc32c:
+        size_bytes = len(kept.container)
+        if google_crc32c.value(kept.container) != kept.header.container_crc32c:
             self._spool.give_up(kept, GapReason.DISK)
             return
-        if 0 < self._ledger.max_frame_bytes < frame.size_bytes:
+        if 0 < self._ledger.max_frame_bytes < size_bytes:
             self._spool.give_up(kept, GapReason.REFUSED)
             return
-        await self._wait_for_room(frame.size_bytes)
+        await self._wait_for_room(size_bytes)
         await self._uplink.send_kept(kept)
-        busy = max(frame.size_bytes / self._controller.rate.safe, self._controller.service.seconds)
+        busy = max(size_bytes / self._controller.rate.safe, self._controller.service.seconds)
         self._next_due = self._clock() + busy / SHARE
         match await self._answer():
             case BackfillState.PERSISTED:
-                self._spool.forget(kept.epoch, frame.sequence)
-                self._observer.notify(Backfilled(kept.epoch, frame.sequence, frame.size_bytes))
+                self._spool.forget(kept.epoch, kept.header.sequence)
+                self._observer.notify(Backfilled(kept.epoch, kept.header.sequence, size_bytes))
             case BackfillState.REFUSED:
                 self._spool.give_up(kept, GapReason.REFUSED)
             case _:

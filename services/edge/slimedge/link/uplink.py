@@ -28,7 +28,6 @@ from slimedge.link.cloud_channel import CloudEndpoint
 from slimedge.link.connection import Connection, DisconnectedError, connect
 from slimedge.link.wire import (
     MAX_UNPERSISTED,
-    make_backfill,
     make_enhancement,
     make_frame,
     make_gap,
@@ -156,8 +155,8 @@ class Uplink:
             DisconnectedError: the stream has ended.
         """
         epoch = self._epoch_on_wire(kept.epoch)
-        self._ledger.send_backfill(epoch, kept.frame.sequence, kept.frame.size_bytes, self._clock())
-        await self._say(make_backfill(kept.frame, epoch))
+        self._ledger.send_backfill(epoch, kept.header.sequence, len(kept.container), self._clock())
+        await self._say(make_frame(kept.header, kept.container, late=True, epoch=epoch))
 
     async def send_gap(self, gap: Gap) -> None:
         """Send the record of a gap; raises as `send_kept`."""
@@ -223,7 +222,7 @@ class Uplink:
             self._spool.forget(self._spool.epoch, sequence)
         now = self._clock()
         for frame in self._ledger.resume(set(welcome.persisted_sequences).__contains__):
-            if not (frame.spooled and self._is_late(now - frame.capture_time_mono)):
+            if not (frame.spooled and self._is_late(now - frame.header.capture_time_mono)):
                 self._backlog.append(frame)
 
     async def _hear_the_rest(self, connection: Connection, seconds: float) -> None:
@@ -262,7 +261,7 @@ class Uplink:
             self._keep(frame)
             return
         now = self._clock()
-        age = now - frame.capture_time_mono
+        age = now - frame.header.capture_time_mono
         if self._expire_seconds is not None and age > self._expire_seconds:
             self._spool.keep(frame)
             if frame.spooled is None:
@@ -270,7 +269,9 @@ class Uplink:
             return
         self._lose(self._ledger.send(frame, now))
         try:
-            await connection.write(make_frame(frame, self._expire_ms, late=self._is_late(age)))
+            late = self._is_late(age)
+            message = make_frame(frame.header, frame.container, self._expire_ms, late=late)
+            await connection.write(message)
         except DisconnectedError:
             return  # the ledger has it and gives it to the next stream
         self._handler.on_sent(frame)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
+from slimedge.frame_header import FrameHeader, micros_of
 from slimedge.gap import Gap
-from slimedge.memory.ledger import LedgerFrame
 from slimwire.v1 import ingest_pb2 as pb
 
 PROTOCOL_MINOR = 1
 MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
 _MICRO = 1_000_000
-_MAX_UINT32 = 2**32 - 1
 _SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
 
 
@@ -43,28 +43,19 @@ def make_hello(
     return pb.StreamFramesRequest(hello=hello)
 
 
-def make_frame(frame: LedgerFrame, expire_ms: int, *, late: bool) -> pb.StreamFramesRequest:
-    """One frame; `late` ones are for the record and raise no alert."""
+def make_frame(
+    header: FrameHeader, container: bytes, expire_ms: int = 0, *, late: bool, epoch: int = 0
+) -> pb.StreamFramesRequest:
+    """One frame; `late` ones are for the record and raise no alert; `epoch` 0 = of this start."""
     return pb.StreamFramesRequest(
         frame=pb.Frame(
-            sequence=frame.sequence,
-            capture_time_unix_us=_micro_of(frame.capture_time_unix),
-            capture_time_mono_us=_micro_of(frame.capture_time_mono),
-            container=frame.container,
-            container_crc32c=frame.container_crc32c,
+            **asdict(header),
+            container=container,
             deadline_ms=expire_ms,
             lane=pb.LANE_BACKFILL if late else pb.LANE_LIVE,
-            traceparent=frame.traceparent,
-            link_bytes_per_second=min(frame.link_bytes_per_second, _MAX_UINT32),
+            epoch=epoch,
         )
     )
-
-
-def make_backfill(frame: LedgerFrame, epoch: int) -> pb.StreamFramesRequest:
-    """A frame from the spool; `epoch` 0 = of this start."""
-    request = make_frame(frame, 0, late=True)
-    request.frame.epoch = epoch
-    return request
 
 
 def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
@@ -72,8 +63,8 @@ def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
     return pb.StreamFramesRequest(
         gap=pb.Gap(
             gap_number=gap.number,
-            from_time_unix_us=_micro_of(gap.from_unix),
-            to_time_unix_us=_micro_of(gap.to_unix),
+            from_time_unix_us=micros_of(gap.from_unix),
+            to_time_unix_us=micros_of(gap.to_unix),
             dropped_frames=gap.frames,
             dropped_bytes=gap.size_bytes,
             reason=f"GAP_REASON_{gap.reason.name}",
@@ -132,10 +123,6 @@ def round_trip_of(elapsed_seconds: float, welcome: pb.Welcome) -> float:
 def max_live_level_of(welcome: pb.Welcome) -> int | None:
     """The widest level that the cloud wants unasked; None where it leaves that to the edge."""
     return welcome.max_live_level if welcome.HasField("max_live_level") else None
-
-
-def _micro_of(seconds: float) -> int:
-    return max(0, round(seconds * _MICRO))
 
 
 def seconds_of(micro: int) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slimcontrol.link import LinkView, has_room
+from slimedge.frame_header import FrameHeader
 
 RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are given up first
 
@@ -22,14 +23,9 @@ RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are gi
 class LedgerFrame:
     """One encoded frame on its way; the mutable fields belong to the ledger."""
 
-    sequence: int
+    header: FrameHeader
     container: bytes  # emptied when PERSISTED
-    container_crc32c: int
-    capture_time_unix: float  # seconds
-    capture_time_mono: float  # seconds; 0 = not known, an earlier start captured it
     encoded_at: float  # monotonic seconds
-    traceparent: str = ""  # W3C Trace Context; empty = not traced
-    link_bytes_per_second: int = 0  # what the controller planned with; 0 = not said
     size_bytes: int = 0
     sent_at: float | None = None  # monotonic seconds of the last time it was sent
     behind: bool = False  # bytes of another frame were unacknowledged when it was sent
@@ -41,6 +37,11 @@ class LedgerFrame:
 
     def __post_init__(self) -> None:
         self.size_bytes = len(self.container)
+
+    @property
+    def sequence(self) -> int:
+        """Its name within this start of the edge."""
+        return self.header.sequence
 
 
 class BackfillState(StrEnum):
@@ -222,7 +223,9 @@ class Ledger:
     def forget(self, captured_before: float) -> list[LedgerFrame]:
         """Close received frames captured before a monotonic time: their result is overdue."""
         overdue = [
-            f for f in self._frames.values() if f.received and f.capture_time_mono < captured_before
+            f
+            for f in self._frames.values()
+            if f.received and f.header.capture_time_mono < captured_before
         ]
         for frame in overdue:
             del self._frames[frame.sequence]

@@ -21,8 +21,10 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from slimedge.frame_header import FrameHeader
 from slimedge.gap import Gap, GapReason
-from slimedge.memory.ledger import LedgerFrame
 
 MAX_GAPS = 64  # of one reason; beyond it the newest spans what comes
 
@@ -31,20 +33,28 @@ _ROW_BYTES = 2 * _PAGE_BYTES  # what a row may take beyond its container: index,
 _WAL_BYTES = 4 * 2**20  # the log is cut back to this
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS frames (place INTEGER PRIMARY KEY AUTOINCREMENT,
+CREATE TABLE IF NOT EXISTS kept (place INTEGER PRIMARY KEY AUTOINCREMENT,
     epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, kept_at REAL NOT NULL,
-    capture_time_unix REAL NOT NULL, capture_time_mono REAL NOT NULL, crc32c INTEGER NOT NULL,
-    traceparent TEXT NOT NULL, container BLOB NOT NULL, UNIQUE (epoch, sequence));
+    header TEXT NOT NULL, container BLOB NOT NULL, UNIQUE (epoch, sequence));
 CREATE TABLE IF NOT EXISTS gaps (reason TEXT NOT NULL, from_unix REAL NOT NULL,
     to_unix REAL NOT NULL, frames INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL, epoch INTEGER NOT NULL,
     number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS alive (one INTEGER PRIMARY KEY, at_unix REAL NOT NULL);
-"""  # the columns of `gaps` are the fields of `Gap`
-_OLDEST = """SELECT place, epoch, sequence, kept_at, capture_time_unix, length(container)
-    FROM frames ORDER BY place LIMIT 1"""
-_NEXT = """SELECT place, epoch, sequence, capture_time_unix, capture_time_mono, crc32c,
-    traceparent, container FROM frames WHERE place > ? ORDER BY place LIMIT 1"""
+"""  # `header` is a `FrameHeader` as JSON; the columns of `gaps` are the fields of `Gap`
+_OLDEST = """SELECT place, epoch, kept_at, header, length(container)
+    FROM kept ORDER BY place LIMIT 1"""
+_NEXT = """SELECT place, epoch, header, container FROM kept WHERE place > ?
+    ORDER BY place LIMIT 1"""
+_PUT = """INSERT OR IGNORE INTO kept (place, epoch, sequence, kept_at, header, container)
+    VALUES (?, ?, ?, ?, ?, ?)"""
+# A file of version 0.1 has a column for each field, in another table. Some rows at a time move
+# over, so that the file grows by these only.
+_OLD_ROWS = """SELECT place, epoch, kept_at, sequence,
+    CAST(round(1e6 * capture_time_unix) AS INTEGER) AS capture_time_unix_us,
+    CAST(round(1e6 * capture_time_mono) AS INTEGER) AS capture_time_mono_us,
+    crc32c AS container_crc32c, traceparent, container FROM frames ORDER BY place LIMIT 16"""
+_HEADER = TypeAdapter(FrameHeader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,8 @@ class SpooledFrame:
 
     place: int  # in the order of putting
     epoch: int
-    frame: LedgerFrame
+    header: FrameHeader
+    container: bytes
 
 
 class Spool:
@@ -95,7 +106,8 @@ class Spool:
                 f"PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit={_WAL_BYTES};"
                 f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;"
             )
-            self.frames = self._number("SELECT count(*) FROM frames")
+            self._take_over()
+            self.frames = self._number("SELECT count(*) FROM kept")
             row = self._db.execute("SELECT at_unix FROM alive").fetchone()
             self.alive_unix: float | None = row and row[0]  # an earlier start's last sign of life
         except BaseException:
@@ -114,30 +126,18 @@ class Spool:
         pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
         return pages * _PAGE_BYTES
 
-    def put(self, frame: LedgerFrame, now_unix: float) -> list[Gap]:
+    def put(self, header: FrameHeader, container: bytes, now_unix: float) -> list[Gap]:
         """Keep a frame of this start, once; a gap for each frame that was given up for it."""
-        needed_bytes = _ROW_BYTES + frame.size_bytes
+        needed_bytes = _ROW_BYTES + len(container)
         with self._transaction():
             gaps = self._trim(now_unix, needed_bytes)
             if self.used_bytes + needed_bytes > self._max_bytes:
-                gaps.append(gap_of(GapReason.SPOOL_FULL, self._epoch, frame))
+                gaps.append(gap_of(GapReason.SPOOL_FULL, self._epoch, header, len(container)))
             else:
-                self._db.execute(
-                    "INSERT OR IGNORE INTO frames VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        self._epoch,
-                        frame.sequence,
-                        now_unix,
-                        frame.capture_time_unix,
-                        frame.capture_time_mono,
-                        frame.container_crc32c,
-                        frame.traceparent,
-                        frame.container,
-                    ),
-                )
+                self._insert(None, self._epoch, now_unix, header, container)
             for gap in gaps:
                 self._add_gap(gap)
-        self.frames = self._number("SELECT count(*) FROM frames")
+        self.frames = self._number("SELECT count(*) FROM kept")
         return gaps
 
     def next_frame(self, after_place: int) -> SpooledFrame | None:
@@ -145,23 +145,16 @@ class Spool:
         row = self._db.execute(_NEXT, (after_place,)).fetchone()
         if row is None:
             return None
-        place, epoch, sequence, unix, mono, crc32c, traceparent, container = row
-        frame = LedgerFrame(
-            sequence=sequence,
-            container=container,
-            container_crc32c=crc32c,
-            capture_time_unix=unix,
-            # An earlier start's monotonic clock may be an earlier boot's.
-            capture_time_mono=mono if epoch == self._epoch else 0.0,
-            encoded_at=0.0,
-            traceparent=traceparent,
-        )
-        return SpooledFrame(place, epoch, frame)
+        place, epoch, text, container = row
+        header = _read(text)
+        if epoch != self._epoch:  # an earlier start's monotonic clock may be an earlier boot's
+            header = replace(header, capture_time_mono_us=0)
+        return SpooledFrame(place, epoch, header, container)
 
     def sequences(self, limit: int) -> list[int]:
         """Sequences of this start's frames, those that were put first."""
         rows = self._db.execute(
-            "SELECT sequence FROM frames WHERE epoch = ? ORDER BY place LIMIT ?",
+            "SELECT sequence FROM kept WHERE epoch = ? ORDER BY place LIMIT ?",
             (self._epoch, limit),
         )
         return [sequence for (sequence,) in rows]
@@ -169,7 +162,7 @@ class Spool:
     def forget(self, epoch: int, sequence: int) -> None:
         """The cloud has it: delete a frame, if it is here; an empty file gives its space back."""
         found = self._db.execute(
-            "DELETE FROM frames WHERE epoch = ? AND sequence = ?", (epoch, sequence)
+            "DELETE FROM kept WHERE epoch = ? AND sequence = ?", (epoch, sequence)
         ).rowcount
         self.frames -= found
         if found and not self.frames:
@@ -181,7 +174,7 @@ class Spool:
         An earlier start may have kept its frames by either clock; none is taken to be older than it
         was, or from the future.
         """
-        self._db.execute("UPDATE frames SET kept_at = min(kept_at + ?, ?)", (seconds, now_unix))
+        self._db.execute("UPDATE kept SET kept_at = min(kept_at + ?, ?)", (seconds, now_unix))
 
     def mark_alive(self, now_unix: float) -> None:
         """Leave a sign of life for the next start."""
@@ -210,6 +203,24 @@ class Spool:
             if self._gaps("number = ?", sent.number) == [sent]:
                 self._db.execute("DELETE FROM gaps WHERE number = ?", (sent.number,))
 
+    def _take_over(self) -> None:
+        """Move what a file of an older version holds into the table of this one."""
+        if not self._number("SELECT count(*) FROM sqlite_master WHERE name = 'frames'"):
+            return
+        while rows := self._db.execute(_OLD_ROWS).fetchall():
+            with self._transaction():
+                for place, epoch, kept_at, sequence, unix, mono, crc32c, trace, container in rows:
+                    header = FrameHeader(
+                        sequence=sequence,
+                        capture_time_unix_us=unix,
+                        capture_time_mono_us=mono,
+                        container_crc32c=crc32c,
+                        traceparent=trace,
+                    )
+                    self._insert(place, epoch, kept_at, header, container)
+                self._db.execute("DELETE FROM frames WHERE place <= ?", (place,))
+        self._db.execute("DROP TABLE frames")
+
     # --- inside one transaction ---
 
     @contextmanager
@@ -227,16 +238,22 @@ class Spool:
         """Delete the oldest frames until so many bytes have room and none is too old."""
         gaps: list[Gap] = []
         while (row := self._db.execute(_OLDEST).fetchone()) is not None:
-            place, epoch, sequence, kept_at, captured, size_bytes = row
+            place, epoch, kept_at, text, size_bytes = row
             if now_unix - kept_at > self._max_age_seconds:
                 reason = GapReason.EXPIRED
             elif self.used_bytes + needed_bytes > self._max_bytes:
                 reason = GapReason.SPOOL_FULL
             else:
                 break
-            self._db.execute("DELETE FROM frames WHERE place = ?", (place,))
-            gaps.append(Gap(reason, captured, captured, 1, size_bytes, sequence, sequence, epoch))
+            self._db.execute("DELETE FROM kept WHERE place = ?", (place,))
+            gaps.append(gap_of(reason, epoch, _read(text), size_bytes))
         return gaps
+
+    def _insert(
+        self, place: int | None, epoch: int, kept_at: float, header: FrameHeader, container: bytes
+    ) -> None:
+        text = _HEADER.dump_json(header).decode()
+        self._db.execute(_PUT, (place, epoch, header.sequence, kept_at, text, container))
 
     def _add_gap(self, gap: Gap) -> Gap:
         same = self._gaps("reason = ? AND epoch = ? ORDER BY number", gap.reason.value, gap.epoch)
@@ -258,7 +275,14 @@ class Spool:
         return int(value)
 
 
-def gap_of(reason: GapReason, epoch: int, frame: LedgerFrame) -> Gap:
+def gap_of(reason: GapReason, epoch: int, header: FrameHeader, size_bytes: int) -> Gap:
     """The record of one frame that is given up."""
-    captured, sequence = frame.capture_time_unix, frame.sequence
-    return Gap(reason, captured, captured, 1, frame.size_bytes, sequence, sequence, epoch)
+    captured, sequence = header.capture_time_unix, header.sequence
+    return Gap(reason, captured, captured, 1, size_bytes, sequence, sequence, epoch)
+
+
+def _read(text: str) -> FrameHeader:
+    try:
+        return _HEADER.validate_json(text)
+    except ValidationError as exc:
+        raise sqlite3.DatabaseError("a frame's header is damaged") from exc

@@ -20,7 +20,6 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,9 +134,11 @@ class SpoolWorker:
         if self.is_up and self._pending < MAX_PENDING and frame.spooled is None:
             frame.spooled = False
             self._pending += 1
-            copy = replace(frame)  # an Ack empties the frame
+            header, container = frame.header, frame.container  # an Ack empties the frame
             put = self._ask(
-                lambda spool: None if spool.in_memory else spool.put(copy, self._unix())
+                lambda spool: (
+                    None if spool.in_memory else spool.put(header, container, self._unix())
+                )
             )
             self._start(self._settle(frame, put))
 
@@ -147,8 +148,8 @@ class SpoolWorker:
 
     def give_up(self, kept: SpooledFrame, reason: GapReason) -> None:
         """The frame can never be sent."""
-        self.record(gap_of(reason, kept.epoch, kept.frame))
-        self.forget(kept.epoch, kept.frame.sequence)
+        self.record(gap_of(reason, kept.epoch, kept.header, len(kept.container)))
+        self.forget(kept.epoch, kept.header.sequence)
 
     def shift_ages(self, seconds: float) -> None:
         """The wall clock was set by so much."""
@@ -195,11 +196,11 @@ class SpoolWorker:
         if gaps is None:
             frame.spooled = None  # it may be tried again
             if not self._is_held(frame.sequence):
-                self.record(gap_of(GapReason.DISK, self.epoch, frame))
-                lost = Lost(
-                    frame.sequence, LossReason.DISK, frame.capture_time_unix, frame.size_bytes
+                header, size_bytes = frame.header, frame.size_bytes
+                self.record(gap_of(GapReason.DISK, self.epoch, header, size_bytes))
+                self._observer.notify(
+                    Lost(header.sequence, LossReason.DISK, header.capture_time_unix, size_bytes)
                 )
-                self._observer.notify(lost)
             return
         frame.spooled = True
         self._complained = False

@@ -5,11 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimedge.frame_header import FrameHeader
 from slimedge.memory.ledger import RESEND_FRAMES, Ledger, LedgerFrame
 
 
 def make_frame(sequence: int, size_bytes: int = 100) -> LedgerFrame:
-    return LedgerFrame(sequence, bytes(size_bytes), 0, 0.0, float(sequence), 0.0)
+    header = FrameHeader(
+        sequence=sequence,
+        capture_time_unix_us=0,
+        capture_time_mono_us=1_000_000 * sequence,
+        container_crc32c=0,
+    )
+    return LedgerFrame(header, bytes(size_bytes), encoded_at=0.0)
 
 
 def make_ledger(*sequences: int, credit_bytes: int = 1000) -> Ledger:

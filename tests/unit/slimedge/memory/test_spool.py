@@ -7,15 +7,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimedge.frame_header import FrameHeader
 from slimedge.gap import Gap, GapReason
-from slimedge.memory.ledger import LedgerFrame
 from slimedge.memory.spool import MAX_GAPS, Spool
 from support.edge_uplink import make_ledger_frame
 
@@ -27,10 +27,27 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.db"
 
 
-def content_of(spool: Spool) -> list[tuple[int, LedgerFrame]]:
+@dataclass(frozen=True)
+class Packed:
+    """A frame as an edge makes it."""
+
+    header: FrameHeader
+    container: bytes
+
+
+def pack(sequence: int, size_bytes: int = 1000) -> Packed:
+    frame = make_ledger_frame(sequence, size_bytes)
+    return Packed(frame.header, frame.container)
+
+
+def put(spool: Spool, frame: Packed, now_unix: float) -> list[Gap]:
+    return spool.put(frame.header, frame.container, now_unix)
+
+
+def content_of(spool: Spool) -> list[tuple[int, Packed]]:
     found, place = [], 0
     while (kept := spool.next_frame(place)) is not None:
-        found.append((kept.epoch, kept.frame))
+        found.append((kept.epoch, Packed(kept.header, kept.container)))
         place = kept.place
     return found
 
@@ -42,28 +59,29 @@ def gaps_of(spool: Spool) -> list[Gap]:
     return found
 
 
-def as_spooled(frame: LedgerFrame) -> LedgerFrame:
-    return replace(frame, encoded_at=0.0)
-
-
 def test_a_frame_comes_out_as_it_went_in_and_keeps_its_name_after_a_restart(path: Path) -> None:
-    frames = [make_ledger_frame(n, 100 * n) for n in (1, 2, 5)]
+    frames = [pack(n, 100 * n) for n in (1, 2, 5)]
     first = Spool(path, 7, max_bytes=10**6)
     for frame in frames:
-        first.put(frame, NOW)
-    assert content_of(first) == [(7, as_spooled(frame)) for frame in frames]
+        put(first, frame, NOW)
+    assert content_of(first) == [(7, frame) for frame in frames]
     first.close()
 
     second = Spool(path, 8, max_bytes=10**6)
-    second.put(make_ledger_frame(1, 50), NOW)
+    put(second, pack(1, 50), NOW)
 
     assert second.frames == 4
     kept = content_of(second)
-    assert [(epoch, frame.sequence) for epoch, frame in kept] == [(7, 1), (7, 2), (7, 5), (8, 1)]
+    assert [(epoch, frame.header.sequence) for epoch, frame in kept] == [
+        (7, 1),
+        (7, 2),
+        (7, 5),
+        (8, 1),
+    ]
     assert kept[0][1].container == frames[0].container
-    assert kept[0][1].capture_time_unix == frames[0].capture_time_unix
-    assert kept[0][1].capture_time_mono == 0.0, "the clock of another boot means nothing"
-    assert kept[3][1].capture_time_mono > 0
+    assert kept[0][1].header.capture_time_unix == frames[0].header.capture_time_unix
+    assert kept[0][1].header.capture_time_mono == 0.0, "the clock of another boot means nothing"
+    assert kept[3][1].header.capture_time_mono > 0
     second.close()
 
 
@@ -78,7 +96,7 @@ def test_every_frame_is_kept_or_forgotten_on_purpose_or_in_a_gap(
     spool = Spool(None, 7, max_bytes=max_bytes)
     told, forgotten = 0, 0
     for sequence, size_bytes in enumerate(sizes, start=1):
-        told += len(spool.put(make_ledger_frame(sequence, size_bytes), NOW))
+        told += len(put(spool, pack(sequence, size_bytes), NOW))
         assert spool.used_bytes <= max_bytes
         if sequence in persisted:
             before = spool.frames
@@ -89,7 +107,7 @@ def test_every_frame_is_kept_or_forgotten_on_purpose_or_in_a_gap(
     assert spool.frames == len(content_of(spool))
     assert spool.frames + forgotten + sum(gap.frames for gap in gaps) == len(sizes)
     assert told == sum(gap.frames for gap in gaps)
-    kept = {frame.sequence for _, frame in content_of(spool)}
+    kept = {frame.header.sequence for _, frame in content_of(spool)}
     for gap in gaps:
         assert not kept & set(range(gap.first_sequence, gap.last_sequence + 1))
     spool.close()
@@ -97,35 +115,35 @@ def test_every_frame_is_kept_or_forgotten_on_purpose_or_in_a_gap(
 
 def test_the_oldest_leave_a_full_spool_and_are_one_gap(path: Path) -> None:
     spool = Spool(path, 7, max_bytes=60_000)
-    frames = [make_ledger_frame(n, 3000) for n in range(1, 31)]
+    frames = [pack(n, 3000) for n in range(1, 31)]
 
     for frame in frames:
-        spool.put(frame, NOW)
+        put(spool, frame, NOW)
 
     lost = 30 - spool.frames
     assert 10 < spool.frames < 20
-    assert [frame.sequence for _, frame in content_of(spool)] == list(range(lost + 1, 31))
+    assert [frame.header.sequence for _, frame in content_of(spool)] == list(range(lost + 1, 31))
     (gap,) = gaps_of(spool)
     assert (gap.reason, gap.frames, gap.size_bytes) == (GapReason.SPOOL_FULL, lost, 3000 * lost)
     assert (gap.first_sequence, gap.last_sequence) == (1, lost)
-    assert gap.from_unix == frames[0].capture_time_unix
-    assert gap.to_unix == frames[lost - 1].capture_time_unix
+    assert gap.from_unix == frames[0].header.capture_time_unix
+    assert gap.to_unix == frames[lost - 1].header.capture_time_unix
     spool.close()
     assert path.stat().st_size <= 60_000
 
 
 def test_what_was_kept_for_too_long_is_given_up_and_a_set_clock_ages_nothing(path: Path) -> None:
     spool = Spool(path, 7, max_bytes=10**6, max_age_seconds=60)
-    spool.put(make_ledger_frame(1), NOW)
+    put(spool, pack(1), NOW)
     hour = 3600.0
 
     spool.shift_ages(hour, NOW + hour)
-    spool.put(make_ledger_frame(2), NOW + hour + 59)
+    put(spool, pack(2), NOW + hour + 59)
     kept = spool.frames
-    spool.put(make_ledger_frame(3), NOW + hour + 61)
+    put(spool, pack(3), NOW + hour + 61)
 
     assert kept == 2
-    assert [frame.sequence for _, frame in content_of(spool)] == [2, 3]
+    assert [frame.header.sequence for _, frame in content_of(spool)] == [2, 3]
     assert [(gap.reason, gap.frames) for gap in gaps_of(spool)] == [(GapReason.EXPIRED, 1)]
     spool.close()
 
@@ -133,28 +151,31 @@ def test_what_was_kept_for_too_long_is_given_up_and_a_set_clock_ages_nothing(pat
 def test_frames_of_a_start_that_did_not_know_the_time_do_not_die_of_old_age(path: Path) -> None:
     """No battery, no network: the clock begins in 1970 until the outage is over."""
     first = Spool(path, 7, max_bytes=10**6, max_age_seconds=60)
-    first.put(make_ledger_frame(1), NOW)
+    put(first, pack(1), NOW)
     first.close()
     second = Spool(path, 8, max_bytes=10**6, max_age_seconds=60)
-    second.put(make_ledger_frame(1), 10.0)
+    put(second, pack(1), 10.0)
     second.close()
     third = Spool(path, 9, max_bytes=10**6, max_age_seconds=60)
-    third.put(make_ledger_frame(1), 20.0)
+    put(third, pack(1), 20.0)
 
     third.shift_ages(NOW + 9 - 30, NOW + 9)
-    third.put(make_ledger_frame(2), NOW + 10)
+    put(third, pack(2), NOW + 10)
     kept = third.frames
-    third.put(make_ledger_frame(3), NOW + 69.5)
+    put(third, pack(3), NOW + 69.5)
 
     assert kept == 4
-    assert [(epoch, frame.sequence) for epoch, frame in content_of(third)] == [(9, 2), (9, 3)]
+    assert [(epoch, frame.header.sequence) for epoch, frame in content_of(third)] == [
+        (9, 2),
+        (9, 3),
+    ]
     third.close()
 
 
 def test_an_empty_spool_gives_its_disk_back(path: Path) -> None:
     spool = Spool(path, 7, max_bytes=10**6)
     for sequence in range(1, 101):
-        spool.put(make_ledger_frame(sequence, 5000), NOW)
+        put(spool, pack(sequence, 5000), NOW)
 
     for sequence in range(1, 101):
         spool.forget(7, sequence)
@@ -219,7 +240,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFIN
 spool = Spool(Path(sys.argv[1]), 7, max_bytes=10**9)
 try:
     for sequence in range(1, int(sys.argv[2]) + 1):
-        spool.put(make_ledger_frame(sequence, 3000), 0.0)
+        frame = make_ledger_frame(sequence, 3000)
+        spool.put(frame.header, frame.container, 0.0)
         sys.stdout.write(f"{sequence}\\n")
         sys.stdout.flush()
 except sqlite3.Error as exc:
@@ -249,7 +271,7 @@ def test_what_was_put_outlives_kill_9(path: Path) -> None:
 
     spool = Spool(path, 8, max_bytes=10**9)
 
-    sequences = [frame.sequence for _, frame in content_of(spool)]
+    sequences = [frame.header.sequence for _, frame in content_of(spool)]
     assert sequences[: len(said)] == said
     assert len(sequences) <= len(said) + 1
     spool.close()
@@ -261,22 +283,22 @@ def test_a_full_disk_loses_nothing_that_was_put_and_serves_again_with_room(
     ballast = tiny_disk / "ballast"
     ballast.write_bytes(bytes(200_000))
     spool = Spool(tiny_disk / "spool.db", 7, max_bytes=10**9)
-    put = 0
+    last = 0
 
     def put_many() -> None:
-        nonlocal put
+        nonlocal last
         for sequence in range(1, 1000):
-            spool.put(make_ledger_frame(sequence, 3000), NOW)
-            put = sequence
+            put(spool, pack(sequence, 3000), NOW)
+            last = sequence
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
         put_many()
 
-    assert [frame.sequence for _, frame in content_of(spool)] == list(range(1, put + 1))
+    assert [frame.header.sequence for _, frame in content_of(spool)] == list(range(1, last + 1))
     ballast.unlink()
-    spool.put(make_ledger_frame(put + 1, 3000), NOW)
-    assert put > 10
-    assert spool.frames == put + 1
+    put(spool, pack(last + 1, 3000), NOW)
+    assert last > 10
+    assert spool.frames == last + 1
     spool.close()
 
 
@@ -290,5 +312,5 @@ def test_a_limit_on_file_sizes_raises_and_the_file_is_whole_afterwards(path: Pat
 
     assert lines[-1].startswith("OperationalError")
     spool = Spool(path, 8, max_bytes=10**9)
-    assert [f.sequence for _, f in content_of(spool)] == [int(line) for line in lines[:-1]]
+    assert [f.header.sequence for _, f in content_of(spool)] == [int(line) for line in lines[:-1]]
     spool.close()

@@ -76,7 +76,7 @@ async def test_what_was_kept_is_there_for_the_next_start(tmp_path: Path) -> None
         gap = await worker.next_gap(0)
 
     assert kept is not None
-    assert (kept.epoch, kept.frame.container) == (EPOCH, frame.container)
+    assert (kept.epoch, kept.container) == (EPOCH, frame.container)
     assert gap is not None
     assert (gap.reason, gap.from_unix, gap.to_unix) == (GapReason.CAMERA_LOST, 1.0, 2.0)
 
@@ -128,7 +128,7 @@ async def test_an_ack_that_comes_while_a_frame_is_being_kept_does_not_empty_the_
         kept = await worker.next_frame(0)
 
     assert kept is not None
-    assert kept.frame.container == container
+    assert kept.container == container
 
 
 async def test_without_a_folder_gaps_are_kept_in_memory_and_frames_are_not() -> None:

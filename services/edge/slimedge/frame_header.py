@@ -1,0 +1,41 @@
+"""What travels with a container: from the encoder through memory, disk and wire to the cloud.
+
+Its fields are those of the wire's `Frame`, by name and unit; whatever is between passes it whole.
+So one more field of a frame stands in the `.proto`, here, and in the cloud's record of a frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameHeader:
+    """What is said of one frame; a field that an older edge did not keep has its default."""
+
+    sequence: int  # 1, 2, 3 ... within an epoch
+    capture_time_unix_us: int  # wall clock
+    capture_time_mono_us: int  # monotonic clock; 0 = not known, an earlier start captured it
+    container_crc32c: int
+    traceparent: str = ""  # W3C Trace Context; empty = not traced
+    link_bytes_per_second: int = 0  # what the controller planned with; 0 = not said
+
+    @property
+    def capture_time_unix(self) -> float:
+        """The wall clock at capture, seconds."""
+        return self.capture_time_unix_us / 1e6
+
+    @property
+    def capture_time_mono(self) -> float:
+        """The monotonic clock at capture, seconds."""
+        return self.capture_time_mono_us / 1e6
+
+
+def micros_of(seconds: float) -> int:
+    """Seconds as microseconds of the wire, which have no sign."""
+    return max(0, round(1e6 * seconds))
+
+
+def uint32_of(value: float) -> int:
+    """A measured number as the wire can say it."""
+    return min(max(0, round(value)), 2**32 - 1)
