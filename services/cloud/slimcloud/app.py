@@ -33,7 +33,7 @@ from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.probes import build_probes
 from slimcloud.review import ApiAccess, Readiness, ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
-from slimcloud.settings import CloudSettings, Role
+from slimcloud.settings import CloudSettings, Role, split_labels
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
@@ -173,6 +173,7 @@ async def _start_detect(
         max_pixels=settings.max_pixels,
         max_batch_size=settings.max_batch_size,
         min_score=settings.min_score,
+        labels=split_labels(settings.detect_labels),
         triage=models.triage,
     )
     life.on_stop(Phase.CLOSE, "detector", lambda: asyncio.to_thread(engine.close))

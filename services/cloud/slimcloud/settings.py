@@ -17,7 +17,7 @@ from slimcodec.model.find import DEFAULT_MODEL
 from slimops import ServiceSettings
 from slimops.loopback import is_loopback
 
-__all__ = ["CloudSettings", "Role"]
+__all__ = ["CloudSettings", "Role", "split_labels"]
 
 
 class Role(StrEnum):
@@ -30,6 +30,11 @@ class Role(StrEnum):
 
     def includes(self, role: Role) -> bool:
         return self in (role, Role.ALL)
+
+
+def split_labels(text: str | None) -> list[str]:
+    """Labels that stand with commas between; none where nothing is said."""
+    return [label for part in (text or "").split(",") if (label := part.strip())]
 
 
 class CloudSettings(ServiceSettings):
@@ -120,6 +125,11 @@ class CloudSettings(ServiceSettings):
     )
     min_score: float = Field(
         default=0.25, ge=0.001, le=1, description="detections below it are not kept, 0 to 1"
+    )
+    detect_labels: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="labels of detections to keep, with commas between; not set = all",
     )
     triage: Literal["off", "detect", "enhance"] = Field(
         default="off",

@@ -22,6 +22,7 @@ from slimcodec.errors import BitstreamError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.session import Detector
+from slimdetect.triage import class_ids_of
 
 __all__ = ["DetectionEngine", "EngineJob", "EngineResult"]
 
@@ -60,13 +61,23 @@ class DetectionEngine:
         max_pixels: int,
         max_batch_size: int,
         min_score: float,
+        labels: Sequence[str] = (),
         triage: TriagePolicy | None = None,
     ) -> None:
-        """Raises `slimdetect.errors.DetectorMismatchError` when the two do not belong together."""
+        """Load what detecting needs.
+
+        Args:
+            labels: Of detections to keep; none: all.
+
+        Raises:
+            DetectorMismatchError: codec and detector do not belong together.
+            ModelError: the detector has no such label.
+        """
         self._triage = triage
         self._codec = codec
         self._decoder = Decoder(codec, runtime, max_pixels)
         self._detector = Detector(codec, detector, runtime, max_batch_size)
+        self._kept = frozenset(class_ids_of(labels or self._detector.names, self._detector.names))
         self._min_score = min_score
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
         self.codec_label = codec.label
@@ -116,7 +127,8 @@ class DetectionEngine:
         judged = self._judge({i: latent for i, latent in latents.items() if jobs[i].triage})
         chosen = [i for i in latents if judged.get(i, _JUST_DETECT).verdict is Verdict.DETECT]
         found = self._detector.detect_latents([latents[i] for i in chosen], self._min_score)
-        detections = dict(zip(chosen, found, strict=True))
+        kept = [[box for box in boxes if box.class_id in self._kept] for boxes in found]
+        detections = dict(zip(chosen, kept, strict=True))
         seconds = time.perf_counter() - started
         return [
             EngineResult(detections.get(i, []), errors.get(i), seconds, judged.get(i, _JUST_DETECT))

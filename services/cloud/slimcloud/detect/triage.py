@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from slimcloud.settings import CloudSettings
+from slimcloud.settings import CloudSettings, split_labels
 from slimcodec.decode import Latent
 from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import Runtime
@@ -90,8 +90,7 @@ def build_triage(
                 f"triage asks for enhancements up to level {level}; codec {codec.label} has levels "
                 f"0..{codec.widest_level}; set triage_level, or triage to detect"
             )
-    wanted = (settings.triage_labels or "").split(",")
-    labels = [label.strip() for label in wanted if label.strip()]
+    labels = split_labels(settings.triage_labels)
     chosen = settings.triage_threshold
     return TriagePolicy(
         session=session,

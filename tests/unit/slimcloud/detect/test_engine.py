@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from slimcloud.detect.engine import DetectionEngine, EngineJob
 from slimcodec.encode import Encoder
-from slimcodec.errors import BitstreamError
+from slimcodec.errors import BitstreamError, ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
@@ -24,7 +24,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _engine(models: Path) -> DetectionEngine:
+def _engine(models: Path, labels: Sequence[str] = ()) -> DetectionEngine:
     return DetectionEngine(
         load_codec_artifact(models / "toy" / "1"),
         load_detector_artifact(models / "toy-detector" / "1"),
@@ -32,6 +32,7 @@ def _engine(models: Path) -> DetectionEngine:
         max_pixels=2**20,
         max_batch_size=4,
         min_score=0.01,
+        labels=labels,
     )
 
 
@@ -58,6 +59,24 @@ async def test_batch_gives_what_each_frame_gives_alone(
 
     assert any(result.detections for result in together)
     assert [result.detections for result in together] == [result.detections for result in alone]
+
+
+async def test_only_the_wanted_labels_are_kept(models: Path, engine: DetectionEngine) -> None:
+    (container,) = _containers(models, 1)
+    (everything,) = await engine.detect([EngineJob(container)])
+    wanted = everything.detections[0].label
+    chosen = _engine(models, [wanted])
+
+    (kept,) = await chosen.detect([EngineJob(container)])
+    chosen.close()
+
+    assert {found.label for found in everything.detections} > {wanted}
+    assert kept.detections == [one for one in everything.detections if one.label == wanted]
+
+
+def test_a_label_that_the_detector_does_not_know_is_refused(models: Path) -> None:
+    with pytest.raises(ModelError, match="no class dragon"):
+        _engine(models, ["dragon"])
 
 
 async def test_bad_bytes_are_one_result_and_spare_the_others(
