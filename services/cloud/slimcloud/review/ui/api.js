@@ -51,7 +51,6 @@ export async function getPicture(url, {cached = false} = {}) {
         url: URL.createObjectURL(blob),
         level: Number(response.headers.get("Slimwire-Level")),
         decodeSeconds: decoding ? Number(decoding[1]) / 1000 : null,
-        jpegBytes: Number(response.headers.get("Slimwire-Jpeg-Bytes")) || null,
         totalSeconds: (performance.now() - started) / 1000,
       };
     } catch (error) {

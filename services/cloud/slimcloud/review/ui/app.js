@@ -35,14 +35,11 @@ async function cameras() {
 }
 
 async function overview() {
-  const known = await get(`${API}/overview`), {jpeg_sample: sample} = known;
+  const known = await get(`${API}/overview`);
   fillChoices([], [...known.labels].sort());
   const totals = [["Frames", count(known.frames_total)], ["Received", bytes(known.received_bytes_total)]];
-  if (sample.pictures) totals.push(["Saved against JPEG", `${Math.round(100 * (1 - sample.sent_bytes / sample.jpeg_bytes))} %`,
-    `Measured on the ${sample.pictures} pictures that were opened so far: ${bytes(sample.sent_bytes)} were sent for them; as JPEG of quality `
-    + `${sample.jpeg_quality} the same decoded pictures take ${bytes(sample.jpeg_bytes)}. Frames that nobody opened are not counted.`]);
-  $("totals").replaceChildren(...totals.map(([name, value, title]) => make("div", {title: title || ""},
-    make("dt", {textContent: name + (title ? ` (${sample.pictures} opened)` : "")}), make("dd", {textContent: value}))));
+  $("totals").replaceChildren(...totals.map(([name, value]) =>
+    make("div", {}, make("dt", {textContent: name}), make("dd", {textContent: value}))));
 }
 
 function timeline() {

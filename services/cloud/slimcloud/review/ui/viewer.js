@@ -52,7 +52,6 @@ export async function view(frame, {improves = false} = {}) {
     if (shownFrame() !== frame) return;
     await show(frame, picture, improves);
     describe(frame, picture);
-    replaceFrame({...frame, jpeg_bytes: frame.jpeg_bytes || picture.jpegBytes});
     loadReview(frame);  // with this look
     on.onLook();
   } catch (error) {
@@ -128,11 +127,9 @@ function describe(frame, picture) {
   describeFound(frame);
   describeStages(frame.latency);
   const sent = bytes(frame.base_bytes) + (frame.enhanced ? ` + ${bytes(frame.enhancement_bytes)}` : "");
-  const jpegBytes = picture?.jpegBytes || frame.jpeg_bytes;
   const rows = [["Level · quality", `${frame.level} · ${quality(frame.quality)}`], ["Sent", sent],
     ["Bits per pixel", frame.bpp.toFixed(3)], ["Size", `${frame.image_width} × ${frame.image_height}`],
     ["Captured", moment(frame.capture_time)]];
-  if (jpegBytes) rows.push(["This picture as JPEG 75", bytes(jpegBytes)]);
   if (frame.presence != null) rows.push(["Triage", `${frame.triage === "none" ? "" : `${frame.triage} · `}${Math.round(frame.presence * 100)}%`]);
   if (picture) rows.push(["Picture decoded in", seconds(picture.decodeSeconds)], ["Shown after", seconds(picture.totalSeconds)]);
   if (frame.reason) rows.push(["Why", frame.reason]);
