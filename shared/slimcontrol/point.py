@@ -132,10 +132,11 @@ def restrict_points(
         if level in (None, point.level) and (max_level is None or point.level <= max_level)
     )
     if not kept:
+        asked = (("level", level), ("a level up to", max_level), ("quality", quality))
+        wanted = " and ".join(f"{what} {value:g}" for what, value in asked if value is not None)
         raise ControlError(
-            f"level {level} (at most {max_level}) with quality {quality} was asked for; the model "
-            f"has levels 0 to {max(p.level for p in points)} and qualities 0 to "
-            f"{max(p.quality for p in points):g}"
+            f"{wanted} was asked for; the model has levels 0 to {max(p.level for p in points)} and "
+            f"qualities 0 to {max(p.quality for p in points):g}"
         )
     return kept
 
