@@ -8,7 +8,8 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 INGREDIENTS := pyproject.toml proto/hatch_build.py proto/generate.py $(wildcard proto/slimwire/v1/*.proto)
-PIP := -m pip install --quiet --disable-pip-version-check --no-compile
+# what pip says is its progress: setting up takes a minute or more
+PIP := -m pip install --disable-pip-version-check --no-compile
 DEV := .venv-dev/bin
 NODE_CLIENT := tests/integration/node_client
 
@@ -23,7 +24,7 @@ help:
 	@echo "make clean   remove both environments and everything generated"
 
 demo: .venv/.installed
-	.venv/bin/slimwire demo $(DEMO_ARGS)
+	@.venv/bin/slimwire demo $(DEMO_ARGS)
 
 test: check $(NODE_CLIENT)/node_modules/.package-lock.json
 	$(DEV)/python -m pytest $(PYTEST_ARGS)
@@ -51,11 +52,13 @@ $(NODE_CLIENT)/node_modules/.package-lock.json: $(NODE_CLIENT)/package-lock.json
 	@npm ci --prefix $(NODE_CLIENT) --ignore-scripts --loglevel error || echo "no modules for Node.js: tests that need them are skipped"
 
 .venv/.installed: $(INGREDIENTS)
+	@echo "Setting up .venv, once: a minute or two, 600 MB on disk. Then the demo begins by itself."
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) -e '.[demo]'
 	touch $@
 
 .venv-dev/.installed: $(INGREDIENTS)
+	@echo "Setting up .venv-dev, once: torch and the tools of the tests, some minutes."
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python $(PIP) -e '.[dev,train]'
 	touch $@

@@ -34,7 +34,7 @@ class Demo:
     def await_streaming(self) -> None:
         """Return when a frame has come back from the cloud."""
         give_up = time.monotonic() + STREAMING_SECONDS
-        while "bits per pixel" not in self.errors.read_text():
+        while "frame " not in self.errors.read_text():
             assert self.process.poll() is None, self.errors.read_text()
             assert time.monotonic() < give_up, self.errors.read_text()
             time.sleep(0.1)
@@ -70,7 +70,8 @@ def endless(environment: dict[str, str], tmp_path: Path) -> Iterator[Demo]:
 
 def test_a_demo_of_a_few_seconds_ends_with_one_json_line(environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "slimcli", "demo", "--seconds", "4", "--json"],
+        # level 0: there is a rest for the camera to send, however fast this machine is
+        [sys.executable, "-m", "slimcli", "demo", "--seconds", "4", "--level", "0", "--json"],
         env=environment,
         capture_output=True,
         text=True,
@@ -92,7 +93,7 @@ def test_a_demo_of_a_few_seconds_ends_with_one_json_line(environment: dict[str, 
     assert all(count > 0 for count in seen["detections"].values())
     assert seen["view_psnr_db"]["after"] > seen["view_psnr_db"]["before"] > 10
     assert seen["view_bytes"]["enhancement"] > 0
-    assert seen["jpeg_bytes_total"] > seen["frames_sent"] * 1000
+    assert done.stderr.splitlines()[0].startswith(f"{seen['page']} ")
 
 
 def test_a_recorded_link_is_replayed_and_what_it_cost_is_summed_up(
@@ -116,27 +117,36 @@ def test_a_recorded_link_is_replayed_and_what_it_cost_is_summed_up(
     assert seen["uplink_kbit_per_second"] is None
     assert seen["frames_skipped"] == seen["frames_captured"] - seen["frames_sent"]
     assert 0 <= seen["frames_late"] <= seen["frames_sent"]
-    assert 0 <= seen["in_deadline_accuracy"] <= 1
-    assert (seen["in_deadline_accuracy"] > 0) == (seen["frames_late"] < seen["frames_sent"])
-    assert " Mbit/s, planned with" in done.stderr
+    assert "village.txt" in done.stderr
 
 
-@pytest.mark.parametrize("options", [["--link", "nowhere"], ["--link", "hole", "--uplink", "500"]])
-def test_a_link_that_is_none_is_told_in_one_line(
-    environment: dict[str, str], options: list[str]
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--link", "nowhere"], 64, "steps, hole, drive"),
+        (["--link", "hole", "--uplink", "500"], 64, "--uplink"),
+        (["--level", "9"], 64, "toy/1 has levels 0 to 3"),
+        (["--source", "nowhere.mp4"], 66, "nowhere.mp4"),
+        (["--source", "/dev/video77"], 66, "/dev/video77: no such camera"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line_before_anything_starts(
+    environment: dict[str, str], options: list[str], code: int, told: str, tmp_path: Path
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "slimcli", "demo", *options],
-        env=environment,
+        env=environment | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
         timeout=150,
     )
 
-    assert done.returncode == 64
-    assert "--uplink" in done.stderr or "steps, hole, drive" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout
+    assert not list(tmp_path.glob("slimwire-demo-*"))
 
 
 def test_ctrl_c_ends_every_process_and_still_sums_up(endless: Demo) -> None:
@@ -170,18 +180,3 @@ def test_ctrl_c_before_the_cloud_is_up_leaves_no_process(endless: Demo) -> None:
     endless.process.communicate(timeout=GONE_SECONDS)
 
     endless.family.await_gone(GONE_SECONDS)
-
-
-def test_a_source_that_is_not_there_is_told_in_one_line(environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "slimcli", "demo", "--source", "nowhere.mp4"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-    )
-
-    assert done.returncode == 66
-    assert "nowhere.mp4" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from slimcli.demo.frame_row import FrameRow
+from slimcli.demo.inputs import STREET
+from slimcli.demo.rate import slower_rate
 from slimcli.demo.review import ViewedFrame
-from slimcli.demo.screen import PlainScreen, Scene, draw
+from slimcli.demo.screen import LiveScreen, PlainScreen, Scene, draw
 from slimcli.demo.summary import percentile, summary_json, summary_table
 from slimcli.demo.tally import KEPT_PICTURES, Tally
 from slimcodec.detection import Detection
@@ -20,7 +24,6 @@ from slimedge.event import (
     Captured,
     Detected,
     Encoded,
-    JpegMeasured,
     LinkChanged,
     LinkState,
     LossReason,
@@ -33,7 +36,15 @@ from slimedge.event import (
     Stage,
 )
 
-SCENE = Scene("street.mp4", "toy/1", "http://127.0.0.1:1", "1,000 kbit/s, simulated", 20)
+SCENE = Scene(
+    page="http://127.0.0.1:1",
+    source="street.mp4",
+    model="slim-n/3",
+    link="1,000 kbit/s, simulated",
+    deadline_seconds=1.0,
+    seconds=20,
+    shown=STREET,
+)
 
 
 def encoded(sequence: int, level: int = 1, size: int = 1000) -> Encoded:
@@ -65,7 +76,12 @@ def run_frame(tally: Tally, sequence: int, level: int = 1, latency: float = 0.5)
     tally.notify(Acked(sequence, Stage.RECEIVED, 0.1, 0.1))
     tally.notify(Acked(sequence, Stage.PERSISTED, 0.1, 0.1))
     tally.notify(detected(sequence, latency))
-    tally.notify(JpegMeasured(sequence, 4000))
+
+
+def summed(tally: Tally, viewed: ViewedFrame | None = None) -> dict[str, object]:
+    return summary_json(
+        tally.totals, viewed, rate=10.0, page="http://127.0.0.1:1", uplink_kbit=1000.0
+    )
 
 
 def test_a_frame_is_counted_at_every_step() -> None:
@@ -74,14 +90,12 @@ def test_a_frame_is_counted_at_every_step() -> None:
     run_frame(tally, 1)
     run_frame(tally, 2)
 
-    seen = summary_json(tally.totals, None, None)
+    seen = summed(tally)
     assert seen["frames_captured"] == seen["frames_sent"] == seen["frames_acked"] == 2
     assert seen["frames_detected"] == 2
     assert seen["bytes_total"] == 2000
     assert seen["bpp_mean"] == 8 * 1000 / (40 * 50)
-    assert seen["jpeg_bytes_total"] == 8000
     assert seen["detections"] == {"person": 2}
-    assert tally.totals.against_jpeg == -0.75
     assert tally.is_settled
 
 
@@ -92,11 +106,9 @@ def test_news_that_comes_twice_is_counted_once() -> None:
     tally.notify(Sent(1, 1000, 0.0, resent=True))
     tally.notify(Acked(1, Stage.PERSISTED, 0.1, 0.1))
     tally.notify(detected(1))
-    tally.notify(JpegMeasured(1, 4000))
 
     assert tally.totals.frames_sent == tally.totals.frames_detected == 1
     assert tally.totals.sent_bytes == 1000
-    assert tally.totals.jpeg_bytes == 4000
     assert len(tally.totals.latencies_seconds) == 1
 
 
@@ -126,7 +138,7 @@ def test_a_closed_tally_follows_old_frames_and_counts_no_new_ones() -> None:
     is_settled_before = tally.is_settled
 
     run_frame(tally, 2)
-    for event in (Acked(1, Stage.PERSISTED, 0.1, 0.1), detected(1), JpegMeasured(1, 4000)):
+    for event in (Acked(1, Stage.PERSISTED, 0.1, 0.1), detected(1)):
         tally.notify(event)
 
     assert not is_settled_before
@@ -162,11 +174,27 @@ def test_the_parts_of_a_latency_add_up_to_the_whole() -> None:
     run_frame(tally, 1, latency=0.5)
 
     (row,) = tally.recent
-    assert row.link_seconds == pytest.approx(0.5 - 0.01 - 0.02 - 0.03 - 0.05 - 0.1)
+    assert row.way_seconds == pytest.approx(0.5 - 0.01 - 0.02 - 0.05 - 0.1)
+    assert row.machine_seconds == pytest.approx(0.02 + 0.05 + 0.1)
+    assert row.work_seconds == pytest.approx(0.02 + 0.1)
+
+
+def test_what_was_counted_while_warming_up_is_forgotten() -> None:
+    tally = Tally()
+    run_frame(tally, 1)
+    tally.notify(encoded(2))
+    tally.restart()
+
+    tally.notify(Sent(2, 1000, 0.0, resent=False))
+    tally.notify(detected(2))
+    run_frame(tally, 3)
+
+    assert tally.totals.frames_sent == tally.totals.frames_detected == 1
+    assert [row.sequence for row in tally.recent] == [3]
 
 
 def test_an_empty_tally_sums_up_to_nulls() -> None:
-    seen = summary_json(Tally().totals, None, 1000.0)
+    seen = summed(Tally())
 
     assert seen["bpp_mean"] is seen["latency_p50_seconds"] is seen["view_psnr_db"] is None
     assert seen["frames_captured"] == seen["bytes_total"] == 0
@@ -178,26 +206,31 @@ def test_percentiles_are_interpolated() -> None:
     assert percentile([], 50) is None
 
 
-def shown(renderable: object) -> str:
-    console = Console(width=120, record=True, file=io.StringIO())
+def shown(renderable: object, width: int = 80) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(renderable)
     return console.export_text()
 
 
 def test_the_screen_shows_the_newest_frame_and_the_totals() -> None:
-    tally = Tally()
+    tally = Tally(deadline_seconds=1.0)
     tally.notify(LinkChanged(LinkState.UP, "127.0.0.1:1"))
     run_frame(tally, 1)
-    run_frame(tally, 2)
+    run_frame(tally, 2, latency=1.5)
 
-    text = shown(draw(tally, SCENE, elapsed=3.2))
+    text = shown(draw(tally, SCENE, "3 s", rate=10.0))
 
-    assert "frame 2  level 1  quality 2  50 x 40  1,000 bytes  4.000 bits per pixel" in text
+    assert "street.mp4, 50 x 40, 10 pictures a second" in text
+    assert "now level 1, quality 2" in text
     assert "1 person" in text
-    assert "2 captured, 2 sent, 2 detected" in text
-    assert "(-75 %)" in text
-    assert "http://127.0.0.1:1" in text
-    assert "3 s of 20 s" in text
+    assert "2 sent, 2 answered, 1 after more than 1 s" in text
+    assert "1.0 kB a picture" in text
+    assert "only of person, bicycle, car" in text
+    assert "fewer bytes for equal detections" in text
+
+
+def test_the_screen_says_nothing_of_jpeg_for_a_model_that_was_not_measured() -> None:
+    assert "JPEG" not in shown(draw(Tally(), replace(SCENE, model="toy/1"), ""))
 
 
 def test_the_screen_waits_for_the_first_frame_and_says_what_is_missing() -> None:
@@ -205,11 +238,41 @@ def test_the_screen_waits_for_the_first_frame_and_says_what_is_missing() -> None
     tally.notify(CameraChanged(CameraState.LOST, "connection refused"))
     tally.notify(LinkChanged(LinkState.DOWN, "again in 2 s"))
 
-    text = shown(draw(tally, SCENE, elapsed=0))
+    text = shown(draw(tally, SCENE, "warming up"))
 
-    assert "waiting for the first frame" in text
+    assert "nothing yet" in text
     assert "lost: connection refused" in text
     assert "down: again in 2 s" in text
+    assert "warming up" in text
+
+
+def test_the_screen_fits_a_terminal_of_80_by_24_at_its_fullest() -> None:
+    tally = Tally()
+    tally.notify(LinkChanged(LinkState.UP, "127.0.0.1:1"))
+    labels = tuple(label for label in (*STREET, "sports ball", "frisbee") for _ in range(30))
+    for sequence in range(1, 300):
+        tally.notify(encoded(sequence, size=123_456))
+        tally.notify(Sent(sequence, 123_456, 0.0, resent=False))
+        tally.notify(detected(sequence, 1234.5, labels))
+        tally.notify(Lost(sequence, LossReason.EXPIRED))
+        tally.notify(Nacked(sequence, "decode", "broken", retryable=False))
+    scene = replace(
+        SCENE,
+        source="a-very-long-name-of-a-video-that-somebody-has-in-a-folder-somewhere-1920x1080.mp4",
+        link="ATT-LTE-driving-2016_up.txt, 12,345 kbit/s on average, 50 ms round trip, simulated",
+        link_now=lambda: 1e9,
+    )
+    console = Console(width=80, height=24, record=True, file=io.StringIO(), force_terminal=True)
+
+    with LiveScreen(console, scene) as screen:
+        screen.say("This machine is too slow for 10 pictures a second: 5 now.")
+        screen.update(tally, "waiting for the last results", 10.0)
+    lines = console.export_text().splitlines()
+
+    drawn = shown(draw(tally, scene, "note", 10.0, "a sentence")).splitlines()
+    assert lines[0].startswith("http://127.0.0.1:1 ")
+    assert 1 + len(drawn) <= 23  # and the cursor's line
+    assert max(map(len, drawn)) <= 80
 
 
 def test_the_summary_compares_the_view_before_and_after() -> None:
@@ -217,15 +280,16 @@ def test_the_summary_compares_the_view_before_and_after() -> None:
     run_frame(tally, 1)
     viewed = ViewedFrame("demo:1:1", 0, 1000, 25.0, 500, 30.0, "")
 
-    text = shown(summary_table(tally.totals, viewed, ""))
-    seen = summary_json(tally.totals, viewed, None)
+    text = shown(summary_table(tally.totals, viewed, 1.0, None), width=160)
+    seen = summed(tally, viewed)
 
-    assert "25.00 dB from the 1,000 bytes" in text
-    assert "30.00 dB after 500 more" in text
+    assert "the 1.0 kB for the boxes give it at 25.0 dB" in text
+    assert "0.5 kB more" in text
+    assert "JPEG" not in text
     assert seen["view_psnr_db"] == {"before": 25.0, "after": 30.0}
 
 
-def test_plain_lines_do_not_repeat_themselves() -> None:
+def test_plain_lines_begin_with_the_page_and_do_not_repeat_themselves() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     tally = Tally()
     run_frame(tally, 1)
@@ -236,5 +300,35 @@ def test_plain_lines_do_not_repeat_themselves() -> None:
         screen.update(tally, "waiting for the last results")
 
     lines = console.export_text().splitlines()
-    assert len(lines) == 3
-    assert lines[1].startswith("frame 1: level 1, quality 2, 1,000 bytes")
+    assert len(lines) == 4
+    assert lines[0].startswith("http://127.0.0.1:1 ")
+    assert lines[2].startswith("frame 1: level 1, quality 2, 1,000 bytes")
+
+
+def rows_of(*parts: tuple[float, float, float]) -> list[FrameRow]:
+    """Detected frames that took so long to encode, wait in the cloud, and detect; seconds."""
+    rows = []
+    for sequence, (encode, queue, compute) in enumerate(parts):
+        row = FrameRow(sequence, 0, 3.0, (40, 50), 1000, 0.0, encode)
+        row.cloud_queue_seconds, row.cloud_compute_seconds = queue, compute
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("parts", "rate", "expected"),
+    [
+        ([(0.02, 0.01, 0.07)] * 4, 10.0, None),
+        ([(0.02, 0.01, 0.07)] * 3 + [(0.02, 0.9, 0.9)], 10.0, None),  # one by chance
+        ([(0.02, 0.9, 0.9)] * 3, 10.0, None),  # too few to say
+        ([(0.02, 0.40, 0.12)] * 4, 10.0, 5.0),
+        ([(0.05, 0.40, 0.30)] * 4, 10.0, 2.0),
+        ([(0.30, 0.40, 0.90)] * 4, 10.0, 1.0),
+        ([(0.05, 0.40, 0.30)] * 4, 5.0, 2.0),
+        ([(0.30, 0.40, 0.90)] * 4, 1.0, None),  # there is no slower one
+    ],
+)
+def test_a_machine_that_cannot_keep_up_gets_fewer_pictures(
+    parts: list[tuple[float, float, float]], rate: float, expected: float | None
+) -> None:
+    assert slower_rate(rows_of(*parts), rate, deadline_seconds=1.0) == expected

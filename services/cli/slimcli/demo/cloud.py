@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -37,10 +38,18 @@ class CloudAddresses:
 
 
 class CloudProcess:
-    """`slimwire cloud --role all` with free ports and an embedded Redis. Start it from the main
-    thread: the kernel's promise is bound to the thread that started it."""
+    """`slimwire cloud --role all` with an embedded Redis. Start it from the main thread: the
+    kernel's promise is bound to the thread that started it.
 
-    def __init__(self, model: str, models: Path | None, http_port: int) -> None:
+    Args:
+        model, models: Of the codec.
+        http_port: Of the page.
+        labels: Of detections to keep; none: all.
+    """
+
+    def __init__(
+        self, model: str, models: Path | None, http_port: int, labels: Sequence[str] = ()
+    ) -> None:
         _remove_leftovers()
         self._directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._state_file = self._directory / "cloud.json"
@@ -52,6 +61,8 @@ class CloudProcess:
             "CLOUD_STATE_FILE": str(self._state_file),
             "CLOUD_STOP_SECONDS": "1",
         }
+        if labels:
+            self._environment["CLOUD_DETECT_LABELS"] = ",".join(labels)
         if models is not None:
             self._environment["CLOUD_MODELS_ROOT"] = str(models)
         for name in ("CLOUD_REDIS_URL", "CLOUD_REDIS_URL_FILE"):  # the demo brings its own

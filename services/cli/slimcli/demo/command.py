@@ -10,13 +10,14 @@ import typer
 
 from slimcli.exits import BadUsageError
 from slimcli.extras import needs_extra
-from slimcli.models import open_codec
+from slimcli.models import open_codec, open_detector
 from slimcli.options import Model, Models
 from slimcli.output import say_json
 from slimcodec.model.find import DEFAULT_MODEL
 
 CAMERA = "demo"
-DEFAULT_SECONDS = 20.0
+DEFAULT_SECONDS = 20.0  # where no person watches
+DEFAULT_PORT = 8080  # of the page, as of `slimwire cloud`
 # A camera on a modest uplink: at gigabits a second there is nothing for the controller to decide.
 DEFAULT_UPLINK_KBIT = 1000.0
 DEFAULT_ROUND_TRIP_SECONDS = 0.05  # of a replayed link: recordings have rates, no delays
@@ -28,8 +29,14 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     seconds: Annotated[
-        float, typer.Option(min=0, help="Stream this long; 0: until Ctrl-C.")
-    ] = DEFAULT_SECONDS,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Stream this long; 0: until Ctrl-C. [default: until Ctrl-C on a terminal, else "
+            f"{DEFAULT_SECONDS:.0f}]",
+            show_default=False,
+        ),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -57,8 +64,8 @@ def demo(
         str | None,
         typer.Option(
             metavar="TRACE",
-            help="Replay a recorded link instead, and draw what the controller makes of it: a file "
-            "(`time_s mbps`, or mahimahi's), or one that is built in: steps, hole, drive.",
+            help="Replay a recorded link instead: a file (`time_s mbps`, or mahimahi's), or one "
+            "that is built in: steps, hole, drive.",
         ),
     ] = None,
     round_trip: Annotated[
@@ -70,8 +77,14 @@ def demo(
         float | None, typer.Option(min=0, help="Use only this quality; fractions lie between.")
     ] = None,
     http_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of the review API; 0: a free one.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help=f"Of the page. [default: {DEFAULT_PORT}, or a free one where that is taken]",
+            show_default=False,
+        ),
+    ] = None,
     model: Model = DEFAULT_MODEL,
     models: Models = None,
 ) -> None:
@@ -83,22 +96,35 @@ def demo(
         from rich.console import Console
 
         from slimcli.demo.cloud import CloudProcess
-        from slimcli.demo.links import open_trace, utilities_of
+        from slimcli.demo.compared import jpeg_line
+        from slimcli.demo.inputs import HOST, check_point, check_source, choose_port, known_street
+        from slimcli.demo.links import open_trace
         from slimcli.demo.play import Plan, play
         from slimcli.demo.summary import summary_json, summary_table
         from slimcli.demo.tally import Tally
+        from slimdetect.names import load_names
         from slimedge.settings import EdgeSettings
         from slimlinks.trace import constant_trace
         from slimops import load_settings
 
+    # everything that may be wrong is told before anything starts
     if link is not None and uplink is not None:
         raise BadUsageError("--link and --uplink are two links; give one of them")
-    codec = open_codec(model, models)  # a wrong name is told before anything starts
+    kbit = DEFAULT_UPLINK_KBIT if uplink is None else uplink
+    trace = constant_trace(125 * kbit) if kbit else None
+    if link is not None:
+        trace = open_trace(link)
+    played = str(sample_video()) if source is None else source
+    check_source(played)
+    codec = open_codec(model, models)
+    check_point(codec, level, quality)
+    detector = open_detector(codec, models)
+    names = load_names(detector.file("detector.names"), detector.manifest.classes)
     settings = load_settings(
         EdgeSettings,
         {
             "camera_id": CAMERA,
-            "source": source or str(sample_video()),
+            "source": played,
             "loop": True,
             "model": model,
             "models_root": models,
@@ -106,25 +132,39 @@ def demo(
             "expire_ms": max(10_000, round(1000 * deadline)),
             "level": level,
             "quality": quality,
-            "measure_jpeg": True,
         },
     )
-    kbit = DEFAULT_UPLINK_KBIT if uplink is None else uplink
-    if link is not None:
-        plan = Plan(settings, codec.label, seconds or None, open_trace(link), round_trip, True)
-    else:
-        trace = constant_trace(125 * kbit) if kbit else None
-        plan = Plan(settings, codec.label, seconds or None, trace, 0.0, False)
-    tally = Tally(deadline, utilities_of(codec, quality))
     console = Console(stderr=as_json)
+    if seconds is None:
+        seconds = 0.0 if console.is_terminal else DEFAULT_SECONDS
+    port = choose_port(http_port)
+    plan = Plan(
+        edge=settings,
+        model=codec.label,
+        page=f"http://{HOST}:{port}",
+        seconds=seconds or None,
+        link=trace,
+        round_trip_seconds=0.0 if link is None else round_trip,
+        is_replayed=link is not None,
+        shown=known_street(names) if source is None else (),
+    )
+    tally = Tally(deadline)
     logging.getLogger().addHandler(logging.NullHandler())  # the screen says what matters
-    with CloudProcess(model, models, http_port) as cloud:
+    with CloudProcess(model, models, port, plan.shown) as cloud:
         outcome = asyncio.run(play(plan, cloud, tally, console))
     if as_json:
-        named = (kbit or None, None) if link is None else (None, link)
-        say_json(summary_json(tally.totals, outcome.viewed, *named))
+        say_json(
+            summary_json(
+                tally.totals,
+                outcome.viewed,
+                rate=outcome.rate,
+                page=plan.page,
+                uplink_kbit=None if link is not None else kbit or None,
+                link=link,
+            )
+        )
     else:
-        console.print(summary_table(tally.totals, outcome.viewed, outcome.problem))
+        console.print(summary_table(tally.totals, outcome.viewed, deadline, jpeg_line(codec.label)))
 
 
 def sample_video() -> Path:

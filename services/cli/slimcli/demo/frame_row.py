@@ -23,8 +23,6 @@ class FrameRow:
     is_sent: bool = False
     is_persisted: bool = False
     is_given_up: bool = False  # lost, or refused for good
-    credit_wait_seconds: float | None = None  # encoded until it was handed to the transport
-    jpeg_bytes: int | None = None
     latency_seconds: float | None = None  # capture to detection
     cloud_queue_seconds: float | None = None
     cloud_compute_seconds: float | None = None
@@ -48,26 +46,35 @@ class FrameRow:
         return self.image_hw[0] * self.image_hw[1]
 
     @property
-    def bpp(self) -> float:
-        return 8 * self.bitstream_bytes / self.pixels
-
-    @property
     def is_settled(self) -> bool:
         """Whether no more events are awaited."""
         if self.is_given_up:
             return True
-        return self.is_persisted and None not in (self.latency_seconds, self.jpeg_bytes)
+        return self.is_persisted and self.latency_seconds is not None
 
     @property
-    def link_seconds(self) -> float | None:
-        """What is left of the latency: both ways over the link, and storing."""
-        if self.latency_seconds is None:
+    def cloud_seconds(self) -> float | None:
+        """Waiting for the detector, and detecting."""
+        if self.cloud_queue_seconds is None or self.cloud_compute_seconds is None:
             return None
-        known = (
-            self.wait_seconds
-            + self.encode_seconds
-            + (self.credit_wait_seconds or 0.0)
-            + (self.cloud_queue_seconds or 0.0)
-            + (self.cloud_compute_seconds or 0.0)
-        )
+        return self.cloud_queue_seconds + self.cloud_compute_seconds
+
+    @property
+    def way_seconds(self) -> float | None:
+        """What is left of the latency: waiting for the link, both ways over it, and storing."""
+        if self.latency_seconds is None or self.cloud_seconds is None:
+            return None
+        known = self.wait_seconds + self.encode_seconds + self.cloud_seconds
         return max(0.0, self.latency_seconds - known)
+
+    @property
+    def machine_seconds(self) -> float | None:
+        """From the encoder to the boxes, without the link: work, and waiting for its turn."""
+        return None if self.cloud_seconds is None else self.encode_seconds + self.cloud_seconds
+
+    @property
+    def work_seconds(self) -> float | None:
+        """Of that the work alone."""
+        if self.cloud_compute_seconds is None:
+            return None
+        return self.encode_seconds + self.cloud_compute_seconds

@@ -1,12 +1,10 @@
-"""The link of the demo, recorded or built in, and what a frame that passes it is worth."""
+"""The link of the demo, recorded or built in."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from slimcli.exits import BadUsageError
-from slimcodec.model.artifact import CodecArtifact
-from slimcontrol.point import build_operating_points, restrict_points
 from slimlinks.errors import TraceError
 from slimlinks.synthetic import synthetic_traces
 from slimlinks.trace import Trace
@@ -32,15 +30,3 @@ def open_trace(named: str) -> Trace:
         return read_trace(path)
     except TraceError as exc:
         raise BadUsageError(str(exc)) from exc
-
-
-def utilities_of(codec: CodecArtifact, quality: float | None) -> dict[tuple[int, float], float]:
-    """What the model's profile says that a frame at (level, quality) is worth, 0 to 1.
-
-    Args:
-        codec: With its profile, or stated defaults where it has none.
-        quality: The only one to be sent, if a person has chosen.
-    """
-    points = build_operating_points(codec.levels, codec.manifest.qualities, codec.profile)
-    chosen = restrict_points(points, None, quality)
-    return {(point.level, point.quality): point.utility for point in chosen}

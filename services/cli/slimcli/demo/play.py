@@ -1,4 +1,7 @@
-"""The order of things: cloud up, edge up, watch, look at one picture, stop."""
+"""The order of things: cloud up, edge up, all warm, then watch; at the end look at one picture.
+
+A machine that cannot keep up gets a new edge that takes fewer pictures, and the counts begin anew.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,19 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from slimcli.demo.cloud import CloudProcess
-from slimcli.demo.history import History
-from slimcli.demo.link_charts import LinkCharts
-from slimcli.demo.review import ViewedFrame, view_frame
+from slimcli.demo.rate import slower_rate
+from slimcli.demo.review import ViewedFrame, open_frame, view_frame
 from slimcli.demo.screen import Scene, Screen, open_screen
 from slimcli.demo.tally import Tally
 from slimcli.demo.waiting import Stopped, in_thread, unless
 from slimcli.exits import UnavailableError
 from slimedge.app import run_edge
-from slimedge.event import Observers
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
 from slimlinks.trace import Trace
 
 FIRST_FRAME_SECONDS = 30.0  # for a camera that is not there yet; it is asked again meanwhile
+WARM_SECONDS = 60.0  # for the first picture's way through graphs that are compiled for it
 SETTLE_SECONDS = 5.0  # for the results of the last frames
 _TICK_SECONDS = 0.05
 
@@ -36,20 +38,26 @@ _TICK_SECONDS = 0.05
 class Plan:
     """What to play."""
 
-    edge: EdgeSettings  # its `cloud_address` is replaced by the real one
+    edge: EdgeSettings  # its `cloud_address` and `max_fps` are replaced
     model: str  # name/version
-    seconds: float | None  # from the first frame; None: until Ctrl-C
+    page: str  # address
+    seconds: float | None  # from when all is warm; None: until Ctrl-C
     link: Trace | None  # towards the cloud; None: no limit
     round_trip_seconds: float  # of that link
-    is_drawn: bool  # charts of the link and of what the controller makes of it
+    is_replayed: bool  # that link changes, and has a name
+    shown: tuple[str, ...]  # the only labels that the cloud keeps; none: all
+
+    @property
+    def deadline_seconds(self) -> float:
+        return self.edge.deadline_ms / 1000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """What came of it, besides the tally."""
 
     viewed: ViewedFrame | None
-    problem: str  # why there is no picture on demand; else empty
+    rate: float  # pictures a second at most
 
 
 async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) -> Outcome:
@@ -63,116 +71,152 @@ async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    player = _Player(plan, cloud, tally, stop)
     try:
-        addresses = await unless(stop, cloud.ready())
-        async with ShapedLink(
-            addresses.ingest, plan.link, round_trip_seconds=plan.round_trip_seconds
-        ) as link:
-            ingest = addresses.ingest if plan.link is None else link.address
-            settings = plan.edge.model_copy(update={"cloud_address": ingest})
-            history = History()
-            edge_stop = asyncio.Event()
-            edge = asyncio.create_task(
-                run_edge(settings, Observers(tally, history), stop=edge_stop)
-            )
-            edge.add_done_callback(lambda _: stop.set())
-            try:
-                scene = _scene(plan, addresses.review, history, link)
-                with open_screen(console, scene) as screen:
-                    return await _watch(plan, cloud, tally, screen, addresses.review, stop)
-            finally:
-                edge_stop.set()
-                await edge
+        with open_screen(console, player.scene()) as screen:
+            await player.run(screen)
     except Stopped:
-        return Outcome(None, "stopped before")
+        pass
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+    return Outcome(player.viewed, player.rate)
 
 
-async def _watch(
-    plan: Plan, cloud: CloudProcess, tally: Tally, screen: Screen, api: str, stop: asyncio.Event
-) -> Outcome:
-    """Stream for the planned time, wait for the last results, look at one picture."""
+class _Player:
+    """One demo on its way."""
 
-    def show(note: str = "") -> None:
-        cloud.check()
-        screen.update(tally, note)
+    def __init__(self, plan: Plan, cloud: CloudProcess, tally: Tally, stop: asyncio.Event) -> None:
+        self._plan = plan
+        self._cloud = cloud
+        self._tally = tally
+        self._stop = stop
+        self._link: ShapedLink | None = None
+        self._is_warm = False  # the cloud's graphs are
+        self.rate = plan.edge.max_fps
+        self.viewed: ViewedFrame | None = None
 
-    await _until(lambda: tally.totals.frames_captured > 0, FIRST_FRAME_SECONDS, stop, screen, show)
-    if not (stop.is_set() or tally.totals.frames_captured):
-        why = tally.camera_detail or f"it is {tally.camera}"
-        raise UnavailableError(
-            f"{_source_name(plan.edge.source)}: no picture after {FIRST_FRAME_SECONDS:.0f} s; {why}"
+    def scene(self) -> Scene:
+        plan = self._plan
+        return Scene(
+            page=plan.page,
+            source=_source_name(plan.edge.source),
+            model=plan.model,
+            link=_link_name(plan),
+            deadline_seconds=plan.deadline_seconds,
+            seconds=plan.seconds,
+            shown=plan.shown,
+            link_now=self._link_now if plan.is_replayed else None,
         )
-    await _until(lambda: False, plan.seconds, stop, screen, show)
-    tally.close()
-    if not stop.is_set():
+
+    async def run(self, screen: Screen) -> None:
+        """From the cloud's start to the end; raises `Stopped` where a signal came before."""
+        self._screen = screen
+        screen.update(self._tally, "starting the cloud: it loads its models, some seconds")
+        addresses = await unless(self._stop, self._cloud.ready())
+        async with ShapedLink(
+            addresses.ingest, self._plan.link, round_trip_seconds=self._plan.round_trip_seconds
+        ) as self._link:
+            ingest = addresses.ingest if self._plan.link is None else self._link.address
+            while (slower := await self._stream(ingest, addresses.review)) is not None:
+                screen.say(
+                    f"This machine is too slow for {self.rate:g} pictures a second: {slower:g} now."
+                )
+                self.rate = slower
+
+    async def _stream(self, ingest: str, api: str) -> float | None:
+        """Run one edge to the end; the rate to go on with, where the machine cannot keep up."""
+        settings = self._plan.edge.model_copy(
+            update={"cloud_address": ingest, "max_fps": self.rate}
+        )
+        self._tally.restart()
+        edge_stop = asyncio.Event()
+        self._edge = asyncio.create_task(run_edge(settings, self._tally, stop=edge_stop))
+        try:
+            await self._warm_up(api)
+            self._tally.restart()
+            await self._until(lambda: self._slower() is not None, self._plan.seconds)
+            slower = None if self._is_over else self._slower()
+            if slower is None and not self._is_over:
+                await self._finish(api)
+            return slower
+        finally:
+            edge_stop.set()
+            self._screen.update(self._tally, "the camera stops", self.rate)
+            await self._edge
+
+    def _slower(self) -> float | None:
+        return slower_rate(self._tally.recent, self.rate, self._plan.deadline_seconds)
+
+    async def _warm_up(self, api: str) -> None:
+        """Wait for a picture's whole way, and open one, so that nothing is compiled later."""
+        tally = self._tally
+        note = "waiting for the camera"
+        await self._until(lambda: tally.totals.frames_captured > 0, FIRST_FRAME_SECONDS, note)
+        if not (self._is_over or tally.totals.frames_captured):
+            why = tally.camera_detail or f"it is {tally.camera}"
+            source = _source_name(self._plan.edge.source)
+            raise UnavailableError(f"{source}: no picture after {FIRST_FRAME_SECONDS:.0f} s; {why}")
+        note = "warming up: the first pictures are on their way, and are not counted"
+        await self._until(lambda: len(tally.recent) > 0, WARM_SECONDS, note)
+        if tally.recent and not (self._is_warm or self._is_over):
+            self._is_warm = True
+            camera, sequence = self._plan.edge.camera_id, tally.recent[-1].sequence
+            with contextlib.suppress(UnavailableError):  # it is for the person's first click only
+                await unless(self._stop, in_thread(lambda: open_frame(api, camera, sequence)))
+
+    async def _finish(self, api: str) -> None:
+        """Take the last results, and look at one picture as a person would."""
+        tally = self._tally
+        tally.close()
         note = "waiting for the last results"
-        await _until(lambda: tally.is_settled, SETTLE_SECONDS, stop, screen, lambda: show(note))
-    try:
-        return await _look(plan.edge.camera_id, tally, api, stop, show)
-    except UnavailableError as exc:
-        return Outcome(None, str(exc))
-    finally:
-        screen.update(tally, "finished")
-
-
-async def _look(
-    camera: str, tally: Tally, api: str, stop: asyncio.Event, show: Callable[[str], None]
-) -> Outcome:
-    candidates = tally.reviewable()
-    if stop.is_set() or not candidates:
-        return Outcome(None, "stopped before" if stop.is_set() else "no frame was detected")
-    sequence = candidates[0].sequence
-    image = tally.picture(sequence)
-    assert image is not None, "reviewable frames have their pictures"
-    show(f"looking at frame {sequence} through the review API")
-    return Outcome(
-        await unless(stop, in_thread(lambda: view_frame(api, camera, sequence, image))), ""
-    )
-
-
-async def _until(
-    done: Callable[[], bool],
-    seconds: float | None,
-    stop: asyncio.Event,
-    screen: Screen,
-    show: Callable[[], None],
-) -> None:
-    """Show the tally until `done`, the time is over, or the stop."""
-    started = shown = time.monotonic()
-    show()
-    while not stop.is_set() and not done():
-        now = time.monotonic()
-        if seconds is not None and now - started >= seconds:
+        await self._until(lambda: tally.is_settled, SETTLE_SECONDS, note)
+        candidates = tally.reviewable()
+        if self._is_over or not candidates:
             return
-        if now - shown >= screen.interval_seconds:
-            show()
-            shown = now
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _TICK_SECONDS)
+        sequence = candidates[0].sequence
+        image = tally.picture(sequence)
+        assert image is not None, "reviewable frames have their pictures"
+        self._screen.update(tally, f"looking at picture {sequence} as the page does", self.rate)
+        camera = self._plan.edge.camera_id
+        try:
+            self.viewed = await unless(
+                self._stop, in_thread(lambda: view_frame(api, camera, sequence, image))
+            )
+        except UnavailableError as exc:
+            self._screen.say(f"no picture on demand: {exc}")
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether somebody wants the end, or the edge has ended by itself."""
+        return self._stop.is_set() or self._edge.done()
 
-def _scene(plan: Plan, review_api: str, history: History, link: ShapedLink) -> Scene:
-    charts = None
-    if plan.is_drawn and plan.link is not None:
-        deadline = plan.edge.deadline_ms / 1000
-        charts = LinkCharts(history, plan.link, lambda: link.trace_seconds, deadline)
-    return Scene(
-        source=_source_name(plan.edge.source),
-        model=plan.model,
-        review_api=review_api,
-        uplink=_link_name(plan),
-        seconds=plan.seconds,
-        charts=charts,
-    )
+    async def _until(self, done: Callable[[], bool], seconds: float | None, note: str = "") -> None:
+        """Show the tally until `done`, the time is over, or the end."""
+        started = shown = time.monotonic()
+        self._show(note)
+        while not self._is_over and not done():
+            now = time.monotonic()
+            if seconds is not None and now - started >= seconds:
+                return
+            if now - shown >= self._screen.interval_seconds:
+                self._show(note)
+                shown = now
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _TICK_SECONDS)
+
+    def _show(self, note: str) -> None:
+        self._cloud.check()
+        self._screen.update(self._tally, note, self.rate)
+
+    def _link_now(self) -> float:
+        return 0.0 if self._link is None else self._link.bytes_per_second
 
 
 def _link_name(plan: Plan) -> str:
     if plan.link is None:
         return "no limit"
-    if not plan.is_drawn:
+    if not plan.is_replayed:
         return f"{plan.link.mean / 125:,.0f} kbit/s, simulated"
     trip = f"{plan.round_trip_seconds * 1000:.0f} ms round trip"
     return f"{plan.link.name}, {plan.link.mean / 125:,.0f} kbit/s on average, {trip}, simulated"

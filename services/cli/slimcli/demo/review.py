@@ -68,6 +68,15 @@ def view_frame(api: str, camera: str, sequence: int, image: NDArray[np.uint8]) -
     )
 
 
+def open_frame(api: str, camera: str, sequence: int) -> None:
+    """Have one frame decoded and throw the picture away: the first one compiles the graphs.
+
+    Raises:
+        UnavailableError: the API does not answer as it should.
+    """
+    _request(api, _find(api, camera, sequence)["image_url"], accept="image/png")
+
+
 def _find(api: str, camera: str, sequence: int) -> dict[str, Any]:
     cursor = ""
     while True:

@@ -1,48 +1,40 @@
 """The tally on the terminal: drawn again four times a second, or a plain line a second.
 
-Plain lines are for what is no terminal: a log, a pipe, CI.
+Both begin with the page's address. Plain lines are for what is no terminal: a log, a pipe, CI. The
+live screen fits 80 columns of 24 lines.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from slimcli.demo.compared import jpeg_line
 from slimcli.demo.frame_row import FrameRow
-from slimcli.demo.link_charts import LinkCharts
-from slimcli.demo.summary import (
-    accuracy_line,
-    bytes_line,
-    frames_line,
-    labels_line,
-    percentile,
-)
+from slimcli.demo.summary import delay_line, labels_line, percentile, pictures_line, sent_line
 from slimcli.demo.tally import Tally
 from slimedge.event import CameraState, LinkState
 
 DRAW_SECONDS = 0.25  # between two pictures of the screen
 LINE_SECONDS = 1.0  # between two plain lines
-_WIDTH = 92  # columns of the screen; a narrower terminal gets a narrower one
+WIDTH = 79  # columns of the screen
+_LONG = ("boxes", "JPEG")  # facts that may take two lines; the others are cut to one
+_NAME_COLUMNS = 40  # of a source's name; the end of it tells most
 
 # What the latency of a frame is made of, in order; the last is the whole.
 _STAGES: tuple[tuple[str, Callable[[FrameRow], float | None]], ...] = (
-    ("wait for the encoder", lambda row: row.wait_seconds),
-    ("encode", lambda row: row.encode_seconds),
-    ("wait for credit", lambda row: row.credit_wait_seconds),
-    ("link, both ways, and storing", lambda row: row.link_seconds),
-    ("queue in the cloud", lambda row: row.cloud_queue_seconds),
-    ("decode symbols and detect", lambda row: row.cloud_compute_seconds),
-    ("capture to detection", lambda row: row.latency_seconds),
+    ("camera: wait, encode", lambda row: row.wait_seconds + row.encode_seconds),
+    ("link: wait, both ways, store", lambda row: row.way_seconds),
+    ("cloud: wait, decode, detect", lambda row: row.cloud_seconds),
+    ("from the camera to the boxes", lambda row: row.latency_seconds),
 )
 
 
@@ -50,12 +42,14 @@ _STAGES: tuple[tuple[str, Callable[[FrameRow], float | None]], ...] = (
 class Scene:
     """What does not change while the demo runs."""
 
+    page: str  # address
     source: str
     model: str
-    review_api: str  # address
-    uplink: str  # in words
+    link: str  # in words
+    deadline_seconds: float
     seconds: float | None  # None: until Ctrl-C
-    charts: LinkCharts | None = None  # of a link that changes; None: a table of where time goes
+    shown: Sequence[str] = ()  # the only labels that the cloud keeps; none: all
+    link_now: Callable[[], float] | None = field(default=None, compare=False)  # bytes per second
 
 
 class Screen(Protocol):
@@ -70,7 +64,13 @@ class Screen(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-    def update(self, tally: Tally, note: str = "") -> None: ...
+    def update(self, tally: Tally, note: str = "", rate: float = 0.0) -> None:
+        """Show where things are; `note`: what is going on, `rate`: pictures a second, if known."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """Say something that stays."""
+        ...
 
 
 def open_screen(console: Console, scene: Scene) -> Screen:
@@ -79,25 +79,34 @@ def open_screen(console: Console, scene: Scene) -> Screen:
 
 
 class LiveScreen:
-    """One picture, drawn over itself."""
+    """One picture, drawn over itself, below the page's address."""
 
     interval_seconds = DRAW_SECONDS
 
     def __init__(self, console: Console, scene: Scene) -> None:
+        self._console = console
         self._scene = scene
         self._started = time.monotonic()
+        self._sentence = ""
         self._live = Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> Self:
+        end = "Ctrl-C" if self._scene.seconds is None else "the end"
+        line = Text.assemble((self._scene.page, "bold cyan"), f"  the page, until {end}")
+        self._console.print(line, soft_wrap=True)
         self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def update(self, tally: Tally, note: str = "") -> None:
-        elapsed = time.monotonic() - self._started
-        self._live.update(draw(tally, self._scene, elapsed, note), refresh=True)
+    def update(self, tally: Tally, note: str = "", rate: float = 0.0) -> None:
+        note = note or f"{time.monotonic() - self._started:.0f} s"
+        drawn = draw(tally, self._scene, note, rate, self._sentence)
+        self._live.update(drawn, refresh=True)
+
+    def say(self, sentence: str) -> None:
+        self._sentence = sentence
 
 
 class PlainScreen:
@@ -112,29 +121,26 @@ class PlainScreen:
 
     def __enter__(self) -> Self:
         scene = self._scene
-        self._line(
-            f"source {scene.source}, model {scene.model}, uplink {scene.uplink}, "
-            f"review API {scene.review_api}"
-        )
+        self._line(f"{scene.page}  the page, while this runs")
+        self._line(f"camera {scene.source}, model {scene.model}, link {scene.link}")
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def update(self, tally: Tally, note: str = "") -> None:
+    def update(self, tally: Tally, note: str = "", rate: float = 0.0) -> None:
         if note:
             self._line(note)
-        elif not tally.recent:
-            self._line(f"camera {_camera(tally)}, link {_link(tally)}; no frame has come back yet")
-        else:
+        elif tally.recent:
             row = tally.recent[-1]
-            charts = self._scene.charts
             self._line(
-                ("" if charts is None else f"{charts.now_line()}; ")
-                + f"frame {row.sequence}: level {row.level}, quality {row.quality:g}, "
-                f"{row.bitstream_bytes:,} bytes, {row.bpp:.3f} bits per pixel, "
-                f"{row.latency_seconds:.3f} s, {labels_line(row.labels)}"
+                f"frame {row.sequence}: level {row.level}, quality {row.quality:g}, "
+                f"{row.bitstream_bytes:,} bytes, {row.latency_seconds:.2f} s, "
+                f"{labels_line(row.labels)}"
             )
+
+    def say(self, sentence: str) -> None:
+        self._line(sentence)
 
     def _line(self, text: str) -> None:
         if text != self._last:
@@ -142,75 +148,78 @@ class PlainScreen:
         self._last = text
 
 
-def draw(tally: Tally, scene: Scene, elapsed: float, note: str = "") -> RenderableType:
+def draw(
+    tally: Tally, scene: Scene, note: str, rate: float = 0.0, sentence: str = ""
+) -> RenderableType:
     """The whole screen."""
-    until = "until Ctrl-C" if scene.seconds is None else f"of {scene.seconds:.0f} s"
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
-    facts.add_column()
-    if scene.charts is None or tally.camera is not CameraState.UP:
-        facts.add_row("camera", _camera(tally))
-    facts.add_row("frames", frames_line(tally.totals))
-    facts.add_row("bytes", bytes_line(tally.totals))
-    if scene.charts is None:  # else there is no room for it on 24 lines
-        facts.add_row("detections", labels_line(tally.totals.labels))
-    facts.add_row("uplink", f"{scene.uplink}, {_link(tally)}")
-    facts.add_row("review API", Text(scene.review_api, style="cyan underline"))
-    middle: RenderableType = _stage_table(list(tally.recent))
-    if scene.charts is not None:
-        middle = scene.charts
-        facts.add_row("accuracy", accuracy_line(tally.totals))
-    return Panel(
-        Group(_frame_lines(tally), Text(), middle, Text(), facts),
-        title=f"slimwire: {scene.source} ══ {scene.model} ══▶ detections",
-        subtitle=note or f"{elapsed:.0f} s {until}",
-        title_align="left",
-        subtitle_align="right",
-        box=box.ROUNDED,
-        padding=(0 if scene.charts else 1, 2),
-        width=_WIDTH,
+    facts.add_column(width=WIDTH - 11)
+    for name, value in _facts(tally, scene, rate):
+        is_long = name in _LONG
+        facts.add_row(
+            name, Text(value, no_wrap=not is_long, overflow="fold" if is_long else "ellipsis")
+        )
+    last = [Text(sentence, style="yellow")] if sentence else []
+    return Group(
+        Text(), facts, Text(), _stage_table(list(tally.recent)), Text(), *last, Text(note, "dim")
     )
 
 
-def _camera(tally: Tally) -> str:
-    if tally.camera is CameraState.UP or not tally.camera_detail:
-        return str(tally.camera)
-    return f"{tally.camera}: {tally.camera_detail}"
+def _facts(tally: Tally, scene: Scene, rate: float) -> list[tuple[str, str]]:
+    """Name and value of each line."""
+    facts = [
+        ("camera", _camera(tally, scene, rate)),
+        ("link", _link(tally, scene)),
+        ("codec", _codec(tally, scene)),
+        ("found", labels_line(tally.recent[-1].labels) if tally.recent else "nothing yet"),
+    ]
+    if scene.shown:
+        facts.append(("boxes", f"only of {', '.join(scene.shown)}"))
+    facts += [
+        ("pictures", pictures_line(tally.totals, scene.deadline_seconds)),
+        ("bytes", sent_line(tally.totals)),
+        ("delay", delay_line([row.latency_seconds or 0.0 for row in tally.recent])),
+    ]
+    against_jpeg = jpeg_line(scene.model)
+    if against_jpeg is not None:
+        facts.append(("JPEG", against_jpeg))
+    return facts
 
 
-def _link(tally: Tally) -> str:
-    is_up = tally.link is LinkState.UP
-    return (
-        str(tally.link) if is_up or not tally.link_detail else f"{tally.link}: {tally.link_detail}"
-    )
+def _camera(tally: Tally, scene: Scene, rate: float) -> str:
+    if tally.camera is not CameraState.UP and tally.camera_detail:
+        return f"{scene.source}: {tally.camera}: {tally.camera_detail}"
+    line = scene.source
+    if len(line) > _NAME_COLUMNS:
+        line = "…" + line[1 - _NAME_COLUMNS :]
+    if tally.recent:
+        h, w = tally.recent[-1].image_hw
+        line += f", {w} x {h}"
+    return line + (f", {rate:g} {'picture' if rate == 1 else 'pictures'} a second" if rate else "")
 
 
-def _frame_lines(tally: Tally) -> Text:
+def _link(tally: Tally, scene: Scene) -> str:
+    line = scene.link
+    if scene.link_now is not None:
+        line = f"now {scene.link_now() / 125:,.0f} kbit/s; {line}"
+    if tally.link is LinkState.UP:
+        return line
+    return f"{tally.link}: {tally.link_detail}" if tally.link_detail else f"{tally.link}"
+
+
+def _codec(tally: Tally, scene: Scene) -> str:
     if not tally.recent:
-        return Text("waiting for the first frame to come back\n", style="dim")
+        return scene.model
     row = tally.recent[-1]
-    h, w = row.image_hw
-    line = Text.assemble(
-        ("frame ", "dim"),
-        (f"{row.sequence}", "bold"),
-        ("  level ", "dim"),
-        (f"{row.level}", "bold"),
-        ("  quality ", "dim"),
-        (f"{row.quality:g}", "bold"),
-        (f"  {w} x {h}  ", "dim"),
-        (f"{row.bitstream_bytes:,}", "bold"),
-        (" bytes  ", "dim"),
-        (f"{row.bpp:.3f}", "bold"),
-        (" bits per pixel", "dim"),
-    )
-    return line.append(f"\n{labels_line(row.labels)}", style="magenta")
+    return f"{scene.model}, now level {row.level}, quality {row.quality:g}"
 
 
 def _stage_table(rows: Sequence[FrameRow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("latency, seconds", no_wrap=True)
-    for heading in ("this frame", "median", "p95"):
-        table.add_column(heading, justify="right")
+    table.add_column("where the time goes, s", no_wrap=True)
+    for heading in ("this picture", "median", "95 of 100 within"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for index, (name, seconds_of) in enumerate(_STAGES):
         values = [value for row in rows if (value := seconds_of(row)) is not None]
         now = seconds_of(rows[-1]) if rows else None
@@ -223,4 +232,4 @@ def _stage_table(rows: Sequence[FrameRow]) -> Table:
 
 
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:.2f}"

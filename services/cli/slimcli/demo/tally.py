@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +23,6 @@ from slimedge.event import (
     Detected,
     EdgeEvent,
     Encoded,
-    JpegMeasured,
     LinkChanged,
     LinkState,
     Lost,
@@ -55,12 +52,8 @@ class Totals:
     frames_nacked: int = 0
     sent_bytes: int = 0
     sent_pixels: int = 0
-    jpeg_frames: int = 0  # sent frames whose size as JPEG is known
-    jpeg_bytes: int = 0  # of those as JPEG
-    jpeg_frames_bytes: int = 0  # of those as containers
     frames_late: int = 0  # detected, but after the deadline
     switches: int = 0  # of (level, quality) from one sent frame to the next
-    utility_in_time: float = 0.0  # summed over the frames that were detected by the deadline
     labels: Counter[str] = field(default_factory=Counter)
     latencies_seconds: array[float] = field(default_factory=lambda: array("d"))
 
@@ -70,21 +63,9 @@ class Totals:
         return 8 * self.sent_bytes / self.sent_pixels if self.sent_pixels else None
 
     @property
-    def in_deadline_accuracy(self) -> float | None:
-        """Mean over all captured frames of what a frame is worth to the machine if its result came
-        by the deadline, else 0. None before the first.
-        """
-        return self.utility_in_time / self.frames_captured if self.frames_captured else None
-
-    @property
     def late(self) -> int:
         """Sent frames whose result came after the deadline, or has not come."""
         return self.frames_late + self.frames_sent - self.frames_detected
-
-    @property
-    def against_jpeg(self) -> float | None:
-        """Share of bytes more (or less) than JPEG, over the same frames; -0.9 is a tenth."""
-        return self.jpeg_frames_bytes / self.jpeg_bytes - 1 if self.jpeg_bytes else None
 
 
 class Tally:
@@ -92,17 +73,11 @@ class Tally:
 
     Args:
         deadline_seconds: Capture to detection; None: nothing is late.
-        utilities: What a frame at (level, quality) is worth, 0 to 1.
     """
 
-    def __init__(
-        self,
-        deadline_seconds: float | None = None,
-        utilities: Mapping[tuple[int, float], float] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, deadline_seconds: float | None = None) -> None:
         self.totals = Totals()
         self._deadline = math.inf if deadline_seconds is None else deadline_seconds
-        self._utilities = utilities
         self._last_point: tuple[int, float] | None = None  # of the frame that was sent last
         self.link = LinkState.CONNECTING
         self.link_detail = ""
@@ -116,6 +91,14 @@ class Tally:
     def close(self) -> None:
         """Count no new frames; those under way are still followed."""
         self._closed = True
+
+    def restart(self) -> None:
+        """Begin to count anew: what was under way until now is forgotten."""
+        self.totals = Totals()
+        self._last_point = None
+        self.recent.clear()
+        self._rows.clear()
+        self._pictures.clear()
 
     @property
     def is_settled(self) -> bool:
@@ -139,7 +122,7 @@ class Tally:
                 self.link, self.link_detail = event.state, event.detail
             case CameraChanged():
                 self.camera, self.camera_detail = event.state, event.detail
-            case Sent() | Acked() | Detected() | JpegMeasured() | Lost() | Nacked():
+            case Sent() | Acked() | Detected() | Lost() | Nacked():
                 row = self._rows.get(event.sequence)
                 if row is not None:
                     self._follow(row, event)
@@ -164,14 +147,11 @@ class Tally:
         while len(self._pictures) > KEPT_PICTURES:
             self._pictures.popitem(last=False)
 
-    def _follow(
-        self, row: FrameRow, event: Sent | Acked | Detected | JpegMeasured | Lost | Nacked
-    ) -> None:
+    def _follow(self, row: FrameRow, event: Sent | Acked | Detected | Lost | Nacked) -> None:
         totals = self.totals
         match event:
             case Sent() if not row.is_sent:
                 row.is_sent = True
-                row.credit_wait_seconds = event.credit_wait_seconds
                 totals.frames_sent += 1
                 totals.sent_bytes += row.bitstream_bytes
                 totals.sent_pixels += row.pixels
@@ -190,15 +170,7 @@ class Tally:
                 totals.frames_detected += 1
                 totals.labels.update(row.labels)
                 totals.latencies_seconds.append(event.latency_seconds)
-                if event.latency_seconds <= self._deadline:
-                    totals.utility_in_time += self._utilities.get((row.level, row.quality), 0.0)
-                else:
-                    totals.frames_late += 1
-            case JpegMeasured() if row.jpeg_bytes is None:
-                row.jpeg_bytes = event.jpeg_bytes
-                totals.jpeg_frames += 1
-                totals.jpeg_bytes += event.jpeg_bytes
-                totals.jpeg_frames_bytes += row.bitstream_bytes
+                totals.frames_late += event.latency_seconds > self._deadline
             case Lost():
                 row.is_given_up = True
                 totals.frames_lost += 1
