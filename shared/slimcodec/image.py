@@ -15,6 +15,10 @@ from slimcodec.container import MAX_PIXELS
 from slimcodec.errors import ImageError
 from slimcodec.whole_file import write_whole
 
+# of files that are taken for pictures where nobody names them one by one
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 _SIXTEEN_BIT_STEP = 257  # 65535 / 255: 16-bit white becomes 8-bit white
 
 
@@ -47,6 +51,17 @@ def load_image(source: Path | str | bytes, max_pixels: int = MAX_PIXELS) -> NDAr
         raise ImageError(f"{label}: {exc}; at most {max_pixels} pixels are allowed") from exc
     except (OSError, SyntaxError, ValueError, EOFError) as exc:
         raise ImageError(f"{label}: cannot be decoded: {exc}") from exc
+
+
+def is_picture(encoded: bytes) -> bool:
+    """Whether a file's bytes begin as a picture does; it may be damaged or too large."""
+    try:
+        with Image.open(io.BytesIO(encoded)):
+            return True
+    except UnidentifiedImageError:
+        return False
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return True
 
 
 def check_image_hw(image_hw: tuple[int, int], max_pixels: int, label: str = "picture") -> None:

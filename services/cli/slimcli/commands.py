@@ -10,7 +10,7 @@ import typer
 from slimcli import completion
 from slimcli.app import DEBUG_VARIABLE
 from slimcli.demo import command as demo
-from slimcli.files import codec, detect, levels
+from slimcli.files import decode, detect, encode, levels, upgrade
 from slimcli.files import inspect as inspection
 from slimcli.run import certificates, configuration, health, services, tokens
 from slimcli.train import calibrate as calibration
@@ -59,9 +59,11 @@ def options(
 
 
 for module in (
-    codec,
-    inspection,
     detect,
+    encode,
+    decode,
+    upgrade,
+    inspection,
     levels,
     demo,
     services,

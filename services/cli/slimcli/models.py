@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcli.options import Precision
+from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from slimcodec.graph.runtime import Runtime
@@ -18,6 +19,17 @@ def open_codec(model: str, models: Path | None) -> CodecArtifact:
     from slimcodec.model.find import find_model
 
     return load_codec_artifact(find_model("codec", model, models))
+
+
+def open_codec_of(container: bytes | None, model: str | None, models: Path | None) -> CodecArtifact:
+    """The codec of a name, or where none is given the one that made a container."""
+    if model is not None or container is None:
+        return open_codec(model or DEFAULT_MODEL, models)
+    from slimcodec.container import parse_container
+    from slimcodec.model.artifact import load_codec_artifact
+    from slimcodec.model.find import find_codec_of
+
+    return load_codec_artifact(find_codec_of(parse_container(container).fingerprint, models))
 
 
 def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:

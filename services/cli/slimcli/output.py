@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from slimcli.exits import OutputExistsError
+from slimcli.input import STANDARD
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+STANDARD_SUFFIX = ".png"  # of a picture on standard output
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -19,20 +28,37 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """
     from slimcodec.whole_file import is_replaceable
 
-    if is_replaceable(path) and path.exists() and not force:
+    if path != STANDARD and is_replaceable(path) and path.exists() and not force:
         raise OutputExistsError(path)
 
 
 def write_bytes(path: Path, data: bytes, *, force: bool) -> None:
-    """Write `data` to `path` in one step; what is no file, as /dev/stdout, is written straight.
+    """Write `data` to `path` in one step; what is no file, as `-` or a pipe, is written straight.
 
     Raises:
         OutputExistsError: a file appeared there meanwhile, and `force` is false.
     """
     from slimcodec.whole_file import write_whole
 
+    if path == STANDARD:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
     refuse_existing(path, force=force)
     write_whole(path, data)
+
+
+def write_picture(path: Path, image: NDArray[np.uint8], *, force: bool) -> None:
+    """Write an image uint8 (H, W, 3); its format is that of the suffix, PNG on standard output.
+
+    Raises:
+        ImageError: the suffix names no format that can be written.
+        OutputExistsError: a file appeared there meanwhile, and `force` is false.
+    """
+    from slimcodec.image import image_bytes
+
+    suffix = STANDARD_SUFFIX if path == STANDARD else path.suffix
+    write_bytes(path, image_bytes(image, suffix), force=force)
 
 
 def say(text: str = "") -> None:
@@ -40,6 +66,18 @@ def say(text: str = "") -> None:
     typer.echo(text)
 
 
+def say_of(output: Path, text: str) -> None:
+    """One line about `output`; on standard error where `output` may itself be standard output."""
+    from slimcodec.whole_file import is_replaceable
+
+    typer.echo(text, err=output == STANDARD or not is_replaceable(output))
+
+
 def say_json(value: object) -> None:
     """One line of JSON, on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    typer.echo(json_line(value))
+
+
+def json_line(value: object) -> str:
+    """JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,22 +1,46 @@
-"""`slimwire detect`: boxes from containers, without decoding a picture."""
+"""`slimwire detect`: boxes from containers, pictures, videos and cameras.
+
+container ─────────────────────┬─decode_latent─> latent ─detect_latents─> boxes
+picture ─encode─> container ───┘
+picture ─────────── --uncompressed ─────────────────────detect_image────> boxes
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slimcli.exits import BadUsageError
-from slimcli.models import open_codec, open_detector, open_runtime
-from slimcli.options import AsJson, Force, Model, Models, Precision, PrecisionOption, Threads
-from slimcli.output import refuse_existing, say, say_json, write_bytes
-from slimcodec.model.find import DEFAULT_MODEL
+from slimcli.failures import Failures
+from slimcli.files.shots import Shot, expand, is_camera, is_video, read_shots
+from slimcli.models import open_codec_of, open_detector, open_runtime
+from slimcli.options import (
+    AsJson,
+    Force,
+    Level,
+    ModelOfContainer,
+    Models,
+    Precision,
+    PrecisionOption,
+    Quality,
+    Threads,
+)
+from slimcli.output import json_line, refuse_existing, say, say_of, write_picture
+from slimcodec.model.find import find_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import numpy as np
+    from numpy.typing import NDArray
 
-    from slimdetect import Detection
+    from slimcodec.decode import Decoder
+    from slimcodec.encode import Encoder
+    from slimcodec.graph.runtime import Runtime
+    from slimdetect import Detection, Detector
 
 DEFAULT_MIN_SCORE = 0.25  # what is shown to people; measurements start at 0.001
 
@@ -26,62 +50,212 @@ def register(app: typer.Typer) -> None:
 
 
 def detect(
-    containers: Annotated[
-        list[Path], typer.Argument(metavar="F...", help="Containers that `encode` made.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Pictures, containers, videos, folders of these, patterns, rtsp://..., "
+            "/dev/videoN; - is standard input.",
+        ),
     ],
     as_json: AsJson = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write every picture with its boxes there."),
+    ] = None,
     overlay: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.png", help="Also decode the picture and draw the boxes on it."),
+        typer.Option(metavar="OUT.png", help="Also write the one picture with its boxes."),
     ] = None,
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Boxes below this score are left out.")
     ] = DEFAULT_MIN_SCORE,
-    model: Model = DEFAULT_MODEL,
+    uncompressed: Annotated[
+        bool, typer.Option("--uncompressed", help="The detector alone, on pictures as they are.")
+    ] = False,
+    level: Level = 0,
+    quality: Quality = None,
+    every: Annotated[int, typer.Option(min=1, help="Of a video: only every so many pictures.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Of a video: at most so many pictures.")
+    ] = None,
+    model: ModelOfContainer = None,
     models: Models = None,
     threads: Threads = None,
     precision: PrecisionOption = Precision.AUTO,
     force: Force = False,
 ) -> None:
-    """Detect objects in containers; no picture is decoded unless --overlay asks for it."""
-    from slimcodec.decode import Decoder
-    from slimdetect import Detector
+    """Detect objects in pictures, through the codec, and in containers.
 
+    One line of JSON, or a few of text, for each picture. What cannot be read is told at once, the
+    others go on, and the exit code is that of the first failure.
+    """
     if overlay is not None:
-        if len(containers) > 1:
-            raise BadUsageError(f"--overlay draws one picture; {len(containers)} files were given")
         refuse_existing(overlay, force=force)
-    bitstreams = [path.read_bytes() for path in containers]
-    codec = open_codec(model, models)
-    runtime = open_runtime(threads, precision)
-    decoder = Decoder(codec, runtime)
-    detector = Detector(codec, open_detector(codec, models), runtime)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    session = _Session(
+        lambda container: _open(container, model, models, open_runtime(threads, precision)),
+        None if uncompressed else (level, quality),
+        min_score,
+    )
+    failures = Failures()
+    chosen: list[str] = []
+    for source in sources:
+        with failures.kept():
+            chosen += expand(source)
+    if overlay is not None and (len(chosen) > 1 or (limit != 1 and any(map(is_video, chosen)))):
+        raise BadUsageError("--overlay draws one picture; --out DIR draws many")
+    if model is not None:
+        find_model("codec", model, models)  # a wrong name is told once, not for each picture
+    names = _Names()
+    for source in chosen:
+        with failures.kept():
+            for shot in islice(read_shots(source), 0, limit and limit * every, every):
+                seen = session.see(shot)
+                if out is not None:
+                    write_picture(out / names.new(shot), seen.drawn(), force=force)
+                if overlay is not None:
+                    write_picture(overlay, seen.drawn(), force=force)
+                report = json_line(seen.row()) if as_json else seen.text()
+                say(report) if overlay is None else say_of(overlay, report)
+    failures.end()
 
-    latents = [decoder.decode_latent(bitstream) for bitstream in bitstreams]
-    found = detector.detect_latents(latents, min_score=min_score)
-    for path, detections in zip(containers, found, strict=True):
-        _show(path, detections, detector.names, as_json=as_json)
-    if overlay is not None:
-        from slimcodec.image import image_bytes
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What one codec's containers and pictures go through."""
+
+    encoder: Encoder
+    decoder: Decoder
+    detector: Detector
+    middle_quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A shot and what was found in it."""
+
+    shot: Shot
+    num_bytes: int | None  # of the container; None: it went uncompressed
+    detections: Sequence[Detection]
+    names: Sequence[str]
+    image: Callable[[], NDArray[np.uint8]]
+
+    def drawn(self) -> NDArray[np.uint8]:
+        """The picture with its boxes."""
         from slimdetect import draw_detections
 
-        image = draw_detections(decoder.decode_image(latents[0]), found[0], detector.names)
-        write_bytes(overlay, image_bytes(image, overlay.suffix), force=force)
+        return draw_detections(self.image(), self.detections, self.names)
+
+    def row(self) -> dict[str, object]:
+        """As JSON; what does not apply is left out."""
+        shot = self.shot
+        told = {"file": shot.name, "frame": shot.frame, "seconds": shot.seconds}
+        told["bytes"] = self.num_bytes
+        known: dict[str, object] = {key: value for key, value in told.items() if value is not None}
+        return known | {"detections": [_row(d, self.names) for d in self.detections]}
+
+    def text(self) -> str:
+        """For people, some lines."""
+        shot, found = self.shot, len(self.detections)
+        where = shot.name if shot.frame is None else f"{shot.name}, picture {shot.frame}"
+        size = "uncompressed" if self.num_bytes is None else f"{self.num_bytes:,} bytes"
+        lines = [f"{where}: {found} detection{'' if found == 1 else 's'}, {size}"]
+        for detection in self.detections:
+            x_min, y_min, x_max, y_max = detection.box_xyxy
+            lines.append(
+                f"  {self.names[detection.class_id]:<16} {detection.score:.2f}  "
+                f"({x_min:.0f}, {y_min:.0f}) to ({x_max:.0f}, {y_max:.0f})"
+            )
+        return "\n".join(lines)
 
 
-def _show(
-    path: Path, detections: Sequence[Detection], names: Sequence[str], *, as_json: bool
-) -> None:
-    if as_json:
-        say_json({"file": str(path), "detections": [_row(d, names) for d in detections]})
-        return
-    say(f"{path}: {len(detections)} detection{'' if len(detections) == 1 else 's'}")
-    for detection in detections:
-        x_min, y_min, x_max, y_max = detection.box_xyxy
-        say(
-            f"  {names[detection.class_id]:<16} {detection.score:.2f}  "
-            f"({x_min:.0f}, {y_min:.0f}) to ({x_max:.0f}, {y_max:.0f})"
-        )
+class _Session:
+    """Detects shot by shot, with the codec that each container asks for."""
+
+    def __init__(
+        self,
+        open_tools: Callable[[bytes | None], _Tools],
+        point: tuple[int, float | None] | None,
+        min_score: float,
+    ) -> None:
+        """Remember how to detect.
+
+        Args:
+            open_tools: opens the codec of a container, or the one for pictures (None).
+            point: level and quality for pictures; None: they are not encoded.
+            min_score: boxes below it are left out.
+        """
+        self._open_tools = open_tools
+        self._point = point
+        self._min_score = min_score
+        self._tools: dict[bytes | None, _Tools] = {}
+
+    def see(self, shot: Shot) -> _Seen:
+        """What is in a shot."""
+        tools = self._tools_for(shot.container)
+        container = shot.container
+        if shot.image is not None:
+            image = shot.image
+            if self._point is None:
+                found = tools.detector.detect_image(image, self._min_score)
+                return _Seen(shot, None, found, tools.detector.names, lambda: image)
+            level, quality = self._point
+            if quality is None:
+                quality = tools.middle_quality
+            container = tools.encoder.encode(image, level, quality).bitstream
+        elif self._point is None:
+            raise BadUsageError(f"{shot.name}: a container is not uncompressed")
+        assert container is not None
+        latent = tools.decoder.decode_latent(container)
+        [found] = tools.detector.detect_latents([latent], self._min_score)
+
+        def picture() -> NDArray[np.uint8]:
+            return tools.decoder.decode_image(latent) if shot.image is None else shot.image
+
+        return _Seen(shot, len(container), found, tools.detector.names, picture)
+
+    def _tools_for(self, container: bytes | None) -> _Tools:
+        from slimcodec.container import parse_container
+
+        key = None if container is None else parse_container(container).fingerprint
+        if key not in self._tools:
+            self._tools[key] = self._open_tools(container)
+        return self._tools[key]
+
+
+def _open(
+    container: bytes | None, model: str | None, models: Path | None, runtime: Runtime
+) -> _Tools:
+    from slimcodec.decode import Decoder
+    from slimcodec.encode import Encoder
+    from slimdetect import Detector
+
+    codec = open_codec_of(container, model, models)
+    return _Tools(
+        Encoder(codec, runtime),
+        Decoder(codec, runtime),
+        Detector(codec, open_detector(codec, models), runtime),
+        codec.manifest.qualities // 2,
+    )
+
+
+class _Names:
+    """File names of pictures in one folder: after their sources, no two the same."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def new(self, shot: Shot) -> str:
+        """The name of the next one."""
+        stem = "camera" if is_camera(shot.name) else Path(shot.name).stem.strip("-") or "stdin"
+        if shot.frame is not None:
+            stem = f"{stem}-{shot.frame:06d}"
+        numbered = (f"{stem}-{number}.jpg" for number in count(2))
+        name = next(name for name in chain([f"{stem}.jpg"], numbered) if name not in self._given)
+        self._given.add(name)
+        return name
 
 
 def _row(detection: Detection, names: Sequence[str]) -> dict[str, object]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from slimcli.options import AsJson, Models
+from slimcli.input import read_bytes
+from slimcli.options import AsJson, Container, Models
 from slimcli.output import say, say_json
 
 
@@ -16,14 +16,14 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect_container(
-    container: Annotated[Path, typer.Argument(metavar="F", help="A container.")],
+    container: Container,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the header and the sections of a container, all checksums verified."""
     from slimcodec.container import parse_container
 
-    bitstream = container.read_bytes()
+    bitstream = read_bytes(container)
     parsed = parse_container(bitstream)
     h, w = parsed.image_hw
     bpp = 8 * len(bitstream) / (h * w)

@@ -24,7 +24,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from slimcodec.errors import ImageError
-from slimcodec.image import load_image
+from slimcodec.image import PICTURE_SUFFIXES, load_image
 from slimedge.errors import CameraError, CameraLostError
 from slimops.masking import without_passwords
 
@@ -35,9 +35,6 @@ _DEVICE_PREFIX = "/dev/video"
 _OPEN_TIMEOUT_SECONDS = 5.0
 _READ_TIMEOUT_SECONDS = 5.0  # a camera that is silent for so long is lost
 _FALLBACK_FPS = 25.0  # of a file without timestamps
-_PICTURE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +123,7 @@ class PictureFolder:
         self._fps = fps
 
     def pictures(self) -> Iterator[Picture]:
-        paths = sorted(p for p in self._path.iterdir() if p.suffix.lower() in _PICTURE_SUFFIXES)
+        paths = sorted(p for p in self._path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         if not paths:
             raise CameraError(f"{self._path}: holds no pictures")
         for index, path in enumerate(paths):
