@@ -10,6 +10,7 @@
 The code of the wire is `slimwire.v1`.
 """
 
+from slimcodec.detection import Detection
 from slimcodec.errors import BitstreamError, CodecError, ImageError, ModelError
 from slimwire.codec import Codec, decode, detect, encode, enhance
 
@@ -17,6 +18,7 @@ __all__ = [
     "BitstreamError",
     "Codec",
     "CodecError",
+    "Detection",
     "ImageError",
     "ModelError",
     "decode",

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from slimcodec.decode import Decoder
+    from slimcodec.detection import Detection
     from slimcodec.encode import Encoder
-    from slimdetect import Detection, Detector
+    from slimdetect import Detector
 
     Picture: TypeAlias = NDArray[np.uint8] | Image
 

@@ -10,8 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-DEBUG_VARIABLE = "SLIMWIRE_DEBUG"  # as --debug: show tracebacks
-
 
 def main() -> None:
     """Run the command line of this process and end it."""
@@ -34,7 +32,9 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if os.environ.get(DEBUG_VARIABLE):
+        from slimcli.exits import wants_traceback
+
+        if wants_traceback():
             raise
         return _tell(error)
 

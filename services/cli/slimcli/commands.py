@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from slimcli import completion
-from slimcli.app import DEBUG_VARIABLE
 from slimcli.demo import command as demo
+from slimcli.exits import DEBUG_VARIABLE
 from slimcli.files import decode, detect, encode, levels, upgrade
 from slimcli.files import inspect as inspection
 from slimcli.run import certificates, configuration, health, services, tokens

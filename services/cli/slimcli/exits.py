@@ -13,10 +13,13 @@ and from a wrong setting (78).
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import typer
+
+DEBUG_VARIABLE = "SLIMWIRE_DEBUG"  # as --debug: show tracebacks
 
 
 class ExitCode(enum.IntEnum):
@@ -66,6 +69,11 @@ class MissingExtraError(CliError):
 
 class UnavailableError(CliError):
     exit_code = ExitCode.UNAVAILABLE
+
+
+def wants_traceback() -> bool:
+    """Whether errors are to be shown as they are."""
+    return bool(os.environ.get(DEBUG_VARIABLE))
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from slimcli.app import DEBUG_VARIABLE
-from slimcli.exits import ExitCode, exit_code_of, message_of
+from slimcli.exits import ExitCode, exit_code_of, message_of, wants_traceback
 
 
 class Failures:
@@ -27,7 +25,7 @@ class Failures:
             raise
         except Exception as error:
             code = exit_code_of(error)
-            if code is ExitCode.INTERNAL or os.environ.get(DEBUG_VARIABLE):
+            if code is ExitCode.INTERNAL or wants_traceback():
                 raise
             typer.echo(f"error: {message_of(error)}", err=True)
             self._first = self._first or code

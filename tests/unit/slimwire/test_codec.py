@@ -55,7 +55,8 @@ def test_boxes_come_from_the_bytes_the_surest_first() -> None:
 
     boxes = slimwire.detect(base, min_score=0.1)
 
-    assert boxes
+    assert isinstance(boxes[0], slimwire.Detection)
+    assert all(box.label in slimwire.Codec("toy").labels for box in boxes)
     assert all(0 <= x <= 96 and 0 <= y <= 64 for box in boxes for x, y in [box.box_xyxy[:2]])
     scores = [box.score for box in boxes]
     assert scores == sorted(scores, reverse=True)

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slimcodec.decode import Decoder
+    from slimcodec.detection import Detection
     from slimcodec.encode import Encoder
     from slimcodec.graph.runtime import Runtime
-    from slimdetect import Detection, Detector
+    from slimdetect import Detector
 
 DEFAULT_MIN_SCORE = 0.25  # what is shown to people; measurements start at 0.001
 
@@ -154,7 +155,7 @@ class _Seen:
         told = {"file": shot.name, "frame": shot.frame, "seconds": shot.seconds}
         told["bytes"] = self.num_bytes
         known: dict[str, object] = {key: value for key, value in told.items() if value is not None}
-        return known | {"detections": [_row(d, self.names) for d in self.detections]}
+        return known | {"detections": [_row(d) for d in self.detections]}
 
     def text(self) -> str:
         """For people, some lines."""
@@ -165,7 +166,7 @@ class _Seen:
         for detection in self.detections:
             x_min, y_min, x_max, y_max = detection.box_xyxy
             lines.append(
-                f"  {self.names[detection.class_id]:<16} {detection.score:.2f}  "
+                f"  {detection.label:<16} {detection.score:.2f}  "
                 f"({x_min:.0f}, {y_min:.0f}) to ({x_max:.0f}, {y_max:.0f})"
             )
         return "\n".join(lines)
@@ -258,9 +259,9 @@ class _Names:
         return name
 
 
-def _row(detection: Detection, names: Sequence[str]) -> dict[str, object]:
+def _row(detection: Detection) -> dict[str, object]:
     return {
-        "label": names[detection.class_id],
+        "label": detection.label,
         "class_id": detection.class_id,
         "score": round(detection.score, 6),
         "box_xyxy": [round(edge, 3) for edge in detection.box_xyxy],
