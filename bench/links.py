@@ -67,7 +67,7 @@ async def stream(cloud_address: str, camera: str, seconds: float) -> Totals:
 
 async def bench_links(cloud: CloudProcess, seconds: float) -> None:
     """Latency over every rate and round trip."""
-    address = (await cloud.ready()).ingest
+    address, _ = await cloud.ready()
     print("| uplink, round trip | captured, sent, detected | bpp | p50, p95, p99 | late |")
     print("|---|---|---|---|---|")
     for kbit, round_trip in product(KBITS, ROUND_TRIPS):
@@ -89,7 +89,7 @@ async def bench_links(cloud: CloudProcess, seconds: float) -> None:
 
 async def bench_memory(cloud: CloudProcess, minutes: float) -> None:
     """Resident memory of every process, over one run."""
-    address = (await cloud.ready()).ingest
+    address, _ = await cloud.ready()
     seen: dict[str, list[float]] = {}
 
     async def sample() -> None:

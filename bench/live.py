@@ -275,7 +275,7 @@ async def bench(cloud: CloudProcess, args: argparse.Namespace) -> None:
     by_name = {(point.level, point.quality): point for point in points}
     content = load_street()
     pixels = content.image_hw[0] * content.image_hw[1]
-    address = (await cloud.ready()).ingest
+    address, _ = await cloud.ready()
     rows, differences, notes = [], [], []
     for path in TRACES:
         if args.only not in path:

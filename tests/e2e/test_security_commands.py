@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from slimcli.exits import ExitCode
-from slimcloud.tokens import AccessRole, Identity, TokenTable
+from slimcloud.roles import AccessRole
+from slimcloud.tokens import Identity, TokenTable
 from support.command import Slimwire
 
 

@@ -14,7 +14,8 @@ import google_crc32c
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from slimcloud.app import CloudAddresses, run_cloud
+from slimcloud.addresses import CloudAddresses
+from slimcloud.app import run_cloud
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcodec.encode import Encoder

@@ -82,7 +82,8 @@ class ReviewWorld:
             decoder_id=codec.artifact.label,
             num_workers=1,
             max_waiting=max_waiting,
-            observer=self.metrics,
+            on_result=self.metrics.cache_result,
+            on_decoded=self.metrics.decode_seconds.observe,
         )
         self.api: FastAPI = build_api(
             store,

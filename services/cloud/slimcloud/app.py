@@ -1,6 +1,6 @@
 """One cloud process: wires its roles, runs until told to stop, and stops in order.
 
-    Redis (given or embedded) ◄─► Store ─┬─ ingest   gRPC server, answer tail, retention
+    Redis (given or embedded) ◄─► Store ─┬─ ingest   gRPC server, event relay, retention
                                          ├─ detect   worker, batcher, engine
                                          └─ review   HTTP API, pictures on demand
 
@@ -11,15 +11,15 @@ store's connections and the embedded Redis are closed.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
+from slimcloud.addresses import CloudAddresses
 from slimcloud.detect.canary import load_canary
 from slimcloud.detect.engine import DetectionEngine
 from slimcloud.detect.expiry import drop_expired
@@ -33,7 +33,8 @@ from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.probes import build_probes
 from slimcloud.review import ApiAccess, Readiness, ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
-from slimcloud.settings import CloudSettings, Role, split_labels
+from slimcloud.roles import Role
+from slimcloud.settings import CloudSettings, split_labels
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
@@ -46,29 +47,16 @@ from slimcodec.model.artifact import (
     load_detector_artifact,
 )
 from slimcodec.model.find import find_model
-from slimcodec.whole_file import write_whole
 from slimdetect.names import load_names
 from slimops import Lifecycle, Metrics, Phase
 from slimops.embedded_redis import EmbeddedRedis
-from slimops.masking import without_passwords
 from slimops.redis_connection import redis_client
 
-__all__ = ["CloudAddresses", "run_cloud"]
+__all__ = ["run_cloud"]
 
 logger = logging.getLogger(__name__)
 
 _Probe: TypeAlias = Callable[[], Awaitable[bool]]  # whether a process can do its work
-
-
-@dataclass(frozen=True, slots=True)
-class CloudAddresses:
-    """Where a cloud process listens, as bound; None where it does not."""
-
-    grpc: str | None = None  # host:port, for cameras
-    http: str | None = None  # http://host:port or https://, the review API
-    metrics: str | None = None  # http://host:port/metrics
-    redis_url: str = ""
-    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +183,8 @@ async def _start_ingest(
     settings: CloudSettings, models: _Models, store: Store, metrics: Metrics, life: Lifecycle
 ) -> str:
     servicer = IngestServicer(store, models.codec, settings, IngestMetrics(metrics))
-    life.spawn(servicer.run_tail(await store.events.latest_id()), "answers")
-    life.spawn(servicer.run_credit(), "credit")
+    life.spawn(servicer.event_relay.run(await store.events.latest_id()), "event relay")
+    life.spawn(servicer.credit.run(), "credit")
     life.spawn(_sweep(store, settings), "retention")
     server = await start_ingest_server(servicer, settings)
 
@@ -225,7 +213,8 @@ def _start_review(
     reconstructor = Reconstructor(
         decoder,
         decoder_id=f"{models.codec.label}:{fingerprint}:{models.runtime.precision}",
-        observer=review_metrics,
+        on_result=review_metrics.cache_result,
+        on_decoded=review_metrics.decode_seconds.observe,
     )
 
     async def decode_canary() -> None:
@@ -306,7 +295,7 @@ async def _sweep(store: Store, settings: CloudSettings) -> None:
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:
     path = settings.state_file
     if path is not None:
-        write_whole(path, without_passwords(json.dumps(asdict(addresses))) + "\n")
+        addresses.write(path)
 
         async def remove() -> None:
             path.unlink(missing_ok=True)

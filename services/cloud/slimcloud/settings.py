@@ -5,31 +5,19 @@ A wrong or unknown one stops the start with exit code 78 and its name (see `slim
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcodec.model.find import DEFAULT_MODEL
 from slimops import ServiceSettings
 from slimops.loopback import is_loopback
 
-__all__ = ["CloudSettings", "Role", "split_labels"]
-
-
-class Role(StrEnum):
-    """What a process does; any number of processes share one Redis."""
-
-    INGEST = "ingest"
-    DETECT = "detect"
-    REVIEW = "review"
-    ALL = "all"
-
-    def includes(self, role: Role) -> bool:
-        return self in (role, Role.ALL)
+__all__ = ["CloudSettings", "split_labels"]
 
 
 def split_labels(text: str | None) -> list[str]:

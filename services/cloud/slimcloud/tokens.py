@@ -14,30 +14,15 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Self
 
 from slimcloud.frame_id import CAMERA_ID_PATTERN
+from slimcloud.roles import AccessRole
 
-__all__ = ["AccessRole", "Identity", "TokenTable", "bearer_token", "make_token", "token_digest"]
+__all__ = ["Identity", "TokenTable", "bearer_token", "make_token", "token_digest"]
 
 _TOKEN_BYTES: Final = 32  # of randomness
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-
-
-class AccessRole(StrEnum):
-    """What the bearer of a token may do; each role of people holds those before it."""
-
-    CAMERA = "camera"  # send frames as the camera of the token's name
-    VIEWER = "viewer"  # look
-    REVIEWER = "reviewer"  # mark, comment, ask cameras for more
-    ADMIN = "admin"  # see what others did, and what was given up
-
-    def includes(self, needed: AccessRole) -> bool:
-        people = (AccessRole.VIEWER, AccessRole.REVIEWER, AccessRole.ADMIN)
-        if self not in people or needed not in people:
-            return self is needed
-        return people.index(self) >= people.index(needed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from slimcloud.roles import AccessRole
 from slimcloud.tokens import (
-    AccessRole,
     Identity,
     TokenTable,
     bearer_token,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -16,25 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from slimcli.exits import UnavailableError
+from slimcloud.addresses import CloudAddresses
 
 START_SECONDS = 60.0  # models are loaded and a canary is run; slow machines, busy machines
 STOP_SECONDS = 2.5  # the edge takes at most as much, and Ctrl-C promises five for both
 _POLL_SECONDS = 0.05
 _PREFIX = "slimwire-demo-"
 _LOG_TAIL_CHARACTERS = 1500
-
-
-@dataclass(frozen=True)
-class CloudAddresses:
-    """Where a cloud process listens."""
-
-    ingest: str  # host:port, gRPC
-    review: str  # http://host:port
 
 
 class CloudProcess:
@@ -102,8 +93,8 @@ class CloudProcess:
             self._process.kill()
             self._process.wait()
 
-    async def ready(self) -> CloudAddresses:
-        """Its addresses, once it serves.
+    async def ready(self) -> tuple[str, str]:
+        """Where it serves cameras (host:port) and people (URL), once it does.
 
         Raises:
             UnavailableError: it ended, or is not ready in time; with the end of its log.
@@ -116,8 +107,10 @@ class CloudProcess:
                     f"the cloud is not ready after {START_SECONDS:.0f} s; {self._log_tail()}"
                 )
             await asyncio.sleep(_POLL_SECONDS)
-        state = json.loads(self._state_file.read_text(encoding="utf-8"))
-        return CloudAddresses(ingest=state["grpc"], review=state["http"])
+        addresses = CloudAddresses.read(self._state_file)
+        assert addresses.grpc is not None, "role all has them both"
+        assert addresses.http is not None, "role all has them both"
+        return addresses.grpc, addresses.http
 
     def check(self) -> None:
         """Raise `UnavailableError` if it has ended by itself."""

@@ -113,12 +113,12 @@ class _Player:
         """From the cloud's start to the end; raises `Stopped` where a signal came before."""
         self._screen = screen
         screen.update(self._tally, "starting the cloud: it loads its models, some seconds")
-        addresses = await unless(self._stop, self._cloud.ready())
+        ingest, review = await unless(self._stop, self._cloud.ready())
         async with ShapedLink(
-            addresses.ingest, self._plan.link, round_trip_seconds=self._plan.round_trip_seconds
+            ingest, self._plan.link, round_trip_seconds=self._plan.round_trip_seconds
         ) as self._link:
-            ingest = addresses.ingest if self._plan.link is None else self._link.address
-            while (slower := await self._stream(ingest, addresses.review)) is not None:
+            address = ingest if self._plan.link is None else self._link.address
+            while (slower := await self._stream(address, review)) is not None:
                 screen.say(
                     f"This machine is too slow for {self.rate:g} pictures a second: {slower:g} now."
                 )

@@ -6,7 +6,6 @@ the later wins. A wrong one stops the start with its name and exit code 78; `--s
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ import typer
 from slimcli.extras import needs_extra
 from slimcli.options import Config
 from slimcli.output import say
+from slimcloud.roles import Role
 
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 ListSettings = Annotated[
     bool, typer.Option("--settings", help="List every setting of the environment, and stop.")
 ]
-
-
-class Role(enum.Enum):
-    """What a cloud process does."""
-
-    ALL = "all"
-    INGEST = "ingest"
-    DETECT = "detect"
-    REVIEW = "review"
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated
 
 import typer
@@ -10,15 +9,7 @@ import typer
 from slimcli.exits import BadUsageError
 from slimcli.extras import needs_extra
 from slimcli.output import say
-
-
-class Role(enum.Enum):
-    """What the bearer of a token may do."""
-
-    CAMERA = "camera"
-    VIEWER = "viewer"
-    REVIEWER = "reviewer"
-    ADMIN = "admin"
+from slimcloud.roles import AccessRole
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def token(
-    role: Annotated[Role, typer.Argument(help="What it is good for.")],
+    role: Annotated[AccessRole, typer.Argument(help="What it is good for.")],
     name: Annotated[str, typer.Argument(help="Whose it is; of a camera: its id.")],
 ) -> None:
     """Print a new token, and on standard error the line for the file of CLOUD_TOKENS_FILE."""

@@ -119,7 +119,7 @@ class BatchRunner:
     async def _fail_try(self, job: Job, error: Exception) -> None:
         """Leave a frame on the queue: it is reclaimed, tried again, and given up in the end."""
         logger.error("detection failed", exc_info=error, extra={"frame_id": job.record.frame_id})
-        self._metrics.lost("crash")
+        self._metrics.lost.labels("crash").inc()
         try:
             await self._store.work.fail_try(job.work, f"{type(error).__name__}: {error}")
         except RedisError as exc:
@@ -159,7 +159,7 @@ class BatchRunner:
         frame_id, received_us = job.record.frame_id, job.record.received_time_unix_us
         if result.error is not None:
             is_first = await self._store.set_failed(frame_id, str(result.error))
-            self._metrics.lost("bitstream")
+            self._metrics.lost.labels("bitstream").inc()
             logger.error("not decoded: %s", result.error, extra={"frame_id": frame_id})
         else:
             queue_seconds = max(0.0, (started_us - received_us) / 1e6)
@@ -182,7 +182,7 @@ class BatchRunner:
             self._metrics.detected(job.record.level, queue_seconds)
             record_span("detect", job.record.traceparent, result.compute_seconds)
             if is_first and triage is not Triage.NONE:
-                self._metrics.triaged(triage)
+                self._metrics.triaged.labels(triage).inc()
         if is_first:  # that took it off the queue
             self._held.release(job.work)
         else:

@@ -62,7 +62,7 @@ class HeldWork:
 
     async def drop(self, item: WorkItem, reason: str) -> None:
         await self._store.set_dropped(item.frame_id, reason)
-        self._metrics.lost("dropped")
+        self._metrics.lost.labels("dropped").inc()
         logger.warning("dropped: %s", reason, extra={"frame_id": item.frame_id})
         await self.finish(item)
 

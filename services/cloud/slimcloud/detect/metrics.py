@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from slimcloud.store.records import Triage
 from slimops import Metrics
 
 __all__ = ["DetectMetrics"]
@@ -13,50 +12,29 @@ class DetectMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._detected = metrics.counter("frames_detected", "Frames detected", ("width_level",))
-        self._triaged = metrics.counter(
-            "frames_triaged", "Frames that triage looked at, by what became of them", ("outcome",)
-        )
-        self._awaiting = metrics.gauge("awaiting_frames", "Frames that wait for their enhancement")
-        self._lost = metrics.counter(
-            "frames_lost", "Frames without detections, and tries that failed", ("reason",)
-        )
-        self._reclaimed = metrics.counter("work_reclaimed", "Entries taken over from a worker")
         self._queue_seconds = metrics.histogram("queue_seconds", "From RECEIVED to the batch")
         self._compute_seconds = metrics.histogram("compute_seconds", "Decoding and detection")
         self._batch_frames = metrics.histogram("batch_frames", "Frames in a batch")
-        self._outstanding = metrics.gauge(
+        self.triaged = metrics.counter(
+            "frames_triaged", "Frames that triage looked at, by what became of them", ("outcome",)
+        )
+        self.lost = metrics.counter(
+            "frames_lost", "Frames without detections, and tries that failed", ("reason",)
+        )
+        self.reclaimed = metrics.counter("work_reclaimed", "Entries taken over from a worker")
+        self.awaiting = metrics.gauge("awaiting_frames", "Frames that wait for their enhancement")
+        self.outstanding = metrics.gauge(
             "work_frames", "Frames that wait or are worked on, but for backfill"
         )
-        self._backfill = metrics.gauge(
+        self.backfill = metrics.gauge(
             "backfill_frames", "Frames sent late that wait or are worked on"
         )
-        self._dead_letters = metrics.gauge("dead_letters", "Frames given up, of the list kept")
+        self.dead_letters = metrics.gauge("dead_letters", "Frames given up, of the list kept")
 
     def detected(self, width_level: int, queue_seconds: float) -> None:
         self._detected.labels(str(width_level)).inc()
         self._queue_seconds.observe(queue_seconds)
 
-    def triaged(self, outcome: Triage) -> None:
-        self._triaged.labels(outcome.value).inc()
-
-    def awaiting(self, frames: int) -> None:
-        self._awaiting.set(frames)
-
-    def lost(self, reason: str) -> None:
-        self._lost.labels(reason).inc()
-
-    def reclaimed(self) -> None:
-        self._reclaimed.inc()
-
     def batch(self, frames: int, compute_seconds: float) -> None:
         self._batch_frames.observe(frames)
         self._compute_seconds.observe(compute_seconds)
-
-    def outstanding(self, frames: int) -> None:
-        self._outstanding.set(frames)
-
-    def backfill(self, frames: int) -> None:
-        self._backfill.set(frames)
-
-    def dead_letters(self, frames: int) -> None:
-        self._dead_letters.set(frames)

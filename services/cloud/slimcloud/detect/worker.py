@@ -162,7 +162,7 @@ class DetectWorker:
             elif item.deliveries > self._settings.max_deliveries:
                 await self._give_up(item)
             else:
-                self._metrics.reclaimed()
+                self._metrics.reclaimed.inc()
                 await self._store.work.leave_order(item)
                 await self._prepare([item])
                 await self._held.ended(item)
@@ -185,10 +185,10 @@ class DetectWorker:
         store, metrics = self._store, self._metrics
         while True:
             try:
-                metrics.awaiting(await store.awaiting.count())
-                metrics.outstanding(await store.work.outstanding(Lane.REVIEW, Lane.LIVE))
-                metrics.backfill(await store.work.outstanding(Lane.BACKFILL))
-                metrics.dead_letters(await store.work.dead_count())
+                metrics.awaiting.set(await store.awaiting.count())
+                metrics.outstanding.set(await store.work.outstanding(Lane.REVIEW, Lane.LIVE))
+                metrics.backfill.set(await store.work.outstanding(Lane.BACKFILL))
+                metrics.dead_letters.set(await store.work.dead_count())
             except RedisError as exc:
                 logger.warning("the queue cannot be measured: %s", exc)
             await asyncio.sleep(_MEASURE_SECONDS)
@@ -223,5 +223,5 @@ class DetectWorker:
     async def _give_up(self, item: WorkItem) -> None:
         reason = await self._store.work.dead_letter(item)
         if reason:
-            self._metrics.lost("dead_letter")
+            self._metrics.lost.labels("dead_letter").inc()
             logger.error("dead letter: %s", reason, extra={"frame_id": item.frame_id})

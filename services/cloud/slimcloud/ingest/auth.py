@@ -14,8 +14,9 @@ from typing import Final, Protocol, Self
 import grpc
 
 from slimcloud.errors import StreamRefusedError
+from slimcloud.roles import AccessRole
 from slimcloud.settings import CloudSettings
-from slimcloud.tokens import AccessRole, TokenTable, bearer_token
+from slimcloud.tokens import TokenTable, bearer_token
 
 __all__ = ["CAMERA_URI", "CameraAuth"]
 

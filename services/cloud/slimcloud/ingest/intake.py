@@ -1,4 +1,4 @@
-"""What a camera says after its Hello: frames and enhancements here, the rest in `remarks`.
+"""What a camera says after its Hello: frames and enhancements here, the rest in `control_messages`.
 
 Frame        ─ check ─► Ack RECEIVED ─ store, queue ─► Ack PERSISTED
 Enhancement  ─ check ─► Ack RECEIVED ─ store ────────► Ack PERSISTED
@@ -18,9 +18,9 @@ import grpc
 from slimcloud.errors import FrameRefusedError, StreamRefusedError
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.checks import ContainerChecker
+from slimcloud.ingest.control_messages import MAX_TIME_US, ControlMessages
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import Refusal, refusal_of
-from slimcloud.ingest.remarks import MAX_TIME_US, Remarks
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.stored_frame import StoredFrame
@@ -49,7 +49,7 @@ class Intake:
         self._store = store
         self._checker = checker
         self._metrics = metrics
-        self._remarks = Remarks(store, metrics)
+        self._control_messages = ControlMessages(store, metrics)
 
     async def take(self, stream: CameraStream, request: pb.StreamFramesRequest) -> None:
         """Take one message and answer it.
@@ -68,7 +68,7 @@ class Intake:
             taking = self._take_enhancement(stream, addition)
             await self._or_nack(stream, taking, addition.sequence, request_id=addition.request_id)
         else:
-            await self._remarks.take(stream, request)
+            await self._control_messages.take(stream, request)
 
     async def _take_frame(self, stream: CameraStream, frame: pb.Frame) -> None:
         bitstream = frame.container
@@ -170,7 +170,7 @@ class Intake:
     def _count(self, stream: CameraStream, size_bytes: int) -> None:
         stream.received_bytes_total += size_bytes
         if stream.spending.spend(size_bytes):
-            self._metrics.budget_broken()
+            self._metrics.broken_budgets.inc()
             logger.warning(
                 "camera sends more than its byte budget", extra={"camera_id": stream.camera_id}
             )
@@ -191,7 +191,7 @@ class Intake:
             if refusal is None:
                 raise
             stream.nack(sequence, refusal, epoch=epoch, request_id=request_id)
-            self._metrics.refused(refusal.reason)
+            self._metrics.refused.labels(refusal.reason).inc()
             logger.warning(
                 "refused: %s",
                 refusal.detail,

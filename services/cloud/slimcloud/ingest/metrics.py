@@ -16,21 +16,20 @@ class IngestMetrics:
         self._metrics = metrics
         self._frames = metrics.counter("frames", "Frames PERSISTED", ("width_level",))
         self._duplicates = metrics.counter("frames_duplicate", "Frames that were stored already")
-        self._refused = metrics.counter("frames_refused", "Containers with a Nack", ("reason",))
+        self.refused = metrics.counter("frames_refused", "Containers with a Nack", ("reason",))
         self._frame_bytes = metrics.histogram("frame_bytes", "Size of a base container")
         self._enhancements = metrics.counter("enhancements", "Enhancements PERSISTED")
         self._enhancement_bytes = metrics.histogram(
             "enhancement_bytes", "Size of an enhancement container"
         )
-        self._answer_seconds = metrics.histogram(
+        self.answer_seconds = metrics.histogram(
             "detected_seconds", "From RECEIVED to DETECTED, as the camera is told"
         )
-
         self._gaps = metrics.counter("gaps", "Gaps that cameras told of", ("reason",))
         self._gap_frames = metrics.counter(
             "gap_frames", "Pictures that cameras dropped, as far as they know", ("reason",)
         )
-        self._broken_budgets = metrics.counter(
+        self.broken_budgets = metrics.counter(
             "budgets_broken", "Times that a camera sent a period's bytes more than its budget"
         )
 
@@ -56,12 +55,3 @@ class IngestMetrics:
     def gap_taken(self, reason: str, dropped_frames: int) -> None:
         self._gaps.labels(reason).inc()
         self._gap_frames.labels(reason).inc(dropped_frames)
-
-    def budget_broken(self) -> None:
-        self._broken_budgets.inc()
-
-    def refused(self, reason: str) -> None:
-        self._refused.labels(reason).inc()
-
-    def answered(self, seconds: float) -> None:
-        self._answer_seconds.observe(seconds)

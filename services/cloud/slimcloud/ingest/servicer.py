@@ -1,7 +1,7 @@
 """One bidirectional stream per camera -> store, and the store's events -> answers.
 
     camera ══► intake: check, store, queue ──► detect, in any process ──┐
-    camera ◄══ outbox ◄── answer tail: acks, Nacks, Commands ◄── events ┘
+    camera ◄══ outbox ◄── event relay: acks, Nacks, Commands ◄── events ┘
 
 A bad frame gets a Nack and the stream lives on; a bad stream ends with a status (`refusals`). A
 camera is who it says it is (`camera_auth`).
@@ -22,11 +22,11 @@ from redis.exceptions import RedisError
 
 from slimcloud.errors import StreamRefusedError
 from slimcloud.frame_id import CAMERA_ID_PATTERN
-from slimcloud.ingest.answers import AnswerTail, send_commands, supersede
 from slimcloud.ingest.auth import CameraAuth
 from slimcloud.ingest.camera_stream import CameraStream, mono_us
 from slimcloud.ingest.checks import ContainerChecker
 from slimcloud.ingest.credit import CreditControl
+from slimcloud.ingest.event_relay import EventRelay, send_commands, supersede
 from slimcloud.ingest.intake import Intake
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import status_of
@@ -55,7 +55,12 @@ _Context: TypeAlias = grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.Stream
 
 
 class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
-    """Serves the cameras of one process; `run_tail` must run beside it."""
+    """Serves the cameras of one process.
+
+    Attributes:
+        event_relay: answers cameras from the store's events; must run beside it.
+        credit: lets cameras wait while the queue is nearly full; must run beside it.
+    """
 
     def __init__(
         self,
@@ -73,24 +78,16 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._intake = Intake(store, checker, metrics)
         self._auth = CameraAuth.of(settings)
         self._streams: dict[str, CameraStream] = {}
-        self._tail = AnswerTail(store, self._streams, metrics)
+        self.event_relay = EventRelay(store, self._streams, metrics)
         self._draining = False
-        self._credit = CreditControl(
+        self.credit = CreditControl(
             store,
             self._streams,
             credit_bytes=settings.credit_bytes,
             max_queue_size=settings.max_queue_size,
         )
         metrics.watch_streams(lambda: float(len(self._streams)))
-        metrics.watch_credit(lambda: float(self._credit.credit_bytes))
-
-    async def run_tail(self, after: str) -> None:
-        """Answer cameras from the events after the id `after`, until cancelled."""
-        await self._tail.run(after)
-
-    async def run_credit(self) -> None:
-        """Let cameras wait while the queue is nearly full, until cancelled."""
-        await self._credit.run()
+        metrics.watch_credit(lambda: float(self.credit.credit_bytes))
 
     def drain(self, grace_seconds: float) -> None:
         """Take no new streams, and ask the connected cameras to leave and come back.
@@ -186,7 +183,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             resume_after_sequence=await self._store.highest_sequence(
                 stream.camera_id, stream.epoch
             ),
-            credit_bytes=self._credit.credit_bytes,
+            credit_bytes=self.credit.credit_bytes,
             max_frame_bytes=self._settings.max_frame_bytes,
             model_fingerprint=self._artifact.fingerprint,
             max_live_level=0 if self._settings.triage == "enhance" else None,

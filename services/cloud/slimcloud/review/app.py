@@ -74,7 +74,7 @@ def build_api(
         names: label of each class id of the detector.
         num_levels: slim levels of the codec, 1 or more.
         readiness_probe: true when this process can do its work: store answers, picture decodes.
-        metrics: the observer of `reconstructor`; `/metrics` shows the whole process's.
+        metrics: what counts; `/metrics` shows the whole process's.
         access: the tokens of people; without, the API is open.
         response_cache_bytes: budget of kept image responses, bytes.
     """

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slimcloud.review.context import problems
 from slimcloud.review.views import API_PREFIX
-from slimcloud.tokens import AccessRole, Identity, TokenTable
+from slimcloud.roles import AccessRole
+from slimcloud.tokens import Identity, TokenTable
 
 __all__ = ["ApiAccess", "authorise", "router"]
 

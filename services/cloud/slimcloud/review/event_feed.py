@@ -35,14 +35,6 @@ class EventFeed:
         self._news = asyncio.Event()  # replaced at each wake-up
         self._stopped = False
 
-    async def start_id(self) -> str:
-        """The position to listen from when only what happens from now on is wanted."""
-        return await self._log.latest_id()
-
-    async def has_trimmed(self, after: str) -> bool:
-        """Whether a listener from `after` may have missed something."""
-        return await self._log.has_trimmed(after)
-
     async def listen(self, after: str) -> AsyncIterator[Event]:
         """Events after the id `after`, for ever, or until `stop`."""
         self._listeners += 1

@@ -15,16 +15,20 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
 
 class ReviewMetrics:
-    """The review role's part of a process's metrics; observer of a `Reconstructor`."""
+    """The review role's part of a process's metrics.
+
+    Attributes:
+        process: all metrics of the process, for `/metrics`.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self.process = metrics
         self._requests = metrics.histogram(
             "review_request_seconds",
             "Time to the first byte of a response",
             ("method", "route", "status"),
         )
-        self._decodes = metrics.histogram(
+        self.decode_seconds = metrics.histogram(
             "review_decode_seconds", "Entropy decoding and synthesis of one picture"
         )
         self._cache = metrics.counter(
@@ -33,10 +37,6 @@ class ReviewMetrics:
             ("cache", "result"),
         )
 
-    def exposition(self) -> bytes:
-        """All metrics of the process in Prometheus' text format."""
-        return self._metrics.exposition()
-
     def cache_result(self, result: CacheResult) -> None:
         """A lookup of a decoded picture."""
         self._cache.labels("picture", result).inc()
@@ -44,10 +44,6 @@ class ReviewMetrics:
     def rendered_result(self, result: CacheResult) -> None:
         """A lookup of a rendered response."""
         self._cache.labels("response", result).inc()
-
-    def decoded(self, seconds: float) -> None:
-        """A picture was decoded."""
-        self._decodes.observe(seconds)
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         """A response was begun; `route` is the path's template, never the path."""

@@ -1,6 +1,7 @@
 """What happened, in order: one Redis stream.
 
-Ingest tails it to answer its cameras, and the API passes it on to people (SSE).
+Ingest reads it to answer its cameras (`slimcloud.ingest.event_relay`), and the API passes it on to
+people (SSE).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from slimcloud.store import keys
 from slimcloud.store.records import Event, EventKind
 from slimcloud.store.replies import StreamEntry, first_stream_entries, stream_entries, text
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "event_order"]
 
 
 class EventLog:
@@ -44,7 +45,7 @@ class EventLog:
     async def has_trimmed(self, after: str) -> bool:
         """Whether events after the id `after` may be gone: the oldest that is kept is younger."""
         entries = stream_entries(await self._client.xrange(keys.EVENTS, count=1))
-        return bool(entries) and _order(after) < _order(entries[0][0])
+        return bool(entries) and event_order(after) < event_order(entries[0][0])
 
     async def read(
         self, after: str, *, count: int = 100, block_seconds: float = 0.0
@@ -62,9 +63,10 @@ class EventLog:
         return [_event(entry) for entry in first_stream_entries(reply)]
 
 
-def _order(event_id: str) -> tuple[int, int]:
+def event_order(event_id: str) -> tuple[int, int]:
+    """Later events have greater ones; an empty id comes before all."""
     milliseconds, _, number = event_id.partition("-")
-    return int(milliseconds), int(number or 0)
+    return int(milliseconds or 0), int(number or 0)
 
 
 def _event(entry: StreamEntry) -> Event:

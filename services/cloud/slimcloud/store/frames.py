@@ -212,7 +212,7 @@ class Store:
 
         The same step writes the event that tells of it, at once or when it is the frame's turn
         (`settle`, `announce` in `slimcloud.store.work.scripts`). Ingest reads the event
-        (`slimcloud.ingest.answers.AnswerTail`) and acknowledges DETECTED to the camera; the
+        (`slimcloud.ingest.event_relay.EventRelay`) and acknowledges DETECTED to the camera; the
         same holds for what `set_dropped` and `set_failed` store, and Nacks.
         """
         label_scores: dict[str, float] = {}

@@ -55,7 +55,7 @@ from typing import Final
 __all__ = [
     "AWAITING",
     "CAMERAS",
-    "COMMANDS_TTL_SECONDS",
+    "REFETCH_TTL_SECONDS",
     "DEAD",
     "DEAD_LENGTH",
     "DETECT_GROUP",
@@ -78,10 +78,10 @@ __all__ = [
     "WORK",
     "WORK_BACKFILL",
     "WORK_REVIEW",
-    "asked_key",
+    "sent_refetches_key",
     "budget_key",
     "camera_key",
-    "commands_key",
+    "pending_refetches_key",
     "detections_key",
     "enhancement_key",
     "epoch_key",
@@ -96,7 +96,7 @@ __all__ = [
 
 RETENTION_SLACK_SECONDS: Final = 600
 EPOCH_TTL_SECONDS: Final = 7 * 24 * 3600
-COMMANDS_TTL_SECONDS: Final = 3600
+REFETCH_TTL_SECONDS: Final = 3600
 EVENTS_LENGTH: Final = 10_000
 DEAD_LENGTH: Final = 1_000
 GAPS_PER_CAMERA: Final = 1_000
@@ -150,11 +150,11 @@ def camera_key(camera_id: str) -> str:
     return f"slim:camera:{camera_id}"
 
 
-def commands_key(camera_id: str) -> str:
+def pending_refetches_key(camera_id: str) -> str:
     return f"slim:commands:{camera_id}"
 
 
-def asked_key(camera_id: str) -> str:
+def sent_refetches_key(camera_id: str) -> str:
     return f"slim:asked:{camera_id}"
 
 

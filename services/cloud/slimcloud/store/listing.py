@@ -7,8 +7,6 @@ may be short and still go on.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Final
 
 from redis.asyncio import Redis
@@ -16,6 +14,7 @@ from redis.asyncio import Redis
 from slimcloud.errors import InvalidCursorError, InvalidFrameIdError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
+from slimcloud.store.cursor import cursor_of, position_of
 from slimcloud.store.records import FrameFilter
 from slimcloud.store.replies import scored_members
 from slimcloud.store.stored_frame import FramePage, StoredFrame
@@ -48,9 +47,9 @@ async def list_frames(
             if record is not None and _matches(record, wanted):
                 frames.append(record)
             if len(frames) == limit:
-                return FramePage(frames, _cursor(position))
+                return FramePage(frames, cursor_of(f"{position[0]}:{position[1]}"))
     assert position is not None
-    return FramePage(frames, _cursor(position))
+    return FramePage(frames, cursor_of(f"{position[0]}:{position[1]}"))
 
 
 async def _step(client: Redis, wanted: FrameFilter, after: _Position | None) -> list[_Position]:
@@ -85,16 +84,9 @@ def _matches(record: StoredFrame, wanted: FrameFilter) -> bool:
     return any(score >= (wanted.min_score or 0.0) for score in scores.values())
 
 
-def _cursor(position: _Position) -> str:
-    return base64.urlsafe_b64encode(f"{position[0]}:{position[1]}".encode()).decode().rstrip("=")
-
-
 def _parse_cursor(cursor: str) -> _Position:
+    time_us, _, member = position_of(cursor).partition(":")
     try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        time_us, _, member = (
-            base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(":")
-        )
         return int(time_us), str(FrameId.parse(member))
-    except (binascii.Error, UnicodeError, ValueError, InvalidFrameIdError) as exc:
+    except (ValueError, InvalidFrameIdError) as exc:
         raise InvalidCursorError(cursor) from exc

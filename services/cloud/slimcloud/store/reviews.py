@@ -11,8 +11,6 @@ process's log, for whoever must keep it longer.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import re
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from redis.asyncio import Redis
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys, scripts
+from slimcloud.store.cursor import cursor_of, position_of
 from slimcloud.store.records import EventKind, ReviewMark
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 
@@ -144,11 +143,11 @@ class ReviewLog:
                 if _matches(record, wanted):
                     records.append(record)
                 if len(records) == limit:
-                    return ReviewPage(records, _cursor(last_id))
+                    return ReviewPage(records, cursor_of(last_id))
             if len(entries) < _STEP:
                 return ReviewPage(records, None)
             newest = f"({last_id}"
-        return ReviewPage(records, _cursor(last_id))
+        return ReviewPage(records, cursor_of(last_id))
 
     async def _add(
         self,
@@ -202,16 +201,8 @@ def _matches(record: ReviewRecord, wanted: ReviewFilter) -> bool:
     )
 
 
-def _cursor(review_id: str) -> str:
-    return base64.urlsafe_b64encode(review_id.encode()).decode().rstrip("=")
-
-
 def _parse_cursor(cursor: str) -> str:
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        review_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError, ValueError) as exc:
-        raise InvalidCursorError(cursor) from exc
+    review_id = position_of(cursor)
     if not _STREAM_ID.fullmatch(review_id):
         raise InvalidCursorError(cursor)
     return review_id

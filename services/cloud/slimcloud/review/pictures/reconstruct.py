@@ -26,7 +26,6 @@ __all__ = [
     "BusyError",
     "ImageDecoder",
     "Picture",
-    "ReconstructObserver",
     "Reconstructor",
     "picture_version",
 ]
@@ -48,14 +47,6 @@ class ImageDecoder(Protocol):
     def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent: ...
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]: ...
-
-
-class ReconstructObserver(Protocol):
-    """Where counts and durations go (see `slimcloud.review.metrics`)."""
-
-    def cache_result(self, result: CacheResult) -> None: ...
-
-    def decoded(self, seconds: float) -> None: ...
 
 
 class BusyError(Exception):
@@ -113,7 +104,8 @@ class Reconstructor:
         max_cache_bytes: budget of kept pictures, bytes.
         num_workers: pictures decoded at the same time, 1 or more.
         max_waiting: jobs that may wait for a worker; beyond it `BusyError`.
-        observer: told of cache results and decode seconds.
+        on_result: called with how each call of `picture` was answered.
+        on_decoded: called with the seconds that a picture took.
         clock: monotonic seconds.
     """
 
@@ -125,12 +117,13 @@ class Reconstructor:
         max_cache_bytes: int = DEFAULT_CACHE_BYTES,
         num_workers: int = DEFAULT_WORKERS,
         max_waiting: int = DEFAULT_MAX_WAITING,
-        observer: ReconstructObserver | None = None,
+        on_result: Callable[[CacheResult], None] = lambda _: None,
+        on_decoded: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.decoder_id = decoder_id
         self._decoder = decoder
-        self._observer = observer
+        self._on_decoded = on_decoded
         self._clock = clock
         self._num_workers = num_workers
         self._max_jobs = num_workers + max_waiting
@@ -140,7 +133,7 @@ class Reconstructor:
         self._pictures: SingleFlightCache[str, Picture] = SingleFlightCache(
             max_cache_bytes,
             size_bytes=lambda picture: picture.image.nbytes,
-            on_result=observer.cache_result if observer else lambda _: None,
+            on_result=on_result,
         )
 
     def version(self, base: bytes, enhancement: bytes | None) -> str:
@@ -204,8 +197,7 @@ class Reconstructor:
         image = self._decoder.decode_image(latent)
         image.flags.writeable = False
         seconds = self._clock() - started
-        if self._observer is not None:
-            self._observer.decoded(seconds)
+        self._on_decoded(seconds)
         return Picture(
             image=image,
             version=version,

@@ -33,10 +33,10 @@ async def _start(
     ] = None,
 ) -> _Start:
     # A dependency, so that a store that does not answer is a 503 and not a stream that breaks.
-    feed = context.event_feed
+    log = context.store.events
     if last_event_id is None:
-        return _Start(await feed.start_id(), is_late=False)
-    return _Start(last_event_id, await feed.has_trimmed(last_event_id))
+        return _Start(await log.latest_id(), is_late=False)
+    return _Start(last_event_id, await log.has_trimmed(last_event_id))
 
 
 @router.get("/events", response_class=EventSourceResponse, responses=problems(422, 503))

@@ -28,4 +28,4 @@ async def readyz(context: Context, response: Response) -> HealthView:
 @router.get("/metrics", response_class=Response)
 async def metrics(context: Context) -> Response:
     """Every metric of this process in Prometheus' text format."""
-    return Response(context.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    return Response(context.metrics.process.exposition(), media_type=CONTENT_TYPE_LATEST)

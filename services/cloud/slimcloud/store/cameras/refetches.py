@@ -56,7 +56,7 @@ class RefetchLog:
         """
         request_id = uuid.uuid4().hex
         of_key = keys.refetch_of_key(frame_id)
-        if not await self._client.set(of_key, request_id, nx=True, ex=keys.COMMANDS_TTL_SECONDS):
+        if not await self._client.set(of_key, request_id, nx=True, ex=keys.REFETCH_TTL_SECONDS):
             earlier = await self._find(text(await self._client.get(of_key)))
             if (
                 earlier is not None
@@ -64,7 +64,7 @@ class RefetchLog:
                 and earlier.covers(level)
             ):
                 return earlier
-            await self._client.set(of_key, request_id, ex=keys.COMMANDS_TTL_SECONDS)
+            await self._client.set(of_key, request_id, ex=keys.REFETCH_TTL_SECONDS)
         asked = RefetchRequest(
             request_id,
             frame_id,
@@ -86,7 +86,7 @@ class RefetchLog:
                     "expires_unix_us": expires_unix_us,
                 },
             )
-            pipeline.expire(keys.refetch_key(request_id), keys.COMMANDS_TTL_SECONDS)
+            pipeline.expire(keys.refetch_key(request_id), keys.REFETCH_TTL_SECONDS)
             _enqueue(pipeline, asked)
             await pipeline.execute()
         await self._events.add(
@@ -112,9 +112,9 @@ class RefetchLog:
         them. So are those that nobody waits for any more.
         """
         taken: list[RefetchRequest] = []
-        commands = keys.commands_key(camera_id)
-        for entry_id, fields in stream_entries(await self._client.xrange(commands)):
-            if not await self._client.xdel(commands, entry_id):
+        pending = keys.pending_refetches_key(camera_id)
+        for entry_id, fields in stream_entries(await self._client.xrange(pending)):
+            if not await self._client.xdel(pending, entry_id):
                 continue  # another connection of this camera took it
             asked = await self._find(fields.get("request_id", ""))
             if asked is None or asked.state is not RefetchState.PENDING:
@@ -137,14 +137,14 @@ class RefetchLog:
         """Let the camera be told anew what it has not answered: the stream that the Command was
         written to is gone, and perhaps the Command with it.
         """
-        asked_key = keys.asked_key(camera_id)
-        for request_id in sorted(text(name) for name in await self._client.smembers(asked_key)):
+        sent_key = keys.sent_refetches_key(camera_id)
+        for request_id in sorted(text(name) for name in await self._client.smembers(sent_key)):
             asked = await self._find(request_id)
             async with self._client.pipeline(transaction=True) as pipeline:
                 if asked is not None and asked.state is RefetchState.SENT:
                     pipeline.hset(keys.refetch_key(request_id), "state", RefetchState.PENDING.value)
                     _enqueue(pipeline, asked)
-                pipeline.srem(asked_key, request_id)
+                pipeline.srem(sent_key, request_id)
                 await pipeline.execute()
 
     async def refuse(self, camera_id: str, request_id: str, detail: str) -> None:
@@ -192,12 +192,12 @@ class RefetchLog:
         self, asked: RefetchRequest, state: RefetchState, detail: str = ""
     ) -> None:
         moment = "sent" if state is RefetchState.SENT else "ended"
-        asked_key = keys.asked_key(asked.frame_id.camera_id)
+        sent_key = keys.sent_refetches_key(asked.frame_id.camera_id)
         if state is RefetchState.SENT:
-            await self._client.sadd(asked_key, asked.request_id)
-            await self._client.expire(asked_key, keys.COMMANDS_TTL_SECONDS)
+            await self._client.sadd(sent_key, asked.request_id)
+            await self._client.expire(sent_key, keys.REFETCH_TTL_SECONDS)
         else:
-            await self._client.srem(asked_key, asked.request_id)
+            await self._client.srem(sent_key, asked.request_id)
         await self._client.hset(
             keys.refetch_key(asked.request_id),
             mapping={
@@ -209,6 +209,6 @@ class RefetchLog:
 
 
 def _enqueue(pipeline: Pipeline, asked: RefetchRequest) -> None:
-    commands = keys.commands_key(asked.frame_id.camera_id)
-    pipeline.xadd(commands, {"request_id": asked.request_id, "frame_id": str(asked.frame_id)})
-    pipeline.expire(commands, keys.COMMANDS_TTL_SECONDS)
+    pending = keys.pending_refetches_key(asked.frame_id.camera_id)
+    pipeline.xadd(pending, {"request_id": asked.request_id, "frame_id": str(asked.frame_id)})
+    pipeline.expire(pending, keys.REFETCH_TTL_SECONDS)

@@ -9,7 +9,7 @@
 
 A live frame gets a place in `slim:order:{camera}` when a worker takes it. Its event is written when
 every frame before it has its own; until then its id is in `slim:held`, by the time of its outcome.
-`announce` writes the event; `slimcloud.ingest.answers` reads it and tells the camera.
+`announce` writes the event; `slimcloud.ingest.event_relay` reads it and tells the camera.
 
 The functions name keys themselves, which Redis Cluster would not allow (`keys` says so).
 """

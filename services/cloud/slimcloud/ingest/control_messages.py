@@ -21,7 +21,7 @@ from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.frames import Store
 from slimwire.v1 import ingest_pb2 as pb
 
-__all__ = ["MAX_TIME_US", "Remarks"]
+__all__ = ["MAX_TIME_US", "ControlMessages"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ MAX_TIME_US: Final = 2**53  # beyond it an index by time could not tell two time
 _DETAIL_LENGTH: Final = 500  # characters of a camera's words that are kept
 
 
-class Remarks:
+class ControlMessages:
     """Takes what cameras say without bytes, for every stream of one process."""
 
     def __init__(self, store: Store, metrics: IngestMetrics) -> None:

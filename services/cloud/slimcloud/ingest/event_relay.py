@@ -1,4 +1,7 @@
-"""The store's events -> what connected cameras are told. One tail serves every stream of a process.
+"""The store's events -> answers to connected cameras. One relay serves every stream of a process.
+
+`frame.*` are written where an outcome is stored: `announce` in `slimcloud.store.work.scripts`, for
+`Store.put_detections`, `set_dropped`, `set_failed`. The others come from `EventLog.add`.
 
 frame.detected      ─► Ack DETECTED with the detections
 frame.backfilled    ─► the same
@@ -24,12 +27,13 @@ from slimcloud.frame_id import FrameId
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import Refusal
+from slimcloud.store.events import event_order
 from slimcloud.store.frames import Store
 from slimcloud.store.records import Event, EventKind
 from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
-__all__ = ["AnswerTail", "send_commands", "supersede"]
+__all__ = ["EventRelay", "send_commands", "supersede"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +73,7 @@ async def send_commands(store: Store, stream: CameraStream) -> None:
         stream.answer(pb.StreamFramesResponse(command=command))
 
 
-class AnswerTail:
+class EventRelay:
     """Reads the events and answers the streams of one process.
 
     Args:
@@ -93,41 +97,38 @@ class AnswerTail:
                 for event in events:
                     stream = self._streams.get(event.camera_id)
                     if stream is not None:
-                        await self._tell(stream, event)
+                        await self._answer(stream, event)
                     after = event.event_id
             except RedisError as exc:
                 logger.warning("the event log does not answer: %s", exc)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _tell(self, stream: CameraStream, event: Event) -> None:
+    async def _answer(self, stream: CameraStream, event: Event) -> None:
         if event.kind is EventKind.CAMERA_CONNECTED:
-            is_newer = _order(event.event_id) > _order(stream.connect_event_id)
+            is_newer = event_order(event.event_id) > event_order(stream.connect_event_id)
             if stream.connect_event_id and is_newer:
                 supersede(stream)
         elif event.kind in (EventKind.REFETCH_REQUESTED, EventKind.BUDGET_REQUESTED):
             await send_commands(self._store, stream)
         elif event.frame_id is not None and event.frame_id.epoch == stream.epoch:
-            await self._tell_outcome(stream, event, event.frame_id)
+            await self._answer_outcome(stream, event, event.frame_id)
 
-    async def _tell_outcome(self, stream: CameraStream, event: Event, frame_id: FrameId) -> None:
+    async def _answer_outcome(self, stream: CameraStream, event: Event, frame_id: FrameId) -> None:
         sequence = frame_id.sequence
         if event.kind in (EventKind.FRAME_DETECTED, EventKind.FRAME_BACKFILLED):
             try:
                 result = await self._store.get_detections(frame_id)
                 record = await self._store.get_frame(frame_id)
             except CloudError as exc:  # retention was faster
-                logger.warning("a result is gone before it was told: %s", exc)
+                logger.warning("a result is gone before it was answered: %s", exc)
             else:
                 stream.ack(sequence, pb.STAGE_DETECTED, result)
-                self._metrics.answered((unix_us() - record.received_time_unix_us) / 1e6)
+                self._metrics.answer_seconds.observe(
+                    (unix_us() - record.received_time_unix_us) / 1e6
+                )
             stream.settle(sequence)
         elif event.kind in (EventKind.FRAME_DROPPED, EventKind.FRAME_FAILED):
             reason = "EXPIRED" if event.kind is EventKind.FRAME_DROPPED else "DECODE"
             stream.nack(sequence, Refusal(reason, event.detail))
-            self._metrics.refused(reason)
+            self._metrics.refused.labels(reason).inc()
             stream.settle(sequence)
-
-
-def _order(event_id: str) -> tuple[int, int]:
-    time_ms, _, count = event_id.partition("-")
-    return int(time_ms or 0), int(count or 0)

@@ -1,0 +1,36 @@
+"""What a cloud process does, and what the bearer of a token may do. Imports nothing heavy, for the
+command line names both.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["AccessRole", "Role"]
+
+
+class Role(StrEnum):
+    """What a process does; any number of processes share one Redis."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    DETECT = "detect"
+    REVIEW = "review"
+
+    def includes(self, role: Role) -> bool:
+        return self in (role, Role.ALL)
+
+
+class AccessRole(StrEnum):
+    """What the bearer of a token may do; each role of people holds those before it."""
+
+    CAMERA = "camera"  # send frames as the camera of the token's name
+    VIEWER = "viewer"  # look
+    REVIEWER = "reviewer"  # mark, comment, ask cameras for more
+    ADMIN = "admin"  # see what others did, and what was given up
+
+    def includes(self, needed: AccessRole) -> bool:
+        people = (AccessRole.VIEWER, AccessRole.REVIEWER, AccessRole.ADMIN)
+        if self not in people or needed not in people:
+            return self is needed
+        return people.index(self) >= people.index(needed)
