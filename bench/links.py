@@ -45,8 +45,8 @@ async def stream(cloud_address: str, camera: str, seconds: float) -> Totals:
             "camera_id": camera,
             "source": str(sample_video()),
             "loop": True,
-            "deadline_ms": 1000,
-            "expire_ms": 10_000,
+            "deadline_seconds": 1,
+            "expire_seconds": 10,
             "cloud_address": cloud_address,
         },
     )

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -46,6 +46,7 @@ class ServiceSettings(BaseSettings):
     """Base of the settings of one service."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    renamed: ClassVar[Mapping[str, str]] = {}  # a setting that was -> the one that took its place
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
@@ -173,7 +174,7 @@ class _Found(Generic[SettingsT]):
 
     def _read(self, names: Mapping[str, tuple[str, str]], given: Mapping[str, object]) -> None:
         """Take a source's values; `names` gives each key's field and how to call it."""
-        fields = self._class.model_fields
+        fields, renamed = self._class.model_fields, getattr(self._class, "renamed", {})
         for key, (name, shown) in names.items():
             plain = name.removesuffix(_FILE_SUFFIX)
             if name in fields:
@@ -183,6 +184,9 @@ class _Found(Generic[SettingsT]):
                     self._problems.append(f"{shown}: {plain} is set, too; keep one of them")
                 else:
                     self._take_file(plain, str(given[key]), shown)
+            elif (new := renamed.get(name)) is not None:
+                unit = new.rpartition("_")[2]
+                self._problems.append(f"{shown}: is {self._like(new, key)} now, in {unit}")
             else:
                 close = difflib.get_close_matches(name, fields, n=1)
                 hint = f"; did you mean {self._like(close[0], key)}?" if close else ""

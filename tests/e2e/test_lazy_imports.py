@@ -92,14 +92,16 @@ def test_a_missing_package_names_its_extra(
 def test_wrong_settings_of_a_service_are_named(
     slimwire: Slimwire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGE_DEADLINE_MS", "-5")
-    monkeypatch.setenv("EDGE_DEADLNE_MS", "5")
+    monkeypatch.setenv("EDGE_DEADLINE_SECONDS", "-5")
+    monkeypatch.setenv("EDGE_DEADLNE_SECONDS", "5")
 
     outcome = slimwire("edge", "--source", "a.mp4")
 
     assert outcome.code == ExitCode.CONFIG
-    assert "deadline_ms (EDGE_DEADLINE_MS)" in outcome.err
-    assert "EDGE_DEADLNE_MS: unknown setting; did you mean EDGE_DEADLINE_MS?" in outcome.err
+    assert "deadline_seconds (EDGE_DEADLINE_SECONDS)" in outcome.err
+    assert (
+        "EDGE_DEADLNE_SECONDS: unknown setting; did you mean EDGE_DEADLINE_SECONDS?" in outcome.err
+    )
 
 
 def test_every_setting_can_be_listed(slimwire: Slimwire) -> None:

@@ -32,8 +32,8 @@ async def test_a_frames_spans_share_its_trace(redis_url: str, tmp_path: Path) ->
             model="toy",
             models_root=models.root,
             encoder_threads=1,
-            deadline_ms=0,
-            expire_ms=0,
+            deadline_seconds=0,
+            expire_seconds=0,
         )
         await run_edge(settings)
     await asyncio.to_thread(stop)

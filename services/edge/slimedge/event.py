@@ -47,7 +47,7 @@ class SkipReason(StrEnum):
 class LossReason(StrEnum):
     """Why an encoded frame will never be detected, as far as this edge knows."""
 
-    EXPIRED = "expired"  # older than `expire_ms` when its turn came
+    EXPIRED = "expired"  # older than `expire_seconds` when its turn came
     TOO_LARGE = "too_large"  # above the cloud's `max_frame_bytes`
     RESEND_FULL = "resend_full"  # more unpersisted frames than are kept for a reconnect
     NO_RESULT = "no_result"  # received by the cloud, but no detections came in time

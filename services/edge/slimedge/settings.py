@@ -20,6 +20,7 @@ class EdgeSettings(ServiceSettings):
     """Everything that a person may choose about one camera."""
 
     model_config = SettingsConfigDict(env_prefix="EDGE_")
+    renamed = {"deadline_ms": "deadline_seconds", "expire_ms": "expire_seconds"}
 
     cloud_address: str = Field(
         default="127.0.0.1:50051",
@@ -61,14 +62,11 @@ class EdgeSettings(ServiceSettings):
         description="directory for what encoding takes on this device; not set = the user's cache",
     )
 
-    deadline_ms: int = Field(
-        default=1000, ge=0, le=600_000, description="capture to detection to aim for, ms; 0 = none"
+    deadline_seconds: float = Field(
+        default=1.0, ge=0, le=600, description="capture to detection to aim for, s; 0 = none"
     )
-    expire_ms: int = Field(
-        default=10_000,
-        ge=0,
-        le=600_000,
-        description="age at which a frame is worthless, ms; 0 = never",
+    expire_seconds: float = Field(
+        default=10.0, ge=0, le=600, description="age at which a frame is worthless, s; 0 = never"
     )
     max_fps: float = Field(default=10.0, gt=0, le=120, description="frames per second at most")
     level: int | None = Field(default=None, ge=0, le=15, description="use only this width level")
@@ -177,19 +175,9 @@ class EdgeSettings(ServiceSettings):
                 f"reconnect_min_seconds {self.reconnect_min_seconds} is above "
                 f"reconnect_max_seconds {self.reconnect_max_seconds}"
             )
-        if 0 < self.expire_ms < self.deadline_ms:
+        if 0 < self.expire_seconds < self.deadline_seconds:
             raise ValueError(
-                f"expire_ms {self.expire_ms} is below deadline_ms {self.deadline_ms}: "
-                "frames would be thrown away before they are late"
+                f"expire_seconds {self.expire_seconds} is below deadline_seconds "
+                f"{self.deadline_seconds}: frames would be thrown away before they are late"
             )
         return self
-
-    @property
-    def deadline_seconds(self) -> float | None:
-        """Capture to detection to aim for; None where there is no deadline."""
-        return self.deadline_ms / 1000 if self.deadline_ms else None
-
-    @property
-    def expire_seconds(self) -> float | None:
-        """Age at which a frame is worthless; None for never."""
-        return self.expire_ms / 1000 if self.expire_ms else None

@@ -83,7 +83,7 @@ def build_stages(
             or guess_encode_seconds(level.kmac_per_pixel)
             for level in artifact.levels
         },
-        deadline_seconds=settings.deadline_seconds,
+        deadline_seconds=settings.deadline_seconds or None,
         frame_seconds=1 / settings.max_fps,
         cpu_share=settings.cpu_share,
     )
@@ -118,7 +118,7 @@ def build_stages(
             epoch,
             artifact.fingerprint,
             artifact.label,
-            settings.deadline_ms,
+            settings.deadline_seconds,
             budget.budget,
             unpersisted,
         ),
@@ -126,8 +126,8 @@ def build_stages(
         spool,
         Feedback(controller, told, jpeg, budget, refetcher.ask, time.monotonic),
         change,
-        deadline_seconds=settings.deadline_seconds,
-        expire_seconds=settings.expire_seconds,
+        deadline_seconds=settings.deadline_seconds or None,
+        expire_seconds=settings.expire_seconds or None,
         backoff=FullJitter(
             settings.reconnect_min_seconds, settings.reconnect_max_seconds, Random()
         ),

@@ -52,8 +52,8 @@ async def test_only_what_is_not_quiet_is_enhanced(
             model="toy",
             models_root=models.root,
             encoder_threads=1,
-            deadline_ms=0,
-            expire_ms=0,
+            deadline_seconds=0,
+            expire_seconds=0,
             drain_seconds=30.0,
         )
         await run_edge(edge, recorder)

@@ -47,8 +47,8 @@ def edge_settings(toy_models: ToyModels, tmp_path: Path) -> EdgeSettings:
         model="toy",
         models_root=toy_models.root,
         encoder_threads=1,
-        deadline_ms=5000,
-        expire_ms=600_000,  # on a slow machine, too
+        deadline_seconds=5,
+        expire_seconds=600,  # on a slow machine, too
         spool_folder=tmp_path / "spool",
         spool_fps=20.0,
         reconnect_min_seconds=0.05,

@@ -37,8 +37,8 @@ def test_an_unknown_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
         ("camera_id", "x" * 65),
         ("max_fps", 0),
         ("max_edge", 31),
-        ("deadline_ms", -1),
-        ("expire_ms", 999),  # below the deadline
+        ("deadline_seconds", -1),
+        ("expire_seconds", 0.999),  # below the deadline
         ("reconnect_max_seconds", 0.1),  # below the first bound
         ("http_port", 70_000),
         ("no_such_setting", 1),
@@ -80,8 +80,15 @@ def test_token_is_not_in_the_representation() -> None:
     assert "correct-horse" not in repr(settings)
 
 
-def test_zero_means_no_deadline_and_no_expiry() -> None:
-    settings = EdgeSettings(source="a.mp4", deadline_ms=0, expire_ms=0)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("EDGE_DEADLINE_MS", "EDGE_DEADLINE_SECONDS"), ("EDGE_EXPIRE_MS", "EDGE_EXPIRE_SECONDS")],
+)
+def test_a_setting_in_milliseconds_is_refused_by_the_one_in_seconds(old: str, new: str) -> None:
+    with pytest.raises(SettingsError, match=f"{old}: is {new} now, in seconds"):
+        load_settings(EdgeSettings, {"source": "a.mp4"}, environ={old: "1000"})
 
-    assert settings.deadline_seconds is None
-    assert settings.expire_seconds is None
+
+def test_zero_means_never() -> None:
+    EdgeSettings(source="a.mp4", deadline_seconds=0, expire_seconds=0)
+    EdgeSettings(source="a.mp4", deadline_seconds=60, expire_seconds=0)

@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def deadline_seconds(self) -> float:
-        return self.edge.deadline_ms / 1000
+        return self.edge.deadline_seconds
 
 
 @dataclass(frozen=True)

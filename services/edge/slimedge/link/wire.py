@@ -23,7 +23,7 @@ def make_hello(
     epoch: int,
     fingerprint: bytes,
     model_name: str,
-    deadline_ms: int,
+    deadline_seconds: float,
     budget: Budget | None = None,
     unpersisted: Sequence[int] = (),
 ) -> pb.StreamFramesRequest:
@@ -34,7 +34,7 @@ def make_hello(
         model_fingerprint=fingerprint,
         model_name=model_name,
         protocol_minor=PROTOCOL_MINOR,
-        deadline_ms=deadline_ms,
+        deadline_ms=round(1000 * deadline_seconds),
         unpersisted_sequences=unpersisted[:MAX_UNPERSISTED],
     )
     if budget is not None:
