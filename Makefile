@@ -53,12 +53,12 @@ $(NODE_CLIENT)/node_modules/.package-lock.json: $(NODE_CLIENT)/package-lock.json
 
 .venv/.installed: $(INGREDIENTS)
 	@echo "Setting up .venv, once: a minute or two, 600 MB on disk. Then the demo begins by itself."
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) -e '.[demo]'
-	touch $@
+	@touch $@
 
 .venv-dev/.installed: $(INGREDIENTS)
 	@echo "Setting up .venv-dev, once: torch and the tools of the tests, some minutes."
-	$(PYTHON) -m venv .venv-dev
+	@$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python $(PIP) -e '.[dev,train]'
-	touch $@
+	@touch $@

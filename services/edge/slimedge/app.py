@@ -117,8 +117,6 @@ class _Edge:
             stages.gap_watch.finish()
             await stages.spool.close()
             stages.worker.close()
-            if stages.jpeg is not None:
-                await stages.jpeg.finish()
             if server is not None:
                 await asyncio.to_thread(server.close)
             if not await asyncio.to_thread(camera.join, _CAMERA_JOIN_SECONDS):

@@ -9,7 +9,6 @@
     Backfilled                   a kept frame is at the cloud now
     GapRecorded                  the cloud will be told what it never gets, and why
     ClockStepped                 somebody set the wall clock
-    JpegMeasured                 the same picture as JPEG, for comparison
 
 Two numbers name a picture: `frame` counts what the camera gave, `sequence` counts what was encoded
 for the wire (1, 2, 3 ... per start of the process). All durations are seconds on this machine's
@@ -227,14 +226,6 @@ class ClockStepped:
     to_unix: float  # seconds: what it shows
 
 
-@dataclass(frozen=True, slots=True)
-class JpegMeasured:
-    """What the picture of `sequence` takes as JPEG; made for frames that were sent, no others."""
-
-    sequence: int
-    jpeg_bytes: int
-
-
 EdgeEvent: TypeAlias = (
     Captured
     | Replaced
@@ -254,7 +245,6 @@ EdgeEvent: TypeAlias = (
     | Backfilled
     | GapRecorded
     | ClockStepped
-    | JpegMeasured
 )
 
 

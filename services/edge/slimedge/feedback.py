@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
-from slimedge.encode.jpeg_meter import JpegMeter
 from slimedge.event import (
     Acked,
     Detected,
@@ -31,7 +30,6 @@ class Feedback:
     Args:
         controller: Learns rates and times.
         observer: Is told events.
-        jpeg: Measures sent frames, if wanted.
         budget: Is set by a command.
         ask_refetch: Takes what a command asks for; must return at once.
         clock: Monotonic seconds.
@@ -41,14 +39,12 @@ class Feedback:
         self,
         controller: Controller,
         observer: EdgeObserver,
-        jpeg: JpegMeter | None,
         budget: BudgetAccount,
         ask_refetch: Callable[[Refetch], None],
         clock: Callable[[], float],
     ) -> None:
         self._controller = controller
         self._observer = observer
-        self._jpeg = jpeg
         self._budget = budget
         self._ask_refetch = ask_refetch
         self._clock = clock
@@ -64,15 +60,11 @@ class Feedback:
         resent = frame.times_sent > 1
         waited = (frame.sent_at or self._clock()) - frame.encoded_at
         self._observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
-        if self._jpeg is not None and not resent:
-            self._jpeg.take(frame.sequence)
 
     def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None:
         self._observer.notify(
             Lost(frame.sequence, reason, frame.header.capture_time_unix, frame.size_bytes)
         )
-        if self._jpeg is not None:
-            self._jpeg.drop(frame.sequence)
 
     def on_received(
         self, frame: LedgerFrame, server_time: float, received_bytes_total: int

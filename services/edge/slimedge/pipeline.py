@@ -26,7 +26,6 @@ from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.mailbox import Mailbox
 from slimedge.change import Change
 from slimedge.encode.calibration import EncodeCalibration, warm_up
-from slimedge.encode.jpeg_meter import JpegMeter
 from slimedge.encode.worker import EncodeWorker, scaled_pixels
 from slimedge.event import (
     Captured,
@@ -63,7 +62,6 @@ class Pipeline:
         ledger, uplink, spool: Where frames go.
         budget: That frames must keep to.
         ring: Keeps what was encoded.
-        jpeg: Measures sent frames, if wanted.
         observer: Is told events.
         change: Notified when something may let a frame go.
         clock: Monotonic seconds.
@@ -80,7 +78,6 @@ class Pipeline:
         spool: SpoolWorker,
         budget: BudgetAccount,
         ring: FrameRing,
-        jpeg: JpegMeter | None,
         observer: EdgeObserver,
         change: Change,
         clock: Callable[[], float],
@@ -94,7 +91,6 @@ class Pipeline:
         self._spool = spool
         self._budget = budget
         self._ring = ring
-        self._jpeg = jpeg
         self._observer = observer
         self._change = change
         self._clock = clock
@@ -199,8 +195,6 @@ class Pipeline:
         self._sequence += 1
         sequence = self._sequence
         self._ring.add(KeptFrame(sequence, result.image, container, point.level, point.quality))
-        if self._jpeg is not None:
-            self._jpeg.offer(sequence, result.image)
         self._observer.notify(
             Encoded(
                 frame=frame.sequence,

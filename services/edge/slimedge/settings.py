@@ -123,10 +123,6 @@ class EdgeSettings(ServiceSettings):
     )
     budget_seconds: int = Field(default=86_400, ge=1, le=2_678_400, description="that period, s")
 
-    measure_jpeg: bool = Field(
-        default=False, description="also compress every sent frame as JPEG, only to compare bytes"
-    )
-
     otlp_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://",

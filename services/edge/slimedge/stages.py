@@ -14,7 +14,6 @@ from slimcontrol.point import OperatingPoint, build_operating_points, restrict_p
 from slimedge.backoff import FullJitter
 from slimedge.change import Change
 from slimedge.encode.calibration import EncodeCalibration, cache_folder
-from slimedge.encode.jpeg_meter import JpegMeter
 from slimedge.encode.worker import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
 from slimedge.feedback import Feedback
@@ -42,7 +41,6 @@ class Stages:
     health: Health
     metrics: Metrics
     worker: EncodeWorker
-    jpeg: JpegMeter | None
     refetcher: Refetcher
     spool: SpoolWorker
     gap_watch: GapWatch
@@ -108,7 +106,6 @@ def build_stages(
         wanted = Budget(settings.budget_bytes, settings.budget_seconds)
     budget = BudgetAccount(wanted, lambda: ledger.sent_bytes, time.monotonic)
     worker = EncodeWorker(encoder, settings.max_edge)
-    jpeg = JpegMeter(told) if settings.measure_jpeg else None
     ring = FrameRing(settings.ring_frames, settings.ring_bytes)
     refetcher = Refetcher(ring, worker, ledger, told, change, time.monotonic)
     uplink = Uplink(
@@ -124,7 +121,7 @@ def build_stages(
         ),
         ledger,
         spool,
-        Feedback(controller, told, jpeg, budget, refetcher.ask, time.monotonic),
+        Feedback(controller, told, budget, refetcher.ask, time.monotonic),
         change,
         deadline_seconds=settings.deadline_seconds or None,
         expire_seconds=settings.expire_seconds or None,
@@ -144,7 +141,6 @@ def build_stages(
         spool,
         budget,
         ring,
-        jpeg,
         told,
         change,
         time.monotonic,
@@ -154,7 +150,6 @@ def build_stages(
         health,
         metrics,
         worker,
-        jpeg,
         refetcher,
         spool,
         gap_watch,

@@ -17,7 +17,6 @@ from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimedge import CameraError, EdgeSettings, ModelMismatchError, run_edge
-from slimedge.encode.jpeg_meter import jpeg_size_bytes
 from slimedge.event import (
     Acked,
     CameraChanged,
@@ -25,7 +24,6 @@ from slimedge.event import (
     Captured,
     Detected,
     Encoded,
-    JpegMeasured,
     LinkChanged,
     LinkState,
     Lost,
@@ -210,19 +208,6 @@ async def test_an_enhancement_that_nobody_waits_for_is_not_made(
             await cloud.wait_until(lambda: bool(cloud.refusals))
 
     assert "nobody waits" in cloud.refusals[0].detail
-
-
-async def test_jpeg_bytes_are_measured_for_exactly_the_sent_frames(
-    codec: CodecArtifact, pictures: Path
-) -> None:
-    recorder = EdgeRecorder()
-    async with FakeCloud(codec.fingerprint) as cloud:
-        await run_edge(make_settings(codec, pictures, cloud.address, measure_jpeg=True), recorder)
-
-    images = {event.sequence: event.image for event in recorder.of(Encoded)}
-    measured = {event.sequence: event.jpeg_bytes for event in recorder.of(JpegMeasured)}
-    assert sorted(measured) == [event.sequence for event in recorder.of(Sent)]
-    assert measured == {n: jpeg_size_bytes(images[n]) for n in measured}
 
 
 async def test_max_edge_scales_pictures_down_before_they_are_encoded(

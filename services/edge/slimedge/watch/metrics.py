@@ -15,7 +15,6 @@ from slimedge.event import (
     EdgeEvent,
     Encoded,
     GapRecorded,
-    JpegMeasured,
     LinkChanged,
     LinkState,
     Lost,
@@ -65,7 +64,6 @@ class MetricsObserver:
         self._detections = metrics.counter("detections", "Objects found")
         self._nacks = metrics.counter("nacks", "Frames that the cloud refused", ("reason",))
         self._refetches = metrics.counter("refetches", "Enhancements asked for", ("reason",))
-        self._jpeg = metrics.counter("jpeg_bytes", "What the sent frames take as JPEG")
         self._link_changes = metrics.counter("link_changes", "Changes of the link", ("state",))
         self._link_up = metrics.gauge("link_up", "1 while a stream to the cloud is open")
         self._camera_up = metrics.gauge("camera_up", "1 while the camera gives pictures")
@@ -115,8 +113,6 @@ class MetricsObserver:
                 self._refetches.labels("sent").inc()
             case RefetchRefused():
                 self._refetches.labels("refused").inc()
-            case JpegMeasured():
-                self._jpeg.inc(event.jpeg_bytes)
             case LinkChanged():
                 self._link_changes.labels(event.state.value).inc()
                 self._link_up.set(event.state is LinkState.UP)
