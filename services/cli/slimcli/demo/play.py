@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from slimcli.demo.cloud import CloudProcess
 from slimcli.demo.rate import slower_rate
 from slimcli.demo.review import ViewedFrame, open_frame, view_frame
 from slimcli.demo.screen import Scene, Screen, open_screen
@@ -24,6 +24,7 @@ from slimcli.demo.tally import Tally
 from slimcli.demo.waiting import Stopped, in_thread, unless
 from slimcli.exits import UnavailableError
 from slimedge.app import run_edge
+from slimedge.event import EdgeObserver
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
 from slimlinks.trace import Trace
@@ -60,7 +61,24 @@ class Outcome:
     rate: float  # pictures a second at most
 
 
-async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) -> Outcome:
+class Cloud(Protocol):
+    """What a demo needs of `CloudProcess`."""
+
+    async def ready(self) -> tuple[str, str]: ...
+    def check(self) -> None: ...
+
+
+class RunEdge(Protocol):
+    """As `slimedge.app.run_edge`."""
+
+    async def __call__(
+        self, settings: EdgeSettings, observer: EdgeObserver, *, stop: asyncio.Event
+    ) -> None: ...
+
+
+async def play(
+    plan: Plan, cloud: Cloud, tally: Tally, console: Console, run_edge: RunEdge = run_edge
+) -> Outcome:
     """Run the demo to its end, or until a signal.
 
     Raises:
@@ -71,7 +89,7 @@ async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    player = _Player(plan, cloud, tally, stop)
+    player = _Player(plan, cloud, tally, stop, run_edge)
     try:
         with open_screen(console, player.scene()) as screen:
             await player.run(screen)
@@ -86,11 +104,14 @@ async def play(plan: Plan, cloud: CloudProcess, tally: Tally, console: Console) 
 class _Player:
     """One demo on its way."""
 
-    def __init__(self, plan: Plan, cloud: CloudProcess, tally: Tally, stop: asyncio.Event) -> None:
+    def __init__(
+        self, plan: Plan, cloud: Cloud, tally: Tally, stop: asyncio.Event, run_edge: RunEdge
+    ) -> None:
         self._plan = plan
         self._cloud = cloud
         self._tally = tally
         self._stop = stop
+        self._run_edge = run_edge
         self._link: ShapedLink | None = None
         self._is_warm = False  # the cloud's graphs are
         self.rate = plan.edge.max_fps
@@ -131,7 +152,7 @@ class _Player:
         )
         self._tally.restart()
         edge_stop = asyncio.Event()
-        self._edge = asyncio.create_task(run_edge(settings, self._tally, stop=edge_stop))
+        self._edge = asyncio.create_task(self._run_edge(settings, self._tally, stop=edge_stop))
         try:
             await self._warm_up(api)
             self._tally.restart()
