@@ -25,7 +25,7 @@ _BESIDE = re.compile(
     # carries settings, errors, metrics or names
     r"settings|errors|metrics|names|detect_metrics|ingest_metrics"
     # another subject
-    r"|auth|backfill|budgets|camera_auth|cameras|gaps?|listing|refetch|refetches|refusals|registry"
+    r"|auth|backfill|budgets|camera_auth|cameras|commands|gaps?|listing|refetch|refetches|refusals|registry"
     r"|retention|reviews|spending|spool|spool_worker|timeline"
     # before the first frame
     r"|backoff|calibration|canary|cloud_channel|jpeg|jpeg_meter|source|wall_clock"
