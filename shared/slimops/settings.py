@@ -166,7 +166,9 @@ class _Found(Generic[SettingsT]):
             settings = build(**self._values)
         except ValidationError as exc:
             for error in exc.errors(include_url=False, include_input=False, include_context=False):
-                self._problems.append(f"{self._where(error['loc'])}: {error['msg']}")
+                message = error["msg"].removeprefix("Value error, ")  # of our own checks
+                where = f"{self._where(error['loc'])}: " if error["loc"] else ""
+                self._problems.append(f"{where}{message}")
             raise SettingsError(self._problems) from exc
         if self._problems:
             raise SettingsError(self._problems)
@@ -206,8 +208,6 @@ class _Found(Generic[SettingsT]):
 
     def _where(self, location: tuple[int | str, ...]) -> str:
         """How the person who set it knows a setting."""
-        if not location:
-            return "settings"
         name = str(location[0])
         origin = self._origins.get(name, "")
         if ": " in origin:  # a path and a key of the configuration file

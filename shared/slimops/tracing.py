@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from slimops.errors import OpsError
+from slimops.installation import how_to_install
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -60,8 +61,7 @@ def configure_tracing(
         )
     except ModuleNotFoundError as exc:
         raise OpsError(
-            f"otlp_endpoint needs {exc.name}, which is not installed; "
-            "run: pip install 'slimwire[otel]'"
+            f"otlp_endpoint needs {exc.name}, which is not installed; run: {how_to_install('otel')}"
         ) from exc
 
     resource = Resource.create({"service.name": service})

@@ -12,7 +12,7 @@ import yaml
 from slimcloud.settings import CloudSettings
 from slimcloud.store.keys import WORK, WORK_BACKFILL
 from slimcloud.tokens import token_digest
-from slimops import load_settings
+from slimops.settings import load_settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 KUBERNETES = "1.34"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from slimcli.exits import ExitCode
+from slimops.installation import how_to_install
 from support.command import Slimwire
 
 # Runs one command line and then prints which packages were loaded.
@@ -22,7 +23,7 @@ loaded = sorted({name.partition(".")[0] for name in sys.modules})
 print(json.dumps({"code": code, "loaded": loaded}))
 """
 _HEAVY = {"torch", "torchvision", "compressai", "onnx", "pycocotools", "slimnets", "slimtrain"}
-_SERVICES = {"fastapi", "uvicorn", "redis", "grpc", "av", "slimcloud", "slimedge"}
+_SERVICES = {"fastapi", "uvicorn", "redis", "grpc", "av", "slimedge"}
 
 
 @pytest.mark.parametrize("command", ["encode", "inspect", "detect", "decode", "upgrade", "levels"])
@@ -85,7 +86,7 @@ def test_a_missing_package_names_its_extra(
     )
 
     assert json.loads(done.stdout.splitlines()[-1])["code"] == ExitCode.UNAVAILABLE, done.stderr
-    assert f"pip install 'slimwire[{extra}]'" in done.stderr
+    assert f"run: {how_to_install(extra)}\n" in done.stderr
     assert "Traceback" not in done.stderr
 
 

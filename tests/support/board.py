@@ -14,7 +14,7 @@ from prometheus_client import start_http_server
 
 from slimedge.watch.health import Health, HealthServer
 from slimedge.watch.metrics import MetricsObserver
-from slimops import Metrics
+from slimops.metrics import Metrics
 from support.moved_metrics import moved_cloud
 from unit.slimedge.watch.test_metrics import EVENTS_AND_SAMPLES
 

@@ -21,7 +21,7 @@ from slimcloud.store.frames import Store
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact
-from slimops import Lifecycle
+from slimops.lifecycle import Lifecycle
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc

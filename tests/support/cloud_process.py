@@ -16,7 +16,8 @@ _PROGRAM = """
 import asyncio, json, sys
 from slimcloud.app import run_cloud
 from slimcloud.settings import CloudSettings
-from slimops import configure_logging, load_settings_or_exit
+from slimops.logs import configure_logging
+from slimops.settings import load_settings_or_exit
 configure_logging()
 settings = load_settings_or_exit(CloudSettings, json.loads(sys.argv[1]))
 asyncio.run(run_cloud(settings))

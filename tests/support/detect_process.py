@@ -21,7 +21,7 @@ from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
-from slimops import Metrics
+from slimops.metrics import Metrics
 from slimops.redis_connection import redis_client
 
 

@@ -10,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.review import ReviewMetrics
-from slimops import Metrics
+from slimops.metrics import Metrics
 
 # what a counting method is called with, by the annotation of its parameter
 _SAMPLES: dict[str, object] = {

@@ -59,9 +59,11 @@ class MissingExtraError(CliError):
     exit_code = ExitCode.UNAVAILABLE
 
     def __init__(self, command: str, module: str, extra: str) -> None:
+        from slimops.installation import how_to_install
+
         super().__init__(
             f"`slimwire {command}` needs {module}, which is not installed; "
-            f"run: pip install 'slimwire[{extra}]'"
+            f"run: {how_to_install(extra)}"
         )
         self.module = module
         self.extra = extra
@@ -126,7 +128,10 @@ def _is_settings_error(error: BaseException) -> bool:
 def _settings_message(error: BaseException) -> str:
     """`EdgeSettings: deadline_seconds: Input should be greater than 0; ...`."""
     details = error.errors()  # type: ignore[attr-defined]  # pydantic's, checked by the caller
-    problems = (f"{'.'.join(map(str, d['loc'])) or 'value'}: {d['msg']}" for d in details)
+    problems = (
+        f"{'.'.join(map(str, d['loc'])) or 'value'}: {d['msg'].removeprefix('Value error, ')}"
+        for d in details
+    )
     return f"{getattr(error, 'title', 'settings')}: {'; '.join(problems)}"
 
 

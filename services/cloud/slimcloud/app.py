@@ -48,8 +48,9 @@ from slimcodec.model.artifact import (
 )
 from slimcodec.model.find import find_model
 from slimdetect.names import load_names
-from slimops import Lifecycle, Metrics, Phase
 from slimops.embedded_redis import EmbeddedRedis
+from slimops.lifecycle import Lifecycle, Phase
+from slimops.metrics import Metrics
 from slimops.redis_connection import redis_client
 
 __all__ = ["run_cloud"]

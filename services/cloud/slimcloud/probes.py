@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from slimcloud.review import Readiness
-from slimops import Metrics
+from slimops.metrics import Metrics
 
 __all__ = ["build_probes"]
 

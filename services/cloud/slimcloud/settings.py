@@ -14,8 +14,8 @@ from pydantic_settings import SettingsConfigDict
 from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcodec.model.find import DEFAULT_MODEL
-from slimops import ServiceSettings
 from slimops.loopback import is_loopback
+from slimops.settings import ServiceSettings
 
 __all__ = ["CloudSettings", "split_labels"]
 
@@ -242,8 +242,8 @@ class CloudSettings(ServiceSettings):
     def _check_memory(self) -> Self:
         if self.redis_url is None and self.role is not Role.ALL:
             raise ValueError(
-                f"redis_url is not set, and the embedded Redis is for one process with role all; "
-                f"role {self.role.value} needs a redis_url"
+                f"role {self.role.value} needs the Redis of the others: set redis_url "
+                "(CLOUD_REDIS_URL); the embedded one is for one process with role all"
             )
         if self.redis_url is None and self.max_stored_bytes > 0.75 * self.embedded_memory_bytes:
             raise ValueError(

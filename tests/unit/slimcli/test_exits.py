@@ -20,6 +20,7 @@ from slimcodec import errors as codec
 from slimdetect.errors import DetectorMismatchError
 from slimedge.errors import CameraError, ModelMismatchError, RefusedError
 from slimops.errors import EmbeddedRedisError, SettingsError
+from slimops.installation import how_to_install
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_missing_package_names_the_extra_to_install() -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     assert "`slimwire train codec` needs torch" in str(caught.value)
-    assert "pip install 'slimwire[train]'" in str(caught.value)
+    assert how_to_install("train") in str(caught.value)
     assert exit_code_of(caught.value) is ExitCode.UNAVAILABLE
 
 

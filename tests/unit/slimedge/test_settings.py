@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from slimedge.settings import EdgeSettings
-from slimops import SettingsError, load_settings
+from slimops.errors import SettingsError
+from slimops.settings import load_settings
 
 
 def test_the_environment_sets_fields(monkeypatch: pytest.MonkeyPatch) -> None:

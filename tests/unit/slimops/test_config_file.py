@@ -9,8 +9,9 @@ import pytest
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from slimops import ServiceSettings, SettingsError, load_settings, read_settings
 from slimops.config_file import CONFIG_VARIABLE, read_config
+from slimops.errors import SettingsError
+from slimops.settings import ServiceSettings, load_settings, read_settings
 
 
 class LampSettings(ServiceSettings):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from slimops import Lifecycle, Phase
+from slimops.lifecycle import Lifecycle, Phase
 
 
 def _note(order: list[str], name: str) -> Callable[[], Awaitable[None]]:

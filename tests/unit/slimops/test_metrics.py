@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimops import Metrics
-from slimops.metrics import MAX_LABEL_SETS
+from slimops.metrics import MAX_LABEL_SETS, Metrics
 
 
 def test_names_carry_the_service_and_the_unit() -> None:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from slimops import EXIT_CONFIG, ServiceSettings, SettingsError, load_settings
+from slimops.errors import SettingsError
+from slimops.settings import EXIT_CONFIG, ServiceSettings, load_settings
 
 
 class LampSettings(ServiceSettings):
@@ -107,7 +108,7 @@ def test_setting_without_a_description_is_refused() -> None:
 def test_process_with_a_wrong_setting_ends_with_78_and_its_name() -> None:
     program = (
         "from pydantic import Field\n"
-        "from slimops import ServiceSettings, load_settings_or_exit\n"
+        "from slimops.settings import ServiceSettings, load_settings_or_exit\n"
         "class S(ServiceSettings):\n"
         "    port: int = Field(default=1, ge=1, description='a port')\n"
         "load_settings_or_exit(S, {'port': 0})\n"

@@ -5,7 +5,7 @@ import sys
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from slimops import OpsError
+from slimops.errors import OpsError
 from slimops.tracing import configure_tracing, record_span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -47,5 +47,5 @@ def test_frame_without_a_trace_is_not_recorded() -> None:
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
 
-    with pytest.raises(OpsError, match=r"slimwire\[otel\]"):
+    with pytest.raises(OpsError, match=r"pip install .*\[otel\]"):
         configure_tracing("slimwire-test", "http://127.0.0.1:4317")

@@ -12,21 +12,18 @@ from pydantic import BaseModel
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.train import CodecRun
 from slimtrain.detector.train import DetectorRun
+from slimtrain.recipe.find import RecipeError, describe_recipes, find_recipe, recipe_names
 from slimtrain.recipe.run import build_codec_run
 from slimtrain.recipe.schema import (
     CodecRecipe,
     CodecSchedule,
     DetectorRecipe,
     DetectorSchedule,
-    RecipeError,
     TailRecipe,
     TailSchedule,
     TriageRecipe,
     TriageSchedule,
-    describe_recipes,
-    find_recipe,
     load_recipe,
-    recipe_names,
 )
 from slimtrain.tail.train import TailRun
 from slimtrain.triage.train import TriageRun

@@ -105,7 +105,7 @@ def demo(
         from slimdetect.names import load_names
         from slimedge.settings import EdgeSettings
         from slimlinks.trace import constant_trace
-        from slimops import load_settings
+        from slimops.settings import load_settings
 
     # everything that may be wrong is told before anything starts
     if link is not None and uplink is not None:

@@ -21,7 +21,7 @@ from slimcli.options import Config
 from slimcli.output import say
 
 if TYPE_CHECKING:
-    from slimops import LoadedSettings, ServiceSettings
+    from slimops.settings import LoadedSettings, ServiceSettings
 
 
 class Service(enum.Enum):
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 def check(config: Config = None, service: Services = None) -> None:
     """Say whether services would start with these settings; exit code 78 when one would not."""
     with needs_extra("cloud", "config"):
-        from slimops import SettingsError
+        from slimops.errors import SettingsError
 
     problems: list[str] = []
     for name, load in _loaders(config, service).items():
@@ -101,8 +101,8 @@ def _loaders(
 ) -> dict[str, Callable[[], LoadedSettings[ServiceSettings]]]:
     """What loads the settings of each service that is meant, by its name."""
     with needs_extra("cloud", "config"):
-        from slimops import read_settings
         from slimops.config_file import config_path, read_config
+        from slimops.settings import read_settings
 
     config = config or config_path(os.environ)
     if not wanted:

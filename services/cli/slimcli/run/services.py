@@ -50,7 +50,8 @@ def edge(
     with needs_extra("edge", "edge"):
         from slimedge.app import run_edge
         from slimedge.settings import EdgeSettings
-        from slimops import configure_logging, load_settings
+        from slimops.logs import configure_logging
+        from slimops.settings import load_settings
         from slimops.tracing import configure_tracing
 
     if list_settings:
@@ -92,7 +93,8 @@ def cloud(
     with needs_extra("cloud", "cloud"):
         from slimcloud.app import run_cloud
         from slimcloud.settings import CloudSettings
-        from slimops import configure_logging, load_settings
+        from slimops.logs import configure_logging
+        from slimops.settings import load_settings
         from slimops.tracing import configure_tracing
 
     if list_settings:

@@ -28,14 +28,16 @@ def recipes(
     ] = YOLOV3_CHANNELS,
 ) -> None:
     """List the recipes that came along, or count what the codecs of some compute."""
-    with needs_extra("train", "recipes"):
-        from slimtrain.recipe.cost import count_recipe
-        from slimtrain.recipe.schema import describe_recipes
-
     if not name:
+        with needs_extra("train", "recipes"):
+            from slimtrain.recipe.find import describe_recipes
+
         for found, about in describe_recipes():
             say(f"{found:<24} {about}")
         return
+    with needs_extra("train", "recipes RECIPE"):
+        from slimtrain.recipe.cost import count_recipe
+
     say(
         f"kMAC per pixel of the picture, levels narrowest first; {features} feature "
         "channels; a stem is that of the recipe's own detector."

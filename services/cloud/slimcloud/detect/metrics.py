@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimops import Metrics
+from slimops.metrics import Metrics
 
 __all__ = ["DetectMetrics"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slimops import Metrics
+from slimops.metrics import Metrics
 
 __all__ = ["IngestMetrics"]
 

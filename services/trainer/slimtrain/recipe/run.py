@@ -12,7 +12,8 @@ from slimnets.codec.stem_transform import stem_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.artifact import codec_from_checkpoint, load_codec_model
 from slimtrain.codec.train import CodecRun
-from slimtrain.recipe.schema import CodecRecipe, RecipeError, check_levels
+from slimtrain.recipe.find import RecipeError
+from slimtrain.recipe.schema import CodecRecipe, check_levels
 
 
 def build_codec_run(

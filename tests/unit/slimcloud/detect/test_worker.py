@@ -18,7 +18,7 @@ from slimcloud.store.records import FrameState, RefetchRequest, Triage
 from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.store.work.queue import WorkItem, WorkQueue
 from slimcodec.errors import DamagedContainerError
-from slimops import Metrics
+from slimops.metrics import Metrics
 from support.frames import START_UNIX_US, make_frame, make_result
 
 
