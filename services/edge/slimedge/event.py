@@ -113,7 +113,6 @@ class Encoded:
     wait_seconds: float  # capture until the encoder took it
     encode_seconds: float  # scaling, transform and entropy coding
     probe: bool  # sent only to learn the link's rate
-    link_bytes_per_second: float = 0.0  # what the controller planned with; 0 = not said
 
     @property
     def bpp(self) -> float:

@@ -180,7 +180,7 @@ class Pipeline:
         point = decision.point
         assert point is not None, "only a skip has no point"
         waited = self._clock() - frame.capture_time_mono
-        link_bytes_per_second = self._controller.planned_bytes_per_second  # as the decision saw it
+        link_rate = self._controller.planned_bytes_per_second  # as the decision saw it
         try:
             result = await self._worker.encode(frame.image, point.level, point.quality)
         except CodecError as exc:
@@ -206,7 +206,6 @@ class Pipeline:
                 wait_seconds=waited,
                 encode_seconds=result.seconds,
                 probe=decision.verdict is Verdict.PROBE,
-                link_bytes_per_second=link_bytes_per_second,
             )
         )
         traceparent = make_traceparent()
@@ -219,7 +218,7 @@ class Pipeline:
                     capture_time_mono_us=micros_of(frame.capture_time_mono),
                     container_crc32c=google_crc32c.value(container),
                     traceparent=traceparent,
-                    link_bytes_per_second=uint32_of(link_bytes_per_second),
+                    link_bytes_per_second=uint32_of(link_rate),
                 ),
                 container,
                 encoded_at=self._clock(),

@@ -31,7 +31,7 @@ class Edge:
     def send(self, number: int, sequence: int, *, encode: float = 0.02, level: int = 1) -> None:
         image = np.zeros((4, 4, 3), np.uint8)
         self.now += encode
-        self.run.notify(Encoded(number, sequence, level, 2.0, 900, image, 0.0, encode, False, 1e5))
+        self.run.notify(Encoded(number, sequence, level, 2.0, 900, image, 0.0, encode, False))
         self.run.notify(Sent(sequence, 900, 0.0, False))
 
     def receive(self, sequence: int, at: float) -> None:

@@ -37,7 +37,7 @@ _MAX_REQUEST_ID: Final = 64  # characters: it is kept with the event of its enha
 # Fields that are stored as the camera says them: those of one name in message and record, but for
 # what the wire says in another form.
 _AS_SENT: Final = tuple(
-    (pb.Frame.DESCRIPTOR.fields_by_name.keys() & StoredFrame.model_fields.keys())
+    (StoredFrame.model_fields.keys() & set(pb.Frame.DESCRIPTOR.fields_by_name))
     - {"lane", "traceparent"}
 )
 

@@ -39,14 +39,14 @@ class MetricsObserver:
     Args:
         metrics: Where they are registered; made for the service `edge`.
         in_flight_bytes: Reads the bytes that count against the credit.
-        link_bytes_per_second: Reads the controller's belief.
+        link_rate: Reads what the controller believes, bytes per second.
     """
 
     def __init__(
         self,
         metrics: Metrics,
         in_flight_bytes: Callable[[], float],
-        link_bytes_per_second: Callable[[], float],
+        link_rate: Callable[[], float],
     ) -> None:
         by_level = ("width_level",)
         self._captured = metrics.counter("frames_captured", "Frames that the camera gave")
@@ -75,9 +75,7 @@ class MetricsObserver:
         self._clock_steps = metrics.counter("clock_steps", "Times that the wall clock was set")
         self._metrics = metrics
         metrics.gauge("in_flight_bytes", "Sent and not yet received", in_flight_bytes)
-        metrics.gauge(
-            "link_rate_bytes_per_second", "Believed throughput of the link", link_bytes_per_second
-        )
+        metrics.gauge("link_rate_bytes_per_second", "Believed throughput of the link", link_rate)
 
     def watch_spool(self, spool: SpoolWorker) -> None:
         """Show what waits on disk."""
