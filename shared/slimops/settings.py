@@ -3,9 +3,9 @@
     arguments  >  environment  >  configuration file  >  defaults
 
 A service derives from `ServiceSettings`, sets its `env_prefix`, and gives every field bounds, a
-unit and a description (a field without a description is refused when the class is made). It
-builds them once, in its `__main__`, with `load_settings_or_exit`: an unknown or wrong setting
-stops the start with exit code 78 (EX_CONFIG) and its name or path. `<NAME>_FILE` in the
+unit and a description (a field without a description is refused when the class is made). The
+command builds them once, with `load_settings`: an unknown or wrong setting stops the start with
+exit code 78 (EX_CONFIG of sysexits.h) and its name or path. `<NAME>_FILE` in the
 environment, or `<name>_file` in the configuration file, holds the path of a file with the value,
 for secrets. A field that is a secret says `json_schema_extra={"writeOnly": True}`.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +26,13 @@ from slimops.config_file import config_path, read_config
 from slimops.errors import SettingsError
 
 __all__ = [
-    "EXIT_CONFIG",
     "LoadedSettings",
     "ServiceSettings",
     "load_settings",
-    "load_settings_or_exit",
     "read_settings",
     "section_of",
 ]
 
-EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 _FILE_SUFFIX: Final = "_file"
 # Set by Google's images and shells, which happen to begin as the cloud's settings do.
 _FOREIGN: Final = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
@@ -121,17 +117,6 @@ def read_settings(
     for name, value in (overrides or {}).items():
         found.take(name, value, "argument")
     return found.build()
-
-
-def load_settings_or_exit(
-    settings_class: type[SettingsT], overrides: Mapping[str, object] | None = None
-) -> SettingsT:
-    """As `load_settings`, for a `__main__`: ends the process with code 78 and the names."""
-    try:
-        return load_settings(settings_class, overrides)
-    except SettingsError as exc:
-        sys.stderr.write("".join(f"setting refused: {problem}\n" for problem in exc.problems))
-        raise SystemExit(EXIT_CONFIG) from None
 
 
 class _Found(Generic[SettingsT]):

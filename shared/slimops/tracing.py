@@ -12,6 +12,7 @@ A span is recorded when its work is done: a stream that lives for days is no spa
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,7 +23,7 @@ from slimops.installation import how_to_install
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["configure_tracing", "record_span"]
+__all__ = ["configure_tracing", "make_traceparent", "record_span", "trace_of"]
 
 
 class _Recorder(Protocol):
@@ -106,6 +107,15 @@ def record_span(name: str, traceparent: str, seconds: float, *, is_root: bool = 
         _recorder(name, traceparent, seconds, is_root=is_root)
 
 
+def make_traceparent() -> str:
+    """Begin a trace: 00-(trace, 16 bytes)-(span, 8 bytes)-(flags), in hexadecimal.
+
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{_SAMPLED}"
+
+
+_SAMPLED: Final = "01"  # whoever collects traces may keep this one
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -102,19 +100,3 @@ def test_service_does_not_start_with_an_unknown_key(
 
     assert done.code == ExitCode.CONFIG
     assert f"{path}: {service}.sauce: unknown setting" in done.err
-
-
-def test_edge_module_reads_the_file_and_ends_with_78(tmp_path: Path) -> None:
-    path = tmp_path / "slimwire.yaml"
-    path.write_text("edge: {max_fps: never}\n")
-
-    done = subprocess.run(
-        [sys.executable, "-m", "slimedge"],
-        env=os.environ | {"SLIMWIRE_CONFIG": str(path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == ExitCode.CONFIG
-    assert f"setting refused: {path}: edge.max_fps: " in done.stderr

@@ -17,9 +17,9 @@ import asyncio, json, sys
 from slimcloud.app import run_cloud
 from slimcloud.settings import CloudSettings
 from slimops.logs import configure_logging
-from slimops.settings import load_settings_or_exit
+from slimops.settings import load_settings
 configure_logging()
-settings = load_settings_or_exit(CloudSettings, json.loads(sys.argv[1]))
+settings = load_settings(CloudSettings, json.loads(sys.argv[1]))
 asyncio.run(run_cloud(settings))
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from slimedge.change import Change
+from slimedge.condition import Condition
 from slimedge.event import EdgeEvent
 
 E = TypeVar("E")
@@ -16,11 +16,11 @@ class EdgeRecorder:
 
     def __init__(self) -> None:
         self.events: list[EdgeEvent] = []
-        self._told = Change()
+        self._heard = Condition()
 
     def notify(self, event: EdgeEvent) -> None:
         self.events.append(event)
-        self._told.notify()
+        self._heard.notify_all()
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind."""
@@ -29,4 +29,4 @@ class EdgeRecorder:
     async def wait_until(self, predicate: Callable[[], bool]) -> None:
         """Wait until an event makes `predicate` true."""
         while not predicate():
-            await self._told.wait()
+            await self._heard.wait()

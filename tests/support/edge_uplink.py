@@ -10,7 +10,7 @@ from random import Random
 import google_crc32c
 
 from slimedge.backoff import FullJitter
-from slimedge.change import Change
+from slimedge.condition import Condition
 from slimedge.event import LinkState, LossReason, Observers
 from slimedge.frame_header import FrameHeader, micros_of
 from slimedge.link.cloud_channel import CloudEndpoint
@@ -29,7 +29,7 @@ class RecordingHandler:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.change = Change()
+        self.may_go = Condition()
         self.links: list[tuple[LinkState, str]] = []
         self.sent: list[LedgerFrame] = []
         self.lost: list[tuple[int, LossReason]] = []
@@ -43,7 +43,7 @@ class RecordingHandler:
         self.round_trips: list[float] = []
         self.max_in_flight_bytes = 0
         self.elapsed_seconds = 0.0
-        self._told = Change()
+        self._heard = Condition()
 
     @property
     def is_up(self) -> bool:
@@ -52,11 +52,11 @@ class RecordingHandler:
     async def wait_until(self, predicate: Callable[[], bool]) -> None:
         """Wait until something that was told makes `predicate` true."""
         while not predicate():
-            await self._told.wait()
+            await self._heard.wait()
 
     def on_link(self, state: LinkState, detail: str) -> None:
         self.links.append((state, detail))
-        self._told.notify()
+        self._heard.notify_all()
 
     def on_connected(self, round_trip_seconds: float, max_live_level: int | None) -> None:
         self.round_trips.append(round_trip_seconds)
@@ -64,11 +64,11 @@ class RecordingHandler:
     def on_sent(self, frame: LedgerFrame) -> None:
         self.sent.append(frame)
         self.max_in_flight_bytes = max(self.max_in_flight_bytes, self.ledger.in_flight_bytes)
-        self._told.notify()
+        self._heard.notify_all()
 
     def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None:
         self.lost.append((frame.sequence, reason))
-        self._told.notify()
+        self._heard.notify_all()
 
     def on_received(
         self, frame: LedgerFrame, server_time: float, received_bytes_total: int
@@ -76,28 +76,28 @@ class RecordingHandler:
         self.received.append(frame.sequence)
         if frame.sent_at is not None:
             self.ack_seconds.append(time.monotonic() - frame.sent_at)
-        self._told.notify()
+        self._heard.notify_all()
 
     def on_persisted(self, frame: LedgerFrame) -> None:
         self.persisted.append(frame.sequence)
-        self._told.notify()
+        self._heard.notify_all()
 
     def on_detected(self, frame: LedgerFrame, ack: pb.Ack) -> None:
         self.detected.append(frame.sequence)
-        self._told.notify()
+        self._heard.notify_all()
 
     def on_nacked(self, nack: pb.Nack) -> None:
         self.nacks.append(nack)
-        self._told.notify()
+        self._heard.notify_all()
 
     def on_budget(self, budget: pb.ByteBudget) -> str:
         self.budgets.append(budget)
-        self._told.notify()
+        self._heard.notify_all()
         return ""
 
     def on_refetch(self, request_id: str, refetch: pb.RefetchEnhancement) -> None:
         self.refetches.append((request_id, refetch.sequence))
-        self._told.notify()
+        self._heard.notify_all()
 
 
 def make_uplink(
@@ -118,7 +118,7 @@ def make_uplink(
         handler.ledger,
         make_spool_worker(handler) if spool is None else spool,
         handler,
-        handler.change,
+        handler.may_go,
         deadline_seconds=deadline_seconds,
         expire_seconds=expire_seconds,
         backoff=FullJitter(0.02, 0.1, Random(1)),

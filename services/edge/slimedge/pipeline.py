@@ -24,7 +24,7 @@ from slimcontrol.point import OperatingPoint
 from slimcontrol.policy import Decision, Offer, Verdict
 from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.mailbox import Mailbox
-from slimedge.change import Change
+from slimedge.condition import Condition
 from slimedge.encode.calibration import EncodeCalibration, warm_up
 from slimedge.encode.worker import EncodeWorker, scaled_pixels
 from slimedge.event import (
@@ -43,8 +43,7 @@ from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.ring import FrameRing, KeptFrame
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.settings import EdgeSettings
-from slimedge.watch.traceparent import make_traceparent
-from slimops.tracing import record_span
+from slimops.tracing import make_traceparent, record_span
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Pipeline:
         budget: That frames must keep to.
         ring: Keeps what was encoded.
         observer: Is told events.
-        change: Notified when something may let a frame go.
+        may_go: Notified when a frame may go that could not; see `slimedge.condition`.
         clock: Monotonic seconds.
     """
 
@@ -79,7 +78,7 @@ class Pipeline:
         budget: BudgetAccount,
         ring: FrameRing,
         observer: EdgeObserver,
-        change: Change,
+        may_go: Condition,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -92,7 +91,7 @@ class Pipeline:
         self._budget = budget
         self._ring = ring
         self._observer = observer
-        self._change = change
+        self._may_go = may_go
         self._clock = clock
         self._mailbox: Mailbox[CapturedFrame] = Mailbox()
         self._sequence = 0
@@ -107,12 +106,12 @@ class Pipeline:
         replaced = self._mailbox.put(frame)
         if replaced is not None:
             self._observer.notify(Replaced(replaced.sequence))
-        self._change.notify()
+        self._may_go.notify_all()
 
     def end(self) -> None:
         """No more frames will come; `run` returns after the last one."""
         self._mailbox.close()
-        self._change.notify()
+        self._may_go.notify_all()
 
     async def run(self, warm_up_points: Sequence[OperatingPoint]) -> None:
         """Send frames until the camera has ended and its last frame is dealt with.
@@ -133,7 +132,7 @@ class Pipeline:
     async def drain(self) -> None:
         """Wait until every sent frame has its result."""
         while self._ledger.undetected_frames:
-            await self._change.wait()
+            await self._may_go.wait()
 
     def give_up(self) -> None:
         """Keep for another start what the cloud does not have, at the very end."""
@@ -144,7 +143,7 @@ class Pipeline:
 
     async def _send_it_or_a_newer(self, frame: CapturedFrame) -> None:
         while isinstance(decision := self._decide(frame), SkipReason):
-            await self._change.wait()
+            await self._may_go.wait()
             frame = self._newer(frame, decision) or frame
         await self._send(frame, decision)
 
@@ -236,7 +235,7 @@ class Pipeline:
 
     async def _wait_for_frame(self) -> CapturedFrame | None:
         while (frame := self._mailbox.take()) is None and not self._mailbox.closed:
-            await self._change.wait()
+            await self._may_go.wait()
         return frame
 
     def _newer(self, frame: CapturedFrame, reason: SkipReason) -> CapturedFrame | None:

@@ -12,7 +12,7 @@ from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
 from slimedge.backoff import FullJitter
-from slimedge.change import Change
+from slimedge.condition import Condition
 from slimedge.encode.calibration import EncodeCalibration, cache_folder
 from slimedge.encode.worker import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
@@ -67,7 +67,7 @@ def build_stages(
         settings.quality,
         settings.max_level,
     )
-    ledger, change, health, metrics = Ledger(), Change(), Health(), Metrics("edge")
+    ledger, may_go, health, metrics = Ledger(), Condition(), Health(), Metrics("edge")
     calibration = EncodeCalibration(
         artifact.fingerprint,
         artifact.profile,
@@ -107,7 +107,7 @@ def build_stages(
     budget = BudgetAccount(wanted, lambda: ledger.sent_bytes, time.monotonic)
     worker = EncodeWorker(encoder, settings.max_edge)
     ring = FrameRing(settings.ring_frames, settings.ring_bytes)
-    refetcher = Refetcher(ring, worker, ledger, told, change, time.monotonic)
+    refetcher = Refetcher(ring, worker, ledger, told, may_go, time.monotonic)
     uplink = Uplink(
         CloudEndpoint.of(settings),
         lambda unpersisted: make_hello(
@@ -122,7 +122,7 @@ def build_stages(
         ledger,
         spool,
         Feedback(controller, told, budget, refetcher.ask, time.monotonic),
-        change,
+        may_go,
         deadline_seconds=settings.deadline_seconds or None,
         expire_seconds=settings.expire_seconds or None,
         backoff=FullJitter(
@@ -130,7 +130,7 @@ def build_stages(
         ),
         clock=time.monotonic,
     )
-    backfill = Backfill(spool, ledger, uplink, controller, budget, told, change, time.monotonic)
+    backfill = Backfill(spool, ledger, uplink, controller, budget, told, may_go, time.monotonic)
     pipeline = Pipeline(
         settings,
         worker,
@@ -142,7 +142,7 @@ def build_stages(
         budget,
         ring,
         told,
-        change,
+        may_go,
         time.monotonic,
     )
     return Stages(

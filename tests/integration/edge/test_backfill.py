@@ -62,7 +62,7 @@ async def sending(
         controller,
         BudgetAccount(None, lambda: ledger.sent_bytes, clock),
         recorder,
-        handler.change,
+        handler.may_go,
         clock,
         answer_seconds,
     )
@@ -208,7 +208,7 @@ async def test_a_gap_without_an_answer_stops_no_frames_and_is_told_again(tmp_pat
             recorder = sender.recorder
             await recorder.wait_until(lambda: bool(recorder.of(Backfilled)))
             while await sender.spool.next_gap(0) is not None:
-                sender.spool.arrived.notify()  # spares the test the pause of an idle spool
+                sender.spool.arrived.notify_all()  # spares the test the pause of an idle spool
                 await asyncio.sleep(0.01)
 
     assert [gap.gap_number for gap in cloud.gaps] == 2 * [cloud.gaps[0].gap_number]
@@ -220,7 +220,7 @@ async def test_a_credit_of_nothing_stops_frames_until_there_is_another(tmp_path:
         handler = sender.handler
         cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=0)))
         while handler.ledger.credit_bytes:
-            await handler.change.wait()
+            await handler.may_go.wait()
         sent = asyncio.create_task(sender.uplink.send(make_ledger_frame(1)))
         cloud.tell(_budget("b-0"))
         await handler.wait_until(lambda: bool(handler.budgets))

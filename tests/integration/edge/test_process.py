@@ -22,7 +22,7 @@ NOT_FOR_THE_EDGE = ("torch", "compressai", "fastapi", "redis", "slimnets", "slim
 
 def test_the_edge_imports_nothing_of_training_or_of_the_cloud() -> None:
     program = (
-        "import json, sys; import slimedge, slimedge.__main__; "
+        "import json, sys; import slimedge, slimedge.stages; "
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
 
@@ -64,7 +64,7 @@ async def test_another_model_ends_the_process_with_one_line(tmp_path: Path) -> N
         process = await _start(cloud.address, tmp_path)
         _, errors = await process.communicate()
 
-    assert process.returncode == 1
+    assert process.returncode == 78
     last = errors.decode().splitlines()[-1]
     assert codec.fingerprint.hex() in last
     assert "ffffffffffffffff" in last
@@ -72,15 +72,15 @@ async def test_another_model_ends_the_process_with_one_line(tmp_path: Path) -> N
 
 def test_a_wrong_setting_stops_the_start_with_its_name() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "slimedge"],
+        [sys.executable, "-m", "slimcli", "edge"],
         capture_output=True,
         text=True,
         timeout=120,
-        env=os.environ | {"EDGE_SOURCE": "a.mp4", "EDGE_DEADLINE_SECONDS": "1"},
+        env=os.environ | {"EDGE_SOURCE": "a.mp4", "EDGE_DEADLINE_MS": "1000"},
     )
 
     assert result.returncode == 78
-    assert "EDGE_DEADLINE_SECONDS" in result.stderr
+    assert "EDGE_DEADLINE_MS" in result.stderr
 
 
 async def _start(address: str, folder: Path) -> asyncio.subprocess.Process:
@@ -96,7 +96,8 @@ async def _start(address: str, folder: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "slimedge",
+        "slimcli",
+        "edge",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | settings,

@@ -40,7 +40,7 @@ async def refetching(cloud: FakeCloud, *asked: Refetch) -> AsyncIterator[EdgeRec
     uplink = make_uplink(cloud.address, handler)
     worker = EncodeWorker(NoEncoder(), None)
     refetcher = Refetcher(
-        FrameRing(1, 1), worker, handler.ledger, recorder, handler.change, time.monotonic
+        FrameRing(1, 1), worker, handler.ledger, recorder, handler.may_go, time.monotonic
     )
     for one in asked:
         refetcher.ask(one)

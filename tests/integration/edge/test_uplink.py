@@ -240,7 +240,7 @@ async def test_an_enhancement_counts_against_the_credit_until_it_is_acknowledged
         assert handler.ledger.in_flight_bytes == len(b"enhancement")
         cloud.release()
         while handler.ledger.in_flight_bytes:
-            await handler.change.wait()
+            await handler.may_go.wait()
 
     assert cloud.enhancements[0].request_id == "r-1"
     assert cloud.enhancements[0].container == b"enhancement"

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from slimops.errors import SettingsError
-from slimops.settings import EXIT_CONFIG, ServiceSettings, load_settings
+from slimops.settings import ServiceSettings, load_settings
 
 
 class LampSettings(ServiceSettings):
@@ -103,24 +101,3 @@ def test_setting_without_a_description_is_refused() -> None:
 
         class Careless(ServiceSettings):
             bare: int = 1
-
-
-def test_process_with_a_wrong_setting_ends_with_78_and_its_name() -> None:
-    program = (
-        "from pydantic import Field\n"
-        "from slimops.settings import ServiceSettings, load_settings_or_exit\n"
-        "class S(ServiceSettings):\n"
-        "    port: int = Field(default=1, ge=1, description='a port')\n"
-        "load_settings_or_exit(S, {'port': 0})\n"
-    )
-
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert ended.returncode == EXIT_CONFIG
-    assert ended.stderr.startswith("setting refused: port")

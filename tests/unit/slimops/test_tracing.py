@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from slimops.errors import OpsError
-from slimops.tracing import configure_tracing, record_span
+from slimops.tracing import configure_tracing, make_traceparent, record_span, trace_of
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -49,3 +49,12 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(OpsError, match=r"pip install .*\[otel\]"):
         configure_tracing("slimwire-test", "http://127.0.0.1:4317")
+
+
+def test_a_trace_that_was_begun_is_one_and_anything_else_is_none() -> None:
+    first, second = make_traceparent(), make_traceparent()
+
+    assert first != second
+    assert trace_of(first) == first
+    assert trace_of("") == trace_of("00-cut") == trace_of(first.upper()) == ""
+    assert trace_of(f"00-{32 * '0'}-{16 * '1'}-01") == ""

@@ -20,7 +20,7 @@ import google_crc32c
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
-from slimedge.change import Change
+from slimedge.condition import Condition
 from slimedge.event import Backfilled, EdgeObserver
 from slimedge.gap import Gap, GapReason
 from slimedge.link.connection import DisconnectedError
@@ -47,7 +47,7 @@ class Backfill:
         controller: Knows the link's rate and the cloud's.
         budget: Is kept for live frames first.
         observer: Is told what has arrived.
-        change: Notified when something may let a frame go.
+        may_go: Notified when a frame may go that could not; see `slimedge.condition`.
         clock: Monotonic seconds.
         answer_seconds: Wait for PERSISTED or a GapAck before something is sent again.
     """
@@ -60,7 +60,7 @@ class Backfill:
         controller: Controller,
         budget: BudgetAccount,
         observer: EdgeObserver,
-        change: Change,
+        may_go: Condition,
         clock: Callable[[], float],
         answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
@@ -71,7 +71,7 @@ class Backfill:
         self._controller = controller
         self._budget = budget
         self._observer = observer
-        self._change = change
+        self._may_go = may_go
         self._clock = clock
         self._next_due = 0.0  # monotonic seconds of the next frame
         self._gaps_due = 0.0  # the same, of gaps: later than now while one is not answered
@@ -80,7 +80,7 @@ class Backfill:
         """Send whatever there is whenever there is a stream, until cancelled."""
         while True:
             while not self._uplink.is_up:
-                await self._change.wait()
+                await self._may_go.wait()
             with suppress(DisconnectedError):
                 await self._serve()
 
@@ -146,7 +146,7 @@ class Backfill:
         while not self._has_room(size_bytes):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._change.wait()
+                    await self._may_go.wait()
             self._check_link()
 
     def _has_room(self, size_bytes: int) -> bool:
@@ -164,7 +164,7 @@ class Backfill:
     async def _until(self, predicate: Callable[[], bool]) -> None:
         while not predicate():
             self._check_link()
-            await self._change.wait()
+            await self._may_go.wait()
 
     def _check_link(self) -> None:
         if not self._uplink.is_up:

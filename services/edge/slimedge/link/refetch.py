@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimcodec.errors import CodecError
-from slimedge.change import Change
+from slimedge.condition import Condition
 from slimedge.encode.worker import EncodeWorker
 from slimedge.event import EdgeObserver, Refetched, RefetchRefused
 from slimedge.link.connection import DisconnectedError
@@ -50,14 +50,14 @@ class Refetcher:
         worker: EncodeWorker,
         ledger: Ledger,
         observer: EdgeObserver,
-        change: Change,
+        may_go: Condition,
         clock: Callable[[], float],
     ) -> None:
         self._ring = ring
         self._worker = worker
         self._ledger = ledger
         self._observer = observer
-        self._change = change
+        self._may_go = may_go
         self._clock = clock
         self._waiting: asyncio.Queue[Refetch] = asyncio.Queue(MAX_WAITING)
         self._too_many: deque[Refetch] = deque(maxlen=MAX_WAITING)
@@ -115,7 +115,7 @@ class Refetcher:
                 )
             except DisconnectedError:
                 while not uplink.is_up:
-                    await self._change.wait()
+                    await self._may_go.wait()
                 self._check_time(asked)
                 continue
             break

@@ -20,7 +20,7 @@ from contextlib import suppress
 import google_crc32c
 
 from slimedge.backoff import FullJitter
-from slimedge.change import Change
+from slimedge.condition import Condition
 from slimedge.event import LinkState, LossReason
 from slimedge.gap import Gap
 from slimedge.link.answer import AnswerReader, UplinkHandler
@@ -51,7 +51,7 @@ class Uplink:
         ledger: The account that credit and resume are kept in; read by others, written here.
         spool: Keeps what cannot be sent.
         handler: Who is told what comes back.
-        change: Notified after everything that may let a frame go.
+        may_go: Notified when a frame may go that could not; see `slimedge.condition`.
         deadline_seconds: Age from which a frame travels as backfill; None for never.
         expire_seconds: Age at which a frame is thrown away; None for never.
         backoff: Waits between streams.
@@ -65,7 +65,7 @@ class Uplink:
         ledger: Ledger,
         spool: SpoolWorker,
         handler: UplinkHandler,
-        change: Change,
+        may_go: Condition,
         *,
         deadline_seconds: float | None,
         expire_seconds: float | None,
@@ -77,7 +77,7 @@ class Uplink:
         self._ledger = ledger
         self._spool = spool
         self._handler = handler
-        self._change = change
+        self._may_go = may_go
         self._deadline_seconds = deadline_seconds
         self._expire_seconds = expire_seconds
         self._expire_ms = round((expire_seconds or 0) * 1000)
@@ -190,7 +190,7 @@ class Uplink:
         self._connection = connection
         self._handler.on_connected(connection.round_trip_seconds, max_live_level_of(welcome))
         self._handler.on_link(LinkState.UP, self._cloud.address)
-        self._change.notify()
+        self._may_go.notify_all()
         flush = asyncio.create_task(self._flush())
         try:
             while self._answers.drain is None:
@@ -198,7 +198,7 @@ class Uplink:
                 if again is not None:
                     self._backlog.append(again)
                 self._backoff.reset()  # an answer, not only a Welcome: the cloud means it
-                self._change.notify()
+                self._may_go.notify_all()
                 if (self._backlog or self._answers.replies) and flush.done():
                     flush = asyncio.create_task(self._flush())
             await self._hear_the_rest(connection, self._answers.drain.grace_seconds)
@@ -211,7 +211,7 @@ class Uplink:
             for frame in self._backlog:
                 self._keep(frame)
             self._backlog.clear()
-            self._change.notify()
+            self._may_go.notify_all()
             flush.cancel()
             with suppress(asyncio.CancelledError):
                 await flush
@@ -228,14 +228,14 @@ class Uplink:
     async def _hear_the_rest(self, connection: Connection, seconds: float) -> None:
         """Send nothing new, and hear what the cloud says of what was sent."""
         self._connection = None
-        self._change.notify()
+        self._may_go.notify_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._ledger.is_answered:
                     again = self._answers.take(await connection.read())
                     if again is not None:
                         self._keep(again)
-                    self._change.notify()
+                    self._may_go.notify_all()
 
     async def _flush(self) -> None:
         async with self._turn:
@@ -282,7 +282,7 @@ class Uplink:
         while not self._ledger.has_room(size_bytes):
             if connection is None or connection is not self._connection:
                 return None
-            await self._change.wait()
+            await self._may_go.wait()
         return connection if connection is self._connection else None
 
     def _keep(self, frame: LedgerFrame) -> None:
