@@ -1,7 +1,7 @@
 """Items -> batches. Names and meanings are Triton's.
 
     submit ─► queue (max_queue_size) ─► batch of equal keys, at most max_batch_size,
-                                        after at most max_queue_delay_seconds ─► run
+                                        after at most max_queue_delay_seconds ─► batch
 
 Guarantees: items of one `order` leave in the order in which they came (an item never passes another
 of its camera and lane); the oldest of the most urgent items is always in the next batch, and others
@@ -14,7 +14,8 @@ Source: dynamic batching as in NVIDIA Triton's model configuration.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -33,7 +34,6 @@ class Batcher(Generic[Item]):
     """For one event loop.
 
     Args:
-        run: does the work of a batch; must not raise.
         key: items of one batch have equal keys, e.g. the size of the latent.
         order: items with equal orders keep their order, e.g. the camera and the lane.
         priority: the lower, the more urgent; Triton's priority level. Items with equal orders have
@@ -42,7 +42,6 @@ class Batcher(Generic[Item]):
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Awaitable[None]],
         *,
         key: Callable[[Item], Hashable],
         order: Callable[[Item], Hashable],
@@ -51,7 +50,6 @@ class Batcher(Generic[Item]):
         max_queue_delay_seconds: float,
         max_queue_size: int,
     ) -> None:
-        self._run = run
         self._key = key
         self._order = order
         self._priority = priority
@@ -90,16 +88,16 @@ class Batcher(Generic[Item]):
         async with self._changed:
             await self._changed.wait_for(lambda: not self._queue and not self._running)
 
-    async def serve(self) -> None:
-        """Form batches and run them, until cancelled."""
-        while True:
-            batch = await self._next_batch()
-            try:
-                await self._run(batch)
-            finally:
-                async with self._changed:
-                    self._running = 0
-                    self._changed.notify_all()
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[list[Item]]:
+        """The next batch, once there is one; it counts as running until the block ends."""
+        batch = await self._next_batch()
+        try:
+            yield batch
+        finally:
+            async with self._changed:
+                self._running = 0
+                self._changed.notify_all()
 
     async def _next_batch(self) -> list[Item]:
         loop = asyncio.get_running_loop()

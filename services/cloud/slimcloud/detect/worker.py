@@ -6,6 +6,13 @@
       │             └ 5 deliveries ─► dead letter, failed    │ triage: quiet ─► no detections, done
       └── slim:awaiting ◄── park, ask the camera ────────────┘ triage: enhancement wanted
 
+In the code, in one direction:
+
+    run ─► _fetch, _reclaim ─► _prepare ─► _submit ─► Batcher.submit        what was taken
+    serve_batches ─► Batcher.batch ─► BatchRunner.run ─► its outcome        what is detected
+
+`HeldWork` knows what this worker has taken and not ended; whoever ends a frame says so there.
+
 An entry leaves the queue in the step that stores its outcome, so a worker that dies loses nothing:
 another reclaims its entries. A frame that is detected twice gives the same result, and only the
 first is kept. First in, first out per camera and lane; the newest are not preferred. A frame that
@@ -66,8 +73,8 @@ class DetectWorker:
         self._clock_unix_us = clock_unix_us
         self._held = HeldWork(store, metrics, clock_unix_us)
         self._taking: asyncio.Future[bool] | None = None
+        self._batches = BatchRunner(store, engine, settings, metrics, self._held, clock_unix_us)
         self._batcher: Batcher[Job] = Batcher(
-            BatchRunner(store, engine, settings, metrics, self._held, clock_unix_us).run,
             key=lambda job: (
                 engine.latent_hw(job.record.image_hw),
                 job.work.entry_id if job.work.deliveries > 1 else "",
@@ -89,7 +96,9 @@ class DetectWorker:
 
     async def serve_batches(self) -> None:
         """Detect what was taken, until cancelled; runs beside `run` and outlives it."""
-        await self._batcher.serve()
+        while True:
+            async with self._batcher.batch() as jobs:
+                await self._batches.run(jobs)
 
     async def drain(self) -> None:
         """Return when all that was taken has its outcome; `run` is cancelled before."""

@@ -25,11 +25,10 @@ class Recorder:
 
 
 def _batcher(
-    run: Recorder, *, max_batch_size: int = 3, delay: float = 0.0, max_queue_size: int = 100
+    *, max_batch_size: int = 3, delay: float = 0.0, max_queue_size: int = 100
 ) -> Batcher[Frame]:
     camera: Callable[[Frame], str] = lambda frame: frame[0]  # noqa: E731  # as short as its use
     return Batcher(
-        run.run,
         key=lambda frame: frame[1],
         order=camera,
         max_batch_size=max_batch_size,
@@ -39,8 +38,13 @@ def _batcher(
 
 
 @asynccontextmanager
-async def _serving(batcher: Batcher[Frame]) -> AsyncIterator[None]:
-    task = asyncio.create_task(batcher.serve())
+async def _serving(batcher: Batcher[Frame], recorder: Recorder) -> AsyncIterator[None]:
+    async def serve() -> None:
+        while True:
+            async with batcher.batch() as batch:
+                await recorder.run(batch)
+
+    task = asyncio.create_task(serve())
     try:
         yield
         await batcher.drained()
@@ -51,12 +55,12 @@ async def _serving(batcher: Batcher[Frame]) -> AsyncIterator[None]:
 
 async def test_batch_holds_equal_sizes_only_and_at_most_its_maximum() -> None:
     recorder = Recorder()
-    batcher = _batcher(recorder)
+    batcher = _batcher()
     frames = [("a", "s", 1), ("b", "l", 1), ("c", "s", 1), ("d", "s", 1), ("e", "s", 1)]
     for frame in frames:
         await batcher.submit(frame)
 
-    async with _serving(batcher):
+    async with _serving(batcher, recorder):
         pass
 
     assert recorder.batches == [
@@ -68,11 +72,11 @@ async def test_batch_holds_equal_sizes_only_and_at_most_its_maximum() -> None:
 
 async def test_frame_never_passes_another_of_its_camera() -> None:
     recorder = Recorder()
-    batcher = _batcher(recorder)
+    batcher = _batcher()
     for frame in [("a", "s", 1), ("b", "l", 1), ("b", "s", 2), ("a", "s", 2)]:
         await batcher.submit(frame)
 
-    async with _serving(batcher):
+    async with _serving(batcher, recorder):
         pass
 
     assert recorder.batches == [[("a", "s", 1), ("a", "s", 2)], [("b", "l", 1)], [("b", "s", 2)]]
@@ -80,9 +84,9 @@ async def test_frame_never_passes_another_of_its_camera() -> None:
 
 async def test_full_batch_does_not_wait_for_its_delay() -> None:
     recorder = Recorder()
-    batcher = _batcher(recorder, max_batch_size=2, delay=3600)
+    batcher = _batcher(max_batch_size=2, delay=3600)
 
-    async with _serving(batcher):
+    async with _serving(batcher, recorder):
         await batcher.submit(("a", "s", 1))
         await batcher.submit(("b", "s", 1))
         await recorder.started.wait()
@@ -92,9 +96,9 @@ async def test_full_batch_does_not_wait_for_its_delay() -> None:
 
 async def test_lone_frame_goes_after_its_delay() -> None:
     recorder = Recorder()
-    batcher = _batcher(recorder, delay=0.01)
+    batcher = _batcher(delay=0.01)
 
-    async with _serving(batcher):
+    async with _serving(batcher, recorder):
         await batcher.submit(("a", "s", 1))
 
     assert recorder.batches == [[("a", "s", 1)]]
@@ -103,9 +107,9 @@ async def test_lone_frame_goes_after_its_delay() -> None:
 async def test_full_queue_makes_the_next_frame_wait() -> None:
     recorder = Recorder()
     recorder.gate.clear()
-    batcher = _batcher(recorder, max_batch_size=1, max_queue_size=2)
+    batcher = _batcher(max_batch_size=1, max_queue_size=2)
 
-    async with _serving(batcher):
+    async with _serving(batcher, recorder):
         await batcher.submit(("a", "s", 1))
         await recorder.started.wait()
         await batcher.submit(("a", "s", 2))
@@ -124,7 +128,6 @@ async def test_full_queue_makes_the_next_frame_wait() -> None:
 async def test_urgent_frame_goes_before_those_that_came_earlier() -> None:
     recorder = Recorder()
     batcher: Batcher[Frame] = Batcher(
-        recorder.run,
         key=lambda frame: "any size",
         order=lambda frame: frame[:2],
         priority=lambda frame: ("review", "live", "backfill").index(frame[1]),
@@ -142,7 +145,7 @@ async def test_urgent_frame_goes_before_those_that_came_earlier() -> None:
     for frame in frames:
         await batcher.submit(frame)
 
-    async with _serving(batcher):
+    async with _serving(batcher, recorder):
         pass
 
     assert recorder.batches == [
