@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from slimcli.demo.rate import slower_rate
+from slimcli.demo.rate import slower_rate, work_seconds
 from slimcli.demo.review import ViewedFrame, open_frame, view_frame
 from slimcli.demo.screen import Scene, Screen, open_screen
 from slimcli.demo.tally import Tally
@@ -141,7 +141,8 @@ class _Player:
             address = ingest if self._plan.link is None else self._link.address
             while (slower := await self._stream(address, review)) is not None:
                 screen.say(
-                    f"This machine is too slow for {self.rate:g} pictures a second: {slower:g} now."
+                    f"This machine works {work_seconds(self._tally.recent):.1f} s on a picture: "
+                    f"{slower:g} a second now, not {self.rate:g}."
                 )
                 self.rate = slower
 

@@ -33,5 +33,11 @@ def slower_rate(detected: Sequence[FrameRow], rate: float, deadline_seconds: flo
     took = statistics.median(row.machine_seconds or 0.0 for row in newest)
     if took <= min(_MOST_PICTURES / rate, _MOST_OF_DEADLINE * deadline_seconds):
         return None
-    work = statistics.median(row.work_seconds or 0.0 for row in newest)
+    work = work_seconds(detected)
     return next((one for one in slower if one * work <= _MOST_BUSY), slower[-1])
+
+
+def work_seconds(detected: Sequence[FrameRow]) -> float:
+    """What the machine works on one picture, at the edge and in the cloud."""
+    newest = list(detected)[-_JUDGED_FRAMES:]
+    return statistics.median(row.work_seconds or 0.0 for row in newest)
