@@ -13,9 +13,7 @@ _GOLDEN_RATIO = 0.618034  # steps of this share of the colour circle keep neighb
 _MIN_TEXT_PIXELS = 11
 
 
-def draw_detections(
-    image: NDArray[np.uint8], detections: Sequence[Detection], names: Sequence[str]
-) -> NDArray[np.uint8]:
+def draw_detections(image: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArray[np.uint8]:
     """Give a copy of `image`, (H, W, 3) uint8 RGB, with a labelled box for every detection."""
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
@@ -27,7 +25,7 @@ def draw_detections(
         colour = _colour(detection.class_id)
         x_min, y_min, x_max, y_max = _within(detection.box_xyxy, h, w)
         draw.rectangle((x_min, y_min, x_max, y_max), outline=colour, width=line)
-        label = f"{_name(detection.class_id, names)} {detection.score:.2f}"
+        label = f"{detection.label or f'class {detection.class_id}'} {detection.score:.2f}"
         left, top, right, bottom = draw.textbbox((0, 0), label, font=font)
         label_h = bottom - top + 2 * line
         label_w = right - left + 2 * line
@@ -43,10 +41,6 @@ def _within(box: tuple[float, float, float, float], h: int, w: int) -> tuple[int
     x_min, y_min, x_max, y_max = (round(side) for side in box)
     x_min, y_min = min(max(x_min, 0), w - 1), min(max(y_min, 0), h - 1)
     return x_min, y_min, min(max(x_max - 1, x_min), w - 1), min(max(y_max - 1, y_min), h - 1)
-
-
-def _name(class_id: int, names: Sequence[str]) -> str:
-    return names[class_id] if 0 <= class_id < len(names) else f"class {class_id}"
 
 
 def _colour(class_id: int) -> tuple[int, int, int]:

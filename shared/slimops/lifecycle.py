@@ -49,10 +49,6 @@ class Lifecycle:
         self._hurry = asyncio.Event()
         self._failure: BaseException | None = None
 
-    @property
-    def is_stopping(self) -> bool:
-        return self._stopping.is_set()
-
     def request_stop(self) -> None:
         """Begin to stop; asking again ends the draining."""
         if self._stopping.is_set():

@@ -32,9 +32,7 @@ async def test_stop_refuses_then_drains_then_closes_in_reverse() -> None:
 async def test_signal_begins_the_stop() -> None:
     async with Lifecycle() as life:
         os.kill(os.getpid(), signal.SIGTERM)
-        await life.wait()
-
-        assert life.is_stopping
+        await life.wait()  # for ever, if the signal began nothing
 
 
 async def test_drain_beyond_the_deadline_is_cut_and_closing_still_runs() -> None:

@@ -140,14 +140,13 @@ class _Seen:
     shot: Shot
     num_bytes: int | None  # of the container; None: it went uncompressed
     detections: Sequence[Detection]
-    names: Sequence[str]
     image: Callable[[], NDArray[np.uint8]]
 
     def drawn(self) -> NDArray[np.uint8]:
         """The picture with its boxes."""
         from slimdetect import draw_detections
 
-        return draw_detections(self.image(), self.detections, self.names)
+        return draw_detections(self.image(), self.detections)
 
     def row(self) -> dict[str, object]:
         """As JSON; what does not apply is left out."""
@@ -201,7 +200,7 @@ class _Session:
             image = shot.image
             if self._point is None:
                 found = tools.detector.detect_image(image, self._min_score)
-                return _Seen(shot, None, found, tools.detector.names, lambda: image)
+                return _Seen(shot, None, found, lambda: image)
             level, quality = self._point
             if quality is None:
                 quality = tools.middle_quality
@@ -215,7 +214,7 @@ class _Session:
         def picture() -> NDArray[np.uint8]:
             return tools.decoder.decode_image(latent) if shot.image is None else shot.image
 
-        return _Seen(shot, len(container), found, tools.detector.names, picture)
+        return _Seen(shot, len(container), found, picture)
 
     def _tools_for(self, container: bytes | None) -> _Tools:
         from slimcodec.container import parse_container

@@ -78,17 +78,11 @@ class DetectionEngine:
         self._decoder = Decoder(codec, runtime, max_pixels)
         self._detector = Detector(codec, detector, runtime, max_batch_size)
         self._kept = frozenset(class_ids_of(labels or self._detector.names, self._detector.names))
-        self._min_score = min_score
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
         self.codec_label = codec.label
         self.detector_label = detector.label
         self.min_score = min_score
         self.enhance_level = None if triage is None else triage.level  # that triage asks for
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Label of each class id."""
-        return self._detector.names
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Pictures with equal ones can be detected in one batch."""
@@ -126,7 +120,7 @@ class DetectionEngine:
                 errors[index] = exc
         judged = self._judge({i: latent for i, latent in latents.items() if jobs[i].triage})
         chosen = [i for i in latents if judged.get(i, _JUST_DETECT).verdict is Verdict.DETECT]
-        found = self._detector.detect_latents([latents[i] for i in chosen], self._min_score)
+        found = self._detector.detect_latents([latents[i] for i in chosen], self.min_score)
         kept = [[box for box in boxes if box.class_id in self._kept] for boxes in found]
         detections = dict(zip(chosen, kept, strict=True))
         seconds = time.perf_counter() - started
@@ -143,4 +137,4 @@ class DetectionEngine:
     def _check(self) -> None:
         latent = load_canary(self._codec, self._decoder)
         self._judge({0: latent})
-        self._detector.detect_latents([latent], self._min_score)
+        self._detector.detect_latents([latent], self.min_score)

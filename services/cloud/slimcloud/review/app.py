@@ -88,9 +88,7 @@ def build_api(
     )
     app.state.context = ApiContext(
         store=store,
-        renderer=PictureRenderer(
-            reconstructor, names, response_cache_bytes, metrics.rendered_result
-        ),
+        renderer=PictureRenderer(reconstructor, response_cache_bytes, metrics.rendered_result),
         event_feed=EventFeed(store.events),
         readiness=Readiness(readiness_probe),
         metrics=metrics,

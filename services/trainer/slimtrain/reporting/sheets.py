@@ -115,7 +115,6 @@ def draw_box_sheet(
         Whether there is anything to show: a model that does not both detect and show has no two
         kinds of boxes.
     """
-    names = reference.session.names
     quality = (served.artifact.manifest.qualities - 1) // 2
     levels = [
         level
@@ -138,9 +137,9 @@ def draw_box_sheet(
             head = f"level {level}, quality {quality}, {bpp:.3f} bpp"
             rows.append(
                 [
-                    Tile(draw_detections(image, original, names), "uncompressed: uncut detector"),
-                    Tile(draw_detections(decoded, features, names), f"{head}: from features"),
-                    Tile(draw_detections(decoded, pixels, names), f"{head}: from pixels"),
+                    Tile(draw_detections(image, original), "uncompressed: uncut detector"),
+                    Tile(draw_detections(decoded, features), f"{head}: from features"),
+                    Tile(draw_detections(decoded, pixels), f"{head}: from pixels"),
                 ]
             )
     _compose(rows, BOX_TILE_WIDTH).save(path, quality=SHEET_QUALITY, subsampling=0)

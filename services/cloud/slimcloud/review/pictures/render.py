@@ -5,7 +5,7 @@ containers ─ Reconstructor ─► picture ─► boxes ─► scaled ─► wr
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,6 @@ class PictureRenderer:
 
     Args:
         reconstructor: decodes, and lends its pool for rendering.
-        names: label of each class id, for the boxes.
         max_cache_bytes: budget of kept responses, bytes.
         on_result: told how each call was answered.
     """
@@ -80,12 +79,10 @@ class PictureRenderer:
     def __init__(
         self,
         reconstructor: Reconstructor,
-        names: Sequence[str],
         max_cache_bytes: int,
         on_result: Callable[[CacheResult], None] = lambda _: None,
     ) -> None:
         self.reconstructor = reconstructor
-        self._names = tuple(names)
         self._responses: SingleFlightCache[str, RenderedImage] = SingleFlightCache(
             max_cache_bytes, size_bytes=lambda rendered: len(rendered.data), on_result=on_result
         )
@@ -104,7 +101,7 @@ class PictureRenderer:
 
     def _render(self, picture: Picture, rendering: Rendering) -> RenderedImage:
         return RenderedImage(
-            data=render_image(picture.image, rendering, self._names),
+            data=render_image(picture.image, rendering),
             level=picture.level,
             quality=picture.quality,
             is_enhanced=picture.is_enhanced,
@@ -114,15 +111,14 @@ class PictureRenderer:
         )
 
 
-def render_image(image: NDArray[np.uint8], rendering: Rendering, names: Sequence[str]) -> bytes:
+def render_image(image: NDArray[np.uint8], rendering: Rendering) -> bytes:
     """Draw, scale, write.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        names: label of each class id, for the boxes.
     """
     if rendering.overlay is not None:
-        image = draw_detections(image, rendering.overlay, names)
+        image = draw_detections(image, rendering.overlay)
     pixels = Image.fromarray(image)
     if rendering.max_edge is not None and max(pixels.size) > rendering.max_edge:
         scale = rendering.max_edge / max(pixels.size)
