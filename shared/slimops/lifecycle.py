@@ -15,6 +15,7 @@ import enum
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -34,16 +35,32 @@ class Phase(enum.IntEnum):
     CLOSE = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Action:
+    name: str
+    run: StopAction
+    seconds: float  # its grace in CLOSE
+
+
 class Lifecycle:
     """Use as `async with Lifecycle(...) as life:`; leaving the block stops everything in order.
 
-    Signals are handled from entry to exit when `handle_signals` is set (main thread only).
+    Signals are handled from entry to exit when `handle_signals` is set (main thread only). A task
+    that fails with an `expected` error is logged by its message alone: whoever runs all this says
+    the rest.
     """
 
-    def __init__(self, *, deadline_seconds: float = 5.0, handle_signals: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        deadline_seconds: float = 5.0,
+        handle_signals: bool = True,
+        expected: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._deadline_seconds = deadline_seconds
+        self._expected = expected
         self._handle_signals = handle_signals
-        self._actions: list[tuple[Phase, str, StopAction]] = []
+        self._actions: dict[Phase, list[_Action]] = {phase: [] for phase in Phase}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -55,13 +72,26 @@ class Lifecycle:
             self._hurry.set()
         self._stopping.set()
 
+    def end(self, deadline_seconds: float) -> None:
+        """Begin to stop because the work is over, unless the stop has begun; with a deadline."""
+        if not self._stopping.is_set():
+            self._deadline_seconds = deadline_seconds
+            self._stopping.set()
+
     async def wait(self) -> None:
         """Return when the process should stop."""
         await self._stopping.wait()
 
-    def on_stop(self, phase: Phase, name: str, action: StopAction) -> None:
-        """Run `action` in a phase of the stop; `name` is for the log."""
-        self._actions.append((phase, name, action))
+    def on_stop(
+        self, phase: Phase, name: str, action: StopAction, *, seconds: float = _CLOSE_SECONDS
+    ) -> None:
+        """Run `action` in a phase of the stop.
+
+        Args:
+            name: for the log.
+            seconds: its grace in CLOSE; REFUSE and DRAIN have one deadline.
+        """
+        self._actions[phase].append(_Action(name, action, seconds))
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         """Run `work` beside the service: cancelled before CLOSE; if it fails, all stops."""
@@ -97,11 +127,11 @@ class Lifecycle:
         deadline = loop.time() + self._deadline_seconds
         for phase in (Phase.REFUSE, Phase.DRAIN):
             remaining = 0.0 if self._hurry.is_set() else max(0.0, deadline - loop.time())
-            actions = self._of(phase)
-            await asyncio.gather(*(self._run(phase, *action, remaining) for action in actions))
+            actions = self._actions[phase]
+            await asyncio.gather(*(self._run(phase, action, remaining) for action in actions))
         await self._cancel_tasks()
-        for name, action in reversed(self._of(Phase.CLOSE)):
-            await self._run(Phase.CLOSE, name, action, _CLOSE_SECONDS)
+        for action in reversed(self._actions[Phase.CLOSE]):
+            await self._run(Phase.CLOSE, action, action.seconds)
 
     async def _cancel_tasks(self) -> None:
         tasks = list(self._tasks)
@@ -112,11 +142,8 @@ class Lifecycle:
             for task in left:
                 logger.error("task %s does not end; leaving it behind", task.get_name())
 
-    def _of(self, phase: Phase) -> list[tuple[str, StopAction]]:
-        return [(name, action) for its_phase, name, action in self._actions if its_phase is phase]
-
-    async def _run(self, phase: Phase, name: str, action: StopAction, seconds: float) -> None:
-        running = asyncio.ensure_future(action())
+    async def _run(self, phase: Phase, action: _Action, seconds: float) -> None:
+        name, running = action.name, asyncio.ensure_future(action.run())
         hurry = asyncio.ensure_future(self._hurry.wait())
         waited = [running] if phase is Phase.CLOSE else [running, hurry]
         try:
@@ -134,6 +161,9 @@ class Lifecycle:
         self._tasks.discard(task)
         if task.cancelled() or (problem := task.exception()) is None:
             return
-        logger.error("task %s failed; stopping", task.get_name(), exc_info=problem)
+        if isinstance(problem, self._expected):
+            logger.error("task %s failed; stopping: %s", task.get_name(), problem)
+        else:
+            logger.error("task %s failed; stopping", task.get_name(), exc_info=problem)
         self._failure = self._failure or problem
         self._stopping.set()

@@ -11,12 +11,12 @@ import av
 import numpy as np
 
 from slimedge.backoff import FullJitter
-from slimedge.capture.camera import Camera, CameraListener
+from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
 from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.source import LiveVideo
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError
-from slimedge.event import CameraState
+from slimedge.event import CameraChanged, CameraState
 
 HW = (48, 64)
 FPS = 25
@@ -55,11 +55,19 @@ def test_a_network_camera_is_captured_again_after_it_was_away() -> None:
     frames: queue.Queue[CapturedFrame] = queue.Queue()
     states: queue.Queue[CameraState] = queue.Queue()
     ends: queue.Queue[CameraError | None] = queue.Queue()
+
+    def post(message: CameraMessage) -> None:
+        match message:
+            case CapturedFrame():
+                frames.put(message)
+            case CameraChanged():
+                states.put(message.state)
+            case CameraEnded():
+                ends.put(message.failure)
+
     camera = Camera(
         LiveVideo(f"udp://127.0.0.1:{port}", None, {}, read_timeout_seconds=0.5),
-        CameraListener(
-            frames.put, lambda state, _: states.put(state), ends.put, lambda old, new: None
-        ),
+        post,
         loop=False,
         backoff=FullJitter(0.01, 0.05, Random(1)),
         clock=WallClock(),

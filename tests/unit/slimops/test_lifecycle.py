@@ -102,3 +102,52 @@ async def test_running_tasks_are_cancelled_before_closing() -> None:
         await started.wait()
 
     assert order == ["task ended", "closed"]
+
+
+async def test_work_that_is_over_ends_with_its_own_deadline_and_hurries_nobody() -> None:
+    order: list[str] = []
+
+    async def drain() -> None:
+        life.end(0.0)  # what ends meanwhile is no second request
+        await asyncio.sleep(0.01)
+        order.append("drained")
+
+    async with Lifecycle(deadline_seconds=0.0, handle_signals=False) as life:
+        life.on_stop(Phase.DRAIN, "jobs", drain)
+        life.end(3600.0)
+        await life.wait()
+
+    assert order == ["drained"]
+
+
+async def test_expected_failure_is_logged_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> None:
+        raise ConnectionError("no cloud")
+
+    async def run() -> None:
+        async with Lifecycle(handle_signals=False, expected=(ConnectionError,)) as life:
+            life.spawn(fail(), "uplink")
+            await life.wait()
+
+    with pytest.raises(ConnectionError):
+        await run()
+
+    (record,) = caplog.records
+    assert record.getMessage() == "task uplink failed; stopping: no cloud"
+    assert record.exc_info is None
+
+
+async def test_closing_has_as_long_as_it_was_given() -> None:
+    order: list[str] = []
+
+    async def close() -> None:
+        await asyncio.sleep(0.01)
+        order.append("closed")
+
+    async with Lifecycle(handle_signals=False) as life:
+        life.on_stop(Phase.CLOSE, "quick", close, seconds=0.0)
+        life.on_stop(Phase.CLOSE, "slow", close, seconds=3600.0)
+
+    assert order == ["closed"]

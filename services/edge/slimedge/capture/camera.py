@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from slimedge.backoff import FullJitter
 from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.source import FrameSource
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError, CameraLostError
-from slimedge.event import CameraState
+from slimedge.event import CameraChanged, CameraState, ClockStepped
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,13 @@ _LOOP_GAP_SECONDS = 0.04  # between the last picture and the first one again
 
 
 @dataclass(frozen=True, slots=True)
-class CameraListener:
-    """Who is told; all are called on the camera's thread."""
+class CameraEnded:
+    """Nothing more will come, and why."""
 
-    deliver: Callable[[CapturedFrame], None]
-    report: Callable[[CameraState, str], None]
-    end: Callable[[CameraError | None], None]  # nothing more will come, and why
-    step: Callable[[float, float], None]  # the wall clock was set: from when to when, seconds
+    failure: CameraError | None
+
+
+CameraMessage: TypeAlias = CapturedFrame | CameraChanged | ClockStepped | CameraEnded
 
 
 class Camera:
@@ -41,7 +42,7 @@ class Camera:
 
     Args:
         source: What to play.
-        listener: Who is told.
+        post: Takes what the camera says, on the camera's thread.
         loop: Begin again at the end of a file.
         backoff: Waits before a lost camera is opened again.
         clock: Gives the capture times.
@@ -50,7 +51,7 @@ class Camera:
     def __init__(
         self,
         source: FrameSource,
-        listener: CameraListener,
+        post: Callable[[CameraMessage], None],
         *,
         loop: bool,
         backoff: FullJitter,
@@ -58,7 +59,7 @@ class Camera:
     ) -> None:
         self._source = source
         self._clock = clock
-        self._listener = listener
+        self._post = post
         self._loop = loop
         self._backoff = backoff
         self._stop = threading.Event()
@@ -89,17 +90,17 @@ class Camera:
         except Exception as exc:
             logger.exception("camera thread failed")
             failure = CameraError(f"unexpected: {exc!r}")
-        self._listener.report(CameraState.ENDED, str(failure) if failure else "")
-        self._listener.end(failure)
+        self._post(CameraChanged(CameraState.ENDED, str(failure) if failure else ""))
+        self._post(CameraEnded(failure))
 
     def _play_for_ever(self) -> None:
         while not self._stop.is_set():
-            self._listener.report(CameraState.OPENING, "")
+            self._post(CameraChanged(CameraState.OPENING, ""))
             try:
                 self._play_once()
             except CameraLostError as exc:
                 wait = self._backoff.next_seconds()
-                self._listener.report(CameraState.LOST, f"{exc}; again in {wait:.1f} s")
+                self._post(CameraChanged(CameraState.LOST, f"{exc}; again in {wait:.1f} s"))
                 logger.warning("camera lost", extra={"reason": str(exc), "seconds": wait})
                 self._stop.wait(wait)
                 continue
@@ -115,7 +116,7 @@ class Camera:
             if start is None:
                 start = now
                 self._backoff.reset()
-                self._listener.report(CameraState.UP, "")
+                self._post(CameraChanged(CameraState.UP, ""))
             if picture.due_seconds is not None:
                 self._stop.wait(max(0.0, start + picture.due_seconds - now))
             if self._stop.is_set():
@@ -123,7 +124,5 @@ class Camera:
             self._sequence += 1
             reading = self._clock.read()
             if reading.expected_unix is not None:
-                self._listener.step(reading.expected_unix, reading.unix)
-            self._listener.deliver(
-                CapturedFrame(self._sequence, picture.image, reading.unix, reading.mono)
-            )
+                self._post(ClockStepped(reading.expected_unix, reading.unix))
+            self._post(CapturedFrame(self._sequence, picture.image, reading.unix, reading.mono))

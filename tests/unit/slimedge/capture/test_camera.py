@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from slimedge.backoff import FullJitter
-from slimedge.capture.camera import Camera, CameraListener
+from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
 from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.source import Picture
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError, CameraLostError
-from slimedge.event import CameraState
+from slimedge.event import CameraChanged, CameraState, ClockStepped
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 
@@ -45,12 +45,17 @@ class Listening:
         self.states: list[CameraState] = []
         self.steps: list[tuple[float, float]] = []
         self.ends: queue.Queue[CameraError | None] = queue.Queue()
-        self.listener = CameraListener(
-            deliver=self.frames.put,
-            report=lambda state, _: self.states.append(state),
-            end=self.ends.put,
-            step=lambda old, new: self.steps.append((old, new)),
-        )
+
+    def post(self, message: CameraMessage) -> None:
+        match message:
+            case CapturedFrame():
+                self.frames.put(message)
+            case CameraChanged():
+                self.states.append(message.state)
+            case ClockStepped():
+                self.steps.append((message.from_unix, message.to_unix))
+            case CameraEnded():
+                self.ends.put(message.failure)
 
     def all_frames(self) -> list[CapturedFrame]:
         return [self.frames.get_nowait() for _ in range(self.frames.qsize())]
@@ -65,7 +70,7 @@ def make_camera(
 ) -> Camera:
     return Camera(
         source,
-        listening.listener,
+        listening.post,
         loop=loop,
         backoff=FullJitter(0.001, 0.002, Random(1)),
         clock=clock or WallClock(),
