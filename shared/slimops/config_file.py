@@ -19,8 +19,6 @@ import yaml
 
 from slimops.errors import SettingsError
 
-__all__ = ["CONFIG_VARIABLE", "SECTIONS", "config_path", "read_config"]
-
 CONFIG_VARIABLE: Final = "SLIMWIRE_CONFIG"
 SECTIONS: Final = ("cloud", "edge")
 

@@ -25,8 +25,6 @@ from typing import Final
 from slimops.errors import EmbeddedRedisError
 from slimops.installation import how_to_install
 
-__all__ = ["EmbeddedRedis", "find_redis_server"]
-
 logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "slimwire-redis-"

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["EmbeddedRedisError", "OpsError", "SettingsError"]
-
 
 class OpsError(Exception):
     """Base of every error that slimops raises on purpose."""

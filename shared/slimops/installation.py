@@ -8,8 +8,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["how_to_install"]
-
 
 def how_to_install(extra: str) -> str:
     """The command that adds an extra to this environment.

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["Lifecycle", "Phase"]
-
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 3.0  # grace for each thing that is closed

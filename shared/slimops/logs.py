@@ -12,8 +12,6 @@ import logging
 import sys
 from typing import Final, TextIO
 
-__all__ = ["LOG_FIELDS", "JsonFormatter", "configure_logging"]
-
 LOG_FIELDS: Final = (
     "frame_id",
     "camera_id",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 
-__all__ = ["host_of", "is_loopback"]
-
 
 def is_loopback(host: str) -> bool:
     """Whether connections to, or from, `host` never leave this machine; a name is not looked up."""

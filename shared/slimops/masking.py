@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["MASK", "without_passwords"]
-
 MASK: Final = "********"
 _PASSWORD: Final = re.compile(r"(?<=://)([^/:@\s]*):[^/\s]+@")  # to the last @ before the path
 # Of a query; some cameras have it so: rtsp://camera/?user=a&password=b

@@ -23,8 +23,6 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-__all__ = ["BYTES_BUCKETS", "MAX_LABEL_SETS", "SECONDS_BUCKETS", "Metrics"]
-
 MAX_LABEL_SETS: Final = 200  # of one metric: each is a time series, or a dozen of a histogram
 OTHER: Final = "other"
 

@@ -31,8 +31,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
 
-__all__ = ["MAX_BLOCK_SECONDS", "ClosedClientError", "redis_client"]
-
 MAX_BLOCK_SECONDS: Final = 2.0  # for XREAD and XREADGROUP
 _REPLY_SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 2.0

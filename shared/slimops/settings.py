@@ -25,14 +25,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from slimops.config_file import config_path, read_config
 from slimops.errors import SettingsError
 
-__all__ = [
-    "LoadedSettings",
-    "ServiceSettings",
-    "load_settings",
-    "read_settings",
-    "section_of",
-]
-
 _FILE_SUFFIX: Final = "_file"
 # Set by Google's images and shells, which happen to begin as the cloud's settings do.
 _FOREIGN: Final = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})

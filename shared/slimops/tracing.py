@@ -23,8 +23,6 @@ from slimops.installation import how_to_install
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["configure_tracing", "make_traceparent", "record_span", "trace_of"]
-
 
 class _Recorder(Protocol):
     def __call__(self, name: str, traceparent: str, seconds: float, *, is_root: bool) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,18 @@ def test_all_names_everything_that_is_re_exported(package: str) -> None:
 
     assert set(declared) == _imported_names(tree)
     assert len(declared) == len(set(declared))
+
+
+def test_only_faces_say_what_is_public() -> None:
+    """In a module a leading underscore says it; a list beside that would say it twice."""
+    roots = [path.parent for path in PACKAGES.values()]
+
+    lists = {
+        path.name
+        for root in roots
+        for path in root.rglob("*.py")
+        if path.name != "__init__.py"
+        and re.search(r"^__all__\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    assert lists <= {"detector.py", "train.py"}  # they give out names of the modules beside them

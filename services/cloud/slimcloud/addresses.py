@@ -10,8 +10,6 @@ from typing import Self
 from slimcodec.whole_file import write_whole
 from slimops.masking import without_passwords
 
-__all__ = ["CloudAddresses"]
-
 
 @dataclass(frozen=True, slots=True)
 class CloudAddresses:

@@ -53,8 +53,6 @@ from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
 from slimops.redis_connection import redis_client
 
-__all__ = ["run_cloud"]
-
 logger = logging.getLogger(__name__)
 
 _Probe: TypeAlias = Callable[[], Awaitable[bool]]  # whether a process can do its work

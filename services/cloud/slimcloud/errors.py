@@ -16,19 +16,6 @@ from __future__ import annotations
 
 import grpc
 
-__all__ = [
-    "CloudError",
-    "FrameGoneError",
-    "FrameNotFoundError",
-    "FrameRefusedError",
-    "InvalidCursorError",
-    "InvalidFrameIdError",
-    "RequestNotFoundError",
-    "ReviewNotFoundError",
-    "StoreFullError",
-    "StreamRefusedError",
-]
-
 
 class CloudError(Exception):
     """Base of every error that the cloud raises on purpose."""

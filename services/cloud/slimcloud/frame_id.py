@@ -12,8 +12,6 @@ from typing import Final
 
 from slimcloud.errors import InvalidFrameIdError
 
-__all__ = ["CAMERA_ID_PATTERN", "FrameId"]
-
 CAMERA_ID_PATTERN: Final = r"[A-Za-z0-9._-]{1,64}"
 _FRAME_ID: Final = re.compile(rf"({CAMERA_ID_PATTERN}):([0-9a-f]{{16}}):([1-9][0-9]{{0,19}})")
 _UINT64_MAX: Final = 2**64 - 1

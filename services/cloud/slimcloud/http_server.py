@@ -12,8 +12,6 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-__all__ = ["HttpServer"]
-
 _LISTEN_BACKLOG: Final = 512
 _GRACE_SECONDS: Final = 2  # for responses under way at a stop
 

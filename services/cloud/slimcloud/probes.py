@@ -15,8 +15,6 @@ from starlette.routing import Route
 from slimcloud.review import Readiness
 from slimops.metrics import Metrics
 
-__all__ = ["build_probes"]
-
 
 def build_probes(readiness: Readiness, metrics: Metrics) -> Starlette:
     """An application that says how this process is."""

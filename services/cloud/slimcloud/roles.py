@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["AccessRole", "Role"]
-
 
 class Role(StrEnum):
     """What a process does; any number of processes share one Redis."""

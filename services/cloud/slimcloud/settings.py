@@ -17,8 +17,6 @@ from slimcodec.model.find import DEFAULT_MODEL
 from slimops.loopback import is_loopback
 from slimops.settings import ServiceSettings
 
-__all__ = ["CloudSettings", "split_labels"]
-
 
 def split_labels(text: str | None) -> list[str]:
     """Labels that stand with commas between; none where nothing is said."""

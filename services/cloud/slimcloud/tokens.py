@@ -19,8 +19,6 @@ from typing import Final, Self
 from slimcloud.frame_id import CAMERA_ID_PATTERN
 from slimcloud.roles import AccessRole
 
-__all__ = ["Identity", "TokenTable", "bearer_token", "make_token", "token_digest"]
-
 _TOKEN_BYTES: Final = 32  # of randomness
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 

@@ -6,8 +6,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-__all__ = ["time_of", "unix_us", "unix_us_of"]
-
 _UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_UNIX_US, _LAST_UNIX_US = (
     (end.replace(tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)

@@ -27,8 +27,6 @@ from slimcloud.store.work.awaiting import Parked
 from slimcloud.store.work.queue import WorkItem
 from slimops.tracing import record_span
 
-__all__ = ["BatchRunner", "Engine", "Job"]
-
 logger = logging.getLogger(__name__)
 
 

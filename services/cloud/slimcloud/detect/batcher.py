@@ -19,8 +19,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Batcher"]
-
 Item = TypeVar("Item")
 
 

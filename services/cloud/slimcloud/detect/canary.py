@@ -9,8 +9,6 @@ import numpy as np
 from slimcodec.decode import Decoder, Latent
 from slimcodec.model.artifact import CodecArtifact
 
-__all__ = ["load_canary"]
-
 _CANARY_FILE: Final = "canary.slw"  # in the codec's directory, where the artifact has one
 
 

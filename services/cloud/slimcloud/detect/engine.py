@@ -24,8 +24,6 @@ from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.session import Detector
 from slimdetect.triage import class_ids_of
 
-__all__ = ["DetectionEngine", "EngineJob", "EngineResult"]
-
 _JUST_DETECT = Judgement(Verdict.DETECT, None)
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from slimcloud.errors import CloudError
 from slimcloud.store.frames import Store
 
-__all__ = ["drop_expired", "expired_reason"]
-
 
 def expired_reason(waited_us: int) -> str:
     """Why a frame is dropped whose deadline passed.

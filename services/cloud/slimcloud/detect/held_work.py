@@ -18,8 +18,6 @@ from slimcloud.store.records import Lane
 from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.store.work.queue import WorkItem
 
-__all__ = ["HeldWork"]
-
 logger = logging.getLogger(__name__)
 
 

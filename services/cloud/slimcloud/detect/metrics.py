@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from slimops.metrics import Metrics
 
-__all__ = ["DetectMetrics"]
-
 
 class DetectMetrics:
     """The detect role's part of a process's metrics."""

@@ -20,8 +20,6 @@ from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimdetect.triage import TriageSession, class_ids_of
 
-__all__ = ["Judgement", "TriagePolicy", "Verdict", "build_triage"]
-
 
 class Verdict(Enum):
     QUIET = auto()

@@ -43,8 +43,6 @@ from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.store.work.queue import WorkItem
 from slimcloud.wall_clock import unix_us
 
-__all__ = ["DetectWorker"]
-
 logger = logging.getLogger(__name__)
 
 _BLOCK_SECONDS: Final = 1.0

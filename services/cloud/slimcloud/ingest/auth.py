@@ -18,8 +18,6 @@ from slimcloud.roles import AccessRole
 from slimcloud.settings import CloudSettings
 from slimcloud.tokens import TokenTable, bearer_token
 
-__all__ = ["CAMERA_URI", "CameraAuth"]
-
 CAMERA_URI: Final = "slimwire://camera/"
 _ALTERNATIVE_NAMES: Final = "x509_subject_alternative_name"  # of gRPC's auth context
 

@@ -23,8 +23,6 @@ from slimcloud.store.records import DetectionResult, Triage
 from slimcodec.detection import Detection
 from slimwire.v1 import ingest_pb2 as pb
 
-__all__ = ["CameraStream", "mono_us"]
-
 _MAX_ANSWERS: Final = 2048  # waiting in the outbox
 _TRIAGE: Final = {
     Triage.NONE: pb.TRIAGE_UNSPECIFIED,

@@ -17,8 +17,6 @@ from slimcodec.container import Container
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.parse import parse_for
 
-__all__ = ["AgeFloor", "ContainerChecker"]
-
 _WINDOW_US: Final = 60_000_000  # the fastest passage of this long, and of the one before, counts
 
 

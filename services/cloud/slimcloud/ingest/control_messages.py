@@ -21,8 +21,6 @@ from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.frames import Store
 from slimwire.v1 import ingest_pb2 as pb
 
-__all__ = ["MAX_TIME_US", "ControlMessages"]
-
 logger = logging.getLogger(__name__)
 
 MAX_TIME_US: Final = 2**53  # beyond it an index by time could not tell two times apart

@@ -24,8 +24,6 @@ from slimcloud.store.frames import Store
 from slimcloud.store.records import Lane
 from slimwire.v1 import ingest_pb2 as pb
 
-__all__ = ["CreditControl"]
-
 logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 0.25  # between two looks at the queue: one XLEN

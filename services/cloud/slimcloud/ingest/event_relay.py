@@ -33,8 +33,6 @@ from slimcloud.store.records import Event, EventKind
 from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
-__all__ = ["EventRelay", "send_commands", "supersede"]
-
 logger = logging.getLogger(__name__)
 
 _BLOCK_SECONDS: Final = 1.0

@@ -28,8 +28,6 @@ from slimcloud.wall_clock import unix_us
 from slimops.tracing import record_span, trace_of
 from slimwire.v1 import ingest_pb2 as pb
 
-__all__ = ["Intake"]
-
 logger = logging.getLogger(__name__)
 
 _MAX_CRC_ERRORS: Final = 10  # in a row: something between us breaks bytes

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from slimops.metrics import Metrics
 
-__all__ = ["IngestMetrics"]
-
 
 class IngestMetrics:
     """The ingest role's part of a process's metrics."""

@@ -21,8 +21,6 @@ from slimcloud.errors import (
 )
 from slimcodec.errors import BitstreamError, ContainerLimitError, FingerprintMismatchError
 
-__all__ = ["QUEUE_FULL_RETRY_MS", "Refusal", "refusal_of", "status_of"]
-
 QUEUE_FULL_RETRY_MS: Final = 1000  # a few batches later there may be room
 
 # error -> name of the NackReason, and whether the same bytes may be sent again

@@ -19,8 +19,6 @@ from slimcloud.settings import CloudSettings
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
-__all__ = ["IngestServer", "server_options", "start_ingest_server"]
-
 _MIB: Final = 2**20
 _SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
 

@@ -39,8 +39,6 @@ from slimcodec.model.artifact import CodecArtifact
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
-__all__ = ["IngestServicer"]
-
 logger = logging.getLogger(__name__)
 
 _HELLO_SECONDS: Final = 10.0  # a stream that does not introduce itself by then is ended

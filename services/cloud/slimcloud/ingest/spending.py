@@ -16,8 +16,6 @@ from collections.abc import Callable
 
 from slimcloud.store.cameras.budgets import ByteBudget
 
-__all__ = ["Spending"]
-
 
 class Spending:
     """The account of one stream.

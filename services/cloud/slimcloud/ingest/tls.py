@@ -7,8 +7,6 @@ import grpc.aio
 
 from slimcloud.settings import CloudSettings
 
-__all__ = ["add_port"]
-
 
 def add_port(server: grpc.aio.Server, address: str, settings: CloudSettings) -> int:
     """Listen for cameras, with TLS where there is a certificate; gives the bound port.

@@ -52,8 +52,6 @@ from slimcloud.review.routes.page import build_page_router
 from slimcloud.review.views import API_PREFIX
 from slimcloud.store.frames import Store
 
-__all__ = ["build_api", "end_event_streams"]
-
 DEFAULT_RESPONSE_CACHE_BYTES = 64 * 2**20
 
 

@@ -23,8 +23,6 @@ from slimcloud.review.views import API_PREFIX
 from slimcloud.roles import AccessRole
 from slimcloud.tokens import Identity, TokenTable
 
-__all__ = ["ApiAccess", "authorise", "router"]
-
 COOKIE: Final = "slimwire_token"
 ADMIN_ROUTES: Final = frozenset(
     f"{API_PREFIX}/{path}" for path in ("reviews", "dead-letters", "cameras/{camera_id}/budget")

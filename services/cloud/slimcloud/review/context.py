@@ -12,8 +12,6 @@ from slimcloud.review.problems import PROBLEM_MEDIA_TYPE
 from slimcloud.review.readiness import Readiness
 from slimcloud.store.frames import Store
 
-__all__ = ["ApiContext", "Caller", "Context", "problems"]
-
 
 @dataclass(frozen=True)
 class ApiContext:

@@ -41,18 +41,6 @@ from slimcloud.review.problems import InvalidInput, Problem, ProblemResponse
 from slimcodec.errors import BitstreamError, CodecError, FingerprintMismatchError
 from slimops.tracing import trace_of
 
-__all__ = [
-    "ERROR_STATUS",
-    "ApiError",
-    "CameraNotFoundError",
-    "DetectionConflictError",
-    "InvalidTimeSpanError",
-    "NotAcceptableError",
-    "ProblemKind",
-    "RefetchConflictError",
-    "install_error_handlers",
-]
-
 logger = logging.getLogger(__name__)
 
 STORE_RETRY_SECONDS = (

@@ -16,8 +16,6 @@ from redis.exceptions import RedisError
 from slimcloud.store.events import EventLog
 from slimcloud.store.records import Event, EventKind
 
-__all__ = ["EventFeed"]
-
 logger = logging.getLogger(__name__)
 
 TAIL_BLOCK_SECONDS = 2.0

@@ -8,8 +8,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from slimcloud.review.pictures.single_flight import CacheResult
 from slimops.metrics import Metrics
 
-__all__ = ["RequestTimer", "ReviewMetrics"]
-
 # A stranger's own methods would use up the label sets (slimops.metrics) of the real ones.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 

@@ -8,8 +8,6 @@ from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BeforeValidator
 
-__all__ = ["Moment"]
-
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )

@@ -6,8 +6,6 @@ Source: RFC 9457, Problem Details for HTTP APIs.
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["PROBLEM_MEDIA_TYPE", "InvalidInput", "Problem", "ProblemResponse"]
-
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 

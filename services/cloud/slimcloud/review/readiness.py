@@ -5,8 +5,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-__all__ = ["Readiness"]
-
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_SECONDS = 5.0

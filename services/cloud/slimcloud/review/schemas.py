@@ -10,26 +10,6 @@ from slimcloud.store.records import FrameState, RefetchState, ReviewMark
 from slimcloud.store.reviews import ReviewKind
 from slimcloud.store.stored_frame import StoredFrame
 
-__all__ = [
-    "BoxView",
-    "CameraCondition",
-    "CameraList",
-    "CameraView",
-    "DetectionsView",
-    "EventView",
-    "FrameList",
-    "FrameView",
-    "GapView",
-    "HealthView",
-    "JpegSampleView",
-    "LatencyView",
-    "OverviewView",
-    "RefetchView",
-    "ReviewList",
-    "ReviewView",
-    "TimelineView",
-]
-
 Score = Annotated[float, Field(ge=0, le=1, description="confidence of the detector, 0 to 1")]
 Pixels = Annotated[float, Field(description="pixels of the original picture; left and top are 0")]
 

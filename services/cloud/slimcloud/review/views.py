@@ -22,17 +22,6 @@ from slimcloud.store.reviews import ReviewRecord
 from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.wall_clock import time_of
 
-__all__ = [
-    "API_PREFIX",
-    "camera_view",
-    "detections_view",
-    "event_view",
-    "frame_view",
-    "image_version",
-    "refetch_view",
-    "review_view",
-]
-
 API_PREFIX = "/api/v1"
 _VERSION_HEX_DIGITS = 16
 _SILENT_US = 10_000_000  # a connected camera that sent nothing for this long is silent

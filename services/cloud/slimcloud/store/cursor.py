@@ -7,8 +7,6 @@ import binascii
 
 from slimcloud.errors import InvalidCursorError
 
-__all__ = ["cursor_of", "position_of"]
-
 
 def cursor_of(position: str) -> str:
     """The cursor that `position_of` turns back into `position`."""

@@ -13,8 +13,6 @@ from slimcloud.store import keys
 from slimcloud.store.records import Event, EventKind
 from slimcloud.store.replies import StreamEntry, first_stream_entries, stream_entries, text
 
-__all__ = ["EventLog", "event_order"]
-
 
 class EventLog:
     def __init__(self, client: Redis) -> None:

@@ -54,8 +54,6 @@ from slimcloud.store.work.requests import DetectionRequests
 from slimcloud.wall_clock import unix_us
 from slimcodec.container import MAX_LEVELS
 
-__all__ = ["Store"]
-
 
 class Store:
     """Frames, enhancements and detections. Every write may be repeated without harm."""

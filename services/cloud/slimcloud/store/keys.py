@@ -52,48 +52,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = [
-    "AWAITING",
-    "CAMERAS",
-    "REFETCH_TTL_SECONDS",
-    "DEAD",
-    "DEAD_LENGTH",
-    "DETECT_GROUP",
-    "EPOCH_TTL_SECONDS",
-    "EVENTS",
-    "EVENTS_LENGTH",
-    "GAPS",
-    "GAPS_PER_CAMERA",
-    "GAP_RECORDS",
-    "HELD",
-    "INDEX_ALL",
-    "INDEX_RECEIVED",
-    "PLACES",
-    "RETENTION_SLACK_SECONDS",
-    "REVIEWS",
-    "REVIEWS_LENGTH",
-    "REVIEWS_OF_FRAME_LENGTH",
-    "SIZES",
-    "TOTALS",
-    "WORK",
-    "WORK_BACKFILL",
-    "WORK_REVIEW",
-    "sent_refetches_key",
-    "budget_key",
-    "camera_key",
-    "pending_refetches_key",
-    "detections_key",
-    "enhancement_key",
-    "epoch_key",
-    "frame_key",
-    "gaps_of_camera_key",
-    "index_camera_key",
-    "order_key",
-    "refetch_key",
-    "refetch_of_key",
-    "reviews_of_key",
-]
-
 RETENTION_SLACK_SECONDS: Final = 600
 EPOCH_TTL_SECONDS: Final = 7 * 24 * 3600
 REFETCH_TTL_SECONDS: Final = 3600

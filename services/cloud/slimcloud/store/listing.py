@@ -19,8 +19,6 @@ from slimcloud.store.records import FrameFilter
 from slimcloud.store.replies import scored_members
 from slimcloud.store.stored_frame import FramePage, StoredFrame
 
-__all__ = ["list_frames"]
-
 _MAX_LOOKED_AT: Final = 2000  # frames per page: bounds the work that one call can ask for
 _STEP: Final = 100  # frames per round trip
 

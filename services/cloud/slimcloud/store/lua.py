@@ -6,8 +6,6 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-__all__ = ["BoundScript", "Script"]
-
 
 class Script:
     """A step in Lua that happens whole or not at all.

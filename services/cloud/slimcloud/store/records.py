@@ -11,21 +11,6 @@ from pydantic import TypeAdapter
 from slimcloud.frame_id import FrameId
 from slimcodec.detection import Detection
 
-__all__ = [
-    "CameraState",
-    "DetectionResult",
-    "Event",
-    "EventKind",
-    "FrameFilter",
-    "FrameState",
-    "Lane",
-    "RefetchRequest",
-    "RefetchState",
-    "ReviewMark",
-    "Totals",
-    "Triage",
-]
-
 
 class Lane(StrEnum):
     """Kinds of work, most urgent first."""

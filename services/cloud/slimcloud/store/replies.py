@@ -7,16 +7,6 @@ from typing import cast
 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-__all__ = [
-    "StreamEntry",
-    "fields_of",
-    "first_stream_entries",
-    "is_out_of_memory",
-    "scored_members",
-    "stream_entries",
-    "text",
-]
-
 StreamEntry = tuple[str, dict[str, str]]
 
 

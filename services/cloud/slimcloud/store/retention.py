@@ -15,8 +15,6 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store import keys, scripts
 from slimcloud.store.replies import text
 
-__all__ = ["Retention"]
-
 _STEP: Final = 200  # frames per round trip
 _DROPPED: Final = "retention removed it before it was detected"
 

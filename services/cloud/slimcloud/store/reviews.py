@@ -27,8 +27,6 @@ from slimcloud.store.cursor import cursor_of, position_of
 from slimcloud.store.records import EventKind, ReviewMark
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 
-__all__ = ["ReviewFilter", "ReviewKind", "ReviewLog", "ReviewPage", "ReviewRecord"]
-
 logger = logging.getLogger(__name__)
 
 _MAX_LOOKED_AT: Final = 2000  # records per page: bounds the work that one call can ask for

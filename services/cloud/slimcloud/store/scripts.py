@@ -13,16 +13,6 @@ from typing import Final
 from slimcloud.store.lua import Script
 from slimcloud.store.work.scripts import QUEUE
 
-__all__ = [
-    "PUT_DETECTIONS",
-    "PUT_ENHANCEMENT",
-    "PUT_FRAME",
-    "PUT_JPEG_SIZE",
-    "RECORD_REVIEW",
-    "REMOVE_FRAME",
-    "SET_OUTCOME",
-]
-
 # count(camera's key, bytes, time in microseconds): what a camera brought today
 _COUNT: Final = """
 local function count(camera, bytes, time_us)

@@ -21,8 +21,6 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store.records import FrameState, Lane, ReviewMark, Triage
 from slimcloud.wall_clock import time_of
 
-__all__ = ["CONTAINER", "QUEUE_FIELDS", "FramePage", "StoredFrame"]
-
 CONTAINER: Final = "container"  # field of the same hash: the bytes of the base
 # Fields of the same hash that only the scripts of the work queue read and write: lane and entry,
 # the error of a try that failed, the dead letter, whether a person asked for it.

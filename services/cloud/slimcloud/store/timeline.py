@@ -10,8 +10,6 @@ from redis.asyncio import Redis
 from slimcloud.store import keys
 from slimcloud.store.replies import scored_members
 
-__all__ = ["FrameCounts", "Timeline"]
-
 
 @dataclass(frozen=True, slots=True)
 class FrameCounts:

@@ -6,8 +6,6 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-__all__ = ["ClientGoneError", "while_connected"]
-
 Result = TypeVar("Result")
 
 

@@ -6,8 +6,6 @@ Source: RFC 9110, section 12.5.1 (Accept) and 12.4.2 (quality values).
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ImageFormat", "choose_format"]
-
 
 class ImageFormat(StrEnum):
     """A format that pictures are served in; the value is its media type."""

@@ -22,14 +22,6 @@ from numpy.typing import NDArray
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.decode import Latent
 
-__all__ = [
-    "BusyError",
-    "ImageDecoder",
-    "Picture",
-    "Reconstructor",
-    "picture_version",
-]
-
 DEFAULT_CACHE_BYTES = 256 * 2**20  # about 290 pictures of 640 x 480
 DEFAULT_WORKERS = 2
 DEFAULT_MAX_WAITING = (

@@ -18,8 +18,6 @@ from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCac
 from slimcodec.detection import Detection
 from slimdetect.overlay import draw_detections
 
-__all__ = ["JPEG_QUALITY", "PictureRenderer", "RenderedImage", "Rendering", "render_image"]
-
 LOSSY_QUALITY = 90  # of 100, Pillow's scale: the encoder's own error stays well below the codec's
 AVIF_SPEED = 8  # 0 slowest to 10 fastest
 PNG_COMPRESS_LEVEL = 3  # 0 to 9: about three times as fast as the default 6, some percent larger

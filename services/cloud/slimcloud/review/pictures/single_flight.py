@@ -18,8 +18,6 @@ from typing import Generic, Literal, TypeVar
 
 from cachetools import LRUCache
 
-__all__ = ["CacheResult", "SingleFlightCache"]
-
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 

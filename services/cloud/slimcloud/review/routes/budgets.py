@@ -10,8 +10,6 @@ from slimcloud.review.errors import CameraNotFoundError
 from slimcloud.review.views import API_PREFIX
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget, CameraBudget
 
-__all__ = ["router"]
-
 logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix=API_PREFIX, tags=["cameras"])

@@ -10,8 +10,6 @@ from slimcloud.review.views import API_PREFIX, camera_view
 from slimcloud.store.records import CameraState
 from slimcloud.wall_clock import unix_us
 
-__all__ = ["router"]
-
 MAX_GAPS = 10  # of one camera; `/timeline` has more
 
 router = APIRouter(prefix=API_PREFIX, tags=["cameras"])

@@ -15,8 +15,6 @@ from slimcloud.store.keys import DEAD_LENGTH
 from slimcloud.store.work.queue import DeadLetter
 from slimcloud.wall_clock import time_of
 
-__all__ = ["router"]
-
 logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix=API_PREFIX, tags=["dead letters"])

@@ -11,8 +11,6 @@ from slimcloud.review.context import Context, problems
 from slimcloud.review.schemas import EventView
 from slimcloud.review.views import API_PREFIX, event_view
 
-__all__ = ["router"]
-
 RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
 _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
 

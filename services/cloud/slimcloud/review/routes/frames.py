@@ -16,8 +16,6 @@ from slimcloud.store.records import DetectionResult, FrameFilter, FrameState, Re
 from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.wall_clock import unix_us_of
 
-__all__ = ["router"]
-
 MAX_LIMIT = 200  # frames a page
 DEFAULT_LIMIT = 50
 

@@ -4,8 +4,6 @@ from slimcloud.review.schemas import GapView
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import time_of
 
-__all__ = ["gap_views"]
-
 
 async def gap_views(
     store: Store,

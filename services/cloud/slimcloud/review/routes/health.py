@@ -6,8 +6,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from slimcloud.review.context import Context
 from slimcloud.review.schemas import HealthView
 
-__all__ = ["router"]
-
 router = APIRouter(tags=["health"])
 
 

@@ -22,8 +22,6 @@ from slimcloud.review.pictures.render import RenderedImage, Rendering
 from slimcloud.review.views import API_PREFIX, image_version
 from slimcodec.detection import Detection
 
-__all__ = ["router"]
-
 logger = logging.getLogger(__name__)
 
 MAX_EDGE_RANGE = (16, 16384)  # pixels

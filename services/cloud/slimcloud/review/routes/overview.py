@@ -7,8 +7,6 @@ from slimcloud.review.pictures.render import JPEG_QUALITY
 from slimcloud.review.schemas import JpegSampleView, OverviewView
 from slimcloud.review.views import API_PREFIX
 
-__all__ = ["router"]
-
 router = APIRouter(prefix=API_PREFIX, tags=["overview"])
 
 

@@ -9,8 +9,6 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, HTTPException, Response
 
-__all__ = ["build_page_router"]
-
 _MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "

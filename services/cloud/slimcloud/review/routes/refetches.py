@@ -8,8 +8,6 @@ from slimcloud.review.errors import RefetchConflictError
 from slimcloud.review.schemas import RefetchView
 from slimcloud.review.views import API_PREFIX, refetch_view
 
-__all__ = ["router"]
-
 RETRY_AFTER_SECONDS = "1"  # to ask how it goes; `refetch.*` and `enhancement.stored` tell at once
 
 router = APIRouter(prefix=API_PREFIX, tags=["refetches"])

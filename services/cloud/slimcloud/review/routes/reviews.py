@@ -14,8 +14,6 @@ from slimcloud.review.views import API_PREFIX, review_view
 from slimcloud.store.records import ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind
 
-__all__ = ["router"]
-
 MAX_COMMENT_CHARACTERS = 2000
 MAX_LIMIT = 200  # records a page
 

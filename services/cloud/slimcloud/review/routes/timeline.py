@@ -14,8 +14,6 @@ from slimcloud.review.schemas import TimelineView
 from slimcloud.review.views import API_PREFIX
 from slimcloud.wall_clock import time_of, unix_us, unix_us_of
 
-__all__ = ["router"]
-
 MAX_BUCKETS = 500
 MIN_SPAN_US = 1_000_000
 MAX_GAPS = 200

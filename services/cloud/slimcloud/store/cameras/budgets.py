@@ -24,8 +24,6 @@ from slimcloud.store.lua import Script
 from slimcloud.store.records import EventKind
 from slimcloud.store.replies import fields_of
 
-__all__ = ["BudgetLog", "BudgetState", "ByteBudget", "CameraBudget"]
-
 # `fields` are names and values in turn. Returns 1 set, 0 another request is the newest.
 _SET_OF_WISH: Final = Script(
     """

@@ -25,8 +25,6 @@ from slimcloud.store.lua import Script
 from slimcloud.store.records import EventKind
 from slimcloud.store.replies import is_out_of_memory, text
 
-__all__ = ["GapLog", "GapRecord"]
-
 _MAX_LOOKED_AT: Final = 2000  # records per list: bounds the work that one call can ask for
 
 # Returns 1 new or changed, 0 the same is there.

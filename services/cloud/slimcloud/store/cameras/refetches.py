@@ -25,8 +25,6 @@ from slimcloud.store.records import EventKind, RefetchRequest, RefetchState
 from slimcloud.store.replies import fields_of, stream_entries, text
 from slimcloud.store.work.awaiting import AwaitingFrames
 
-__all__ = ["RefetchLog"]
-
 
 class RefetchLog:
     def __init__(

@@ -14,8 +14,6 @@ from slimcloud.store.records import CameraState, DetectionResult, FrameState
 from slimcloud.store.replies import fields_of, scored_members, text
 from slimcloud.store.stored_frame import StoredFrame
 
-__all__ = ["CameraRegistry"]
-
 _DAY_US: Final = 24 * 3600 * 1_000_000
 _LATEST_FRAMES: Final = 20  # a camera of 20 frames per second whose newest second waits
 

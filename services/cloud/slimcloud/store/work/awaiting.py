@@ -22,8 +22,6 @@ from slimcloud.store.replies import text
 from slimcloud.store.work import scripts as work_scripts
 from slimcloud.store.work.queue import WorkItem
 
-__all__ = ["AwaitingFrames", "Parked"]
-
 _MAX_WOKEN: Final = 100  # frames at a time
 
 

@@ -30,8 +30,6 @@ from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 from slimcloud.store.work import scripts as work_scripts
 
-__all__ = ["LANE_KEYS", "DeadLetter", "WorkItem", "WorkQueue"]
-
 _DIED: Final = "its workers died without a word"
 _MAX_ERROR_CHARACTERS: Final = 300
 _MAX_RELEASED: Final = 100  # held outcomes at a time

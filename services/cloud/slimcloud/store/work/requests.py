@@ -11,8 +11,6 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.work import scripts as work_scripts
 
-__all__ = ["DetectionRequests"]
-
 
 class DetectionRequests:
     """The review lane of the queue, as people fill it.

@@ -22,18 +22,6 @@ from slimcloud.store import keys
 from slimcloud.store.lua import Script
 from slimcloud.store.records import EventKind
 
-__all__ = [
-    "DEAD_LETTER",
-    "FAIL_TRY",
-    "LEAVE",
-    "PARK",
-    "QUEUE",
-    "RELEASE",
-    "REQUEST",
-    "TAKE",
-    "WAKE",
-]
-
 QUEUE: Final = (
     f"""
 local FRAME, ORDER, HELD = '{keys.frame_key("")}', '{keys.order_key("")}', '{keys.HELD}'
