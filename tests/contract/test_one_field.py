@@ -20,7 +20,7 @@ DECLARED = {
     "services/edge/slimedge/frame_header.py",
     "services/cloud/slimcloud/store/stored_frame.py",
 }
-MADE = "services/edge/slimedge/pipeline.py"
+MADE = "services/edge/slimedge/encode/stage.py"
 SHOWN = "services/cloud/slimcloud/review/ui/control.js"
 
 

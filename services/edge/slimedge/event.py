@@ -257,7 +257,11 @@ class Observers:
     """Several observers as one, told in order."""
 
     def __init__(self, *observers: EdgeObserver) -> None:
-        self._observers = observers
+        self._observers = list(observers)
+
+    def add(self, observer: EdgeObserver) -> None:
+        """Tell one more, after the others."""
+        self._observers.append(observer)
 
     def notify(self, event: EdgeEvent) -> None:
         for observer in self._observers:

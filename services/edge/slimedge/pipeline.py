@@ -1,4 +1,4 @@
-"""One frame after another: mailbox -> decision -> encoder -> uplink.
+"""One frame after another: newest frame -> decision -> encoder -> uplink.
 
     newest frame ─► may it go? ──no──► keep it, wait for an ack or a newer frame
                         │yes
@@ -12,40 +12,31 @@ is down, frames are encoded for the spool, a few each second.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 
-import google_crc32c
-
-from slimcodec.errors import CodecError
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer, Verdict
+from slimcontrol.policy import Decision, Offer
 from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.mailbox import Mailbox
 from slimedge.condition import Condition
-from slimedge.encode.calibration import EncodeCalibration, warm_up
-from slimedge.encode.worker import EncodeWorker, scaled_pixels
+from slimedge.encode.stage import EncodeStage
+from slimedge.encode.worker import scaled_pixels
 from slimedge.event import (
     Captured,
     EdgeObserver,
-    Encoded,
     LossReason,
     Lost,
     Replaced,
     Skipped,
     SkipReason,
 )
-from slimedge.frame_header import FrameHeader, micros_of, uint32_of
 from slimedge.link.uplink import Uplink
-from slimedge.memory.ledger import Ledger, LedgerFrame
-from slimedge.memory.ring import FrameRing, KeptFrame
+from slimedge.memory.ledger import Ledger
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.settings import EdgeSettings
-from slimops.tracing import make_traceparent, record_span
-
-logger = logging.getLogger(__name__)
+from slimops.tracing import record_span
 
 _RESULT_OVERDUE_SECONDS = 30.0  # a received frame without a result is given up then
 
@@ -55,12 +46,10 @@ class Pipeline:
 
     Args:
         settings: Of the edge.
-        worker: Encodes.
-        calibration: Knows what that takes, or learns it from the first picture.
         controller: Decides.
+        encode: Encodes what may go.
         ledger, uplink, spool: Where frames go.
         budget: That frames must keep to.
-        ring: Keeps what was encoded.
         observer: Is told events.
         may_go: Notified when a frame may go that could not; see `slimedge.condition`.
         clock: Monotonic seconds.
@@ -69,32 +58,28 @@ class Pipeline:
     def __init__(
         self,
         settings: EdgeSettings,
-        worker: EncodeWorker,
-        calibration: EncodeCalibration,
+        *,
         controller: Controller,
+        encode: EncodeStage,
         ledger: Ledger,
         uplink: Uplink,
         spool: SpoolWorker,
         budget: BudgetAccount,
-        ring: FrameRing,
         observer: EdgeObserver,
         may_go: Condition,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._worker = worker
-        self._calibration = calibration
         self._controller = controller
+        self._encode = encode
         self._ledger = ledger
         self._uplink = uplink
         self._spool = spool
         self._budget = budget
-        self._ring = ring
         self._observer = observer
         self._may_go = may_go
         self._clock = clock
         self._mailbox: Mailbox[CapturedFrame] = Mailbox()
-        self._sequence = 0
         self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
         self._next_for_later = 0.0  # the same, at `spool_fps`
 
@@ -122,7 +107,7 @@ class Pipeline:
         first = await self._wait_for_frame()
         if first is None:
             return
-        await self._warm_up(first, warm_up_points)
+        await self._encode.warm_up(first, warm_up_points)
         frame: CapturedFrame | None = self._newer(first, SkipReason.WARM_UP) or first
         while frame is not None:
             await self._send_it_or_a_newer(frame)
@@ -176,62 +161,12 @@ class Pipeline:
         return _or_its_reason(self._controller.decide_for_later(now, pixels, frame_seconds))
 
     async def _send(self, frame: CapturedFrame, decision: Decision) -> None:
-        point = decision.point
-        assert point is not None, "only a skip has no point"
-        waited = self._clock() - frame.capture_time_mono
-        link_rate = self._controller.planned_bytes_per_second  # as the decision saw it
-        try:
-            result = await self._worker.encode(frame.image, point.level, point.quality)
-        except CodecError as exc:
-            logger.error("frame not encoded", extra={"reason": str(exc)})
-            self._observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
+        encoded = await self._encode.encode(frame, decision)
+        if encoded is None:
             return
-        height, width = result.image.shape[:2]
-        container = result.encoded.bitstream
-        self._controller.on_encoded(
-            point.level, point.quality, height * width, len(container), result.seconds
-        )
-        self._sequence += 1
-        sequence = self._sequence
-        self._ring.add(KeptFrame(sequence, result.image, container, point.level, point.quality))
-        self._observer.notify(
-            Encoded(
-                frame=frame.sequence,
-                sequence=sequence,
-                level=point.level,
-                quality=point.quality,
-                bitstream_bytes=len(container),
-                image=result.image,
-                wait_seconds=waited,
-                encode_seconds=result.seconds,
-                probe=decision.verdict is Verdict.PROBE,
-            )
-        )
-        traceparent = make_traceparent()
-        record_span("encode", traceparent, result.seconds)
-        await self._uplink.send(
-            LedgerFrame(
-                FrameHeader(
-                    sequence=sequence,
-                    capture_time_unix_us=micros_of(frame.capture_time_unix),
-                    capture_time_mono_us=micros_of(frame.capture_time_mono),
-                    container_crc32c=google_crc32c.value(container),
-                    traceparent=traceparent,
-                    link_bytes_per_second=uint32_of(link_rate),
-                ),
-                container,
-                encoded_at=self._clock(),
-            )
-        )
-        record_span("capture", traceparent, self._clock() - frame.capture_time_mono, is_root=True)
-
-    async def _warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
-        levels = [(point.level, point.quality) for point in points]
-        warmed = await warm_up(self._worker, self._calibration, frame.image, levels)
-        for (level, quality), (result, seconds) in zip(levels, warmed, strict=True):
-            height, width = result.image.shape[:2]
-            size_bytes = len(result.encoded.bitstream)
-            self._controller.on_encoded(level, quality, height * width, size_bytes, seconds)
+        await self._uplink.send(encoded)
+        seconds = self._clock() - frame.capture_time_mono
+        record_span("capture", encoded.header.traceparent, seconds, is_root=True)
 
     async def _wait_for_frame(self) -> CapturedFrame | None:
         while (frame := self._mailbox.take()) is None and not self._mailbox.closed:

@@ -14,6 +14,7 @@ from slimcontrol.point import OperatingPoint, build_operating_points, restrict_p
 from slimedge.backoff import FullJitter
 from slimedge.condition import Condition
 from slimedge.encode.calibration import EncodeCalibration, cache_folder
+from slimedge.encode.stage import EncodeStage
 from slimedge.encode.worker import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
 from slimedge.feedback import Feedback
@@ -67,28 +68,24 @@ def build_stages(
         settings.quality,
         settings.max_level,
     )
-    ledger, may_go, health, metrics = Ledger(), Condition(), Health(), Metrics("edge")
+    epoch = time.time_ns() // 1000  # a later start has a larger one
+    clock = time.monotonic
+    ledger, may_go = Ledger(), Condition()
+    budget = BudgetAccount(_budget_of(settings), lambda: ledger.sent_bytes, clock)
     calibration = EncodeCalibration(
         artifact.fingerprint,
         artifact.profile,
         this_device(settings.encoder_threads),
         settings.cache_folder or cache_folder(),
     )
-    controller = Controller(
-        points,
-        {
-            level.level: calibration.seconds_per_pixel(level.level)
-            or guess_encode_seconds(level.kmac_per_pixel)
-            for level in artifact.levels
-        },
-        deadline_seconds=settings.deadline_seconds or None,
-        frame_seconds=1 / settings.max_fps,
-        cpu_share=settings.cpu_share,
-    )
-    epoch = time.time_ns() // 1000  # a later start has a larger one
+    controller = _build_controller(settings, artifact, points, calibration)
+
+    # Who watches, and the spool, which is watched and keeps the gaps that are seen.
+    health, metrics = Health(), Metrics("edge")
     counting = MetricsObserver(
         metrics, lambda: float(ledger.in_flight_bytes), lambda: controller.rate.mean
     )
+    observers = Observers(health, counting, *(() if observer is None else (observer,)))
     folder = settings.spool_folder
     spool = SpoolWorker(
         None if folder is None else folder / f"{settings.camera_id}.spool",
@@ -96,18 +93,16 @@ def build_stages(
         max_bytes=settings.spool_bytes,
         max_age_seconds=settings.spool_age_seconds,
         is_held=ledger.holds,
-        observer=Observers(health, counting, *(() if observer is None else (observer,))),
+        observer=observers,
     )
     counting.watch_spool(spool)
     gap_watch = GapWatch(epoch, spool.record, time.time)
-    told = Observers(health, counting, gap_watch, *(() if observer is None else (observer,)))
-    wanted = None
-    if settings.budget_bytes:
-        wanted = Budget(settings.budget_bytes, settings.budget_seconds)
-    budget = BudgetAccount(wanted, lambda: ledger.sent_bytes, time.monotonic)
+    observers.add(gap_watch)
+
+    # From the picture to the cloud, and what the cloud asks for.
     worker = EncodeWorker(encoder, settings.max_edge)
     ring = FrameRing(settings.ring_frames, settings.ring_bytes)
-    refetcher = Refetcher(ring, worker, ledger, told, may_go, time.monotonic)
+    refetcher = Refetcher(ring, worker, ledger, observers, may_go, clock)
     uplink = Uplink(
         CloudEndpoint.of(settings),
         lambda unpersisted: make_hello(
@@ -121,43 +116,73 @@ def build_stages(
         ),
         ledger,
         spool,
-        Feedback(controller, told, budget, refetcher.ask, time.monotonic),
+        Feedback(controller, observers, budget, refetcher.ask, clock),
         may_go,
         deadline_seconds=settings.deadline_seconds or None,
         expire_seconds=settings.expire_seconds or None,
         backoff=FullJitter(
             settings.reconnect_min_seconds, settings.reconnect_max_seconds, Random()
         ),
-        clock=time.monotonic,
+        clock=clock,
     )
-    backfill = Backfill(spool, ledger, uplink, controller, budget, told, may_go, time.monotonic)
     pipeline = Pipeline(
         settings,
-        worker,
-        calibration,
-        controller,
-        ledger,
-        uplink,
-        spool,
-        budget,
-        ring,
-        told,
-        may_go,
-        time.monotonic,
+        controller=controller,
+        encode=EncodeStage(
+            worker=worker,
+            calibration=calibration,
+            controller=controller,
+            ring=ring,
+            observer=observers,
+            clock=clock,
+        ),
+        ledger=ledger,
+        uplink=uplink,
+        spool=spool,
+        budget=budget,
+        observer=observers,
+        may_go=may_go,
+        clock=clock,
     )
     return Stages(
-        told,
-        health,
-        metrics,
-        worker,
-        refetcher,
-        spool,
-        gap_watch,
-        uplink,
-        backfill,
-        pipeline,
-        _warm_up_points(points),
+        observer=observers,
+        health=health,
+        metrics=metrics,
+        worker=worker,
+        refetcher=refetcher,
+        spool=spool,
+        gap_watch=gap_watch,
+        uplink=uplink,
+        backfill=Backfill(spool, ledger, uplink, controller, budget, observers, may_go, clock),
+        pipeline=pipeline,
+        warm_up_points=_warm_up_points(points),
     )
+
+
+def _build_controller(
+    settings: EdgeSettings,
+    artifact: CodecArtifact,
+    points: tuple[OperatingPoint, ...],
+    calibration: EncodeCalibration,
+) -> Controller:
+    encode_seconds = {
+        level.level: calibration.seconds_per_pixel(level.level)
+        or guess_encode_seconds(level.kmac_per_pixel)
+        for level in artifact.levels
+    }
+    return Controller(
+        points,
+        encode_seconds,
+        deadline_seconds=settings.deadline_seconds or None,
+        frame_seconds=1 / settings.max_fps,
+        cpu_share=settings.cpu_share,
+    )
+
+
+def _budget_of(settings: EdgeSettings) -> Budget | None:
+    if not settings.budget_bytes:
+        return None
+    return Budget(settings.budget_bytes, settings.budget_seconds)
 
 
 def _warm_up_points(points: tuple[OperatingPoint, ...]) -> tuple[OperatingPoint, ...]:
