@@ -18,7 +18,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from slimnets.export.onnx_nodes import GraphWriter, float_value, to_array
+from slimnets.export.onnx_nodes import GraphWriter, float_value
 
 CELL_STRIDE = 2
 """Cells of the latent, a side, in one cell of the head: 32 pixels of the picture."""
@@ -92,12 +92,20 @@ def export_triage(head: TriageHead) -> onnx.ModelProto:
         folded = nn.utils.fusion.fuse_conv_bn_eval(layer.eval(), norm.eval())
         assert folded.bias is not None
         weight = folded.weight / head.deviation[:, None, None] if index == 0 else folded.weight
-        source = graph.convolution(
-            source, to_array(weight), to_array(folded.bias), f"conv_{index}", layer.stride[0], 1
-        )
+        name = f"conv_{index}"
+        folded_weights = [
+            graph.kernel(weight, f"{name}_weight"),
+            graph.parameter(folded.bias, f"{name}_bias"),
+        ]
+        size = layer.kernel_size[0]
+        source = graph.convolution(source, folded_weights, name, size, layer.stride[0], 1)
         source = graph.add("LeakyRelu", [source], f"relu_{index}", alpha=_SLOPE)
     assert head.last.bias is not None
-    cells = graph.convolution(source, to_array(head.last.weight), to_array(head.last.bias), "cells")
+    last = [
+        graph.kernel(head.last.weight, "cells_weight"),
+        graph.parameter(head.last.bias, "cells_bias"),
+    ]
+    cells = graph.convolution(source, last, "cells", 1)
     axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
     graph.add("ReduceLogSumExp", [cells, axes], "logits", keepdims=0)
     return graph.model(

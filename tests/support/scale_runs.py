@@ -20,7 +20,8 @@ from slimnets.codec.causal import CausalConv2d
 from slimnets.codec.hyperprior import NUM_SCALES, Hyperprior
 from slimnets.codec.hyperprior_integer import ACTIVATION_BITS, MAX_ACTIVATION, MAX_INPUT
 from slimnets.export.hyperprior import export_h_s
-from slimnets.export.onnx_nodes import GraphWriter, float_value, to_array
+from slimnets.export.onnx_nodes import GraphWriter, float_value
+from slimnets.export.stored_weights import to_array
 
 LATENT_GROUPS = (32, 32, 64, 64)
 HYPER_GROUPS = (8, 8, 16, 16)

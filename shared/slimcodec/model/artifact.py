@@ -2,8 +2,8 @@
 
     <models root>/<name>/<version>/manifest.json + the files that it lists
 
-A listed file may be absent (an edge needs only g_a, and serving never reads `weights.safetensors`);
-asking for it then fails with its name. A listed file that is present must match its digest.
+A listed file may be absent (an edge needs only g_a and the weights that it names); asking for it
+then fails with its name. A listed file that is present must match its digest.
 """
 
 import hashlib

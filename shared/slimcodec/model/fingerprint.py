@@ -14,7 +14,7 @@ from slimcodec.entropy.tables import Tables
 def compute_fingerprint(
     structure: Mapping[str, object],
     tables: Tables,
-    analysis_weights: Iterable[bytes],
+    symbol_weights: Iterable[bytes],
     scale_tables: SymbolTables | None = None,
 ) -> str:
     """Return the fingerprint as 16 hexadecimal digits; only exporters call this.
@@ -22,8 +22,7 @@ def compute_fingerprint(
     Args:
         structure: levels, qualities, pad multiple, latent stride: plain JSON values.
         tables: The entropy tables and gains.
-        analysis_weights: The bytes of g_a's weights, narrowest level first; then, with a
-            hyperprior, those of h_a's and of h_s's likewise.
+        symbol_weights: The bytes of g_a's weights and of the prior's, in an order of the codec's.
         scale_tables: With a hyperprior, the tables of y.
     """
     digest = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
@@ -34,6 +33,6 @@ def compute_fingerprint(
         arrays += [scale_tables.cdf, scale_tables.cdf_length, scale_tables.offset]
     for array in arrays:
         digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
-    for weights in analysis_weights:
+    for weights in symbol_weights:
         digest.update(weights)
     return digest.digest()[:FINGERPRINT_BYTES].hex()

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 # NonNegativeParametrizer, 2**-36).
 _GDN_GAMMA_START = 0.1
 _GDN_OFF_DIAGONAL_START = 1e-3
-_GDN_BETA_FLOOR = 1e-3
+GDN_BETA_FLOOR = 1e-3
 
 
 class CausalConv2d(nn.Module):
@@ -54,7 +54,7 @@ class CausalConv2d(nn.Module):
         """
         outs = [
             self.groups[k](_visible(x, self.in_prefix, k, lower_gradient))
-            for k in self._filled(level)
+            for k in self.filled(level)
         ]
         return torch.cat(outs, 1)
 
@@ -71,7 +71,7 @@ class CausalConv2d(nn.Module):
         )
         with torch.no_grad():
             dense.weight.zero_()
-            for k in self._filled(level):
+            for k in self.filled(level):
                 conv, start = self.groups[k], self.out_prefix[k - 1] if k else 0
                 assert isinstance(conv, nn.Conv2d)
                 assert conv.bias is not None
@@ -83,14 +83,14 @@ class CausalConv2d(nn.Module):
     @torch.no_grad()
     def rescale(self, scale: Tensor, mean: Tensor) -> None:
         """Make the result (result - mean) * scale, channel by channel."""
-        for k in self._filled(len(self.groups) - 1):
+        for k in self.filled(len(self.groups) - 1):
             conv, rows = self.groups[k], slice((0, *self.out_prefix)[k], self.out_prefix[k])
             assert isinstance(conv, nn.Conv2d)
             assert conv.bias is not None
             conv.weight.mul_(scale[rows, None, None, None])
             conv.bias.copy_((conv.bias - mean[rows]) * scale[rows])
 
-    def _filled(self, level: int) -> list[int]:
+    def filled(self, level: int) -> list[int]:
         """Groups up to `level` that have output channels."""
         return [k for k in range(level + 1) if self.out_prefix[k] > (0, *self.out_prefix)[k]]
 
@@ -141,7 +141,7 @@ class CausalGDN(nn.Module):
         return DenseGDN(beta, gamma)
 
     def _beta(self, k: int) -> Tensor:
-        beta: Tensor = self.beta[k].square() + _GDN_BETA_FLOOR
+        beta: Tensor = self.beta[k].square() + GDN_BETA_FLOOR
         return beta
 
     def _gamma(self, k: int) -> Tensor:

@@ -28,8 +28,8 @@ from slimnets.errors import InexactError
 ACTIVATION_BITS = 4  # behind the binary point
 MAX_ACTIVATION = 255
 MAX_INPUT = 127  # of |z_hat|; what lies beyond is coded, but looks like this to h_s
-_WEIGHT_BITS = 6  # behind the binary point
-_MAX_WEIGHT = 127
+WEIGHT_BITS = 6  # behind the binary point
+MAX_WEIGHT = 127
 _EXACT_BELOW = 2**23  # the guard of half a unit takes one of float32's 24 bits
 _GUARD = 0.5
 
@@ -55,8 +55,8 @@ class IntegerConv2d(nn.Conv2d):
     def integers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias as integers."""
         assert self.bias is not None
-        weight = (self.weight * 2**_WEIGHT_BITS).clamp(-_MAX_WEIGHT, _MAX_WEIGHT)
-        bias = self.bias * 2 ** (self.input_bits + _WEIGHT_BITS)
+        weight = (self.weight * 2**WEIGHT_BITS).clamp(-MAX_WEIGHT, MAX_WEIGHT)
+        bias = self.bias * 2 ** (self.input_bits + WEIGHT_BITS)
         return straight_through(weight, weight.round()), straight_through(bias, bias.round())
 
 
@@ -84,7 +84,7 @@ class IntegerCausalConv2d(CausalConv2d):
             for n_in, n_out in zip(self.in_prefix, out_groups, strict=True)
         )
         self.input_bits, self.max_input = input_bits, max_input
-        self.shift = input_bits + _WEIGHT_BITS - output_bits  # bits that are dropped
+        self.shift = input_bits + WEIGHT_BITS - output_bits  # bits that are dropped
 
     def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
         """Integers (B, in_prefix[level], h, w) -> rounded integers (B, out_prefix[level], h, w)."""

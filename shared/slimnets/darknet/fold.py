@@ -44,12 +44,14 @@ def load_tail(model: Darknet, split: int, path: Path) -> Darknet:
         if number > split and isinstance(layer, Convolutional)
         for kind in ("weight", "bias")
     }
-    found = {
-        f"layers.{match[1]}.conv.{match[2]}": torch.from_numpy(
-            numpy_helper.to_array(constant).copy()
-        ).float()
+    constants = {
+        constant.name: torch.from_numpy(numpy_helper.to_array(constant).copy()).float()
         for constant in onnx.load(path).graph.initializer
-        if (match := _CONVOLUTION.fullmatch(constant.name))
+    }
+    found = {
+        f"layers.{match[1]}.conv.{match[2]}": value * constants.get(f"{name}_scale", 1.0)
+        for name, value in constants.items()
+        if (match := _CONVOLUTION.fullmatch(name))
     }
     shapes = {name: value.shape for name, value in folded.state_dict().items()}
     wrong = sorted(

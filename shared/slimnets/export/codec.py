@@ -1,33 +1,44 @@
-"""The codec's transforms as ONNX graphs: g_a for each level (groups merged), g_s and the feature
-transform.
+"""The codec's transforms as ONNX graphs: g_a for each level, g_s and the feature transform.
+
+Without stored weights a graph holds its own.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
-from torch import Tensor, nn
+from torch import nn
 
 from slimnets.codec.block import BlockSynthesis
-from slimnets.codec.causal import DenseGDN
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE
 from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.codec.transform import InverseGDN, LevelInput, ResidualBlock
 from slimnets.export.darknet import add_layers
-from slimnets.export.onnx_nodes import GraphWriter, float_value, to_array
+from slimnets.export.levels import level_convolution, level_norm, norm_of, squared
+from slimnets.export.onnx_nodes import GraphWriter, float_value
+from slimnets.export.stored_weights import StoredWeights
 
 
-def export_g_a(codec: Codec, level: int) -> onnx.ModelProto:
+def export_g_a(codec: Codec, level: int, weights: StoredWeights | None = None) -> onnx.ModelProto:
     """Graph `x` (1, 3, H, W) RGB in [0, 1] -> `y` (1, M_level, H/16, W/16), before the gain."""
-    graph = GraphWriter()
-    g_a = codec.g_a.merge(level)
-    out = _sequence(graph, g_a.body, "x", "g_a")
+    graph, g_a, out = GraphWriter(weights), codec.g_a, "x"
+    M = codec.config.latent_channels[level]
+    for i, layer in enumerate(g_a.convs):
+        out = level_convolution(graph, layer, level, out, f"g_a_{2 * i}")
+        if i < len(g_a.gdns):
+            out = level_norm(graph, g_a.gdns[i], level, out, f"g_a_{2 * i + 1}")
     if g_a.block is None:
         graph.add("Identity", [out], "y")
     else:
-        graph.add("Add", [out, _convolution(graph, g_a.block, "x", "g_a_block")], "y")
-    M = codec.config.latent_channels[level]
+        conv = g_a.block.conv
+        assert conv.bias is not None
+        of_block = [
+            graph.kernel(conv.weight, "g_a_block_weight", M),
+            graph.parameter(conv.bias, "g_a_block_bias", M),
+        ]
+        block = graph.convolution("x", of_block, "g_a_block", LATENT_STRIDE, LATENT_STRIDE)
+        graph.add("Add", [out, block], "y")
     return graph.model(
         f"g_a_{level}",
         [float_value("x", ["B", 3, "H", "W"])],
@@ -35,13 +46,13 @@ def export_g_a(codec: Codec, level: int) -> onnx.ModelProto:
     )
 
 
-def export_g_s(codec: Codec) -> onnx.ModelProto:
+def export_g_s(codec: Codec, weights: StoredWeights | None = None) -> onnx.ModelProto:
     """Graph `y_hat` (B, M, h, w) zero beyond the level, `level` (B, K) one-hot -> `x_hat` (B, 3,
     16h, 16w).
     """
-    graph = GraphWriter()
+    graph = GraphWriter(weights)
     out = _sequence(graph, codec.g_s.body, _first(graph, codec.g_s.first), "g_s")
-    half = graph.constant("half", to_array(codec.log_gain.new_tensor(0.5)))
+    half = graph.scalar("half", 0.5)
     if codec.g_s.block is None:
         graph.add("Add", [out, half], "x_hat")
     else:
@@ -50,15 +61,15 @@ def export_g_s(codec: Codec) -> onnx.ModelProto:
     return _decoder(codec, graph, "g_s", "x_hat", 3)
 
 
-def export_feature_transform(codec: Codec) -> onnx.ModelProto:
+def export_feature_transform(codec: Codec, weights: StoredWeights | None = None) -> onnx.ModelProto:
     """Graph `y_hat` (B, M, h, w), `level` (B, K) -> `f_hat` (B, C, 2h, 2w)."""
-    graph = GraphWriter()
+    graph = GraphWriter(weights)
     transform = codec.feature_transform
     out = _sequence(graph, transform.body, _first(graph, transform.first), "feature_transform")
     if isinstance(transform, StemFeatureTransform):
         correction = _layer(graph, transform.correction, out, "correction")
         block = _layer(graph, transform.block, "y_hat", "block")
-        half = graph.constant("half", to_array(codec.log_gain.new_tensor(0.5)))
+        half = graph.scalar("half", 0.5)
         x_m = graph.add("Add", [graph.add("Add", [block, correction], "picture"), half], "x_m")
         out = add_layers(graph, transform.stem, x_m, 0, transform.last_layer)[transform.last_layer]
     graph.add("Identity", [out], "f_hat")
@@ -77,7 +88,8 @@ def _decoder(
 
 def _first(graph: GraphWriter, layer: LevelInput) -> str:
     conv = _convolution(graph, layer.conv, "y_hat", "first")
-    weight = graph.constant("level_bias", to_array(layer.level_bias.weight).T.copy())
+    by_level = graph.parameter(layer.level_bias.weight, "level_bias")
+    weight = graph.add("Transpose", [by_level], "level_bias_turned", perm=[1, 0])
     bias = graph.add("MatMul", ["level", weight], "level_bias_of")
     axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
     return graph.add(
@@ -101,27 +113,12 @@ def _layer(graph: GraphWriter, layer: nn.Module, source: str, name: str) -> str:
             return graph.add(
                 "DepthToSpace", [source], name, blocksize=layer.upscale_factor, mode="CRD"
             )
-        case DenseGDN():
-            magnitude = graph.add("Abs", [source], f"{name}_abs")
-            norm = _norm(graph, magnitude, layer.gamma, layer.beta, name)
-            return graph.add("Div", [source, norm], name)
         case InverseGDN():
-            magnitude = graph.add("Abs", [source], f"{name}_abs")
-            weight, offset = layer.parameters_of_norm()
-            norm = _norm(graph, magnitude, weight, offset, name)
-            return graph.add("Mul", [source, norm], name)
+            gamma = squared(graph, layer.root_gamma, f"{name}_gamma")
+            beta = squared(graph, layer.root_beta, f"{name}_beta")
+            return graph.add("Mul", [source, norm_of(graph, source, gamma, beta, name)], name)
         case nn.ConvTranspose2d():
-            assert layer.bias is not None
-            assert not isinstance(layer.padding, str)
-            return graph.transposed_convolution(
-                source,
-                to_array(layer.weight),
-                to_array(layer.bias),
-                name,
-                stride=layer.stride[0],
-                padding=int(layer.padding[0]),
-                output_padding=layer.output_padding[0],
-            )
+            return _transposed_convolution(graph, layer, source, name)
         case BlockSynthesis():
             return _block_synthesis(graph, layer, source, name)
         case ResidualBlock():
@@ -137,23 +134,53 @@ def _block_synthesis(graph: GraphWriter, layer: BlockSynthesis, source: str, nam
     """All pixels of a block from a convolution of 1 x 1: in OpenVINO five times as fast as the
     transposed convolution of 16 x 16 that it equals.
     """
+    M, colours = layer.conv.weight.shape[:2]
+    pixels = colours * LATENT_STRIDE**2
     assert layer.conv.bias is not None
-    weight = to_array(layer.conv.weight)  # (M, 3, 16, 16)
-    by_pixel = weight.reshape(len(weight), -1).T[:, :, None, None].copy()
-    bias = np.repeat(to_array(layer.conv.bias), LATENT_STRIDE**2)
-    pixels = graph.convolution(source, by_pixel, bias, f"{name}_pixels")
-    return graph.add("DepthToSpace", [pixels], name, blocksize=LATENT_STRIDE, mode="CRD")
+    stored = graph.kernel(layer.conv.weight, f"{name}_weight")  # (M, 3, 16, 16)
+    rows = _reshape(graph, stored, [M, pixels], f"{name}_rows")
+    columns = graph.add("Transpose", [rows], f"{name}_columns", perm=[1, 0])
+    weight = _reshape(graph, columns, [pixels, M, 1, 1], f"{name}_kernel")
+    bias = _reshape(
+        graph, graph.parameter(layer.conv.bias, f"{name}_bias"), [colours, 1], f"{name}_bias_column"
+    )
+    size = graph.constant(f"{name}_bias_size", np.array([colours, LATENT_STRIDE**2], np.int64))
+    spread = graph.add("Expand", [bias, size], f"{name}_bias_spread")
+    by_pixel = [weight, _reshape(graph, spread, [pixels], f"{name}_bias_row")]
+    out = graph.convolution(source, by_pixel, f"{name}_pixels", 1)
+    return graph.add("DepthToSpace", [out], name, blocksize=LATENT_STRIDE, mode="CRD")
 
 
-def _norm(graph: GraphWriter, x: str, gamma: Tensor, beta: Tensor, name: str) -> str:
-    """gamma stays float32: a quotient shows its rounding, and it is small."""
-    constants = [graph.constant(f"{name}_gamma", to_array(gamma))]
-    constants.append(graph.constant(f"{name}_beta", to_array(beta)))
-    return graph.add("Conv", [x, *constants], f"{name}_norm", kernel_shape=[1, 1])
+def _reshape(graph: GraphWriter, source: str, shape: list[int], name: str) -> str:
+    target = graph.constant(f"{name}_shape", np.array(shape, np.int64))
+    return graph.add("Reshape", [source, target], name)
 
 
 def _convolution(graph: GraphWriter, conv: nn.Conv2d, source: str, name: str) -> str:
+    size, stride, padding = conv.kernel_size[0], conv.stride[0], conv.padding[0]
+    assert isinstance(padding, int)
+    return graph.convolution(source, _weights(graph, conv, name), name, size, stride, padding)
+
+
+def _transposed_convolution(
+    graph: GraphWriter, conv: nn.ConvTranspose2d, source: str, name: str
+) -> str:
+    padding = conv.padding[0]
+    assert isinstance(padding, int)
+    return graph.add(
+        "ConvTranspose",
+        [source, *_weights(graph, conv, name)],
+        name,
+        kernel_shape=[conv.kernel_size[0]] * 2,
+        strides=[conv.stride[0]] * 2,
+        pads=[padding] * 4,
+        output_padding=[conv.output_padding[0]] * 2,
+    )
+
+
+def _weights(graph: GraphWriter, conv: nn.Conv2d | nn.ConvTranspose2d, name: str) -> list[str]:
     assert conv.bias is not None
-    assert not isinstance(conv.padding, str)
-    weight, bias = to_array(conv.weight), to_array(conv.bias)
-    return graph.convolution(source, weight, bias, name, conv.stride[0], conv.padding[0])
+    return [
+        graph.kernel(conv.weight, f"{name}_weight"),
+        graph.parameter(conv.bias, f"{name}_bias"),
+    ]

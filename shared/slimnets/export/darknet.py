@@ -1,16 +1,16 @@
-"""A Darknet detector's stem and tail as ONNX graphs, with the norms folded away.
+"""A Darknet detector's stem and tail as ONNX graphs; runtimes fold the norms when they load.
 
 ```
 stem: x -layers 0..split-> f        tail: f -layers split+1..-> head_0, head_1, ...
 ```
+Without stored weights a graph holds its own.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.graph import LayerGraph
@@ -24,12 +24,15 @@ from slimnets.darknet.layers import (
     YoloHead,
 )
 from slimnets.export.onnx_nodes import GraphWriter, float_value
+from slimnets.export.stored_weights import StoredWeights
 
 
-def export_stem(model: Darknet, split: int) -> onnx.ModelProto:
+def export_stem(
+    model: Darknet, split: int, weights: StoredWeights | None = None
+) -> onnx.ModelProto:
     """Give the graph `x` (B, 3, H, W) -> `f` (B, channels, H/stride, W/stride)."""
     point = model.split_point(split)
-    writer = GraphWriter()
+    writer = GraphWriter(weights)
     outputs = add_layers(writer, model, "x", 0, split)
     writer.add("Identity", [outputs[split]], "f")
     channels = model.sections[0].integer("channels", 3)
@@ -40,10 +43,16 @@ def export_stem(model: Darknet, split: int) -> onnx.ModelProto:
     )
 
 
-def export_tail(model: Darknet, split: int) -> onnx.ModelProto:
-    """Give the graph `f` -> `head_0`, `head_1`, ...: raw maps in the order of the YOLO layers."""
+def export_tail(
+    model: Darknet, split: int, weights: StoredWeights | None = None, int8: bool = False
+) -> onnx.ModelProto:
+    """Give the graph `f` -> `head_0`, `head_1`, ...: raw maps in the order of the YOLO layers.
+
+    Args:
+        int8: store kernels so if the graph holds its own; half of float16's bytes.
+    """
     point = model.split_point(split)
-    writer = GraphWriter()
+    writer = GraphWriter(weights, int8)
     outputs = add_layers(writer, model, "f", split + 1, max(model.head_layers))
     heads = []
     for index, head in enumerate(model.head_specs):
@@ -51,20 +60,6 @@ def export_tail(model: Darknet, split: int) -> onnx.ModelProto:
         channels = len(head.anchors) * (5 + head.classes)
         heads.append(float_value(f"head_{index}", ["B", channels, f"h_{index}", f"w_{index}"]))
     return writer.model("tail", [float_value("f", ["B", point.channels, "h", "w"])], heads)
-
-
-def fold_norm(layer: Convolutional) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give weight and bias of the one convolution that equals convolution and norm together."""
-    weight = _to_float64(layer.conv.weight)
-    if layer.norm is None:
-        assert layer.conv.bias is not None
-        return weight.astype(np.float32), _to_float64(layer.conv.bias).astype(np.float32)
-    norm = layer.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = _to_float64(norm.weight) / np.sqrt(_to_float64(norm.running_var) + norm.eps)
-    bias = _to_float64(norm.bias) - _to_float64(norm.running_mean) * scale
-    return (weight * scale[:, None, None, None]).astype(np.float32), bias.astype(np.float32)
 
 
 def add_layers(
@@ -114,20 +109,37 @@ def _add_layer(writer: GraphWriter, layer: nn.Module, sources: Sequence[str], na
 
 
 def _add_convolution(writer: GraphWriter, layer: Convolutional, source: str, name: str) -> str:
-    weight, bias = fold_norm(layer)
-    conv = layer.conv
-    assert not isinstance(conv.padding, str)
+    conv, norm = layer.conv, layer.norm
+    weight_and_bias = [writer.kernel(conv.weight, f"{name}_conv_weight")]
+    if conv.bias is not None:
+        weight_and_bias.append(writer.parameter(conv.bias, f"{name}_conv_bias"))
+    assert isinstance(conv.padding[0], int)
     y = writer.convolution(
         source,
-        weight,
-        bias,
+        weight_and_bias,
         f"{name}_conv",
+        conv.kernel_size[0],
         stride=conv.stride[0],
         padding=conv.padding[0],
         groups=conv.groups,
         dilation=conv.dilation[0],
     )
+    if norm is not None:
+        y = _add_norm(writer, norm, y, f"{name}_norm")
     return _add_activation(writer, layer.activation, y, name)
+
+
+def _add_norm(writer: GraphWriter, norm: nn.BatchNorm2d, source: str, name: str) -> str:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    statistics = {
+        "weight": norm.weight,
+        "bias": norm.bias,
+        "running_mean": norm.running_mean,
+        "running_var": norm.running_var,
+    }
+    names = [writer.parameter(tensor, f"{name}_{key}") for key, tensor in statistics.items()]
+    return writer.add("BatchNormalization", [source, *names], name, epsilon=norm.eps)
 
 
 def _add_route(writer: GraphWriter, layer: Route, sources: Sequence[str], name: str) -> str:
@@ -160,7 +172,3 @@ def _add_activation(writer: GraphWriter, activation: nn.Module, x: str, name: st
         case nn.SiLU():
             return writer.add("Mul", [x, writer.add("Sigmoid", [x], f"{name}_gate")], name)
     raise AssertionError(f"no ONNX form of {type(activation).__name__}")
-
-
-def _to_float64(tensor: Tensor) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().cpu().double().numpy(), dtype=np.float64)

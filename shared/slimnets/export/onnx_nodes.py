@@ -1,14 +1,16 @@
 """Writing ONNX graphs node by node, so that a file depends on the weights alone and not on an
 exporter's release.
 
-Convolution weights are stored as float16 with a Cast behind them where that costs no more than
-float16's own step (half the bytes; runtimes fold the Cast when they load); everything is computed
+A graph's weights lie in `weights.safetensors` beside it, or in the graph itself. Those stored as
+float16 or int8 are widened by nodes that runtimes run once, when they load; everything is computed
 in float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,17 +18,30 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-OPSET = 18
-_IR_VERSION = 9  # the one that came with opset 18's releases; read by OpenVINO and ONNX Runtime
-# float16 rounds to 2^-11 of a value; a tensor that loses more (too large, or all tiny) stays
-# float32.
-_MAX_FLOAT16_ERROR = 2.0**-10
+from slimnets.export.stored_weights import StoredWeights, to_array, to_stored_kernel
+
+OPSET: Final = 18
+_IR_VERSION: Final = 9  # came with opset 18's releases; read by OpenVINO and ONNX Runtime
+_INT8_MAX: Final = 127
+
+
+class Held(NamedTuple):
+    """A value and its ONNX type."""
+
+    name: str
+    data_type: int
 
 
 class GraphWriter:
-    """Nodes and constants of one graph; every method gives the name of what it added."""
+    """Nodes and constants of one graph; every method gives the name of what it added.
 
-    def __init__(self) -> None:
+    Args:
+        weights: where parameters lie; None: the graph holds them itself.
+        int8: then with kernels as int8 and a scale for each output channel, not as float16.
+    """
+
+    def __init__(self, weights: StoredWeights | None = None, int8: bool = False) -> None:
+        self._weights, self._int8 = weights, int8
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
 
@@ -58,63 +73,68 @@ class GraphWriter:
         self._initializers.append(numpy_helper.from_array(values, name))
         return name
 
+    def scalar(self, name: str, value: float) -> str:
+        """Add a float32 scalar."""
+        return self.constant(name, np.array(value, np.float32))
+
+    def hold(self, tensor: Tensor, name: str, rows: int | None = None, exact: bool = False) -> Held:
+        """Add a parameter as it is stored.
+
+        Args:
+            tensor: the parameter itself, not a copy; without stored weights any tensor.
+            name: of the constant.
+            rows: take the first of them only, along the first axis.
+            exact: not as float16; weights that are stored already are taken as they are.
+        """
+        if self._weights is not None:
+            constant = self._weights.refer(tensor, name, rows)
+        else:
+            values = to_array(tensor[:rows])
+            stored = values if exact else to_stored_kernel(values)
+            constant = numpy_helper.from_array(stored, name)
+        self._initializers.append(constant)
+        return Held(name, constant.data_type)
+
+    def widen(self, held: Held) -> str:
+        """Give a value in float32."""
+        if held.data_type == TensorProto.FLOAT:
+            return held.name
+        return self.add("Cast", [held.name], f"{held.name}_32", to=TensorProto.FLOAT)
+
+    def parameter(self, tensor: Tensor, name: str, rows: int | None = None) -> str:
+        """Add a parameter, in float32; arguments as `hold`."""
+        return self.widen(self.hold(tensor, name, rows, exact=True))
+
+    def kernel(self, tensor: Tensor, name: str, rows: int | None = None) -> str:
+        """Add the weight of a convolution, in float32; arguments as `hold`."""
+        if self._weights is not None or not self._int8:
+            return self.widen(self.hold(tensor, name, rows))
+        integers, scale = to_int8(to_array(tensor[:rows]))
+        wide = self.widen(Held(self.constant(name, integers), TensorProto.INT8))
+        return self.add("Mul", [wide, self.constant(f"{name}_scale", scale)], f"{name}_scaled")
+
     def convolution(
         self,
         source: str,
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32],
+        weight_and_bias: Sequence[str],
         name: str,
+        kernel_size: int,
         stride: int = 1,
         padding: int = 0,
         groups: int = 1,
         dilation: int = 1,
     ) -> str:
-        """Add a convolution with square kernel, its weight stored as float16 where that is
-        enough.
-        """
-        # Depthwise weights are few bytes and nothing averages over their rounding: as they are.
-        if groups == 1:
-            weight_name = self._weight(weight, name)
-        else:
-            weight_name = self.constant(f"{name}_weight", weight)
+        """Add a convolution with square kernel."""
         return self.add(
             "Conv",
-            [source, weight_name, self.constant(f"{name}_bias", bias)],
+            [source, *weight_and_bias],
             name,
-            kernel_shape=list(weight.shape[2:]),
+            kernel_shape=[kernel_size] * 2,
             strides=[stride] * 2,
             pads=[padding] * 4,
             dilations=[dilation] * 2,
             group=groups,
         )
-
-    def transposed_convolution(
-        self,
-        source: str,
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32],
-        name: str,
-        stride: int,
-        padding: int,
-        output_padding: int,
-    ) -> str:
-        """Add a transposed convolution; its weight is (C_in, C_out, k, k), as torch's is."""
-        return self.add(
-            "ConvTranspose",
-            [source, self._weight(weight, name), self.constant(f"{name}_bias", bias)],
-            name,
-            kernel_shape=list(weight.shape[2:]),
-            strides=[stride] * 2,
-            pads=[padding] * 4,
-            output_padding=[output_padding] * 2,
-        )
-
-    def _weight(self, weight: NDArray[np.float32], name: str) -> str:
-        stored = to_float16(weight)
-        given = self.constant(f"{name}_weight", stored)
-        if stored.dtype != np.float16:
-            return given
-        return self.add("Cast", [given], f"{name}_weight_32", to=TensorProto.FLOAT)
 
     def model(
         self,
@@ -122,16 +142,20 @@ class GraphWriter:
         inputs: Sequence[onnx.ValueInfoProto],
         outputs: Sequence[onnx.ValueInfoProto],
     ) -> onnx.ModelProto:
-        """The finished, checked model."""
+        """The finished model."""
         graph = helper.make_graph(self._nodes, name, inputs, outputs, self._initializers)
-        model = helper.make_model(
+        return helper.make_model(
             graph,
             producer_name="slimwire",
             ir_version=_IR_VERSION,
             opset_imports=[helper.make_opsetid("", OPSET)],
         )
-        onnx.checker.check_model(model)
-        return model
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph, and check it with the weights that it names."""
+    path.write_bytes(model.SerializeToString())
+    onnx.checker.check_model(path)
 
 
 def float_value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
@@ -139,16 +163,11 @@ def float_value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def to_array(tensor: Tensor) -> NDArray[np.float32]:
-    """A parameter as float32 numpy."""
-    values: NDArray[np.float32] = tensor.detach().cpu().float().numpy()
-    return values
-
-
-def to_float16(values: NDArray[np.float32]) -> NDArray[np.float16] | NDArray[np.float32]:
-    """float16 where rounding costs no more than float16's own step, else the values unchanged."""
-    with np.errstate(over="ignore"):
-        halved = values.astype(np.float16)
-    largest = float(np.abs(values).max(initial=0.0))
-    error = float(np.abs(halved.astype(np.float32) - values).max(initial=0.0))
-    return halved if error <= _MAX_FLOAT16_ERROR * largest else values
+def to_int8(kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A kernel (C_out, ...) as integers from -127 to 127 and a scale (C_out, 1, ...) for each
+    output channel.
+    """
+    axes = tuple(range(1, kernel.ndim))
+    scale = np.abs(kernel).max(axis=axes, keepdims=True) / np.float32(_INT8_MAX)
+    scale[scale == 0] = 1.0
+    return np.rint(kernel / scale).astype(np.int8), scale

@@ -39,7 +39,7 @@ from slimedge.event import (
 SCENE = Scene(
     page="http://127.0.0.1:1",
     source="street.mp4",
-    model="slim-n/3",
+    model="slim-n/4",
     link="1,000 kbit/s, simulated",
     deadline_seconds=1.0,
     seconds=20,

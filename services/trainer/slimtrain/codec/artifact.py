@@ -2,22 +2,23 @@
 without torch.
 
 checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
+                                   |-> weights.safetensors, once for all graphs and to train on
                                    |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
                                    |-> with a hyperprior: h_a_0.onnx ... h_s_0.onnx ... hyper.npz
-                                   `-> weights.safetensors (to train on), manifest.json
+                                   `-> manifest.json
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from slimcodec.entropy.tables import save_scale_tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
@@ -30,6 +31,8 @@ from slimnets.count import count_macs
 from slimnets.export.codec import export_feature_transform, export_g_a, export_g_s
 from slimnets.export.hyper_tabulate import tabulate_hyper
 from slimnets.export.hyperprior import export_h_a, export_h_s
+from slimnets.export.onnx_nodes import save_graph
+from slimnets.export.stored_weights import WEIGHTS_FILE, save_weights, to_array
 from slimnets.export.tabulate import TABLE_STEPS, tabulate
 from slimtrain.artifact_folder import file_records, new_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
@@ -69,9 +72,7 @@ def load_codec_model(folder: Path) -> Codec:
     """The torch codec of an artifact, float32, to train on."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     codec = Codec(CodecConfig.from_json(manifest["config"]))
-    codec.load_state_dict(
-        {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
-    )
+    codec.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS_FILE).items()})
     return codec.eval()
 
 
@@ -108,23 +109,18 @@ def write_codec_artifact(
         tables = tabulate(codec, x, TABLE_STEPS)
     structure = _structure(codec)
     with new_artifact(out_dir) as folder:
-        analysis = _analysis_graphs(codec)
-        for name, graph in analysis.items():
-            (folder / name).write_bytes(graph)
+        write_graphs(codec, folder)
         if scale_tables is not None:
             save_scale_tables(folder / "hyper.npz", scale_tables)
-        (folder / "g_s.onnx").write_bytes(export_g_s(codec).SerializeToString())
-        (folder / "feature_transform.onnx").write_bytes(
-            export_feature_transform(codec).SerializeToString()
-        )
         save_tables(folder / "tables.npz", tables)
-        save_weights(codec, folder / "weights.safetensors")
         manifest = {
             "format": MANIFEST_FORMAT,
             "kind": "codec",
             "name": out_dir.parent.name,
             "version": int(out_dir.name),
-            "fingerprint": compute_fingerprint(structure, tables, analysis.values(), scale_tables),
+            "fingerprint": compute_fingerprint(
+                structure, tables, _symbol_weights(codec), scale_tables
+            ),
             **structure,
             "tasks": tasks,
             "config": config.to_json(),
@@ -181,16 +177,25 @@ def _edge_kmac_per_pixel(codec: Codec, level: int) -> float:
     return macs / _COUNTED_SIDE**2 / 1000
 
 
-def _analysis_graphs(codec: Codec) -> dict[str, bytes]:
-    """The graphs that the fingerprint covers, by file name, in its order."""
-    levels = range(codec.config.num_levels)
-    graphs = {f"g_a_{level}.onnx": export_g_a(codec, level) for level in levels}
-    priors = {level: codec.prior_of(level) for level in levels}
-    for name, export in (("h_a", export_h_a), ("h_s", export_h_s)):
-        for level, prior in priors.items():
-            if isinstance(prior, Hyperprior):
-                graphs[f"{name}_{level}.onnx"] = export(prior, _level_of_prior(codec, level))
-    return {name: graph.SerializeToString() for name, graph in graphs.items()}
+def write_graphs(codec: Codec, folder: Path) -> None:
+    """Write the codec's weights into its folder, and the graphs that name them."""
+    weights = save_weights(codec, folder)
+    for level in range(codec.config.num_levels):
+        save_graph(export_g_a(codec, level, weights), folder / f"g_a_{level}.onnx")
+        prior = codec.prior_of(level)
+        if isinstance(prior, Hyperprior):
+            own = _level_of_prior(codec, level)
+            save_graph(export_h_a(prior, own, weights), folder / f"h_a_{level}.onnx")
+            save_graph(export_h_s(prior, own, weights), folder / f"h_s_{level}.onnx")
+    save_graph(export_g_s(codec, weights), folder / "g_s.onnx")
+    save_graph(export_feature_transform(codec, weights), folder / "feature_transform.onnx")
+
+
+def _symbol_weights(codec: Codec) -> Iterator[bytes]:
+    """The weights that the fingerprint covers, in the codec's order: g_a's and the prior's."""
+    for name, tensor in codec.state_dict().items():
+        if name.startswith(("g_a.", "prior.")):
+            yield to_array(tensor).tobytes()
 
 
 def _level_of_prior(codec: Codec, level: int) -> int:
@@ -204,18 +209,3 @@ def round_convolutions(codec: Codec) -> None:
     for module in codec.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
             module.weight.copy_(module.weight.half().float())
-
-
-def save_weights(codec: Codec, path: Path) -> None:
-    """Write `weights.safetensors`: convolutions' weights as float16, the rest as float32."""
-    kernels = {
-        f"{name}.weight"
-        for name, module in codec.named_modules()
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))
-    }
-    stored = {
-        name: (value.half() if name in kernels else value).contiguous()
-        for name, value in codec.state_dict().items()
-    }
-    save_file(stored, path)
-    path.chmod(0o644)  # safetensors writes 0600

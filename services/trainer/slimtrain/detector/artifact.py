@@ -2,7 +2,8 @@
 
 ```
 detector.cfg, detector.names    as Darknet writes them
-weights.safetensors             for training; layers.<number>.conv.weight, ...norm.weight, ...
+weights.safetensors             layers.<number>.conv.weight, ...norm.weight, ...: for the graphs,
+                                and to train on
 stem.onnx   x -> f              tail.onnx   f -> head_0, head_1, ...
 manifest.json                   split point, heads, digest and size of every file, training, figures
 ```
@@ -16,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import JsonValue
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from slimcodec.model.manifest import (
     DetectorManifest,
@@ -36,7 +36,8 @@ from slimnets.darknet.detector import (
 )
 from slimnets.errors import NetError, SplitError
 from slimnets.export.darknet import export_stem, export_tail
-from slimnets.export.onnx_nodes import to_float16
+from slimnets.export.onnx_nodes import save_graph
+from slimnets.export.stored_weights import WEIGHTS_FILE, save_weights
 from slimtrain.artifact_folder import file_records, new_artifact
 
 SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution
@@ -59,7 +60,7 @@ def write_detector_artifact(
     """Write the folder of a detector; give its path.
 
     Args:
-        model: the detector; its running statistics are folded into the graphs.
+        model: the detector; with its running statistics.
         cfg_text: the Darknet configuration that `model` was built from.
         names: one per class.
         split_layer: where stem and tail part.
@@ -78,9 +79,9 @@ def write_detector_artifact(
     with new_artifact(out_dir) as folder:
         (folder / "detector.cfg").write_text(cfg_text, encoding="utf-8")
         (folder / "detector.names").write_text("".join(f"{n}\n" for n in names), encoding="utf-8")
-        save_file(_stored_weights(model), folder / "weights.safetensors")
-        (folder / "stem.onnx").write_bytes(export_stem(model, split_layer).SerializeToString())
-        (folder / "tail.onnx").write_bytes(export_tail(model, split_layer).SerializeToString())
+        weights = save_weights(model, folder)
+        save_graph(export_stem(model, split_layer, weights), folder / "stem.onnx")
+        save_graph(export_tail(model, split_layer, weights), folder / "tail.onnx")
         manifest = DetectorManifest(
             format=1,
             kind="detector",
@@ -168,7 +169,7 @@ def load_detector_model(path: Path | str) -> Darknet:
     """
     path = Path(path)
     model = Darknet(parse_cfg((path / "detector.cfg").read_text(encoding="utf-8")))
-    stored = load_file(path / "weights.safetensors")
+    stored = load_file(path / WEIGHTS_FILE)
     state = {name: torch.from_numpy(values.astype(np.float32)) for name, values in stored.items()}
     expected = {k: v.shape for k, v in model.state_dict().items() if not k.endswith(_COUNTER)}
     found = {k: v.shape for k, v in state.items()}
@@ -182,20 +183,6 @@ def load_detector_model(path: Path | str) -> Darknet:
 
 
 _COUNTER = "num_batches_tracked"  # only for training with a cumulative average; never stored
-
-
-def _stored_weights(
-    model: Darknet,
-) -> dict[str, NDArray[np.float32] | NDArray[np.float16]]:
-    """Give the convolutions' weights as float16 where that is enough, all else as float32."""
-    stored = {}
-    for name, tensor in model.state_dict().items():
-        if name.endswith(_COUNTER):
-            continue
-        values = np.ascontiguousarray(tensor.detach().cpu().float().numpy())
-        halve = name.endswith("conv.weight") and values.shape[1] > 1  # depthwise: see `onnx_nodes`
-        stored[name] = to_float16(values) if halve else values
-    return stored
 
 
 def _check(model: Darknet, cfg_text: str, names: Sequence[str]) -> None:

@@ -70,7 +70,7 @@ class ReferenceDetector:
 
     @property
     def setting(self) -> str:
-        files = file_digests(self.artifact, ("stem.onnx", "tail.onnx"))
+        files = file_digests(self.artifact, ("stem.onnx", "tail.onnx", "weights.safetensors"))
         return f"detector {files} padded to {self.pad_multiple} at {self.runtime.precision}"
 
     def detect(self, image: Image) -> ScoredBoxes:
@@ -154,7 +154,7 @@ class ServedCodec:
         runtime = reference.runtime
         manifest = artifact.manifest
         tasks = manifest.tasks or ((DETECT, VIEW),) * len(manifest.levels)
-        tail = file_digests(detector, ("tail.onnx",)) if detector else "none"
+        tail = file_digests(detector, ("tail.onnx", "weights.safetensors")) if detector else "none"
         made_for = [sorted(of_level) for of_level in tasks]
         # a triage head that came later changes nothing of what is measured
         measured = sorted(artifact.manifest.files.keys() - {TRIAGE_GRAPH, TRIAGE_SPEC})

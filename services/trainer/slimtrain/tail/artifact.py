@@ -1,7 +1,7 @@
 """A tuned second stage -> a new version of its codec, with the same fingerprint.
 
     codec's folder -copy: g_a, g_s, tables, ...-> models/<name>/<version>/
-    checkpoint -average of weights-> feature_transform.onnx, weights.safetensors, and tail.onnx with
+    checkpoint -average of weights-> weights.safetensors with all graphs, and tail.onnx with
                                      detector.cfg where the tail was tuned
 
 `profile.json` is not carried over: its detection figures are those of the old tail
@@ -21,10 +21,10 @@ from pydantic import JsonValue
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
-from slimnets.export.codec import export_feature_transform
 from slimnets.export.darknet import export_tail
+from slimnets.export.onnx_nodes import save_graph
 from slimtrain.artifact_folder import file_records, new_artifact
-from slimtrain.codec.artifact import load_codec_model, round_convolutions, save_weights
+from slimtrain.codec.artifact import load_codec_model, round_convolutions, write_graphs
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.tail.model import TunedDecoder
@@ -76,13 +76,9 @@ def write_tail_artifact(
     with new_artifact(out_dir) as folder:
         for name in base.manifest.files:
             shutil.copyfile(base.file(name), folder / name)
-        save_weights(model, folder / "weights.safetensors")
-        (folder / "feature_transform.onnx").write_bytes(
-            export_feature_transform(model).SerializeToString()
-        )
+        write_graphs(model, folder)
         if has_tail:
-            graph = export_tail(decoder.tail, split.layer)
-            (folder / "tail.onnx").write_bytes(graph.SerializeToString())
+            save_graph(export_tail(decoder.tail, split.layer, int8=True), folder / "tail.onnx")
             shutil.copyfile(detector / "detector.cfg", folder / "detector.cfg")
             manifest["split"] = split.model_dump()
         manifest |= {

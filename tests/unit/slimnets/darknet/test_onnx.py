@@ -58,13 +58,30 @@ def test_exported_graphs_agree_with_torch_at_any_size(run: Run, batch: int, h: i
 def test_weights_are_stored_as_float16_but_computed_in_float32() -> None:
     graph = export_tail(make_darknet(), ALL_LAYERS_SPLIT).graph
 
-    kinds = {i.name: i.data_type for i in graph.initializer if i.name.endswith("weight")}
+    kinds = {i.name: i.data_type for i in graph.initializer if i.name.endswith("conv_weight")}
     depthwise = kinds.pop("layer_8_conv_weight")
     assert set(kinds.values()) == {onnx.TensorProto.FLOAT16}
     assert depthwise == onnx.TensorProto.FLOAT
     inputs_of_convolutions = {n.input[1] for n in graph.node if n.op_type == "Conv"}
     casts = {n.output[0] for n in graph.node if n.op_type == "Cast"}
     assert inputs_of_convolutions == casts | {"layer_8_conv_weight"}
+
+
+@torch.no_grad()
+def test_a_tail_of_int8_kernels_is_half_as_long_and_agrees() -> None:
+    detector = make_darknet()
+    f = detector.stem(make_pictures(), ALL_LAYERS_SPLIT)
+    halves, bytes_ = (export_tail(detector, ALL_LAYERS_SPLIT, int8=int8) for int8 in (False, True))
+
+    heads = run_openvino(bytes_, {"f": f.numpy()})
+
+    kernels = [
+        [len(i.raw_data) for i in model.graph.initializer if i.name.endswith("conv_weight")]
+        for model in (halves, bytes_)
+    ]
+    assert sum(kernels[1]) <= sum(kernels[0]) / 2
+    for head, expected in zip(heads, detector.tail(f, None, ALL_LAYERS_SPLIT), strict=True):
+        assert np.abs(head - expected.numpy()).max() < 2e-2 * expected.abs().max()
 
 
 def test_equal_weights_give_equal_bytes() -> None:

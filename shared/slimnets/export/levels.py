@@ -1,0 +1,134 @@
+"""The layers that know levels, as nodes for one level: rows of the stored groups, put together with
+zeros above the block diagonal.
+
+    group 0  -pad-> rows 0 ... -+
+    group 1  -pad-> next rows  -+-Concat-> the weight of the level that reads both
+
+Every level's graph names the same stored groups. Runtimes put them together once, when they load;
+what then runs is what `layer.merge(level)` is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import TensorProto, helper
+from torch import nn
+
+from slimnets.codec.causal import GDN_BETA_FLOOR, CausalConv2d, CausalGDN
+from slimnets.codec.switchable import SlimmableConv2d, SwitchableGDN
+from slimnets.export.onnx_nodes import GraphWriter, Held
+
+
+def level_convolution(
+    graph: GraphWriter, layer: nn.Module, level: int, source: str, name: str
+) -> str:
+    """Add a convolution of g_a or h_a as it is at a level."""
+    match layer:
+        case CausalConv2d():
+            conv, weight_and_bias = layer.groups[0], causal_weights(graph, layer, level, name)
+        case SlimmableConv2d():
+            conv, weight_and_bias = layer.widest, [_corner(graph, layer, level, name)]
+        case _:
+            raise AssertionError(f"no ONNX form of {type(layer).__name__} at a level")
+    assert isinstance(conv, nn.Conv2d)
+    size, stride = conv.kernel_size[0], conv.stride[0]
+    return graph.convolution(source, weight_and_bias, name, size, stride, size // 2)
+
+
+def causal_weights(
+    graph: GraphWriter, layer: CausalConv2d, level: int, name: str, exact: bool = False
+) -> list[str]:
+    """Add weight and bias of a block lower-triangular convolution at a level.
+
+    Args:
+        exact: never round the weight to float16; stored weights are taken as they are anyway.
+    """
+    kernels, biases, shapes = [], [], []
+    for k in layer.filled(level):
+        conv = layer.groups[k]
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
+        kernels.append(graph.hold(conv.weight, f"{name}_weight_{k}", exact=exact))
+        biases.append(graph.parameter(conv.bias, f"{name}_bias_{k}"))
+        shapes.append(conv.weight.shape)
+    if len({kernel.data_type for kernel in kernels}) > 1:
+        kernels = [Held(graph.widen(kernel), TensorProto.FLOAT) for kernel in kernels]
+    weight = _rows(graph, kernels, shapes, layer.in_prefix[level], f"{name}_weight")
+    return [graph.widen(weight), _concat(graph, biases, f"{name}_bias")]
+
+
+def level_norm(graph: GraphWriter, layer: nn.Module, level: int, source: str, name: str) -> str:
+    """Add a divisive normalisation of g_a as it is at a level."""
+    if isinstance(layer, SwitchableGDN):
+        layer, level = layer.levels[level], 0
+    assert isinstance(layer, CausalGDN)
+    floor = graph.scalar(f"{name}_floor", GDN_BETA_FLOOR)
+    gammas, betas, shapes = [], [], []
+    for k in range(level + 1):
+        if layer.beta[k].numel() == 0:
+            continue  # the level adds nothing here
+        root = layer.gamma[k]
+        gammas.append(Held(squared(graph, root, f"{name}_gamma_{k}"), TensorProto.FLOAT))
+        shapes.append(root.shape)
+        beta = squared(graph, layer.beta[k], f"{name}_beta_{k}")
+        betas.append(graph.add("Add", [beta, floor], f"{name}_beta_{k}_above"))
+    gamma = _rows(graph, gammas, shapes, layer.prefix[level], f"{name}_gamma")
+    norm = norm_of(graph, source, gamma.name, _concat(graph, betas, f"{name}_beta"), name)
+    return graph.add("Div", [source, norm], name)
+
+
+def norm_of(graph: GraphWriter, source: str, gamma: str, beta: str, name: str) -> str:
+    """Add beta_i + sum_j gamma_ij |x_j|; gamma is (C, C)."""
+    shape = graph.constant(f"{name}_gamma_shape", np.array([0, 0, 1, 1], np.int64))  # 0: as it is
+    kernel = graph.add("Reshape", [gamma, shape], f"{name}_gamma_kernel")
+    magnitude = graph.add("Abs", [source], f"{name}_abs")
+    return graph.convolution(magnitude, [kernel, beta], f"{name}_norm", 1)
+
+
+def squared(graph: GraphWriter, root: nn.Parameter, name: str) -> str:
+    """Add the square of a parameter."""
+    value = graph.parameter(root, f"{name}_root")
+    return graph.add("Mul", [value, value], name)
+
+
+def _corner(graph: GraphWriter, layer: SlimmableConv2d, level: int, name: str) -> str:
+    ends = np.array([layer.out_widths[level], layer.in_widths[level]], np.int64)
+    bounds = [
+        graph.constant(f"{name}_first", np.zeros(2, np.int64)),
+        graph.constant(f"{name}_end", ends),
+    ]
+    widest = graph.kernel(layer.widest.weight, f"{name}_weight")
+    return graph.add("Slice", [widest, *bounds], f"{name}_corner")
+
+
+def _rows(
+    graph: GraphWriter,
+    groups: Sequence[Held],
+    shapes: Sequence[Sequence[int]],
+    total: int,
+    name: str,
+) -> Held:
+    """One weight of `total` inputs from groups of one type that read the first of them; zeros stand
+    for the rest.
+    """
+    data_type = groups[0].data_type
+    zero = np.zeros((), helper.tensor_dtype_to_np_dtype(data_type))
+    parts = []
+    for group, (rows, width, *sides) in zip(groups, shapes, strict=True):
+        part = group.name
+        if width < total:
+            shape = np.array([rows, total - width, *sides], np.int64)
+            of_zeros = [
+                graph.constant(f"{part}_zero", zero),
+                graph.constant(f"{part}_rest_shape", shape),
+            ]
+            rest = graph.add("Expand", of_zeros, f"{part}_rest")
+            part = graph.add("Concat", [part, rest], f"{part}_row", axis=1)
+        parts.append(part)
+    return Held(_concat(graph, parts, name), data_type)
+
+
+def _concat(graph: GraphWriter, parts: Sequence[str], name: str) -> str:
+    return parts[0] if len(parts) == 1 else graph.add("Concat", parts, name, axis=0)
