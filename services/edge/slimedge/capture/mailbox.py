@@ -16,8 +16,6 @@ class Mailbox(Generic[T]):
     def __init__(self) -> None:
         self._item: T | None = None
         self._closed = False
-        self.put_total = 0
-        self.replaced_total = 0
 
     def put(self, item: T) -> T | None:
         """Store `item`; the item that it replaced, if nobody had taken it.
@@ -28,8 +26,6 @@ class Mailbox(Generic[T]):
         if self._closed:
             raise ValueError("put into a closed mailbox")
         replaced, self._item = self._item, item
-        self.put_total += 1
-        self.replaced_total += replaced is not None
         return replaced
 
     def take(self) -> T | None:
@@ -45,8 +41,3 @@ class Mailbox(Generic[T]):
     def closed(self) -> bool:
         """Whether nothing more will come."""
         return self._closed
-
-    @property
-    def ended(self) -> bool:
-        """Whether the box is closed and its last item is taken."""
-        return self._closed and self._item is None

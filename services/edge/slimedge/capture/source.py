@@ -48,11 +48,6 @@ class Picture:
 class FrameSource(Protocol):
     """Something that can be played from its start as often as wanted."""
 
-    @property
-    def live(self) -> bool:
-        """Whether its end means that it is lost."""
-        ...
-
     def pictures(self) -> Iterator[Picture]:
         """Open the source and yield what it gives.
 
@@ -95,8 +90,6 @@ def open_source(source: str, picture_fps: float) -> FrameSource:
 class VideoFile:
     """A video file; its pictures are due at their own times."""
 
-    live = False
-
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -116,8 +109,6 @@ class VideoFile:
 class PictureFolder:
     """The pictures of a directory in the order of their names; other files are passed over."""
 
-    live = False
-
     def __init__(self, path: Path, fps: float) -> None:
         self._path = path
         self._fps = fps
@@ -136,8 +127,6 @@ class PictureFolder:
 
 class LiveVideo:
     """A network camera or a device; its pictures are due when they come."""
-
-    live = True
 
     def __init__(
         self,

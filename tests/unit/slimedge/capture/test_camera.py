@@ -23,10 +23,7 @@ IMAGE = np.zeros((4, 6, 3), np.uint8)
 class FakeSource:
     """Plays `plays` in turn: pictures with their times, then an error if one is given."""
 
-    def __init__(
-        self, *plays: tuple[list[float | None], Exception | None], live: bool = False
-    ) -> None:
-        self.live = live
+    def __init__(self, *plays: tuple[list[float | None], Exception | None]) -> None:
         self._plays = list(plays)
 
     def pictures(self) -> Iterator[Picture]:
@@ -95,9 +92,7 @@ def test_a_file_is_played_in_real_time_and_ends() -> None:
 def test_a_lost_camera_is_opened_again_and_frames_count_on() -> None:
     listening = Listening()
     lost = CameraLostError("cable")
-    camera = make_camera(
-        FakeSource(([None, None], lost), ([], lost), ([None], None), live=True), listening
-    )
+    camera = make_camera(FakeSource(([None, None], lost), ([], lost), ([None], None)), listening)
 
     camera.start()
     failure = listening.ends.get(timeout=30)

@@ -79,8 +79,8 @@ def test_an_unknown_source_is_refused_by_name(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["rtsp://127.0.0.1:9/live", "/dev/video0"])
 def test_cameras_are_live_and_files_are_not(source: str, tmp_path: Path) -> None:
-    assert open_source(source, 1.0).live
-    assert not open_source(str(tmp_path), 1.0).live
+    assert isinstance(open_source(source, 1.0), LiveVideo)
+    assert not isinstance(open_source(str(tmp_path), 1.0), LiveVideo)
 
 
 def test_a_camera_that_is_not_there_counts_as_lost_and_not_as_unusable() -> None:
