@@ -40,9 +40,8 @@ still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with the
 `7 d`, `1 h`: after its last change; `done`: an entry is deleted when it is done;
 `1,000`: about the last so many entries, of gaps those of each camera.
 
-The hash of a frame holds `container` (bytes), the fields of `FrameRecord` and, for the queue:
-`work` (lane and entry), `last_error` (of a try that failed), `dead` (its dead letter), `requested`
-(by a person).
+The hash of a frame holds what `slimcloud.store.stored_frame` declares: the fields of `StoredFrame`,
+the bytes of its base, and what the scripts of the queue note.
 
 Only commands of Redis 6.2 are used, so Redis 6.2-8 and Valkey serve alike. Scripts touch several
 keys, so Redis Cluster does not.
