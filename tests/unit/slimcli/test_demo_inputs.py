@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from slimcli.demo import inputs
 from slimcli.demo.inputs import HOST, check_point, check_source, choose_port, known_street
 from slimcli.exits import BadUsageError, ExitCode, UnavailableError, exit_code_of
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
@@ -45,17 +44,16 @@ def test_a_level_or_quality_that_the_model_lacks_is_refused(codec: CodecArtifact
         check_point(codec, None, 15)
 
 
-def test_the_page_keeps_its_port_unless_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_keeps_its_port_unless_it_is_taken() -> None:
     with socket.create_server((HOST, 0)) as other:
         taken = other.getsockname()[1]
-        monkeypatch.setattr(inputs, "DEFAULT_PORT", taken)
 
-        elsewhere = choose_port(None)
+        elsewhere = choose_port(None, usual=taken)
         with pytest.raises(UnavailableError, match=f"--http-port {taken} is taken"):
-            choose_port(taken)
+            choose_port(taken, usual=0)
 
     assert elsewhere not in (0, taken)
-    assert choose_port(None) == taken
+    assert choose_port(None, usual=taken) == taken
 
 
 def test_only_labels_that_the_detector_knows_are_asked_for() -> None:

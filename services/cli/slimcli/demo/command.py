@@ -137,7 +137,7 @@ def demo(
     console = Console(stderr=as_json)
     if seconds is None:
         seconds = 0.0 if console.is_terminal else DEFAULT_SECONDS
-    port = choose_port(http_port)
+    port = choose_port(http_port, DEFAULT_PORT)
     plan = Plan(
         edge=settings,
         model=codec.label,

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimcli.demo.command import DEFAULT_PORT
 from slimcli.exits import BadUsageError, UnavailableError
 from slimcodec.model.artifact import CodecArtifact
 from slimedge.capture.source import open_source
@@ -57,13 +56,13 @@ def known_street(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for label in STREET if label in names)
 
 
-def choose_port(wanted: int | None) -> int:
+def choose_port(wanted: int | None, usual: int) -> int:
     """A port for the page: the wanted one, or the usual one, or any where that is taken.
 
     Raises:
         UnavailableError: the wanted one is taken.
     """
-    for port in (DEFAULT_PORT, 0) if wanted is None else (wanted,):
+    for port in (usual, 0) if wanted is None else (wanted,):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -151,9 +151,9 @@ class _Seen:
     def row(self) -> dict[str, object]:
         """As JSON; what does not apply is left out."""
         shot = self.shot
-        told = {"file": shot.name, "frame": shot.frame, "seconds": shot.seconds}
-        told["bytes"] = self.num_bytes
-        known: dict[str, object] = {key: value for key, value in told.items() if value is not None}
+        facts = {"file": shot.name, "frame": shot.frame, "seconds": shot.seconds}
+        facts["bytes"] = self.num_bytes
+        known: dict[str, object] = {key: value for key, value in facts.items() if value is not None}
         return known | {"detections": [_row(d) for d in self.detections]}
 
     def text(self) -> str:
