@@ -16,12 +16,12 @@ from pathlib import Path
 from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.find import find_model
 from slimlinks.trace import Trace
-from slimlinks.trace_file import find_traces
 from studies.controller.bound.oracle import bound
 from studies.controller.comparison.codec_figures import MODEL, CodecFigures, model_figures
 from studies.controller.comparison.contender import CONTROLLER, Contender
 from studies.controller.comparison.setting import SETTING_A, SETTING_B, make_world
 from studies.controller.simulation.outcome import summarise
+from studies.controller.simulation.recordings import find_traces
 from studies.controller.simulation.simulate import simulate
 
 HOLES = Trace("holes", "made", (0.0, 16.0), (125_000.0, 0.0), 20.0)

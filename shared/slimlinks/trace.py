@@ -11,7 +11,6 @@ the areas, exactly, with no steps of time. Two ways to write one down are read, 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
@@ -113,12 +112,3 @@ def constant_trace(bytes_per_second: float) -> Trace:
     """Give a link that never changes."""
     name = f"constant {bytes_per_second:g} B/s"
     return Trace(name, "constant", (0.0,), (float(bytes_per_second),), 1.0)
-
-
-def is_for_tuning(name: str) -> bool:
-    """Whether a trace may be looked at while a policy is made; the others only judge it.
-
-    Args:
-        name: Of the file, without its folder.
-    """
-    return int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest(), 16) % 2 == 0

@@ -22,7 +22,6 @@ from slimlinks.trace import Trace
 OPPORTUNITY_BYTES = 1500  # of one line of a mahimahi file
 _BYTES_PER_MEGABIT = 125_000.0
 _MAX_FILE_BYTES = 64 * 2**20
-_SUFFIXES = frozenset({"", ".txt", ".trace", ".up", ".down", ".log"})
 
 
 def read_trace(path: Path) -> Trace:
@@ -57,25 +56,6 @@ def read_trace(path: Path) -> Trace:
     if trace.mean == 0:
         raise TraceError(f"{path} carries nothing at all; leave it out")
     return trace
-
-
-def find_traces(folder: Path) -> tuple[Trace, ...]:
-    """Read every trace in a folder and in the folders in it, by family, then name.
-
-    Files with other endings than traces have are passed over.
-
-    Raises:
-        TraceError: one of them is no trace, or there is none.
-    """
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix in _SUFFIXES and not path.name.startswith(".")
-    )
-    if not paths:
-        raise TraceError(f"there is no trace in {folder}; give a folder of recorded links")
-    traces = [read_trace(path) for path in paths]
-    return tuple(sorted(traces, key=lambda trace: (trace.family, trace.name)))
 
 
 def _read_rates(path: Path, rows: list[tuple[int, list[str]]]) -> Trace:

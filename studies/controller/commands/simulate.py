@@ -213,9 +213,9 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 def _links(path: Path | None, half: str, limit: int | None) -> list[Trace]:
     from slimlinks.synthetic import synthetic_traces
-    from slimlinks.trace import is_for_tuning
-    from slimlinks.trace_file import find_traces, read_trace
+    from slimlinks.trace_file import read_trace
     from studies.controller.comparison.tuning import spread_links
+    from studies.controller.simulation.recordings import find_traces, is_for_tuning
 
     if path is None:
         return list(synthetic_traces().values())

@@ -34,11 +34,11 @@ def tune(
     ] = None,
 ) -> None:
     """Choose the baselines' constants on the links for tuning, and keep them in the package."""
-    from slimlinks.trace_file import find_traces
     from studies.controller.comparison import tuning
     from studies.controller.comparison.codec_figures import MODEL, classic_figures, model_figures
     from studies.controller.comparison.contender import CONTROLLER, LADDERS, find_contenders
     from studies.controller.comparison.setting import SETTINGS
+    from studies.controller.simulation.recordings import find_traces
 
     artifact = open_codec(DEFAULT_MODEL, None)
     manifest = artifact.manifest

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from slimlinks.errors import TraceError
-from slimlinks.trace import Trace, is_for_tuning
+from slimlinks.trace import Trace
 from studies.controller.comparison.codec_figures import CodecFigures
 from studies.controller.comparison.contender import Contender
 from studies.controller.comparison.setting import Setting, make_world
 from studies.controller.simulation.outcome import summarise
+from studies.controller.simulation.recordings import is_for_tuning
 from studies.controller.simulation.simulate import simulate
 
 _WINDOWS = (None, 2, 3, 4, 6)

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from slimlinks.errors import TraceError
-from slimlinks.trace import constant_trace, is_for_tuning
+from slimlinks.trace import constant_trace
 from studies.controller.comparison.codec_figures import MODEL
 from studies.controller.comparison.contender import find_contenders
 from studies.controller.comparison.setting import SETTING_A
 from studies.controller.comparison.tuning import GRIDS, choose_links, climb, tune
+from studies.controller.simulation.recordings import is_for_tuning
 from studies.controller.tests.codec_in_numbers import make_figures
 
 LINKS = tuple(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimlinks.errors import TraceError
-from slimlinks.trace import Trace, constant_trace, is_for_tuning
+from slimlinks.trace import Trace, constant_trace
 
 # 100 B/s for 2 s, nothing for 1 s, 50 B/s for 1 s: 250 bytes in a round of 4 s.
 HOLE = Trace("hole", "made", (0.0, 2.0, 3.0), (100.0, 0.0, 50.0), 4.0)
@@ -123,12 +123,3 @@ def test_numbers_that_are_no_link_are_refused(
 ) -> None:
     with pytest.raises(TraceError):
         Trace("bad", "made", times, rates, seconds)
-
-
-def test_a_name_decides_which_half_a_trace_is_in() -> None:
-    names = [f"trace_{n}.txt" for n in range(1000)]
-
-    share = sum(is_for_tuning(name) for name in names) / len(names)
-
-    assert is_for_tuning("trace_0.txt") is False  # its MD5 is odd
-    assert 0.45 < share < 0.55

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from slimlinks.errors import TraceError
-from slimlinks.trace_file import find_traces, read_trace
+from slimlinks.trace_file import read_trace
 
 
 def write(folder: Path, text: str, name: str = "link.txt") -> Path:
@@ -84,24 +84,3 @@ def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
         read_trace(path)
     with pytest.raises(TraceError, match="cannot be read"):
         read_trace(tmp_path / "none.txt")
-
-
-def test_folder_is_searched_by_family_and_name(tmp_path: Path) -> None:
-    write(tmp_path, "0 1\n", "tram/b.txt")
-    write(tmp_path, "0 1\n", "tram/a.txt")
-    write(tmp_path, "1\n2\n", "lte/up.up")
-    write(tmp_path, "what these are", "SOURCES.md")
-    write(tmp_path, "\n", ".hidden")
-
-    found = find_traces(tmp_path)
-
-    assert [(t.family, t.name) for t in found] == [
-        ("lte", "up.up"),
-        ("tram", "a.txt"),
-        ("tram", "b.txt"),
-    ]
-
-
-def test_folder_without_traces_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="no trace"):
-        find_traces(tmp_path)
