@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimcli.psnr import psnr_db
 from slimcodec.container import HEADER_BYTES
 from slimcodec.image import load_image
+from slimcodec.psnr import psnr_db
 from support.command import Slimwire
 from support.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcli.exits import UnavailableError
-from slimcli.psnr import psnr_db
+from slimcodec.psnr import psnr_db
 
 REQUEST_SECONDS = 20.0  # a first picture may wait for its graph to be compiled
 REFETCH_SECONDS = 20.0

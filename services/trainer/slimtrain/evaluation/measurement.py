@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from slimcodec.whole_file import whole_file
 from slimtrain.figures.mean_average_precision import ScoredBoxes
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2  # 1 had another MS-SSIM
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.psnr import psnr_db
 from slimdetect.session import Detector
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.measurement import Measurement
 from slimtrain.figures.mean_average_precision import MIN_SCORE, ScoredBoxes
-from slimtrain.figures.picture_quality import ms_ssim, psnr_db
+from slimtrain.figures.picture_quality import ms_ssim
 
 DETECT, VIEW = "detect", "view"
 Image = NDArray[np.uint8]

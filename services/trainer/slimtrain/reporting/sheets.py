@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from slimcodec.image import load_image
+from slimcodec.psnr import psnr_db
 from slimdetect.overlay import draw_detections
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.operating_point import DETECT, VIEW, ReferenceDetector, ServedCodec
 from slimtrain.evaluation.pictures import EvaluationError, EvaluationPicture
-from slimtrain.figures.picture_quality import psnr_db
 
 NUM_SHOWN = 3
 MAX_COLUMNS = 5

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slimcodec.psnr import psnr_db
 from slimtrain.evaluation.baseline import BASELINES, Baseline
-from slimtrain.figures.picture_quality import psnr_db
 from support.toy_artifact import make_image
 
 CODECS = pytest.mark.parametrize("codec", BASELINES.values(), ids=BASELINES.keys())
