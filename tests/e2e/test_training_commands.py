@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,25 @@ def test_a_detector_of_ones_own_gets_a_codec_that_serves(
     assert costs[-1] <= 20
 
 
+def save_rival(path: Path) -> Path:
+    """A model of CompressAI with random weights."""
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its import
+        zoo = pytest.importorskip("compressai.zoo")
+    torch.manual_seed(0)
+    net = zoo.image.model_architectures["bmshj2018-factorized"](8, 12)
+    net.update()
+    torch.save(net.state_dict(), path)
+    return path
+
+
 def test_evaluate_writes_a_report(slimwire: Slimwire, pictures: Path, tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
+    rival = save_rival(tmp_path / "rival.pth")
     arguments = ["--images", pictures, "--out", tmp_path / "out", "--limit", 2]
     points = ["--level", 1, "--quality", 0, "--quality", 5, "--baseline", "jpeg"]
+    points += ["--rival", f"compressai:bmshj2018-factorized:1={rival}"]
 
     outcome = slimwire("evaluate", *arguments, *points)
 
@@ -116,7 +132,10 @@ def test_evaluate_writes_a_report(slimwire: Slimwire, pictures: Path, tmp_path: 
     rows = json.loads((tmp_path / "out/table.json").read_text())
     ours = [row for row in rows if row["codec"] == "toy/1"]
     assert [(row["level"], row["quality"]) for row in ours] == [(1, 0), (1, 5)]
-    assert {row["codec"] for row in rows} == {"toy/1", "jpeg"}
+    assert {row["codec"] for row in rows} == {"toy/1", "jpeg", "bmshj2018-factorized"}
+    (theirs,) = [row for row in rows if row["codec"] == "bmshj2018-factorized"]
+    assert theirs["bytes"] > 2 * 14, "of two pictures, each more than its header"
+    assert theirs["psnr_db"] is not None
     assert "```sh\nslimwire" in (tmp_path / "out/report.md").read_text()
     assert (tmp_path / "out/report.html").exists()
     assert "| toy/1, level 1 |" in outcome.out

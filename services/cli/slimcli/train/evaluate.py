@@ -85,6 +85,15 @@ def evaluate(
         list[BaselineName] | None,
         typer.Option("--baseline", help="Only this; may be repeated. Not given: all."),
     ] = None,
+    rival: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rival",
+            metavar="compressai:MODEL[:QUALITY][=FILE]",
+            help="A model of CompressAI beside ours: of a checkpoint FILE, else of its zoo, which "
+            "needs a network; may be repeated.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
     validation: Annotated[
         bool, typer.Option("--validation", help="Only pictures that training never uses.")
@@ -100,12 +109,16 @@ def evaluate(
     ] = False,
     models: Models = None,
 ) -> None:
-    """Measure codecs, and JPEG, WebP, AVIF and HEVC, on the same pictures; write a report."""
+    """Measure codecs, and JPEG, WebP, AVIF and HEVC, on the same pictures; write a report.
+
+    `--rival` puts learned codecs of others beside them.
+    """
     with needs_extra("train", "evaluate"):
         from slimtrain.data.split import is_validation
         from slimtrain.evaluation.baseline import BASELINES
         from slimtrain.evaluation.evaluate import evaluate as measure
         from slimtrain.evaluation.pictures import choose_pictures
+        from slimtrain.evaluation.rival import open_rivals, parse_rival
         from slimtrain.evaluation.table import write_profile
         from slimtrain.reporting.report import write_report
         from slimtrain.reporting.sheets import choose_shown
@@ -114,6 +127,7 @@ def evaluate(
     codecs = [_open(name, models) for name in model or [DEFAULT_MODEL]]
     pictures = choose_pictures(images, labels, is_validation if validation else None, limit)
     choose_shown(pictures, show or ())  # a wrong name is told before the work, not after
+    rivals = open_rivals([parse_rival(text) for text in rival or ()])
     names = list(BASELINES) if baseline is None else [name.value for name in baseline]
     evaluation = measure(
         codecs,
@@ -122,7 +136,7 @@ def evaluate(
         out,
         levels=level,
         qualities=quality,
-        baselines=[BASELINES[name] for name in names],
+        baselines=[*(BASELINES[name] for name in names), *rivals],
     )
     command = command_line()
     if profile:

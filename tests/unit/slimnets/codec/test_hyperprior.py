@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from statistics import NormalDist
 
 import pytest
@@ -197,3 +198,15 @@ def test_network_whose_sums_could_exceed_float32_is_refused() -> None:
 
     with pytest.raises(InexactError, match="may reach 18[0-9]{6} .* below 8388608 only"):
         layer.merge(0)
+
+
+def test_gaussian_likelihoods_are_those_of_compressai() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its import
+        models = pytest.importorskip("compressai.entropy_models")
+    v = (3 * torch.randn(2, 8, 16, 16)).round()
+    scale = 0.11 + 4 * torch.rand_like(v)
+
+    _, theirs = models.GaussianConditional(None).eval()(v, scale)
+
+    assert torch.equal(gaussian_likelihoods(v, scale), theirs)
