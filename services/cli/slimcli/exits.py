@@ -153,7 +153,7 @@ _TABLE: tuple[tuple[Callable[[BaseException], bool], ExitCode], ...] = (
         _is_named("CodecError", "NetError", "PictureError", "EvaluationError", "TraceError"),
         ExitCode.BAD_DATA,
     ),
-    (_is_named("CalibrationError"), ExitCode.USAGE),
+    (_is_named("CalibrationError", "LoopError", "TailError"), ExitCode.USAGE),
     (_is_named("ArtifactFolderError"), ExitCode.CANNOT_CREATE),
     (_is_named("CameraError"), ExitCode.NO_INPUT),
     (_is_named("EdgeError", "ControlError", "CloudError", "OpsError"), ExitCode.UNAVAILABLE),

@@ -5,6 +5,7 @@ renamed.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -30,21 +31,34 @@ def new_artifact(out_dir: Path) -> Iterator[Path]:
         ArtifactFolderError: `out_dir` is of another form, or exists.
     """
     out_dir = out_dir.absolute()
+    check_new_artifact(out_dir)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the services' own user
+        for path in (*staging.iterdir(), staging):
+            _sync(path)  # else the name could survive a power cut and the files not
+        staging.rename(out_dir)
+        _sync(out_dir.parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def check_new_artifact(out_dir: Path) -> None:
+    """Refuse a place where no model can be written, before any work goes into it.
+
+    Raises:
+        ArtifactFolderError: `out_dir` is of another form than `.../<name>/<version>`, or exists.
+    """
+    out_dir = out_dir.absolute()
     if not _NAME.fullmatch(out_dir.parent.name) or not re.fullmatch(r"[1-9]\d*", out_dir.name):
         raise ArtifactFolderError(
             f"{out_dir}: expected '<name>/<version>', a lower-case name and a positive integer"
         )
     if out_dir.exists():
         raise ArtifactFolderError(f"{out_dir} exists; artifacts never change, raise the version")
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}-", dir=out_dir.parent))
-    try:
-        yield staging
-        staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the services' own user
-        staging.rename(out_dir)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
 
 
 def file_records(folder: Path) -> dict[str, dict[str, str | int]]:
@@ -54,3 +68,12 @@ def file_records(folder: Path) -> dict[str, dict[str, str | int]]:
         data = path.read_bytes()
         records[path.name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     return records
+
+
+def _sync(path: Path) -> None:
+    """Put a file or a folder on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

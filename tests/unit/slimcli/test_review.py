@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +14,7 @@ from PIL import Image
 
 from slimcli.demo.review import view_frame
 from slimcli.exits import UnavailableError
-from slimcodec.psnr import psnr_db
+from slimcodec.psnr import MAX_PSNR_DB, psnr_db
 from support.toy_artifact import make_image
 
 IMAGE = make_image(32, 48)
@@ -110,7 +109,7 @@ def test_a_refetch_makes_the_picture_better(api: FakeApi) -> None:
 
     assert viewed.frame_id == "demo:1:7"
     assert viewed.before_db == pytest.approx(psnr_db(IMAGE, np.full_like(IMAGE, 128)))
-    assert viewed.after_db == math.inf
+    assert viewed.after_db == MAX_PSNR_DB
     assert (viewed.base_bytes, viewed.enhancement_bytes) == (100, 50)
     assert "POST /api/v1/frames/demo:1:7/refetch" in api.calls
     assert api.polls == 3

@@ -1,4 +1,4 @@
-"""Picture folders, label files, and packs."""
+"""Picture folders and label files."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,13 @@ from PIL import Image
 
 from slimtrain.data.pictures import (
     POSITIVE_CONFIDENCE,
-    PackSetting,
     PictureError,
     index_pictures,
-    load_packed,
     load_pictures,
     merge_teacher_boxes,
-    pack_pictures,
     read_label_file,
     read_picture,
 )
-from slimtrain.data.split import is_validation
 from support.toy_artifact import make_image
 
 
@@ -98,37 +94,18 @@ def test_a_large_picture_is_shrunk_and_a_small_one_is_not(tmp_path: Path) -> Non
     assert read_picture(tmp_path / "a.png", max_edge=500).shape == (60, 100, 3)
 
 
-def test_a_pack_gives_back_pictures_boxes_names_and_split(tmp_path: Path) -> None:
+def test_loaded_pictures_keep_boxes_names_and_folders(tmp_path: Path) -> None:
     folder = _make_folder(tmp_path)
     plain = tmp_path / "plain"
     plain.mkdir()
     Image.fromarray(make_image(40, 80)).save(plain / "a.png")
     entries = index_pictures([folder, plain])
 
-    num_bytes = pack_pictures(
-        entries,
-        tmp_path / "pack.bin",
-        PackSetting(max_edge=80, image_quality=90),
-        by_source={"plain": PackSetting(max_edge=40, image_quality=90)},
-    )
-    packed = load_packed(tmp_path / "pack.bin", num_threads=2)
+    loaded = load_pictures(entries, max_edge=80)
 
-    assert num_bytes == (tmp_path / "pack.bin").stat().st_size
-    assert [image.shape for image in packed.images] == [(48, 80, 3)] * 3 + [(20, 40, 3)]
-    assert packed.names == ["0.jpg", "1.jpg", "2.jpg", "a.png"]
-    assert packed.sources == ["street"] * 3 + ["plain"]
-    assert packed.is_validation == [is_validation(name) for name in packed.names]
-    assert packed.boxes[3] is None
-    for entry, boxes in zip(entries[:3], packed.boxes[:3], strict=True):
-        assert entry.boxes is not None
-        assert boxes is not None
-        np.testing.assert_array_equal(boxes, entry.boxes)
-    direct = load_pictures(entries[:1], max_edge=80).images[0].astype(float)
-    assert np.abs(direct - packed.images[0].astype(float)).mean() < 6  # WebP's loss
-
-
-def test_a_file_that_is_no_pack_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "pack.bin").write_bytes(b"not a pack at all")
-
-    with pytest.raises(PictureError, match="not a picture pack"):
-        load_packed(tmp_path / "pack.bin")
+    assert [image.shape for image in loaded.images] == [(48, 80, 3)] * 3 + [(40, 80, 3)]
+    assert loaded.names == ["0.jpg", "1.jpg", "2.jpg", "a.png"]
+    assert loaded.sources == ["street"] * 3 + ["plain"]
+    assert loaded.boxes[3] is None
+    for entry, boxes in zip(entries[:3], loaded.boxes[:3], strict=True):
+        assert boxes is entry.boxes

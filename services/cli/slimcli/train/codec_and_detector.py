@@ -29,9 +29,6 @@ from slimcli.train.options import (
     only_given,
 )
 
-# WebP's quality of a detector's pack, 1-100: what augmentation does is far coarser.
-PACK_QUALITY = 90
-
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Train a codec, a detector, or a codec's cloud.", no_args_is_help=True)
@@ -124,7 +121,9 @@ def train_detector(
     ] = None,
     out: Out = Path("runs/detector"),
     models: Models = None,
-    seconds: Seconds = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Of the whole schedule, over all its starts.")
+    ] = None,
     widen: Annotated[
         int | None, typer.Option(min=1, help="Multiply the channels of the cfg.")
     ] = None,
@@ -133,14 +132,13 @@ def train_detector(
     ] = None,
     batch: Batch = None,
     learning_rate: LearningRate = None,
+    max_edge: MaxEdge = TRAINING_MAX_EDGE,
     device: Device = None,
     seed: Seed = None,
 ) -> None:
     """Train a Darknet detector on labelled pictures. Goes on where it stopped."""
     with needs_extra("train", "train detector"):
-        from slimnets.darknet.detector import save_darknet_weights
-        from slimtrain.data.pictures import PackSetting, index_pictures, pack_pictures
-        from slimtrain.detector.train import DetectorRun, assemble_export
+        from slimtrain.detector.train import DetectorRun
         from slimtrain.detector.train import train_detector as run_training
         from slimtrain.recipe.schema import DetectorRecipe, load_recipe
 
@@ -148,9 +146,6 @@ def train_detector(
 
     wanted = load_recipe(recipe, DetectorRecipe)
     graph = cfg or find_model("detector", wanted.graph, models) / "detector.cfg"
-    pack = out / "pictures.npz"
-    if not pack.exists():
-        pack_pictures(index_pictures(images), pack, PackSetting(TRAINING_MAX_EDGE, PACK_QUALITY))
     schedule = wanted.schedule.given() | only_given(
         seconds=seconds,
         widen=widen,
@@ -160,16 +155,13 @@ def train_detector(
         seed=seed,
     )
     run = DetectorRun(
-        pack=pack,
         out=out,
         init_cfg=graph,
         init_weights=weights,
         device=device or best_device(),
         **schedule,
     )
-    figures = run_training(run)
-    trained = out / "detector.weights"
-    save_darknet_weights(assemble_export(out / "export", "average"), trained)
-    for name, value in figures.items():
-        say(f"{name}: {'not measured' if value is None else f'{value:.4f}'}")
+    training, validation = load_divided(images, max_edge)
+    trained = run_training(run, training, validation)
+    say(f"{out / 'validation.csv'}: what it finds in the validation pictures")
     say(f"{trained}: `slimwire detector import` makes a model of it and {out / 'detector.cfg'}")

@@ -13,6 +13,7 @@ import typer
 from slimcli.extras import needs_extra
 from slimcli.options import Models
 from slimcli.output import say
+from slimcli.train.options import To
 
 # Pictures on which the entropy tables are counted: symbols number in the millions by then.
 TABULATED_PICTURES = 200
@@ -20,9 +21,6 @@ TABULATED_MAX_EDGE = 640
 LICENCE_UNKNOWN = "not stated; ask whoever trained the weights"
 
 
-Target = Annotated[
-    Path, typer.Option("--to", metavar="DIR", help="models/<name>/<version>; must not exist.")
-]
 Licence = Annotated[str, typer.Option("--licence", help="Who may use the weights for what.")]
 
 
@@ -43,7 +41,7 @@ def export_codec(
             "--images", metavar="DIR", exists=True, help="Of the training, for the tables."
         ),
     ],
-    to: Target,
+    to: To,
     detector: Annotated[
         str, typer.Option("--detector", help="That it was trained against.")
     ] = "yolov3-slim",
@@ -81,7 +79,7 @@ def import_detector(
     cfg: Annotated[Path, typer.Option(metavar="F.cfg", exists=True, help="Darknet's graph.")],
     weights: Annotated[Path, typer.Option(metavar="F.weights", exists=True, help="Its weights.")],
     names: Annotated[Path, typer.Option(metavar="F.names", exists=True, help="A class a line.")],
-    to: Target,
+    to: To,
     split: Annotated[
         int | None,
         typer.Option(

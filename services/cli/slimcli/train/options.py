@@ -11,7 +11,7 @@ from slimcli.exits import BadUsageError
 from slimcli.output import say
 
 if TYPE_CHECKING:
-    from slimtrain.data.pictures import PackedPictures
+    from slimtrain.data.pictures import Pictures
 
 # Of pictures in memory: enough for crops of 256 pixels, and thousands of them fit.
 TRAINING_MAX_EDGE = 640
@@ -29,6 +29,12 @@ Images = Annotated[
 Out = Annotated[
     Path,
     typer.Option("--out", metavar="DIR", help="Of the run; one that is there goes on."),
+]
+To = Annotated[
+    Path,
+    typer.Option(
+        "--to", metavar="DIR", help="models/<name>/<version> of the result; must not exist."
+    ),
 ]
 Recipe = Annotated[
     str,
@@ -54,7 +60,7 @@ Device = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of every random draw.")]
 
 
-def load_divided(images: list[Path], max_edge: int) -> tuple[PackedPictures, PackedPictures]:
+def load_divided(images: list[Path], max_edge: int) -> tuple[Pictures, Pictures]:
     """The pictures to train on and those for validation.
 
     Raises:

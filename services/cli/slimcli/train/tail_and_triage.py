@@ -26,6 +26,7 @@ from slimcli.train.options import (
     Seconds,
     Seed,
     Steps,
+    To,
     TorchThreads,
     best_device,
     load_divided,
@@ -43,6 +44,7 @@ Codec = Annotated[
 
 def train_triage(
     images: Images,
+    to: To,
     recipe: Recipe = "triage",
     model: Codec = None,
     out: Out = Path("runs/triage"),
@@ -62,8 +64,8 @@ def train_triage(
 ) -> None:
     """Train the head that says from a codec's narrowest level which classes are there.
 
-    No labels are needed: the codec's detector is the teacher. The head is written into the codec's
-    folder when its schedule is done.
+    No labels are needed: the codec's detector is the teacher. When the schedule is done, the codec
+    is written with the head as a new version; the fingerprint stays.
     """
     with needs_extra("train", "train triage"):
         from slimtrain.recipe.schema import TriageRecipe, load_recipe
@@ -78,21 +80,16 @@ def train_triage(
     device = device or best_device()
     run = TriageRun(out=out, seconds=seconds, device=device, num_threads=threads, **schedule)
     training, validation = load_divided(images, max_edge)
-    spec = run_training(run, codec, detector, training, validation)
+    spec = run_training(run, codec, detector, training, validation, to)
     if spec is None:
         say(f"{out}: stopped before the end; the same command goes on")
     else:
-        say(f"{codec.directory}: triage after {run.steps} steps")
+        say(f"{to}: {codec.label} with triage after {run.steps} steps")
 
 
 def train_tail(
     images: Images,
-    to: Annotated[
-        Path,
-        typer.Option(
-            "--to", metavar="DIR", help="models/<name>/<version> of the result; must not exist."
-        ),
-    ],
+    to: To,
     recipe: Recipe = "tail",
     model: Codec = None,
     out: Out = Path("runs/tail"),

@@ -84,11 +84,14 @@ class CodecLosses:
     machine: Tensor  # (K,) D_machine
     mse: Tensor  # (K,) of pictures in [0, 1]
 
+    @property
+    def psnr_db(self) -> Tensor:
+        """(K,)."""
+        return -10 * torch.log10(self.mse)
+
 
 class CodecObjective(nn.Module):
-    """Codec and frozen detector in one module, so that distributed training wraps a single
-    forward.
-    """
+    """Codec and frozen detector in one module."""
 
     def __init__(
         self, codec: Codec, detector: Darknet, split: SplitPoint, weights: LossWeights

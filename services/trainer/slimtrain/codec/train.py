@@ -1,18 +1,14 @@
-"""`slimwire train codec`: the loop. One step = one batch, a quality and levels for each picture,
-one summed loss.
+"""`slimwire train codec`: one step = one batch, a quality and levels for each picture, one summed
+loss.
 
-    pictures -crops-> x -CodecObjective-> losses -backward, clip, Adam-> weights -average-> shipped
-                                            `-> log.csv      `-> checkpoint.pt (atomic, resumable)
+    pictures -crops-> x -CodecObjective-> losses; the rest is `slimtrain.loop.loop`
 
-A run is described by `CodecRun`; started again with the same folder it goes on where it was
-killed, on the same crops and random draws. Under `torchrun` every process takes its share of the
-batch and gradients are averaged (DDP).
+Under `torchrun` every process takes its share of the batch.
 """
 
 from __future__ import annotations
 
-import math
-import time
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,26 +17,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from slimcodec.psnr import psnr_db_of_error
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.freeze import freeze_levels
-from slimtrain.codec.log import CodecLog
 from slimtrain.codec.loss import CodecLosses, CodecObjective, LossWeights
 from slimtrain.codec.start import FIT_STEPS, begin_stem, begin_with, fit_prior, split_prior
 from slimtrain.codec.stem_start import learning_shares
-from slimtrain.codec.throughput import codec_throughput
 from slimtrain.data.crops import CropSampler
-from slimtrain.loop.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
-from slimtrain.loop.processes import agree, join_processes, own_device
+from slimtrain.loop.identity import digest_of_pictures, digest_of_weights
+from slimtrain.loop.log import Cell
+from slimtrain.loop.loop import Loop
+from slimtrain.loop.processes import Processes
+from slimtrain.loop.schedule import Schedule
 
-_LOG_EVERY = 50  # steps
-_SAVE_EVERY_SECONDS = 60.0
 _WARM_UP = 300  # steps
+_LAST_SHARE = 0.01  # of the learning rates, at the end
 # Of the learning rate: a small step of all of gamma moves every norm at once.
 _GDN_SHARE = 0.25
 _PRIOR_SHARE = 5.0  # the densities must follow the latents, which shrink within some hundred steps
@@ -105,89 +101,141 @@ def train_codec(
         detector: the frozen teacher.
         training: pictures, (H, W, 3) uint8 RGB.
         validation: held-out pictures for validation.csv; may be empty.
+
+    Raises:
+        AnotherRunError: `run.out` holds a run on another configuration, detector or pictures.
+        ProcessesError: the batch does not divide among the processes.
+        ValueError: the detector does not fit the configuration.
     """
-    rank, world = join_processes()
-    if run.batch % world:
-        raise ValueError(f"a batch of {run.batch} does not divide among {world} processes")
-    device = own_device(run.device, world)
+    processes = Processes.join(run.device)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
-    split = detector.split_point(run.split_layer)
-    if split.channels != run.config.feature_channels:
-        raise ValueError(
-            f"layer {split.layer} of the detector has {split.channels} channels, the codec's "
-            f"configuration says {run.config.feature_channels}; set feature_channels to the "
-            "detector's"
-        )
-    torch.manual_seed(run.seed)
-    codec = Codec(run.config)
-    objective = CodecObjective(codec, detector.to(device), split, run.weights).to(device)
-    objective = objective.to(memory_format=torch.channels_last)
-    average = WeightAverage(codec, run.average)
-    if run.frozen_levels:
-        freeze_levels(codec, run.frozen_levels)
-    optimizer = _build_optimizer(codec, run)
-    path = run.out / "checkpoint.pt"
-    crops = CropSampler(training, run.crop, device, run.seed)
-    step = _resume(path, codec, average, optimizer, device)
-    if step == 0:
-        codec.start_from(crops.batch(0, _START_PICTURES))
+    loop = Loop(
+        run.out,
+        Schedule(_WARM_UP, _LAST_SHARE, waits=True),
+        run.average,
+        steps=run.steps,
+        seconds=run.seconds,
+        clip=_CLIP,
+        processes=processes,
+    )
+    loop.run(_CodecTask(run, processes, detector, training, validation))
+    processes.leave()
+    return loop.checkpoint
+
+
+class _CodecTask:
+    """One step: one batch, a quality and levels for each picture, one summed loss."""
+
+    name = "codec"
+
+    def __init__(
+        self,
+        run: CodecRun,
+        processes: Processes,
+        detector: Darknet,
+        training: Sequence[NDArray[np.uint8]],
+        validation: Sequence[NDArray[np.uint8]],
+    ) -> None:
+        split = detector.split_point(run.split_layer)
+        if split.channels != run.config.feature_channels:
+            raise ValueError(
+                f"layer {split.layer} of the detector has {split.channels} channels, the codec's "
+                f"configuration says {run.config.feature_channels}; set feature_channels to the "
+                "detector's"
+            )
+        device = processes.device
+        self.run, self.processes, self.detector = run, processes, detector.to(device)
+        self.batch = processes.part_of(run.batch)
+        torch.manual_seed(run.seed)
+        self.trained = Codec(run.config).to(device)
+        self.objective = CodecObjective(self.trained, detector, split, run.weights).to(device)
+        self.objective.to(memory_format=torch.channels_last)
+        if run.frozen_levels:
+            freeze_levels(self.trained, run.frozen_levels)
+        self.optimizer = _build_optimizer(self.trained, run)
+        self.crops = CropSampler(training, run.crop, device, run.seed)
+        held_out = len(validation) > 0 and processes.is_first
+        self.held_out = CropSampler(validation, run.crop, device, run.seed) if held_out else None
+        self.identity = {
+            "configuration": json.dumps(run.config.to_json()),
+            "detector": digest_of_weights(detector),
+            "pictures": digest_of_pictures(training),
+        }
+        self.kept = {"config": run.config.to_json(), "tasks": run.weights.tasks}
+
+    def begin(self) -> None:
+        """Scales, other weights and the prior, each where the run asks for it."""
+        run, codec = self.run, self.trained
+        codec.start_from(self.crops.batch(0, _START_PICTURES))
         new = list(codec.state_dict())
         if run.start_from is not None:
             new = begin_with(codec, run.start_from)
-            if rank == 0:
+            if self.processes.is_first:
                 tqdm.write(f"{run.start_from}: its weights, but for {', '.join(new) or 'none'}")
         if run.start_from is None or any(name.startswith("prior.") for name in new):
-            fit_prior(codec, crops, min(FIT_STEPS, run.steps))
-        begin_stem(codec, detector, crops, new)
-        average.load_state_dict({"steps": 0, "state": codec.state_dict()})
-    stepped: nn.Module = objective
-    if world > 1:  # a process may draw no picture for some level, or a recipe train one task alone
-        stepped = DistributedDataParallel(objective, find_unused_parameters=True)
-    first, started = step, time.monotonic()
-    saved = started
-    log = CodecLog(run.out / "log.csv", run.config.num_levels) if rank == 0 else None
-    progress = tqdm(total=run.steps, initial=step, unit="step", disable=rank != 0, mininterval=2.0)
-    while step < run.steps:
-        # draws depend on the step alone, so that a resumed run goes on exactly
-        torch.manual_seed((run.seed << 40) + (rank << 32) + step)
-        x = crops.batch(step, run.batch // world, rank).contiguous(
-            memory_format=torch.channels_last
+            fit_prior(codec, self.crops, min(FIT_STEPS, run.steps))
+        begin_stem(codec, self.detector, self.crops, new)
+
+    def losses(self, step: int, done: float) -> dict[str, Tensor]:
+        """Of this process's part of the batch."""
+        rank = self.processes.rank
+        torch.manual_seed((self.run.seed << 40) + (rank << 32) + step)
+        x = self.crops.batch(step, self.batch, rank).contiguous(memory_format=torch.channels_last)
+        losses = _forward(self.objective, x, self.run, step)
+        figures = {"bpp": losses.bpp, "machine": losses.machine, "psnr_db": losses.psnr_db}
+        levels = range(self.run.config.num_levels)
+        return {
+            "loss": losses.total,
+            **{f"{name}_{level}": f[level] for name, f in figures.items() for level in levels},
+        }
+
+    @torch.no_grad()
+    def validate(self) -> list[dict[str, Cell]]:
+        """Estimated rate, D_machine and PSNR of every (level, quality) on held-out crops."""
+        if self.held_out is None:
+            return []
+        config, weights = self.run.config, self.run.weights
+        rows: list[dict[str, Cell]] = []
+        for quality, level in product(range(config.qualities), range(config.num_levels)):
+            sums = torch.zeros(3)
+            for i in range(_VALIDATION_BATCHES):
+                torch.manual_seed(i)
+                x = self.held_out.batch(i, min(self.run.batch, 16))
+                at = torch.full((x.shape[0],), level, device=x.device)
+                with torch.autocast(x.device.type, torch.bfloat16):
+                    losses: CodecLosses = self.objective(
+                        x,
+                        at.new_full(at.shape, quality).float(),
+                        at if weights.machine_levels[level] else None,
+                        at if weights.view_levels[level] else None,
+                        True,
+                    )
+                measured = [losses.bpp[level], losses.machine[level], losses.mse[level]]
+                sums += torch.stack(measured).cpu() / _VALIDATION_BATCHES
+            bpp, machine, mse = sums.tolist()
+            rows.append(
+                {
+                    "level": level,
+                    "quality": quality,
+                    "bpp": bpp,
+                    "machine": machine,
+                    "psnr_db": psnr_db_of_error(mse, peak=1.0),
+                }
+            )
+        return rows
+
+    def one_picture(self) -> tuple[Codec, tuple[Tensor | None, ...], int]:
+        """The widest level that each task trains."""
+        device, crop = self.processes.device, self.run.crop
+        levels = (
+            _trained(w) for w in (self.run.weights.machine_levels, self.run.weights.view_levels)
         )
-        for group in optimizer.param_groups:
-            group["lr"] = group["share"] * run.learning_rate * _schedule(step, run.steps)
-        losses = _forward(stepped, x, run, step)
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        norm = nn.utils.clip_grad_norm_(codec.parameters(), _CLIP, foreach=True)
-        optimizer.step()
-        average.update(codec)
-        step += 1
-        progress.update()
-        now = time.monotonic()
-        stopping = run.seconds is not None and agree(now - started > run.seconds, world, device)
-        if log is not None and (step % _LOG_EVERY == 0 or stopping):
-            progress.set_postfix_str(log.write(step, losses, float(norm)))
-        if rank == 0 and (now - saved > _SAVE_EVERY_SECONDS or stopping or step == run.steps):
-            _save(path, step, run, codec, average, optimizer)
-            saved = now
-        if stopping:
-            break
-    progress.close()
-    if log is not None:
-        spent = time.monotonic() - started
-        said = codec_throughput(
-            codec, run.weights, run.batch // world, run.crop, step - first, spent
+        widest = (
+            torch.tensor(of_task[-1:], device=device) if of_task else None for of_task in levels
         )
-        if said is not None:
-            tqdm.write(said)
-    if log is not None and validation:
-        held_out = CropSampler(validation, run.crop, device, run.seed)
-        codec.load_state_dict(average.state)
-        log.write_validation(step, _validate(objective, held_out, run))
-    if world > 1:
-        distributed.destroy_process_group()
-    return path
+        x = torch.zeros(1, 3, crop, crop, device=device)
+        return self.trained, (x, torch.zeros(1, device=device), *widest), self.batch
 
 
 def _forward(objective: nn.Module, x: Tensor, run: CodecRun, step: int) -> CodecLosses:
@@ -235,42 +283,6 @@ def _sandwich(B: int, levels: Sequence[int], narrowest: float) -> Tensor | None:
     return among[place]
 
 
-@torch.no_grad()
-def _validate(
-    objective: CodecObjective, crops: CropSampler, run: CodecRun
-) -> list[dict[str, float]]:
-    """Estimated rate, D_machine and PSNR of every (level, quality) on held-out crops."""
-    rows = []
-    machine, view = run.weights.machine_levels, run.weights.view_levels
-    for quality, level in product(range(run.config.qualities), range(run.config.num_levels)):
-        sums = torch.zeros(3)
-        for i in range(_VALIDATION_BATCHES):
-            torch.manual_seed(i)
-            x = crops.batch(i, min(run.batch, 16))
-            at = torch.full((x.shape[0],), level, device=x.device)
-            with torch.autocast(x.device.type, torch.bfloat16):
-                losses = objective(
-                    x,
-                    at.new_full(at.shape, quality).float(),
-                    at if machine[level] else None,
-                    at if view[level] else None,
-                    True,
-                )
-            measured = [losses.bpp[level], losses.machine[level], losses.mse[level]]
-            sums += torch.stack(measured).cpu() / _VALIDATION_BATCHES
-        bpp, machine_distance, mse = sums.tolist()
-        rows.append(
-            {
-                "level": level,
-                "quality": quality,
-                "bpp": bpp,
-                "machine": machine_distance,
-                "psnr_db": -10 * math.log10(mse),
-            }
-        )
-    return rows
-
-
 def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
     densities, _ = split_prior(codec)
     shares = {id(parameter): _PRIOR_SHARE for parameter in densities}
@@ -285,60 +297,8 @@ def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in codec.parameters():
         groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
-    by_share = [{"params": parameters, "share": share} for share, parameters in groups.items()]
+    by_share = [
+        {"params": parameters, "peak": share * run.learning_rate}
+        for share, parameters in groups.items()
+    ]
     return torch.optim.Adam(by_share, lr=run.learning_rate, fused=run.device.startswith("cuda"))
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine to a hundredth."""
-    if step < _WARM_UP:
-        return (step + 1) / _WARM_UP
-    return 0.01 + 0.99 * 0.5 * (
-        1 + math.cos(math.pi * (step - _WARM_UP) / max(1, steps - _WARM_UP))
-    )
-
-
-def _resume(
-    path: Path,
-    codec: Codec,
-    average: WeightAverage,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> int:
-    state = load_checkpoint(path, device)
-    if state is None:
-        codec.to(device)
-        average.state = {name: value.to(device) for name, value in average.state.items()}
-        return 0
-    if CodecConfig.from_json(state["config"]) != codec.config:
-        raise ValueError(
-            f"{path} was trained with another configuration: {state['config']}; choose another "
-            "folder"
-        )
-    codec.load_state_dict(state["codec"])
-    codec.to(device)
-    average.state = {name: value.to(device) for name, value in average.state.items()}
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
-
-
-def _save(
-    path: Path,
-    step: int,
-    run: CodecRun,
-    codec: Codec,
-    average: WeightAverage,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    save_checkpoint(
-        path,
-        {
-            "step": step,
-            "config": run.config.to_json(),
-            "tasks": run.weights.tasks,
-            "codec": codec.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        },
-    )

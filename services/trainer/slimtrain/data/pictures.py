@@ -1,8 +1,7 @@
-"""Pictures and their boxes: an index of folders, and one packed file that holds them all.
+"""Pictures and their boxes: an index of folders, and what of it is in memory.
 
     folder/images/*.jpg + folder/labels/*.txt + folder/labels_teacher.jsonl -index_pictures->
-    [PictureEntry]
-    [PictureEntry] -pack_pictures-> one .bin -load_packed-> PackedPictures
+    [PictureEntry] -divide-> training, validation -load_pictures-> Pictures
 
 A folder without `images/` holds its pictures directly and has no labels: such pictures train the
 codec only.
@@ -15,10 +14,8 @@ them out.
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +33,13 @@ SAME_BOX_IOU = 0.95
 """A label this close to a teacher box of its class *is* that box, and takes its confidence."""
 COVERED_IOU = 0.5
 """A teacher box that overlaps a label of any class this much says nothing new."""
-PACK_FORMAT = 1
 
 Boxes = NDArray[np.float32]
 """(n, 6) float32: class, cx, cy, w, h, confidence."""
 
 
 class PictureError(Exception):
-    """A picture folder, a label file or a pack that is not what it should be."""
+    """A picture folder or a label file that is not what it should be, or too little of it."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +53,7 @@ class PictureEntry:
 
 
 @dataclass(frozen=True)
-class PackSetting:
-    """How a picture goes into a pack: its longest side in pixels at most, and WebP's quality,
-    1-100.
-    """
-
-    max_edge: int
-    image_quality: int
-
-
-@dataclass(frozen=True)
-class PackedPictures:
+class Pictures:
     """Decoded pictures in memory; the lists run in parallel.
 
     `images` are uint8 (H, W, 3) RGB; `boxes` is None for a picture without labels; `sources` names
@@ -77,20 +63,18 @@ class PackedPictures:
     images: list[NDArray[np.uint8]]
     boxes: list[Boxes | None]
     names: list[str]
-    is_validation: list[bool]
     sources: list[str]
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def select(self, keep: Callable[[int], bool]) -> PackedPictures:
+    def select(self, keep: Callable[[int], bool]) -> Pictures:
         """The pictures whose index `keep` accepts, in the same order."""
         chosen = [index for index in range(len(self)) if keep(index)]
-        return PackedPictures(
+        return Pictures(
             images=[self.images[index] for index in chosen],
             boxes=[self.boxes[index] for index in chosen],
             names=[self.names[index] for index in chosen],
-            is_validation=[self.is_validation[index] for index in chosen],
             sources=[self.sources[index] for index in chosen],
         )
 
@@ -209,7 +193,7 @@ def _corners(boxes: Boxes) -> NDArray[np.float32]:
     return corners
 
 
-def read_picture(path: Path | io.BytesIO, max_edge: int | None = None) -> NDArray[np.uint8]:
+def read_picture(path: Path, max_edge: int | None = None) -> NDArray[np.uint8]:
     """A picture as uint8 (H, W, 3) RGB, upright, shrunk until its longest side is at most
     `max_edge` pixels.
     """
@@ -222,90 +206,11 @@ def read_picture(path: Path | io.BytesIO, max_edge: int | None = None) -> NDArra
     return np.array(picture, dtype=np.uint8)
 
 
-def pack_pictures(
-    entries: Sequence[PictureEntry],
-    out: Path,
-    setting: PackSetting,
-    by_source: Mapping[str, PackSetting] | None = None,
-    num_threads: int = 2,
-) -> int:
-    """Writes the pictures, shrunk and re-encoded, with their boxes into one file; returns its
-    bytes.
-
-    Args:
-        setting: for every picture, unless `by_source` has another one for its folder.
-    """
-
-    def encode(entry: PictureEntry) -> bytes:
-        chosen = (by_source or {}).get(entry.source, setting)
-        stream = io.BytesIO()
-        picture = Image.fromarray(read_picture(entry.path, chosen.max_edge))
-        picture.save(stream, "WEBP", quality=chosen.image_quality)
-        return stream.getvalue()
-
-    with ThreadPoolExecutor(num_threads) as pool:
-        encoded = list(pool.map(encode, entries))
-    boxes = [np.zeros((0, BOX_FIELDS), np.float32) if e.boxes is None else e.boxes for e in entries]
-    arrays = {
-        "format": np.asarray(PACK_FORMAT),
-        "data": np.frombuffer(b"".join(encoded), np.uint8),
-        "data_ends": np.cumsum([len(data) for data in encoded], dtype=np.int64),
-        "boxes": np.concatenate(boxes) if boxes else np.zeros((0, BOX_FIELDS), np.float32),
-        "box_ends": np.cumsum([len(rows) for rows in boxes], dtype=np.int64),
-        "is_labelled": np.asarray([entry.boxes is not None for entry in entries], np.bool_),
-        "names": np.asarray([entry.path.name for entry in entries], np.str_),
-        "sources": np.asarray([entry.source for entry in entries], np.str_),
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.with_name(out.name + ".part")
-    with scratch.open("wb") as file:
-        np.savez(file, **arrays)
-    scratch.replace(out)
-    return out.stat().st_size
-
-
-def load_packed(path: Path, num_threads: int = 8) -> PackedPictures:
-    """Reads and decodes a whole pack.
-
-    Raises:
-        PictureError: the file is no pack, or of another format.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        if int(arrays["format"]) != PACK_FORMAT:
-            raise PictureError(f"{path}: pack format {arrays['format']}; expected {PACK_FORMAT}")
-        data, names, sources = arrays["data"].tobytes(), arrays["names"], arrays["sources"]
-        data_spans = _spans(arrays["data_ends"])
-        box_spans = _spans(arrays["box_ends"])
-        is_labelled, boxes = arrays["is_labelled"], arrays["boxes"]
-    except (ValueError, KeyError, EOFError) as exc:
-        raise PictureError(f"{path}: not a picture pack ({exc})") from exc
-    with ThreadPoolExecutor(num_threads) as pool:
-        images = list(pool.map(lambda s: read_picture(io.BytesIO(data[s[0] : s[1]])), data_spans))
-    return PackedPictures(
-        images=images,
-        boxes=[
-            boxes[start:end].astype(np.float32) if labelled else None
-            for (start, end), labelled in zip(box_spans, is_labelled, strict=True)
-        ],
-        names=[str(name) for name in names],
-        is_validation=[is_validation(str(name)) for name in names],
-        sources=[str(source) for source in sources],
-    )
-
-
-def load_pictures(entries: Sequence[PictureEntry], max_edge: int | None = None) -> PackedPictures:
-    """The same in-memory form straight from the folders, for machines that have them."""
-    return PackedPictures(
+def load_pictures(entries: Sequence[PictureEntry], max_edge: int | None = None) -> Pictures:
+    """Read and decode them all."""
+    return Pictures(
         images=[read_picture(entry.path, max_edge) for entry in entries],
         boxes=[entry.boxes for entry in entries],
         names=[entry.path.name for entry in entries],
-        is_validation=[entry.is_validation for entry in entries],
         sources=[entry.source for entry in entries],
     )
-
-
-def _spans(ends: NDArray[np.int64]) -> list[tuple[int, int]]:
-    stops = [int(end) for end in ends]
-    return list(zip([0, *stops[:-1]], stops, strict=True))

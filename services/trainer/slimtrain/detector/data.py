@@ -25,7 +25,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slimtrain.data.pictures import BOX_FIELDS, POSITIVE_CONFIDENCE, Boxes, PackedPictures
+from slimtrain.data.pictures import (
+    BOX_FIELDS,
+    POSITIVE_CONFIDENCE,
+    Boxes,
+    PictureError,
+    Pictures,
+)
 
 GREY = 114.0 / 255
 """Fills what no picture covers; the usual letterbox grey of YOLO training."""
@@ -55,7 +61,12 @@ class DetectorBatch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far samples are changed; ranges are factors."""
+    """How far samples are changed; ranges are factors.
+
+    Args:
+        folder_weights: how much more often pictures of a folder of this name are drawn; 1 for all
+            others.
+    """
 
     mosaic_share: float = 0.5
     scale_range: tuple[float, float] = (0.55, 1.6)
@@ -64,7 +75,7 @@ class Augmentation:
     channel_gain: float = 0.1
     saturation: float = 0.5
     grey_share: float = 0.05
-    source_weights: Mapping[str, float] = field(default_factory=lambda: {"caltech101": 0.25})
+    folder_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class DetectorSampler:
@@ -74,7 +85,7 @@ class DetectorSampler:
 
     def __init__(
         self,
-        pictures: PackedPictures,
+        pictures: Pictures,
         image_size: int,
         device: torch.device,
         augmentation: Augmentation,
@@ -82,7 +93,7 @@ class DetectorSampler:
     ) -> None:
         labelled = pictures.select(lambda index: pictures.boxes[index] is not None)
         if len(labelled) == 0:
-            raise ValueError("no labelled pictures; a detector cannot be trained on them")
+            raise PictureError("no labelled pictures; a detector cannot be trained on them")
         boxes = [rows for rows in labelled.boxes if rows is not None]
         self.image_size = image_size
         self.device = device
@@ -95,7 +106,7 @@ class DetectorSampler:
         self._sizes = sizes.to(device)
         self._pixels = _pack_pixels(labelled.images, int(areas.sum())).to(device)
         self._boxes = _pad_boxes(boxes).to(device)  # (N, P, 6)
-        weights = _sampling_weights(boxes, labelled.sources, augmentation.source_weights)
+        weights = _sampling_weights(boxes, labelled.sources, augmentation.folder_weights)
         self._cumulative = torch.from_numpy(np.cumsum(weights / weights.sum())).to(device)
 
     @torch.no_grad()
@@ -267,7 +278,7 @@ def _pad_boxes(boxes: list[Boxes]) -> Tensor:
 
 
 def _sampling_weights(
-    boxes: list[Boxes], sources: list[str], source_weights: Mapping[str, float]
+    boxes: list[Boxes], sources: list[str], folder_weights: Mapping[str, float]
 ) -> NDArray[np.float64]:
     """How often each picture is drawn: sqrt(share / frequency) of its rarest class, times its
     folder's weight.
@@ -283,7 +294,7 @@ def _sampling_weights(
     }
     weights = [
         max((repeat[class_id] for class_id in present), default=0.5)
-        * source_weights.get(source, 1.0)
+        * folder_weights.get(source, 1.0)
         for present, source in zip(classes, sources, strict=True)
     ]
     return np.asarray(weights, np.float64)

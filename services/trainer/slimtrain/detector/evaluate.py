@@ -1,7 +1,5 @@
 """What a detector finds on validation pictures: torch model, letterboxed pictures -> average
-precision by group.
-
-    python -m slimtrain.detector.evaluate --cfg F --weights F --images DIR... [--image-size 416]
+precision, of all and by folder.
 
 This watches training. The served path, with the codec in between, is measured by
 `slimtrain.evaluation.evaluate`.
@@ -9,42 +7,31 @@ This watches training. The served path, with the codec in between, is measured b
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.ops import batched_nms
 
-from slimnets.darknet.detector import Darknet, HeadSpec, load_darknet_weights, parse_cfg
-from slimtrain.data.pictures import PackedPictures, index_pictures, load_pictures
+from slimnets.darknet.detector import Darknet, HeadSpec
+from slimtrain.data.pictures import Pictures
 from slimtrain.figures.mean_average_precision import (
     MIN_SCORE,
-    AveragePrecision,
     Labels,
     ScoredBoxes,
+    average_precision_50,
     labels_of,
-    mean_average_precision,
 )
 
 LETTERBOX_GREY = 114
 NMS_IOU = 0.5
 MAX_CANDIDATES = 300
 """The best (box, class) pairs of a picture that go into suppression."""
-PERSON, CAR = 0, 2
 MIN_LABELS = 8
 """Classes with fewer labels in the validation pictures are too noisy to watch."""
-NOT_SCORED = frozenset({"pedestrian_street", "caltech101", "indoor85", "mot17mini"})
-"""Folders whose labels are known to be incomplete, or near-duplicates of training pictures."""
-GROUPS: Mapping[str, frozenset[str]] = {
-    "coco": frozenset({"coco"}),
-    "street": frozenset({"camvid", "dashcam_korea", "openimages_street", "trafficcam_montreal"}),
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +45,7 @@ class PreparedPictures:
     sources: list[str]
 
 
-def prepare_pictures(pictures: PackedPictures, image_size: int) -> PreparedPictures:
+def prepare_pictures(pictures: Pictures, image_size: int) -> PreparedPictures:
     """Fits every labelled picture into a grey square and moves its labels along."""
     x = np.full((len(pictures), image_size, image_size, 3), LETTERBOX_GREY, np.uint8)
     labels: list[Labels] = []
@@ -78,30 +65,61 @@ def prepare_pictures(pictures: PackedPictures, image_size: int) -> PreparedPictu
 
 
 @torch.inference_mode()
-def detect_prepared(
+def evaluate_prepared(
     model: Darknet, prepared: PreparedPictures, batch_size: int = 16
-) -> list[ScoredBoxes]:
-    """Detections in letterbox pixels, from `MIN_SCORE`; the model stays in the mode it was in."""
+) -> list[dict[str, float | int | str | None]]:
+    """AP50 over all pictures, then of each folder where there are several; nothing without
+    pictures. The model stays in the mode it was in.
+    """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     found: list[ScoredBoxes] = []
     for start in range(0, len(prepared.x), batch_size):
         x = prepared.x[start : start + batch_size].to(device).float() / 255
-        raw = [maps.float() for maps in model(x.contiguous(memory_format=torch.channels_last))]
-        boxes, scores, class_ids = decode_candidates(raw, model.head_specs)
-        kept = suppress_candidates(boxes, scores, class_ids) & (scores >= MIN_SCORE)
-        for image in range(len(x)):
-            keep = kept[image]
-            found.append(
-                ScoredBoxes(
-                    boxes_xyxy=boxes[image][keep].cpu().numpy(),
-                    scores=scores[image][keep].cpu().numpy(),
-                    class_ids=class_ids[image][keep].cpu().numpy(),
-                )
-            )
+        raw = model(x.contiguous(memory_format=torch.channels_last))
+        found += detect_boxes(raw, model.head_specs)
     model.train(was_training)
-    return found
+    folders = sorted(set(prepared.sources))
+    chosen = {"all": set(folders)} if folders else {}
+    if len(folders) > 1:
+        chosen |= {folder: {folder} for folder in folders}
+    return [_row(name, of, found, prepared) for name, of in chosen.items()]
+
+
+def _row(
+    name: str, folders: set[str], found: list[ScoredBoxes], prepared: PreparedPictures
+) -> dict[str, float | int | str | None]:
+    index = [i for i, source in enumerate(prepared.sources) if source in folders]
+    ap = average_precision_50([found[i] for i in index], [prepared.labels[i] for i in index])
+    return {
+        "folder": name,
+        "pictures": len(index),
+        "map50": ap.map50,
+        "map50_frequent": ap.mean_of(MIN_LABELS),
+    }
+
+
+def detect_boxes(raw: Sequence[Tensor], heads: Sequence[HeadSpec]) -> list[ScoredBoxes]:
+    """Detections of each picture from `MIN_SCORE` on, best first."""
+    candidates = decode_candidates([maps.float() for maps in raw], heads)
+    return [
+        _suppress(boxes, scores, class_ids)
+        for boxes, scores, class_ids in zip(*candidates, strict=True)
+    ]
+
+
+def _suppress(boxes: Tensor, scores: Tensor, class_ids: Tensor) -> ScoredBoxes:
+    sure = scores >= MIN_SCORE
+    boxes, scores, class_ids = boxes[sure], scores[sure], class_ids[sure]
+    # it sets classes apart by their coordinates, which must not be negative for that
+    shifted = boxes - boxes.min() if len(boxes) else boxes
+    kept = batched_nms(shifted, scores, class_ids, NMS_IOU)
+    return ScoredBoxes(
+        boxes_xyxy=boxes[kept].cpu().numpy(),
+        scores=scores[kept].cpu().numpy(),
+        class_ids=class_ids[kept].cpu().numpy(),
+    )
 
 
 def decode_candidates(
@@ -128,73 +146,3 @@ def decode_candidates(
     best, index = scores.flatten(1).topk(min(MAX_CANDIDATES, scores[0].numel()), dim=1)
     chosen = boxes.gather(1, (index // C)[..., None].expand(-1, -1, 4))
     return chosen, best, index % C
-
-
-def suppress_candidates(boxes: Tensor, scores: Tensor, class_ids: Tensor) -> Tensor:
-    """Per-class greedy suppression of a whole batch at once; rows are sorted by score. Returns (B,
-    K) bool.
-    """
-    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
-    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
-    overlap = (high - low).clamp(min=0).prod(-1)
-    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
-    union = area[:, :, None] + area[:, None, :] - overlap
-    doubled = (overlap > NMS_IOU * union) & (class_ids[:, :, None] == class_ids[:, None, :])
-    doubled = doubled.triu(diagonal=1)  # only the better one suppresses
-    kept = torch.ones_like(scores, dtype=torch.bool)
-    for rank in range(scores.shape[1]):
-        kept = kept & ~(doubled[:, rank] & kept[:, rank : rank + 1])
-    return kept
-
-
-def evaluate_prepared(
-    model: Darknet,
-    prepared: PreparedPictures,
-    measure: Callable[[Sequence[ScoredBoxes], Sequence[Labels]], AveragePrecision],
-    batch_size: int = 16,
-) -> dict[str, float | None]:
-    """AP50 figures: `coco_map50`, `street_person`, `street_car`, and `all_map50` over classes with
-    enough labels.
-    """
-    found = detect_prepared(model, prepared, batch_size)
-
-    def of(sources: frozenset[str] | None) -> AveragePrecision:
-        chosen = [
-            index
-            for index, source in enumerate(prepared.sources)
-            if (source not in NOT_SCORED if sources is None else source in sources)
-        ]
-        return measure([found[i] for i in chosen], [prepared.labels[i] for i in chosen])
-
-    everything, coco, street = of(None), of(GROUPS["coco"]), of(GROUPS["street"])
-    return {
-        "all_map50": everything.mean_of(MIN_LABELS),
-        "coco_map50": coco.map50,
-        "coco_person": coco.ap50_by_class.get(PERSON),
-        "street_person": street.ap50_by_class.get(PERSON),
-        "street_car": street.ap50_by_class.get(CAR),
-    }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints one JSON line of figures for a Darknet model on the validation pictures of some
-    folders.
-    """
-    parser = argparse.ArgumentParser(description="AP50 of a Darknet model on validation pictures")
-    parser.add_argument("--cfg", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--images", type=Path, nargs="+", required=True, help="picture folders")
-    parser.add_argument("--image-size", type=int, default=416, help="letterbox side, pixels")
-    chosen = parser.parse_args(arguments)
-    model = Darknet(parse_cfg(chosen.cfg.read_text()))
-    load_darknet_weights(model, chosen.weights)
-    entries = [e for e in index_pictures(chosen.images) if e.is_validation and e.boxes is not None]
-    prepared = prepare_pictures(load_pictures(entries), chosen.image_size)
-    figures = evaluate_prepared(model, prepared, mean_average_precision)
-    json.dump({"pictures": len(entries), "image_size": chosen.image_size, **figures}, sys.stdout)
-    sys.stdout.write("\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -64,6 +64,7 @@ class DetectorSchedule(_Schedule):
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
     average_decay: Share | None = None
     max_steps: Count | None = None
+    folder_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
     seed: Seed | None = None
 
 

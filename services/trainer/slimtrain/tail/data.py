@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimtrain.data.pictures import BOX_FIELDS, PackedPictures
+from slimtrain.data.pictures import BOX_FIELDS, Pictures
 from slimtrain.detector.data import Augmentation, DetectorSampler
 
 # Nearer to the pictures' own resolution than a detector's training is: the codec's texture is that
@@ -40,7 +40,7 @@ class TailSampler:
 
     def __init__(
         self,
-        pictures: PackedPictures,
+        pictures: Pictures,
         image_size: int,
         device: torch.device,
         seed: int,
@@ -73,7 +73,7 @@ class TailSampler:
         return TailBatch(x, parts[0].targets[:num_labelled])
 
 
-def without_boxes(pictures: PackedPictures) -> PackedPictures:
+def without_boxes(pictures: Pictures) -> Pictures:
     """The same pictures with an empty list of boxes each."""
     none = np.zeros((0, BOX_FIELDS), np.float32)
     return replace(pictures, boxes=[none] * len(pictures))

@@ -5,26 +5,20 @@ This watches the second stage. The served path is measured by `slimtrain.evaluat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from slimnets.darknet.detector import HeadSpec
 from slimtrain.codec.loss import normalised_error
-from slimtrain.data.pictures import PackedPictures
+from slimtrain.data.pictures import Pictures
 from slimtrain.detector.evaluate import (
-    CAR,
     MIN_LABELS,
-    NOT_SCORED,
-    PERSON,
     PreparedPictures,
-    decode_candidates,
+    detect_boxes,
     prepare_pictures,
-    suppress_candidates,
 )
-from slimtrain.figures.mean_average_precision import MIN_SCORE, ScoredBoxes, average_precision_50
+from slimtrain.figures.mean_average_precision import ScoredBoxes, average_precision_50
 from slimtrain.tail.data import without_boxes
 from slimtrain.tail.loss import Teacher, heads_lost
 from slimtrain.tail.model import FrozenEncoder, TunedDecoder
@@ -37,7 +31,7 @@ class TailFigures:
 
     Args:
         features, heads: shares of the teacher's features and heads that are lost.
-        map50: over classes with enough labels; None without labels. `person`, `car`: AP50.
+        map50: over classes with enough labels; None without labels.
     """
 
     level: int | None
@@ -45,20 +39,12 @@ class TailFigures:
     features: float
     heads: float
     map50: float | None
-    person: float | None
-    car: float | None
 
 
-def prepare_validation(pictures: PackedPictures, image_size: int) -> PreparedPictures:
-    """Letterbox the labelled pictures whose labels may be scored; without any, all pictures, as if
-    nothing were in them.
-    """
-    scored = pictures.select(
-        lambda index: (
-            pictures.boxes[index] is not None and pictures.sources[index] not in NOT_SCORED
-        )
-    )
-    return prepare_pictures(scored if len(scored) else without_boxes(pictures), image_size)
+def prepare_validation(pictures: Pictures, image_size: int) -> PreparedPictures:
+    """Letterbox the labelled pictures; without any, all pictures, as if nothing were in them."""
+    labelled = pictures.select(lambda index: pictures.boxes[index] is not None)
+    return prepare_pictures(labelled if len(labelled) else without_boxes(pictures), image_size)
 
 
 @torch.no_grad()
@@ -90,7 +76,7 @@ def evaluate_tail(
             lost.append(
                 torch.stack([normalised_error(f_hat, f), heads_lost(heads_hat, heads, specs)])
             )
-        found += _boxes(heads_hat, specs)
+        found += detect_boxes(heads_hat, specs)
     ap = average_precision_50(found, prepared.labels)
     features, at_heads = torch.cat(lost, 1).mean(1).tolist() if lost else (0.0, 0.0)
     level_of, quality_of = point or (None, None)
@@ -100,19 +86,4 @@ def evaluate_tail(
         features,
         at_heads,
         ap.mean_of(MIN_LABELS),
-        ap.ap50_by_class.get(PERSON),
-        ap.ap50_by_class.get(CAR),
     )
-
-
-def _boxes(raw: Sequence[Tensor], specs: Sequence[HeadSpec]) -> list[ScoredBoxes]:
-    boxes, scores, class_ids = decode_candidates([maps.float() for maps in raw], specs)
-    kept = suppress_candidates(boxes, scores, class_ids) & (scores >= MIN_SCORE)
-    return [
-        ScoredBoxes(
-            boxes_xyxy=boxes[i][keep].cpu().numpy(),
-            scores=scores[i][keep].cpu().numpy(),
-            class_ids=class_ids[i][keep].cpu().numpy(),
-        )
-        for i, keep in enumerate(kept)
-    ]

@@ -45,13 +45,3 @@ def measure_threshold(scores: Scores, truth: Truth, threshold: float) -> Operati
         recall=float(passes[truth].mean()),
         false_positive_rate=float(passes[~truth].mean()),
     )
-
-
-def recall_at(scores: Scores, truth: Truth, false_positive_rate: float) -> float:
-    """The part of the pictures with the thing that a threshold keeps which passes at most this
-    part of those without.
-    """
-    allowed = int(false_positive_rate * (~truth).sum() + 1e-9)
-    negatives = np.sort(scores[~truth])[::-1]
-    limit = negatives[allowed] if allowed < len(negatives) else -np.inf
-    return float((scores[truth] > limit).mean())

@@ -3,18 +3,16 @@
     pictures -triage_views-> y_hat of level 0, the detector's boxes in the uncompressed views
     y_hat -TriageHead-> cells, logits -loss-> weights -average-> triage.onnx, triage.json, manifest
 
-The head goes into the codec's folder: edge and containers know nothing of it, so the fingerprint
-stays. Training it again replaces it. A run is described by its folder: started again it keeps the
-labels, and goes on from its checkpoint.
+The head goes into a new version of the codec: edge and containers know nothing of it, so the
+fingerprint stays. A run is its folder: started again it keeps the labels, and goes on from its
+checkpoint.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-import time
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,13 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimcodec.whole_file import write_whole
 from slimdetect.names import load_names
 from slimdetect.session import Detector
 from slimdetect.triage import (
@@ -41,11 +37,14 @@ from slimdetect.triage import (
 )
 from slimnets.count import count_macs
 from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
-from slimtrain.artifact_folder import file_records
-from slimtrain.data.pictures import PackedPictures
+from slimtrain.artifact_folder import check_new_artifact, file_records, new_artifact
+from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
-from slimtrain.loop.checkpoint import WeightAverage, load_checkpoint, save_checkpoint
-from slimtrain.loop.throughput import throughput
+from slimtrain.loop.identity import digest_of_pictures
+from slimtrain.loop.log import Cell
+from slimtrain.loop.loop import Loop
+from slimtrain.loop.processes import refuse_processes
+from slimtrain.loop.schedule import Schedule
 from slimtrain.triage.figures import (
     area_under_roc,
     average_precision,
@@ -65,8 +64,6 @@ _WARM_UP = 100  # steps
 _WEIGHT_DECAY = 0.02
 _AVERAGE = 0.995
 _CELL_WEIGHT = 1.0
-_LOG_EVERY = 50  # steps
-_SAVE_EVERY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class TriageRun:
         labels: what is of interest where nobody says otherwise; thresholds are measured for it. All
             classes where the detector knows none of them.
         steps: optimiser steps of the whole schedule (warm-up, cosine to zero).
-        seconds: stop training after this long, with a checkpoint, and leave the model as it was;
+        seconds: stop training after this long, with a checkpoint, and write no model;
             None: run to the end.
         views: crops of each picture.
         batch: views per step.
@@ -102,47 +99,80 @@ def train_triage(
     run: TriageRun,
     codec: CodecArtifact,
     detector: DetectorArtifact,
-    training: PackedPictures,
-    validation: PackedPictures,
+    training: Pictures,
+    validation: Pictures,
+    to: Path,
 ) -> TriageSpec | None:
-    """Train (or go on training) and put the head into the codec's folder; None if stopped early.
+    """Train (or go on training) and write the codec with its head; None if stopped early.
 
     Args:
         training, validation: any pictures; labels are not looked at.
+        to: `.../<name>/<version>` of the result, must not exist.
+
+    Raises:
+        AnotherRunError: `run.out` holds a run on another codec, detector, labels or pictures.
+        ProcessesError: torchrun started several processes.
+        ArtifactFolderError: `to` exists or is of another form.
+        ValueError: the validation pictures give no figures.
     """
-    classes, latent_channels = detector.manifest.classes, codec.levels[0].latent_channels
+    refuse_processes("train triage")
+    check_new_artifact(to)
+    names = load_names(detector.file("detector.names"), detector.manifest.classes)
+    labels = tuple(label for label in run.labels if label in names) or names
     examples = _examples(run, codec, detector, training, "labels")
     held_out = _examples(run, codec, detector, validation, "labels_validation")
-    names = load_names(detector.file("detector.names"), classes)
-    labels = tuple(label for label in run.labels if label in names) or names
-    torch.manual_seed(run.seed)
-    head = TriageHead(latent_channels, classes).to(run.device)
-    if not _train(run, codec, head, examples, class_ids_of(labels, names)):
+    task = _TriageTask(run, codec, detector, examples, class_ids_of(labels, names))
+    task.identity |= {
+        "labels": " ".join(labels),
+        "pictures": digest_of_pictures(training.images),
+    }
+    loop = Loop(
+        run.out,
+        Schedule(_WARM_UP, last=0.0, waits=True, ahead=1),
+        _AVERAGE,
+        steps=run.steps,
+        seconds=run.seconds,
+    )
+    if not loop.run(task):
         return None
     reported = np.array([is_reported(validation.names[each.picture]) for each in held_out])
-    spec = _measure(run, codec, detector, head, held_out, reported, labels, names)
-    write_triage(codec, head, spec)
+    spec = _measure(run, codec, detector, task.trained, held_out, reported, labels, names)
+    write_triage(codec, task.trained, spec, to)
     return spec
 
 
-def write_triage(codec: CodecArtifact, head: TriageHead, spec: TriageSpec) -> None:
-    """Put a head into a codec's folder and into its manifest; nothing else of it changes."""
-    folder = codec.directory
-    (folder / TRIAGE_GRAPH).write_bytes(export_triage(head).SerializeToString())
-    (folder / TRIAGE_SPEC).write_text(spec.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    records = file_records(folder)
-    manifest["files"] |= {name: records[name] for name in (TRIAGE_GRAPH, TRIAGE_SPEC)}
-    manifest["files"] = dict(sorted(manifest["files"].items()))
-    write_whole(path, json.dumps(manifest, indent=1) + "\n")
+def write_triage(codec: CodecArtifact, head: TriageHead, spec: TriageSpec, to: Path) -> Path:
+    """Write a new version of a codec, which has this head and is otherwise the same; its folder.
+
+    Raises:
+        ArtifactFolderError: `to` exists or is not `.../<name>/<version>`.
+    """
+    manifest = json.loads((codec.directory / "manifest.json").read_text(encoding="utf-8"))
+    with new_artifact(to) as folder:
+        for name in manifest["files"]:
+            shutil.copyfile(codec.file(name), folder / name)
+        (folder / TRIAGE_GRAPH).write_bytes(export_triage(head).SerializeToString())
+        (folder / TRIAGE_SPEC).write_text(spec.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        manifest |= {
+            "name": to.parent.name,
+            "version": int(to.name),
+            "files": file_records(folder),
+            "training": manifest["training"]
+            | {"triage": {"from": codec.label, "steps": spec.steps, "detector": spec.detector}},
+        }
+        profile = codec.directory / "profile.json"  # all that it says is of the base
+        if profile.exists():
+            shutil.copyfile(profile, folder / profile.name)
+        text = json.dumps(manifest, indent=1) + "\n"
+        (folder / "manifest.json").write_text(text, encoding="utf-8")
+    return to
 
 
 def _examples(
     run: TriageRun,
     codec: CodecArtifact,
     detector: DetectorArtifact,
-    pictures: PackedPictures,
+    pictures: Pictures,
     name: str,
 ) -> list[LabelledLatent]:
     runtime = OpenVinoRuntime(run.num_threads)
@@ -154,84 +184,55 @@ def _examples(
     return encode_views(pictures, views, labels, run.seed, encoder, decoder, qualities)
 
 
-# --- the loop ---
+# --- the training ---
 
 
-def _train(
-    run: TriageRun,
-    codec: CodecArtifact,
-    head: TriageHead,
-    examples: Sequence[LabelledLatent],
-    interest: Sequence[int],
-) -> bool:
-    """Train `head` and leave it with its averaged weights; False if time ran out before the end."""
-    average = WeightAverage(head, _AVERAGE)
-    optimizer = torch.optim.AdamW(
-        head.parameters(), lr=run.learning_rate, weight_decay=_WEIGHT_DECAY
-    )
-    path = run.out / "checkpoint.pt"
-    state = load_checkpoint(path, torch.device(run.device))
-    done = 0
-    if state is not None:
-        if state["fingerprint"] != codec.manifest.fingerprint:
-            raise ValueError(
-                f"{path}: a head for the codec with fingerprint {state['fingerprint']}; this is "
-                f"{codec.label} with {codec.manifest.fingerprint}; remove the checkpoint to train "
-                "one for it (the labels beside it stay good)"
-            )
-        head.load_state_dict(state["head"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        done = int(state["step"])
-    batches = _Batches(examples, run.batch, head.classes, run.seed)
-    if done == 0:
-        head.start_from([batches.draw(i, run.device)[0] for i in range(8)])
-        average.load_state_dict({"steps": 0, "state": head.state_dict()})
+class _TriageTask:
+    """Batches of one view shape each, and what the head says of them."""
 
-    def save(step: int) -> None:
-        state = {
-            "step": step,
-            "fingerprint": codec.manifest.fingerprint,
-            "head": head.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        save_checkpoint(path, state)
+    name = "head"
 
-    started = saved = time.monotonic()
-    losses: list[float] = []
-    head.train()
-    for step in tqdm(range(done + 1, run.steps + 1), unit="step", mininterval=5.0):
-        for group in optimizer.param_groups:
-            group["lr"] = run.learning_rate * _schedule(step, run.steps)
-        y_hat, present, cells = batches.draw(step, run.device)
-        loss = triage_loss(head.cells(y_hat), present, cells, interest)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
-        average.update(head)
-        losses.append(loss.item())
-        if step % _LOG_EVERY == 0:
-            _log(run.out / "log.csv", step, float(np.mean(losses[-_LOG_EVERY:])))
-        now = time.monotonic()
-        if run.seconds is not None and now - started > run.seconds and step < run.steps:
-            save(step)
-            return False
-        if now - saved > _SAVE_EVERY_SECONDS or step == run.steps:
-            save(step)
-            saved = now
-    shape = (1, *examples[0].y_hat.shape)
-    said = throughput(
-        head.cells,
-        (torch.zeros(shape, device=run.device),),
-        run.batch,
-        run.steps - done,
-        time.monotonic() - started,
-    )
-    if said is not None:
-        tqdm.write(said)
-    head.load_state_dict(average.state)
-    return True
+    def __init__(
+        self,
+        run: TriageRun,
+        codec: CodecArtifact,
+        detector: DetectorArtifact,
+        examples: Sequence[LabelledLatent],
+        interest: Sequence[int],
+    ) -> None:
+        self.run, self.interest = run, interest
+        classes, latent_channels = detector.manifest.classes, codec.levels[0].latent_channels
+        torch.manual_seed(run.seed)
+        self.trained = TriageHead(latent_channels, classes).to(run.device).train()
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(self.trained.parameters()), "peak": run.learning_rate}],
+            lr=run.learning_rate,
+            weight_decay=_WEIGHT_DECAY,
+        )
+        self.batches = _Batches(examples, run.batch, classes, run.seed)
+        self.shape = (1, *examples[0].y_hat.shape)
+        fingerprint = codec.manifest.fingerprint
+        self.identity = {"codec": fingerprint, "detector": detector.label}
+        self.kept = {"fingerprint": fingerprint}
+
+    def begin(self) -> None:
+        """Set the head's scales."""
+        self.trained.start_from([self.batches.draw(i, self.run.device)[0] for i in range(8)])
+
+    def losses(self, step: int, done: float) -> dict[str, Tensor]:
+        y_hat, present, cells = self.batches.draw(step + 1, self.run.device)
+        return {"loss": triage_loss(self.trained.cells(y_hat), present, cells, self.interest)}
+
+    def validate(self) -> list[dict[str, Cell]]:
+        """Its figures need both halves of the pictures: `_measure` has them, in triage.json."""
+        return []
+
+    def one_picture(self) -> tuple[Callable[[Tensor], Tensor], tuple[Tensor], int]:
+        return (
+            self.trained.cells,
+            (torch.zeros(self.shape, device=self.run.device),),
+            self.run.batch,
+        )
 
 
 def triage_loss(logits: Tensor, present: Tensor, cells: Tensor, interest: Sequence[int]) -> Tensor:
@@ -294,22 +295,6 @@ def _cells_of(boxes: NDArray[np.float32], classes: int, h: int, w: int) -> NDArr
     )
     np.maximum.at(cells, at, np.clip((score - _NO_SCORE) / (MIN_SCORE - _NO_SCORE), 0, 1))
     return cells
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    if step < _WARM_UP:
-        return step / _WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (step - _WARM_UP) / max(1, steps - _WARM_UP)))
-
-
-def _log(path: Path, step: int, loss: float) -> None:
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(["step", "loss"])
-        writer.writerow([step, f"{loss:.4f}"])
 
 
 # --- validation ---

@@ -27,7 +27,7 @@ from slimcodec.encode import Encoder
 from slimcodec.quality import round_quality
 from slimcodec.whole_file import whole_file
 from slimdetect.session import Detector
-from slimtrain.data.pictures import PackedPictures
+from slimtrain.data.pictures import Pictures
 
 # (h, w), pixels: multiples of every codec's padding, so that a view is its own padded picture.
 VIEW_SHAPES = ((192, 256), (256, 256), (256, 448), (320, 320), (320, 448), (448, 448), (384, 512))
@@ -55,7 +55,7 @@ class LabelledLatent:
     boxes: NDArray[np.float32]  # (n, 4) class, centre x, centre y (parts of the view), score
 
 
-def list_views(pictures: PackedPictures, each: int) -> list[View]:
+def list_views(pictures: Pictures, each: int) -> list[View]:
     """`each` views of every picture; number 0 is nearly the whole picture."""
     return [
         View(index, number, f"{source}/{name}#{number}")
@@ -88,7 +88,7 @@ def make_view(image: NDArray[np.uint8], view: View, seed: int) -> NDArray[np.uin
 
 
 def label_views(
-    pictures: PackedPictures, views: Sequence[View], seed: int, detector: Detector, cache: Path
+    pictures: Pictures, views: Sequence[View], seed: int, detector: Detector, cache: Path
 ) -> list[NDArray[np.float32]]:
     """What the detector finds in each view, (n, 4); from the cache where it was asked before.
 
@@ -118,7 +118,7 @@ def label_views(
 
 
 def encode_views(
-    pictures: PackedPictures,
+    pictures: Pictures,
     views: Sequence[View],
     labels: Sequence[NDArray[np.float32]],
     seed: int,

@@ -27,6 +27,8 @@ from slimtrain.codec.loss import LossWeights
 from slimtrain.codec.start import begin_stem, begin_with, fit_prior
 from slimtrain.codec.train import CodecRun, train_codec
 from slimtrain.data.crops import CropSampler
+from slimtrain.loop.errors import AnotherRunError
+from support.broken_runs import check_killed_run_ends_like_a_whole_one
 
 CONFIG = CodecConfig(
     channels=((2, 2, 4, 4), (4, 4, 6, 8)),
@@ -94,16 +96,30 @@ def test_training_lowers_the_loss_and_writes_what_it_reached(tmp_path: Path) -> 
     assert len(rows(tmp_path, "validation.csv")) == CONFIG.num_levels * CONFIG.qualities
 
 
-def test_resumed_run_reaches_the_same_weights_as_an_unbroken_one(tmp_path: Path) -> None:
-    whole = torch.load(train(run_to(tmp_path / "whole", 60)), weights_only=True)
-    train(run_to(tmp_path / "broken", 60, seconds=0.5))
-    first = torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)
-    resumed = torch.load(train(run_to(tmp_path / "broken", 60)), weights_only=True)
+def test_killed_run_ends_like_a_whole_one(tmp_path: Path) -> None:
+    check_killed_run_ends_like_a_whole_one(lambda out: train(run_to(out, 9)), tmp_path)
 
-    assert 0 < first["step"] <= 60
-    assert resumed["step"] == whole["step"] == 60
-    for name, value in whole["codec"].items():
-        torch.testing.assert_close(resumed["codec"][name], value, rtol=1e-3, atol=1e-4)
+
+def test_stopped_run_goes_on(tmp_path: Path) -> None:
+    train(run_to(tmp_path, 4, seconds=1e-9))
+    stopped = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+
+    train(run_to(tmp_path, 4))
+
+    assert stopped["step"] == 1
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 4
+    values = rows(tmp_path, "validation.csv")
+    assert [row["step"] for row in values] == ["1"] * 8 + ["4"] * 8
+
+
+def test_other_pictures_or_another_detector_are_refused(tmp_path: Path) -> None:
+    train(run_to(tmp_path, 2))
+
+    with pytest.raises(AnotherRunError, match=r"pictures 6 \(\w+\) there, 5 \(\w+\) here"):
+        train_codec(run_to(tmp_path, 4), make_detector(), make_pictures(5, 0), [])
+    torch.manual_seed(12)
+    with pytest.raises(AnotherRunError, match="detector"):
+        train_codec(run_to(tmp_path, 4), Darknet(parse_cfg(CFG)), make_pictures(6, 0), [])
 
 
 def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
@@ -111,7 +127,7 @@ def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     config = CodecConfig(channels=CONFIG.channels, qualities=2, feature_channels=8)
     other = CodecRun(tmp_path, 2, config, WEIGHTS, steps=4)
 
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(AnotherRunError, match="configuration"):
         train(other)
 
 
@@ -207,8 +223,8 @@ def test_levels_of_one_task_are_never_run_for_the_other(sharing: str, tmp_path: 
     train(run)
 
     last = rows(tmp_path, "validation.csv")
-    assert [row["machine"] == "nan" for row in last] == [row["level"] == "1" for row in last]
-    assert [row["psnr_db"] == "nan" for row in last] == [row["level"] == "0" for row in last]
+    assert [row["machine"] == "" for row in last] == [row["level"] == "1" for row in last]
+    assert [row["psnr_db"] == "" for row in last] == [row["level"] == "0" for row in last]
 
 
 @pytest.mark.parametrize("prior", ["factorized", "hyperprior"])
@@ -315,3 +331,4 @@ def test_two_processes_train_one_codec(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 4
+    assert [row["step"] for row in rows(out)] == ["4"]

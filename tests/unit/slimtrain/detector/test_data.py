@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from slimtrain.data.pictures import PackedPictures
+from slimtrain.data.pictures import PictureError, Pictures
 from slimtrain.detector.data import Augmentation, DetectorSampler
 
 CPU = torch.device("cpu")
-PLAIN = Augmentation(brightness=0, channel_gain=0, saturation=0, grey_share=0, source_weights={})
+PLAIN = Augmentation(brightness=0, channel_gain=0, saturation=0, grey_share=0, folder_weights={})
 
 
-def _pictures(count: int = 6) -> PackedPictures:
+def _pictures(count: int = 6) -> Pictures:
     """Black pictures with one white rectangle, of class = the picture's number."""
     images, boxes = [], []
     for number in range(count):
@@ -22,11 +22,10 @@ def _pictures(count: int = 6) -> PackedPictures:
         images.append(image)
         box = [number, (left + right) / 2 / w, (top + bottom) / 2 / h, 40 / w, 30 / h, 1.0]
         boxes.append(np.asarray([box], np.float32))
-    return PackedPictures(
+    return Pictures(
         images=images,
         boxes=list(boxes),
         names=[f"{number}.png" for number in range(count)],
-        is_validation=[False] * count,
         sources=["made"] * count,
     )
 
@@ -85,9 +84,9 @@ def test_rare_classes_are_drawn_more_often_and_light_folders_less() -> None:
     sources = ["made"] * 30 + ["light"] * 30
     images = [np.full((40, 40, 3), 4 * number, np.uint8) for number in range(60)]
     names = [f"{number}.png" for number in range(60)]
-    pictures = PackedPictures(images, list(boxes), names, [False] * 60, sources)
+    pictures = Pictures(images, list(boxes), names, sources)
     augmentation = Augmentation(
-        brightness=0, channel_gain=0, saturation=0, grey_share=0, source_weights={"light": 0.25}
+        brightness=0, channel_gain=0, saturation=0, grey_share=0, folder_weights={"light": 0.25}
     )
     sampler = DetectorSampler(pictures, 32, CPU, augmentation)
 
@@ -100,9 +99,7 @@ def test_rare_classes_are_drawn_more_often_and_light_folders_less() -> None:
 
 def test_pictures_without_labels_cannot_train_a_detector() -> None:
     plain = _pictures(2)
-    unlabelled = PackedPictures(
-        plain.images, [None, None], plain.names, plain.is_validation, plain.sources
-    )
+    unlabelled = Pictures(plain.images, [None, None], plain.names, plain.sources)
 
-    with pytest.raises(ValueError, match="no labelled pictures"):
+    with pytest.raises(PictureError, match="no labelled pictures"):
         DetectorSampler(unlabelled, 64, CPU, Augmentation())

@@ -5,12 +5,8 @@ import torch
 
 from slimdetect.boxes import decode_heads, suppress
 from slimnets.darknet.detector import HeadSpec
-from slimtrain.data.pictures import PackedPictures
-from slimtrain.detector.evaluate import (
-    decode_candidates,
-    prepare_pictures,
-    suppress_candidates,
-)
+from slimtrain.data.pictures import Pictures
+from slimtrain.detector.evaluate import detect_boxes, prepare_pictures
 from support.toy_artifact import make_image
 
 HEADS = (
@@ -26,24 +22,23 @@ def test_detections_are_those_of_the_serving_code() -> None:
         2 * torch.randn(2, 20, 8, 10, generator=generator) - 2,
     ]
 
-    boxes, scores, class_ids = decode_candidates(raw, HEADS)
-    kept = suppress_candidates(boxes, scores, class_ids) & (scores >= 0.2)
+    found = detect_boxes(raw, HEADS)
 
     for image in range(2):
         expected = decode_heads([maps[image].numpy() for maps in raw], HEADS, 0.2)
         order = suppress(*expected, iou_threshold=0.5)
-        keep = kept[image]
+        keep = found[image].scores >= 0.2
         assert 5 < len(order) == int(keep.sum())
-        np.testing.assert_allclose(scores[image][keep], expected.scores[order], rtol=1e-5)
-        np.testing.assert_array_equal(class_ids[image][keep], expected.class_ids[order])
+        np.testing.assert_allclose(found[image].scores[keep], expected.scores[order], rtol=1e-5)
+        np.testing.assert_array_equal(found[image].class_ids[keep], expected.class_ids[order])
         np.testing.assert_allclose(
-            boxes[image][keep], expected.boxes_xyxy[order], rtol=1e-4, atol=1e-3
+            found[image].boxes_xyxy[keep], expected.boxes_xyxy[order], rtol=1e-4, atol=1e-3
         )
 
 
 def test_labels_move_with_the_letterbox() -> None:
     box = np.asarray([[3, 0.25, 0.5, 0.5, 1.0, 1.0]], np.float32)
-    pictures = PackedPictures([make_image(40, 80)], [box], ["a.png"], [True], ["street"])
+    pictures = Pictures([make_image(40, 80)], [box], ["a.png"], ["street"])
 
     prepared = prepare_pictures(pictures, 160)
 

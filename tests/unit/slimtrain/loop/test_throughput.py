@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import nn
 
-from slimnets.codec.codec import Codec
-from slimnets.codec.config import CodecConfig
-from slimnets.count import count_macs
-from slimtrain.codec.loss import LossWeights
-from slimtrain.codec.throughput import codec_throughput
 from slimtrain.loop.throughput import (
     Ceiling,
     count_step,
@@ -39,20 +32,6 @@ def test_a_ceiling_is_measured_for_both_types() -> None:
 
     assert ceiling.bf16 > 1e8  # no machine that runs this is slower than 0.1 GFLOP/s
     assert ceiling.float32 > 1e8
-
-
-def test_a_run_is_described_by_the_arithmetic_of_its_codec() -> None:
-    config = CodecConfig(((2, 2, 4, 4),), qualities=2, feature_channels=8, feature_width=8)
-    codec = Codec(replace(config, synthesis_widths=(8, 8, 8, 8)))
-    one = torch.zeros(1)
-
-    view_only = LossWeights(machine_levels=(0.0,), view_levels=(1.0,))
-    line = codec_throughput(codec, view_only, 3, 64, steps=40, seconds=20.0)
-
-    macs = count_macs(codec, torch.zeros(1, 3, 64, 64), one, None, one.long())
-    assert line is not None
-    assert line.startswith(f"2.00 steps/s, {2 * 6 * 3 * macs / 1e9:.1f} GFLOP/s")
-    assert codec_throughput(codec, view_only, 3, 64, steps=40, seconds=2.0) is None
 
 
 def test_any_trained_module_is_described_by_its_arithmetic() -> None:

@@ -24,14 +24,16 @@ from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail
 from slimtrain.codec.artifact import load_codec_model, write_codec_artifact
 from slimtrain.codec.stem_start import fit_picture, give_stem
-from slimtrain.data.pictures import PackedPictures
+from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
+from slimtrain.loop.errors import AnotherRunError, ProcessesError
 from slimtrain.tail.artifact import write_tail_artifact
 from slimtrain.tail.data import TailSampler
 from slimtrain.tail.loss import TailLossWeights
 from slimtrain.tail.model import FrozenEncoder
 from slimtrain.tail.train import TailError, TailRun, train_tail
+from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
 from support.darknets import ALL_LAYERS_CFG, ALL_LAYERS_SPLIT, make_darknet
 from support.toy_artifact import make_image
 
@@ -79,14 +81,13 @@ def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Mode
     return Models(codec, detector)
 
 
-def make_pictures(labelled: int, unlabelled: int = 0, seed: int = 0) -> PackedPictures:
+def make_pictures(labelled: int, unlabelled: int = 0, seed: int = 0) -> Pictures:
     count = labelled + unlabelled
     box = np.array([[1, 0.5, 0.4, 0.3, 0.25, 1.0]], np.float32)
-    return PackedPictures(
+    return Pictures(
         images=[make_image(72, 96, seed=seed + i) for i in range(count)],
         boxes=[box if i < labelled else None for i in range(count)],
         names=[f"{i}.png" for i in range(count)],
-        is_validation=[False] * count,
         sources=["toy"] * count,
     )
 
@@ -224,27 +225,55 @@ def test_less_of_the_teacher_is_lost_afterwards(tuned: tuple[Path, Path]) -> Non
     before = {(r["level"], r["quality"]): r for r in rows if r["step"] == "0"}
     after = {(r["level"], r["quality"]): r for r in rows if r["step"] == str(STEPS)}
 
-    uncompressed = before.pop(("", ""))
-    assert float(uncompressed["features"]) == 0
+    for rows_of in (before, after):
+        uncompressed = rows_of.pop(("", ""))
+        assert float(uncompressed["features"]) == 0
     assert before.keys() == after.keys()
     assert len(before) >= 3
     for point, row in after.items():
         assert float(row["features"]) < float(before[point]["features"])
 
 
-def test_an_interrupted_run_ends_like_one_that_was_not(
-    make_run: RunFactory, tmp_path: Path
-) -> None:
-    pictures, nothing = make_pictures(4, 2), make_pictures(0)
-    whole = make_run(tmp_path / "whole", steps=4)
-    pieces = make_run(tmp_path / "pieces", steps=4, seconds=1e-9)  # one step at a time
+def test_a_killed_run_ends_like_a_whole_one(make_run: RunFactory, tmp_path: Path) -> None:
+    check_killed_run_ends_like_a_whole_one(
+        lambda out: train_tail(make_run(out, steps=9), make_pictures(4, 2), make_pictures(0)),
+        tmp_path,
+    )
 
-    train_tail(whole, pictures, nothing)
-    for _ in range(4):
-        train_tail(pieces, pictures, nothing)
 
-    expected, found = state_of(whole.out), state_of(pieces.out)
+def test_a_run_goes_on_one_step_at_a_time(make_run: RunFactory, tmp_path: Path) -> None:
+    pictures, held_out = make_pictures(4, 2), make_pictures(1, seed=50)
+    whole = make_run(tmp_path / "whole", steps=3)
+    pieces = make_run(tmp_path / "pieces", steps=3, seconds=1e-9)
+
+    train_tail(whole, pictures, held_out)
+    for _ in range(3):
+        train_tail(pieces, pictures, held_out)
+
+    expected, found = tensors_of(whole.out), tensors_of(pieces.out)
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+    watched = [row["step"] for row in log_of(pieces.out, "validation.csv")]
+    assert list(dict.fromkeys(watched)) == ["0", "1", "2", "3"]
+    assert len(watched) == 4 * watched.count("0")
+
+
+def test_other_pictures_or_labels_are_refused(make_run: RunFactory, tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=2)
+    train_tail(run, make_pictures(4), make_pictures(0))
+
+    with pytest.raises(AnotherRunError, match="pictures .* another --out"):
+        train_tail(run, make_pictures(3, 1), make_pictures(0))  # the same, one without its label
+
+
+def test_several_processes_are_refused_before_anything_is_written(
+    make_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    with pytest.raises(ProcessesError, match="train tail trains in one process"):
+        train_tail(make_run(tmp_path / "run"), make_pictures(4), make_pictures(0))
+
+    assert not (tmp_path / "run").exists()
 
 
 def test_unlabelled_pictures_are_enough(make_run: RunFactory, tmp_path: Path) -> None:
@@ -412,7 +441,7 @@ def test_a_checkpoint_of_another_codec_is_refused(
     other = make_models(tmp_path, seed=6)
     run = make_run(tuned[0], codec=other.codec)
 
-    with pytest.raises(TailError, match="choose another folder"):
+    with pytest.raises(AnotherRunError, match="codec"):
         train_tail(run, make_pictures(2), make_pictures(0))
     with pytest.raises(ValueError, match="give the codec that the run began with"):
         write_tail_artifact(

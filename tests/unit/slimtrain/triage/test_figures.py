@@ -8,7 +8,6 @@ from slimtrain.triage.figures import (
     average_precision,
     choose_threshold,
     measure_threshold,
-    recall_at,
 )
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], np.float32)
@@ -47,8 +46,3 @@ def test_threshold_is_measured_on_pictures_that_it_was_not_chosen_on() -> None:
 
     assert choice.recall == pytest.approx(1 / 3)
     assert choice.false_positive_rate == 1
-
-
-@pytest.mark.parametrize(("rate", "recall"), [(0.0, 2 / 3), (0.34, 1.0), (1.0, 1.0)])
-def test_recall_at_a_false_positive_rate(rate: float, recall: float) -> None:
-    assert recall_at(SCORES, TRUTH, rate) == pytest.approx(recall)

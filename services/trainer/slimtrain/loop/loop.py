@@ -1,0 +1,294 @@
+"""The training loop of all four trainers; they differ in what a step's losses are.
+
+    Task.losses(step) -backward, mean of the processes, clip-> Adam -> weights -average-> shipped
+                                      `-> log.csv, validation.csv   `-> checkpoint.pt (resumable)
+
+A run is its folder: started again it goes on where it stopped or was killed, on the same draws, to
+the same weights bit for bit. A step whose gradient is not finite is left out. Under torchrun every
+process draws its share of the batch (`slimtrain.loop.processes`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from slimtrain.loop.average import build_average, load_average, save_average
+from slimtrain.loop.checkpoint import load_checkpoint, save_checkpoint
+from slimtrain.loop.errors import AnotherRunError
+from slimtrain.loop.log import Cell, Means, StepLog
+from slimtrain.loop.processes import Processes
+from slimtrain.loop.progress import Progress
+from slimtrain.loop.schedule import Schedule
+from slimtrain.loop.throughput import throughput
+
+logger = logging.getLogger(__name__)
+
+LOG_EVERY = 50
+"""Steps in a row of log.csv, which has their means."""
+SAVE_EVERY_SECONDS = 60.0
+
+
+class Task(Protocol):
+    """What is trained. Batches and draws depend on (seed, step, rank) alone: so a run is resumed
+    exactly.
+    """
+
+    @property
+    def name(self) -> str:
+        """Of the weights, in the checkpoint: "codec"."""
+        ...
+
+    @property
+    def trained(self) -> nn.Module: ...
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Each of its groups has its `peak` learning rate."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What the run is about, for people: with another of these it would be another run."""
+        ...
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """What else a checkpoint says to those who export it."""
+        ...
+
+    def begin(self) -> None:
+        """Set the weights that a new run begins with."""
+        ...
+
+    def losses(self, step: int, done: float) -> Mapping[str, Tensor]:
+        """Scalars of the step's batch; the first is minimised, all are logged (NaN: nothing known).
+
+        Args:
+            done: 0 to 1, how much of the schedule is over.
+        """
+        ...
+
+    def validate(self) -> Sequence[Mapping[str, Cell]]:
+        """Rows for validation.csv, of the averaged weights, which `trained` has meanwhile."""
+        ...
+
+    def one_picture(self) -> tuple[Callable[..., object], Sequence[Any], int]:
+        """What is trained, its inputs for one picture, and the pictures of a step of this process:
+        for the arithmetic of a step.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """One run.
+
+    Args:
+        out: folder of checkpoint.pt, log.csv and validation.csv; a checkpoint there is resumed.
+        steps: of the whole schedule; None: `schedule_seconds` decides.
+        schedule_seconds: of the whole schedule, over all its starts; with `steps`, whichever ends
+            first.
+        seconds: stop after this much time of this start, with a checkpoint; None: run to the end.
+        average: decay of the weight average.
+        clip: gradient norm; None: not clipped.
+        validate_every: seconds; None: only at the end.
+        validate_first: also before the first step.
+    """
+
+    out: Path
+    schedule: Schedule
+    average: float
+    steps: int | None = None
+    schedule_seconds: float | None = None
+    seconds: float | None = None
+    clip: float | None = None
+    validate_every: float | None = None
+    validate_first: bool = False
+    processes: Processes = Processes()
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self, task: Task) -> bool:
+        """Train, or go on training; whether the schedule is at its end. `task.trained` is left
+        with the averaged weights.
+
+        Raises:
+            AnotherRunError: the checkpoint in the folder is of a run on something else.
+        """
+        return _Run(self, task).run()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+
+class _Run:
+    """The state of a run between its steps."""
+
+    def __init__(self, loop: Loop, task: Task) -> None:
+        self.loop, self.task = loop, task
+        peaks = [group["peak"] for group in task.optimizer.param_groups]
+        self.parameters = [p for p in task.trained.parameters() if p.requires_grad]
+        self.step, self.seconds_before = 0, 0.0
+        self.means = Means()
+        state = load_checkpoint(loop.checkpoint, next(task.trained.parameters()).device)
+        if state is None:
+            task.begin()
+        else:
+            self._check(state)
+            task.trained.load_state_dict(state[task.name])
+        loop.processes.equalise(task.trained)
+        self.average = build_average(task.trained, loop.average)
+        if state is not None:
+            load_average(self.average, state["average"])
+            task.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds_before = int(state["step"]), float(state.get("seconds", 0.0))
+            self.means = Means(**state.get("means", {}))
+        for group, peak in zip(task.optimizer.param_groups, peaks, strict=True):
+            group["peak"] = peak  # this start's, not the checkpoint's
+        loop.out.mkdir(parents=True, exist_ok=True)
+        first = loop.processes.is_first
+        self.log = StepLog(loop.out / "log.csv" if first else None, self.step)
+        self.validation = StepLog(loop.out / "validation.csv" if first else None, self.step)
+        self.progress = Progress(
+            loop.steps,
+            loop.schedule_seconds,
+            self.step,
+            self.seconds_before,
+            is_shown=loop.processes.is_first,
+        )
+
+    def run(self) -> bool:
+        loop = self.loop
+        if loop.validate_first and self.step == 0:
+            self._validate()
+        first, started = self.step, loop.clock()
+        saved = validated = 0.0
+        spent = loop.processes.furthest(0.0)
+        done = self._done(spent)
+        while done < 1:
+            self._learn(done)
+            spent = loop.processes.furthest(loop.clock() - started)
+            done = self._done(spent)
+            is_over = done >= 1 or (loop.seconds is not None and spent > loop.seconds)
+            self.progress.update(self.step, self.seconds_before + spent)
+            if self.step % LOG_EVERY == 0 or done >= 1:
+                self._write_log(self.seconds_before + spent)
+            if is_over or spent - saved > SAVE_EVERY_SECONDS:
+                self._save(self.seconds_before + spent)
+                saved = spent
+            if is_over:
+                break
+            if loop.validate_every is not None and spent - validated > loop.validate_every:
+                self._validate()
+                validated = loop.processes.furthest(loop.clock() - started)
+        self.progress.close()
+        if loop.processes.is_first:
+            said = throughput(*self.task.one_picture(), self.step - first, spent)
+            if said is not None:
+                tqdm.write(said)
+            self._validate()
+        self.task.trained.load_state_dict(self.average.module.state_dict())
+        return done >= 1
+
+    def _done(self, spent: float) -> float:
+        """How much of the schedule is over, 0 to 1."""
+        loop = self.loop
+        parts = [0.0]
+        if loop.steps is not None:
+            parts.append(self.step / loop.steps)
+        if loop.schedule_seconds is not None:
+            elapsed = self.seconds_before + spent
+            parts.append(elapsed / max(1e-3, loop.schedule_seconds))
+        return min(1.0, max(parts))
+
+    def _learn(self, done: float) -> None:
+        """One step."""
+        loop, optimizer = self.loop, self.task.optimizer
+        share = loop.schedule.share(self.step, loop.steps, done)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        before = [buffer.clone() for buffer in self.task.trained.buffers()]
+        losses = self.task.losses(self.step, done)
+        optimizer.zero_grad(set_to_none=True)
+        next(iter(losses.values())).backward()  # type: ignore[no-untyped-call]  # torch's
+        loop.processes.average_gradients(self.parameters)
+        norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        is_finite = bool(torch.isfinite(norm))
+        if is_finite:
+            if loop.clip is not None:
+                clip_grads_with_norm_(self.parameters, loop.clip, norm)
+            optimizer.step()
+        else:
+            logger.warning("step %d: the gradient is not finite; left out", self.step)
+            for buffer, value in zip(self.task.trained.buffers(), before, strict=True):
+                buffer.copy_(value)  # statistics of the batch, perhaps, as little finite
+        self.average.update_parameters(self.task.trained)
+        self.means.add({**losses, "gradient_norm": norm}, is_finite)
+        self.step += 1
+
+    def _write_log(self, seconds: float) -> None:
+        group = self.task.optimizer.param_groups[0]
+        row: dict[str, Cell] = {
+            "seconds": round(seconds, 1),
+            "learning_rate": float(group["lr"]),
+            **self.means.take(),
+        }
+        self.log.write(self.step, [row])
+        self.progress.say(row)
+
+    def _validate(self) -> None:
+        if self.loop.processes.is_first:
+            with _averaged(self.task.trained, self.average):
+                self.validation.write(self.step, self.task.validate())
+
+    def _save(self, seconds: float) -> None:
+        if not self.loop.processes.is_first:
+            return
+        task = self.task
+        state = {
+            "step": self.step,
+            "seconds": seconds,
+            "identity": dict(task.identity),
+            **task.kept,
+            task.name: task.trained.state_dict(),
+            "average": save_average(self.average),
+            "optimizer": task.optimizer.state_dict(),
+            "means": self.means.state(),
+        }
+        save_checkpoint(self.loop.checkpoint, state)
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of something else; what an older one does not say is believed."""
+        then, now = state.get("identity", {}), self.task.identity
+        wrong = [
+            f"{what} {then[what]} there, {now[what]} here"
+            for what in now
+            if then.get(what, now[what]) != now[what]
+        ]
+        if wrong:
+            raise AnotherRunError(
+                f"{self.loop.checkpoint} is of another run: {'; '.join(wrong)}. Give this one "
+                "another --out, or remove that folder to begin anew"
+            )
+
+
+@contextmanager
+def _averaged(trained: nn.Module, average: AveragedModel) -> Iterator[None]:
+    """Lend `trained` the averaged weights."""
+    own = {name: value.clone() for name, value in trained.state_dict().items()}
+    trained.load_state_dict(average.module.state_dict())
+    try:
+        yield
+    finally:
+        trained.load_state_dict(own)

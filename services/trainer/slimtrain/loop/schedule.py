@@ -1,0 +1,35 @@
+"""How fast is learned, step by step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Share of the peak learning rate: a linear warm-up, then a cosine down to `last`.
+
+    Args:
+        warm_up: steps, until Adam's second moments are worth something.
+        last: share at the end.
+        waits: the cosine begins when the warm-up is over; else at once. Needs a number of steps.
+        ahead: steps that a waiting cosine is ahead; 1 has `last` in the last step itself.
+    """
+
+    warm_up: int
+    last: float
+    waits: bool = False
+    ahead: int = 0
+
+    def share(self, step: int, steps: int | None, done: float) -> float:
+        """Of this step, 0 being the first.
+
+        Args:
+            done: 0 to 1, of the steps or of the time, whichever is further.
+        """
+        warm = min(1.0, (step + 1) / max(1, self.warm_up))
+        if self.waits:
+            assert steps is not None
+            done = max(0, step + self.ahead - self.warm_up) / max(1, steps - self.warm_up)
+        return warm * (self.last + (1 - self.last) * 0.5 * (1 + math.cos(math.pi * done)))
