@@ -96,7 +96,7 @@ def test_a_detector_of_ones_own_gets_a_codec_that_serves(
         assert outcome.code == 0, outcome.err
     assert "27 pictures to train on, 3 for validation" in outcomes[1].out
     assert "codec after 3 steps" in outcomes[3].out
-    assert set(json.loads(outcomes[5].out)) == {"file", "detections"}
+    assert set(json.loads(outcomes[5].out)) == {"file", "bytes", "detections"}
     levels = json.loads(outcomes[6].out)
     costs = [row["kmac_per_pixel"] for row in levels["levels"]]
     manifest = json.loads((models / "slim-mine/1/manifest.json").read_text())
