@@ -73,7 +73,6 @@ _CRC = struct.Struct("<I")
 _HYPER_LENGTH = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size
 SECTION_HEADER_BYTES = _SECTION.size + _CRC.size
-MAX_CONTAINER_BYTES = HEADER_BYTES + MAX_LEVELS * (SECTION_HEADER_BYTES + MAX_SECTION_BYTES)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
 
-MAX_BLOCK_SECONDS: Final = 2.0  # for XREAD and XREADGROUP
-_REPLY_SECONDS: Final = 5.0
+_REPLY_SECONDS: Final = 5.0  # more than the 2 s that an XREAD may block
 _CONNECT_SECONDS: Final = 2.0
 _RETRIES: Final = 3
 
