@@ -12,7 +12,7 @@ from slimcli.files.macs import count_macs
 from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.find import find_model
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def save(path: Path, result: openvino.Node, *inputs: openvino.Node) -> Path:
