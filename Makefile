@@ -1,8 +1,9 @@
 # Slimwire: `make demo` shows it, `make test` checks all of it.
 #
-# Two virtual environments, each set up once and again when its ingredients change:
-#   .venv      what `slimwire demo` needs: edge, cloud, embedded Redis; no torch
-#   .venv-dev  that, the trainer (torch, compressai) and the tools of the tests
+# Three virtual environments, each set up once and again when its ingredients change:
+#   .venv       what `slimwire demo` needs: edge, cloud, embedded Redis; no torch, numpy 2
+#   .venv-test  that and the tools of the tests: the product's tests run as it is installed
+#   .venv-dev   the tools, and the trainer (torch, compressai, which holds numpy below 2) with its tests
 PYTHON ?= python3
 DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
@@ -11,6 +12,9 @@ INGREDIENTS := pyproject.toml proto/hatch_build.py proto/generate.py $(wildcard 
 # what pip says is its progress: setting up takes a minute or more
 PIP := -m pip install --disable-pip-version-check --no-compile
 DEV := .venv-dev/bin
+# tests that need the extra "train"; all others run without it
+TRAINER := tests/unit/slimnets tests/unit/slimtrain tests/contract/test_documents.py studies \
+	$(addprefix tests/e2e/test_,nothing_trains_on_validation_pictures.py own_detector.py several_processes.py training_commands.py)
 NODE_CLIENT := tests/integration/node_client
 
 .PHONY: help demo test check format proto clean
@@ -21,13 +25,14 @@ help:
 	@echo "make check   the linters, the types and the import contracts only"
 	@echo "make format  let ruff write the format and the safe fixes"
 	@echo "make proto   generate the code of the wire again"
-	@echo "make clean   remove both environments and everything generated"
+	@echo "make clean   remove all environments and everything generated"
 
 demo: .venv/.installed
 	@.venv/bin/slimwire demo $(DEMO_ARGS)
 
-test: check $(NODE_CLIENT)/node_modules/.package-lock.json
-	$(DEV)/python -m pytest $(PYTEST_ARGS)
+test: check .venv-test/.installed $(NODE_CLIENT)/node_modules/.package-lock.json
+	.venv-test/bin/python -m pytest $(PYTEST_ARGS) $(addprefix --ignore=,$(TRAINER))
+	$(DEV)/python -m pytest $(PYTEST_ARGS) $(TRAINER)
 
 check: .venv-dev/.installed
 	$(DEV)/ruff format --check .
@@ -43,7 +48,7 @@ proto: .venv-dev/.installed
 	$(DEV)/python proto/generate.py
 
 clean:
-	rm -rf .venv .venv-dev $(NODE_CLIENT)/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-test .venv-dev $(NODE_CLIENT)/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f shared/slimwire/v1/*_pb2*.py*
 	find proto shared services tests studies bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -55,6 +60,12 @@ $(NODE_CLIENT)/node_modules/.package-lock.json: $(NODE_CLIENT)/package-lock.json
 	@echo "Setting up .venv, once: a minute or two, 600 MB on disk. Then the demo begins by itself."
 	@$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) -e '.[demo]'
+	@touch $@
+
+.venv-test/.installed: $(INGREDIENTS)
+	@echo "Setting up .venv-test, once: the product and the tools of its tests, a minute."
+	@$(PYTHON) -m venv .venv-test
+	.venv-test/bin/python $(PIP) -e '.[dev]'
 	@touch $@
 
 .venv-dev/.installed: $(INGREDIENTS)

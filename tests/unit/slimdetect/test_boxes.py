@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import batched_nms
 
 from slimdetect import Candidates, Detection, clip_detections, decode_heads, suppress
 
@@ -147,22 +145,6 @@ def make_boxes(n: int, seed: int) -> Candidates:
         rng.permutation(np.linspace(0.1, 0.9, n)).astype(np.float32),
         rng.integers(0, 3, n),
     )
-
-
-@pytest.mark.parametrize("iou_threshold", [0.2, 0.5, 0.8])
-@pytest.mark.parametrize("n", [0, 1, 2, 300])
-def test_suppression_agrees_with_torchvision(n: int, iou_threshold: float) -> None:
-    candidates = make_boxes(n, seed=n)
-
-    kept = suppress(*candidates, iou_threshold=iou_threshold)
-
-    expected = batched_nms(
-        torch.from_numpy(candidates.boxes_xyxy),
-        torch.from_numpy(candidates.scores),
-        torch.from_numpy(candidates.class_ids),
-        iou_threshold,
-    )
-    assert kept.tolist() == expected.tolist()
 
 
 def test_suppression_agrees_with_a_slow_reference_when_scores_are_equal() -> None:
