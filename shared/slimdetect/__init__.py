@@ -1,4 +1,4 @@
-"""Boxes from latents and from pictures: decoding, suppression, the session. No torch."""
+"""Boxes from latents and from pictures: decoding, suppression, the detector. No torch."""
 
 from slimcodec.detection import Detection
 from slimdetect.boxes import (
@@ -8,10 +8,10 @@ from slimdetect.boxes import (
     decode_heads,
     suppress,
 )
+from slimdetect.detector import Detector
 from slimdetect.errors import DetectError, DetectorMismatchError, NamesError
 from slimdetect.names import load_names
 from slimdetect.overlay import draw_detections
-from slimdetect.session import Detector
 
 __all__ = [
     "Candidates",

@@ -15,7 +15,7 @@ from PIL import Image
 from slimcli.exits import ExitCode
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
-from slimdetect.session import Detector
+from slimdetect.detector import Detector
 from support.command import Slimwire
 from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
 

@@ -23,7 +23,7 @@ pytest.importorskip("onnx")
 
 import torch  # noqa: E402
 
-from slimnets.darknet.detector import save_darknet_weights  # noqa: E402
+from slimnets.darknet.weights import save_darknet_weights  # noqa: E402
 from slimnets.export.tabulate import tabulate  # noqa: E402
 from slimtrain.data.crops import CropSampler  # noqa: E402
 from support.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from slimnets.darknet.detector import save_darknet_weights  # noqa: E402
+from slimnets.darknet.weights import save_darknet_weights  # noqa: E402
 from support.darknets import ALL_LAYERS_CFG, make_darknet, public_cfgs  # noqa: E402
 
 TOY_RECIPE = """

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from slimnets.darknet.detector import save_darknet_weights  # noqa: E402
+from slimnets.darknet.weights import save_darknet_weights  # noqa: E402
 from support.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402
 
 STEPS = 6

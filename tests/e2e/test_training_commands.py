@@ -44,7 +44,9 @@ num=3
 def darknet_files(tmp_path: Path) -> dict[str, Path]:
     """A detector of two classes as Darknet keeps it, with random weights."""
     torch = pytest.importorskip("torch")
-    from slimnets.darknet.detector import Darknet, parse_cfg, save_darknet_weights
+    from slimnets.darknet.cfg import parse_cfg
+    from slimnets.darknet.detector import Darknet
+    from slimnets.darknet.weights import save_darknet_weights
 
     cfg = "[net]\nchannels=3\nwidth=64\nheight=64\n" + _HEAD.join(
         ["".join(_CONVOLUTION.format(filters=n) for n in (8, 16, 16, 16, 32)), ""]

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from slimnets.darknet.detector import Darknet, parse_cfg
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import Convolutional
 
 CLASSES = 3

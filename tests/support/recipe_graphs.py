@@ -9,7 +9,9 @@ import torch
 
 from slimcodec.model.find import find_model
 from slimnets.codec.codec import Codec
-from slimnets.darknet.detector import Darknet, parse_cfg, yolov3_cfg
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.yolov3 import yolov3_cfg
 from slimtrain.recipe.run import build_codec_run
 from slimtrain.recipe.schema import CodecRecipe
 

@@ -12,24 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from slimnets.darknet.cfg import CfgSection, format_cfg, parse_cfg
+from slimnets.darknet.cfg import CfgSection
 from slimnets.darknet.graph import LayerGraph
-from slimnets.darknet.layers import HeadSpec
-from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
-from slimnets.darknet.yolov3 import yolov3_cfg
 from slimnets.errors import CfgError, SplitError
-
-__all__ = [
-    "CfgSection",
-    "Darknet",
-    "HeadSpec",
-    "SplitPoint",
-    "format_cfg",
-    "load_darknet_weights",
-    "parse_cfg",
-    "save_darknet_weights",
-    "yolov3_cfg",
-]
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,14 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import Convolutional
 from slimnets.errors import DarknetWeightsError
-
-if TYPE_CHECKING:
-    from slimnets.darknet.detector import Darknet
 
 _VERSION = struct.Struct("<iii")
 _SEEN_64 = struct.Struct("<Q")
@@ -29,7 +26,7 @@ _SEEN_32 = struct.Struct("<i")
 
 
 @torch.no_grad()
-def load_darknet_weights(model: "Darknet", path: Path | str) -> None:
+def load_darknet_weights(model: Darknet, path: Path | str) -> None:
     """Fill `model` from a `.weights` file, and `model.seen` from its header.
 
     Raises:
@@ -61,7 +58,7 @@ def load_darknet_weights(model: "Darknet", path: Path | str) -> None:
 
 
 @torch.no_grad()
-def save_darknet_weights(model: "Darknet", path: Path | str) -> None:
+def save_darknet_weights(model: Darknet, path: Path | str) -> None:
     """Write the weights of `model` as Darknet 0.2 does, so that Darknet and OpenCV read them."""
     with Path(path).open("wb") as file:
         file.write(_VERSION.pack(0, 2, 5) + _SEEN_64.pack(model.seen))
@@ -83,7 +80,7 @@ def _read_header(data: bytes, path: Path) -> tuple[int, int]:
     return int(seen.unpack_from(data, _VERSION.size)[0]), _VERSION.size + seen.size
 
 
-def _tensors(model: "Darknet") -> Iterator[Tensor]:
+def _tensors(model: Darknet) -> Iterator[Tensor]:
     """Give parameters and running statistics in the file's order."""
     for layer in model.layers:
         if not isinstance(layer, Convolutional):

@@ -73,7 +73,8 @@ def train_codec(
     torchrun --nproc-per-node N -m slimcli train codec ...
     """
     with needs_extra("train", "train codec"):
-        from slimnets.darknet.detector import Darknet, parse_cfg
+        from slimnets.darknet.cfg import parse_cfg
+        from slimnets.darknet.detector import Darknet
         from slimtrain.codec.train import train_codec as run_training
         from slimtrain.detector.artifact import load_detector_model
         from slimtrain.recipe.run import build_codec_run

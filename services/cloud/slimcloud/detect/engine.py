@@ -21,7 +21,7 @@ from slimcodec.detection import Detection
 from slimcodec.errors import BitstreamError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimdetect.session import Detector
+from slimdetect.detector import Detector
 from slimdetect.triage import class_ids_of
 
 _JUST_DETECT = Judgement(Verdict.DETECT, None)

@@ -19,7 +19,7 @@ from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimdetect.session import Detector
+from slimdetect.detector import Detector
 from slimtrain.figures.mean_average_precision import MIN_SCORE, ScoredBoxes
 
 Picture = NDArray[np.uint8]

@@ -27,13 +27,9 @@ from slimcodec.model.manifest import (
     Split,
 )
 from slimdetect import load_names
-from slimnets.darknet.detector import (
-    CfgSection,
-    Darknet,
-    SplitPoint,
-    load_darknet_weights,
-    parse_cfg,
-)
+from slimnets.darknet.cfg import CfgSection, parse_cfg
+from slimnets.darknet.detector import Darknet, SplitPoint
+from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError, SplitError
 from slimnets.export.darknet import export_stem, export_tail
 from slimnets.export.onnx_nodes import save_graph

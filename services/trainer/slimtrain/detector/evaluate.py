@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from slimnets.darknet.detector import Darknet, HeadSpec
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
 from slimtrain.figures.mean_average_precision import (
     MIN_SCORE,

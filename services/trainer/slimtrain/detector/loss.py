@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slimnets.darknet.detector import HeadSpec
+from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import POSITIVE_CONFIDENCE
 
 MAX_SIDE_FACTOR = 4.0

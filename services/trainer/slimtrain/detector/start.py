@@ -10,7 +10,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from slimnets.darknet.detector import CfgSection, Darknet, load_darknet_weights, parse_cfg
+from slimnets.darknet.cfg import CfgSection, parse_cfg
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.weights import load_darknet_weights
 from slimnets.darknet.widen import widen
 
 STATISTICS_MOMENTUM = 0.03

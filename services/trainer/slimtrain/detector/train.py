@@ -18,7 +18,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from slimnets.darknet.detector import Darknet, format_cfg, save_darknet_weights
+from slimnets.darknet.cfg import format_cfg
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.weights import save_darknet_weights
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.data import Augmentation, DetectorSampler
 from slimtrain.detector.evaluate import evaluate_prepared, prepare_pictures

@@ -25,7 +25,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.psnr import psnr_db
-from slimdetect.session import Detector
+from slimdetect.detector import Detector
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.measurement import Measurement

@@ -13,7 +13,8 @@ from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
-from slimnets.darknet.detector import Darknet, parse_cfg
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet
 from slimtrain.recipe.run import shape_for
 from slimtrain.recipe.schema import CodecRecipe, load_recipe
 

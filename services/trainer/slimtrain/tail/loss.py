@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slimnets.darknet.detector import Darknet, HeadSpec
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.layers import HeadSpec
 from slimtrain.codec.loss import freeze, head_error, normalised_error
 from slimtrain.detector.loss import detector_loss
 

@@ -26,8 +26,8 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimdetect.detector import Detector
 from slimdetect.names import load_names
-from slimdetect.session import Detector
 from slimdetect.triage import (
     TRIAGE_GRAPH,
     TRIAGE_SPEC,

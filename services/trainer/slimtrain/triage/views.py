@@ -26,7 +26,7 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.quality import round_quality
 from slimcodec.whole_file import whole_file
-from slimdetect.session import Detector
+from slimdetect.detector import Detector
 from slimtrain.data.pictures import Pictures
 
 # (h, w), pixels: multiples of every codec's padding, so that a view is its own padded picture.

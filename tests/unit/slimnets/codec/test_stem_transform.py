@@ -13,7 +13,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
-from slimnets.darknet.detector import parse_cfg
+from slimnets.darknet.cfg import parse_cfg
 from slimnets.export.codec import export_feature_transform
 from support.darknets import ALL_LAYERS_SPLIT, make_darknet
 from support.toy_artifact import make_image

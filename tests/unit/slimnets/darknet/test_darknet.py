@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slimnets.darknet.detector import Darknet, SplitPoint, parse_cfg, yolov3_cfg
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet, SplitPoint
+from slimnets.darknet.yolov3 import yolov3_cfg
 from slimnets.errors import SplitError
 from support.darknets import (
     ALL_LAYERS_SPLIT,

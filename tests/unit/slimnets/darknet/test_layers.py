@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from slimnets.darknet.detector import Darknet, parse_cfg
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import MaxPool, Route, Shortcut, Upsample
 from slimnets.errors import CfgError
 from support.darknets import convolution

@@ -8,13 +8,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from slimnets.darknet.detector import (
-    Darknet,
-    format_cfg,
-    load_darknet_weights,
-    parse_cfg,
-    save_darknet_weights,
-)
+from slimnets.darknet.cfg import format_cfg, parse_cfg
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
 from support.darknets import make_darknet, public_cfgs
 
 PUBLIC = public_cfgs()

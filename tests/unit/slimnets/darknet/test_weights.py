@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slimnets.darknet.detector import load_darknet_weights, save_darknet_weights
+from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
 from slimnets.errors import DarknetWeightsError
 from support.darknets import convolution, make_darknet, make_pictures
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from slimnets.darknet.detector import Darknet, parse_cfg
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet
 from slimnets.darknet.widen import widen
 from slimnets.errors import CfgError
 from support.darknets import convolution, make_darknet, make_pictures

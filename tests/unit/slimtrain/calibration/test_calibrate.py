@@ -11,7 +11,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
-from slimdetect.session import Detector
+from slimdetect.detector import Detector
 from slimtrain.calibration.calibrate import (
     CalibrationError,
     mean_bpp,

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
-from slimnets.darknet.detector import Darknet, parse_cfg
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet
 from slimtrain.codec.artifact import codec_from_checkpoint
 from slimtrain.codec.freeze import freeze_levels
 from slimtrain.codec.loss import LossWeights

@@ -12,14 +12,10 @@ from torch import nn
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_detector_artifact
 from slimdetect import NamesError, decode_heads
-from slimnets.darknet.detector import (
-    Darknet,
-    format_cfg,
-    load_darknet_weights,
-    parse_cfg,
-    save_darknet_weights,
-    yolov3_cfg,
-)
+from slimnets.darknet.cfg import format_cfg, parse_cfg
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
+from slimnets.darknet.yolov3 import yolov3_cfg
 from slimnets.errors import SplitError
 from slimtrain.artifact_folder import ArtifactFolderError
 from slimtrain.detector.artifact import (

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from slimdetect.boxes import decode_heads, suppress
-from slimnets.darknet.detector import HeadSpec
+from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.evaluate import detect_boxes, prepare_pictures
 from support.toy_artifact import make_image

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slimnets.darknet.detector import HeadSpec
+from slimnets.darknet.layers import HeadSpec
 from slimtrain.detector.loss import complete_iou, detector_loss
 
 CLASSES = 4

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from slimnets.darknet.detector import Darknet, load_darknet_weights, parse_cfg, save_darknet_weights
+from slimnets.darknet.cfg import parse_cfg
+from slimnets.darknet.detector import Darknet
+from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.evaluate import decode_candidates
 from slimtrain.detector.start import stretch_heads
