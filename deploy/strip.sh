@@ -18,7 +18,7 @@ cd "$1"
   done
 )
 find numpy -name tests -type d -prune -exec rm -r {} +
-rm -rf numpy/f2py numpy/distutils numpy/core/include numpy/core/lib numpy/core/_simd.*.so
+rm -rf numpy/f2py numpy/distutils numpy/_core/include numpy/_core/lib numpy/_core/_simd.*.so
 find pygments/lexers -name '*.py' ! -name __init__.py ! -name _mapping.py ! -name python.py -delete
 for package in av numpy numpy.libs PIL yaml; do  # 33 MB less; the others come stripped
   [ ! -d "$package" ] || find "$package" -name '*.so*' -exec strip --strip-unneeded {} +
