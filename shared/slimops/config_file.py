@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from slimops.errors import SettingsError
 
-CONFIG_VARIABLE: Final = "SLIMWIRE_CONFIG"
-SECTIONS: Final = ("cloud", "edge")
+CONFIG_VARIABLE = "SLIMWIRE_CONFIG"
+SECTIONS = ("cloud", "edge")
 
 
 def config_path(environ: Mapping[str, str]) -> Path | None:

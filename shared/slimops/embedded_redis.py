@@ -20,20 +20,19 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Final
 
 from slimops.errors import EmbeddedRedisError
 from slimops.installation import how_to_install
 
 logger = logging.getLogger(__name__)
 
-_PREFIX: Final = "slimwire-redis-"
-_SOCKET: Final = "redis.sock"
-_MAX_SOCKET_PATH: Final = 107  # bytes, of sun_path without its final zero
-_START_SECONDS: Final = 10.0
-_STOP_SECONDS: Final = 5.0
-_POLL_SECONDS: Final = 0.01
-_SUPERVISE: Final = Path(__file__).with_name("supervise.py")
+_PREFIX = "slimwire-redis-"
+_SOCKET = "redis.sock"
+_MAX_SOCKET_PATH = 107  # bytes, of sun_path without its final zero
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.01
+_SUPERVISE = Path(__file__).with_name("supervise.py")
 
 
 def find_redis_server() -> Path:
@@ -137,7 +136,7 @@ class EmbeddedRedis:
             self._directory = None
 
     async def watch(self) -> None:
-        """Returns never; raises `EmbeddedRedisError` when the server ends by itself."""
+        """Wait for ever; raise `EmbeddedRedisError` when the server ends by itself."""
         while self._process is not None:
             code = self._process.poll()
             if code is not None:

@@ -17,12 +17,12 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_SECONDS: Final = 3.0  # grace for each thing that is closed
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_CLOSE_SECONDS = 3.0  # grace for each thing that is closed
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 StopAction = Callable[[], Awaitable[object]]
 

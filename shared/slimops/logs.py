@@ -10,9 +10,9 @@ import datetime
 import json
 import logging
 import sys
-from typing import Final, TextIO
+from typing import TextIO
 
-LOG_FIELDS: Final = (
+LOG_FIELDS = (
     "frame_id",
     "camera_id",
     "width_level",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 
-MASK: Final = "********"
-_PASSWORD: Final = re.compile(r"(?<=://)([^/:@\s]*):[^/\s]+@")  # to the last @ before the path
+MASK = "********"
+_PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):[^/\s]+@")  # to the last @ before the path
 # Of a query; some cameras have it so: rtsp://camera/?user=a&password=b
-_QUERY: Final = re.compile(r"(?i)(?<=[?&/_;])((?:password|passwd|pwd|token)=)[^&\s'\"]+")
+_QUERY = re.compile(r"(?i)(?<=[?&/_;])((?:password|passwd|pwd|token)=)[^&\s'\"]+")
 
 
 def without_passwords(text: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,10 +23,10 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-MAX_LABEL_SETS: Final = 200  # of one metric: each is a time series, or a dozen of a histogram
-OTHER: Final = "other"
+MAX_LABEL_SETS = 200  # of one metric: each is a time series, or a dozen of a histogram
+OTHER = "other"
 
-SECONDS_BUCKETS: Final = (
+SECONDS_BUCKETS = (
     0.001,
     0.0025,
     0.005,
@@ -42,9 +42,9 @@ SECONDS_BUCKETS: Final = (
     10.0,
     30.0,
 )
-BYTES_BUCKETS: Final = tuple(float(2**power) for power in range(8, 23))  # 256 bytes to 4 MiB
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_SCALED_UNIT: Final = re.compile(r"_(ms|us|ns|milliseconds|microseconds|kb|mb|kib|mib|percent)$")
+BYTES_BUCKETS = tuple(float(2**power) for power in range(8, 23))  # 256 bytes to 4 MiB
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_SCALED_UNIT = re.compile(r"_(ms|us|ns|milliseconds|microseconds|kb|mb|kib|mib|percent)$")
 
 
 class Metrics:
@@ -55,13 +55,13 @@ class Metrics:
         self._prefix = f"slim_{service}"
 
     def counter(self, thing: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
-        """Counts up; `_total` is added to its name."""
+        """Make one that counts up; `_total` is added to its name."""
         return _CappedCounter(self._name(thing), documentation, labels, registry=self.registry)
 
     def gauge(
         self, thing: str, documentation: str, read: Callable[[], float] | None = None
     ) -> Gauge:
-        """Goes up and down; with `read` it is asked when metrics are collected."""
+        """Make one that goes up and down; with `read` it is asked when metrics are collected."""
         gauge = Gauge(self._name(thing), documentation, registry=self.registry)
         if read is not None:
             gauge.set_function(read)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Iterable
-from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import (
@@ -31,9 +30,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
 
-_REPLY_SECONDS: Final = 5.0  # more than the 2 s that an XREAD may block
-_CONNECT_SECONDS: Final = 2.0
-_RETRIES: Final = 3
+_REPLY_SECONDS = 5.0  # more than the 2 s that an XREAD may block
+_CONNECT_SECONDS = 2.0
+_RETRIES = 3
 
 
 class ClosedClientError(RedisError):
@@ -82,7 +81,7 @@ class _Unix(_OurConnection, UnixDomainSocketConnection):
     pass
 
 
-_OURS: Final[dict[type[AbstractConnection], type[AbstractConnection]]] = {
+_OURS: dict[type[AbstractConnection], type[AbstractConnection]] = {
     Connection: _Tcp,
     SSLConnection: _Tls,
     UnixDomainSocketConnection: _Unix,

@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -25,9 +25,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from slimops.config_file import config_path, read_config
 from slimops.errors import SettingsError
 
-_FILE_SUFFIX: Final = "_file"
+_FILE_SUFFIX = "_file"
 # Set by Google's images and shells, which happen to begin as the cloud's settings do.
-_FOREIGN: Final = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
+_FOREIGN = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
 
 
 class ServiceSettings(BaseSettings):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 from prometheus_client import start_http_server
@@ -18,12 +18,10 @@ from slimops.metrics import Metrics
 from support.moved_metrics import moved_cloud
 from unit.slimedge.watch.test_metrics import EVENTS_AND_SAMPLES
 
-__all__ = ["BOARD", "DEPLOY", "RULES", "alert_expressions", "board_expressions", "exposed_metrics"]
-
-DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
-BOARD: Final[dict[str, Any]] = json.loads((DEPLOY / "grafana/dashboards/slimwire.json").read_text())
-RULES: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())
-_VARIABLE: Final = re.compile(r"\$__rate_interval")
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+BOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/slimwire.json").read_text())
+RULES: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())
+_VARIABLE = re.compile(r"\$__rate_interval")
 
 
 def board_expressions() -> list[tuple[str, str]]:

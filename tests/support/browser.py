@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
-__all__ = ["CHROMIUM", "needs_chromium", "open_page"]
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs a chromium on the PATH: apt install chromium"

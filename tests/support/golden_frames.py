@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Final
 
 from redis.asyncio import Redis
 
@@ -17,13 +16,13 @@ from slimcloud.store.stored_frame import StoredFrame
 from slimcodec.detection import Detection
 from support.frames import MadeFrame
 
-_EPOCH: Final = 0x197F3A1B2C3
-_START_UNIX_US: Final = 1_780_000_000_000_000
-_TRACE: Final = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-_STREAM_ID: Final = re.compile(r"\b\d{10,}-\d+")  # Redis' clock
-_SHARPEST: Final = 3  # level of an enhancement
-_CAR: Final = Detection((4.0, 5.5, 30.25, 25.0), 0.875, 2, "car")
-_PEOPLE: Final = (
+_EPOCH = 0x197F3A1B2C3
+_START_UNIX_US = 1_780_000_000_000_000
+_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+_STREAM_ID = re.compile(r"\b\d{10,}-\d+")  # Redis' clock
+_SHARPEST = 3  # level of an enhancement
+_CAR = Detection((4.0, 5.5, 30.25, 25.0), 0.875, 2, "car")
+_PEOPLE = (
     Detection((1.0, 2.0, 9.0, 20.0), 0.5, 0, "person"),
     Detection((0.1, 2.0, 19.0, 20.0), 0.625, 0, "person"),
 )

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
 
 from slimcloud.errors import InvalidFrameIdError
 
-CAMERA_ID_PATTERN: Final = r"[A-Za-z0-9._-]{1,64}"
-_FRAME_ID: Final = re.compile(rf"({CAMERA_ID_PATTERN}):([0-9a-f]{{16}}):([1-9][0-9]{{0,19}})")
-_UINT64_MAX: Final = 2**64 - 1
+CAMERA_ID_PATTERN = r"[A-Za-z0-9._-]{1,64}"
+_FRAME_ID = re.compile(rf"({CAMERA_ID_PATTERN}):([0-9a-f]{{16}}):([1-9][0-9]{{0,19}})")
+_UINT64_MAX = 2**64 - 1
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -7,13 +7,12 @@ import contextlib
 import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
-_LISTEN_BACKLOG: Final = 512
-_GRACE_SECONDS: Final = 2  # for responses under way at a stop
+_LISTEN_BACKLOG = 512
+_GRACE_SECONDS = 2  # for responses under way at a stop
 
 
 class _Server(uvicorn.Server):

@@ -14,13 +14,13 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from slimcloud.frame_id import CAMERA_ID_PATTERN
 from slimcloud.roles import AccessRole
 
-_TOKEN_BYTES: Final = 32  # of randomness
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_TOKEN_BYTES = 32  # of randomness
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-_UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_UNIX_US, _LAST_UNIX_US = (
     (end.replace(tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)
     for end in (datetime.min, datetime.max)

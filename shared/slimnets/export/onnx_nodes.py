@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -20,9 +20,9 @@ from torch import Tensor
 
 from slimnets.export.stored_weights import StoredWeights, to_array, to_stored_kernel
 
-OPSET: Final = 18
-_IR_VERSION: Final = 9  # came with opset 18's releases; read by OpenVINO and ONNX Runtime
-_INT8_MAX: Final = 127
+OPSET = 18
+_IR_VERSION = 9  # came with opset 18's releases; read by OpenVINO and ONNX Runtime
+_INT8_MAX = 127
 
 
 class Held(NamedTuple):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import onnx
@@ -23,13 +22,13 @@ from onnx import TensorProto
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-WEIGHTS_FILE: Final = "weights.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
 
-_COUNTER: Final = "num_batches_tracked"  # only training with a cumulative average needs it
-_DATA_TYPES: Final = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
+_COUNTER = "num_batches_tracked"  # only training with a cumulative average needs it
+_DATA_TYPES = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
 # float16 rounds to 2^-11 of a value; a tensor that loses more (too large, or all tiny) stays
 # float32.
-_MAX_FLOAT16_ERROR: Final = 2.0**-10
+_MAX_FLOAT16_ERROR = 2.0**-10
 
 
 def save_weights(module: nn.Module, folder: Path) -> StoredWeights:

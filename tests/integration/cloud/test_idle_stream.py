@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from typing import Final
 
 import grpc
 import grpc.aio
@@ -21,10 +20,10 @@ from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 from support.throttled_proxy import throttled_proxy
 
-HASTE: Final = 30
-IDLE_SECONDS: Final = 180 / HASTE
-MIN_PING_INTERVAL: Final = "grpc.http2.min_ping_interval_without_data_ms"
-INTERVALS: Final = {"grpc.keepalive_time_ms", MIN_PING_INTERVAL}
+HASTE = 30
+IDLE_SECONDS = 180 / HASTE
+MIN_PING_INTERVAL = "grpc.http2.min_ping_interval_without_data_ms"
+INTERVALS = {"grpc.keepalive_time_ms", MIN_PING_INTERVAL}
 
 Options = list[tuple[str, int]]
 

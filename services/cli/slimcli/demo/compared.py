@@ -7,7 +7,6 @@ picture with other detections, so its bytes say nothing by themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Saving:
 # Source: BD-rates of mAP50 over the frequent classes at level 0, the detector's, of `slimwire
 # evaluate` on 71 validation pictures: studies/results/bd-rate-slim-n.csv and bd-rate-slim-h.csv,
 # with slim-n/3 and slim-h/1, whose bytes these models write (docs/decisions/0025-weights-once.md).
-MEASURED: Final = {"slim-n/4": Saving(44, 23, 59), "slim-h/2": Saving(44, 6, 70)}
+MEASURED = {"slim-n/4": Saving(44, 23, 59), "slim-h/2": Saving(44, 6, 70)}
 
 
 def jpeg_line(model: str) -> str | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from slimcodec.decode import Decoder, Latent
 from slimcodec.model.artifact import CodecArtifact
 
-_CANARY_FILE: Final = "canary.slw"  # in the codec's directory, where the artifact has one
+_CANARY_FILE = "canary.slw"  # in the codec's directory, where the artifact has one
 
 
 def load_canary(codec: CodecArtifact, decoder: Decoder) -> Latent:

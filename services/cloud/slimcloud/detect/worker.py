@@ -27,7 +27,6 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -45,11 +44,11 @@ from slimcloud.wall_clock import unix_us
 
 logger = logging.getLogger(__name__)
 
-_BLOCK_SECONDS: Final = 1.0
-_BUSY_BLOCK_SECONDS: Final = 0.05  # while backfill is left waiting in favour of what is live
-_RETRY_SECONDS: Final = 0.5
-_WAKE_SECONDS: Final = 0.1  # how late a frame may be woken whose enhancement did not come
-_MEASURE_SECONDS: Final = 1.0  # how old the gauges may be
+_BLOCK_SECONDS = 1.0
+_BUSY_BLOCK_SECONDS = 0.05  # while backfill is left waiting in favour of what is live
+_RETRY_SECONDS = 0.5
+_WAKE_SECONDS = 0.1  # how late a frame may be woken whose enhancement did not come
+_MEASURE_SECONDS = 1.0  # how old the gauges may be
 
 
 class DetectWorker:

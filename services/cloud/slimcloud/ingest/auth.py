@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 import grpc
 
@@ -18,8 +18,8 @@ from slimcloud.roles import AccessRole
 from slimcloud.settings import CloudSettings
 from slimcloud.tokens import TokenTable, bearer_token
 
-CAMERA_URI: Final = "slimwire://camera/"
-_ALTERNATIVE_NAMES: Final = "x509_subject_alternative_name"  # of gRPC's auth context
+CAMERA_URI = "slimwire://camera/"
+_ALTERNATIVE_NAMES = "x509_subject_alternative_name"  # of gRPC's auth context
 
 
 class _Call(Protocol):

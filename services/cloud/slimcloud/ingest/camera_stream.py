@@ -10,7 +10,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Final
 
 import grpc
 
@@ -23,8 +22,8 @@ from slimcloud.store.records import DetectionResult, Triage
 from slimcodec.detection import Detection
 from slimwire.v1 import ingest_pb2 as pb
 
-_MAX_ANSWERS: Final = 2048  # waiting in the outbox
-_TRIAGE: Final = {
+_MAX_ANSWERS = 2048  # waiting in the outbox
+_TRIAGE = {
     Triage.NONE: pb.TRIAGE_UNSPECIFIED,
     Triage.QUIET: pb.TRIAGE_QUIET,
     Triage.SENT: pb.TRIAGE_SENT,

@@ -8,7 +8,6 @@ Symbols are not decoded here: that is the detector's work, and its cost.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import google_crc32c
 
@@ -17,7 +16,7 @@ from slimcodec.container import Container
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.parse import parse_for
 
-_WINDOW_US: Final = 60_000_000  # the fastest passage of this long, and of the one before, counts
+_WINDOW_US = 60_000_000  # the fastest passage of this long, and of the one before, counts
 
 
 class ContainerChecker:

@@ -10,7 +10,6 @@ A message that this build does not know is passed over: the camera may be newer 
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 import grpc
 
@@ -23,8 +22,8 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-MAX_TIME_US: Final = 2**53  # beyond it an index by time could not tell two times apart
-_DETAIL_LENGTH: Final = 500  # characters of a camera's words that are kept
+MAX_TIME_US = 2**53  # beyond it an index by time could not tell two times apart
+_DETAIL_LENGTH = 500  # characters of a camera's words that are kept
 
 
 class ControlMessages:

@@ -15,7 +15,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping
-from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -26,9 +25,9 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-_PAUSE_SECONDS: Final = 0.25  # between two looks at the queue: one XLEN
-_CLOSE_AT: Final = 0.9  # of the queue
-_OPEN_AT: Final = 0.5
+_PAUSE_SECONDS = 0.25  # between two looks at the queue: one XLEN
+_CLOSE_AT = 0.9  # of the queue
+_OPEN_AT = 0.5
 
 
 class CreditControl:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Final
 
 import grpc
 from redis.exceptions import RedisError
@@ -35,9 +34,9 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-_BLOCK_SECONDS: Final = 1.0
-_RETRY_SECONDS: Final = 0.5
-_COUNT: Final = 200
+_BLOCK_SECONDS = 1.0
+_RETRY_SECONDS = 0.5
+_COUNT = 200
 
 
 def supersede(stream: CameraStream) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
-from typing import Final
 
 import grpc
 
@@ -30,11 +29,11 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-_MAX_CRC_ERRORS: Final = 10  # in a row: something between us breaks bytes
-_MAX_REQUEST_ID: Final = 64  # characters: it is kept with the event of its enhancement
+_MAX_CRC_ERRORS = 10  # in a row: something between us breaks bytes
+_MAX_REQUEST_ID = 64  # characters: it is kept with the event of its enhancement
 # Fields that are stored as the camera says them: those of one name in message and record, but for
 # what the wire says in another form.
-_AS_SENT: Final = tuple(
+_AS_SENT = tuple(
     (StoredFrame.model_fields.keys() & set(pb.Frame.DESCRIPTOR.fields_by_name))
     - {"lane", "traceparent"}
 )

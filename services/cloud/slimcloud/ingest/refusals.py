@@ -7,7 +7,6 @@ fits counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import grpc
 from redis.exceptions import RedisError
@@ -21,10 +20,10 @@ from slimcloud.errors import (
 )
 from slimcodec.errors import BitstreamError, ContainerLimitError, FingerprintMismatchError
 
-QUEUE_FULL_RETRY_MS: Final = 1000  # a few batches later there may be room
+QUEUE_FULL_RETRY_MS = 1000  # a few batches later there may be room
 
 # error -> name of the NackReason, and whether the same bytes may be sent again
-_NACKS: Final[tuple[tuple[type[Exception], str, bool], ...]] = (
+_NACKS: tuple[tuple[type[Exception], str, bool], ...] = (
     (FingerprintMismatchError, "MODEL", False),
     (ContainerLimitError, "TOO_LARGE", False),
     (BitstreamError, "HEADER", False),
@@ -32,7 +31,7 @@ _NACKS: Final[tuple[tuple[type[Exception], str, bool], ...]] = (
     (FrameGoneError, "EXPIRED", False),
     (FrameNotFoundError, "EXPIRED", False),
 )
-_STATUSES: Final[tuple[tuple[type[BaseException], grpc.StatusCode], ...]] = (
+_STATUSES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (RedisError, grpc.StatusCode.UNAVAILABLE),
     (BaseException, grpc.StatusCode.INTERNAL),
 )

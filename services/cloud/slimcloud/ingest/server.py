@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,8 +18,8 @@ from slimcloud.settings import CloudSettings
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
-_MIB: Final = 2**20
-_SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
+_MIB = 2**20
+_SERVICE_NAME = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
 
 
 class _Calls(ingest_pb2_grpc.IngestServiceServicer):

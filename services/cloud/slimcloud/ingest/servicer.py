@@ -14,7 +14,7 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -41,12 +41,12 @@ from slimwire.v1 import ingest_pb2_grpc
 
 logger = logging.getLogger(__name__)
 
-_HELLO_SECONDS: Final = 10.0  # a stream that does not introduce itself by then is ended
-_HALF_CLOSED_SECONDS: Final = 30.0  # for the answers that a camera awaits after its last word
-_LAST_ANSWERS_SECONDS: Final = 10.0  # for a camera that has said its last word to read them
-_RECONNECT_AFTER_MS: Final = 1000
-_MAX_IN_DOUBT: Final = 1024  # sequences of a Hello that are looked up
-_MAX_PERIOD_SECONDS: Final = 31 * 24 * 3600  # of a byte budget
+_HELLO_SECONDS = 10.0  # a stream that does not introduce itself by then is ended
+_HALF_CLOSED_SECONDS = 30.0  # for the answers that a camera awaits after its last word
+_LAST_ANSWERS_SECONDS = 10.0  # for a camera that has said its last word to read them
+_RECONNECT_AFTER_MS = 1000
+_MAX_IN_DOUBT = 1024  # sequences of a Hello that are looked up
+_MAX_PERIOD_SECONDS = 31 * 24 * 3600  # of a byte budget
 
 _Requests: TypeAlias = AsyncIterator[pb.StreamFramesRequest]
 _Context: TypeAlias = grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.StreamFramesResponse]

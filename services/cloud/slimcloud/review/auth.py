@@ -12,7 +12,7 @@ tokens everything is open, and `CloudSettings` keeps such a process on loopback 
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
@@ -23,13 +23,13 @@ from slimcloud.review.views import API_PREFIX
 from slimcloud.roles import AccessRole
 from slimcloud.tokens import Identity, TokenTable
 
-COOKIE: Final = "slimwire_token"
-ADMIN_ROUTES: Final = frozenset(
+COOKIE = "slimwire_token"
+ADMIN_ROUTES = frozenset(
     f"{API_PREFIX}/{path}" for path in ("reviews", "dead-letters", "cameras/{camera_id}/budget")
 )
-SESSION_SECONDS: Final = 30 * 24 * 3600
-_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="slimwire"'}  # RFC 6750, section 3
-_OPEN: Final = Identity("anyone", AccessRole.ADMIN)
+SESSION_SECONDS = 30 * 24 * 3600
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="slimwire"'}  # RFC 6750, section 3
+_OPEN = Identity("anyone", AccessRole.ADMIN)
 
 router = APIRouter(prefix=API_PREFIX, tags=["session"])
 

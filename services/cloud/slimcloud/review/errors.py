@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -88,7 +87,7 @@ class ProblemKind:
 
 
 # The narrowest class of an error that is listed here decides.
-ERROR_STATUS: Final[Mapping[type[Exception], ProblemKind]] = {
+ERROR_STATUS: Mapping[type[Exception], ProblemKind] = {
     InvalidCursorError: ProblemKind(HTTPStatus.BAD_REQUEST, "invalid-cursor"),
     InvalidFrameIdError: ProblemKind(HTTPStatus.NOT_FOUND, "invalid-frame-id"),
     FrameNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "frame-not-found"),

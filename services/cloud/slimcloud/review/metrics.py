@@ -1,7 +1,6 @@
 """What the review role counts: requests, decodes, caches."""
 
 import time
-from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,7 +8,7 @@ from slimcloud.review.pictures.single_flight import CacheResult
 from slimops.metrics import Metrics
 
 # A stranger's own methods would use up the label sets (slimops.metrics) of the real ones.
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
 
 class ReviewMetrics:

@@ -4,11 +4,11 @@ Without this a bare number would pass for seconds since 1970, and a slip for a f
 """
 
 import re
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator
 
-_RFC_3339: Final = re.compile(
+_RFC_3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 

@@ -100,7 +100,7 @@ class Store:
         self._put_jpeg_size = scripts.PUT_JPEG_SIZE.on(client)
 
     async def ping(self) -> None:
-        """Returns when Redis answers."""
+        """Wait until Redis answers."""
         await self._client.ping()
 
     # --- frames ---

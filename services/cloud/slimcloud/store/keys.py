@@ -49,34 +49,32 @@ keys, so Redis Cluster does not.
 
 from __future__ import annotations
 
-from typing import Final
+RETENTION_SLACK_SECONDS = 600
+EPOCH_TTL_SECONDS = 7 * 24 * 3600
+REFETCH_TTL_SECONDS = 3600
+EVENTS_LENGTH = 10_000
+DEAD_LENGTH = 1_000
+GAPS_PER_CAMERA = 1_000
+REVIEWS_LENGTH = 50_000  # about 10 MB
+REVIEWS_OF_FRAME_LENGTH = 500
 
-RETENTION_SLACK_SECONDS: Final = 600
-EPOCH_TTL_SECONDS: Final = 7 * 24 * 3600
-REFETCH_TTL_SECONDS: Final = 3600
-EVENTS_LENGTH: Final = 10_000
-DEAD_LENGTH: Final = 1_000
-GAPS_PER_CAMERA: Final = 1_000
-REVIEWS_LENGTH: Final = 50_000  # about 10 MB
-REVIEWS_OF_FRAME_LENGTH: Final = 500
-
-INDEX_ALL: Final = "slim:index:all"
-INDEX_RECEIVED: Final = "slim:index:received"
-SIZES: Final = "slim:sizes"
-TOTALS: Final = "slim:totals"
-CAMERAS: Final = "slim:cameras"
-WORK: Final = "slim:work"
-WORK_REVIEW: Final = "slim:work:review"
-WORK_BACKFILL: Final = "slim:work:backfill"
-PLACES: Final = "slim:places"
-HELD: Final = "slim:held"
-AWAITING: Final = "slim:awaiting"
-DETECT_GROUP: Final = "detect"
-DEAD: Final = "slim:dead"
-EVENTS: Final = "slim:events"
-REVIEWS: Final = "slim:reviews"
-GAP_RECORDS: Final = "slim:gap-records"
-GAPS: Final = "slim:gaps"
+INDEX_ALL = "slim:index:all"
+INDEX_RECEIVED = "slim:index:received"
+SIZES = "slim:sizes"
+TOTALS = "slim:totals"
+CAMERAS = "slim:cameras"
+WORK = "slim:work"
+WORK_REVIEW = "slim:work:review"
+WORK_BACKFILL = "slim:work:backfill"
+PLACES = "slim:places"
+HELD = "slim:held"
+AWAITING = "slim:awaiting"
+DETECT_GROUP = "detect"
+DEAD = "slim:dead"
+EVENTS = "slim:events"
+REVIEWS = "slim:reviews"
+GAP_RECORDS = "slim:gap-records"
+GAPS = "slim:gaps"
 
 
 def frame_key(frame_id: object) -> str:

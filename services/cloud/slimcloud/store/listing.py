@@ -7,8 +7,6 @@ may be short and still go on.
 
 from __future__ import annotations
 
-from typing import Final
-
 from redis.asyncio import Redis
 
 from slimcloud.errors import InvalidCursorError, InvalidFrameIdError
@@ -19,8 +17,8 @@ from slimcloud.store.records import FrameFilter
 from slimcloud.store.replies import scored_members
 from slimcloud.store.stored_frame import FramePage, StoredFrame
 
-_MAX_LOOKED_AT: Final = 2000  # frames per page: bounds the work that one call can ask for
-_STEP: Final = 100  # frames per round trip
+_MAX_LOOKED_AT = 2000  # frames per page: bounds the work that one call can ask for
+_STEP = 100  # frames per round trip
 
 _Position = tuple[int, str]  # capture time in microseconds, frame id
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from pydantic import TypeAdapter
 
@@ -102,7 +101,7 @@ class DetectionResult:
         return _RESULT.validate_json(document)
 
 
-_RESULT: Final = TypeAdapter(DetectionResult)
+_RESULT = TypeAdapter(DetectionResult)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from redis.asyncio import Redis
 
@@ -15,8 +14,8 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store import keys, scripts
 from slimcloud.store.replies import text
 
-_STEP: Final = 200  # frames per round trip
-_DROPPED: Final = "retention removed it before it was detected"
+_STEP = 200  # frames per round trip
+_DROPPED = "retention removed it before it was detected"
 
 
 class Retention:

@@ -16,7 +16,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from redis.asyncio import Redis
 
@@ -29,9 +28,9 @@ from slimcloud.store.replies import StreamEntry, stream_entries, text
 
 logger = logging.getLogger(__name__)
 
-_MAX_LOOKED_AT: Final = 2000  # records per page: bounds the work that one call can ask for
-_STEP: Final = 200  # records per round trip
-_STREAM_ID: Final = re.compile(r"[0-9]{1,16}-[0-9]{1,16}", re.ASCII)
+_MAX_LOOKED_AT = 2000  # records per page: bounds the work that one call can ask for
+_STEP = 200  # records per round trip
+_STREAM_ID = re.compile(r"[0-9]{1,16}-[0-9]{1,16}", re.ASCII)
 
 
 class ReviewKind(StrEnum):

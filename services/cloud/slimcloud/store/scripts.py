@@ -8,13 +8,11 @@ write that comes after another of its script, so a full store can be made empty.
 
 from __future__ import annotations
 
-from typing import Final
-
 from slimcloud.store.lua import Script
 from slimcloud.store.work.scripts import QUEUE
 
 # count(camera's key, bytes, time in microseconds): what a camera brought today
-_COUNT: Final = """
+_COUNT = """
 local function count(camera, bytes, time_us)
   local day = math.floor(tonumber(time_us) / 86400000000)  -- since 1970, UTC
   if tonumber(redis.call('HGET', camera, 'bytes_day') or 0) < day then
@@ -26,7 +24,7 @@ end
 
 # `fields` are names and values in turn, `lane` is the lane of work. Returns 1 stored, 0 duplicate,
 # -1 the work queue is full.
-PUT_FRAME: Final = Script(
+PUT_FRAME = Script(
     """
 if redis.call('EXISTS', frame) == 1 then return 0 end
 if redis.call('XLEN', lane) >= tonumber(max_queue_size) then return -1 end
@@ -64,7 +62,7 @@ return 1
 
 # Returns 1 stored, 0 one that reaches as far is there, -1 the frame is not there. A frame that
 # waits for its enhancement goes back to the work queue.
-PUT_ENHANCEMENT: Final = Script(
+PUT_ENHANCEMENT = Script(
     """
 if redis.call('EXISTS', frame) == 0 then return -1 end
 local reached = tonumber(redis.call('HGET', frame, 'enhancement_level') or '0')
@@ -88,7 +86,7 @@ return 1
 )
 
 # Returns 1 stored, 0 there was an outcome already, -1 the frame is not there. Its work is done.
-PUT_DETECTIONS: Final = Script(
+PUT_DETECTIONS = Script(
     """
 local state = redis.call('HGET', frame, 'state')
 if not state then leave(id) return -1 end
@@ -107,7 +105,7 @@ return 1
 )
 
 # Of a frame that is dropped or failed. Returns as PUT_DETECTIONS.
-SET_OUTCOME: Final = Script(
+SET_OUTCOME = Script(
     """
 local state = redis.call('HGET', frame, 'state')
 if not state then leave(id) return -1 end
@@ -124,7 +122,7 @@ return 1
     library=QUEUE,
 )
 
-PUT_JPEG_SIZE: Final = Script(
+PUT_JPEG_SIZE = Script(
     """
 if redis.call('EXISTS', frame) == 0 then return 0 end
 if redis.call('HSETNX', frame, 'jpeg_bytes', bytes) == 0 then return 0 end
@@ -138,7 +136,7 @@ return 1
 )
 
 # `level` and `mark` may be empty. Returns the id of the record; empty: the frame is not there.
-RECORD_REVIEW: Final = Script(
+RECORD_REVIEW = Script(
     """
 if redis.call('EXISTS', frame) == 0 then return '' end
 local fields = {'frame_id', id, 'kind', kind, 'reviewer', reviewer, 'level', level,
@@ -161,7 +159,7 @@ return entry
 
 # `reason` is for a frame that still waits for the detector, `max_bytes` may stay (or empty).
 # Returns the bytes that it gave back; -1: no more than may stay are held, and nothing is removed.
-REMOVE_FRAME: Final = Script(
+REMOVE_FRAME = Script(
     """
 local stored = tonumber(redis.call('HGET', totals, 'stored_bytes') or '0')
 if max_bytes ~= '' and stored <= tonumber(max_bytes) then return -1 end

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -21,10 +21,10 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store.records import FrameState, Lane, ReviewMark, Triage
 from slimcloud.wall_clock import time_of
 
-CONTAINER: Final = "container"  # field of the same hash: the bytes of the base
+CONTAINER = "container"  # field of the same hash: the bytes of the base
 # Fields of the same hash that only the scripts of the work queue read and write: lane and entry,
 # the error of a try that failed, the dead letter, whether a person asked for it.
-QUEUE_FIELDS: Final = ("work", "last_error", "dead", "requested")
+QUEUE_FIELDS = ("work", "last_error", "dead", "requested")
 
 _Time = Annotated[int, PlainSerializer(time_of, return_type=datetime)]
 _Known = Annotated[  # shown as null where it is 0
@@ -135,7 +135,7 @@ class StoredFrame(BaseModel):
         ]
 
 
-_DEFAULTS: Final = {
+_DEFAULTS = {
     name: field.get_default(call_default_factory=True)  # or pydantic's word for none
     for name, field in StoredFrame.model_fields.items()
     if name != "frame_id"

@@ -47,7 +47,7 @@ class PreparedPictures:
 
 
 def prepare_pictures(pictures: Pictures, image_size: int) -> PreparedPictures:
-    """Fits every labelled picture into a grey square and moves its labels along."""
+    """Fit every labelled picture into a grey square and move its labels along."""
     x = np.full((len(pictures), image_size, image_size, 3), LETTERBOX_GREY, np.uint8)
     labels: list[Labels] = []
     for index, (image, boxes) in enumerate(zip(pictures.images, pictures.boxes, strict=True)):

@@ -82,7 +82,7 @@ def evaluate(
     runtime: OpenVinoRuntime | None = None,
     show_progress: bool = True,
 ) -> Evaluation:
-    """Measures codecs and baselines; writes `table.json`, `table.csv`, `summary.json` and
+    """Measure codecs and baselines; write `table.json`, `table.csv`, `summary.json` and
     `pictures.txt`, the pictures that it is about.
 
     Args:

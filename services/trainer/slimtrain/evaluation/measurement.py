@@ -59,7 +59,7 @@ class MeasurementCache:
             return {}  # cut short or of another format: it is only a cache
 
     def write(self, point: str, setting: str, known: Mapping[str, Measurement]) -> None:
-        """Keeps all measurements of an operating point, in one step."""
+        """Keep all measurements of an operating point, in one step."""
         path = self._path(point, setting)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:

@@ -176,7 +176,7 @@ class ServedCodec:
         return task in self.tasks[level] and (task != DETECT or self.detector is not None)
 
     def warm_up(self, image: Image, level: int, quality: float) -> None:
-        """Runs a picture's size once: a graph compiles when it first meets one, and that is not
+        """Run a picture's size once: a graph compiles when it first meets one, and that is not
         what a picture costs.
         """
         if (level, image.shape) not in self._warmed:

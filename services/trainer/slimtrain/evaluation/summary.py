@@ -137,7 +137,7 @@ def summarise(curves: Sequence[Curve], uncompressed: BoxFigures) -> Summary:
 
 
 def write_summary(summary: Summary, out: Path) -> None:
-    """Writes `summary.json`."""
+    """Write `summary.json`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "summary.json").write_text(json.dumps(asdict(summary), indent=1) + "\n")
 

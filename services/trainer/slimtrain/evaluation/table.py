@@ -51,7 +51,7 @@ class EvaluationRow:
 
 
 def write_table(rows: Sequence[EvaluationRow], out: Path) -> None:
-    """Writes `table.json`, a list of rows, and `table.csv` with the same columns."""
+    """Write `table.json`, a list of rows, and `table.csv` with the same columns."""
     out.mkdir(parents=True, exist_ok=True)
     plain = [asdict(row) for row in rows]
     (out / "table.json").write_text(json.dumps(plain, indent=1) + "\n")
@@ -62,7 +62,7 @@ def write_table(rows: Sequence[EvaluationRow], out: Path) -> None:
 
 
 def write_profile(rows: Sequence[EvaluationRow], label: str, codec: Path, command: str) -> None:
-    """Writes a model's rows as its `profile.json`, which the edge's controller reads.
+    """Write a model's rows as its `profile.json`, which the edge's controller reads.
 
     What a point is worth to the detector is read off the classes with enough labels, where there
     are any: the mean over all classes is mostly noise on some dozens of pictures.

@@ -54,7 +54,7 @@ _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 def write_report(
     evaluation: Evaluation, out: Path, command: str, shown: Sequence[str] = ()
 ) -> Path:
-    """Writes everything that people look at; returns the page.
+    """Write everything that people look at; return the page.
 
     Args:
         out: the folder of the evaluation's tables.

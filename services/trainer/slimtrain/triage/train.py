@@ -15,7 +15,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -53,11 +52,11 @@ from slimtrain.triage.figures import (
 )
 from slimtrain.triage.views import LabelledLatent, encode_views, label_views, list_views
 
-MIN_SCORE: Final = 0.3
+MIN_SCORE = 0.3
 """A detection of at least this score is a presence."""
-STREET_LABELS: Final = ("person", "bicycle", "car", "motorbike", "bus", "truck")
-RECALLS: Final = (0.8, 0.9, 0.95, 0.98, 0.99)
-DEFAULT_RECALL: Final = 0.95
+STREET_LABELS = ("person", "bicycle", "car", "motorbike", "bus", "truck")
+RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99)
+DEFAULT_RECALL = 0.95
 _MIN_PICTURES = 20  # of validation with a class, to print its average precision
 _NO_SCORE = 0.1  # a best score up to here is an absence; between it and MIN_SCORE, unsure
 _WARM_UP = 100  # steps

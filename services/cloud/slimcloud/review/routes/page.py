@@ -5,12 +5,12 @@ elsewhere. They hold no data, so they are open to everyone.
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Header, HTTPException, Response
 
-_MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-_POLICY: Final = (
+_MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )

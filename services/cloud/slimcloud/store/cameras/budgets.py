@@ -14,7 +14,6 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from redis.asyncio import Redis
 
@@ -25,7 +24,7 @@ from slimcloud.store.records import EventKind
 from slimcloud.store.replies import fields_of
 
 # `fields` are names and values in turn. Returns 1 set, 0 another request is the newest.
-_SET_OF_WISH: Final = Script(
+_SET_OF_WISH = Script(
     """
 if redis.call('HGET', budget, 'request_id') ~= request_id then return 0 end
 redis.call('HSET', budget, unpack(fields))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -25,10 +24,10 @@ from slimcloud.store.lua import Script
 from slimcloud.store.records import EventKind
 from slimcloud.store.replies import is_out_of_memory, text
 
-_MAX_LOOKED_AT: Final = 2000  # records per list: bounds the work that one call can ask for
+_MAX_LOOKED_AT = 2000  # records per list: bounds the work that one call can ask for
 
 # Returns 1 new or changed, 0 the same is there.
-_PUT_GAP: Final = Script(
+_PUT_GAP = Script(
     """
 if redis.call('HGET', records, name) == document then return 0 end
 redis.call('HSET', records, name, document)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from redis.asyncio import Redis
 
@@ -14,11 +13,11 @@ from slimcloud.store.records import CameraState, DetectionResult, FrameState
 from slimcloud.store.replies import fields_of, scored_members, text
 from slimcloud.store.stored_frame import StoredFrame
 
-_DAY_US: Final = 24 * 3600 * 1_000_000
-_LATEST_FRAMES: Final = 20  # a camera of 20 frames per second whose newest second waits
+_DAY_US = 24 * 3600 * 1_000_000
+_LATEST_FRAMES = 20  # a camera of 20 frames per second whose newest second waits
 
 # Only the connection that holds a camera may let it go.
-_RELEASE: Final = Script(
+_RELEASE = Script(
     """
 if redis.call('HGET', camera, 'connection') ~= connection then return 0 end
 redis.call('HSET', camera, 'connected', 0, 'connection', '')

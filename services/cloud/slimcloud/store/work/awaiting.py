@@ -12,7 +12,6 @@ Nothing is held in a process, so a worker that dies loses no frame.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
 
 from redis.asyncio import Redis
 
@@ -22,7 +21,7 @@ from slimcloud.store.replies import text
 from slimcloud.store.work import scripts as work_scripts
 from slimcloud.store.work.queue import WorkItem
 
-_MAX_WOKEN: Final = 100  # frames at a time
+_MAX_WOKEN = 100  # frames at a time
 
 
 class Parked(Enum):

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -30,13 +29,13 @@ from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 from slimcloud.store.work import scripts as work_scripts
 
-_DIED: Final = "its workers died without a word"
-_MAX_ERROR_CHARACTERS: Final = 300
-_MAX_RELEASED: Final = 100  # held outcomes at a time
-_MAX_UNTAKEN: Final = 1000  # entries at a time
+_DIED = "its workers died without a word"
+_MAX_ERROR_CHARACTERS = 300
+_MAX_RELEASED = 100  # held outcomes at a time
+_MAX_UNTAKEN = 1000  # entries at a time
 
 
-LANE_KEYS: Final = {
+LANE_KEYS = {
     Lane.REVIEW: keys.WORK_REVIEW,
     Lane.LIVE: keys.WORK,
     Lane.BACKFILL: keys.WORK_BACKFILL,

@@ -16,13 +16,11 @@ The functions name keys themselves, which Redis Cluster would not allow (`keys` 
 
 from __future__ import annotations
 
-from typing import Final
-
 from slimcloud.store import keys
 from slimcloud.store.lua import Script
 from slimcloud.store.records import EventKind
 
-QUEUE: Final = (
+QUEUE = (
     f"""
 local FRAME, ORDER, HELD = '{keys.frame_key("")}', '{keys.order_key("")}', '{keys.HELD}'
 local EVENTS, EVENTS_LENGTH = '{keys.EVENTS}', {keys.EVENTS_LENGTH}
@@ -95,7 +93,7 @@ end
 # Takes up to `count` entries, the most urgent lane first, of backfill at most `backfill_count`;
 # live ones get a place in the order. Returns them as {lane, entry, id}, and for each lane the
 # newest entry that there ever was: to wait for the next one.
-TAKE: Final = Script(
+TAKE = Script(
     """
 local lanes = {review, live, backfill}
 local taken, newest = {}, {}
@@ -123,9 +121,9 @@ return {taken, newest}
     library=QUEUE,
 )
 
-LEAVE: Final = Script("leave(id)", args="id", library=QUEUE)
+LEAVE = Script("leave(id)", args="id", library=QUEUE)
 
-FAIL_TRY: Final = Script(
+FAIL_TRY = Script(
     """
 if redis.call('EXISTS', FRAME .. id) == 1 then
   redis.call('HSET', FRAME .. id, 'last_error', error_text)
@@ -138,7 +136,7 @@ leave(id)
 
 # Outcomes that waited for `max_wait_ms` wait no more; frames before them lose their places.
 # Returns how many.
-RELEASE: Final = Script(
+RELEASE = Script(
     """
 local overdue = redis.call('ZRANGEBYSCORE', held, '-inf', now_ms() - max_wait_ms,
                            'LIMIT', 0, max_frames)
@@ -162,7 +160,7 @@ return #overdue
 
 # Gives a frame up: its entry goes to the dead letters. `died` is said of workers that left no
 # error. Returns the reason; empty: another worker has done it.
-DEAD_LETTER: Final = Script(
+DEAD_LETTER = Script(
     """
 redis.call('XACK', lane, GROUP, entry)
 if redis.call('XDEL', lane, entry) == 0 then return '' end
@@ -186,7 +184,7 @@ return reason
 
 # A person wants a frame detected after all. Returns 1 queued, 0 it is not dropped or failed, -1 it
 # is not there, -2 the lane is full.
-REQUEST: Final = Script(
+REQUEST = Script(
     """
 local of = redis.call('HMGET', frame, 'state', 'dead')
 if not of[1] then return -1 end
@@ -208,7 +206,7 @@ return 1
 # Takes a frame off the work queue until its enhancement up to `level` is there, at most until
 # `deadline`; one that is there already puts it back at once. Returns 1 parked, 0 too many wait
 # (nothing is changed), -1 it has an outcome or is gone.
-PARK: Final = Script(
+PARK = Script(
     """
 if redis.call('HGET', frame, 'state') ~= 'queued' then return -1 end
 if redis.call('ZCARD', awaiting) >= tonumber(max_frames) then return 0 end
@@ -228,7 +226,7 @@ return 1
 )
 
 # Returns 1 put back on the work queue, 0 it did not wait.
-WAKE: Final = Script(
+WAKE = Script(
     """
 if redis.call('ZREM', awaiting, id) == 0 then return 0 end
 enqueue(live, id)
