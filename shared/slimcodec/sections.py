@@ -64,7 +64,8 @@ def build_section_coder(artifact: CodecArtifact, runtime: Runtime) -> SectionCod
 def round_symbols(latent: NDArray[np.float32]) -> NDArray[np.int32]:
     """Return the int32 symbols of a latent of any shape."""
     rounded = np.nan_to_num(np.rint(latent))
-    return np.clip(rounded, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    symbols: NDArray[np.int32] = np.clip(rounded, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    return symbols
 
 
 class FactorizedSections:

@@ -179,7 +179,8 @@ def _decode_head(
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    y: NDArray[np.float32] = 1 / (1 + np.exp(-np.clip(x, -_MAX_LOGIT, _MAX_LOGIT)))
+    held: NDArray[np.float32] = np.clip(x, -_MAX_LOGIT, _MAX_LOGIT)
+    y: NDArray[np.float32] = np.reciprocal(np.exp(-held) + np.float32(1))
     return y
 
 

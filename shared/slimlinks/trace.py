@@ -99,7 +99,8 @@ class Trace:
         laps, rest = laps - whole, np.where(whole, self._total, rest)
         piece = np.searchsorted(passed, rest, side="left") - 1
         end = laps * self.seconds + times[piece] + (rest - passed[piece]) / rates[piece]
-        return np.maximum(start, end)
+        arrived: NDArray[np.float64] = np.maximum(start, end)
+        return arrived
 
     def _passed_until(self, t: float) -> float:
         laps, at = divmod(t, self.seconds)

@@ -117,8 +117,8 @@ class Encoded:
     @property
     def bpp(self) -> float:
         """Bits per pixel of the picture that was encoded."""
-        height, width = self.image.shape[:2]
-        return 8 * self.bitstream_bytes / (height * width)
+        pixels: int = self.image.shape[0] * self.image.shape[1]
+        return 8 * self.bitstream_bytes / pixels
 
 
 @dataclass(frozen=True, slots=True)

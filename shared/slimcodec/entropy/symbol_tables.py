@@ -40,7 +40,8 @@ class SymbolTables:
 
     def frequencies(self, table: int) -> NDArray[np.int64]:
         """Return the frequencies of a table; they sum to 2**bits, the last is the escape's."""
-        return np.diff(self.cdf[table, : self.cdf_length[table]].astype(np.int64))
+        cdf: NDArray[np.int64] = self.cdf[table, : self.cdf_length[table]].astype(np.int64)
+        return cdf[1:] - cdf[:-1]
 
     def validate(self, what: str) -> None:
         """Check shapes, types and every table.
