@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -115,3 +117,8 @@ def test_a_package_imports_only_what_its_extra_declares(package: str) -> None:
     }
 
     assert not undeclared
+
+
+@pytest.mark.skipif(importlib.util.find_spec("compressai") is not None, reason="numpy of train")
+def test_the_product_is_tested_with_numpy_2() -> None:
+    assert int(np.__version__.split(".")[0]) >= 2

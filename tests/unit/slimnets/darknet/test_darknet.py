@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet, SplitPoint
-from slimnets.darknet.yolov3 import yolov3_cfg
 from slimnets.errors import SplitError
 from support.darknets import (
     ALL_LAYERS_SPLIT,
@@ -14,6 +13,7 @@ from support.darknets import (
     make_darknet,
     make_pictures,
 )
+from support.yolov3 import yolov3_cfg
 
 YOLOV3_SPLIT = 15
 

@@ -15,7 +15,6 @@ from slimdetect import NamesError, decode_heads
 from slimnets.darknet.cfg import format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
-from slimnets.darknet.yolov3 import yolov3_cfg
 from slimnets.errors import SplitError
 from slimtrain.artifact_folder import ArtifactFolderError
 from slimtrain.detector.artifact import (
@@ -32,6 +31,7 @@ from support.darknets import (
     make_pictures,
     public_cfgs,
 )
+from support.yolov3 import yolov3_cfg
 
 NAMES = ("person", "car", "dog")
 
