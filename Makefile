@@ -31,7 +31,7 @@ demo: .venv/.installed
 	@.venv/bin/slimwire demo $(DEMO_ARGS)
 
 test: check .venv-test/.installed $(NODE_CLIENT)/node_modules/.package-lock.json
-	.venv-test/bin/python -m pytest $(PYTEST_ARGS) $(addprefix --ignore=,$(TRAINER))
+	.venv-test/bin/python -m pytest $(PYTEST_ARGS) $(addprefix --ignore=,$(TRAINER)) tests
 	$(DEV)/python -m pytest $(PYTEST_ARGS) $(TRAINER)
 
 check: .venv-dev/.installed
