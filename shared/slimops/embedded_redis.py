@@ -119,7 +119,7 @@ class EmbeddedRedis:
         except EmbeddedRedisError:
             self.stop()
             raise
-        logger.info("embedded Redis %s is up at %s", server, self.url)
+        logger.debug("embedded Redis %s is up at %s", server, self.url)
 
     def stop(self) -> None:
         """End the server and remove its directory; harmless when it is not running."""

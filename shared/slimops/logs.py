@@ -1,7 +1,8 @@
-"""Logs as JSON lines with a fixed set of fields, configured once, in a `__main__`.
+"""Logs with a fixed set of fields, configured once, where a process begins: for machines or people.
 
-{"time": "2026-01-02T03:04:05.678901Z", "level": "INFO", "logger": "slimcloud.app",
- "message": "ready", "camera_id": "gate-1", "seconds": 0.3}
+json   {"time": "2026-01-02T03:04:05.678901Z", "level": "INFO", "logger": "slimcloud.app",
+        "message": "ready", "camera_id": "gate-1", "seconds": 0.3}
+text   03:04:05  ready  camera_id=gate-1 seconds=0.3
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import datetime
 import json
 import logging
 import sys
-from typing import TextIO
+from typing import Literal, TextIO, TypeAlias
+
+LogFormat: TypeAlias = Literal["auto", "json", "text"]  # auto: text on a terminal, JSON elsewhere
 
 LOG_FIELDS = (
     "frame_id",
@@ -35,19 +38,40 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for field in LOG_FIELDS:
-            value = getattr(record, field, None)
-            if value is not None:
-                line[field] = value if isinstance(value, int | float) else str(value)
+        line |= _fields(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send every log record of this process, and warnings, to `stream` (stderr) as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonFormatter())
+class TextFormatter(logging.Formatter):
+    """A line for a person: local time, level where it is not INFO, message, fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = [] if record.levelno == logging.INFO else [record.levelname]
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        time = self.formatTime(record, "%H:%M:%S")
+        line = "  ".join(filter(None, [time, *level, record.getMessage(), fields]))
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _fields(record: logging.LogRecord) -> dict[str, int | float | str]:
+    given = {field: getattr(record, field, None) for field in LOG_FIELDS}
+    return {
+        field: value if isinstance(value, int | float) else str(value)
+        for field, value in given.items()
+        if value is not None
+    }
+
+
+def configure_logging(
+    level: str = "INFO", stream: TextIO | None = None, form: LogFormat = "auto"
+) -> None:
+    """Send every log record of this process, and warnings, to `stream` (stderr), a line each."""
+    stream = sys.stderr if stream is None else stream
+    is_text = form == "text" or (form == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

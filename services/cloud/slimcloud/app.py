@@ -301,9 +301,9 @@ def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycl
 
         life.on_stop(Phase.CLOSE, "state file", remove)
     logger.info(
-        "ready: role %s, cameras at %s, review at %s, metrics at %s",
+        "%s: ready, role %s, cameras at %s, metrics at %s",
+        addresses.http,  # first: the page, or where a process without one is asked for its health
         settings.role.value,
         addresses.grpc,
-        addresses.http,
         addresses.metrics or addresses.http,
     )

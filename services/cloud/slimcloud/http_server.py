@@ -49,6 +49,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 log_config=None,  # the process has configured logging
+                log_level="warning",  # that it starts and stops is ours to say
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=_GRACE_SECONDS,

@@ -14,6 +14,7 @@ from pydantic_settings import SettingsConfigDict
 from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcodec.model.find import DEFAULT_MODEL
+from slimops.logs import LogFormat
 from slimops.loopback import is_loopback
 from slimops.settings import ServiceSettings
 
@@ -172,6 +173,9 @@ class CloudSettings(ServiceSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least level that is logged"
+    )
+    log_format: LogFormat = Field(
+        default="auto", description="json, text, or auto: text on a terminal, JSON elsewhere"
     )
 
     otlp_endpoint: str | None = Field(

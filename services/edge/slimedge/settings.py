@@ -12,6 +12,7 @@ from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from slimcodec.model.find import DEFAULT_MODEL
+from slimops.logs import LogFormat
 from slimops.loopback import host_of, is_loopback
 from slimops.settings import ServiceSettings
 
@@ -123,6 +124,9 @@ class EdgeSettings(ServiceSettings):
     )
     budget_seconds: int = Field(default=86_400, ge=1, le=2_678_400, description="that period, s")
 
+    log_format: LogFormat = Field(
+        default="auto", description="json, text, or auto: text on a terminal, JSON elsewhere"
+    )
     otlp_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://",

@@ -4,12 +4,13 @@ import ast
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from slimops.logs import LOG_FIELDS, JsonFormatter, configure_logging
+from slimops.logs import LOG_FIELDS, JsonFormatter, LogFormat, TextFormatter, configure_logging
 
 
 @pytest.fixture
@@ -42,6 +43,36 @@ def test_record_becomes_one_json_line_with_the_fixed_fields() -> None:
     assert fields["time"].endswith("Z")
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("restored_root")
+@pytest.mark.parametrize(
+    ("stream", "form", "is_json"),
+    [
+        (io.StringIO(), "auto", True),
+        (_Terminal(), "auto", False),
+        (_Terminal(), "json", True),
+        (io.StringIO(), "text", False),
+    ],
+)
+def test_people_at_a_terminal_read_text(
+    stream: io.StringIO, form: LogFormat, is_json: bool
+) -> None:
+    configure_logging("INFO", stream, form)
+
+    logging.getLogger("lamp").info("lit", extra={"camera_id": "gate", "pixels": "never"})
+    logging.getLogger("lamp").warning("dim")
+
+    lit, dim = stream.getvalue().splitlines()
+    assert lit.startswith("{") == dim.startswith("{") == is_json
+    if not is_json:
+        assert re.fullmatch(r"\d\d:\d\d:\d\d  lit  camera_id=gate", lit)
+        assert re.fullmatch(r"\d\d:\d\d:\d\d  WARNING  dim", dim)
+
+
 def test_exception_is_written_into_its_line() -> None:
     try:
         raise ValueError("broken")
@@ -51,6 +82,7 @@ def test_exception_is_written_into_its_line() -> None:
         )
 
     assert "ValueError: broken" in json.loads(JsonFormatter().format(record))["exception"]
+    assert TextFormatter().format(record).endswith("ValueError: broken")
 
 
 def test_every_field_that_the_services_log_is_a_fixed_one() -> None:

@@ -69,7 +69,7 @@ def edge(
         ),
         config=config,
     )
-    configure_logging()
+    configure_logging(form=settings.log_format)
     end_tracing = configure_tracing("slimwire-edge", settings.otlp_endpoint)
     try:
         asyncio.run(run_edge(settings, handle_signals=True))
@@ -110,7 +110,7 @@ def cloud(
         ),
         config=config,
     )
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, form=settings.log_format)
     end_tracing = configure_tracing(f"slimwire-{settings.role.value}", settings.otlp_endpoint)
     try:
         asyncio.run(run_cloud(settings))
