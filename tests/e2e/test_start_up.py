@@ -81,6 +81,14 @@ def test_every_command_explains_itself(
     assert f"Usage: {' '.join(('slimwire', *path))} " in said.out
 
 
+def test_no_line_of_a_list_of_commands_is_cut(slimwire: Slimwire) -> None:
+    for group in ([], ["train"], ["detector"], ["config"]):
+        _, _, commands = slimwire(*group, "--help").out.partition("Commands:")
+
+        assert commands
+        assert "..." not in commands
+
+
 def test_what_stands_in_brackets_is_shown(slimwire: Slimwire) -> None:
     assert "grpc[s]://host:port[/service]" in slimwire("health", "--help").out
     assert "[default: 1000]" in " ".join(slimwire("demo", "--help").out.split())

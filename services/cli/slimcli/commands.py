@@ -10,15 +10,9 @@ import typer
 from slimcli import completion
 from slimcli.demo import command as demo
 from slimcli.exits import DEBUG_VARIABLE
-from slimcli.files import decode, detect, encode, levels, upgrade
-from slimcli.files import inspect as inspection
+from slimcli.files import decode, detect, encode, inspect, levels, upgrade
 from slimcli.run import certificates, configuration, health, services, tokens
-from slimcli.train import calibrate as calibration
-from slimcli.train import codec_and_detector as training
-from slimcli.train import evaluate as evaluation
-from slimcli.train import export as making
-from slimcli.train import make_model as own_detector
-from slimcli.train import recipes
+from slimcli.train import calibrate, codec_and_detector, evaluate, export, make_model, recipes
 
 app = typer.Typer(
     name="slimwire",
@@ -63,7 +57,7 @@ for module in (
     encode,
     decode,
     upgrade,
-    inspection,
+    inspect,
     levels,
     demo,
     services,
@@ -72,11 +66,11 @@ for module in (
     tokens,
     health,
     recipes,
-    training,
-    evaluation,
-    calibration,
-    making,
-    own_detector,
+    codec_and_detector,
+    evaluate,
+    calibrate,
+    export,
+    make_model,
     completion,
 ):
     module.register(app)

@@ -88,7 +88,7 @@ def demo(
     model: Model = DEFAULT_MODEL,
     models: Models = None,
 ) -> None:
-    """Stream a video from an edge to a cloud on this machine, and watch."""
+    """Stream a video from an edge to a cloud here, and watch."""
     import asyncio
     import logging
 

@@ -38,7 +38,7 @@ def decode(
     precision: PrecisionOption = Precision.AUTO,
     force: Force = False,
 ) -> None:
-    """Decode a container to a picture; the suffix of the output names the format."""
+    """Decode a container to a picture. The suffix of the output names the format."""
     from slimcodec.decode import Decoder
 
     refuse_two_standard(container, enhancement)

@@ -86,10 +86,10 @@ def detect(
     precision: PrecisionOption = Precision.AUTO,
     force: Force = False,
 ) -> None:
-    """Detect objects in pictures, through the codec, and in containers.
+    """Detect objects in pictures, videos and containers.
 
-    One line of JSON, or a few of text, for each picture. What cannot be read is told at once, the
-    others go on, and the exit code is that of the first failure.
+    Pictures go through the codec. One line of JSON, or a few of text, for each picture. What cannot
+    be read is told at once, the others go on, and the exit code is that of the first failure.
     """
     if overlay is not None:
         refuse_existing(overlay, force=force)

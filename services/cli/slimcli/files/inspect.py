@@ -20,7 +20,7 @@ def inspect_container(
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the header and the sections of a container, all checksums verified."""
+    """Show what a container holds. All its checksums are verified."""
     from slimcodec.container import parse_container
 
     bitstream = read_bytes(container)

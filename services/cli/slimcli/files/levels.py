@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def levels(model: Model = DEFAULT_MODEL, models: Models = None, as_json: AsJson = False) -> None:
-    """Show every level: channels, kMAC per pixel measured from the graph, expected bits."""
+    """Show what each level costs. Channels, kMAC per pixel counted in the graph, expected bits."""
     codec = open_codec(model, models)
     rows = count_levels(codec)
     cloud = count_cloud(codec, open_detector(codec, models))

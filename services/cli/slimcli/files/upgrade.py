@@ -42,7 +42,7 @@ def upgrade(
     precision: PrecisionOption = Precision.AUTO,
     force: Force = False,
 ) -> None:
-    """Encode only what a container lacks: an enhancement for `decode BASE --with`."""
+    """Encode what a container lacks, for `decode --with`."""
     from slimcodec.encode import Encoder
 
     refuse_two_standard(base, image)

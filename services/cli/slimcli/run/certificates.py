@@ -47,7 +47,7 @@ def certs(
     days: Annotated[int, typer.Option(min=1, max=825, help="For which they are valid.")] = 365,
     force: Force = False,
 ) -> None:
-    """Make a development CA, and certificates for the cloud and for cameras."""
+    """Make a development CA and certificates that it signs."""
     with needs_extra("certs", "certs"):
         from cryptography import x509
 

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 @configuration.command()
 def check(config: Config = None, service: Services = None) -> None:
-    """Say whether services would start with these settings; exit code 78 when one would not."""
+    """Say whether services would start. Exit code 78 when one would not."""
     with needs_extra("cloud", "config"):
         from slimops.errors import SettingsError
 
@@ -63,7 +63,7 @@ def check(config: Config = None, service: Services = None) -> None:
 
 @configuration.command()
 def show(config: Config = None, service: Services = None) -> None:
-    """Print every setting as YAML with where it comes from; secrets are masked."""
+    """Print every setting and where it comes from. As YAML; secrets are masked."""
     for name, load in _loaders(config, service).items():
         loaded = load()
         say(f"{name}:")

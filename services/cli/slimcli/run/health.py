@@ -39,7 +39,7 @@ def health(
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="For each answer, seconds.")] = 5.0,
 ) -> None:
-    """Ask services whether they are well; exit code 69 when one is not."""
+    """Ask services whether they are well. Exit code 69 when one is not."""
     from urllib.parse import urlsplit
 
     for target in targets:

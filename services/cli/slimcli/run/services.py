@@ -44,7 +44,7 @@ def edge(
     config: Config = None,
     list_settings: ListSettings = False,
 ) -> None:
-    """Encode a camera and stream it to the cloud, until it ends or a signal comes."""
+    """Stream a camera to the cloud. Runs until it ends or a signal comes."""
     import asyncio
 
     with needs_extra("edge", "edge"):
@@ -87,7 +87,7 @@ def cloud(
     config: Config = None,
     list_settings: ListSettings = False,
 ) -> None:
-    """Take frames in, detect on them, and serve the review API, until a signal comes."""
+    """Take frames, detect, and serve the page. Runs until a signal comes."""
     import asyncio
 
     with needs_extra("cloud", "cloud"):

@@ -20,7 +20,7 @@ def token(
     role: Annotated[AccessRole, typer.Argument(help="What it is good for.")],
     name: Annotated[str, typer.Argument(help="Whose it is; of a camera: its id.")],
 ) -> None:
-    """Print a new token, and on standard error the line for the file of CLOUD_TOKENS_FILE."""
+    """Print a new token. On standard error: its line for the file of CLOUD_TOKENS_FILE."""
     with needs_extra("cloud", "token"):
         from slimcloud.tokens import TokenTable, make_token, token_digest
 

@@ -66,7 +66,7 @@ def calibrate(
     threads: Threads = None,
     precision: PrecisionOption = Precision.AUTO,
 ) -> None:
-    """Time every level on this device; measure bytes and detections on pictures; keep it all.
+    """Measure a codec on this device. Seconds of every level; bytes, detections on pictures.
 
     It goes into the model's profile, for the controller. Only what is measured is replaced: the
     figures that `slimwire evaluate` left stay as they are.

@@ -66,7 +66,7 @@ def train_codec(
     device: Device = None,
     seed: Seed = None,
 ) -> None:
-    """Train a codec against a frozen detector, from nothing but pictures. Goes on where it stopped.
+    """Train a codec against a detector, from pictures alone. Goes on where it stopped.
 
     The recipe says what; options given here go before its schedule. One picture in ten, chosen by
     its name, is kept for validation. Several processes:

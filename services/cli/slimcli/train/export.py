@@ -26,7 +26,7 @@ Licence = Annotated[str, typer.Option("--licence", help="Who may use the weights
 
 def register(app: typer.Typer) -> None:
     app.command("export")(export_codec)
-    group = typer.Typer(help="Detectors.", no_args_is_help=True)
+    group = typer.Typer(help="Make a detector of files of others.", no_args_is_help=True)
     group.command("import")(import_detector)
     app.add_typer(group, name="detector")
 
@@ -48,7 +48,7 @@ def export_codec(
     licence: Licence = LICENCE_UNKNOWN,
     models: Models = None,
 ) -> None:
-    """Write the graphs, the entropy tables and the manifest of a trained codec."""
+    """Make a model of a trained codec. Graphs, entropy tables, manifest."""
     with needs_extra("train", "export"):
         from slimtrain.codec.artifact import codec_from_checkpoint, write_codec_artifact
         from slimtrain.data.pictures import divide, index_pictures, load_pictures
@@ -88,7 +88,7 @@ def import_detector(
     ] = None,
     licence: Licence = LICENCE_UNKNOWN,
 ) -> None:
-    """Make a model of Darknet files: the official YOLOv3, or a fine-tuned detector of your own."""
+    """Make a model of Darknet files. The official YOLOv3, or a detector of your own."""
     with needs_extra("train", "detector import"):
         from slimtrain.detector.artifact import import_detector as run_import
 

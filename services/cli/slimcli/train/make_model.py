@@ -71,7 +71,7 @@ def make_model(
     ] = EVALUATED_PICTURES,
     licence: making.Licence = making.LICENCE_UNKNOWN,
 ) -> None:
-    """Make a model that serves a detector of your own, from its files and a folder of pictures.
+    """Make a model for a detector of your own. From its files and a folder of pictures.
 
     No labels are needed: the detector is the teacher, and agreement with it is what is measured.
     """

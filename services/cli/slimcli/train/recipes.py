@@ -27,7 +27,7 @@ def recipes(
         int, typer.Option("--features", min=1, help="Channels at the detector's split.")
     ] = YOLOV3_CHANNELS,
 ) -> None:
-    """List the recipes that came along, or count what the codecs of some compute."""
+    """List the recipes, or count what their codecs compute."""
     if not name:
         with needs_extra("train", "recipes"):
             from slimtrain.recipe.find import describe_recipes

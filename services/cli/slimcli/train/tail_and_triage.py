@@ -62,7 +62,7 @@ def train_triage(
     device: Device = None,
     seed: Seed = None,
 ) -> None:
-    """Train the head that says from a codec's narrowest level which classes are there.
+    """Train what says early which classes are there. It reads a codec's narrowest level.
 
     No labels are needed: the codec's detector is the teacher. When the schedule is done, the codec
     is written with the head as a new version; the fingerprint stays.
@@ -110,7 +110,7 @@ def train_tail(
     device: Device = None,
     seed: Seed = None,
 ) -> None:
-    """Tune what the cloud makes of a codec's latents, and write it as a new version of the codec.
+    """Tune a codec's cloud. What it makes of latents, as a new version of the codec.
 
     The encoder is frozen, the fingerprint stays. Labels are used where there are any.
     """
