@@ -301,7 +301,7 @@ def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycl
 
         life.on_stop(Phase.CLOSE, "state file", remove)
     logger.info(
-        "%s: ready, role %s, cameras at %s, metrics at %s",
+        "ready: %s, role %s, cameras at %s, metrics at %s",
         addresses.http,  # first: the page, or where a process without one is asked for its health
         settings.role.value,
         addresses.grpc,
