@@ -20,7 +20,8 @@ cd "$1"
 find numpy -name tests -type d -prune -exec rm -r {} +
 rm -rf numpy/f2py numpy/distutils numpy/_core/include numpy/_core/lib numpy/_core/_simd.*.so
 find pygments/lexers -name '*.py' ! -name __init__.py ! -name _mapping.py ! -name python.py -delete
-for package in av numpy numpy.libs PIL yaml; do  # 33 MB less; the others come stripped
+# numpy.libs stays: its OpenBLAS does not load once it is stripped
+for package in av numpy PIL yaml; do  # the others come stripped
   [ ! -d "$package" ] || find "$package" -name '*.so*' -exec strip --strip-unneeded {} +
 done
 find . -name '*.pyi' -delete
