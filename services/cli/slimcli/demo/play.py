@@ -142,7 +142,7 @@ class _Player:
             while (slower := await self._stream(address, review)) is not None:
                 screen.say(
                     f"This machine works {work_seconds(self._tally.recent):.1f} s on a picture: "
-                    f"{slower:g} a second now, not {self.rate:g}."
+                    f"{slower:g} a second now, not {self.rate:g}. Counted anew."
                 )
                 self.rate = slower
 

@@ -265,7 +265,7 @@ def test_the_screen_fits_a_terminal_of_80_by_24_at_its_fullest() -> None:
     console = Console(width=80, height=24, record=True, file=io.StringIO(), force_terminal=True)
 
     with LiveScreen(console, scene) as screen:
-        screen.say("This machine works 0.3 s on a picture: 2 a second now, not 10.")
+        screen.say("This machine works 0.3 s on a picture: 2 a second now, not 10. Counted anew.")
         screen.update(tally, "waiting for the last results", 10.0)
     lines = console.export_text().splitlines()
 
