@@ -14,7 +14,7 @@ PIP := -m pip install --disable-pip-version-check --no-compile
 DEV := .venv-dev/bin
 # tests that need the extra "train"; all others run without it
 TRAINER := tests/unit/slimnets tests/unit/slimtrain tests/contract/test_documents.py studies \
-	$(addprefix tests/e2e/test_,nothing_trains_on_validation_pictures.py own_detector.py several_processes.py training_commands.py)
+	tests/e2e/training
 NODE_CLIENT := tests/integration/node_client
 
 .PHONY: help demo test check format proto clean

@@ -31,7 +31,7 @@ from slimcodec.errors import CodecError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.model.find import find_model
-from support.toy_artifact import make_image, make_toy_codec
+from support.models.toy_artifact import make_image, make_toy_codec
 
 PRIORS: tuple[Prior, ...] = ("factorized", "hyperprior")
 ROOT = Path(__file__).parents[1]

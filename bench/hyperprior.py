@@ -16,7 +16,7 @@ import openvino
 import torch
 
 from slimnets.codec.hyperprior import NUM_SCALES
-from support.scale_runs import (
+from support.models.scale_runs import (
     BATCH,
     RUNS,
     FloatScales,

@@ -5,7 +5,7 @@
 TRACES is a folder of recorded links with folders of families in it. One cloud (all roles, embedded
 Redis) for all links, a new edge for each, the link's relay: three processes. The sample video in a
 loop (768 x 576 at 10 frames a second), a deadline of 1 s, a round trip of 50 ms. `--tc`: the kernel
-shapes (tests/support/tc_link.py).
+shapes (tests/support/edge/tc_link.py).
 
 The simulator gets the same trace from the same second, the containers' bytes of the same frames,
 and encode and cloud seconds as they were in that very run. Prints Markdown.
@@ -46,7 +46,7 @@ from studies.controller.simulation.content import Content, load_street
 from studies.controller.simulation.outcome import Outcome, summarise
 from studies.controller.simulation.simulate import simulate
 from studies.controller.simulation.world import World
-from support.tc_link import tc_link
+from support.edge.tc_link import tc_link
 
 MODEL = "slim-n"
 # Of the reporting half, 0.2 to 2 Mbit/s over the first minute, among the most uneven of a family.

@@ -9,7 +9,7 @@ from PIL import Image
 
 from slimcli.app import run
 from support.command import Outcome, Slimwire
-from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
+from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimdetect.detector import Detector
 from support.command import Slimwire
-from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
+from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 
 def write_pictures(folder: Path, count: int = 1) -> Path:

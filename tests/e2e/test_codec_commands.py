@@ -14,7 +14,7 @@ from slimcodec.container import HEADER_BYTES
 from slimcodec.image import load_image
 from slimcodec.psnr import psnr_db
 from support.command import Slimwire
-from support.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image
+from support.models.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image
 
 
 def test_a_picture_goes_through_every_command(

@@ -9,7 +9,7 @@ import pytest
 
 from slimcli.exits import ExitCode
 from support.command import Slimwire
-from support.toy_artifact import make_toy_codec, make_toy_detector
+from support.models.toy_artifact import make_toy_codec, make_toy_detector
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from slimcli.exits import ExitCode
 from slimcodec.image import load_image
 from support.command import Outcome, Slimwire
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from support.redis_fixtures import client, redis_url, store
-from support.review import ReviewWorld, ToyCodec, open_review
+from support.cloud.redis_fixtures import client, redis_url, store
+from support.cloud.review import ReviewWorld, ToyCodec, open_review
 
 __all__ = ["client", "redis_url", "review", "store", "toy_codec"]
 

@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slimcli.app import run
 from slimwire.v1 import ingest_pb2 as pb
-from support.board import BOARD, RULES, alert_expressions, board_expressions, exposed_metrics
-from support.cloud import ToyCamera, ToyModels, cloud_settings, open_cloud
-from support.moved_metrics import moved_cloud, sums
+from support.cloud.board import BOARD, RULES, alert_expressions, board_expressions, exposed_metrics
+from support.cloud.moved_metrics import moved_cloud, sums
+from support.cloud.whole_cloud import ToyCamera, ToyModels, cloud_settings, open_cloud
 
 TARGET_LABELS = {"job", "instance"}  # Prometheus adds them to every series
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.board import DEPLOY, RULES, alert_expressions, board_expressions, exposed_metrics
+from support.cloud.board import DEPLOY, RULES, alert_expressions, board_expressions, exposed_metrics
 
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None,

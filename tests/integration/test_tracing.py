@@ -11,8 +11,8 @@ from PIL import Image
 from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
 from slimops.tracing import configure_tracing
-from support.cloud import ToyModels, cloud_settings, open_cloud
-from support.toy_artifact import make_image
+from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
+from support.models.toy_artifact import make_image
 
 
 async def test_a_frames_spans_share_its_trace(redis_url: str, tmp_path: Path) -> None:

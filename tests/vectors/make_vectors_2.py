@@ -19,7 +19,7 @@ from slimcodec.entropy.coder import encode_symbols
 from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables, save_scale_tables, save_tables
 from slimcodec.graph.runtime import OpenVinoRuntime
-from support.toy_hyperprior import HYPER_STRIDE, scale_tables, synthesis_graph
+from support.models.toy_hyperprior import HYPER_STRIDE, scale_tables, synthesis_graph
 from vectors.make_vectors import (
     FINGERPRINT,
     LATENT_STRIDE,

@@ -10,7 +10,7 @@ import pytest
 from slimnets.codec.codec import Codec
 from slimtrain.recipe.cost import count_codec
 from slimtrain.recipe.schema import CodecRecipe, load_recipe
-from support.recipe_graphs import run_graphs
+from support.models.recipe_graphs import run_graphs
 
 FOLDER = Path(__file__).resolve().parents[1]
 PAPER = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -20,8 +20,8 @@ from slimops.errors import SettingsError
 from slimops.redis_connection import redis_client
 from slimops.settings import load_settings
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import EPOCH, ToyCamera, ToyModels, cloud_settings, open_cloud
-from support.cloud_process import cloud_process
+from support.cloud.cloud_process import cloud_process
+from support.cloud.whole_cloud import EPOCH, ToyCamera, ToyModels, cloud_settings, open_cloud
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from slimedge.errors import RefusedError
 from slimedge.link.cloud_channel import CloudEndpoint
 from slimedge.link.connection import DisconnectedError, connect
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import EPOCH, RunningCloud, ToyModels, cloud_settings, open_cloud
+from support.cloud.whole_cloud import EPOCH, RunningCloud, ToyModels, cloud_settings, open_cloud
 
 TOKEN = "the-token-of-the-gate"
 

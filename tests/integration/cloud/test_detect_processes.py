@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from slimcloud.store.records import Event, EventKind, FrameState
-from support.frames import make_frame
+from support.cloud.frames import make_frame
 
 TESTS = Path(__file__).parents[2]
 OUTCOMES = (EventKind.FRAME_DETECTED, EventKind.FRAME_FAILED)
@@ -30,7 +30,7 @@ def _worker(
 ) -> Iterator[subprocess.Popen[str]]:
     settings = {"reclaim_idle_seconds": 0.3, "max_batch_size": 4, **overrides}
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.detect_process", redis_url, json.dumps(settings)]
+        [sys.executable, "-m", "support.cloud.detect_process", redis_url, json.dumps(settings)]
         + [str(seconds_per_frame)],
         env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from slimcloud.settings import CloudSettings
 from slimedge.link.connection import CHANNEL_OPTIONS
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
-from support.throttled_proxy import throttled_proxy
+from support.edge.throttled_proxy import throttled_proxy
 
 HASTE = 30
 IDLE_SECONDS = 180 / HASTE

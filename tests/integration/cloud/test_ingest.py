@@ -19,7 +19,14 @@ from slimcloud.store.records import FrameState, RefetchState
 from slimcodec.container import pack_container, parse_container
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import EPOCH, RunningCloud, ToyCamera, ToyModels, cloud_settings, open_cloud
+from support.cloud.whole_cloud import (
+    EPOCH,
+    RunningCloud,
+    ToyCamera,
+    ToyModels,
+    cloud_settings,
+    open_cloud,
+)
 
 DETECTED, PERSISTED, RECEIVED = pb.STAGE_DETECTED, pb.STAGE_PERSISTED, pb.STAGE_RECEIVED
 

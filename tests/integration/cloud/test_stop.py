@@ -19,7 +19,7 @@ from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import EPOCH, StreamEndedError, ToyCamera, ToyModels
+from support.cloud.whole_cloud import EPOCH, StreamEndedError, ToyCamera, ToyModels
 
 NUM_CAMERAS = 4
 FRAMES_UNDER_WAY = 40  # acked as PERSISTED when the signal comes; detection is slower than that

@@ -17,9 +17,16 @@ from slimcodec.container import parse_container
 from slimcodec.errors import ModelError
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import EPOCH, RunningCloud, ToyCamera, ToyModels, cloud_settings, open_cloud
-from support.toy_artifact import make_image
-from support.toy_triage import add_toy_triage, grey_image
+from support.cloud.whole_cloud import (
+    EPOCH,
+    RunningCloud,
+    ToyCamera,
+    ToyModels,
+    cloud_settings,
+    open_cloud,
+)
+from support.models.toy_artifact import make_image
+from support.models.toy_triage import add_toy_triage, grey_image
 
 HW = (48, 64)
 BUSY, QUIET = make_image(*HW, seed=1), grey_image(*HW)

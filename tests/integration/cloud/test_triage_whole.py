@@ -13,10 +13,10 @@ from slimedge.app import run_edge
 from slimedge.event import Detected, Encoded, Refetched
 from slimedge.settings import EdgeSettings
 from slimops.redis_connection import redis_client
-from support.cloud import ToyModels, cloud_settings, open_cloud
-from support.edge_recorder import EdgeRecorder
-from support.toy_artifact import make_image
-from support.toy_triage import add_toy_triage, grey_image
+from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
+from support.edge.edge_recorder import EdgeRecorder
+from support.models.toy_artifact import make_image
+from support.models.toy_triage import add_toy_triage, grey_image
 
 HW = (64, 96)
 IS_BUSY = (False, True, False, False, True, False)

@@ -21,7 +21,8 @@ from slimcloud.tokens import token_digest
 from slimcloud.wall_clock import unix_us
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import (
+from support.cloud.frames import make_frame
+from support.cloud.whole_cloud import (
     EPOCH,
     RunningCloud,
     StreamEndedError,
@@ -30,7 +31,6 @@ from support.cloud import (
     cloud_settings,
     open_cloud,
 )
-from support.frames import make_frame
 
 PERSISTED, RECEIVED = pb.STAGE_PERSISTED, pb.STAGE_RECEIVED
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -18,15 +18,15 @@ from slimedge.link.uplink import Uplink
 from slimedge.memory.spool import Spool
 from slimedge.memory.spool_worker import SpoolWorker
 from slimwire.v1 import ingest_pb2 as pb
-from support.edge_recorder import EdgeRecorder
-from support.edge_uplink import (
+from support.edge.edge_recorder import EdgeRecorder
+from support.edge.edge_uplink import (
     EPOCH,
     RecordingHandler,
     make_ledger_frame,
     make_spool_worker,
     make_uplink,
 )
-from support.fake_cloud import FakeCloud
+from support.edge.fake_cloud import FakeCloud
 
 EARLIER_EPOCH = 3
 POINT = OperatingPoint(level=0, quality=0, bpp=0.1, utility=1.0)

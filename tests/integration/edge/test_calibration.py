@@ -12,9 +12,9 @@ from PIL import Image
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimedge import EdgeSettings, run_edge
 from slimedge.event import Sent
-from support.edge_recorder import EdgeRecorder
-from support.fake_cloud import FakeCloud
-from support.toy_artifact import make_image, make_toy_codec
+from support.edge.edge_recorder import EdgeRecorder
+from support.edge.fake_cloud import FakeCloud
+from support.models.toy_artifact import make_image, make_toy_codec
 
 IMAGE_HW = (64, 96)
 

@@ -6,9 +6,9 @@ import asyncio
 import statistics
 import time
 
-from support.edge_uplink import RecordingHandler, make_ledger_frame, make_uplink
-from support.fake_cloud import FakeCloud
-from support.throttled_proxy import throttled_proxy
+from support.edge.edge_uplink import RecordingHandler, make_ledger_frame, make_uplink
+from support.edge.fake_cloud import FakeCloud
+from support.edge.throttled_proxy import throttled_proxy
 
 LINK_BYTES_PER_SECOND = 125_000  # 1 Mbit/s
 FRAME_BYTES = 10_000

@@ -17,7 +17,7 @@ from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.find import DEFAULT_MODEL, find_model
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 ROOT = Path(__file__).resolve().parents[3]
 INGREDIENTS = (

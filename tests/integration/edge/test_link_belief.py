@@ -17,11 +17,18 @@ from slimedge.event import Encoded
 from slimedge.link.wire import round_trip_of
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud import EPOCH, RunningCloud, ToyCamera, ToyModels, cloud_settings, open_cloud
-from support.edge_recorder import EdgeRecorder
-from support.fake_cloud import FakeCloud
-from support.review import ReviewWorld
-from support.toy_artifact import make_image, make_toy_codec
+from support.cloud.review import ReviewWorld
+from support.cloud.whole_cloud import (
+    EPOCH,
+    RunningCloud,
+    ToyCamera,
+    ToyModels,
+    cloud_settings,
+    open_cloud,
+)
+from support.edge.edge_recorder import EdgeRecorder
+from support.edge.fake_cloud import FakeCloud
+from support.models.toy_artifact import make_image, make_toy_codec
 
 
 @pytest.fixture(scope="module")

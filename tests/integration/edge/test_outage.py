@@ -18,10 +18,10 @@ from slimedge.event import Backfilled, Detected, Encoded, Lost, Spooled
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import Spool
 from slimops.redis_connection import redis_client
-from support.cloud import ToyModels, cloud_settings, open_cloud
-from support.cloud_process import cloud_process
-from support.edge_recorder import EdgeRecorder
-from support.toy_artifact import make_image
+from support.cloud.cloud_process import cloud_process
+from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
+from support.edge.edge_recorder import EdgeRecorder
+from support.models.toy_artifact import make_image
 
 HW = (48, 64)
 OUTAGE_FRAMES = 8

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from slimcodec.model.artifact import load_codec_artifact
-from support.fake_cloud import FakeCloud
-from support.toy_artifact import make_image, make_toy_codec
+from support.edge.fake_cloud import FakeCloud
+from support.models.toy_artifact import make_image, make_toy_codec
 
 NOT_FOR_THE_EDGE = ("torch", "compressai", "fastapi", "redis", "slimnets", "slimdetect", "onnx")
 

@@ -16,9 +16,9 @@ from slimedge.encode.worker import EncodeWorker
 from slimedge.event import RefetchRefused
 from slimedge.link.refetch import MAX_WAITING, Refetch, Refetcher
 from slimedge.memory.ring import FrameRing
-from support.edge_recorder import EdgeRecorder
-from support.edge_uplink import RecordingHandler, make_uplink
-from support.fake_cloud import FakeCloud
+from support.edge.edge_recorder import EdgeRecorder
+from support.edge.edge_uplink import RecordingHandler, make_uplink
+from support.edge.fake_cloud import FakeCloud
 
 
 class NoEncoder:

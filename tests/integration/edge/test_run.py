@@ -39,9 +39,9 @@ from slimedge.event import (
     Stage,
 )
 from slimwire.v1 import ingest_pb2 as pb
-from support.edge_recorder import EdgeRecorder
-from support.fake_cloud import FakeCloud
-from support.toy_artifact import make_image, make_toy_codec
+from support.edge.edge_recorder import EdgeRecorder
+from support.edge.fake_cloud import FakeCloud
+from support.models.toy_artifact import make_image, make_toy_codec
 
 IMAGE_HW = (64, 96)
 PICTURES = 5

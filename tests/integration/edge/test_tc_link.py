@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from slimlinks.trace import Trace
-from support.tc_link import tc_link, why_not
+from support.edge.tc_link import tc_link, why_not
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 

@@ -12,9 +12,9 @@ from slimedge.errors import ModelMismatchError
 from slimedge.event import LinkState, LossReason
 from slimedge.link.uplink import Uplink
 from slimwire.v1 import ingest_pb2 as pb
-from support.edge_uplink import EPOCH, RecordingHandler, make_ledger_frame, make_uplink
-from support.fake_cloud import FakeCloud
-from support.throttled_proxy import throttled_proxy
+from support.edge.edge_uplink import EPOCH, RecordingHandler, make_ledger_frame, make_uplink
+from support.edge.fake_cloud import FakeCloud
+from support.edge.throttled_proxy import throttled_proxy
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from slimcloud.review import ApiAccess
 from slimcloud.tokens import TokenTable, token_digest
-from support.review import ReviewWorld
+from support.cloud.review import ReviewWorld
 
 TOKENS = {role: f"the-token-of-the-{role}" for role in ("camera", "viewer", "reviewer", "admin")}
 

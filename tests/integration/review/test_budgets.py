@@ -3,7 +3,7 @@
 import pytest
 
 from slimcloud.store.cameras.budgets import ByteBudget
-from support.review import EPOCH, ReviewWorld
+from support.cloud.review import EPOCH, ReviewWorld
 
 URL = "/api/v1/cameras/gate-1/budget"
 DAILY = {"container_bytes": 50_000_000, "period_seconds": 86_400}

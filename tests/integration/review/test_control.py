@@ -9,8 +9,8 @@ import pytest
 from playwright.async_api import expect
 
 from slimcloud.store.records import DetectionResult
-from support.browser import needs_chromium, open_page
-from support.review import EPOCH, PERIOD_US, START_UNIX_US, ReviewWorld, served
+from support.cloud.browser import needs_chromium, open_page
+from support.cloud.review import EPOCH, PERIOD_US, START_UNIX_US, ReviewWorld, served
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 

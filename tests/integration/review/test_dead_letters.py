@@ -2,7 +2,7 @@
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store.records import FrameState, Lane
-from support.review import ReviewWorld
+from support.cloud.review import ReviewWorld
 
 
 async def _give_up(review: ReviewWorld, sequence: int) -> FrameId:

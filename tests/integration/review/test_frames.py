@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from slimcodec.detection import Detection
-from support.review import PERIOD_US, START_UNIX_US, ReviewWorld
+from support.cloud.review import PERIOD_US, START_UNIX_US, ReviewWorld
 
 CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 PERSON = Detection((1.0, 2.0, 9.0, 20.0), 0.6, 0, "person")
@@ -143,7 +143,7 @@ async def test_cameras_are_listed_with_what_they_sent_last(review: ReviewWorld) 
 async def test_a_capture_time_beyond_the_calendar_does_not_take_the_page_down(
     review: ReviewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("support.review.START_UNIX_US", 2**63)
+    monkeypatch.setattr("support.cloud.review.START_UNIX_US", 2**63)
     await review.send(1)
 
     assert await listed(review) == [1]

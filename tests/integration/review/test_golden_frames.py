@@ -19,8 +19,8 @@ from slimcloud.frame_id import FrameId
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.store import keys
 from slimwire.v1 import ingest_pb2 as pb
-from support.golden_frames import make_frames, plain
-from support.review import ReviewWorld
+from support.cloud.golden_frames import make_frames, plain
+from support.cloud.review import ReviewWorld
 
 GOLDEN: dict[str, Any] = json.loads(
     Path(__file__).with_name("golden_frames.json").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from slimcloud.store.reviews import ReviewKind
 from slimcodec.detection import Detection
-from support.review import ReviewWorld, ToyCodec, open_review
+from support.cloud.review import ReviewWorld, ToyCodec, open_review
 
 CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 PNG = {"Accept": "image/png"}

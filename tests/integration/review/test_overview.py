@@ -6,7 +6,7 @@ import pytest
 
 from slimcloud.store.cameras.gaps import GapRecord
 from slimcodec.detection import Detection
-from support.review import EPOCH, NAMES, PERIOD_US, START_UNIX_US, ReviewWorld
+from support.cloud.review import EPOCH, NAMES, PERIOD_US, START_UNIX_US, ReviewWorld
 
 CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 

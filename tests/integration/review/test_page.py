@@ -11,8 +11,8 @@ from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.records import EventKind, ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind, ReviewRecord
 from slimcodec.detection import Detection
-from support.browser import needs_chromium, open_page
-from support.review import (
+from support.cloud.browser import needs_chromium, open_page
+from support.cloud.review import (
     EPOCH,
     PERIOD_US,
     START_UNIX_US,

@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store.records import CameraState
-from support.review import EPOCH, ReviewWorld
+from support.cloud.review import EPOCH, ReviewWorld
 
 NEVER = FrameId("gate-1", EPOCH, 77)
 

@@ -1,6 +1,6 @@
 """Asking the camera for what a frame left out."""
 
-from support.review import EPOCH, ReviewWorld
+from support.cloud.review import EPOCH, ReviewWorld
 
 
 async def test_a_refetch_is_pending_until_the_camera_answers(review: ReviewWorld) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slimcodec.detection import Detection
-from support.review import ReviewWorld
+from support.cloud.review import ReviewWorld
 
 CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 

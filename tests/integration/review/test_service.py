@@ -9,7 +9,7 @@ from slimcloud.review import end_event_streams
 from slimcloud.review.readiness import PROBE_KEPT_SECONDS, Readiness
 from slimcloud.store import keys
 from slimcloud.store.records import EventKind
-from support.review import ReviewWorld, served
+from support.cloud.review import ReviewWorld, served
 
 
 async def read_events(lines: AsyncIterator[str], count: int) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from support.toy_artifact import make_toy_codec
+from support.models.toy_artifact import make_toy_codec
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 

@@ -22,7 +22,7 @@ from slimcodec.errors import (
 from slimcodec.graph.runtime import Graph, OpenVinoRuntime
 from slimcodec.image import load_image, save_image
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from support.toy_artifact import make_image, make_toy_codec
+from support.models.toy_artifact import make_image, make_toy_codec
 
 LEVELS = range(4)
 QUALITIES = range(6)

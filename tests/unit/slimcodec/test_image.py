@@ -16,7 +16,7 @@ from slimcodec.image import (
     to_image,
     to_x,
 )
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 
 def png(picture: Image.Image, **options: object) -> bytes:

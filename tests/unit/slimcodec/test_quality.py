@@ -8,7 +8,7 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.quality import gain_at, round_quality, table_position, to_fixed
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 GAINS = np.array([[0.5, 1.0], [2.0, 3.0], [4.0, 27.0]], np.float32)
 

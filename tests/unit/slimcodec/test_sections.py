@@ -25,7 +25,7 @@ from slimcodec.encode import Encoder
 from slimcodec.errors import CodecError, DamagedContainerError, ModelError
 from slimcodec.graph.runtime import Graph, OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from support.toy_artifact import make_image, make_toy_codec
+from support.models.toy_artifact import make_image, make_toy_codec
 
 KINDS: dict[str, tuple[Streams, Prior]] = {
     "separate": ("separate", "factorized"),

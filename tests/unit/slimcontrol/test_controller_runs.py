@@ -13,7 +13,7 @@ from slimcontrol.policy import WaitReason
 from slimcontrol.probe import LONGEST_GAP_SECONDS
 from slimlinks.trace import Trace
 from studies.controller.simulation.run import FrameOutcome
-from support.controlled import (
+from support.edge.controlled import (
     POINTS,
     SECONDS_PER_PIXEL,
     accuracy,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slimcontrol.frontier import GOOD_ENOUGH, build_frontier
 from slimcontrol.point import OperatingPoint
-from support.controlled import POINTS
+from support.edge.controlled import POINTS
 
 points = st.lists(
     st.builds(

@@ -18,7 +18,7 @@ from slimcodec.model.artifact import (
     load_detector_artifact,
 )
 from slimdetect import Detection, Detector, DetectorMismatchError, NamesError
-from support.toy_artifact import (
+from support.models.toy_artifact import (
     LATENT_CHANNELS,
     make_image,
     make_toy_codec,

@@ -14,8 +14,8 @@ from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimdetect.triage import TriageSession, any_presence, class_ids_of, has_triage
-from support.toy_artifact import make_image, make_toy_codec
-from support.toy_triage import add_toy_triage, grey_image
+from support.models.toy_artifact import make_image, make_toy_codec
+from support.models.toy_triage import add_toy_triage, grey_image
 
 RUNTIME = OpenVinoRuntime(num_threads=1, precision="f32")
 

@@ -10,7 +10,7 @@ import pytest
 
 from slimlinks.shaping import ShapedLink
 from slimlinks.trace import Trace, constant_trace
-from support.jumping_loop import run_jumping
+from support.edge.jumping_loop import run_jumping
 
 CHUNK = 1400  # bytes that pass the link together
 EXACT = 1e-3  # seconds; the loop's clock has a grain

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import slimwire
-from support.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image
-from support.toy_artifact import make_toy_codec as make_codec
-from support.toy_artifact import make_toy_detector as make_detector
+from support.models.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image
+from support.models.toy_artifact import make_toy_codec as make_codec
+from support.models.toy_artifact import make_toy_detector as make_detector
 
 RGB = make_image(64, 96)
 

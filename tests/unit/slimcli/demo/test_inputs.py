@@ -10,7 +10,7 @@ import pytest
 from slimcli.demo.inputs import HOST, check_point, check_source, choose_port, known_street
 from slimcli.exits import BadUsageError, ExitCode, UnavailableError, exit_code_of
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from support.toy_artifact import make_toy_codec
+from support.models.toy_artifact import make_toy_codec
 
 
 @pytest.fixture(scope="module")

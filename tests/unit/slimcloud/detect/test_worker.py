@@ -19,7 +19,7 @@ from slimcloud.store.stored_frame import StoredFrame
 from slimcloud.store.work.queue import WorkItem, WorkQueue
 from slimcodec.errors import DamagedContainerError
 from slimops.metrics import Metrics
-from support.frames import START_UNIX_US, make_frame, make_result
+from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
 class FakeEngine:

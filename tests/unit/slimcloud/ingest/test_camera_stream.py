@@ -6,7 +6,7 @@ import grpc
 
 from slimcloud.ingest.camera_stream import CameraStream
 from slimwire.v1 import ingest_pb2 as pb
-from support.frames import make_result
+from support.cloud.frames import make_result
 
 
 async def test_camera_that_does_not_read_is_let_go() -> None:

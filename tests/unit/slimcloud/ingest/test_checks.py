@@ -19,7 +19,7 @@ from slimcodec.container import (
 )
 from slimcodec.errors import CodecError
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from support.toy_artifact import LATENT_CHANNELS, make_toy_codec
+from support.models.toy_artifact import LATENT_CHANNELS, make_toy_codec
 
 CHANNELS_PER_GROUP = LATENT_CHANNELS[0]
 

@@ -13,7 +13,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind, FrameState
-from support.frames import EPOCH, make_frame, make_result
+from support.cloud.frames import EPOCH, make_frame, make_result
 
 
 @pytest.mark.parametrize("text", ["gate:000000000000a1b2:1", "a.b_C-9:ffffffffffffffff:42"])

@@ -5,7 +5,7 @@ import pytest
 from slimcloud.errors import InvalidCursorError
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameFilter
-from support.frames import START_UNIX_US, make_frame, make_result
+from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
 async def _listed(

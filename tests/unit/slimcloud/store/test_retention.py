@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from slimcloud.errors import StoreFullError
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
-from support.frames import START_UNIX_US, make_frame, make_result
+from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
 async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(

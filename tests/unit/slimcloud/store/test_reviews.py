@@ -10,7 +10,7 @@ from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind, FrameFilter, ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind
-from support.frames import make_frame
+from support.cloud.frames import make_frame
 
 
 async def test_the_frame_has_the_last_mark_and_the_number_of_comments(store: Store) -> None:

@@ -11,7 +11,7 @@ from slimcloud.store import scripts
 from slimcloud.store.lua import Script
 from slimcloud.store.stored_frame import CONTAINER, QUEUE_FIELDS, StoredFrame
 from slimcloud.store.work import scripts as work_scripts
-from support.frames import make_frame
+from support.cloud.frames import make_frame
 
 FIELDS = {*StoredFrame.names(), CONTAINER, *QUEUE_FIELDS}
 _CALL = re.compile(r"redis\.call\('(H\w+)', (?:frame|FRAME \.\. \w+),\s*(.*?)\)", re.DOTALL)

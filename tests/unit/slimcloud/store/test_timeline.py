@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from slimcloud.store.frames import Store
-from support.frames import START_UNIX_US, make_frame
+from support.cloud.frames import START_UNIX_US, make_frame
 
 
 async def test_frames_are_counted_where_they_were_captured(store: Store) -> None:

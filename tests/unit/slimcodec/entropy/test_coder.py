@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from slimcodec.entropy.coder import decode_symbols, encode_symbols
 from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.errors import DamagedContainerError
-from support.toy_artifact import make_tables
+from support.models.toy_artifact import make_tables
 
 TABLES = make_tables(np.random.default_rng(5))
 INT32 = np.iinfo(np.int32)

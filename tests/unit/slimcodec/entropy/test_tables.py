@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from slimcodec.entropy.tables import Tables, load_tables, save_tables
 from slimcodec.errors import ModelError
-from support.toy_artifact import make_tables
+from support.models.toy_artifact import make_tables
 
 TABLES = make_tables(np.random.default_rng(0), num_channels=3)
 

@@ -6,7 +6,7 @@ import pytest
 from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables
 from slimcodec.model.fingerprint import compute_fingerprint
-from support.toy_artifact import make_tables
+from support.models.toy_artifact import make_tables
 
 TABLES = make_tables(np.random.default_rng(0), num_channels=3)
 SCALES = TABLES.rows[0]

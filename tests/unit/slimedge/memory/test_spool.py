@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from slimedge.frame_header import FrameHeader
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import MAX_GAPS, Spool
-from support.edge_uplink import make_ledger_frame
+from support.edge.edge_uplink import make_ledger_frame
 
 NOW = 1_800_000_000.0  # wall clock, seconds
 
@@ -235,7 +235,7 @@ _PUTS = """
 import resource, sqlite3, sys
 from pathlib import Path
 from slimedge.memory.spool import Spool
-from support.edge_uplink import make_ledger_frame
+from support.edge.edge_uplink import make_ledger_frame
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 spool = Spool(Path(sys.argv[1]), 7, max_bytes=10**9)
 try:

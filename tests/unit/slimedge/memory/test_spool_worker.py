@@ -16,8 +16,8 @@ from slimedge.gap import Gap, GapReason
 from slimedge.memory.ledger import LedgerFrame
 from slimedge.memory.spool import Spool
 from slimedge.memory.spool_worker import SpoolWorker
-from support.edge_recorder import EdgeRecorder
-from support.edge_uplink import make_ledger_frame
+from support.edge.edge_recorder import EdgeRecorder
+from support.edge.edge_uplink import make_ledger_frame
 
 EPOCH = 7
 NOW = 1_800_000_000.0  # wall clock, seconds

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from slimnets.codec.hyperprior import NUM_SCALES, Hyperprior
-from support.scale_runs import (
+from support.models.scale_runs import (
     LATENT_GROUPS,
     RUNS,
     WIDEST,

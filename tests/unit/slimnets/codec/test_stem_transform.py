@@ -15,8 +15,8 @@ from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.export.codec import export_feature_transform
-from support.darknets import ALL_LAYERS_SPLIT, make_darknet
-from support.toy_artifact import make_image
+from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet
+from support.models.toy_artifact import make_image
 
 CONFIG = CodecConfig(
     channels=((4, 4, 6, 96), (6, 8, 8, 192)),

@@ -6,7 +6,7 @@ import pytest
 
 from slimnets.darknet.cfg import MAX_CFG_CHARACTERS, format_cfg, parse_cfg
 from slimnets.errors import CfgError
-from support.darknets import ALL_LAYERS_CFG
+from support.models.darknets import ALL_LAYERS_CFG
 
 
 def test_comments_and_blanks_do_not_count() -> None:

@@ -7,13 +7,13 @@ from torch.nn import functional as F
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.errors import SplitError
-from support.darknets import (
+from support.models.darknets import (
     ALL_LAYERS_SPLIT,
     CLASSES,
     make_darknet,
     make_pictures,
 )
-from support.yolov3 import yolov3_cfg
+from support.models.yolov3 import yolov3_cfg
 
 YOLOV3_SPLIT = 15
 

@@ -12,7 +12,7 @@ from slimnets.darknet.layers import Convolutional
 from slimnets.errors import NetError
 from slimnets.export.darknet import export_tail
 from slimnets.export.onnx_nodes import save_graph
-from support.darknets import ALL_LAYERS_SPLIT, make_darknet, make_pictures
+from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet, make_pictures
 
 
 def norms_of(layers: torch.nn.ModuleList) -> int:

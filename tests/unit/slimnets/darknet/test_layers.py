@@ -9,7 +9,7 @@ from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import MaxPool, Route, Shortcut, Upsample
 from slimnets.errors import CfgError
-from support.darknets import convolution
+from support.models.darknets import convolution
 
 HEAD = (
     "[convolutional]\nfilters=8\nactivation=linear\n[yolo]\nmask=0\nanchors=4,5\nclasses=3\nnum=1\n"

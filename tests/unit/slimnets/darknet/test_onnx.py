@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from slimnets.export.darknet import export_stem, export_tail
-from support.darknets import ALL_LAYERS_SPLIT, make_darknet, make_pictures
+from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet, make_pictures
 
 Run = Callable[[onnx.ModelProto, dict[str, NDArray[np.float32]]], list[NDArray[np.float32]]]
 

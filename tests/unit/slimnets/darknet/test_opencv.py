@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from slimnets.darknet.cfg import format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
-from support.darknets import make_darknet, public_cfgs
+from support.models.darknets import make_darknet, public_cfgs
 
 PUBLIC = public_cfgs()
 # OpenCV 4 builds no dilation or group routes from a cfg, and names conv, not convolutional, layers.

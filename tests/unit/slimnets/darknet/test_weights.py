@@ -8,7 +8,7 @@ import torch
 
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
 from slimnets.errors import DarknetWeightsError
-from support.darknets import convolution, make_darknet, make_pictures
+from support.models.darknets import convolution, make_darknet, make_pictures
 
 
 @torch.no_grad()

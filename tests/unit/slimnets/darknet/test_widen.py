@@ -7,7 +7,7 @@ from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.widen import widen
 from slimnets.errors import CfgError
-from support.darknets import convolution, make_darknet, make_pictures
+from support.models.darknets import convolution, make_darknet, make_pictures
 
 CFG = """
 [net]

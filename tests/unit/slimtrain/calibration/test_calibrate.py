@@ -22,7 +22,7 @@ from slimtrain.calibration.calibrate import (
 from slimtrain.calibration.measure import measure_pictures
 from slimtrain.calibration.utility import Utilities
 from slimtrain.figures.mean_average_precision import MIN_SCORE
-from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
+from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 TIMING = EncodeTiming(level=0, height=64, width=96, encode_seconds=0.5)
 HERE = Calibration(device="a processor", timings=(TIMING,), pictures=2, command="now")

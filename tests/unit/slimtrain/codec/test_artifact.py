@@ -16,7 +16,7 @@ from slimcodec.model.manifest import ModelReference
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.artifact import load_codec_model, write_codec_artifact
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 _SMALL = {
     "qualities": 3,

@@ -17,7 +17,7 @@ from slimtrain.data.pictures import (
     read_label_file,
     read_picture,
 )
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 
 def _boxes(*rows: tuple[float, ...]) -> NDArray[np.float32]:

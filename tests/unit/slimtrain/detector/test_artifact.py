@@ -24,14 +24,14 @@ from slimtrain.detector.artifact import (
     load_detector_model,
     write_detector_artifact,
 )
-from support.darknets import (
+from support.models.darknets import (
     ALL_LAYERS_SPLIT,
     convolution,
     make_darknet,
     make_pictures,
     public_cfgs,
 )
-from support.yolov3 import yolov3_cfg
+from support.models.yolov3 import yolov3_cfg
 
 NAMES = ("person", "car", "dog")
 

@@ -7,7 +7,7 @@ from slimdetect.boxes import decode_heads, suppress
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.evaluate import detect_boxes, prepare_pictures
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 HEADS = (
     HeadSpec(0, 32, ((60.0, 40.0), (90.0, 90.0)), 5, 1.0),

@@ -16,7 +16,7 @@ from slimtrain.detector.start import stretch_heads
 from slimtrain.detector.train import DetectorRun, train_detector
 from slimtrain.loop.errors import AnotherRunError, ProcessesError
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 CFG = """
 [net]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from slimcodec.psnr import psnr_db
 from slimtrain.evaluation.baseline import BASELINES, Baseline
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 CODECS = pytest.mark.parametrize("codec", BASELINES.values(), ids=BASELINES.keys())
 

@@ -19,7 +19,7 @@ from slimtrain.evaluation.baseline import BASELINES, Baseline
 from slimtrain.evaluation.evaluate import CodecUnderTest, Evaluation, evaluate
 from slimtrain.evaluation.pictures import EvaluationError, choose_pictures
 from slimtrain.evaluation.table import write_profile
-from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
+from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 pytest.importorskip("pycocotools")
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from slimtrain.evaluation.pictures import EvaluationError, choose_pictures
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 
 def _folder(root: Path, name: str, *, boxes: str | None) -> Path:

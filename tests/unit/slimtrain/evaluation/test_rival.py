@@ -15,7 +15,7 @@ from torch import nn
 from slimcodec.psnr import psnr_db
 from slimtrain.evaluation.pictures import EvaluationError
 from slimtrain.evaluation.rival import RivalName, open_rivals, parse_rival
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

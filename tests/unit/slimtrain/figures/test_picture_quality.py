@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slimtrain.figures.picture_quality import MIN_SIDE, ms_ssim
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 
 # of pictures with sides that halve evenly, by the numpy implementation that was here before

@@ -27,7 +27,7 @@ from slimtrain.recipe.schema import (
 )
 from slimtrain.tail.train import TailRun
 from slimtrain.triage.train import TriageRun
-from support.recipe_graphs import graph_of, run_graphs
+from support.models.recipe_graphs import graph_of, run_graphs
 
 KINDS: dict[str, type[CodecRecipe | DetectorRecipe | TriageRecipe | TailRecipe]] = {
     "codec": CodecRecipe,

@@ -13,7 +13,7 @@ from slimtrain.evaluation.evaluate import CodecUnderTest, Evaluation, evaluate
 from slimtrain.evaluation.pictures import EvaluationError, choose_pictures
 from slimtrain.reporting.report import render_page, write_report
 from slimtrain.reporting.sheets import choose_shown
-from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
+from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 pytest.importorskip("pycocotools")
 

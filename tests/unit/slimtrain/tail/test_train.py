@@ -34,8 +34,8 @@ from slimtrain.tail.loss import TailLossWeights
 from slimtrain.tail.model import FrozenEncoder
 from slimtrain.tail.train import TailError, TailRun, train_tail
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
-from support.darknets import ALL_LAYERS_CFG, ALL_LAYERS_SPLIT, make_darknet
-from support.toy_artifact import make_image
+from support.models.darknets import ALL_LAYERS_CFG, ALL_LAYERS_SPLIT, make_darknet
+from support.models.toy_artifact import make_image
 
 CPU = torch.device("cpu")
 CONFIG = CodecConfig(

@@ -30,7 +30,7 @@ from slimtrain.loop.errors import AnotherRunError, ProcessesError
 from slimtrain.triage.train import TriageRun, train_triage, write_triage
 from slimtrain.triage.views import VIEW_SHAPES, list_views, make_view
 from support.broken_runs import KilledError, check_killed_run_ends_like_a_whole_one
-from support.toy_artifact import CLASSES, make_image, make_toy_codec, make_toy_detector
+from support.models.toy_artifact import CLASSES, make_image, make_toy_codec, make_toy_detector
 
 
 def _pictures(count: int, prefix: str) -> Pictures:

@@ -5,7 +5,7 @@ import pytest
 from slimcloud.errors import RequestNotFoundError
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind, RefetchState
-from support.frames import EPOCH, make_frame
+from support.cloud.frames import EPOCH, make_frame
 
 FRAME_ID = make_frame(1).frame_id
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from slimcloud.store.frames import Store
-from support.frames import EPOCH, make_frame, make_result
+from support.cloud.frames import EPOCH, make_frame, make_result
 
 
 async def test_camera_state_tells_what_came_last(store: Store) -> None:

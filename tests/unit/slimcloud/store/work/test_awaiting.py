@@ -9,7 +9,7 @@ from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, RefetchState
 from slimcloud.store.work.awaiting import Parked
 from slimcloud.store.work.queue import WorkItem
-from support.frames import EPOCH, make_frame, make_result
+from support.cloud.frames import EPOCH, make_frame, make_result
 
 FRAME_ID = make_frame(1).frame_id
 LATER = 10**15

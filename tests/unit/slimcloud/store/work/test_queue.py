@@ -13,7 +13,7 @@ from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind, FrameState, Lane
 from slimcloud.store.work.queue import WorkItem
-from support.frames import START_UNIX_US, make_frame, make_result
+from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
 async def test_work_is_handed_out_in_order_and_once(store: Store) -> None:

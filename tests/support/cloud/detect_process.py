@@ -1,6 +1,6 @@
 """A detect worker as a process of its own, with an engine that takes time but no model.
 
-    python -m support.detect_process REDIS_URL SETTINGS_JSON SECONDS_PER_FRAME
+    python -m support.cloud.detect_process REDIS_URL SETTINGS_JSON SECONDS_PER_FRAME
 
 It says `ready` on stdout. What it does with a frame is in its container: `poison` kills the
 process, `stall` never ends and is said on stdout, anything else is detected. The result names the

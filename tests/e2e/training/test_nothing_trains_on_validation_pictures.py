@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from slimnets.darknet.weights import save_darknet_weights  # noqa: E402
 from slimnets.export.tabulate import tabulate  # noqa: E402
 from slimtrain.data.crops import CropSampler  # noqa: E402
-from support.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402
+from support.models.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402
 
 COUNT = 60
 STEP = 4  # of the colours: more than what a lossy pack changes

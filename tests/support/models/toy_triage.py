@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC, OperatingChoice, TriageSpec
 from slimtrain.artifact_folder import file_records
-from support.toy_artifact import CLASSES, LATENT_CHANNELS
+from support.models.toy_artifact import CLASSES, LATENT_CHANNELS
 
 _SENSITIVITY = 4.0  # logits per unit of the largest latent
 _BIAS = -6.0

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from support.command import Slimwire
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from slimnets.darknet.weights import save_darknet_weights  # noqa: E402
-from support.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402
+from support.models.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402
 
 STEPS = 6
 RECIPE = f"""

@@ -171,6 +171,6 @@ def make_pictures(batch: int = 1, h: int = 64, w: int = 96, seed: int = 0) -> to
 
 def public_cfgs() -> list[Path]:
     """Darknet detectors with weights in a folder `shared` beside the repository, if any."""
-    beside = Path(__file__).resolve().parents[2].parent / "shared"
+    beside = Path(__file__).resolve().parents[3].parent / "shared"
     found = [*beside.glob("data/teacher/*/*.cfg"), *beside.glob("weights/*.cfg")]
     return sorted(path for path in found if path.with_suffix(".weights").exists())

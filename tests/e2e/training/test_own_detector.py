@@ -18,7 +18,7 @@ from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
 from slimdetect import Detection, Detector
 from support.command import Slimwire
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from slimnets.darknet.weights import save_darknet_weights  # noqa: E402
-from support.darknets import ALL_LAYERS_CFG, make_darknet, public_cfgs  # noqa: E402
+from support.models.darknets import ALL_LAYERS_CFG, make_darknet, public_cfgs  # noqa: E402
 
 TOY_RECIPE = """
 kind: codec

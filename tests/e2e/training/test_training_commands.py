@@ -11,7 +11,7 @@ from PIL import Image
 
 from slimcli.exits import ExitCode
 from support.command import Slimwire
-from support.toy_artifact import make_image
+from support.models.toy_artifact import make_image
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.cloud import ToyModels
+from support.cloud.whole_cloud import ToyModels
 
 _PROGRAM = """
 import asyncio, json, sys

@@ -13,7 +13,7 @@ from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.recipe.run import build_codec_run
 from slimtrain.recipe.schema import CodecRecipe
-from support.yolov3 import yolov3_cfg
+from support.models.yolov3 import yolov3_cfg
 
 YOLOV3_LAYER, EMBEDDED_LAYER = 15, 12  # where the two detectors are cut
 EMBEDDED_CFG = find_model("detector", "yolov3-slim") / "detector.cfg"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from slimcloud.frame_id import FrameId
-from support.review import EPOCH, ReviewWorld, served
+from support.cloud.review import EPOCH, ReviewWorld, served
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt install curl")
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "api.md"
+DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "api.md"
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -14,7 +14,7 @@ from slimcloud.store.records import DetectionResult, FrameState, Lane, ReviewMar
 from slimcloud.store.replies import text
 from slimcloud.store.stored_frame import StoredFrame
 from slimcodec.detection import Detection
-from support.frames import MadeFrame
+from support.cloud.frames import MadeFrame
 
 _EPOCH = 0x197F3A1B2C3
 _START_UNIX_US = 1_780_000_000_000_000

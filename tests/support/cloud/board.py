@@ -15,10 +15,10 @@ from prometheus_client import start_http_server
 from slimedge.watch.health import Health, HealthServer
 from slimedge.watch.metrics import MetricsObserver
 from slimops.metrics import Metrics
-from support.moved_metrics import moved_cloud
+from support.cloud.moved_metrics import moved_cloud
 from unit.slimedge.watch.test_metrics import EVENTS_AND_SAMPLES
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 BOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/slimwire.json").read_text())
 RULES: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())
 _VARIABLE = re.compile(r"\$__rate_interval")

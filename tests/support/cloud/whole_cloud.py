@@ -25,7 +25,7 @@ from slimops.lifecycle import Lifecycle
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
-from support.toy_artifact import make_image, make_toy_codec, make_toy_detector
+from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 EPOCH = 0x5EED
 

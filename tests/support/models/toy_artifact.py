@@ -22,7 +22,7 @@ from slimcodec.container import Prior, Streams
 from slimcodec.entropy.channels import ChannelLayout
 from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables, save_scale_tables, save_tables
 from slimcodec.model.fingerprint import compute_fingerprint
-from support.toy_hyperprior import (
+from support.models.toy_hyperprior import (
     HYPER_PER_GROUP,
     HYPER_STRIDE,
     analysis_graph,

@@ -27,7 +27,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimops.metrics import Metrics
 from slimops.redis_connection import redis_client
-from support.toy_artifact import make_image, make_toy_codec
+from support.models.toy_artifact import make_image, make_toy_codec
 
 EPOCH = 0x197F3A1B2C3
 START_UNIX_US = 1_780_000_000_000_000  # capture time of sequence 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimcodec.detection import Detection
-from support.review import (
+from support.cloud.review import (
     EPOCH,
     ReviewWorld,
     ToyCodec,
