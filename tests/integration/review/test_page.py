@@ -172,12 +172,31 @@ async def test_a_dropped_frame_is_detected_when_a_person_asks(
         await page.locator("#frames .card").first.click()
         await shows_a_picture(page)
         await expect(page.locator("#facts")).to_contain_text("its deadline passed")
-        await page.keyboard.press("d")
+        async with page.expect_response(re.compile("/detection-request$")):
+            await page.keyboard.press("d")
         await expect(page.locator("#busy")).to_contain_text("waiting for the detector")
         await review.detect(frame_id, [CAR])
 
         await expect(page.locator("#boxes rect")).to_have_count(1)
         await expect(page.locator("#detect")).to_be_hidden()
+
+
+async def test_a_dropped_frame_that_was_detected_meanwhile_is_shown_so(
+    url: str, review: ReviewWorld
+) -> None:
+    frame_id = await review.send(30, found=None)
+    await review.store.set_dropped(frame_id, "its deadline passed")
+
+    async with open_page(url) as page:
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        assert await review.store.requests.ask(frame_id)  # another person
+        await review.detect(frame_id, [CAR])
+        await page.keyboard.press("d")
+
+        await expect(page.locator("#boxes rect")).to_have_count(1)
+        await expect(page.locator("#detect")).to_be_hidden()
+        await expect(page.locator("#problem")).to_be_empty()
 
 
 async def test_a_time_is_chosen_by_dragging_and_cleared_by_a_key(url: str) -> None:

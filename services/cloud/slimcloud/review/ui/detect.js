@@ -17,7 +17,7 @@ export async function detect(frame, view) {
   complain("");
   say("waiting for the detector…");
   try {
-    await post(`${API}/frames/${frame.id}/detection-request`);
+    await request(frame);
     let seen = frame;
     do {
       await new Promise(done => setTimeout(done, POLL_MS));
@@ -30,5 +30,13 @@ export async function detect(frame, view) {
     complain(error.message);
     say("");
     $("detect").disabled = false;
+  }
+}
+
+async function request(frame) {
+  try {
+    await post(`${API}/frames/${frame.id}/detection-request`);
+  } catch (error) {
+    if (error.status !== 409) throw error;  // it waits already, or is detected by now: both are what was asked for
   }
 }
