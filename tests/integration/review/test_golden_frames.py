@@ -2,7 +2,8 @@
 
 `golden_frames.json` was recorded by that build: Redis hashes in every state, the detector's
 results, the answers of the API and the acknowledgement of each result. It is not written again: a
-new field is absent from it, as it is from frames that wait in somebody's Redis.
+new field is absent from it, as it is from frames that wait in somebody's Redis; of a field that was
+taken away it has values, as they have.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from support.cloud.review import ReviewWorld
 GOLDEN: dict[str, Any] = json.loads(
     Path(__file__).with_name("golden_frames.json").read_text(encoding="utf-8")
 )
+TAKEN_AWAY = "jpeg_bytes"
 
 
 async def test_frames_are_stored_as_the_earlier_build_did(client: Redis) -> None:
     await make_frames(client)
 
     made = {key: value for key, value in GOLDEN["redis"].items() if ":gate-1:" in key}
-    assert await plain(client) == made  # gate-0's is of a build before that one
+    assert await plain(client) == _today(made)  # gate-0's is of a build before that one
 
 
 async def test_frames_of_the_earlier_build_are_shown_as_it_did(review: ReviewWorld) -> None:
@@ -40,7 +42,7 @@ async def test_frames_of_the_earlier_build_are_shown_as_it_did(review: ReviewWor
     for path, answer in GOLDEN["api"].items():
         response = await review.http.get(path)
 
-        assert response.json() == answer, path
+        assert response.json() == _today(answer), path
 
 
 async def test_results_of_the_earlier_build_are_told_as_it_did(review: ReviewWorld) -> None:
@@ -54,7 +56,7 @@ async def test_results_of_the_earlier_build_are_told_as_it_did(review: ReviewWor
 def test_frames_are_described_as_the_earlier_build_did(review: ReviewWorld, schema: str) -> None:
     described = review.api.openapi()["components"]["schemas"][schema]
 
-    assert _bare(described) == _bare(GOLDEN["schemas"][schema])
+    assert _bare(described) == _bare(_today(GOLDEN["schemas"][schema]))
 
 
 async def _load(client: Redis) -> None:
@@ -78,6 +80,15 @@ async def _ack(review: ReviewWorld, frame_id: FrameId) -> str:
     assert answer is not None
     answer.ack.server_mono_us = 0
     return answer.SerializeToString(deterministic=True).hex()
+
+
+def _today(value: object) -> object:
+    """What the earlier build knew, without what was taken away since."""
+    if isinstance(value, dict):
+        return {k: _today(v) for k, v in value.items() if k != TAKEN_AWAY}
+    if isinstance(value, list):
+        return [_today(item) for item in value if item != TAKEN_AWAY]
+    return value
 
 
 def _bare(schema: object) -> object:

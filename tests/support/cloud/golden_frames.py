@@ -57,7 +57,6 @@ async def make_frames(client: Redis) -> None:
     await store.put_detections(_id(9), _result(_CAR, triage=Triage.ENHANCED, presence=0.75))
     await store.put_frame(*_frame(10, lane="backfill"))
     await store.put_detections(_id(10), _result(_CAR))
-    await store.put_jpeg_size(_id(10), 9, 1234)
     await store.put_frame(*_frame(11, traceparent=_TRACE, link_bytes_per_second=1))
     await store.put_detections(_id(11), _result(triage=Triage.FALLBACK, presence=1.0))
     await store.reviews.note(_id(11), "ada", mark=ReviewMark.WRONG, comment="no dog")

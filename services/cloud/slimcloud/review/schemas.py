@@ -212,18 +212,6 @@ class TimelineView(_View):
     gaps: list[GapView] = Field(description="that reach into this time, newest first; at most 200")
 
 
-class JpegSampleView(_View):
-    """Bytes against JPEG, measured on the pictures that people had decoded, and on no others.
-
-    What is compressed is the decoded picture, not the camera's own; see docs/decisions/0014.
-    """
-
-    pictures: int = Field(ge=0, description="frames measured, each once")
-    sent_bytes: int = Field(ge=0, description="containers that they were decoded from, bytes")
-    jpeg_bytes: int = Field(ge=0, description="the same pictures as JPEG, bytes")
-    jpeg_quality: int = Field(ge=1, le=100, description="libjpeg's scale; subsampling 4:2:0")
-
-
 class OverviewView(_View):
     """What the page needs to begin."""
 
@@ -237,7 +225,6 @@ class OverviewView(_View):
     )
     stored_bytes: int = Field(ge=0, description="containers held now, bytes")
     removed_total: int = Field(ge=0, description="frames that retention removed")
-    jpeg_sample: JpegSampleView
 
 
 class EventView(_View):

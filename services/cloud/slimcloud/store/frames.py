@@ -97,7 +97,6 @@ class Store:
         self._put_enhancement = scripts.PUT_ENHANCEMENT.on(client)
         self._put_detections = scripts.PUT_DETECTIONS.on(client)
         self._set_outcome = scripts.SET_OUTCOME.on(client)
-        self._put_jpeg_size = scripts.PUT_JPEG_SIZE.on(client)
 
     async def ping(self) -> None:
         """Wait until Redis answers."""
@@ -306,19 +305,6 @@ class Store:
     async def totals(self) -> Totals:
         fields = fields_of(await self._client.hgetall(keys.TOTALS))
         return Totals(**{name: int(fields.get(name, 0)) for name in Totals.__dataclass_fields__})
-
-    async def put_jpeg_size(self, frame_id: FrameId, sent_bytes: int, jpeg_bytes: int) -> None:
-        """Note what the picture of a frame takes as JPEG; only the first measurement counts.
-
-        Args:
-            sent_bytes: containers that the measured picture was decoded from.
-        """
-        await self._put_jpeg_size(
-            frame=keys.frame_key(frame_id),
-            totals=keys.TOTALS,
-            bytes=jpeg_bytes,
-            sent_bytes=sent_bytes,
-        )
 
     async def _find(self, frame_id: FrameId) -> StoredFrame | None:
         values = await self._client.hmget(keys.frame_key(frame_id), StoredFrame.names())

@@ -175,6 +175,3 @@ class Totals:
     failed: int
     removed: int  # frames that retention removed
     stored_bytes: int  # held now
-    jpeg_pictures: int  # decoded pictures whose size as JPEG was measured, each frame once
-    jpeg_bytes: int  # their bytes as JPEG
-    jpeg_sent_bytes: int  # their container bytes when they were measured

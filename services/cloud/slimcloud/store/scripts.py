@@ -122,19 +122,6 @@ return 1
     library=QUEUE,
 )
 
-PUT_JPEG_SIZE = Script(
-    """
-if redis.call('EXISTS', frame) == 0 then return 0 end
-if redis.call('HSETNX', frame, 'jpeg_bytes', bytes) == 0 then return 0 end
-redis.call('HINCRBY', totals, 'jpeg_pictures', 1)
-redis.call('HINCRBY', totals, 'jpeg_bytes', bytes)
-redis.call('HINCRBY', totals, 'jpeg_sent_bytes', sent_bytes)
-return 1
-""",
-    keys="frame totals",
-    args="bytes sent_bytes",
-)
-
 # `level` and `mark` may be empty. Returns the id of the record; empty: the frame is not there.
 RECORD_REVIEW = Script(
     """

@@ -92,11 +92,6 @@ class StoredFrame(BaseModel):
         default=ReviewMark.OPEN, description="what the last person who marked it made of it"
     )
     comments_count: int = Field(default=0, ge=0, description="comments of people")
-    jpeg_bytes: _Known = Field(
-        default=0,
-        description="its decoded picture as JPEG (quality 75, 4:2:0), bytes; measured when it is "
-        "first looked at, null until then",
-    )
     traceparent: str = Field(
         default="", exclude=True, description="W3C Trace Context of its capture; empty = not traced"
     )

@@ -3,10 +3,8 @@ from __future__ import annotations
 import logging
 
 import pytest
-from redis.asyncio import Redis
 
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
-from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind, FrameFilter, ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind
@@ -125,19 +123,3 @@ async def test_a_cursor_of_elsewhere_is_refused(store: Store, cursor: str) -> No
 async def test_a_record_that_is_not_there_is_not_found(store: Store, review_id: str) -> None:
     with pytest.raises(ReviewNotFoundError):
         await store.reviews.get(review_id)
-
-
-async def test_a_size_as_jpeg_counts_once_and_does_not_bring_a_frame_back(
-    store: Store, client: Redis
-) -> None:
-    stored, gone = make_frame(1).frame_id, make_frame(2).frame_id
-    await store.put_frame(*make_frame(1))
-
-    await store.put_jpeg_size(stored, 100, 1000)
-    await store.put_jpeg_size(stored, 300, 2000)
-    await store.put_jpeg_size(gone, 100, 1000)
-
-    totals = await store.totals()
-    assert (totals.jpeg_pictures, totals.jpeg_bytes, totals.jpeg_sent_bytes) == (1, 1000, 100)
-    assert (await store.get_frame(stored)).jpeg_bytes == 1000
-    assert not await client.exists(keys.frame_key(gone))

@@ -73,7 +73,7 @@ def test_every_field_that_scripts_write_is_found_by_this_test() -> None:
 
     found = {name for text in everything for name in _names(text)}
 
-    assert found >= {*QUEUE_FIELDS, "state", "label_scores", "presence", "jpeg_bytes", "mark"}
+    assert found >= {*QUEUE_FIELDS, "state", "label_scores", "presence", "mark"}
 
 
 async def test_script_wants_every_name_and_no_other(client: Redis) -> None:

@@ -22,7 +22,6 @@ LOSSY_QUALITY = 90  # of 100, Pillow's scale: the encoder's own error stays well
 AVIF_SPEED = 8  # 0 slowest to 10 fastest
 PNG_COMPRESS_LEVEL = 3  # 0 to 9: about three times as fast as the default 6, some percent larger
 WEBP_METHOD = 2  # 0 fastest to 6
-JPEG_QUALITY = 75  # that pictures are compared with; as the demo of the edge compares
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,6 @@ class RenderedImage:
         level: widest level that was used, 0 = narrowest.
         decode_seconds: what the picture cost when it was decoded, seconds.
         bitstream_bytes: containers that it was decoded from.
-        jpeg_bytes: the whole picture, without boxes, as JPEG of `JPEG_QUALITY`, 4:2:0.
     """
 
     data: bytes
@@ -62,7 +60,6 @@ class RenderedImage:
     is_enhanced: bool
     decode_seconds: float
     bitstream_bytes: int
-    jpeg_bytes: int
 
 
 class PictureRenderer:
@@ -105,7 +102,6 @@ class PictureRenderer:
             is_enhanced=picture.is_enhanced,
             decode_seconds=picture.decode_seconds,
             bitstream_bytes=picture.bitstream_bytes,
-            jpeg_bytes=_jpeg_bytes(picture.image),
         )
 
 
@@ -123,12 +119,6 @@ def render_image(image: NDArray[np.uint8], rendering: Rendering) -> bytes:
         size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
         pixels = pixels.resize(size, Image.Resampling.LANCZOS)
     return _write(pixels, rendering.image_format)
-
-
-def _jpeg_bytes(image: NDArray[np.uint8]) -> int:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.tell()
 
 
 def _write(pixels: Image.Image, image_format: ImageFormat) -> bytes:

@@ -114,7 +114,6 @@ def _facts(rendered: RenderedImage) -> dict[str, str]:
         "Slimwire-Quality": f"{rendered.quality:g}",
         "Slimwire-Enhanced": "?1" if rendered.is_enhanced else "?0",  # RFC 9651, a Boolean
         "Slimwire-Bitstream-Bytes": str(rendered.bitstream_bytes),
-        "Slimwire-Jpeg-Bytes": str(rendered.jpeg_bytes),  # the same picture, at its full size
         "Server-Timing": f"decode;dur={rendered.decode_seconds * 1000:.1f}",  # milliseconds
         "X-Content-Type-Options": "nosniff",
     }
@@ -133,6 +132,5 @@ async def _record_look(
 ) -> None:
     try:
         await context.store.reviews.look(name, caller, rendered.level)
-        await context.store.put_jpeg_size(name, rendered.bitstream_bytes, rendered.jpeg_bytes)
     except RedisError as exc:  # a full store must not blind the people who could make room in it
         logger.warning("look at %s by %s not recorded: %s", name, caller, exc)

@@ -3,8 +3,7 @@
 from fastapi import APIRouter, Response
 
 from slimcloud.review.context import Caller, Context, problems
-from slimcloud.review.pictures.render import JPEG_QUALITY
-from slimcloud.review.schemas import JpegSampleView, OverviewView
+from slimcloud.review.schemas import OverviewView
 from slimcloud.review.views import API_PREFIX
 
 router = APIRouter(prefix=API_PREFIX, tags=["overview"])
@@ -24,10 +23,4 @@ async def get_overview(response: Response, context: Context, caller: Caller) -> 
         received_bytes_total=totals.frame_bytes + totals.enhancement_bytes,
         stored_bytes=totals.stored_bytes,
         removed_total=totals.removed,
-        jpeg_sample=JpegSampleView(
-            pictures=totals.jpeg_pictures,
-            sent_bytes=totals.jpeg_sent_bytes,
-            jpeg_bytes=totals.jpeg_bytes,
-            jpeg_quality=JPEG_QUALITY,
-        ),
     )
