@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 # Tests that import openvino themselves must not report it either (see
-# slimcodec.graph.openvino_loader).
+# slimcodec.graph.runtime).
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
 
 # Two workers share two cores: a pool of threads in each only makes them wait for each other.

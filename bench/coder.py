@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from slimcodec.container import HEADER_BYTES, SECTION_HEADER_BYTES, Prior
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.entropy.coder import decode_symbols, encode_symbols
-from slimcodec.entropy.symbol_tables import SymbolTables
-from slimcodec.entropy.table_mix import mix_tables
+from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols
+from slimcodec.entropy.tables import mix_tables
 from slimcodec.errors import CodecError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
 from slimnets.export.tabulate import tabulate

@@ -51,13 +51,13 @@ from slimcodec.errors import (
     TruncatedContainerError,
     UnsupportedVersionError,
 )
-from slimcodec.quality import QUALITY_STEPS, round_quality, to_fixed
 
 MAGIC = b"\x9bSLW"
 VERSION = 2  # the latest
 MAX_PIXELS = 1 << 26  # of the original picture; 8192 x 8192
 MAX_LEVELS = 16
 MAX_QUALITY = 255
+QUALITY_STEPS = 256  # fixed-point steps between two trained qualities
 MAX_SECTION_BYTES = 1 << 24
 MAX_SECTION_SYMBOLS = 1 << 26
 FINGERPRINT_BYTES = 8
@@ -73,6 +73,27 @@ _CRC = struct.Struct("<I")
 _HYPER_LENGTH = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size
 SECTION_HEADER_BYTES = _SECTION.size + _CRC.size
+
+
+def round_quality(quality: float) -> float:
+    """Return the nearest multiple of 1/256, ties to even.
+
+    Whoever takes a quality from outside rounds it once; a float holds what is left exactly, so both
+    ends see the same number.
+    """
+    return round(quality * QUALITY_STEPS) / QUALITY_STEPS
+
+
+def to_fixed(quality: float) -> int:
+    """Return a rounded quality in 8.8 fixed point.
+
+    Raises:
+        ValueError: it was not rounded.
+    """
+    fixed = quality * QUALITY_STEPS
+    if fixed != round(fixed):
+        raise ValueError(f"quality {quality} is no multiple of 1/{QUALITY_STEPS}; round_quality it")
+    return round(fixed)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from slimcodec.errors import DamagedContainerError
 from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.image import crop, to_image
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.parse import parse_for
-from slimcodec.sections import build_section_coder
+from slimcodec.sections import build_section_coder, parse_for
 
 
 @dataclass(frozen=True, eq=False)

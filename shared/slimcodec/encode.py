@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import MAX_PIXELS, Container, pack_container
+from slimcodec.container import MAX_PIXELS, Container, pack_container, round_quality
 from slimcodec.errors import CodecError, ImageError
 from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.image import check_image, pad_to_multiple, to_x
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.parse import parse_for
-from slimcodec.quality import round_quality
-from slimcodec.sections import build_section_coder, round_symbols
+from slimcodec.sections import build_section_coder, parse_for, round_symbols
 
 # Of the symbols that are not zero, how many may differ where the same picture was encoded again:
 # 3.4 % at most between float32 and bfloat16, both models that ship, 768 x 576; of the next

@@ -1,4 +1,4 @@
-"""The symbols of a latent <-> the sections of a container.
+"""What a container must be for a model, and the symbols of a latent <-> its sections.
 
     factorized   symbols --columns of the row of this quality--> section
     hyperprior   v -h_a-> rint -> z --columns of that row--> z data ─┐
@@ -16,12 +16,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import Container, Section, join_hyper, split_hyper
-from slimcodec.entropy.channels import ChannelLayout
-from slimcodec.entropy.coder import decode_symbols, encode_symbols
-from slimcodec.errors import ModelError
+from slimcodec.container import Container, Section, join_hyper, parse_container, split_hyper
+from slimcodec.entropy.coder import decode_symbols, encode_symbols, split_coded
+from slimcodec.errors import (
+    ContainerLimitError,
+    DamagedContainerError,
+    FingerprintMismatchError,
+    ModelError,
+)
 from slimcodec.graph.runtime import Graph, Runtime
-from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.artifact import ChannelLayout, CodecArtifact
 
 MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
 
@@ -52,6 +56,49 @@ class SectionCoder(Protocol):
             DamagedContainerError: the sections contradict the tables or themselves.
         """
         ...
+
+
+def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Container:
+    """Return a container that this codec may have made; its symbols are not decoded yet.
+
+    Ingest and the decoder ask this one list, so what ingest takes is refused later for one reason
+    only: entropy-coded symbols that contradict their tables. Those show when they are decoded, at a
+    hundred to a thousand times the cost (`docs/decisions/0021-one-check.md`).
+
+    Raises:
+        BitstreamError: it is damaged, of another model, or larger than allowed.
+    """
+    container, manifest = parse_container(bitstream), artifact.manifest
+    if container.fingerprint != artifact.fingerprint:
+        raise FingerprintMismatchError(container.fingerprint, artifact.fingerprint)
+    h, w = container.image_hw
+    if h * w > max_pixels:
+        raise ContainerLimitError(
+            f"picture is {w}x{h} = {h * w} pixels; at most {max_pixels} are allowed; "
+            "send a smaller picture or raise max_pixels"
+        )
+    if container.level > artifact.widest_level or container.quality > manifest.qualities - 1:
+        raise DamagedContainerError(
+            f"level {container.level} and quality {container.quality:g}; {manifest.label} has "
+            f"levels 0..{artifact.widest_level}, qualities 0..{manifest.qualities - 1}"
+        )
+    if (container.streams, container.prior) != (manifest.streams, manifest.prior):
+        raise DamagedContainerError(
+            f"{container.streams} streams and {container.prior} prior; {manifest.label} has "
+            f"{manifest.streams} streams and {manifest.prior} prior"
+        )
+    latent_h, latent_w = artifact.latent_hw(container.image_hw)
+    is_hyper = container.prior == "hyperprior"
+    for section in container.sections:
+        expected = len(artifact.latent_layout.carried(section.group)) * latent_h * latent_w
+        if section.symbol_count != expected:
+            raise DamagedContainerError(
+                f"group {section.group} has {section.symbol_count} symbols; a picture of "
+                f"{w}x{h} has {expected}"
+            )
+        for coded in split_hyper(section) if is_hyper else (section.data,):
+            split_coded(coded)
+    return container
 
 
 def build_section_coder(artifact: CodecArtifact, runtime: Runtime) -> SectionCoder:

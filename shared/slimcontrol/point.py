@@ -17,8 +17,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slimcodec.container import round_quality
 from slimcodec.model.manifest import Level, Profile, ProfilePoint
-from slimcodec.quality import round_quality
 from slimcontrol.errors import ControlError
 from slimcontrol.monotone import smooth_monotone
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from random import Random
 
-from slimcodec.graph.device import this_device
+from slimcodec.graph.runtime import this_device
 from slimcodec.model.artifact import CodecArtifact
 from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller

@@ -7,7 +7,14 @@ edge and a cloud with the same file cannot fall out of step.
 
 Gains are stored for every trained quality and lie between those in between. Rows of tables lie
 `table_steps` times as dense: row r is counted at the quality r / `table_steps`. A quality between
-two rows is coded with tables mixed from both, by an integer rule (`slimcodec.entropy.table_mix`).
+two rows is coded with tables mixed from both, in integers:
+
+    frequency of 2**24 = (256 - t) * low's of 2**16 + t * high's of 2**16,    t of 256 on the way
+
+Its symbols are spread in between as well, but not evenly: a channel whose latents lie near one
+value rounds to one symbol at the lower row and to the next at the upper. With the nearest row such
+a channel costs several bits a symbol on one side; with the mixture never more than the logarithm of
+its share beyond the better row (measured: docs/develop/container.md).
 """
 
 from dataclasses import dataclass
@@ -20,13 +27,14 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.entropy.symbol_tables import PRECISION_BITS, TABLE_DTYPES, SymbolTables
-from slimcodec.entropy.table_mix import MAX_MIXED_BINS, mix_tables, mixed_span
+from slimcodec.container import QUALITY_STEPS, to_fixed
+from slimcodec.entropy.coder import PRECISION_BITS, TABLE_DTYPES, SymbolTables
 from slimcodec.errors import ModelError
-from slimcodec.quality import gain_at, table_position
 
 TOTAL_FREQUENCY = 1 << PRECISION_BITS
 MAX_TABLE_STEPS = 64
+MIX_BITS = 8  # QUALITY_STEPS is 2**8
+MAX_MIXED_BINS = 4096  # so that a bin always has one to spare for each that would have none
 
 _GAINS = ("gain", "inverse_gain")
 _STEPS = "table_steps"
@@ -87,15 +95,14 @@ class Tables:
             ModelError: naming the first (row, table) that is wrong.
         """
         shape = self.gain.shape
-        if len(shape) != 2 or 0 in shape:
-            raise ModelError(f"tables: gain has shape {shape}, expected (qualities, channels)")
         for name in _GAINS:
             values = getattr(self, name)
-            if values.dtype != np.float32:
-                raise ModelError(f"tables: {name} is {values.dtype}, expected {np.float32}")
-            if values.shape != shape:
-                raise ModelError(f"tables: {name} has shape {values.shape}, not {shape}")
-            if not (np.isfinite(values).all() and (values > 0).all()):
+            if values.dtype != np.float32 or values.shape != shape or len(shape) != 2:
+                raise ModelError(
+                    f"tables: {name} is {values.dtype} {values.shape}, expected float32 "
+                    "(qualities, channels) as the other gains"
+                )
+            if not (values.size and np.isfinite(values).all() and (values > 0).all()):
                 raise ModelError(f"tables: {name} must be finite and positive")
         if not 1 <= self.table_steps <= MAX_TABLE_STEPS:
             raise ModelError(f"tables: {_STEPS} {self.table_steps} not in 1..{MAX_TABLE_STEPS}")
@@ -172,3 +179,78 @@ def _read_arrays(path: Path, names: tuple[str, ...], optional: str = "") -> dict
         raise ModelError(f"{path}: lacks an array: {exc}") from exc
     except (OSError, ValueError, EOFError, BadZipFile) as exc:
         raise ModelError(f"{path}: cannot be read as tables: {exc}") from exc
+
+
+def table_position(quality: float, table_steps: int) -> tuple[int, int]:
+    """Return the row of tables at or below a rounded quality, and how far it is to the next row.
+
+    Args:
+        quality: A multiple of 1/256.
+        table_steps: Rows from one trained quality to the next.
+
+    Returns:
+        The row, and 0 to 255: 256ths of the way to the row above.
+    """
+    return divmod(to_fixed(quality) * table_steps, QUALITY_STEPS)
+
+
+def gain_at(gains: NDArray[np.float32], quality: float) -> NDArray[np.float32]:
+    """Return (M,) gains at a rounded quality: a stored row, or one between two of them.
+
+    Args:
+        gains: (Q, M), positive; one row per trained quality.
+        quality: A multiple of 1/256, 0 to Q - 1.
+
+    Source: Z. Cui et al., "Asymmetric gained deep image compression with continuous rate
+    adaptation", CVPR 2021, equation 8: the weighted geometric mean of two trained gains.
+    """
+    below, part = divmod(to_fixed(quality), QUALITY_STEPS)
+    if part == 0:
+        stored: NDArray[np.float32] = gains[below]
+        return stored
+    low, high = np.log(gains[below : below + 2].astype(np.float64))
+    between: NDArray[np.float64] = np.exp(low + (high - low) * (part / QUALITY_STEPS))
+    return between.astype(np.float32)
+
+
+def mix_tables(low: SymbolTables, high: SymbolTables, part: int) -> SymbolTables:
+    """Return the tables `part` / 256 of the way from `low` to `high`, 1 to 255.
+
+    A table has a bin for every symbol from the first that either has to the last, then the escape.
+    A bin that neither has gets a frequency of 1, taken from the largest bin (the first of equals).
+    """
+    first, end = mixed_span(low, high)
+    last = (end - first)[:, np.newaxis]  # of the escape bin
+    mixed = (QUALITY_STEPS - part) * _dense(low, first, end) + part * _dense(high, first, end)
+    empty = (mixed == 0) & (np.arange(mixed.shape[1]) < last)
+    mixed[empty] = 1
+    mixed[np.arange(len(mixed)), mixed.argmax(1)] -= empty.sum(1)
+    cdf = np.pad(np.cumsum(mixed, axis=1), ((0, 0), (1, 0))).astype(np.uint32)
+    length = (last[:, 0] + 2).astype(np.int32)
+    return SymbolTables(cdf, length, first.astype(np.int32), PRECISION_BITS + MIX_BITS)
+
+
+def mixed_span(
+    low: SymbolTables, high: SymbolTables
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first symbol that has a bin, and the one after the last, (T,) each."""
+    firsts = [tables.offset.astype(np.int64) for tables in (low, high)]
+    ends = [
+        first + tables.cdf_length - 2 for first, tables in zip(firsts, (low, high), strict=True)
+    ]
+    return np.minimum(*firsts), np.maximum(*ends)
+
+
+def _dense(
+    tables: SymbolTables, first: NDArray[np.int64], end: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Frequencies (T, widest + 1), column i for the symbol first + i, the escape's at end."""
+    num_plain = tables.cdf_length.astype(np.int64) - 2
+    bins = np.arange(tables.cdf.shape[1] - 1)
+    column = (tables.offset - first)[:, np.newaxis] + bins  # (T, S + 1)
+    column = np.where(bins == num_plain[:, np.newaxis], (end - first)[:, np.newaxis], column)
+    used = bins <= num_plain[:, np.newaxis]
+    frequencies = np.diff(tables.cdf.astype(np.int64), axis=1)
+    dense = np.zeros((len(first), int((end - first).max()) + 1), np.int64)
+    dense[np.nonzero(used)[0], column[used]] = frequencies[used]
+    return dense

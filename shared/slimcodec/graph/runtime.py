@@ -8,15 +8,19 @@ one graph that chooses tables, a hyperprior's h_s, is made of integers and loade
 from __future__ import annotations
 
 import functools
+import importlib
+import os
+import platform
+import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.errors import ModelError
-from slimcodec.graph.openvino_loader import load_openvino
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -46,6 +50,18 @@ class Runtime(Protocol):
     def load_exact(self, path: Path) -> Graph:
         """As `load`, for a graph of integers below 2**24, whose results must be exact."""
         ...
+
+
+def load_openvino() -> ModuleType:
+    """Import `openvino` when it is needed (0.3 s), and without its telemetry.
+
+    The import reports itself to OpenVINO's maker: a process of its own connects to an analytics
+    host, and an identifier is written to the home directory. Without the package
+    `openvino_telemetry`, which is marked as not importable here, it goes without.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
+    return importlib.import_module("openvino")
 
 
 @functools.cache
@@ -181,3 +197,22 @@ class _RequestPool:
         with self._lock:
             self._idle.append(request)
         return outputs
+
+
+class Device(NamedTuple):
+    """A processor, and how much of it the encoder may use."""
+
+    processor: str
+    threads: int
+
+
+def this_device(num_threads: int | None = None) -> Device:
+    """Which device this is, as far as seconds measured on one say something about another.
+
+    Args:
+        num_threads: Threads of one encoding; None: as many as this process may use.
+    """
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.machine()  # ARM's has no such line
+    return Device(processor, num_threads or len(os.sched_getaffinity(0)))

@@ -7,16 +7,18 @@ then fails with its name. A listed file that is present must match its digest.
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from slimcodec.entropy.channels import ChannelLayout
-from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.container import FINGERPRINT_BYTES, Streams
+from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables, load_scale_tables, load_tables
 from slimcodec.errors import ModelError
 from slimcodec.model.find import read_json
@@ -31,6 +33,46 @@ from slimcodec.model.manifest import (
 )
 
 _Validated = TypeVar("_Validated", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class ChannelLayout:
+    """Which channels of y, or of a hyperprior's z, a section carries, and the columns of the tables
+    that code them.
+
+        nested, widths 2, 4, 6         group 1 carries channels 2..3, coded by columns 2..3
+        separate, widths 2, 4, 6       group 1 carries channels 0..3, coded by columns 2..5
+
+    Nested levels share their channels, so a section carries what its level adds to the one below.
+    Separate levels share nothing: each has all of its channels, and columns of its own.
+    """
+
+    widths: tuple[int, ...]  # of the tensor at every level, growing
+    streams: Streams
+
+    @property
+    def num_columns(self) -> int:
+        """Columns of all levels."""
+        return self.widths[-1] if self.streams == "nested" else sum(self.widths)
+
+    def carried(self, group: int) -> range:
+        """Return the channels of the tensor that the section of a group carries."""
+        is_nested_above = self.streams == "nested" and group > 0
+        return range(self.widths[group - 1] if is_nested_above else 0, self.widths[group])
+
+    def columns(self, group: int) -> range:
+        """Return the columns that code the section of a group."""
+        start = self._first_column(group)
+        carried = self.carried(group)
+        return range(start + carried.start, start + carried.stop)
+
+    def level_columns(self, level: int) -> slice:
+        """Return the columns of all channels of the tensor at a level."""
+        start = self._first_column(level)
+        return slice(start, start + self.widths[level])
+
+    def _first_column(self, level: int) -> int:
+        return 0 if self.streams == "nested" else sum(self.widths[:level])
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +194,35 @@ def load_detector_artifact(path: Path) -> DetectorArtifact:
         ModelError: a file is missing, altered, or says something that cannot be.
     """
     return DetectorArtifact(path, _load_manifest(path, DetectorManifest))
+
+
+def compute_fingerprint(
+    structure: Mapping[str, object],
+    tables: Tables,
+    symbol_weights: Iterable[bytes],
+    scale_tables: SymbolTables | None = None,
+) -> str:
+    """Return the identity of a codec, which changes with whatever changes symbols or their coding.
+
+    16 hexadecimal digits; only exporters call this.
+
+    Args:
+        structure: levels, qualities, pad multiple, latent stride: plain JSON values.
+        tables: The entropy tables and gains.
+        symbol_weights: The bytes of g_a's weights and of the prior's, in an order of the codec's.
+        scale_tables: With a hyperprior, the tables of y.
+    """
+    digest = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
+    arrays = [tables.gain, tables.inverse_gain, tables.cdf, tables.cdf_length, tables.offset]
+    if tables.table_steps != 1:
+        arrays.append(np.array(tables.table_steps, np.int32))
+    if scale_tables is not None:
+        arrays += [scale_tables.cdf, scale_tables.cdf_length, scale_tables.offset]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
+    for weights in symbol_weights:
+        digest.update(weights)
+    return digest.digest()[:FINGERPRINT_BYTES].hex()
 
 
 def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import TOTAL_FREQUENCY
 
 _TAIL = 2e-5  # bins whose probability, outward, sums to less than this are left to the escape

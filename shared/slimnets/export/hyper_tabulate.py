@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcodec.container import parse_container
+from slimcodec.container import parse_container, round_quality, to_fixed
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
+from slimcodec.entropy.tables import gain_at, table_position
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.quality import gain_at, round_quality, table_position, to_fixed
 from support.models.toy_artifact import make_image
 
 GAINS = np.array([[0.5, 1.0], [2.0, 3.0], [4.0, 27.0]], np.float32)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from slimcodec.container import round_quality
 from slimcodec.model.manifest import Level, Profile, ProfilePoint
-from slimcodec.quality import round_quality
 from slimcontrol.errors import ControlError
 from slimcontrol.point import (
     build_operating_points,

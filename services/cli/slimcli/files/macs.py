@@ -21,7 +21,7 @@ def count_macs(path: Path, input_shapes: Mapping[str, Shape]) -> int:
         path: an ONNX file.
         input_shapes: the shape of every input, all sides known.
     """
-    from slimcodec.graph.openvino_loader import load_openvino
+    from slimcodec.graph.runtime import load_openvino
 
     model = load_openvino().Core().read_model(path)
     model.reshape({name: list(shape) for name, shape in input_shapes.items()})

@@ -71,7 +71,7 @@ def calibrate(
     It goes into the model's profile, for the controller. Only what is measured is replaced: the
     figures that `slimwire evaluate` left stay as they are.
     """
-    from slimcodec.graph.device import this_device
+    from slimcodec.graph.runtime import this_device
     from slimcodec.image import load_image
     from slimcodec.model.manifest import Calibration
     from slimtrain.calibration.calibrate import (

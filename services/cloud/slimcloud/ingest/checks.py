@@ -1,6 +1,6 @@
 """Container -> checked frame. All that ingest asks of bytes from outside.
 
-    Frame ─ kind, size ─ CRC32C ─ the decoder's own list (slimcodec.parse) ─► Container
+    Frame ─ kind, size ─ CRC32C ─ the decoder's own list (slimcodec.sections) ─► Container
 
 Symbols are not decoded here: that is the detector's work, and its cost.
 """
@@ -14,7 +14,7 @@ import google_crc32c
 from slimcloud.errors import FrameRefusedError
 from slimcodec.container import Container
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.parse import parse_for
+from slimcodec.sections import parse_for
 
 _WINDOW_US = 60_000_000  # the fastest passage of this long, and of the one before, counts
 

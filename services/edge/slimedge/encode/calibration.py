@@ -28,7 +28,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.graph.device import Device
+from slimcodec.graph.runtime import Device
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
 from slimcodec.whole_file import write_whole
 from slimedge.encode.worker import EncodedFrame

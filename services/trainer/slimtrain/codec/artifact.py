@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from slimcodec.entropy.tables import save_scale_tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
-from slimcodec.model.fingerprint import compute_fingerprint
+from slimcodec.model.artifact import compute_fingerprint
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from slimcodec.container import round_quality
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.quality import round_quality
 from slimcodec.whole_file import whole_file
 from slimdetect.detector import Detector
 from slimtrain.data.pictures import Pictures

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from slimcodec.entropy.channels import ChannelLayout
 from slimcodec.errors import ModelError
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
+from slimcodec.model.artifact import (
+    ChannelLayout,
+    CodecArtifact,
+    load_codec_artifact,
+    load_detector_artifact,
+)
 from slimcodec.model.find import find_model, models_root
 from support.models.toy_artifact import make_toy_codec, make_toy_detector
 

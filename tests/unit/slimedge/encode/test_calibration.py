@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from slimcodec.encode import EncodedImage
-from slimcodec.graph.device import Device
+from slimcodec.graph.runtime import Device
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
 from slimedge.encode.calibration import (
     MAX_SIZES,

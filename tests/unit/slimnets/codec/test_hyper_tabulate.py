@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimcodec.entropy.coder import encode_symbols
-from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.coder import SymbolTables, encode_symbols
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.hyperprior import SCALES, Hyperprior
