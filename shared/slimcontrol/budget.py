@@ -1,10 +1,18 @@
-"""The byte budget of a metered link: a second, slower link that nobody waits for.
+"""What frames may spend beside the link: bytes of a metered connection, the processor's time.
+
+The byte budget is a second, slower link that nobody waits for; a restart begins with nothing saved.
 
     bytes saved += rate * time, up to one period's worth;  -= what is sent
     below 0: a backlog, as on a link: beyond a second of it, frames wait
     above 0: what was saved in quiet hours is spent over one period
 
-A restart of the edge begins with nothing saved.
+The encoder's share of the processor is an account of seconds.
+
+    balance += share * time, up to one second's worth;  -= what encoding took
+
+A frame may be encoded while the balance covers what it is expected to take, or is full: else a
+frame of more than a second's worth could never go. So over any time the share is kept to within
+that second's worth, or one frame, and the error of the last expectation.
 """
 
 from __future__ import annotations
@@ -12,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-BURST_SECONDS = 1.0  # of the rate may be sent ahead: within 1 % of what two minutes allow
+BURST_SECONDS = 1.0  # of a rate or share may be used ahead: bytes within 1 % over two minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +88,45 @@ class BudgetAccount:
         self._counted_at, self._counted_bytes = now, sent
         saved = max(0.0, self._saved_bytes) / budget.period_seconds
         return BudgetView(rate + saved, max(0.0, -self._saved_bytes) / rate)
+
+
+class CpuAccount:
+    """Holds what encoding took against a share of one processor's time.
+
+    Args:
+        share: Encode seconds per second; None = no limit.
+    """
+
+    def __init__(self, share: float | None) -> None:
+        self._share = share
+        self._balance = 0.0 if share is None else BURST_SECONDS * share
+        self._counted_at: float | None = None  # monotonic seconds; None: it has not begun
+
+    def spend(self, seconds: float) -> None:
+        """Take off what a frame took; what ran before the first decision was a warm-up."""
+        if self._counted_at is not None:
+            self._balance -= seconds
+
+    def advance(self, now: float) -> None:
+        """Add what has been earned until now, monotonic seconds."""
+        if self._share is not None and self._counted_at is not None:
+            earned = self._share * max(0.0, now - self._counted_at)
+            self._balance = min(self._balance + earned, BURST_SECONDS * self._share)
+        self._counted_at = now
+
+    def covers(self, seconds: float) -> bool:
+        """Whether a frame that takes so long may be encoded now."""
+        if self._share is None:
+            return True
+        return seconds <= self._balance or self._balance >= BURST_SECONDS * self._share
+
+    def affordable(self, frame_seconds: float) -> float:
+        """Seconds that each frame may take in the long run; more while there is something saved.
+
+        Args:
+            frame_seconds: From one frame to the next.
+        """
+        if self._share is None:
+            return float("inf")
+        ahead = self._balance - BURST_SECONDS * self._share / 2
+        return self._share * frame_seconds + ahead

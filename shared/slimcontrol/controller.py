@@ -9,7 +9,7 @@ the slowest stage can bear. A frame is given
 
     x = least, over link and byte budget, of  R * (T + gain * (target - q))  bytes
 
-and the largest point on the hull of utility over bytes that takes no more (`frontier.py`): the
+and the largest point on the hull of utility over bytes that takes no more (`point.py`): the
 price of a byte follows from how full the queues are. The deadline then has a veto, at a rate that
 the link seldom falls short of:
 
@@ -28,16 +28,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from slimcontrol.budget import BURST_SECONDS, BudgetView
-from slimcontrol.cpu import CpuAccount
+from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, BudgetView, CpuAccount
 from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime
-from slimcontrol.frontier import Frontier, build_frontier
-from slimcontrol.link import SentFrame, has_room
-from slimcontrol.link_belief import LinkBelief, LinkQueue
-from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
-from slimcontrol.probe import ProbeTimer
+from slimcontrol.link import LinkBelief, LinkQueue, LinkView, ProbeTimer, SentFrame, has_room
+from slimcontrol.point import Frontier, OperatingPoint, build_frontier
 
 _DEADLINE_SHARE = 0.97  # of the deadline may be planned
 _LINK_TARGET_SHARE = 0.1  # of the deadline may be backlog when a frame is offered: no idle link
@@ -49,6 +45,47 @@ _BUDGET_GAIN = 0.2  # of what the budget's target lacks, one frame may make up f
 _UNKNOWN_CLOUD_FRAMES = 4  # may be on their way until the cloud's first result is here
 _FRAME_SHARE = 0.95  # of the time between frames may be encoding
 _NO_DEADLINE_SECONDS = 10.0  # keeps queues finite where there is no deadline
+
+
+class Verdict(StrEnum):
+    """Why a decision is as it is."""
+
+    BEST = "best"
+    PROBE = "probe"  # nothing meets the deadline, but the link is idle
+    SKIP = "skip"  # see the decision's reason
+
+
+class WaitReason(StrEnum):
+    """Why a frame is not sent now."""
+
+    CLOUD_FULL = "cloud_full"  # the cloud asked to wait
+    BUDGET = "budget"  # the byte budget is spent
+    CPU = "cpu"  # the encoder's share of the processor is spent
+    INFEASIBLE = "infeasible"  # no point meets the deadline, and no probe is due
+    CREDIT = "credit"  # the cloud's window has no room
+    WORTHLESS = "worthless"  # the bytes are worth more for another frame
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The newest frame, and what is known as it is offered."""
+
+    now: float  # monotonic seconds
+    age_seconds: float  # of the frame, from its capture
+    pixels: int  # that will be encoded
+    link: LinkView
+    budget: BudgetView = NO_BUDGET
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with the newest frame."""
+
+    verdict: Verdict
+    point: OperatingPoint | None  # None only with SKIP
+    predicted_bytes: int
+    predicted_seconds: float  # capture to detection
+    reason: WaitReason | None = None  # only with SKIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +150,7 @@ class Controller:
         }
 
     def decide(self, offer: Offer) -> Decision:
-        """Choose for the newest frame, or let it wait; see `slimcontrol.policy`."""
+        """Choose for the newest frame, or let it wait; it is offered again later."""
         link, budget, now = offer.link, offer.budget, offer.now
         self._cpu.advance(now)
         frame_seconds = max(self._frame_seconds, self.service.seconds)
@@ -162,7 +199,7 @@ class Controller:
     def on_encoded(
         self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
     ) -> None:
-        """Learn from one encoded frame."""
+        """Learn from one encoded frame: its container's bytes, the seconds it took."""
         self._content.add(size_bytes, self._bpp[level, quality] * pixels / 8)
         self._encode_time.add(level, pixels, seconds)
         self._cpu.spend(seconds)
@@ -242,7 +279,7 @@ class Controller:
         leaves_edge = max(self._encode_time.safe(point.level, offer.pixels), queue.seconds)
         arrives = leaves_edge + size_bytes / queue.rate
         detected = max(arrives, offer.link.undetected_frames * service) + service
-        round_trip = self._link.round_trip.minimum
+        round_trip = self._link.round_trip
         return _Choice(point, size_bytes, offer.age_seconds + detected + round_trip)
 
     def _keeps_pace(self, choice: _Choice, offer: Offer, queue: LinkQueue) -> bool:
@@ -251,7 +288,7 @@ class Controller:
         A frame takes its room from the decision until its ack is here.
         """
         encode = self._encode_time.safe(choice.point.level, offer.pixels)
-        trip = choice.size_bytes / queue.rate + self._link.round_trip.minimum
+        trip = choice.size_bytes / queue.rate + self._link.round_trip
         frames = max(1.0, offer.link.credit_bytes / choice.size_bytes)
         return encode + trip <= frames * max(self._frame_seconds, self.service.seconds)
 

@@ -11,41 +11,39 @@ variables, Annals of Statistics 10 (3), 1982, https://doi.org/10.1214/aos/117634
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 _MAX_ROUNDS = 1000
 _CLOSE = 1e-9  # a round that changes no value by more ends it
 
-Grid = list[list[float]]
 
-
-def smooth_monotone(values: Sequence[Sequence[float]]) -> Grid:
+def smooth_monotone(values: Sequence[Sequence[float]]) -> list[list[float]]:
     """Give the grid nearest to this one, in least squares, that never falls along a row or column.
 
     Args:
         values: Rows of equal length, of finite numbers.
     """
-    fitted = [list(row) for row in values]
-    by_row = by_column = [[0.0] * len(row) for row in values]  # what the last fits took away
+    fitted = np.array(values, dtype=np.float64)
+    by_row = by_column = np.zeros_like(fitted)  # what the last fits took away
     for _ in range(_MAX_ROUNDS):
         before = fitted
-        corrected = _add(fitted, by_row)
-        fitted = [_rise(row) for row in corrected]
-        by_row = _subtract(corrected, fitted)
-        corrected = _add(fitted, by_column)
-        fitted = _transpose([_rise(column) for column in _transpose(corrected)])
-        by_column = _subtract(corrected, fitted)
-        if all(abs(x) < _CLOSE for row in _subtract(fitted, before) for x in row):
+        corrected = fitted + by_row
+        fitted = np.array([_rise(row) for row in corrected])
+        by_row = corrected - fitted
+        corrected = fitted + by_column
+        fitted = np.array([_rise(column) for column in corrected.T]).T
+        by_column = corrected - fitted
+        if np.all(np.abs(fitted - before) < _CLOSE):
             break
     # rounding and an early end may leave a fall of about `_CLOSE`
-    return [
-        _highest_so_far(row)
-        for row in _transpose([_highest_so_far(column) for column in _transpose(fitted)])
-    ]
+    highest = np.maximum.accumulate(np.maximum.accumulate(fitted, axis=0), axis=1)
+    smooth: list[list[float]] = highest.tolist()
+    return smooth
 
 
-def _rise(values: Sequence[float]) -> list[float]:
+def _rise(values: Iterable[float]) -> list[float]:
     """The nearest sequence that never falls: neighbours that do are replaced by their mean."""
     blocks: list[tuple[float, int]] = []  # mean, length
     for value in values:
@@ -56,19 +54,3 @@ def _rise(values: Sequence[float]) -> list[float]:
             length += count
         blocks.append((mean, length))
     return [mean for mean, length in blocks for _ in range(length)]
-
-
-def _highest_so_far(values: Sequence[float]) -> list[float]:
-    return list(accumulate(values, max))
-
-
-def _transpose(grid: Grid) -> Grid:
-    return [list(column) for column in zip(*grid, strict=True)]
-
-
-def _add(a: Grid, b: Grid) -> Grid:
-    return [[x + y for x, y in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]
-
-
-def _subtract(a: Grid, b: Grid) -> Grid:
-    return [[x - y for x, y in zip(*rows, strict=True)] for rows in zip(a, b, strict=True)]

@@ -1,4 +1,5 @@
-"""The operating points that a controller chooses from: (level, quality), its bytes, its worth.
+"""The operating points that a controller chooses from: (level, quality), its bytes, its worth;
+and which of them are worth their bytes.
 
 Qualities are real numbers; the controller chooses among the trained ones, and a person may ask for
 any other, whose bytes and worth are taken to lie between its neighbours'.
@@ -9,6 +10,21 @@ any other, whose bytes and worth are taken to lie between its neighbours'.
 
 Bits per pixel is only where the controller starts: it corrects all points by one multiplier that
 it learns from real containers.
+
+    utility
+      ▲         ___o──────o      a point below the line between two others is never worth its
+      │     _o──   x             bytes: time shared between those two gives more for the same
+      │   _o    x
+      │  o  x                    slope of the next piece = price of a byte at which it is bought
+      └────────────────► bytes
+
+The largest point on that hull of at most x bytes is argmax of utility - price * bytes, where the
+price is the slope of the hull at x. Both ends of a piece are equally good at that price; the
+cheaper one is taken. The link's backlog then falls and x rises with it, so that the two are mixed
+as the link allows: the greedy solution of a fractional knapsack.
+
+Source: Kellerer, Pferschy, Pisinger, "Knapsack Problems" (2004), section 11.2 (the linear
+relaxation of the multiple-choice knapsack).
 """
 
 from __future__ import annotations
@@ -23,6 +39,8 @@ from slimcontrol.errors import ControlError
 from slimcontrol.monotone import smooth_monotone
 
 logger = logging.getLogger(__name__)
+
+GOOD_ENOUGH = 0.01  # of utility; measured utility is mAP50 relative to the uncompressed picture
 
 # Defaults where nothing was measured: chosen, not measured. Every quality step costs about 1.5
 # times the bits, as gains a factor sqrt(2) apart do; bits grow more slowly than channels.
@@ -161,3 +179,36 @@ def _at_quality(points: Sequence[OperatingPoint], quality: float) -> tuple[Opera
             utility = low.utility + part * (high.utility - low.utility)
             chosen.append(OperatingPoint(level, quality, bpp, utility))
     return tuple(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The points to choose from; bytes and utility rise."""
+
+    points: tuple[OperatingPoint, ...]  # never empty
+    knee: int  # index of the most utility per byte; before it: for deadlines that allow no more
+
+
+def build_frontier(points: Sequence[OperatingPoint]) -> Frontier:
+    """Keep the points on the hull, up to the first whose utility is nearly the highest.
+
+    Bits that buy the machine nothing are left to the day when a person asks for the picture.
+    """
+    enough = max(point.utility for point in points) - GOOD_ENOUGH
+    rising: list[OperatingPoint] = []
+    for point in sorted(points, key=lambda point: (point.bpp, -point.utility)):
+        if not rising or rising[-1].utility < min(enough, point.utility):
+            rising.append(point)
+    knee = max(rising, key=lambda point: point.utility / point.bpp)
+    hull: list[OperatingPoint] = []
+    for point in rising[rising.index(knee) :]:
+        while len(hull) > 1 and _slope(hull[-2], hull[-1]) <= _slope(hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    before = rising[: rising.index(knee)]
+    return Frontier((*before, *hull), len(before))
+
+
+def _slope(start: OperatingPoint, end: OperatingPoint) -> float:
+    """Utility that one bit per pixel buys between two points."""
+    return (end.utility - start.utility) / (end.bpp - start.bpp)

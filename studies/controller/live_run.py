@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from slimcontrol.controller import WaitReason
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import WaitReason
 from slimedge.event import Acked, Captured, Detected, EdgeEvent, Encoded, Sent, Skipped, Stage
 from slimlinks.trace import Trace
 from studies.controller.simulation.run import FrameOutcome, Run, Unsent

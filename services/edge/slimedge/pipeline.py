@@ -15,9 +15,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from slimcontrol.budget import BudgetAccount
-from slimcontrol.controller import Controller
+from slimcontrol.controller import Controller, Decision, Offer
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer
 from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.mailbox import Mailbox
 from slimedge.condition import Condition

@@ -17,9 +17,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from slimcontrol.controller import Decision, Offer, Verdict, WaitReason
 from slimcontrol.link import SentFrame, has_room
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
 from studies.controller.baselines.throughput import Throughput
 
 _WEIGHT = 0.1  # of a new sample in what is learned of bytes, encoding and the cloud
@@ -59,7 +59,7 @@ class Baseline(ABC):
         """Choose for a frame that the rules let go; None: not now."""
 
     def decide(self, offer: Offer) -> Decision:
-        """Choose for the newest frame, or let it wait; see `slimcontrol.policy`."""
+        """Choose for the newest frame, or let it wait; see `Controller.decide`."""
         reason = self._closed(offer)
         point = self.choose(offer) if reason is None else None
         if point is None:

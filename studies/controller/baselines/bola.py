@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import math
 
+from slimcontrol.controller import Offer
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Offer
 from studies.controller.baselines.baseline import Baseline, Terms
 
 _SAMPLES = 5  # of throughput

@@ -23,9 +23,9 @@ from collections import deque
 
 import numpy as np
 
+from slimcontrol.controller import Offer
 from slimcontrol.link import SentFrame
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Offer
 from studies.controller.baselines.baseline import Baseline, Terms
 from studies.controller.baselines.throughput import FIRST_RATE
 

@@ -7,8 +7,8 @@ is not sent.
 
 from __future__ import annotations
 
+from slimcontrol.controller import Offer
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Offer
 from studies.controller.baselines.baseline import Baseline, Terms
 
 

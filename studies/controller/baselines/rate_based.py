@@ -10,9 +10,9 @@ Streaming over HTTP (MMSys 2011).
 
 from __future__ import annotations
 
+from slimcontrol.controller import Offer
 from slimcontrol.link import SentFrame
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Offer
 from studies.controller.baselines.baseline import Baseline, Terms
 
 _SAMPLES = 5  # in the harmonic mean

@@ -21,9 +21,9 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcontrol.controller import Offer
 from slimcontrol.link import SentFrame
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Offer
 from studies.controller.baselines.baseline import Baseline, Terms
 
 _SAMPLES = 5  # of throughput, and of errors

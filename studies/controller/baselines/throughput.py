@@ -32,7 +32,7 @@ class Throughput:
         self._last = None
 
     def add(self, now: float, frame: SentFrame, server_time: float) -> None:
-        """Learn from one acknowledgement; see `slimcontrol.policy.Policy.on_received`."""
+        """Learn from one acknowledgement; see `simulation.policy.Policy`."""
         if frame.sent_at is None:
             return
         delay = now - frame.sent_at

@@ -21,7 +21,6 @@ from typing import Any
 
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Policy
 from studies.controller.baselines import (
     Baseline,
     Bola,
@@ -33,6 +32,7 @@ from studies.controller.baselines import (
 )
 from studies.controller.comparison.codec_figures import MODEL
 from studies.controller.errors import WorldError
+from studies.controller.simulation.policy import Policy
 from studies.controller.simulation.world import World
 
 CONTROLLER = "controller"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slimcontrol.controller import WaitReason
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import WaitReason
 
 
 class Unsent(StrEnum):

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Decision, Offer, Verdict, WaitReason
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer, Policy, Verdict, WaitReason
 from studies.controller.simulation.account import Account, SimulatedFrame
 from studies.controller.simulation.link import Cloud, Link
+from studies.controller.simulation.policy import Policy
 from studies.controller.simulation.run import FrameOutcome, Run, Unsent
 from studies.controller.simulation.world import World
 

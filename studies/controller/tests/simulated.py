@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from slimcontrol.controller import Decision, Offer, Verdict, WaitReason
 from slimcontrol.link import SentFrame
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Offer, Policy, Verdict, WaitReason
 from slimlinks.trace import constant_trace
 from studies.controller.comparison.codec_figures import MODEL
 from studies.controller.comparison.contender import CONTROLLER, Contender
 from studies.controller.simulation.content import Content
+from studies.controller.simulation.policy import Policy
 from studies.controller.simulation.world import World
 
 SMALL = OperatingPoint(0, 0.0, 0.1, 0.5)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from slimcontrol.budget import Budget, BudgetView
+from slimcontrol.controller import Offer, WaitReason
 from slimcontrol.link import LinkView
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Offer, Policy, WaitReason
 from slimlinks.trace import Trace, constant_trace
 from studies.controller.baselines import (
     Baseline,
@@ -27,6 +27,7 @@ from studies.controller.baselines.baseline import efficient_points
 from studies.controller.baselines.throughput import FIRST_RATE, Throughput
 from studies.controller.simulation.content import Content
 from studies.controller.simulation.outcome import Outcome, summarise
+from studies.controller.simulation.policy import Policy
 from studies.controller.simulation.simulate import simulate
 from studies.controller.simulation.world import World
 

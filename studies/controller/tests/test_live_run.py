@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimcontrol.controller import WaitReason
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import WaitReason
 from slimedge.event import Acked, Captured, Detected, Encoded, Sent, Skipped, SkipReason, Stage
 from slimlinks.trace import constant_trace
 from studies.controller.live_run import LiveRun

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcontrol.budget import BURST_SECONDS, Budget
-from slimcontrol.policy import Policy
 from slimlinks.trace import Trace, constant_trace
 from studies.controller.bound.oracle import bound, most_bytes, oracle
 from studies.controller.simulation.outcome import summarise
+from studies.controller.simulation.policy import Policy
 from studies.controller.simulation.simulate import simulate
 from studies.controller.simulation.world import World
 from studies.controller.tests.simulated import (

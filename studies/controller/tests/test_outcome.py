@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from slimcontrol.policy import WaitReason
+from slimcontrol.controller import WaitReason
 from studies.controller.simulation.outcome import recovery_seconds, summarise
 from studies.controller.simulation.run import FrameOutcome, Run
 from studies.controller.tests.simulated import LARGE, SMALL

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcontrol.budget import Budget
-from slimcontrol.policy import WaitReason
+from slimcontrol.controller import WaitReason
 from slimlinks.trace import Trace, constant_trace
 from studies.controller.errors import ContentError, WorldError
 from studies.controller.simulation.run import Run, Unsent

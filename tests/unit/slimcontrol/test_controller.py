@@ -9,13 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, BudgetView
-from slimcontrol.controller import Controller
-from slimcontrol.cpu import BURST_SECONDS as CPU_BURST_SECONDS
-from slimcontrol.frontier import GOOD_ENOUGH
-from slimcontrol.link import LinkView
-from slimcontrol.point import OperatingPoint, default_operating_points
-from slimcontrol.policy import Decision, Offer, Verdict, WaitReason
-from slimcontrol.probe import LONGEST_GAP_SECONDS
+from slimcontrol.controller import Controller, Decision, Offer, Verdict, WaitReason
+from slimcontrol.link import LONGEST_PROBE_SECONDS, LinkView
+from slimcontrol.point import GOOD_ENOUGH, OperatingPoint, default_operating_points
 from slimedge.frame_header import FrameHeader
 from slimedge.memory.ledger import LedgerFrame
 
@@ -173,7 +169,7 @@ def test_an_idle_link_gets_a_frame_within_the_longest_gap_of_probes(
     controller = make_controller(deadline)
     for learn in history:
         learn(controller)
-    steps = [start + 0.1 * step for step in range(round(LONGEST_GAP_SECONDS / 0.1) + 2)]
+    steps = [start + 0.1 * step for step in range(round(LONGEST_PROBE_SECONDS / 0.1) + 2)]
     decisions = [
         controller.decide(Offer(now, age, PIXELS, replace(IDLE, credit_bytes=10**9)))
         for now in [*steps, *[steps[-1] + now - start for now in steps]]
@@ -216,7 +212,7 @@ def test_no_frame_is_encoded_that_the_share_of_the_processor_does_not_cover(
         took = seconds * (decision.point.level + 1)
         controller.on_encoded(decision.point.level, 0, PIXELS, 2000, took)
         spent, longest = spent + took, max(longest, took)
-        assert spent <= share * now + max(share * CPU_BURST_SECONDS, longest) + 1e-6
+        assert spent <= share * now + max(share * BURST_SECONDS, longest) + 1e-6
 
 
 def test_a_window_without_room_is_told_and_a_smaller_point_that_fits_is_taken() -> None:
@@ -276,7 +272,7 @@ def test_frames_for_later_keep_to_the_share_of_the_processor_too(
         took = seconds * (decision.point.level + 1)
         controller.on_encoded(decision.point.level, 0, PIXELS, 2000, took)
         spent, longest = spent + took, max(longest, took)
-        assert spent <= share * now + max(share * CPU_BURST_SECONDS, longest) + 1e-6
+        assert spent <= share * now + max(share * BURST_SECONDS, longest) + 1e-6
     assert spent > 0
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcontrol.budget import Budget
-from slimcontrol.policy import WaitReason
-from slimcontrol.probe import LONGEST_GAP_SECONDS
+from slimcontrol.controller import WaitReason
+from slimcontrol.link import LONGEST_PROBE_SECONDS
 from slimlinks.trace import Trace
 from studies.controller.simulation.run import FrameOutcome
 from support.edge.controlled import (
@@ -111,9 +111,9 @@ def test_a_link_too_slow_for_the_deadline_gets_rare_probes_and_is_found_when_it_
     assert late(before, run.deadline_seconds) == 0  # nothing but probes
     gaps = [b.captured_at - a.captured_at for a, b in pairwise(before)]
     transfer = 8000 / slow
-    assert all(gap <= max(LONGEST_GAP_SECONDS, transfer + 1.0) + 0.3 for gap in gaps)
-    assert len(before) <= 25 / LONGEST_GAP_SECONDS + 3
-    found = 40.0 + LONGEST_GAP_SECONDS + 3.0
+    assert all(gap <= max(LONGEST_PROBE_SECONDS, transfer + 1.0) + 0.3 for gap in gaps)
+    assert len(before) <= 25 / LONGEST_PROBE_SECONDS + 3
+    found = 40.0 + LONGEST_PROBE_SECONDS + 3.0
     assert accuracy(run, found, found + 10.0) >= 0.9 * accuracy(run, 70.0, 80.0)
 
 
@@ -128,7 +128,7 @@ def test_the_estimator_is_never_starved(link: Trace) -> None:
         answered = a.detected_at
         assert answered is not None
         idle = (b.sent_at or 0.0) - max(answered, a.sent_at or 0.0)
-        assert idle <= LONGEST_GAP_SECONDS + 0.2
+        assert idle <= LONGEST_PROBE_SECONDS + 0.2
 
 
 @few

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcontrol.cpu import BURST_SECONDS, CpuAccount
+from slimcontrol.budget import BURST_SECONDS, CpuAccount
 
 
 @given(

@@ -7,8 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcontrol.frontier import GOOD_ENOUGH, build_frontier
-from slimcontrol.point import OperatingPoint
+from slimcontrol.point import GOOD_ENOUGH, OperatingPoint, build_frontier
 from support.edge.controlled import POINTS
 
 points = st.lists(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimcontrol.probe import LONGEST_GAP_SECONDS, ProbeTimer
+from slimcontrol.link import LONGEST_PROBE_SECONDS, ProbeTimer
 
 
 def count_probes(seconds: float) -> int:
@@ -17,11 +17,11 @@ def count_probes(seconds: float) -> int:
 def test_the_first_goes_at_once_and_the_rest_ever_less_often() -> None:
     assert count_probes(0.4) == 1
     assert count_probes(3.0) == 3
-    assert count_probes(60.0) <= 60 / LONGEST_GAP_SECONDS + 4
+    assert count_probes(60.0) <= 60 / LONGEST_PROBE_SECONDS + 4
 
 
 def test_they_never_cease() -> None:
-    assert count_probes(1000.0) >= 1000 / LONGEST_GAP_SECONDS - 1
+    assert count_probes(1000.0) >= 1000 / LONGEST_PROBE_SECONDS - 1
 
 
 def test_success_ends_the_wait() -> None:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 import google_crc32c
 
 from slimcodec.errors import CodecError
-from slimcontrol.controller import Controller
+from slimcontrol.controller import Controller, Decision, Verdict
 from slimcontrol.point import OperatingPoint
-from slimcontrol.policy import Decision, Verdict
 from slimedge.capture.frame import CapturedFrame
 from slimedge.encode.calibration import EncodeCalibration, warm_up
 from slimedge.encode.worker import EncodeWorker
