@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from slimcli import completion
-from slimcli.demo import command as demo
+from slimcli.completion import completion
+from slimcli.demo.command import demo
 from slimcli.exits import DEBUG_VARIABLE
-from slimcli.files import decode, detect, encode, inspect, levels, upgrade
-from slimcli.run import certificates, configuration, health, services, tokens
-from slimcli.train import calibrate, codec_and_detector, evaluate, export, make_model, recipes
+from slimcli.files.container import decode, encode, inspect_container, upgrade
+from slimcli.files.detect import detect
+from slimcli.files.levels import levels
+from slimcli.run.configuration import configuration
+from slimcli.run.edge_and_cloud import cloud, edge
+from slimcli.run.health import health
+from slimcli.run.security import certs, token
+from slimcli.train.calibrate import calibrate
+from slimcli.train.codec_and_detector import train_codec, train_detector
+from slimcli.train.evaluate import evaluate
+from slimcli.train.export import export_codec, import_detector
+from slimcli.train.make_model import make_model
+from slimcli.train.recipes import recipes
+from slimcli.train.tail_and_triage import train_tail, train_triage
 
 app = typer.Typer(
     name="slimwire",
@@ -52,25 +64,38 @@ def options(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-for module in (
-    detect,
-    encode,
-    decode,
-    upgrade,
-    inspect,
-    levels,
-    demo,
-    services,
-    configuration,
-    certificates,
-    tokens,
-    health,
-    recipes,
-    codec_and_detector,
-    evaluate,
-    calibrate,
-    export,
-    make_model,
-    completion,
-):
-    module.register(app)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "detect": detect,
+    "encode": encode,
+    "decode": decode,
+    "upgrade": upgrade,
+    "inspect": inspect_container,
+    "levels": levels,
+    "demo": demo,
+    "edge": edge,
+    "cloud": cloud,
+    "certs": certs,
+    "token": token,
+    "health": health,
+    "recipes": recipes,
+    "evaluate": evaluate,
+    "calibrate": calibrate,
+    "export": export_codec,
+    "make-model": make_model,
+    "completion": completion,
+}
+for name, command in _COMMANDS.items():
+    app.command(name)(command)
+
+app.add_typer(configuration, name="config")
+
+training = typer.Typer(help="Train a codec, a detector, or a codec's cloud.", no_args_is_help=True)
+training.command("codec")(train_codec)
+training.command("detector")(train_detector)
+training.command("triage")(train_triage)
+training.command("tail")(train_tail)
+app.add_typer(training, name="train")
+
+detectors = typer.Typer(help="Make a detector of files of others.", no_args_is_help=True)
+detectors.command("import")(import_detector)
+app.add_typer(detectors, name="detector")

@@ -12,7 +12,7 @@ from typer.completion import (  # type: ignore[attr-defined]  # typer re-exports
     get_completion_script,
 )
 
-from slimcli.output import say
+from slimcli.streams import say
 
 VARIABLE = "_SLIMWIRE_COMPLETE"  # by which a shell asks for completions
 
@@ -23,10 +23,6 @@ class Shell(enum.Enum):
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(completion)
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Whose.")]) -> None:

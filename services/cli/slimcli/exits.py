@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -73,6 +74,23 @@ class UnavailableError(CliError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+@contextmanager
+def needs_extra(extra: str, command: str) -> Iterator[None]:
+    """Around the imports of a command: a package that is missing is named with its extra.
+
+    Raises:
+        MissingExtraError: a package of others is not installed; one of ours missing is a bug, and
+            stays a `ModuleNotFoundError`.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        package = (exc.name or "").partition(".")[0]
+        if not package or package.startswith("slim"):
+            raise
+        raise MissingExtraError(command, package, extra) from exc
+
+
 def wants_traceback() -> bool:
     """Whether errors are to be shown as they are."""
     return bool(os.environ.get(DEBUG_VARIABLE))
@@ -82,10 +100,10 @@ def exit_code_of(error: BaseException) -> ExitCode:
     """The exit code for an error; `INTERNAL` for one that nobody foresaw."""
     if isinstance(error, CliError):
         return error.exit_code
-    for matches, code in _TABLE:
-        if matches(error):
-            return code
-    return ExitCode.INTERNAL
+    if type(error).__name__ == "CodecError":  # itself, no leaf of it: no such level, say
+        return ExitCode.USAGE
+    names = (base.__name__ for base in type(error).__mro__)
+    return next((_CODES[name] for name in names if name in _CODES), ExitCode.INTERNAL)
 
 
 def message_of(error: BaseException) -> str:
@@ -96,7 +114,7 @@ def message_of(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror.lower()}"
-    if _is_settings_error(error):
+    if type(error).__name__ == "ValidationError":
         return _settings_message(error)
     text = str(error) or type(error).__name__
     if exit_code_of(error) is ExitCode.INTERNAL:
@@ -105,6 +123,32 @@ def message_of(error: BaseException) -> str:
             "run `slimwire --debug ...` for the traceback"
         )
     return text
+
+
+class Failures:
+    """Of several inputs: each is told when it happens; the first one decides the exit code."""
+
+    def __init__(self) -> None:
+        self._first: ExitCode | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Around the work on one input: an error that has an exit code ends this input only."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            code = exit_code_of(error)
+            if code is ExitCode.INTERNAL or wants_traceback():
+                raise
+            typer.echo(f"error: {message_of(error)}", err=True)
+            self._first = self._first or code
+
+    def end(self) -> None:
+        """End the command with the code of the first failure, if there was one."""
+        if self._first is not None:
+            raise typer.Exit(self._first)
 
 
 def _usage_message(error: typer.TyperException) -> str:
@@ -116,18 +160,9 @@ def _usage_message(error: typer.TyperException) -> str:
     return f"{message.rstrip('.')}; see `{context.command_path} --help`"
 
 
-def _is_named(*names: str) -> Callable[[BaseException], bool]:
-    """Match by the names of the error's classes: the table must not import their packages."""
-    return lambda error: any(base.__name__ in names for base in type(error).__mro__)
-
-
-def _is_settings_error(error: BaseException) -> bool:
-    return _is_named("ValidationError")(error) and hasattr(error, "errors")
-
-
 def _settings_message(error: BaseException) -> str:
     """`EdgeSettings: deadline_seconds: Input should be greater than 0; ...`."""
-    details = error.errors()  # type: ignore[attr-defined]  # pydantic's, checked by the caller
+    details = error.errors()  # type: ignore[attr-defined]  # pydantic's
     problems = (
         f"{'.'.join(map(str, d['loc'])) or 'value'}: {d['msg'].removeprefix('Value error, ')}"
         for d in details
@@ -135,28 +170,22 @@ def _settings_message(error: BaseException) -> str:
     return f"{getattr(error, 'title', 'settings')}: {'; '.join(problems)}"
 
 
-_INPUT_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-
-# First match wins: leaves before their bases. See the trees in each package's errors.py.
-_TABLE: tuple[tuple[Callable[[BaseException], bool], ExitCode], ...] = (
-    (lambda error: isinstance(error, KeyboardInterrupt | typer.Abort), ExitCode.INTERRUPTED),
-    (lambda error: isinstance(error, typer.TyperException), ExitCode.USAGE),
-    (
-        _is_named(
-            "SettingsError", "ModelError", "ModelMismatchError", "DetectError", "RecipeError"
-        ),
-        ExitCode.CONFIG,
+# By the names of classes, for their packages are not imported here; the nearest base counts. See
+# the trees in each errors.py.
+_ERRORS: dict[ExitCode, tuple[str, ...]] = {
+    ExitCode.USAGE: ("TyperException", "CalibrationError", "LoopError", "TailError"),
+    ExitCode.BAD_DATA: ("CodecError", "NetError", "PictureError", "EvaluationError", "TraceError"),
+    ExitCode.NO_INPUT: (
+        *("FileNotFoundError", "IsADirectoryError", "NotADirectoryError", "PermissionError"),
+        "CameraError",
     ),
-    (_is_settings_error, ExitCode.CONFIG),
-    (lambda error: type(error).__name__ == "CodecError", ExitCode.USAGE),  # no such level, say
-    (
-        _is_named("CodecError", "NetError", "PictureError", "EvaluationError", "TraceError"),
-        ExitCode.BAD_DATA,
+    ExitCode.UNAVAILABLE: ("EdgeError", "ControlError", "CloudError", "OpsError"),
+    ExitCode.CANNOT_CREATE: ("ArtifactFolderError",),
+    ExitCode.IO: ("OSError",),
+    ExitCode.CONFIG: (
+        *("SettingsError", "ModelError", "ModelMismatchError", "DetectError", "RecipeError"),
+        "ValidationError",  # pydantic's
     ),
-    (_is_named("CalibrationError", "LoopError", "TailError"), ExitCode.USAGE),
-    (_is_named("ArtifactFolderError"), ExitCode.CANNOT_CREATE),
-    (_is_named("CameraError"), ExitCode.NO_INPUT),
-    (_is_named("EdgeError", "ControlError", "CloudError", "OpsError"), ExitCode.UNAVAILABLE),
-    (lambda error: isinstance(error, _INPUT_ERRORS), ExitCode.NO_INPUT),
-    (lambda error: isinstance(error, OSError), ExitCode.IO),
-)
+    ExitCode.INTERRUPTED: ("KeyboardInterrupt", "Abort"),
+}
+_CODES = {name: code for code, names in _ERRORS.items() for name in names}

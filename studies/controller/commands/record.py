@@ -13,7 +13,7 @@ import typer
 
 from slimcli.models import open_codec, open_runtime
 from slimcli.options import Force, Model, Models, Output, Precision, PrecisionOption, Threads
-from slimcli.output import refuse_existing, say
+from slimcli.streams import refuse_existing, say
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.models import open_codec
 from slimcli.options import AsJson, Model, Models
-from slimcli.output import say, say_json
+from slimcli.streams import say, say_json
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from slimcli.models import open_codec
-from slimcli.output import say
+from slimcli.streams import say
 from slimcodec.model.find import DEFAULT_MODEL
 
 OUTPUT = Path(__file__).parents[1] / "baselines" / "tuned.json"

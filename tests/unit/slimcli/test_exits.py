@@ -13,8 +13,8 @@ from slimcli.exits import (
     OutputExistsError,
     exit_code_of,
     message_of,
+    needs_extra,
 )
-from slimcli.extras import needs_extra
 from slimcloud.errors import StoreFullError
 from slimcodec import errors as codec
 from slimdetect.errors import DetectorMismatchError

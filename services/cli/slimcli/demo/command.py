@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from slimcli.exits import BadUsageError
-from slimcli.extras import needs_extra
+from slimcli.exits import BadUsageError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Model, Models
-from slimcli.output import say_json
+from slimcli.streams import say_json
 from slimcodec.model.find import DEFAULT_MODEL
 
 CAMERA = "demo"
@@ -21,10 +20,6 @@ DEFAULT_PORT = 8080  # of the page, as of `slimwire cloud`
 # A camera on a modest uplink: at gigabits a second there is nothing for the controller to decide.
 DEFAULT_UPLINK_KBIT = 1000.0
 DEFAULT_ROUND_TRIP_SECONDS = 0.05  # of a replayed link: recordings have rates, no delays
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(demo)
 
 
 def demo(

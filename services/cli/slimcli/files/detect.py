@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slimcli.exits import BadUsageError
-from slimcli.failures import Failures
+from slimcli.exits import BadUsageError, Failures
 from slimcli.files.shots import Shot, expand, is_camera, is_video, read_shots
 from slimcli.models import open_codec_of, open_detector, open_runtime
 from slimcli.options import (
@@ -30,7 +29,7 @@ from slimcli.options import (
     Quality,
     Threads,
 )
-from slimcli.output import json_line, refuse_existing, say, say_of, write_picture
+from slimcli.streams import json_line, refuse_existing, say, say_of, write_picture
 from slimcodec.model.find import find_model
 
 if TYPE_CHECKING:
@@ -44,10 +43,6 @@ if TYPE_CHECKING:
     from slimdetect import Detector
 
 DEFAULT_MIN_SCORE = 0.25  # what is shown to people; measurements start at 0.001
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(detect)
 
 
 def detect(

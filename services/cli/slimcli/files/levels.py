@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
 from slimcli.files.macs import count_macs
 from slimcli.models import open_codec, open_detector
 from slimcli.options import AsJson, Model, Models
-from slimcli.output import say, say_json
+from slimcli.streams import say, say_json
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -40,10 +38,6 @@ class CloudCost:
     tail: float
     stem: float  # what an uncut detector would run besides; not part of the feature path
     g_s: float
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(levels)
 
 
 def levels(model: Model = DEFAULT_MODEL, models: Models = None, as_json: AsJson = False) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimcli.extras import needs_extra
-from slimcli.input import STANDARD, read_bytes
+from slimcli.exits import needs_extra
+from slimcli.streams import STANDARD, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slimcli.exits import BadUsageError
-from slimcli.extras import needs_extra
+from slimcli.exits import BadUsageError, needs_extra
 from slimcli.options import Config
-from slimcli.output import say
+from slimcli.streams import say
 
 if TYPE_CHECKING:
     from slimops.settings import LoadedSettings, ServiceSettings
@@ -37,10 +36,6 @@ Services = Annotated[
 ]
 
 configuration = typer.Typer(help="Check, show and describe settings.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    app.add_typer(configuration, name="config")
 
 
 @configuration.command()

@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slimcli.exits import BadUsageError, UnavailableError
-from slimcli.extras import needs_extra
-from slimcli.output import say
+from slimcli.exits import BadUsageError, UnavailableError, needs_extra
+from slimcli.streams import say
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 _NO_PROXY = [("grpc.enable_http_proxy", 0)]
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(health)
 
 
 def health(

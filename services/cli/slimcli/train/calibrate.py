@@ -14,7 +14,7 @@ from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.models import open_codec, open_detector, open_runtime
 from slimcli.options import Model, Models, Precision, PrecisionOption, Threads
-from slimcli.output import say
+from slimcli.streams import say
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZES = ("640x360", "1280x720", "1920x1080")  # width x height, pixels
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(calibrate)
 
 
 def calibrate(

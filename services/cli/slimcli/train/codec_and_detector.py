@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from slimcli.extras import needs_extra
+from slimcli.exits import needs_extra
 from slimcli.options import Models
-from slimcli.output import say
-from slimcli.train import tail_and_triage as cloud_training
+from slimcli.streams import say
 from slimcli.train.options import (
     TRAINING_MAX_EDGE,
     Batch,
@@ -28,15 +27,6 @@ from slimcli.train.options import (
     load_divided,
     only_given,
 )
-
-
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Train a codec, a detector, or a codec's cloud.", no_args_is_help=True)
-    group.command("codec")(train_codec)
-    group.command("detector")(train_detector)
-    group.command("triage")(cloud_training.train_triage)
-    group.command("tail")(cloud_training.train_tail)
-    app.add_typer(group, name="train")
 
 
 def train_codec(

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slimcli.command_line import command_line
-from slimcli.exits import BadUsageError
-from slimcli.extras import needs_extra
+from slimcli.exits import BadUsageError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Models
-from slimcli.output import say
+from slimcli.streams import say
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -29,10 +28,6 @@ class BaselineName(enum.Enum):
     WEBP = "webp"
     AVIF = "avif"
     HEVC = "hevc"
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(evaluate)
 
 
 def evaluate(

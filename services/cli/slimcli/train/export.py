@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from slimcli.extras import needs_extra
+from slimcli.exits import needs_extra
 from slimcli.options import Models
-from slimcli.output import say
+from slimcli.streams import say
 from slimcli.train.options import To
 
 # Pictures on which the entropy tables are counted: symbols number in the millions by then.
@@ -22,13 +22,6 @@ LICENCE_UNKNOWN = "not stated; ask whoever trained the weights"
 
 
 Licence = Annotated[str, typer.Option("--licence", help="Who may use the weights for what.")]
-
-
-def register(app: typer.Typer) -> None:
-    app.command("export")(export_codec)
-    group = typer.Typer(help="Make a detector of files of others.", no_args_is_help=True)
-    group.command("import")(import_detector)
-    app.add_typer(group, name="detector")
 
 
 def export_codec(

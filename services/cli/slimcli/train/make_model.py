@@ -16,9 +16,8 @@ from typing import Annotated
 
 import typer
 
-from slimcli.exits import BadUsageError
-from slimcli.extras import needs_extra
-from slimcli.output import say
+from slimcli.exits import BadUsageError, needs_extra
+from slimcli.streams import say
 from slimcli.train import calibrate as calibration
 from slimcli.train import codec_and_detector as training
 from slimcli.train import evaluate as evaluation
@@ -33,10 +32,6 @@ MAX_EDGE = 480  # pixels
 EVALUATED_PICTURES = 64
 # Sizes that the profile's seconds are of; `slimwire calibrate` measures others.
 TIMED_SIZES = ["640x360", "1280x720"]
-
-
-def register(app: typer.Typer) -> None:
-    app.command("make-model")(make_model)
 
 
 def make_model(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slimcli.exits import BadUsageError
-from slimcli.output import say
+from slimcli.streams import say
 
 if TYPE_CHECKING:
     from slimtrain.data.pictures import Pictures

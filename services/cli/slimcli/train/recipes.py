@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slimcli.extras import needs_extra
-from slimcli.output import say
+from slimcli.exits import needs_extra
+from slimcli.streams import say
 
 if TYPE_CHECKING:
     from slimtrain.recipe.cost import CodecCost
 
 YOLOV3_CHANNELS = 256  # at the split of the official YOLOv3, its layer 15
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(recipes)
 
 
 def recipes(

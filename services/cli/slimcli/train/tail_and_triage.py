@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from slimcli.command_line import command_line
-from slimcli.extras import needs_extra
+from slimcli.exits import needs_extra
 from slimcli.models import detector_folder, open_codec, open_detector
 from slimcli.options import Models
-from slimcli.output import say
+from slimcli.streams import say
 from slimcli.train.options import (
     Batch,
     Device,

@@ -6,27 +6,27 @@ the later wins. A wrong one stops the start with its name and exit code 78; `--s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from slimcli.extras import needs_extra
+from slimcli.exits import needs_extra
 from slimcli.options import Config
-from slimcli.output import say
+from slimcli.streams import say
 from slimcloud.roles import Role
 
 if TYPE_CHECKING:
-    from pydantic_settings import BaseSettings
+    from slimcloud.settings import CloudSettings
+    from slimedge.settings import EdgeSettings
+    from slimops.settings import ServiceSettings
 
+SettingsT = TypeVar("SettingsT", bound="ServiceSettings")
 ListSettings = Annotated[
     bool, typer.Option("--settings", help="List every setting of the environment, and stop.")
 ]
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(edge)
-    app.command()(cloud)
 
 
 def edge(
@@ -50,31 +50,22 @@ def edge(
     with needs_extra("edge", "edge"):
         from slimedge.app import run_edge
         from slimedge.settings import EdgeSettings
-        from slimops.logs import configure_logging
-        from slimops.settings import load_settings
-        from slimops.tracing import configure_tracing
 
     if list_settings:
         _list(EdgeSettings)
         return
-    settings = load_settings(
+    settings = _load(
         EdgeSettings,
-        _given(
-            source=source,
-            cloud_address=cloud_address,
-            camera_id=camera,
-            loop=loop,
-            model=model,
-            models_root=models,
-        ),
-        config=config,
+        config,
+        source=source,
+        cloud_address=cloud_address,
+        camera_id=camera,
+        loop=loop,
+        model=model,
+        models_root=models,
     )
-    configure_logging(form=settings.log_format)
-    end_tracing = configure_tracing("slimwire-edge", settings.otlp_endpoint)
-    try:
+    with _logs_and_spans("edge", settings):
         asyncio.run(run_edge(settings, handle_signals=True))
-    finally:
-        end_tracing()
 
 
 def cloud(
@@ -93,37 +84,42 @@ def cloud(
     with needs_extra("cloud", "cloud"):
         from slimcloud.app import run_cloud
         from slimcloud.settings import CloudSettings
-        from slimops.logs import configure_logging
-        from slimops.settings import load_settings
-        from slimops.tracing import configure_tracing
 
     if list_settings:
         _list(CloudSettings)
         return
-    settings = load_settings(
-        CloudSettings,
-        _given(
-            role=None if role is None else role.value,
-            redis_url=redis_url,
-            model=model,
-            models_root=models,
-        ),
-        config=config,
+    settings = _load(
+        CloudSettings, config, role=role, redis_url=redis_url, model=model, models_root=models
     )
-    configure_logging(settings.log_level, form=settings.log_format)
-    end_tracing = configure_tracing(f"slimwire-{settings.role.value}", settings.otlp_endpoint)
-    try:
+    with _logs_and_spans(settings.role.value, settings, settings.log_level):
         asyncio.run(run_cloud(settings))
+
+
+def _load(settings_class: type[SettingsT], config: Path | None, **options: object) -> SettingsT:
+    """The settings of a service; options that were not given are the environment's, or defaults."""
+    from slimops.settings import load_settings
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return load_settings(settings_class, given, config=config)
+
+
+@contextmanager
+def _logs_and_spans(
+    name: str, settings: EdgeSettings | CloudSettings, level: str = "INFO"
+) -> Iterator[None]:
+    """Logs while a service runs, and spans where somebody collects them."""
+    from slimops.logs import configure_logging
+    from slimops.tracing import configure_tracing
+
+    configure_logging(level, form=settings.log_format)
+    end_tracing = configure_tracing(f"slimwire-{name}", settings.otlp_endpoint)
+    try:
+        yield
     finally:
         end_tracing()
 
 
-def _given(**options: object) -> dict[str, object]:
-    """The options that were given; the others are the environment's, or have defaults."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _list(settings: type[BaseSettings]) -> None:
+def _list(settings: type[ServiceSettings]) -> None:
     prefix = settings.model_config.get("env_prefix", "")
     for name, field in settings.model_fields.items():
         default = "must be set" if field.is_required() else f"default {field.default}"

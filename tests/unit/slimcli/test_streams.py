@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimcli.exits import OutputExistsError
-from slimcli.output import refuse_existing, write_bytes
+from slimcli.streams import refuse_existing, write_bytes
 
 
 def test_an_existing_file_is_refused_before_any_work(tmp_path: Path) -> None:
