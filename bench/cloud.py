@@ -49,7 +49,7 @@ from slimcloud.detect.engine import DetectionEngine
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind
 from slimcodec.decode import Decoder
-from slimdetect import Detector
+from slimdetect.detector import Detector
 from slimops.embedded_redis import EmbeddedRedis
 from slimops.redis_connection import redis_client
 

@@ -27,7 +27,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
-from slimdetect import Detector
+from slimdetect.detector import Detector
 from slimdetect.triage import TriageSession, class_ids_of
 from slimedge.capture.source import open_source
 

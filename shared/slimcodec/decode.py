@@ -4,7 +4,6 @@ base, enhancement -parse_for-> sections -coder-> symbols -inverse gain-> y_hat (
 y_hat -zeros to M-> -g_s, level-> x_hat -crop-> image
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS, Container
 from slimcodec.errors import DamagedContainerError
-from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.graph.runtime import Runtime
 from slimcodec.image import crop, to_image
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.sections import build_section_coder, parse_for
@@ -39,8 +38,6 @@ class Decoder:
         self._runtime = runtime
         self._max_pixels = max_pixels
         self._sections = build_section_coder(artifact, runtime)
-        self._synthesis: Graph | None = None
-        self._lock = threading.Lock()
 
     def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent:
         """Return the latent of a base, lifted by its enhancement if there is one.
@@ -66,17 +63,12 @@ class Decoder:
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         """Return the picture of a latent, uint8 (H, W, 3) in its original size."""
-        outputs = self._graph()(
+        g_s = self._runtime.load(self._artifact.file("g_s.onnx"))
+        outputs = g_s(
             y_hat=widen_latents([latent], self._artifact.levels[-1].latent_channels),
             level=one_hot_levels([latent], len(self._artifact.levels)),
         )
         return to_image(crop(outputs["x_hat"], latent.image_hw))
-
-    def _graph(self) -> Graph:
-        with self._lock:
-            if self._synthesis is None:
-                self._synthesis = self._runtime.load(self._artifact.file("g_s.onnx"))
-            return self._synthesis
 
 
 def widen_latents(latents: Sequence[Latent], num_channels: int) -> NDArray[np.float32]:

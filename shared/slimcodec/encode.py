@@ -3,7 +3,6 @@
 image -to_x, pad-> x -g_a-> y (1, M_l, h, w) -gain-> v -rint, coder-> sections -> bitstream
 """
 
-import threading
 import time
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS, Container, pack_container, round_quality
 from slimcodec.errors import CodecError, ImageError
-from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.graph.runtime import Runtime
 from slimcodec.image import check_image, pad_to_multiple, to_x
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.sections import build_section_coder, parse_for, round_symbols
@@ -51,12 +50,10 @@ class Encoder:
         self._runtime = runtime
         self._max_pixels = max_pixels
         self._sections = build_section_coder(artifact, runtime)
-        self._graphs: dict[int, Graph] = {}
-        self._lock = threading.Lock()
 
     def load(self, level: int) -> None:
         """Load the graphs of a level now, so that its first picture does not wait for them."""
-        self._graph(level)
+        self._runtime.load(self._artifact.analysis_path(level))
         self._sections.load(level)
 
     def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage:
@@ -113,7 +110,7 @@ class Encoder:
     ) -> EncodedImage:
         check_image(image, self._max_pixels)
         self._check_operating_point(level, quality)
-        graph = self._graph(level)
+        graph = self._runtime.load(self._artifact.analysis_path(level))
         start = time.perf_counter()
         manifest = self._artifact.manifest
         frame = Container(
@@ -156,9 +153,3 @@ class Encoder:
                 f"level {level} and quality {quality:g}; {self._artifact.label} has levels "
                 f"0..{widest} and qualities 0..{finest}"
             )
-
-    def _graph(self, level: int) -> Graph:
-        with self._lock:  # so that a graph is compiled once
-            if level not in self._graphs:
-                self._graphs[level] = self._runtime.load(self._artifact.analysis_path(level))
-            return self._graphs[level]

@@ -9,53 +9,23 @@ Both ends run h_s, so it must give the same indexes on both: it is made of integ
 always loaded to run exactly. What else is computed here chooses no table.
 """
 
-import threading
-from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import Container, Section, join_hyper, parse_container, split_hyper
-from slimcodec.entropy.coder import decode_symbols, encode_symbols, split_coded
+from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols, split_coded
 from slimcodec.errors import (
     ContainerLimitError,
     DamagedContainerError,
     FingerprintMismatchError,
     ModelError,
 )
-from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import ChannelLayout, CodecArtifact
 
 MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
-
-
-class SectionCoder(Protocol):
-    """Codes latents of one artifact. Safe from many threads."""
-
-    def load(self, level: int) -> None:
-        """Load what encoding at a level needs."""
-        ...
-
-    def encode(
-        self, v: NDArray[np.float32], frame: Container, base: Container | None
-    ) -> tuple[Section, ...]:
-        """Return the sections of a container.
-
-        Args:
-            v: The gained latent of the frame's level, (M_l, h, w).
-            frame: The container that the sections are for, still without them.
-            base: With an enhancement, what the reader has already.
-        """
-        ...
-
-    def decode(self, frame: Container) -> NDArray[np.int32]:
-        """Return the symbols (M_l, h, w) of a container that has the sections of its whole level.
-
-        Raises:
-            DamagedContainerError: the sections contradict the tables or themselves.
-        """
-        ...
 
 
 def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Container:
@@ -101,13 +71,6 @@ def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Con
     return container
 
 
-def build_section_coder(artifact: CodecArtifact, runtime: Runtime) -> SectionCoder:
-    """Return the coder that the artifact's prior asks for."""
-    if artifact.manifest.prior == "hyperprior":
-        return HyperpriorSections(artifact, runtime)
-    return FactorizedSections(artifact)
-
-
 def round_symbols(latent: NDArray[np.float32]) -> NDArray[np.int32]:
     """Return the int32 symbols of a latent of any shape."""
     rounded = np.nan_to_num(np.rint(latent))
@@ -116,18 +79,27 @@ def round_symbols(latent: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 class FactorizedSections:
-    """A section is the coded symbols of its channels, each by the table of its column."""
+    """A section is the coded symbols of its channels, each by the table of its column.
+
+    Safe from many threads.
+    """
 
     def __init__(self, artifact: CodecArtifact) -> None:
         self._artifact = artifact
 
     def load(self, level: int) -> None:
-        """Nothing is needed."""
+        """Load what encoding at a level needs: nothing."""
 
     def encode(
         self, v: NDArray[np.float32], frame: Container, base: Container | None
     ) -> tuple[Section, ...]:
-        """As `SectionCoder.encode`."""
+        """Return the sections of a container.
+
+        Args:
+            v: The gained latent of the frame's level, (M_l, h, w).
+            frame: The container that the sections are for, still without them.
+            base: With an enhancement, what the reader has already.
+        """
         symbols, layout = round_symbols(v), self._artifact.latent_layout
         tables = self._artifact.tables.at(frame.quality)
         sections = []
@@ -138,42 +110,45 @@ class FactorizedSections:
         return tuple(sections)
 
     def decode(self, frame: Container) -> NDArray[np.int32]:
-        """As `SectionCoder.decode`."""
-        layout, hw = self._artifact.latent_layout, self._artifact.latent_hw(frame.image_hw)
-        tables = self._artifact.tables.at(frame.quality)
-        parts = []
-        for section in frame.sections:
-            shape = (len(layout.carried(section.group)), *hw)
-            index = _by_column(layout, section.group)
-            parts.append(decode_symbols(section.data, shape, tables, index))
-        return np.concatenate(parts)
+        """Return the symbols (M_l, h, w) of a container that has the sections of its whole level.
+
+        Raises:
+            DamagedContainerError: the sections contradict the tables or themselves.
+        """
+        coded = [(section.group, section.data) for section in frame.sections]
+        tables, hw = (
+            self._artifact.tables.at(frame.quality),
+            self._artifact.latent_hw(frame.image_hw),
+        )
+        return _decode_by_column(coded, self._artifact.latent_layout, hw, tables)
 
 
 class HyperpriorSections:
-    """A section is its channels of z, then its channels of y by the tables that z chooses."""
+    """A section is its channels of z, then its channels of y by the tables that z chooses.
+
+    Methods as those of `FactorizedSections`.
+    """
 
     def __init__(self, artifact: CodecArtifact, runtime: Runtime) -> None:
         assert artifact.scale_tables is not None
         self._artifact = artifact
         self._scales = artifact.scale_tables
         self._runtime = runtime
-        self._graphs: dict[Path, Graph] = {}
-        self._lock = threading.Lock()
 
     def load(self, level: int) -> None:
         """Load h_a and h_s."""
-        self._graph(f"h_a_{level}.onnx", exact=False)
-        self._graph(f"h_s_{level}.onnx", exact=True)
+        self._runtime.load(self._artifact.file(f"h_a_{level}.onnx"))
+        self._runtime.load(self._artifact.file(f"h_s_{level}.onnx"), exact=True)
 
     def encode(
         self, v: NDArray[np.float32], frame: Container, base: Container | None
     ) -> tuple[Section, ...]:
-        """As `SectionCoder.encode`.
+        """Return the sections of a container.
 
         With nested streams the reader has the base's z, which another run of g_a and h_a may have
         rounded otherwise: h_s gets those very numbers.
         """
-        h_a = self._graph(f"h_a_{frame.level}.onnx", exact=False)
+        h_a = self._runtime.load(self._artifact.file(f"h_a_{frame.level}.onnx"))
         z = round_symbols(h_a(v=v[np.newaxis])["z"][0])
         if base is not None and frame.streams == "nested":
             known = self._decode_z(base)
@@ -193,29 +168,27 @@ class HyperpriorSections:
         return tuple(sections)
 
     def decode(self, frame: Container) -> NDArray[np.int32]:
-        """As `SectionCoder.decode`; all of z is decoded first, and h_s runs once."""
+        """Return the symbols (M_l, h, w); all of z is decoded first, and h_s runs once."""
         index = self._scale_index(self._decode_z(frame), frame.level)
-        layout = self._artifact.latent_layout
         parts = []
         for section in frame.sections:
-            chosen = _carried(index, layout, section.group)
+            chosen = _carried(index, self._artifact.latent_layout, section.group)
+            channels, h, w = chosen.shape
             _, y_data = split_hyper(section)
-            parts.append(decode_symbols(y_data, _shape(chosen), self._scales, chosen))
+            parts.append(decode_symbols(y_data, (channels, h, w), self._scales, chosen))
         return np.concatenate(parts)
 
     def _decode_z(self, frame: Container) -> NDArray[np.int32]:
-        layout, hw = self._artifact.hyper_layout, self._artifact.hyper_hw(frame.image_hw)
-        tables = self._artifact.tables.at(frame.quality)
-        parts = []
-        for section in frame.sections:
-            z_data, _ = split_hyper(section)
-            shape = (len(layout.carried(section.group)), *hw)
-            parts.append(decode_symbols(z_data, shape, tables, _by_column(layout, section.group)))
-        return np.concatenate(parts)
+        coded = [(section.group, split_hyper(section)[0]) for section in frame.sections]
+        tables, hw = (
+            self._artifact.tables.at(frame.quality),
+            self._artifact.hyper_hw(frame.image_hw),
+        )
+        return _decode_by_column(coded, self._artifact.hyper_layout, hw, tables)
 
     def _scale_index(self, z: NDArray[np.int32], level: int) -> NDArray[np.int32]:
         """(Mz_l, h/4, w/4) -> (M_l, h, w), the table of each symbol of y."""
-        h_s = self._graph(f"h_s_{level}.onnx", exact=True)
+        h_s = self._runtime.load(self._artifact.file(f"h_s_{level}.onnx"), exact=True)
         scale_index = h_s(z_hat=z[np.newaxis].astype(np.float32))["scale_index"][0]
         index: NDArray[np.int32] = scale_index.astype(np.int32)
         in_tables = (scale_index >= 0) & (scale_index < self._scales.num_tables)
@@ -226,13 +199,15 @@ class HyperpriorSections:
             )
         return index
 
-    def _graph(self, name: str, exact: bool) -> Graph:
-        path = self._artifact.file(name)
-        with self._lock:  # so that a graph is compiled once
-            if path not in self._graphs:
-                load = self._runtime.load_exact if exact else self._runtime.load
-                self._graphs[path] = load(path)
-            return self._graphs[path]
+
+SectionCoder: TypeAlias = FactorizedSections | HyperpriorSections
+
+
+def build_section_coder(artifact: CodecArtifact, runtime: Runtime) -> SectionCoder:
+    """Return the coder that the artifact's prior asks for."""
+    if artifact.manifest.prior == "hyperprior":
+        return HyperpriorSections(artifact, runtime)
+    return FactorizedSections(artifact)
 
 
 def _carried(tensor: NDArray[np.int32], layout: ChannelLayout, group: int) -> NDArray[np.int32]:
@@ -246,6 +221,12 @@ def _by_column(layout: ChannelLayout, group: int) -> NDArray[np.intp]:
     return np.arange(columns.start, columns.stop)[:, np.newaxis, np.newaxis]
 
 
-def _shape(index: NDArray[np.int32]) -> tuple[int, int, int]:
-    channels, h, w = index.shape
-    return channels, h, w
+def _decode_by_column(
+    coded: list[tuple[int, bytes]], layout: ChannelLayout, hw: tuple[int, int], tables: SymbolTables
+) -> NDArray[np.int32]:
+    """Coded symbols of successive groups -> (channels, h, w)."""
+    parts = []
+    for group, data in coded:
+        index = _by_column(layout, group)
+        parts.append(decode_symbols(data, (len(index), *hw), tables, index))
+    return np.concatenate(parts)

@@ -9,22 +9,19 @@ No pixels are decoded on the first path. Its tail is the codec's own, if its man
 detector's. Graphs are loaded when first needed and are safe to share.
 """
 
-import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.decode import Latent, one_hot_levels, widen_latents
 from slimcodec.detection import Detection
-from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.errors import ModelError
+from slimcodec.graph.runtime import Runtime
 from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.boxes import clip_detections, decode_heads, suppress
-from slimdetect.errors import DetectorMismatchError
-from slimdetect.names import load_names
 
 IOU_THRESHOLD = 0.5
 FEATURE_TRANSFORM = "feature_transform.onnx"
@@ -51,28 +48,24 @@ class Detector:
             max_batch_size: latents of one size that run together; bounds memory.
 
         Raises:
-            DetectorMismatchError: the codec was trained for another detector.
-            NamesError: the names do not fit the detector's classes.
-            ModelError: a file of the detector is missing.
+            ModelError: the codec was trained for another detector, or a file of this one is missing
+                or does not fit.
         """
         wanted = codec_artifact.manifest.detector
         found = detector_artifact.manifest
         if wanted is None or (wanted.name, wanted.version) != (found.name, found.version):
-            raise DetectorMismatchError(
+            raise ModelError(
                 f"codec {codec_artifact.label} was trained for detector "
                 f"{f'{wanted.name}/{wanted.version}' if wanted else 'none'}; "
                 f"found {detector_artifact.label}; use the one that it was trained for"
             )
-        # An error about names comes before any graph is loaded.
-        self._names = load_names(detector_artifact.file("detector.names"), found.classes)
+        self._names = detector_artifact.names  # an error comes before any graph is loaded
         self._codec = codec_artifact
         self._detector = detector_artifact
         has_tail = TAIL in codec_artifact.manifest.files
         self._latent_tail = codec_artifact if has_tail else detector_artifact
         self._runtime = runtime
         self._max_batch_size = max_batch_size
-        self._lock = threading.Lock()
-        self._graphs: dict[Path, Graph] = {}
 
     def detect_latents(
         self, latents: Sequence[Latent], min_score: float = 0.25
@@ -95,7 +88,7 @@ class Detector:
     def detect_image(self, image: NDArray[np.uint8], min_score: float = 0.25) -> list[Detection]:
         """Give the detections of a picture, (H, W, 3) uint8 RGB, without the codec."""
         x = pad_to_multiple(to_x(image), self._codec.manifest.pad_multiple)
-        f = self._graph(self._detector, "stem.onnx")(x=x)["f"]
+        f = self._runtime.load(self._detector.file("stem.onnx"))(x=x)["f"]
         heads = self._tail(self._detector, f)
         return self._boxes([head[0] for head in heads], (image.shape[0], image.shape[1]), min_score)
 
@@ -106,21 +99,21 @@ class Detector:
 
     def warm_up(self) -> None:
         """Load the graphs of the latents' path now, so that no frame waits for them."""
-        self._graph(self._codec, FEATURE_TRANSFORM)
-        self._graph(self._latent_tail, TAIL)
+        self._runtime.load(self._codec.file(FEATURE_TRANSFORM))
+        self._runtime.load(self._latent_tail.file(TAIL))
 
     def _heads_of(self, latents: Sequence[Latent]) -> list[NDArray[np.float32]]:
         """Raw head maps (B, A * (5 + C), h, w) of latents of one size."""
         levels = self._codec.levels
         y_hat = widen_latents(latents, levels[-1].latent_channels)  # (B, M, h, w)
         level = one_hot_levels(latents, len(levels))  # (B, K)
-        transform = self._graph(self._codec, FEATURE_TRANSFORM)
+        transform = self._runtime.load(self._codec.file(FEATURE_TRANSFORM))
         return self._tail(self._latent_tail, transform(y_hat=y_hat, level=level)["f_hat"])
 
     def _tail(
         self, artifact: CodecArtifact | DetectorArtifact, f: NDArray[np.float32]
     ) -> list[NDArray[np.float32]]:
-        heads = self._graph(artifact, TAIL)(f=f)
+        heads = self._runtime.load(artifact.file(TAIL))(f=f)
         return [heads[f"head_{index}"] for index in range(len(self._detector.heads))]
 
     def _boxes(
@@ -129,10 +122,3 @@ class Detector:
         candidates = decode_heads(raw, self._detector.heads, min_score)
         keep = suppress(*candidates, iou_threshold=IOU_THRESHOLD, max_detections=MAX_DETECTIONS)
         return clip_detections(candidates, keep, image_hw, self._names)
-
-    def _graph(self, artifact: CodecArtifact | DetectorArtifact, name: str) -> Graph:
-        path = artifact.file(name)
-        with self._lock:
-            if path not in self._graphs:
-                self._graphs[path] = self._runtime.load(path)
-            return self._graphs[path]

@@ -10,7 +10,6 @@ detector found anything, as measured on validation pictures (`slimwire train tri
 from __future__ import annotations
 
 import json
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Annotated
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimcodec.decode import Latent
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 
 TRIAGE_GRAPH = "triage.onnx"
@@ -80,8 +79,6 @@ class TriageSession:
         self.spec = _load_spec(artifact)
         self._path = artifact.file(TRIAGE_GRAPH)
         self._runtime = runtime
-        self._graph: Graph | None = None
-        self._lock = threading.Lock()
 
     def presence(self, latents: Sequence[Latent], class_ids: Sequence[int]) -> list[float]:
         """How sure it is that any of the classes is in each picture, 0 to 1; sizes may differ.
@@ -96,16 +93,11 @@ class TriageSession:
         presence = [0.0] * len(latents)
         for indices in by_size.values():
             narrow = [latents[i].y_hat[:, : self.spec.latent_channels] for i in indices]
-            logits = self._run(np.concatenate(narrow))  # (b, C)
+            graph = self._runtime.load(self._path)
+            logits = graph(y_hat=np.concatenate(narrow))["logits"]  # (b, C)
             for index, row in zip(indices, logits[:, list(class_ids)], strict=True):
                 presence[index] = float(any_presence(row))
         return presence
-
-    def _run(self, y_hat: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self._lock:
-            if self._graph is None:
-                self._graph = self._runtime.load(self._path)
-        return self._graph(y_hat=y_hat)["logits"]
 
 
 def any_presence(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from slimcodec.decode import Decoder
     from slimcodec.detection import Detection
     from slimcodec.encode import Encoder
-    from slimdetect import Detector
+    from slimdetect.detector import Detector
 
     Picture: TypeAlias = NDArray[np.uint8] | Image
 
@@ -163,7 +163,7 @@ class Codec:
     @cached_property
     def _detector(self) -> Detector:
         from slimcodec.model.artifact import load_detector_artifact
-        from slimdetect import Detector
+        from slimdetect.detector import Detector
 
         wanted = self._artifact.manifest.detector
         if wanted is None:

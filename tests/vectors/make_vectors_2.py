@@ -149,7 +149,7 @@ def main() -> None:
     z = np.array([next(source) % 12 for _ in range(NUM_CHANNELS * 2)], np.int32).reshape(6, 1, 2)
     z[1, 0, 1] = 100_000  # an escape; h_s holds it to its range
     path = directory / "hyperprior" / "h_s_2.onnx"
-    h_s = OpenVinoRuntime(num_threads=1).load_exact(path)
+    h_s = OpenVinoRuntime(num_threads=1).load(path, exact=True)
     index = h_s(z_hat=z[np.newaxis].astype(np.float32))["scale_index"][0].astype(np.int32)
 
     half, fine = nested.at(0.5), separate.at(1)

@@ -183,7 +183,7 @@ _ERRORS: dict[ExitCode, tuple[str, ...]] = {
     ExitCode.CANNOT_CREATE: ("ArtifactFolderError",),
     ExitCode.IO: ("OSError",),
     ExitCode.CONFIG: (
-        *("SettingsError", "ModelError", "ModelMismatchError", "DetectError", "RecipeError"),
+        *("SettingsError", "ModelError", "ModelMismatchError", "RecipeError"),
         "ValidationError",  # pydantic's
     ),
     ExitCode.INTERRUPTED: ("KeyboardInterrupt", "Abort"),

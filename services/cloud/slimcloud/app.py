@@ -47,7 +47,6 @@ from slimcodec.model.artifact import (
     load_detector_artifact,
 )
 from slimcodec.model.find import find_model
-from slimdetect.names import load_names
 from slimops.embedded_redis import EmbeddedRedis
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
@@ -63,7 +62,6 @@ class _Models:
     codec: CodecArtifact
     detector: DetectorArtifact
     runtime: OpenVinoRuntime
-    names: tuple[str, ...]  # of the detector's classes
     triage: TriagePolicy | None
 
 
@@ -121,8 +119,8 @@ def _load_models(settings: CloudSettings) -> _Models:
     detector_path = find_model("detector", f"{wanted.name}/{wanted.version}", settings.models_root)
     runtime = OpenVinoRuntime(num_threads=settings.detector_threads, precision=settings.precision)
     detector = load_detector_artifact(detector_path)
-    names = load_names(detector.file("detector.names"), detector.manifest.classes)
-    return _Models(codec, detector, runtime, names, build_triage(settings, codec, names, runtime))
+    triage = build_triage(settings, codec, detector.names, runtime)
+    return _Models(codec, detector, runtime, triage)
 
 
 def _start_redis(settings: CloudSettings, life: Lifecycle) -> str:
@@ -223,7 +221,7 @@ def _start_review(
     app = build_api(
         store,
         reconstructor,
-        names=models.names,
+        names=models.detector.names,
         num_levels=len(models.codec.levels),
         readiness_probe=probe,
         metrics=review_metrics,

@@ -41,14 +41,15 @@ class Graph(Protocol):
 
 
 class Runtime(Protocol):
-    """Loads graphs."""
+    """Loads graphs. Calls are safe from many threads, and cheap for a graph that is loaded."""
 
-    def load(self, path: Path) -> Graph:
-        """Return the graph of an ONNX file, or raise a ModelError."""
-        ...
+    def load(self, path: Path, exact: bool = False) -> Graph:
+        """Return the graph of an ONNX file, or raise a ModelError.
 
-    def load_exact(self, path: Path) -> Graph:
-        """As `load`, for a graph of integers below 2**24, whose results must be exact."""
+        Args:
+            path: The file; it never changes.
+            exact: For a graph of integers below 2**24, whose results must be exact.
+        """
         ...
 
 
@@ -109,28 +110,28 @@ class OpenVinoRuntime:
             self._config["INFERENCE_NUM_THREADS"] = num_threads
         if cache_dir is not None:
             self._config["CACHE_DIR"] = str(cache_dir)
+        self._graphs: dict[tuple[Path, bool], Graph] = {}
+        self._lock = threading.Lock()
 
-    def load(self, path: Path) -> Graph:
-        """Read an ONNX file; it is compiled when the first inputs tell their sizes.
+    def load(self, path: Path, exact: bool = False) -> Graph:
+        """Read an ONNX file once; it is compiled when the first inputs tell their sizes.
+
+        Args:
+            path: The file.
+            exact: In float32 whatever the precision of the others.
 
         Raises:
             ModelError: the file is missing or holds no graph that OpenVINO can read.
         """
-        return self._load(path, self._config)
-
-    def load_exact(self, path: Path) -> Graph:
-        """As `load`, in float32 whatever the precision of the others.
-
-        Raises:
-            ModelError: as `load`.
-        """
-        return self._load(path, self._config | {"INFERENCE_PRECISION_HINT": "f32"})
-
-    def _load(self, path: Path, config: dict[str, object]) -> Graph:
-        try:
-            return _OpenVinoGraph(self._core, self._core.read_model(path), config, path)
-        except RuntimeError as exc:
-            raise ModelError(f"{path}: cannot be loaded as a graph: {exc}") from exc
+        config = self._config | ({"INFERENCE_PRECISION_HINT": "f32"} if exact else {})
+        with self._lock:
+            if (path, exact) not in self._graphs:
+                try:
+                    model = self._core.read_model(path)
+                except RuntimeError as exc:
+                    raise ModelError(f"{path}: cannot be loaded as a graph: {exc}") from exc
+                self._graphs[path, exact] = _OpenVinoGraph(self._core, model, config, path)
+            return self._graphs[path, exact]
 
 
 class _OpenVinoGraph:

@@ -157,6 +157,11 @@ class DetectorArtifact:
         """Heads in the order of the tail's outputs `head_0`, `head_1`, ..."""
         return self.manifest.heads
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Class names, by class number; a ModelError if the file does not fit."""
+        return read_class_names(self.file("detector.names"), self.manifest.classes)
+
     def file(self, name: str) -> Path:
         """Return the path of a listed file that is there, or raise a ModelError."""
         return _file(self.directory, self.manifest.files, name)
@@ -194,6 +199,23 @@ def load_detector_artifact(path: Path) -> DetectorArtifact:
         ModelError: a file is missing, altered, or says something that cannot be.
     """
     return DetectorArtifact(path, _load_manifest(path, DetectorManifest))
+
+
+def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
+    """Read one name per line, in the order of the class numbers (Darknet's `.names` file).
+
+    Raises:
+        ModelError: the file is not UTF-8 text, or holds another number of names.
+        OSError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise ModelError(f"{path}: is not UTF-8 text: {exc}") from exc
+    names = tuple(line.strip() for line in text.rstrip().splitlines())
+    if len(names) != classes:
+        raise ModelError(f"{path}: holds {len(names)} names; the detector has {classes} classes")
+    return names
 
 
 def compute_fingerprint(

@@ -11,12 +11,13 @@ from PIL import Image
 
 from slimcli.exits import ExitCode
 from slimcodec.decode import Decoder
+from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.image import load_image
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
-from slimdetect import Detection, Detector
+from slimdetect.detector import Detector
 from support.command import Slimwire
 from support.models.toy_artifact import make_image
 

@@ -17,7 +17,6 @@ from slimcli.exits import (
 )
 from slimcloud.errors import StoreFullError
 from slimcodec import errors as codec
-from slimdetect.errors import DetectorMismatchError
 from slimedge.errors import CameraError, ModelMismatchError, RefusedError
 from slimops.errors import EmbeddedRedisError, SettingsError
 from slimops.installation import how_to_install
@@ -32,7 +31,6 @@ from slimops.installation import how_to_install
         (codec.ImageError("no picture"), ExitCode.BAD_DATA),
         (codec.CodecError("level 9; there are 0..3"), ExitCode.USAGE),
         (codec.ModelError("none there"), ExitCode.CONFIG),
-        (DetectorMismatchError("for another detector"), ExitCode.CONFIG),
         (SettingsError(["EDGE_SOURCE: missing"]), ExitCode.CONFIG),
         (ModelMismatchError(b"a" * 8, "another"), ExitCode.CONFIG),
         (CameraError("no such file"), ExitCode.NO_INPUT),

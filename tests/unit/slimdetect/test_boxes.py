@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimdetect import Candidates, Detection, clip_detections, decode_heads, suppress
+from slimcodec.detection import Detection
+from slimdetect.boxes import Candidates, clip_detections, decode_heads, suppress
 
 CLASSES = 4
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from slimdetect import Detection, draw_detections
+from slimcodec.detection import Detection
+from slimdetect.overlay import draw_detections
 
 
 def test_a_box_is_drawn_on_a_copy() -> None:

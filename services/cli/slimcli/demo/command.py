@@ -97,7 +97,6 @@ def demo(
         from slimcli.demo.play import Plan, play
         from slimcli.demo.summary import summary_json, summary_table
         from slimcli.demo.tally import Tally
-        from slimdetect.names import load_names
         from slimedge.settings import EdgeSettings
         from slimlinks.trace import constant_trace
         from slimops.settings import load_settings
@@ -113,8 +112,7 @@ def demo(
     check_source(played)
     codec = open_codec(model, models)
     check_point(codec, level, quality)
-    detector = open_detector(codec, models)
-    names = load_names(detector.file("detector.names"), detector.manifest.classes)
+    names = open_detector(codec, models).names
     settings = load_settings(
         EdgeSettings,
         {

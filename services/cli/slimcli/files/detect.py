@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from slimcodec.detection import Detection
     from slimcodec.encode import Encoder
     from slimcodec.graph.runtime import Runtime
-    from slimdetect import Detector
+    from slimdetect.detector import Detector
 
 DEFAULT_MIN_SCORE = 0.25  # what is shown to people; measurements start at 0.001
 
@@ -139,7 +139,7 @@ class _Seen:
 
     def drawn(self) -> NDArray[np.uint8]:
         """The picture with its boxes."""
-        from slimdetect import draw_detections
+        from slimdetect.overlay import draw_detections
 
         return draw_detections(self.image(), self.detections)
 
@@ -225,7 +225,7 @@ def _open(
 ) -> _Tools:
     from slimcodec.decode import Decoder
     from slimcodec.encode import Encoder
-    from slimdetect import Detector
+    from slimdetect.detector import Detector
 
     codec = open_codec_of(container, model, models)
     return _Tools(

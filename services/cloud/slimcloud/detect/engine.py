@@ -68,7 +68,7 @@ class DetectionEngine:
             labels: Of detections to keep; none: all.
 
         Raises:
-            DetectorMismatchError: codec and detector do not belong together.
+            ModelError: codec and detector do not belong together.
             ModelError: the detector has no such label.
         """
         self._triage = triage

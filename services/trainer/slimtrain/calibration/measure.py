@@ -52,7 +52,7 @@ def measure_pictures(
         detector: the one that the codec was trained for; None: bytes only.
 
     Raises:
-        CodecError, DetectError: an artifact or a picture cannot be used.
+        CodecError: an artifact or a picture cannot be used.
     """
     encoder, decoder = Encoder(artifact, runtime), Decoder(artifact, runtime)
     session = None if detector is None else Detector(artifact, detector, runtime, max_batch_size=1)

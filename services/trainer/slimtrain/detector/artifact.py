@@ -20,13 +20,13 @@ import torch
 from pydantic import JsonValue
 from safetensors.numpy import load_file
 
+from slimcodec.model.artifact import read_class_names
 from slimcodec.model.manifest import (
     DetectorManifest,
     FileRecord,
     HeadSpec,
     Split,
 )
-from slimdetect import load_names
 from slimnets.darknet.cfg import CfgSection, parse_cfg
 from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.darknet.weights import load_darknet_weights
@@ -114,7 +114,7 @@ def import_detector(
 
     Raises:
         NetError: a cfg, weights or split that cannot be used, with the reason.
-        NamesError: names that do not fit the detector.
+        ModelError: names that do not fit the detector.
         ArtifactFolderError: `out_dir` exists or is not `<name>/<version>`.
         OSError: a file that cannot be read.
     """
@@ -128,7 +128,7 @@ def import_detector(
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "pictures_seen": model.seen,
     }
-    class_names = load_names(names, model.classes)
+    class_names = read_class_names(Path(names), model.classes)
     return write_detector_artifact(
         model, cfg_text, class_names, split, out_dir, training, {}, licence
     )

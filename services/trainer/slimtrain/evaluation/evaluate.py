@@ -93,7 +93,7 @@ def evaluate(
 
     Raises:
         EvaluationError: no such level or quality.
-        CodecError, DetectError: an artifact or a picture cannot be used.
+        CodecError: an artifact or a picture cannot be used.
     """
     runtime = runtime or OpenVinoRuntime()
     # Of several codecs the one that pads least, so that the baselines do not depend on the others.

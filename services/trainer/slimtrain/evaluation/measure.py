@@ -25,7 +25,7 @@ def measure(
         For each point, the measurements in the order of the pictures.
 
     Raises:
-        CodecError, DetectError: an artifact or a picture cannot be used.
+        CodecError: an artifact or a picture cannot be used.
     """
     results: list[list[Measurement]] = []
     with tqdm(points, unit="point", disable=not show_progress) as progress:

@@ -26,7 +26,6 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.detector import Detector
-from slimdetect.names import load_names
 from slimdetect.triage import (
     TRIAGE_GRAPH,
     TRIAGE_SPEC,
@@ -116,7 +115,7 @@ def train_triage(
     """
     refuse_processes("train triage")
     check_new_artifact(to)
-    names = load_names(detector.file("detector.names"), detector.manifest.classes)
+    names = detector.names
     labels = tuple(label for label in run.labels if label in names) or names
     examples = _examples(run, codec, detector, training, "labels")
     held_out = _examples(run, codec, detector, validation, "labels_validation")

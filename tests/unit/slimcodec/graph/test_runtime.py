@@ -19,10 +19,9 @@ def make_x(h: int, w: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def test_every_size_gives_the_same_numbers_however_many_came_before(codec: CodecArtifact) -> None:
-    runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+    runtimes = [OpenVinoRuntime(num_threads=1, precision="f32") for _ in range(2)]
     sizes = [(32 * k, 32) for k in range(1, MAX_FIXED_SIZES + 4)]
-    used = runtime.load(codec.analysis_path(1))
-    fresh = runtime.load(codec.analysis_path(1))
+    used, fresh = (runtime.load(codec.analysis_path(1)) for runtime in runtimes)
 
     in_order = {size: used(x=make_x(*size))["y"] for size in sizes}  # the last ones share a graph
     reversed_order = {size: fresh(x=make_x(*size))["y"] for size in reversed(sizes)}
@@ -30,6 +29,17 @@ def test_every_size_gives_the_same_numbers_however_many_came_before(codec: Codec
     for h, w in sizes:
         assert in_order[h, w].shape == (1, 16, h // 16, w // 16)
         np.testing.assert_allclose(in_order[h, w], reversed_order[h, w], atol=1e-5)
+
+
+def test_a_graph_is_loaded_once_whoever_asks(codec: CodecArtifact) -> None:
+    runtime, path = OpenVinoRuntime(num_threads=1), codec.analysis_path(2)
+
+    with ThreadPoolExecutor(8) as pool:
+        graphs = list(pool.map(lambda _: runtime.load(path), range(16)))
+
+    assert {id(graph) for graph in graphs} == {id(runtime.load(path))}
+    assert runtime.load(path, exact=True) is not graphs[0]
+    assert runtime.load(codec.analysis_path(0)) is not graphs[0]
 
 
 def test_results_are_the_callers_own(codec: CodecArtifact, runtime: OpenVinoRuntime) -> None:
@@ -46,7 +56,7 @@ def test_results_are_the_callers_own(codec: CodecArtifact, runtime: OpenVinoRunt
 def test_many_threads_agree(codec: CodecArtifact, runtime: OpenVinoRuntime) -> None:
     graph = runtime.load(codec.analysis_path(3))
     pictures = [make_x(32 * (1 + seed % 3), 64, seed) for seed in range(24)]
-    expected = [runtime.load(codec.analysis_path(3))(x=x)["y"] for x in pictures[:3]]
+    expected = [OpenVinoRuntime(1).load(codec.analysis_path(3))(x=x)["y"] for x in pictures[:3]]
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda x: graph(x=x)["y"], pictures))

@@ -10,6 +10,7 @@ from slimcodec.model.artifact import (
     CodecArtifact,
     load_codec_artifact,
     load_detector_artifact,
+    read_class_names,
 )
 from slimcodec.model.find import find_model, models_root
 from support.models.toy_artifact import make_toy_codec, make_toy_detector
@@ -140,3 +141,28 @@ def test_manifest_that_is_no_json_object_is_refused(model: Path, content: str) -
 def test_directory_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is missing; is this a model's directory"):
         load_detector_artifact(tmp_path)
+
+
+def test_class_names_are_read_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "a.names"
+    path.write_bytes("person\r\n traffic light \nVélo\n\n".encode())
+
+    assert read_class_names(path, classes=3) == ("person", "traffic light", "Vélo")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "holds 0 names"),
+        (b"a\nb\n", "holds 2 names; the detector has 3 classes"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_gives_no_such_names_is_refused(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    path = tmp_path / "a.names"
+    path.write_bytes(data)
+
+    with pytest.raises(ModelError, match=rf"a\.names: {message}"):
+        read_class_names(path, classes=3)

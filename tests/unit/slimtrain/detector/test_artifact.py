@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_detector_artifact
-from slimdetect import NamesError, decode_heads
+from slimdetect.boxes import decode_heads
 from slimnets.darknet.cfg import format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
@@ -183,7 +184,7 @@ def test_import_chooses_the_split_and_says_where_the_weights_come_from(tmp_path:
     assert manifest["training"]["imported_from"] == {"cfg": "own.cfg", "weights": "own.weights"}
     assert manifest["licence"] == "mine"
     names.write_text("person\ncar\n")
-    with pytest.raises(NamesError, match="holds 2 names"):
+    with pytest.raises(ModelError, match="holds 2 names"):
         import_detector(cfg, weights, names, tmp_path / "own" / "2")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.ops import batched_nms
 
-from slimdetect import suppress
+from slimdetect.boxes import suppress
 
 
 @pytest.mark.parametrize("iou_threshold", [0.2, 0.5, 0.8])

@@ -17,7 +17,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference
-from slimdetect import Detector
+from slimdetect.detector import Detector
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform
