@@ -13,7 +13,7 @@ from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
 from slimedge.backoff import FullJitter
 from slimedge.condition import Condition
-from slimedge.encode.calibration import EncodeCalibration, cache_folder
+from slimedge.encode.calibration import EncodeCalibration
 from slimedge.encode.stage import EncodeStage
 from slimedge.encode.worker import EncodeWorker, FrameEncoder, guess_encode_seconds
 from slimedge.event import EdgeObserver, Observers
@@ -32,6 +32,7 @@ from slimedge.watch.gap_watch import GapWatch
 from slimedge.watch.health import Health
 from slimedge.watch.metrics import MetricsObserver
 from slimops.metrics import Metrics
+from slimops.user_folder import user_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def build_stages(
         artifact.fingerprint,
         artifact.profile,
         this_device(settings.encoder_threads),
-        settings.cache_folder or cache_folder(),
+        settings.cache_folder or user_folder("XDG_CACHE_HOME", ".cache"),
     )
     controller = _build_controller(settings, artifact, points, calibration)
 

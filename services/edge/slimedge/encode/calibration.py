@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -148,17 +147,6 @@ class EncodeCalibration:
             logger.info(
                 "encoder timings not kept; the next start measures", extra={"reason": str(exc)}
             )
-
-
-def cache_folder() -> Path | None:
-    """Give the folder of this user's caches; None: there is no home."""
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(configured).is_absolute():  # a relative one is to be ignored, as the standard says
-        return Path(configured) / "slimwire"
-    try:
-        return Path.home() / ".cache" / "slimwire"
-    except RuntimeError:
-        return None
 
 
 async def warm_up(

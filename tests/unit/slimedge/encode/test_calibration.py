@@ -17,7 +17,6 @@ from slimedge.encode.calibration import (
     MAX_SIZES,
     REPEATS,
     EncodeCalibration,
-    cache_folder,
     warm_up,
 )
 from slimedge.encode.worker import EncodedFrame
@@ -189,16 +188,3 @@ async def test_without_points_there_is_nothing_to_warm_up() -> None:
     calibration = EncodeCalibration(MODEL, None, HERE, None)
 
     assert await warm_up(FakeWorker({}), calibration, PICTURE, ()) == []
-
-
-def test_the_cache_folder_is_where_the_xdg_standard_says(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    configured = cache_folder()
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    default = cache_folder()
-
-    assert configured == tmp_path / "cache" / "slimwire"
-    assert default == tmp_path / ".cache" / "slimwire"
