@@ -30,8 +30,8 @@ from slimcloud.http_server import HttpServer
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
-from slimcloud.probes import build_probes
-from slimcloud.review import ApiAccess, Readiness, ReviewMetrics, build_api, end_event_streams
+from slimcloud.probes import Readiness, build_probes
+from slimcloud.review import ApiAccess, ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_labels

@@ -1,38 +1,94 @@
-"""`/livez`, `/readyz` and `/metrics` on a port of their own, for every role.
+"""`/livez`, `/readyz` and `/metrics`: on a port of their own for every role, and in the review API.
 
-The review role has them beside its API; ingest and detect have them here only. They are plaintext
-and hold booleans and counters.
+They need no token, and hold booleans and counters only.
 """
 
-from __future__ import annotations
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
 
+from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from pydantic import BaseModel, ConfigDict
 
-from slimcloud.review import Readiness
 from slimops.metrics import Metrics
 
+logger = logging.getLogger(__name__)
 
-def build_probes(readiness: Readiness, metrics: Metrics) -> Starlette:
-    """An application that says how this process is."""
+PROBE_TIMEOUT_SECONDS = 5.0
+# Anyone may ask; a probe costs a decode, so its answer serves everyone for a while.
+PROBE_KEPT_SECONDS = 2.0
 
-    async def livez(_: Request) -> Response:
-        return JSONResponse({"ok": True})
 
-    async def readyz(_: Request) -> Response:
+class Readiness:
+    """Whether this process can do its work: asks a probe, one at a time, and not too often.
+
+    Args:
+        probe: true when this process can do its work; may raise.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, probe: Callable[[], Awaitable[bool]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._probe = probe
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._ok = False
+
+    async def ok(self) -> bool:
+        """Whether the probe holds, now or at most `PROBE_KEPT_SECONDS` ago."""
+        async with self._lock:
+            if self._clock() - self._asked_at >= PROBE_KEPT_SECONDS:
+                self._ok = await self._run()
+                self._asked_at = self._clock()
+            return self._ok
+
+    async def _run(self) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                return await self._probe()
+        except Exception as exc:  # one that fails in any way says "not ready"; why is for the log
+            logger.warning("readiness probe failed: %r", exc)
+            return False
+
+
+class HealthView(BaseModel):
+    """A probe's answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ok: bool
+
+
+def probe_router(readiness: Readiness, process_metrics: Metrics) -> APIRouter:
+    """The three routes."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/livez")
+    async def livez() -> HealthView:
+        """The process answers."""
+        return HealthView(ok=True)
+
+    @router.get("/readyz", responses={503: {"model": HealthView, "description": "Not ready"}})
+    async def readyz(response: Response) -> HealthView:
+        """Whether the store answers and a picture is really decoded; status 503 when not."""
         ok = await readiness.ok()
-        return JSONResponse({"ok": ok}, status_code=200 if ok else 503)
+        response.status_code = 200 if ok else 503
+        return HealthView(ok=ok)
 
-    async def exposition(_: Request) -> Response:
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    @router.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Every metric of this process in Prometheus' text format."""
+        return Response(process_metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(
-        routes=[
-            Route("/livez", livez),
-            Route("/readyz", readyz),
-            Route("/metrics", exposition),
-        ]
-    )
+    return router
+
+
+def build_probes(readiness: Readiness, metrics: Metrics) -> FastAPI:
+    """An application of these routes alone."""
+    app = FastAPI(openapi_url=None)
+    app.include_router(probe_router(readiness, metrics))
+    return app

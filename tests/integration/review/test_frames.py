@@ -96,6 +96,17 @@ async def test_a_frame_says_what_it_cost_and_where_its_time_went(review: ReviewW
     assert datetime.fromisoformat(frame["capture_time"]) == datetime.fromisoformat(captured(1))
 
 
+@pytest.mark.parametrize(
+    "path", ["frames", "frames/{}", "frames/{}/detections", "frames/{}/reviews", "overview"]
+)
+async def test_what_changes_is_not_for_caches(review: ReviewWorld, path: str) -> None:
+    frame_id = await review.send(1)
+
+    response = await review.http.get(f"/api/v1/{path.format(frame_id)}")
+
+    assert response.headers["cache-control"] == "no-store"
+
+
 async def test_a_frame_that_waits_has_no_detections_yet(review: ReviewWorld) -> None:
     frame_id = await review.send(1, found=None)
 

@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store.records import CameraState
+from slimcloud.store.records import CameraRecord
 from support.cloud.review import EPOCH, ReviewWorld
 
 NEVER = FrameId("gate-1", EPOCH, 77)
@@ -92,7 +92,7 @@ async def test_the_frameworks_own_errors_are_problems_too(review: ReviewWorld) -
 async def test_a_store_that_does_not_answer_is_503_with_retry_after(
     review: ReviewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail() -> list[CameraState]:
+    async def fail() -> list[CameraRecord]:
         raise RedisConnectionError("no route to 10.0.0.7")
 
     monkeypatch.setattr(review.store.cameras, "list", fail)
@@ -107,7 +107,7 @@ async def test_a_store_that_does_not_answer_is_503_with_retry_after(
 async def test_a_bug_is_500_without_its_details_and_logged_with_the_trace_id(
     review: ReviewWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail() -> list[CameraState]:
+    async def fail() -> list[CameraRecord]:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(review.store.cameras, "list", fail)

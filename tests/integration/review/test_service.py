@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 
 from slimcloud.review import end_event_streams
-from slimcloud.review.readiness import PROBE_KEPT_SECONDS, Readiness
 from slimcloud.store import keys
 from slimcloud.store.records import EventKind
 from support.cloud.review import ReviewWorld, served
@@ -119,25 +118,6 @@ async def test_a_process_that_cannot_work_is_not_ready(review: ReviewWorld) -> N
     response = await review.http.get("/readyz")
 
     assert (response.status_code, response.json()) == (503, {"ok": False})
-
-
-async def test_a_probe_that_fails_is_not_ready_and_is_asked_again_after_a_while() -> None:
-    now, asked = 100.0, 0
-
-    async def probe() -> bool:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            raise OSError("no store")
-        return True
-
-    readiness = Readiness(probe, clock=lambda: now)
-
-    first, at_once = await readiness.ok(), await readiness.ok()
-    now += PROBE_KEPT_SECONDS
-    later = await readiness.ok()
-
-    assert (first, at_once, later, asked) == (False, False, True, 2)
 
 
 async def test_metrics_count_requests_by_route_and_lookups_by_result(review: ReviewWorld) -> None:

@@ -3,6 +3,5 @@
 from slimcloud.review.app import build_api, end_event_streams
 from slimcloud.review.auth import ApiAccess
 from slimcloud.review.metrics import ReviewMetrics
-from slimcloud.review.readiness import Readiness
 
-__all__ = ["ApiAccess", "Readiness", "ReviewMetrics", "build_api", "end_event_streams"]
+__all__ = ["ApiAccess", "ReviewMetrics", "build_api", "end_event_streams"]

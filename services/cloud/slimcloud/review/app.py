@@ -1,23 +1,4 @@
-"""Wires the review API.
-
-/api/v1/frames                       which frames there are              frames.py
-/api/v1/frames/{id}[/detections]     what is known of one, and seen      frames.py
-/api/v1/frames/{id}/image            its picture, decoded on demand      images.py
-/api/v1/frames/{id}/refetch          ask the camera for the rest         refetches.py
-/api/v1/refetches/{id}               how that went                       refetches.py
-/api/v1/frames/{id}/detection-request  have it detected after all        dead_letters.py
-/api/v1/dead-letters                 what the detector gave up           dead_letters.py
-/api/v1/frames/{id}/reviews          who looked at it, marks, comments   reviews.py
-/api/v1/reviews[/{id}]               the same of every frame: the audit  reviews.py
-/api/v1/cameras[/{id}]               who sends, and how it fares         cameras.py
-/api/v1/cameras/{id}/budget          the bytes that it keeps to          budgets.py
-/api/v1/timeline                     how many frames when, and gaps      timeline.py
-/api/v1/overview                     what the page needs to begin        overview.py
-/api/v1/events                       what happens (SSE)                  events.py
-/api/v1/session                      whose token this is; a cookie       auth.py
-/livez /readyz /metrics              health                              health.py
-/ /ui/{file}                         the page                            page.py
-"""
+"""Wires the review API: the resources of `routes`, sessions, probes, the page, and their errors."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -25,31 +6,27 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from slimcloud.probes import Readiness, probe_router
 from slimcloud.review.auth import ApiAccess, authorise
 from slimcloud.review.auth import router as session_router
-from slimcloud.review.context import ApiContext, problems
-from slimcloud.review.errors import install_error_handlers
+from slimcloud.review.context import ApiContext, keep_nothing
+from slimcloud.review.errors import Problem, install_error_handlers, problems
 from slimcloud.review.event_feed import EventFeed
+from slimcloud.review.fields import API_PREFIX
 from slimcloud.review.metrics import RequestTimer, ReviewMetrics
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.review.pictures.render import PictureRenderer
-from slimcloud.review.problems import Problem
-from slimcloud.review.readiness import Readiness
 from slimcloud.review.routes import (
-    budgets,
     cameras,
     dead_letters,
     events,
     frames,
-    health,
     images,
     overview,
     refetches,
     reviews,
-    timeline,
 )
 from slimcloud.review.routes.page import build_page_router
-from slimcloud.review.views import API_PREFIX
 from slimcloud.store.frames import Store
 
 DEFAULT_RESPONSE_CACHE_BYTES = 64 * 2**20
@@ -88,23 +65,23 @@ def build_api(
         store=store,
         renderer=PictureRenderer(reconstructor, response_cache_bytes, metrics.rendered_result),
         event_feed=EventFeed(store.events),
-        readiness=Readiness(readiness_probe),
-        metrics=metrics,
         names=tuple(names),
         num_levels=num_levels,
     )
     app.state.access = access or ApiAccess()
     install_error_handlers(app)
     app.add_middleware(RequestTimer, metrics=metrics)
-    for module in (
-        frames, images, refetches, dead_letters, reviews, cameras, budgets, timeline, overview,
-        events,
-    ):  # fmt: skip
+    allowed = [Depends(authorise)]
+    for module in (frames, refetches, dead_letters, reviews, cameras, overview):
         app.include_router(
-            module.router, dependencies=[Depends(authorise)], responses=problems(401, 403)
+            module.router,
+            dependencies=[*allowed, Depends(keep_nothing)],
+            responses=problems(401, 403),
         )
+    for module in (images, events):
+        app.include_router(module.router, dependencies=allowed, responses=problems(401, 403))
     app.include_router(session_router)
-    app.include_router(health.router)
+    app.include_router(probe_router(Readiness(readiness_probe), metrics.process))
     app.include_router(build_page_router())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

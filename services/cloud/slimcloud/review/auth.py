@@ -16,10 +16,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from slimcloud.review.context import problems
-from slimcloud.review.views import API_PREFIX
+from slimcloud.review.errors import problems
+from slimcloud.review.fields import API_PREFIX, View
 from slimcloud.roles import AccessRole
 from slimcloud.tokens import Identity, TokenTable
 
@@ -41,10 +41,8 @@ class ApiAccess:
     tokens: TokenTable | None = None
 
 
-class SessionView(BaseModel):
+class SessionView(View):
     """Whose token came."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str = Field(description="as in the table of tokens; anyone where the API is open")
     role: AccessRole = Field(description="viewer, reviewer or admin")

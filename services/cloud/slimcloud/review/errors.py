@@ -1,26 +1,21 @@
-"""Our errors -> HTTP status and problem type: one table, for every route.
-
-    CloudError                        see slimcloud.errors
-    └── ApiError                      raised by the routes only
-        ├── CameraNotFoundError       no such camera was ever seen
-        ├── DetectionConflictError    there is nothing to ask the detector, or to take back
-        ├── InvalidTimeSpanError      it ends before it begins
-        ├── NotAcceptableError        no picture format that the client takes
-        └── RefetchConflictError      there is nothing to ask the camera for, or no camera to ask
+"""Every error of the API is a problem document, by one table for every route.
 
 A fault of ours (500) is logged here with the trace id that the client is shown.
+
+Source: RFC 9457, Problem Details for HTTP APIs.
 """
 
 import logging
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
@@ -36,115 +31,124 @@ from slimcloud.errors import (
     StoreFullError,
 )
 from slimcloud.review.pictures.reconstruct import BusyError
-from slimcloud.review.problems import InvalidInput, Problem, ProblemResponse
 from slimcodec.errors import BitstreamError, CodecError, FingerprintMismatchError
 from slimops.tracing import trace_of
 
 logger = logging.getLogger(__name__)
 
-STORE_RETRY_SECONDS = (
-    2  # Retry-After while Redis is away: its clients reconnect within a second or two
-)
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+_STORE_RETRY_SECONDS = 2  # while Redis is away: its clients reconnect within a second or two
+
+# The narrowest class of an error that is listed here decides. The text ends urn:slimwire:problem:.
+_KINDS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
+    InvalidCursorError: (HTTPStatus.BAD_REQUEST, "invalid-cursor"),
+    InvalidFrameIdError: (HTTPStatus.NOT_FOUND, "invalid-frame-id"),
+    FrameNotFoundError: (HTTPStatus.NOT_FOUND, "frame-not-found"),
+    RequestNotFoundError: (HTTPStatus.NOT_FOUND, "refetch-not-found"),
+    ReviewNotFoundError: (HTTPStatus.NOT_FOUND, "review-not-found"),
+    FrameGoneError: (HTTPStatus.GONE, "frame-gone"),
+    RequestValidationError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"),
+    BusyError: (HTTPStatus.TOO_MANY_REQUESTS, "decoder-busy"),
+    StoreFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "store-full"),
+    RedisError: (HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
+    FingerprintMismatchError: (HTTPStatus.INTERNAL_SERVER_ERROR, "model-mismatch"),
+    BitstreamError: (HTTPStatus.INTERNAL_SERVER_ERROR, "bitstream-corrupt"),
+    CodecError: (HTTPStatus.INTERNAL_SERVER_ERROR, "decode-failed"),
+    Exception: (HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error"),
+}
 
 
 class ApiError(CloudError):
-    """Base of the errors that only the API raises."""
+    """What only the API refuses; `slug` ends the problem's type."""
+
+    def __init__(self, status: HTTPStatus, slug: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.slug = slug
 
 
-class CameraNotFoundError(ApiError):
-    def __init__(self, camera_id: str) -> None:
-        super().__init__(f"no camera {camera_id[:80]!r} was ever seen here")
+class InvalidInput(BaseModel):
+    """One input that was not understood."""
+
+    model_config = ConfigDict(frozen=True)
+
+    location: str = Field(
+        description="where the input is, outermost first", examples=["query.limit"]
+    )
+    detail: str = Field(description="what is wrong with it, for people")
 
 
-class DetectionConflictError(ApiError):
-    """The state of the frame does not allow to ask for its detection, or to take that back."""
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field(
+        description="stable name of the kind of problem",
+        examples=["urn:slimwire:problem:frame-gone"],
+    )
+    title: str = Field(description="the kind of problem, for people", examples=["Frame gone"])
+    status: int = Field(ge=400, le=599, description="HTTP status code")
+    detail: str = Field(description="this problem, for people: found, expected, what to do")
+    instance: str = Field(description="path of the request")
+    trace_id: str = Field(description="32 hex digits; the log has it, too, when the fault is ours")
+    errors: list[InvalidInput] = Field(
+        default=[], description="each input that was not understood; validation only"
+    )
 
 
-class InvalidTimeSpanError(ApiError):
-    """A span of time that holds nothing."""
-
-
-class NotAcceptableError(ApiError):
-    def __init__(self, accept: str, offered: Sequence[str]) -> None:
-        super().__init__(f"cannot answer with {accept[:120]!r}; offered: {', '.join(offered)}")
-        self.offered = tuple(offered)
-
-
-class RefetchConflictError(ApiError):
-    """The state of the frame or of its camera does not allow a refetch."""
-
-
-@dataclass(frozen=True)
-class ProblemKind:
-    """How one kind of error is answered."""
-
-    status: HTTPStatus
-    slug: str  # of urn:slimwire:problem:<slug>
-
-    @property
-    def title(self) -> str:
-        return self.slug.replace("-", " ").capitalize()
-
-
-# The narrowest class of an error that is listed here decides.
-ERROR_STATUS: Mapping[type[Exception], ProblemKind] = {
-    InvalidCursorError: ProblemKind(HTTPStatus.BAD_REQUEST, "invalid-cursor"),
-    InvalidFrameIdError: ProblemKind(HTTPStatus.NOT_FOUND, "invalid-frame-id"),
-    FrameNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "frame-not-found"),
-    RequestNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "refetch-not-found"),
-    ReviewNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "review-not-found"),
-    CameraNotFoundError: ProblemKind(HTTPStatus.NOT_FOUND, "camera-not-found"),
-    InvalidTimeSpanError: ProblemKind(HTTPStatus.BAD_REQUEST, "invalid-time-span"),
-    NotAcceptableError: ProblemKind(HTTPStatus.NOT_ACCEPTABLE, "not-acceptable"),
-    DetectionConflictError: ProblemKind(HTTPStatus.CONFLICT, "detection-conflict"),
-    RefetchConflictError: ProblemKind(HTTPStatus.CONFLICT, "refetch-conflict"),
-    FrameGoneError: ProblemKind(HTTPStatus.GONE, "frame-gone"),
-    RequestValidationError: ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"),
-    BusyError: ProblemKind(HTTPStatus.TOO_MANY_REQUESTS, "decoder-busy"),
-    StoreFullError: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "store-full"),
-    RedisError: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
-    FingerprintMismatchError: ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "model-mismatch"),
-    BitstreamError: ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "bitstream-corrupt"),
-    CodecError: ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "decode-failed"),
-    Exception: ProblemKind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error"),
-}
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: it answers these statuses with a problem."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": "Problem", "content": content} for status in statuses}
 
 
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every error of `app`, the framework's own included, with a problem."""
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    for error_type in ERROR_STATUS:
+    app.add_exception_handler(ApiError, _answer_error)
+    for error_type in _KINDS:
         app.add_exception_handler(error_type, _answer_error)
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
-    kind = next(ERROR_STATUS[cls] for cls in type(error).__mro__ if cls in ERROR_STATUS)
+async def _answer_error(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, ApiError):
+        return _respond(request, error.status, error.slug, str(error))
+    status, slug = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
     trace_id = _trace_id(request)
-    detail = str(error)
-    if kind is ERROR_STATUS[Exception]:
+    detail, inputs, headers = str(error), [], {}
+    if slug == "internal-error":
         # Its traceback is logged by the server, to which the framework raises it again.
         logger.error("%s answers 500", request.url.path, extra={"trace_id": trace_id})
         detail = "the server failed; its log has the reason under this trace id"
-    elif kind.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+    elif status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", request.url.path, error, extra={"trace_id": trace_id})
     elif isinstance(error, RedisError):
         logger.warning("store unavailable: %s", error, extra={"trace_id": trace_id})
         detail = "the store does not answer; try again shortly"
-    inputs = _invalid_inputs(error) if isinstance(error, RequestValidationError) else []
-    if inputs:
+    elif isinstance(error, RequestValidationError):
+        # Only location and message: the rest may hold the input itself, in types that are no JSON.
+        inputs = [
+            InvalidInput(location=".".join(map(str, item["loc"])), detail=item["msg"])
+            for item in error.errors()
+        ]
         detail = f"{len(inputs)} invalid input{'s' if len(inputs) > 1 else ''}"
-    return _respond(request, kind, detail, trace_id, inputs, _retry_header(error))
+    if isinstance(error, BusyError):
+        headers = {"Retry-After": str(math.ceil(error.retry_after_seconds))}
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": str(_STORE_RETRY_SECONDS)}
+    return _respond(request, status, slug, detail, trace_id, inputs, headers)
 
 
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
+async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # registered for it
     status = HTTPStatus(error.status_code)
-    kind = ProblemKind(status, status.phrase.lower().replace(" ", "-"))
     detail = f"{request.method} {request.url.path}: {error.detail}"
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed_methods(request)):
         headers["Allow"] = ", ".join(allowed)
-    return _respond(request, kind, detail, _trace_id(request), [], headers)
+    slug = status.phrase.lower().replace(" ", "-")
+    return _respond(request, status, slug, detail, headers=headers)
 
 
 def _allowed_methods(request: Request) -> list[str]:
@@ -160,38 +164,28 @@ def _allowed_methods(request: Request) -> list[str]:
 
 def _respond(
     request: Request,
-    kind: ProblemKind,
+    status: HTTPStatus,
+    slug: str,
     detail: str,
-    trace_id: str,
-    inputs: list[InvalidInput],
-    headers: dict[str, str],
-) -> Response:
+    trace_id: str = "",
+    inputs: Sequence[InvalidInput] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
     problem = Problem(
-        type=f"urn:slimwire:problem:{kind.slug}",
-        title=kind.title,
-        status=kind.status,
+        type=f"urn:slimwire:problem:{slug}",
+        title=slug.replace("-", " ").capitalize(),
+        status=status,
         detail=detail,
         instance=request.url.path,
-        trace_id=trace_id,
-        errors=inputs,
+        trace_id=trace_id or _trace_id(request),
+        errors=list(inputs),
     )
-    return ProblemResponse(problem, headers)
-
-
-def _invalid_inputs(error: RequestValidationError) -> list[InvalidInput]:
-    # Only location and message: the rest may hold the input itself, in types that are no JSON.
-    return [
-        InvalidInput(location=".".join(str(part) for part in item["loc"]), detail=item["msg"])
-        for item in error.errors()
-    ]
-
-
-def _retry_header(error: Exception) -> dict[str, str]:
-    if isinstance(error, BusyError):
-        return {"Retry-After": str(math.ceil(error.retry_after_seconds))}
-    if isinstance(error, RedisError | StoreFullError):
-        return {"Retry-After": str(STORE_RETRY_SECONDS)}
-    return {}
+    return JSONResponse(
+        problem.model_dump(exclude_defaults=True),
+        status_code=status,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+        media_type=PROBLEM_MEDIA_TYPE,
+    )
 
 
 def _trace_id(request: Request) -> str:

@@ -13,7 +13,7 @@
     slim:totals                  hash    ever    counters of `Totals`
     slim:epoch:{camera}:{epoch}  string  7 d     highest sequence PERSISTED
     slim:cameras                 set     ever    every camera ever seen
-    slim:camera:{camera}         hash    ever    fields of `CameraState`; `connection` holds it
+    slim:camera:{camera}         hash    ever    fields of `CameraRecord`; `connection` holds it
     slim:work                    stream  done    `frame_id`, `expires_unix_us`; group `detect`: live
     slim:work:review             stream  done    the same: a person asks
     slim:work:backfill           stream  done    the same: what a camera sent late

@@ -117,7 +117,7 @@ class FrameFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraState:
+class CameraRecord:
     camera_id: str
     connected: bool
     epoch: int

@@ -19,15 +19,15 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcloud.frame_id import FrameId
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.decode import Latent
 
 DEFAULT_CACHE_BYTES = 256 * 2**20  # about 290 pictures of 640 x 480
 DEFAULT_WORKERS = 2
-DEFAULT_MAX_WAITING = (
-    16  # at 0.1 to 0.3 s a picture: the last in the line waits a few seconds, no longer
-)
-MIN_RETRY_AFTER_SECONDS = 1.0
+# At 0.1 to 0.3 s a picture: the last in the line waits a few seconds, no longer.
+DEFAULT_MAX_WAITING = 16
+_MIN_RETRY_AFTER_SECONDS = 1.0
 _SECONDS_PER_JOB_WEIGHT = 0.2  # of the newest job in the moving average of job seconds
 
 Result = TypeVar("Result")
@@ -54,35 +54,31 @@ class BusyError(Exception):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded picture and what it was made from.
+class Origin:
+    """What a picture was made from, and what that cost."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB, read-only.
-        version: name of this picture's content, see `picture_version`.
-        level: widest level whose channels were used, 0 = narrowest.
-        quality: 0 = coarsest; fractions lie between.
-        is_enhanced: an enhancement container was used.
-        bitstream_bytes: size of the containers used, bytes.
-        decode_seconds: entropy decoding and synthesis, seconds.
+    level: int  # widest level whose channels were used, 0 = narrowest
+    quality: float  # 0 = coarsest; fractions lie between
+    is_enhanced: bool  # an enhancement container was used
+    bitstream_bytes: int  # of the containers used
+    decode_seconds: float  # entropy decoding and synthesis
+
+
+@dataclass(frozen=True)
+class DecodedPicture:
+    image: NDArray[np.uint8]  # (H, W, 3) RGB, read-only
+    origin: Origin
+
+
+def image_version(
+    frame_id: FrameId, base_bytes: int, enhancement_bytes: int, decoder_id: str
+) -> str:
+    """The name of a frame's picture as stored now, known without its containers.
+
+    A frame's containers are written once each, so which of them exist says which picture they give.
     """
-
-    image: NDArray[np.uint8]
-    version: str
-    level: int
-    quality: float
-    is_enhanced: bool
-    bitstream_bytes: int
-    decode_seconds: float
-
-
-def picture_version(decoder_id: str, base: bytes, enhancement: bytes | None) -> str:
-    """The name of the picture that these containers give through this decoder, 32 hex digits."""
-    digest = hashlib.sha256()
-    for part in (decoder_id.encode(), base, enhancement or b""):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()[:32]
+    parts = f"{frame_id}|{base_bytes}|{enhancement_bytes}|{decoder_id}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 class Reconstructor:
@@ -98,7 +94,6 @@ class Reconstructor:
         max_waiting: jobs that may wait for a worker; beyond it `BusyError`.
         on_result: called with how each call of `picture` was answered.
         on_decoded: called with the seconds that a picture took.
-        clock: monotonic seconds.
     """
 
     def __init__(
@@ -111,37 +106,39 @@ class Reconstructor:
         max_waiting: int = DEFAULT_MAX_WAITING,
         on_result: Callable[[CacheResult], None] = lambda _: None,
         on_decoded: Callable[[float], None] = lambda _: None,
-        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.decoder_id = decoder_id
         self._decoder = decoder
         self._on_decoded = on_decoded
-        self._clock = clock
         self._num_workers = num_workers
         self._max_jobs = num_workers + max_waiting
         self._jobs = 0
         self._job_seconds = 0.0
         self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="reconstruct")
-        self._pictures: SingleFlightCache[str, Picture] = SingleFlightCache(
+        self._pictures: SingleFlightCache[str, DecodedPicture] = SingleFlightCache(
             max_cache_bytes,
             size_bytes=lambda picture: picture.image.nbytes,
             on_result=on_result,
         )
 
     def version(self, base: bytes, enhancement: bytes | None) -> str:
-        """The name of the picture that `picture` would give, without decoding it."""
-        return picture_version(self.decoder_id, base, enhancement)
+        """The name of the picture that `picture` would give, without decoding it: 32 hex digits."""
+        digest = hashlib.sha256()
+        for part in (self.decoder_id.encode(), base, enhancement or b""):
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+        return digest.hexdigest()[:32]
 
-    async def picture(self, base: bytes, enhancement: bytes | None = None) -> Picture:
+    async def picture(self, base: bytes, enhancement: bytes | None = None) -> DecodedPicture:
         """The picture of these containers.
 
         Raises:
             BusyError: it is not kept and the line is full.
             slimcodec.errors.CodecError: the containers cannot be decoded.
         """
-        version = self.version(base, enhancement)
         return await self._pictures.get(
-            version, lambda: self.run(lambda: self._decode(version, base, enhancement))
+            self.version(base, enhancement),
+            lambda: self.run(lambda: self._decode(base, enhancement)),
         )
 
     async def run(self, job: Callable[[], Result]) -> Result:
@@ -154,9 +151,9 @@ class Reconstructor:
         """
         if self._jobs >= self._max_jobs:
             line_seconds = self._jobs * self._job_seconds / self._num_workers
-            raise BusyError(self._jobs, max(MIN_RETRY_AFTER_SECONDS, line_seconds))
+            raise BusyError(self._jobs, max(_MIN_RETRY_AFTER_SECONDS, line_seconds))
         loop = asyncio.get_running_loop()
-        running = self._pool.submit(self._timed, job)
+        running = self._pool.submit(_timed, job)
         self._jobs += 1
         running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._job_ended))
         result, seconds = await asyncio.wrap_future(running)
@@ -179,23 +176,23 @@ class Reconstructor:
     def _job_ended(self) -> None:
         self._jobs -= 1
 
-    def _timed(self, job: Callable[[], Result]) -> tuple[Result, float]:
-        started = self._clock()
-        return job(), self._clock() - started
-
-    def _decode(self, version: str, base: bytes, enhancement: bytes | None) -> Picture:
-        started = self._clock()
+    def _decode(self, base: bytes, enhancement: bytes | None) -> DecodedPicture:
+        started = time.perf_counter()
         latent = self._decoder.decode_latent(base, enhancement)
         image = self._decoder.decode_image(latent)
         image.flags.writeable = False
-        seconds = self._clock() - started
+        seconds = time.perf_counter() - started
         self._on_decoded(seconds)
-        return Picture(
-            image=image,
-            version=version,
+        origin = Origin(
             level=latent.level,
             quality=latent.quality,
             is_enhanced=enhancement is not None,
             bitstream_bytes=len(base) + len(enhancement or b""),
             decode_seconds=seconds,
         )
+        return DecodedPicture(image, origin)
+
+
+def _timed(job: Callable[[], Result]) -> tuple[Result, float]:
+    started = time.perf_counter()
+    return job(), time.perf_counter() - started

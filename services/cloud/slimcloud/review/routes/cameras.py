@@ -1,38 +1,182 @@
-"""`/cameras`: who sends, and how it fares."""
+"""`/cameras`: who sends, how it fares, and the bytes that it keeps to."""
 
-from fastapi import APIRouter, Response
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Self
 
-from slimcloud.review.context import ApiContext, Context, problems
-from slimcloud.review.errors import CameraNotFoundError
-from slimcloud.review.routes.gaps import gap_views
-from slimcloud.review.schemas import CameraList, CameraView
-from slimcloud.review.views import API_PREFIX, camera_view
-from slimcloud.store.records import CameraState
-from slimcloud.wall_clock import unix_us
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from slimcloud.review.context import ApiContext, Caller, Context
+from slimcloud.review.errors import ApiError, problems
+from slimcloud.review.fields import API_PREFIX, Time, View
+from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
+from slimcloud.store.cameras.gaps import GapRecord
+from slimcloud.store.records import CameraRecord
+from slimcloud.wall_clock import time_of, unix_us
+
+logger = logging.getLogger(__name__)
 
 MAX_GAPS = 10  # of one camera; `/timeline` has more
+_SILENT_US = 10_000_000  # a connected camera that sent nothing for this long is silent
 
-router = APIRouter(prefix=API_PREFIX, tags=["cameras"])
+router = APIRouter(prefix=f"{API_PREFIX}/cameras", tags=["cameras"])
 
 
-@router.get("/cameras", responses=problems(503))
-async def list_cameras(response: Response, context: Context) -> CameraList:
+class CameraCondition(StrEnum):
+    """How a camera fares."""
+
+    LIVE = "live"  # connected, and frames arrive
+    SILENT = "silent"  # connected, and nothing arrived for ten seconds
+    OFFLINE = "offline"
+
+
+class GapView(View):
+    """A time from which a camera could not send what it saw."""
+
+    camera: str = Field(validation_alias="camera_id")
+    from_time: Time = Field(
+        validation_alias="begin_unix_us", description="wall clock of the edge, UTC"
+    )
+    to_time: Time = Field(validation_alias="end_unix_us", description="wall clock of the edge, UTC")
+    frames_count: int = Field(
+        ge=0, validation_alias="dropped_frames", description="frames that were lost; 0 = not known"
+    )
+    reason: str = Field(description="why, in one word", examples=["spool_full"])
+    detail: str = Field(description="why, for people; may be empty")
+
+
+class CameraView(View):
+    """A camera, and the newest that is known of it."""
+
+    id: str
+    state: CameraCondition
+    connected: bool
+    lag_seconds: float | None = Field(
+        description="capture (edge clock) to detected (cloud clock) of its newest detected frame; "
+        "null before the first"
+    )
+    model: str = Field(description="codec that it speaks, name/version")
+    connected_time: datetime = Field(
+        description="start of its newest stream, wall clock of the cloud, UTC"
+    )
+    last_frame_id: str | None
+    last_received_time: datetime | None = Field(description="wall clock of the cloud, UTC")
+    frames_total: int = Field(ge=0, description="frames stored since it was first seen")
+    bytes_total: int = Field(ge=0, description="their base containers, bytes")
+    bytes_today: int = Field(
+        ge=0, description="containers received since midnight UTC, bytes; enhancements included"
+    )
+    gaps: list[GapView] = Field(description="its newest gaps, newest first; at most 10")
+    level: int = Field(ge=0, description="of its newest frame")
+    quality: float = Field(ge=0, description="of its newest frame")
+    deadline_seconds: float | None = Field(
+        gt=0, description="capture to detection that it aims for; null where it has none"
+    )
+
+    @classmethod
+    def of(cls, camera: CameraRecord, gaps: Sequence[GapRecord], *, now_unix_us: int) -> Self:
+        """A camera, its newest frame and its newest gaps."""
+        last_heard_us = max(camera.last_received_time_unix_us, camera.connected_time_unix_us)
+        is_silent = now_unix_us - last_heard_us > _SILENT_US
+        condition = CameraCondition.SILENT if is_silent else CameraCondition.LIVE
+        received_us = camera.last_received_time_unix_us
+        return cls(
+            id=camera.camera_id,
+            state=condition if camera.connected else CameraCondition.OFFLINE,
+            lag_seconds=camera.lag_seconds,
+            connected=camera.connected,
+            model=camera.model_name,
+            connected_time=time_of(camera.connected_time_unix_us),
+            last_frame_id=str(camera.last_frame_id) if camera.last_frame_id else None,
+            last_received_time=time_of(received_us) if received_us else None,
+            frames_total=camera.frames_total,
+            bytes_total=camera.bytes_total,
+            bytes_today=camera.bytes_today,
+            gaps=list(map(GapView.model_validate, gaps)),
+            level=camera.level,
+            quality=camera.quality,
+            deadline_seconds=camera.deadline_seconds,
+        )
+
+
+class CameraList(View):
+    """Every camera ever seen."""
+
+    cameras: list[CameraView]
+
+
+class BudgetView(BaseModel):
+    """How many container bytes a camera may send in the long run: so many in each period."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    container_bytes: int = Field(ge=0, lt=2**53, description="bytes per period; 0 = no budget")
+    period_seconds: int = Field(ge=1, le=31 * 24 * 3600, description="length of a period, s")
+
+
+class CameraBudgetView(View):
+    """What a camera keeps to, and the newest wish for something else."""
+
+    camera: str
+    stated: BudgetView | None = Field(description="what the camera said last; null = no budget")
+    wanted: BudgetView | None = Field(description="what it was asked for last; null = nothing")
+    state: BudgetState | None = Field(description="of that wish; null = there is none")
+    detail: str = Field(description="why it was refused, for people; else empty")
+
+
+@router.get("", responses=problems(503))
+async def list_cameras(context: Context) -> CameraList:
     """Every camera ever seen, by name."""
-    response.headers["Cache-Control"] = "no-store"
     cameras = await context.store.cameras.list()
     return CameraList(cameras=[await _view(context, camera) for camera in cameras])
 
 
-@router.get("/cameras/{camera_id}", responses=problems(404, 503))
-async def get_camera(camera_id: str, response: Response, context: Context) -> CameraView:
+@router.get("/{camera_id}", responses=problems(404, 503))
+async def get_camera(camera_id: str, context: Context) -> CameraView:
     """One camera."""
+    return await _view(context, await _find(context, camera_id))
+
+
+@router.get("/{camera_id}/budget", responses=problems(404, 503))
+async def get_budget(camera_id: str, context: Context) -> CameraBudgetView:
+    """The budget of a camera, and how far the newest wish for another has come."""
+    await _find(context, camera_id)
+    return await _budget(context, camera_id)
+
+
+@router.put("/{camera_id}/budget", status_code=202, responses=problems(400, 404, 422, 503))
+async def put_budget(
+    camera_id: str, wanted: BudgetView, context: Context, caller: Caller
+) -> CameraBudgetView:
+    """Ask a camera to keep to another budget: at once, and again whenever it restarts."""
+    await _find(context, camera_id)
+    budget = ByteBudget(wanted.container_bytes, wanted.period_seconds)
+    await context.store.budgets.want(camera_id, budget)
+    logger.info(
+        "%s wants %d bytes in %d s", caller, budget.container_bytes, budget.period_seconds,
+        extra={"camera_id": camera_id},
+    )  # fmt: skip
+    return await _budget(context, camera_id)
+
+
+async def _find(context: ApiContext, camera_id: str) -> CameraRecord:
     camera = await context.store.cameras.get(camera_id)
     if camera is None:
-        raise CameraNotFoundError(camera_id)
-    response.headers["Cache-Control"] = "no-store"
-    return await _view(context, camera)
+        detail = f"no camera {camera_id[:80]!r} was ever seen here"
+        raise ApiError(HTTPStatus.NOT_FOUND, "camera-not-found", detail)
+    return camera
 
 
-async def _view(context: ApiContext, camera: CameraState) -> CameraView:
-    gaps = await gap_views(context.store, camera.camera_id, None, None, MAX_GAPS)
-    return camera_view(camera, gaps, now_unix_us=unix_us())
+async def _view(context: ApiContext, camera: CameraRecord) -> CameraView:
+    gaps = await context.store.gaps.list(camera.camera_id, limit=MAX_GAPS)
+    return CameraView.of(camera, gaps, now_unix_us=unix_us())
+
+
+async def _budget(context: ApiContext, camera_id: str) -> CameraBudgetView:
+    budget = asdict(await context.store.budgets.get(camera_id))
+    return CameraBudgetView.model_validate({"camera": camera_id, **budget})

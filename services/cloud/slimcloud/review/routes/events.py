@@ -6,15 +6,24 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BeforeValidator, Field
 
-from slimcloud.review.context import Context, problems
-from slimcloud.review.schemas import EventView
-from slimcloud.review.views import API_PREFIX, event_view
+from slimcloud.review.context import Context
+from slimcloud.review.errors import problems
+from slimcloud.review.fields import API_PREFIX, View
 
 RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
 _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
 
 router = APIRouter(prefix=API_PREFIX, tags=["events"])
+
+
+class EventView(View):
+    """`data` of one server-sent event; its `event` is the kind, its `id` fits Last-Event-ID."""
+
+    camera: str = Field(validation_alias="camera_id")
+    frame_id: Annotated[str | None, BeforeValidator(lambda name: name and str(name))]
+    detail: str = Field(description="request id, connection id or reason, by kind")
 
 
 @dataclass(frozen=True)
@@ -52,4 +61,5 @@ async def stream_events(
         missed = EventView(camera="", frame_id=None, detail=f"events after {start.after}")
         yield ServerSentEvent(event="events.missed", data=missed)
     async for event in context.event_feed.listen(start.after):
-        yield ServerSentEvent(id=event.event_id, event=event.kind.value, data=event_view(event))
+        data = EventView.model_validate(event)
+        yield ServerSentEvent(id=event.event_id, event=event.kind.value, data=data)

@@ -1,35 +1,32 @@
 """`/frames`: which frames there are, what is known of one, what was seen in it."""
 
 import asyncio
-from typing import Annotated
-from urllib.parse import urlencode
+from datetime import datetime
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasPath, ConfigDict, Field
 
-from slimcloud.frame_id import CAMERA_ID_PATTERN, FrameId
-from slimcloud.review.context import ApiContext, Context, problems
-from slimcloud.review.moments import Moment
-from slimcloud.review.schemas import DetectionsView, FrameList, FrameView
-from slimcloud.review.views import API_PREFIX, detections_view, frame_view
+from slimcloud.review.context import ApiContext, Context, Frame, link_next
+from slimcloud.review.errors import problems
+from slimcloud.review.fields import API_PREFIX, CameraId, Cursor, Moment, QueryModel, View, url_of
+from slimcloud.review.pictures.reconstruct import image_version
 from slimcloud.store.records import DetectionResult, FrameFilter, FrameState, ReviewMark
 from slimcloud.store.stored_frame import StoredFrame
-from slimcloud.wall_clock import unix_us_of
+from slimcloud.wall_clock import time_of, unix_us_of
 
 MAX_LIMIT = 200  # frames a page
-DEFAULT_LIMIT = 50
 
 router = APIRouter(prefix=f"{API_PREFIX}/frames", tags=["frames"])
 
+_Score = Annotated[float, Field(ge=0, le=1, description="confidence of the detector, 0 to 1")]
+_Pixels = Annotated[float, Field(description="pixels of the original picture; left and top are 0")]
 
-class FrameQuery(BaseModel):
-    """Which frames to list. A condition that is not known is refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class FrameQuery(QueryModel):
+    """Which frames to list."""
 
-    camera: str | None = Field(
-        None, pattern=f"^{CAMERA_ID_PATTERN}$", description="of this camera only"
-    )
+    camera: CameraId | None = Field(None, description="of this camera only")
     from_: Moment | None = Field(
         None, alias="from", description="captured at this time or later (RFC 3339, with its offset)"
     )
@@ -47,8 +44,8 @@ class FrameQuery(BaseModel):
     )
     mark: ReviewMark | None = Field(None, description="marked so by the last person who did")
     detections: bool = Field(False, description="give the boxes as well")
-    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="frames a page, at most")
-    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="frames a page, at most")
+    cursor: Cursor = None
 
     def frame_filter(self) -> FrameFilter:
         return FrameFilter(
@@ -61,6 +58,152 @@ class FrameQuery(BaseModel):
         )
 
 
+class LatencyView(View):
+    """Where the time of a frame went. Two wall clocks are compared: the edge's and the cloud's."""
+
+    transport_seconds: float = Field(
+        description="seconds from capture (edge clock) to received (cloud clock); may be below 0"
+    )
+    queue_seconds: float | None = Field(
+        description="seconds from received to the start of its batch; null until detected"
+    )
+    compute_seconds: float | None = Field(
+        description="seconds of entropy decoding, feature transform, detection; null until detected"
+    )
+    total_seconds: float | None = Field(
+        description="seconds from capture (edge clock) to detected (cloud clock); null until then"
+    )
+
+    @classmethod
+    def of(cls, frame: StoredFrame, result: DetectionResult | None) -> Self:
+        captured_us = frame.capture_time_unix_us
+        return cls(
+            transport_seconds=(frame.received_time_unix_us - captured_us) / 1e6,
+            queue_seconds=result.queue_seconds if result else None,
+            compute_seconds=result.compute_seconds if result else None,
+            total_seconds=(result.detected_time_unix_us - captured_us) / 1e6 if result else None,
+        )
+
+
+class BoxView(View):
+    """One detected object."""
+
+    x_min: _Pixels = Field(validation_alias=AliasPath("box_xyxy", 0))
+    y_min: _Pixels = Field(validation_alias=AliasPath("box_xyxy", 1))
+    x_max: _Pixels = Field(validation_alias=AliasPath("box_xyxy", 2))
+    y_max: _Pixels = Field(validation_alias=AliasPath("box_xyxy", 3))
+    score: _Score
+    class_id: int = Field(ge=0, description="index into the detector's names")
+    label: str
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class FrameView(StoredFrame):
+    """A stored frame, without pixels."""
+
+    model_config = ConfigDict(
+        json_schema_serialization_defaults_required=True, json_schema_extra=_without_defaults
+    )
+
+    id: str = Field(description="camera:epoch:sequence", examples=["gate-1:00000197f3a1b2c3:42"])
+    url: str = Field(description="path of this frame")
+    image_url: str = Field(
+        description="path of its picture as stored now; a better picture gets another path"
+    )
+    camera: str = Field(description="1-64 characters of [A-Za-z0-9._-]")
+    epoch: str = Field(description="start of the edge process, 16 hex digits")
+    sequence: int = Field(ge=1, description="counts 1, 2, 3 ... within an epoch")
+    bytes_total: int = Field(ge=1, description="base and enhancement, bytes")
+    bpp: float = Field(gt=0, description="8 * bytes_total / original pixels, bits per pixel")
+    enhanced: bool = Field(description="an enhancement is stored; the picture uses it")
+    can_enhance: bool = Field(
+        description="a refetch would add channels; the camera may still refuse"
+    )
+    detections_count: int | None = Field(ge=0, description="boxes stored; null until detected")
+    detections: list[BoxView] | None = Field(
+        description="the boxes, when asked for with `detections=true`; else null"
+    )
+    latency: LatencyView
+
+    @classmethod
+    def of(
+        cls,
+        frame: StoredFrame,
+        result: DetectionResult | None,
+        *,
+        num_levels: int,
+        decoder_id: str,
+        with_detections: bool,
+    ) -> Self:
+        """A frame; `result` is None until it is detected."""
+        frame_id, url = frame.frame_id, url_of("frames", frame.frame_id)
+        version = image_version(frame_id, frame.base_bytes, frame.enhancement_bytes, decoder_id)
+        bytes_total = frame.base_bytes + frame.enhancement_bytes
+        return cls(
+            **dict(frame),
+            id=str(frame_id),
+            url=url,
+            image_url=f"{url}/image?version={version}",
+            camera=frame_id.camera_id,
+            epoch=frame_id.epoch_hex,
+            sequence=frame_id.sequence,
+            bytes_total=bytes_total,
+            bpp=8 * bytes_total / (frame.image_height * frame.image_width),
+            enhanced=frame.enhancement_bytes > 0,
+            can_enhance=max(frame.level, frame.enhancement_level) < num_levels - 1,
+            detections_count=len(result.detections) if result else None,
+            detections=_boxes(result) if with_detections else None,
+            latency=LatencyView.of(frame, result),
+        )
+
+
+class FrameList(View):
+    """One page of frames, newest capture first."""
+
+    frames: list[FrameView]
+    next_cursor: str | None = Field(
+        description="`cursor` of the next page; null on the last. A page may be short, even empty, "
+        "without being the last"
+    )
+
+
+class DetectionsView(View):
+    """What the detector saw in one frame."""
+
+    frame_id: str
+    state: FrameState
+    detections: list[BoxView] = Field(description="as stored, empty until detected")
+    detector: str | None = Field(description="name/version; null until detected")
+    codec: str | None = Field(
+        description="name/version of the feature transform's codec; null until detected"
+    )
+    min_score: float | None = Field(description="detections below it were not stored, 0 to 1")
+    batch_size: int | None = Field(description="frames in its batch, this one included")
+    detected_time: datetime | None = Field(description="wall clock of the cloud, UTC")
+
+    @classmethod
+    def of(cls, frame: StoredFrame, result: DetectionResult | None) -> Self:
+        """What was seen in a frame; empty while `result` is None."""
+        return cls(
+            frame_id=str(frame.frame_id),
+            state=frame.state,
+            detections=_boxes(result),
+            detector=result.detector if result else None,
+            codec=result.codec if result else None,
+            min_score=result.min_score if result else None,
+            batch_size=result.batch_size if result else None,
+            detected_time=time_of(result.detected_time_unix_us) if result else None,
+        )
+
+
+def _boxes(result: DetectionResult | None) -> list[BoxView]:
+    return [BoxView.model_validate(found) for found in (result.detections if result else ())]
+
+
 @router.get("", responses=problems(400, 422, 503))
 async def list_frames(
     query: Annotated[FrameQuery, Query()], request: Request, response: Response, context: Context
@@ -70,11 +213,7 @@ async def list_frames(
         query.frame_filter(), limit=query.limit, cursor=query.cursor
     )
     results = await asyncio.gather(*(_result(context, record) for record in page.frames))
-    if page.next_cursor is not None:
-        conditions = [(k, v) for k, v in request.query_params.multi_items() if k != "cursor"]
-        link = urlencode([*conditions, ("cursor", page.next_cursor)])
-        response.headers["Link"] = f'<{request.url.path}?{link}>; rel="next"'
-    response.headers["Cache-Control"] = "no-store"
+    link_next(request, response, page.next_cursor)
     frames = [
         _view(context, record, result, query.detections)
         for record, result in zip(page.frames, results, strict=True)
@@ -84,23 +223,20 @@ async def list_frames(
 
 @router.get("/{frame_id}", responses=problems(404, 410, 422, 503))
 async def get_frame(
-    frame_id: str,
-    response: Response,
+    frame: Frame,
     context: Context,
     detections: Annotated[bool, Query(description="give the boxes as well")] = False,
 ) -> FrameView:
     """One frame, without pixels."""
-    record = await context.store.get_frame(FrameId.parse(frame_id))
-    response.headers["Cache-Control"] = "no-store"
+    record = await context.store.get_frame(frame)
     return _view(context, record, await _result(context, record), detections)
 
 
 @router.get("/{frame_id}/detections", responses=problems(404, 410, 503))
-async def get_detections(frame_id: str, response: Response, context: Context) -> DetectionsView:
+async def get_detections(frame: Frame, context: Context) -> DetectionsView:
     """What was seen in one frame; an empty list while it waits."""
-    record = await context.store.get_frame(FrameId.parse(frame_id))
-    response.headers["Cache-Control"] = "no-store"
-    return detections_view(record, await _result(context, record))
+    record = await context.store.get_frame(frame)
+    return DetectionsView.of(record, await _result(context, record))
 
 
 async def _result(context: ApiContext, record: StoredFrame) -> DetectionResult | None:
@@ -115,7 +251,7 @@ def _view(
     result: DetectionResult | None,
     with_detections: bool,
 ) -> FrameView:
-    return frame_view(
+    return FrameView.of(
         record,
         result,
         num_levels=context.num_levels,

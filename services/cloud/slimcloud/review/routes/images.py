@@ -6,23 +6,27 @@ Whether a cache may keep it for good depends on the path:
     .../image?version=...    `image_url` of a frame: these very containers, which never change
 """
 
+import asyncio
 import logging
-from typing import Annotated
+from collections.abc import Coroutine
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from redis.exceptions import RedisError
 
 from slimcloud.frame_id import FrameId
-from slimcloud.review.context import ApiContext, Caller, Context, problems
-from slimcloud.review.errors import NotAcceptableError
-from slimcloud.review.pictures.disconnect import ClientGoneError, while_connected
-from slimcloud.review.pictures.negotiate import ImageFormat, choose_format
-from slimcloud.review.pictures.render import RenderedImage, Rendering
-from slimcloud.review.views import API_PREFIX, image_version
-from slimcodec.detection import Detection
+from slimcloud.review.context import ApiContext, Caller, Context, Frame
+from slimcloud.review.errors import ApiError, problems
+from slimcloud.review.fields import API_PREFIX, QueryModel
+from slimcloud.review.pictures.reconstruct import Origin, image_version
+from slimcloud.review.pictures.render import ImageFormat, Rendering, choose_format
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 MAX_EDGE_RANGE = (16, 16384)  # pixels
 _CLIENT_GONE = 499  # as servers log it; nobody reads the answer
@@ -34,10 +38,12 @@ _IMAGE_CONTENT = {
 router = APIRouter(prefix=f"{API_PREFIX}/frames", tags=["frames"])
 
 
-class ImageQuery(BaseModel):
-    """How to show a picture."""
+class ClientGoneError(Exception):
+    """The client has closed the connection: nobody is there to be answered."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class ImageQuery(QueryModel):
+    """How to show a picture."""
 
     max_edge: int | None = Field(
         None, ge=MAX_EDGE_RANGE[0], le=MAX_EDGE_RANGE[1],
@@ -61,7 +67,7 @@ class ImageQuery(BaseModel):
 )
 async def get_image(
     request: Request,
-    frame_id: str,
+    frame: Frame,
     query: Annotated[ImageQuery, Query()],
     context: Context,
     caller: Caller,
@@ -70,16 +76,18 @@ async def get_image(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The picture as PNG, WebP, JPEG or AVIF, from the base and the enhancement if there is one."""
-    name = FrameId.parse(frame_id)
-    base = await context.store.get_container(name)
-    enhancement = await context.store.get_enhancement(name)
+    base = await context.store.get_container(frame)
+    enhancement = await context.store.get_enhancement(frame)
     image_format = choose_format(accept)
     if image_format is None:
-        raise NotAcceptableError(accept or "", _FORMATS)
-    overlay = await _overlay(context, name) if query.overlay else None
-    rendering = Rendering(image_format, query.max_edge, overlay)
+        detail = f"cannot answer with {accept or '':.120}; offered: {', '.join(_FORMATS)}"
+        raise ApiError(HTTPStatus.NOT_ACCEPTABLE, "not-acceptable", detail)
+    rendering = Rendering(image_format, query.max_edge)
+    if query.overlay:
+        result = await context.store.get_detections(frame)
+        rendering = replace(rendering, overlay=result.detections if result else ())
     reconstructor = context.renderer.reconstructor
-    version = image_version(name, len(base), len(enhancement or b""), reconstructor.decoder_id)
+    version = image_version(frame, len(base), len(enhancement or b""), reconstructor.decoder_id)
     never_changes = query.version == version and not query.overlay
     headers = {
         "ETag": rendering.etag(reconstructor.version(base, enhancement)),
@@ -97,24 +105,18 @@ async def get_image(
     except ClientGoneError:
         return Response(status_code=_CLIENT_GONE)
     if request.method == "GET":  # nobody sees the picture of a HEAD
-        await _record_look(context, name, caller, rendered)
-    return Response(
-        rendered.data, media_type=image_format.value, headers=headers | _facts(rendered)
-    )
+        await _record_look(context, frame, caller, rendered.origin.level)
+    headers |= _facts(rendered.origin)
+    return Response(rendered.data, media_type=image_format.value, headers=headers)
 
 
-async def _overlay(context: ApiContext, name: FrameId) -> tuple[Detection, ...]:
-    result = await context.store.get_detections(name)
-    return result.detections if result else ()
-
-
-def _facts(rendered: RenderedImage) -> dict[str, str]:
+def _facts(origin: Origin) -> dict[str, str]:
     return {
-        "Slimwire-Level": str(rendered.level),
-        "Slimwire-Quality": f"{rendered.quality:g}",
-        "Slimwire-Enhanced": "?1" if rendered.is_enhanced else "?0",  # RFC 9651, a Boolean
-        "Slimwire-Bitstream-Bytes": str(rendered.bitstream_bytes),
-        "Server-Timing": f"decode;dur={rendered.decode_seconds * 1000:.1f}",  # milliseconds
+        "Slimwire-Level": str(origin.level),
+        "Slimwire-Quality": f"{origin.quality:g}",
+        "Slimwire-Enhanced": "?1" if origin.is_enhanced else "?0",  # RFC 9651, a Boolean
+        "Slimwire-Bitstream-Bytes": str(origin.bitstream_bytes),
+        "Server-Timing": f"decode;dur={origin.decode_seconds * 1000:.1f}",  # milliseconds
         "X-Content-Type-Options": "nosniff",
     }
 
@@ -127,10 +129,34 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
     return "*" in candidates or etag in candidates
 
 
-async def _record_look(
-    context: ApiContext, name: FrameId, caller: str, rendered: RenderedImage
-) -> None:
+async def _record_look(context: ApiContext, frame: FrameId, caller: str, level: int) -> None:
     try:
-        await context.store.reviews.look(name, caller, rendered.level)
+        await context.store.reviews.look(frame, caller, level)
     except RedisError as exc:  # a full store must not blind the people who could make room in it
-        logger.warning("look at %s by %s not recorded: %s", name, caller, exc)
+        logger.warning("look at %s by %s not recorded: %s", frame, caller, exc)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """What `work` gives; it is cancelled when the client goes away, which the server leaves to us.
+
+    For requests without a body: what is read here is lost to everybody else.
+
+    Raises:
+        ClientGoneError: the client went first.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_until_gone(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGoneError
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,51 +1,84 @@
 """`/frames/{id}/refetch`, `/refetches/{id}`: ask a camera for what a frame left out."""
 
-from fastapi import APIRouter, Response
+from http import HTTPStatus
+from typing import Annotated
 
-from slimcloud.frame_id import FrameId
-from slimcloud.review.context import Caller, Context, problems
-from slimcloud.review.errors import RefetchConflictError
-from slimcloud.review.schemas import RefetchView
-from slimcloud.review.views import API_PREFIX, refetch_view
+from fastapi import APIRouter, Response
+from pydantic import BeforeValidator, Field
+
+from slimcloud.review.context import Caller, Context, Frame
+from slimcloud.review.errors import ApiError, problems
+from slimcloud.review.fields import API_PREFIX, FrameUrl, Text, Time, TimeOrNone, View, url_of
+from slimcloud.store.records import RefetchState
 
 RETRY_AFTER_SECONDS = "1"  # to ask how it goes; `refetch.*` and `enhancement.stored` tell at once
 
 router = APIRouter(prefix=API_PREFIX, tags=["refetches"])
 
 
+class RefetchView(View):
+    """A request to the camera for the channels that a frame did not send."""
+
+    request_id: str
+    url: Annotated[str, BeforeValidator(lambda name: url_of("refetches", name))] = Field(
+        validation_alias="request_id",
+        description="path of this request; ask it again while the state is pending",
+    )
+    frame_id: Text
+    frame_url: FrameUrl = Field(validation_alias="frame_id")
+    state: RefetchState = Field(
+        description="pending: the camera has not been told yet, or is away; sent: it was told; "
+        "done: the enhancement is stored and the picture is better; refused: see `detail`"
+    )
+    detail: str = Field(description="why it was refused; else empty")
+    created_time: Time = Field(
+        validation_alias="created_time_unix_us", description="wall clock of the cloud, UTC"
+    )
+    sent_time: TimeOrNone = Field(
+        validation_alias="sent_time_unix_us",
+        description="when the camera was told; null until then",
+    )
+    ended_time: TimeOrNone = Field(
+        validation_alias="ended_time_unix_us",
+        description="when it was done or refused; null until then",
+    )
+
+
 @router.post("/frames/{frame_id}/refetch", status_code=202, responses=problems(404, 409, 410, 503))
 async def request_refetch(
-    frame_id: str, response: Response, context: Context, caller: Caller
+    frame: Frame, response: Response, context: Context, caller: Caller
 ) -> RefetchView:
     """Ask for the enhancement of a frame; `Location` tells how it goes.
 
     Asking again while the request is open gives the same request. While the camera is away the
     request waits for it.
     """
-    name = FrameId.parse(frame_id)
-    record = await context.store.get_frame(name)
+    record = await context.store.get_frame(frame)
     widest = context.num_levels - 1
     if record.enhancement_level >= widest:
-        raise RefetchConflictError(f"the enhancement of frame {name} is stored already")
+        raise _conflict(f"the enhancement of frame {frame} is stored already")
     if record.level >= widest:
-        raise RefetchConflictError(
-            f"frame {name} was sent at level {record.level}, the widest; there is no more to get"
+        raise _conflict(
+            f"frame {frame} was sent at level {record.level}, the widest; there is no more to get"
         )
-    epoch = await context.store.cameras.epoch(name.camera_id)
-    if epoch is not None and epoch != name.epoch:
-        raise RefetchConflictError(
-            f"camera {name.camera_id} has restarted since frame {name} and lost its picture"
+    epoch = await context.store.cameras.epoch(frame.camera_id)
+    if epoch is not None and epoch != frame.epoch:
+        raise _conflict(
+            f"camera {frame.camera_id} has restarted since frame {frame} and lost its picture"
         )
-    view = refetch_view(await context.store.refetches.request(name, level=widest))
-    await context.store.reviews.sharpen(name, caller)
+    asked = await context.store.refetches.request(frame, level=widest)
+    view = RefetchView.model_validate(asked)
+    await context.store.reviews.sharpen(frame, caller)
     response.headers["Location"] = view.url
     response.headers["Retry-After"] = RETRY_AFTER_SECONDS
-    response.headers["Cache-Control"] = "no-store"
     return view
 
 
 @router.get("/refetches/{request_id}", responses=problems(404, 503))
-async def get_refetch(request_id: str, response: Response, context: Context) -> RefetchView:
+async def get_refetch(request_id: str, context: Context) -> RefetchView:
     """How a refetch stands. Requests are forgotten after an hour."""
-    response.headers["Cache-Control"] = "no-store"
-    return refetch_view(await context.store.refetches.get(request_id))
+    return RefetchView.model_validate(await context.store.refetches.get(request_id))
+
+
+def _conflict(detail: str) -> ApiError:
+    return ApiError(HTTPStatus.CONFLICT, "refetch-conflict", detail)

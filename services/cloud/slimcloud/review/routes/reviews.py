@@ -1,16 +1,31 @@
 """`/frames/{id}/reviews`, `/reviews`: who looked at what, marks and comments."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from slimcloud.errors import FrameGoneError
-from slimcloud.frame_id import CAMERA_ID_PATTERN, FrameId
-from slimcloud.review.context import Caller, Context, problems
-from slimcloud.review.schemas import ReviewList, ReviewView
-from slimcloud.review.views import API_PREFIX, review_view
+from slimcloud.review.context import Caller, Context, Frame, link_next
+from slimcloud.review.errors import problems
+from slimcloud.review.fields import (
+    API_PREFIX,
+    CameraId,
+    Cursor,
+    FrameUrl,
+    QueryModel,
+    Text,
+    Time,
+    View,
+    url_of,
+)
 from slimcloud.store.records import ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind
 
@@ -54,47 +69,70 @@ class NewReview(BaseModel):
         return self
 
 
-class ReviewQuery(BaseModel):
+class ReviewQuery(QueryModel):
     """Which records to list."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     reviewer: str | None = Field(None, min_length=1, max_length=200, description="of this person")
     kind: ReviewKind | None = Field(None, description="of this kind")
-    camera: str | None = Field(
-        None, pattern=f"^{CAMERA_ID_PATTERN}$", description="of frames of this camera"
-    )
+    camera: CameraId | None = Field(None, description="of frames of this camera")
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="records a page, at most")
-    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
+    cursor: Cursor = None
+
+
+class ReviewView(View):
+    """What one person did with one frame; never changed."""
+
+    id: str = Field(validation_alias="review_id")
+    url: Annotated[str, BeforeValidator(lambda name: url_of("reviews", name))] = Field(
+        validation_alias="review_id", description="path of this record"
+    )
+    time: Time = Field(
+        validation_alias="time_unix_us", description="clock of the store, UTC, milliseconds exact"
+    )
+    frame_id: Text
+    frame_url: FrameUrl = Field(validation_alias="frame_id")
+    reviewer: str = Field(description="who, by the name of the token, or the address without one")
+    kind: ReviewKind = Field(
+        description="look: was shown the picture; sharpen: had the camera asked for more; note: "
+        "marked or commented"
+    )
+    level: int | None = Field(
+        ge=0, description="of a look: the widest level that the picture was made of"
+    )
+    mark: ReviewMark | None = Field(description="of a note; null leaves the mark as it was")
+    comment: str = Field(description="of a note; empty says nothing")
+
+
+class ReviewList(View):
+    """Review records."""
+
+    reviews: list[ReviewView] = Field(validation_alias="records")
+    next_cursor: str | None = Field(description="as in FrameList")
 
 
 @router.post(
     "/frames/{frame_id}/reviews", status_code=201, responses=problems(400, 404, 410, 422, 503)
 )
 async def add_review(
-    frame_id: str, review: NewReview, response: Response, context: Context, caller: Caller
+    frame: Frame, review: NewReview, response: Response, context: Context, caller: Caller
 ) -> ReviewView:
     """Mark a frame, comment on it, or both; `Location` leads to the record."""
-    name = FrameId.parse(frame_id)
-    await context.store.get_frame(name)
+    await context.store.get_frame(frame)
     reviews = context.store.reviews
-    review_id = await reviews.note(name, caller, mark=review.mark, comment=review.comment or "")
+    review_id = await reviews.note(frame, caller, mark=review.mark, comment=review.comment or "")
     if review_id is None:  # retention was faster than we
-        raise FrameGoneError(name)
-    view = review_view(await reviews.get(review_id))
+        raise FrameGoneError(frame)
+    view = ReviewView.model_validate(await reviews.get(review_id))
     response.headers["Location"] = view.url
-    response.headers["Cache-Control"] = "no-store"
     return view
 
 
 @router.get("/frames/{frame_id}/reviews", responses=problems(404, 410, 503))
-async def list_reviews_of_frame(frame_id: str, response: Response, context: Context) -> ReviewList:
+async def list_reviews_of_frame(frame: Frame, context: Context) -> ReviewList:
     """What people did with one frame, oldest first; about the last 500 records."""
-    name = FrameId.parse(frame_id)
-    await context.store.get_frame(name)
-    records = await context.store.reviews.of_frame(name)
-    response.headers["Cache-Control"] = "no-store"
-    return ReviewList(reviews=[review_view(record) for record in records], next_cursor=None)
+    await context.store.get_frame(frame)
+    records = await context.store.reviews.of_frame(frame)
+    return ReviewList.model_validate({"records": records, "next_cursor": None})
 
 
 @router.get("/reviews", responses=problems(400, 422, 503))
@@ -106,18 +144,11 @@ async def list_reviews(
     """
     wanted = ReviewFilter(query.reviewer, query.kind, query.camera)
     page = await context.store.reviews.list(wanted, limit=query.limit, cursor=query.cursor)
-    if page.next_cursor is not None:
-        conditions = [(k, v) for k, v in request.query_params.multi_items() if k != "cursor"]
-        link = urlencode([*conditions, ("cursor", page.next_cursor)])
-        response.headers["Link"] = f'<{request.url.path}?{link}>; rel="next"'
-    response.headers["Cache-Control"] = "no-store"
-    return ReviewList(
-        reviews=[review_view(record) for record in page.records], next_cursor=page.next_cursor
-    )
+    link_next(request, response, page.next_cursor)
+    return ReviewList.model_validate(page)
 
 
 @router.get("/reviews/{review_id}", responses=problems(404, 503))
-async def get_review(review_id: str, response: Response, context: Context) -> ReviewView:
+async def get_review(review_id: str, context: Context) -> ReviewView:
     """One record."""
-    response.headers["Cache-Control"] = "no-store"
-    return review_view(await context.store.reviews.get(review_id))
+    return ReviewView.model_validate(await context.store.reviews.get(review_id))

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.lua import Script
-from slimcloud.store.records import CameraState, DetectionResult, FrameState
+from slimcloud.store.records import CameraRecord, DetectionResult, FrameState
 from slimcloud.store.replies import fields_of, scored_members, text
 from slimcloud.store.stored_frame import StoredFrame
 
@@ -73,7 +73,7 @@ class CameraRegistry:
         )
         return int(text(epoch), 16) if text(connected) == "1" else None
 
-    async def get(self, camera_id: str) -> CameraState | None:
+    async def get(self, camera_id: str) -> CameraRecord | None:
         """What is known of a camera; None when it was never seen."""
         fields = fields_of(await self._client.hgetall(keys.camera_key(camera_id)))
         if "epoch" not in fields:
@@ -87,7 +87,7 @@ class CameraRegistry:
             newest = StoredFrame.read(last_frame_id, values)
             if newest is not None:
                 level, quality = newest.level, newest.quality
-        return CameraState(
+        return CameraRecord(
             camera_id=camera_id,
             connected=fields.get("connected") == "1",
             epoch=int(fields["epoch"], 16),
@@ -127,7 +127,7 @@ class CameraRegistry:
             return (result.detected_time_unix_us - captured_us) / 1e6
         return None
 
-    async def list(self) -> list[CameraState]:
+    async def list(self) -> list[CameraRecord]:
         """Every camera ever seen, by name."""
         names = sorted(text(name) for name in await self._client.smembers(keys.CAMERAS))
         states = [await self.get(name) for name in names]

@@ -60,10 +60,12 @@ async def test_an_enhancement_gives_another_picture_that_says_what_was_used(
     enhanced = await reconstructor.picture(b"a", b"bc")
     reconstructor.close()
 
-    assert (plain.level, plain.is_enhanced, plain.bitstream_bytes) == (0, False, 1)
-    assert (enhanced.level, enhanced.is_enhanced, enhanced.bitstream_bytes) == (3, True, 3)
+    used = [
+        (picture.origin.level, picture.origin.is_enhanced, picture.origin.bitstream_bytes)
+        for picture in (plain, enhanced)
+    ]
+    assert used == [(0, False, 1), (3, True, 3)]
     assert enhanced.image[0, 0, 0] == ord("b")
-    assert plain.version != enhanced.version == reconstructor.version(b"a", b"bc")
 
 
 def test_a_version_depends_on_every_part_and_on_the_decoder(decoder: SlowDecoder) -> None:

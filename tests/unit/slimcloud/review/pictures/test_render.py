@@ -2,7 +2,7 @@
 
 import pytest
 
-from slimcloud.review.pictures.negotiate import ImageFormat, choose_format
+from slimcloud.review.pictures.render import ImageFormat, choose_format
 
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 

@@ -6,7 +6,7 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
-from slimcloud.review.pictures.disconnect import ClientGoneError, while_connected
+from slimcloud.review.routes.images import ClientGoneError, while_connected
 
 
 def _request(gone: asyncio.Event) -> Request:
