@@ -32,15 +32,15 @@ from slimcli.models import open_codec
 from slimcodec.model.artifact import CodecArtifact
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint, build_operating_points
-from slimedge import stages
-from slimedge.app import run_edge
+from slimedge import app
 from slimedge.encode.worker import guess_encode_seconds
-from slimedge.feedback import Feedback
+from slimedge.link.answer import AnswerReader
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
 from slimlinks.trace import Trace
 from slimlinks.trace_file import read_trace
 from slimops.settings import load_settings
+from slimwire.v1 import ingest_pb2 as pb
 from studies.controller.live_run import LiveRun, Measured
 from studies.controller.simulation.content import Content, load_street
 from studies.controller.simulation.outcome import Outcome, summarise
@@ -140,7 +140,7 @@ async def run_live(cloud_address: str, trace: Trace, seconds: float, is_tc: bool
             },
         )
         greetings = hear_greetings()
-        edge = asyncio.create_task(run_edge(settings, live, stop=stop))
+        edge = asyncio.create_task(app.run_edge(settings, live, stop=stop))
         give_up = time.monotonic() + _START_SECONDS
         while live.started_at is None and time.monotonic() < give_up and not edge.done():
             await asyncio.sleep(0.05)
@@ -165,12 +165,12 @@ def hear_greetings() -> list[float]:
     """Give a list that the next edge's greetings are put into; no event tells them."""
     greetings: list[float] = []
 
-    class ListeningFeedback(Feedback):
-        def on_connected(self, round_trip_seconds: float, max_live_level: int | None) -> None:
+    class ListeningReader(AnswerReader):
+        def begin(self, welcome: pb.Welcome, round_trip_seconds: float) -> None:
             greetings.append(round_trip_seconds)
-            super().on_connected(round_trip_seconds, max_live_level)
+            super().begin(welcome, round_trip_seconds)
 
-    stages.Feedback = ListeningFeedback  # type: ignore[attr-defined]  # where edges are put together
+    app.AnswerReader = ListeningReader  # type: ignore[attr-defined]  # where edges are put together
     return greetings
 
 

@@ -11,13 +11,13 @@ from dataclasses import fields
 from pathlib import Path
 
 from slimcloud.store.stored_frame import StoredFrame
-from slimedge.frame_header import FrameHeader
+from slimedge.frame import FrameHeader
 from slimwire.v1 import ingest_pb2 as pb
 
 ROOT = Path(__file__).parents[2]
 DECLARED = {
     "proto/slimwire/v1/ingest.proto",
-    "services/edge/slimedge/frame_header.py",
+    "services/edge/slimedge/frame.py",
     "services/cloud/slimcloud/store/stored_frame.py",
 }
 MADE = "services/edge/slimedge/encode/stage.py"

@@ -1,8 +1,8 @@
-"""One edge process: runs the stages and stops them.
+"""One edge process: its parts, wired to each other; how they run, and how they stop.
 
     camera thread ─► pipeline ─► encoder thread ─► uplink ═ gRPC ═► cloud
                         ▲            refetcher ◄──────┘│▲
-                        └── controller ◄── feedback ◄──┘└─ backfill ◄─ spool ◄─ what must wait
+                        └── controller ◄── answers ◄───┘└─ backfill ◄─ spool ◄─ what must wait
 
 To stop (`slimops.lifecycle`): the camera, then what is on its way for a bounded time, then the
 stream; what the cloud does not have by then goes to the spool.
@@ -13,23 +13,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import Sequence
 from random import Random
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import OpenVinoRuntime, this_device
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.model.find import find_model
+from slimcontrol.budget import Budget, BudgetAccount
+from slimcontrol.controller import Controller
+from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
-from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.source import FrameSource, open_source
 from slimedge.capture.wall_clock import WallClock
+from slimedge.encode.calibration import EncodeCalibration
+from slimedge.encode.stage import EncodeStage, FrameRing
+from slimedge.encode.worker import EncodeWorker, guess_encode_seconds
 from slimedge.errors import CameraError, EdgeError
-from slimedge.event import CameraChanged, ClockStepped, EdgeObserver
+from slimedge.event import CameraChanged, ClockStepped, EdgeObserver, Observers
+from slimedge.frame import CapturedFrame
+from slimedge.link.answer import AnswerReader
+from slimedge.link.backfill import Backfill
+from slimedge.link.refetch import Refetcher
+from slimedge.link.uplink import Uplink
+from slimedge.link.wire import make_hello
+from slimedge.memory.ledger import Ledger
+from slimedge.memory.spool_worker import SpoolWorker
+from slimedge.pipeline import Pipeline
 from slimedge.settings import EdgeSettings
-from slimedge.stages import Stages, build_stages
-from slimedge.watch.health import HealthServer
+from slimedge.watch.gap_watch import GapWatch
+from slimedge.watch.health import Health, HealthServer
+from slimedge.watch.metrics import MetricsObserver
 from slimops.lifecycle import Lifecycle, Phase
+from slimops.metrics import Metrics
+from slimops.user_folder import user_folder
+from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +75,7 @@ async def run_edge(
 
     Raises:
         CameraError: the source cannot be used.
+        ControlError: the settings ask for a level or quality that the model does not have.
         ModelError: the codec model is missing or altered.
         ModelMismatchError: the cloud reads another model.
         RefusedError: the cloud refuses this camera for good.
@@ -68,8 +89,7 @@ async def run_edge(
         source = open_source(settings.source, settings.picture_fps)
         artifact = await asyncio.to_thread(_load_artifact, settings)
         runtime = await asyncio.to_thread(OpenVinoRuntime, settings.encoder_threads)
-        stages = build_stages(settings, artifact, Encoder(artifact, runtime), observer)
-        _Edge(settings, stages, life).start(source)
+        _Edge(settings, artifact, Encoder(artifact, runtime), observer, life).start(source)
         if stop is not None:
             life.spawn(_stop_when(stop, life), "stop")
         try:
@@ -89,18 +109,113 @@ async def _stop_when(stop: asyncio.Event, life: Lifecycle) -> None:
 
 
 class _Edge:
-    """The stages around one camera, run by a `Lifecycle`."""
+    """The parts around one camera, run by a `Lifecycle`; idle until `start`."""
 
-    def __init__(self, settings: EdgeSettings, stages: Stages, life: Lifecycle) -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        artifact: CodecArtifact,
+        encoder: Encoder,
+        observer: EdgeObserver | None,
+        life: Lifecycle,
+    ) -> None:
         self._settings = settings
-        self._stages = stages
+        self._artifact = artifact
         self._life = life
         self._loop = asyncio.get_running_loop()
         self._camera_ended: asyncio.Future[CameraError | None] = self._loop.create_future()
+        self._epoch = time.time_ns() // 1000  # a later start has a larger one
+        points = restrict_points(
+            build_operating_points(artifact.levels, artifact.manifest.qualities, artifact.profile),
+            settings.level,
+            settings.quality,
+            settings.max_level,
+        )
+        self._warm_up_points = _middle_qualities(points)
+        calibration = EncodeCalibration(
+            artifact.fingerprint,
+            artifact.profile,
+            this_device(settings.encoder_threads),
+            settings.cache_folder or user_folder("XDG_CACHE_HOME", ".cache"),
+        )
+        controller = _build_controller(settings, artifact, points, calibration)
+        clock = time.monotonic
+        ledger = Ledger()
+        self._budget = BudgetAccount(
+            Budget(settings.budget_bytes, settings.budget_seconds)
+            if settings.budget_bytes
+            else None,
+            lambda: ledger.sent_bytes,
+            clock,
+        )
+
+        # Who watches, and the spool, which is watched and keeps the gaps that are seen.
+        self._health, self._metrics = Health(), Metrics("edge")
+        counting = MetricsObserver(
+            self._metrics, lambda: float(ledger.in_flight_bytes), lambda: controller.rate.mean
+        )
+        given = () if observer is None else (observer,)
+        self._observers = observers = Observers(self._health, counting, *given)
+        folder = settings.spool_folder
+        self._spool = spool = SpoolWorker(
+            None if folder is None else folder / f"{settings.camera_id}.spool",
+            self._epoch,
+            max_bytes=settings.spool_bytes,
+            max_age_seconds=settings.spool_age_seconds,
+            is_held=ledger.holds,
+            observer=observers,
+        )
+        counting.watch_spool(spool)
+        self._gap_watch = GapWatch(self._epoch, spool.record, time.time)
+        observers.add(self._gap_watch)
+
+        # From the picture to the cloud, and what the cloud asks for.
+        self._worker = worker = EncodeWorker(encoder, settings.max_edge)
+        ring = FrameRing(settings.ring_frames, settings.ring_bytes)
+        self._refetcher = Refetcher(ring, worker, ledger, observers, clock)
+        answers = AnswerReader(
+            ledger=ledger,
+            spool=spool,
+            controller=controller,
+            budget=self._budget,
+            observer=observers,
+            ask_refetch=self._refetcher.ask,
+            clock=clock,
+        )
+        self._uplink = Uplink(
+            settings,
+            hello=self._make_hello,
+            ledger=ledger,
+            spool=spool,
+            answers=answers,
+            observer=observers,
+            clock=clock,
+        )
+        self._backfill = Backfill(
+            spool, ledger, self._uplink, controller, self._budget, observers, clock
+        )
+        self._pipeline = Pipeline(
+            settings,
+            controller=controller,
+            encode=EncodeStage(
+                worker=worker,
+                calibration=calibration,
+                controller=controller,
+                ring=ring,
+                observer=observers,
+                clock=clock,
+            ),
+            ledger=ledger,
+            uplink=self._uplink,
+            spool=spool,
+            budget=self._budget,
+            observer=observers,
+            clock=clock,
+        )
 
     def start(self, source: FrameSource) -> None:
         """Start everything, and say how it stops."""
-        settings, stages, life = self._settings, self._stages, self._life
+        settings, life = self._settings, self._life
         camera = Camera(
             source,
             self._post,
@@ -110,19 +225,19 @@ class _Edge:
             ),
             clock=WallClock(),
         )
-        pipeline = life.spawn(stages.pipeline.run(stages.warm_up_points), "pipeline")
+        pipeline = life.spawn(self._pipeline.run(self._warm_up_points), "pipeline")
         others = [
-            life.spawn(stages.uplink.run(), "uplink"),
-            life.spawn(stages.refetcher.run(stages.uplink), "refetcher"),
-            life.spawn(stages.spool.run(), "spool"),
-            life.spawn(stages.backfill.run(), "backfill"),
-            life.spawn(stages.health.beat(), "heartbeat"),
+            life.spawn(self._uplink.run(), "uplink"),
+            life.spawn(self._refetcher.run(self._uplink), "refetcher"),
+            life.spawn(self._spool.run(), "spool"),
+            life.spawn(self._backfill.run(), "backfill"),
+            life.spawn(self._health.beat(), "heartbeat"),
         ]
         life.spawn(self._end_with_the_camera(), "camera")
 
         async def refuse() -> None:
             camera.stop()
-            stages.pipeline.end()
+            self._pipeline.end()
 
         async def drain() -> None:
             """The last frames and their results; none will come once another part has failed."""
@@ -137,12 +252,12 @@ class _Edge:
                 logger.warning("camera thread left behind", extra={"reason": "it hangs in a read"})
 
         async def close_encoder() -> None:
-            stages.worker.close()
+            self._worker.close()
 
         async def keep_the_rest() -> None:
-            stages.pipeline.give_up()
-            stages.gap_watch.finish()
-            await stages.spool.close()
+            self._pipeline.give_up()
+            self._gap_watch.finish()
+            await self._spool.close()
 
         life.on_stop(Phase.REFUSE, "camera", refuse)
         life.on_stop(Phase.DRAIN, "results", drain)
@@ -152,9 +267,20 @@ class _Edge:
         life.on_stop(Phase.CLOSE, "spool", keep_the_rest, seconds=_SPOOL_SECONDS)
         camera.start()
 
+    def _make_hello(self, unpersisted: Sequence[int]) -> pb.StreamFramesRequest:
+        return make_hello(
+            self._settings.camera_id,
+            self._epoch,
+            self._artifact.fingerprint,
+            self._artifact.label,
+            self._settings.deadline_seconds,
+            self._budget.budget,
+            unpersisted,
+        )
+
     async def _finish(self, pipeline: asyncio.Task[None]) -> None:
         await asyncio.wait([pipeline])
-        await self._stages.pipeline.drain()
+        await self._pipeline.drain()
 
     def _post(self, message: CameraMessage) -> None:
         """Take a message on the camera's thread."""
@@ -165,12 +291,12 @@ class _Edge:
         """Take a message of the camera on the event loop."""
         match message:
             case CapturedFrame():
-                self._stages.pipeline.deliver(message)
+                self._pipeline.deliver(message)
             case CameraChanged():
-                self._stages.observer.notify(message)
+                self._observers.notify(message)
             case ClockStepped():
-                self._stages.spool.shift_ages(message.to_unix - message.from_unix)
-                self._stages.observer.notify(message)
+                self._spool.shift_ages(message.to_unix - message.from_unix)
+                self._observers.notify(message)
             case CameraEnded() if not self._camera_ended.done():
                 self._camera_ended.set_result(message.failure)
 
@@ -181,14 +307,43 @@ class _Edge:
             raise failure
 
     def _serve_health(self) -> None:
-        settings, stages = self._settings, self._stages
+        settings = self._settings
         if settings.http_port is None:
             return
         server = HealthServer(
-            stages.health, stages.metrics.exposition, settings.http_host, settings.http_port
+            self._health, self._metrics.exposition, settings.http_host, settings.http_port
         )
 
         async def close_server() -> None:
             await asyncio.to_thread(server.close)
 
         self._life.on_stop(Phase.CLOSE, "health", close_server)
+
+
+def _build_controller(
+    settings: EdgeSettings,
+    artifact: CodecArtifact,
+    points: tuple[OperatingPoint, ...],
+    calibration: EncodeCalibration,
+) -> Controller:
+    encode_seconds = {
+        level.level: calibration.seconds_per_pixel(level.level)
+        or guess_encode_seconds(level.kmac_per_pixel)
+        for level in artifact.levels
+    }
+    return Controller(
+        points,
+        encode_seconds,
+        deadline_seconds=settings.deadline_seconds or None,
+        frame_seconds=1 / settings.max_fps,
+        cpu_share=settings.cpu_share,
+    )
+
+
+def _middle_qualities(points: tuple[OperatingPoint, ...]) -> tuple[OperatingPoint, ...]:
+    """One point, of the middle quality, for every level that may be chosen."""
+    chosen = []
+    for level in sorted({point.level for point in points}):
+        qualities = [point for point in points if point.level == level]
+        chosen.append(qualities[len(qualities) // 2])
+    return tuple(chosen)

@@ -4,9 +4,10 @@
                         │yes
                         └─► encode at (level, quality) ─► ring ─► uplink
 
-The encoder is never ahead of the link: a frame is encoded only when the link is up and the
-controller finds a point that meets the deadline and every budget, or wants a probe. While the link
-is down, frames are encoded for the spool, a few each second.
+A camera that is faster than the encoder overwrites the frame that waits: a queue would only make
+frames old. The encoder is never ahead of the link: a frame is encoded only when the link is up and
+the controller finds a point that meets the deadline and every budget, or wants a probe. While the
+link is down, frames are encoded for the spool, a few each second.
 """
 
 from __future__ import annotations
@@ -17,20 +18,17 @@ from collections.abc import Callable, Sequence
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller, Decision, Offer
 from slimcontrol.point import OperatingPoint
-from slimedge.capture.frame import CapturedFrame
-from slimedge.capture.mailbox import Mailbox
-from slimedge.condition import Condition
 from slimedge.encode.stage import EncodeStage
 from slimedge.encode.worker import scaled_pixels
 from slimedge.event import (
     Captured,
     EdgeObserver,
     LossReason,
-    Lost,
     Replaced,
     Skipped,
     SkipReason,
 )
+from slimedge.frame import CapturedFrame
 from slimedge.link.uplink import Uplink
 from slimedge.memory.ledger import Ledger
 from slimedge.memory.spool_worker import SpoolWorker
@@ -50,7 +48,6 @@ class Pipeline:
         ledger, uplink, spool: Where frames go.
         budget: That frames must keep to.
         observer: Is told events.
-        may_go: Notified when a frame may go that could not; see `slimedge.condition`.
         clock: Monotonic seconds.
     """
 
@@ -65,7 +62,6 @@ class Pipeline:
         spool: SpoolWorker,
         budget: BudgetAccount,
         observer: EdgeObserver,
-        may_go: Condition,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -76,26 +72,26 @@ class Pipeline:
         self._spool = spool
         self._budget = budget
         self._observer = observer
-        self._may_go = may_go
         self._clock = clock
-        self._mailbox: Mailbox[CapturedFrame] = Mailbox()
+        self._newest: CapturedFrame | None = None  # waits for the encoder
+        self._has_ended = False  # none will come
         self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
         self._next_for_later = 0.0  # the same, at `spool_fps`
 
     def deliver(self, frame: CapturedFrame) -> None:
         """Take a frame from the camera (on the event loop)."""
-        if self._mailbox.closed:
+        if self._has_ended:
             return
         self._observer.notify(Captured(frame.sequence, frame.image_hw))
-        replaced = self._mailbox.put(frame)
+        replaced, self._newest = self._newest, frame
         if replaced is not None:
             self._observer.notify(Replaced(replaced.sequence))
-        self._may_go.notify_all()
+        self._ledger.may_go.notify_all()
 
     def end(self) -> None:
         """No more frames will come; `run` returns after the last one."""
-        self._mailbox.close()
-        self._may_go.notify_all()
+        self._has_ended = True
+        self._ledger.may_go.notify_all()
 
     async def run(self, warm_up_points: Sequence[OperatingPoint]) -> None:
         """Send frames until the camera has ended and its last frame is dealt with.
@@ -116,25 +112,25 @@ class Pipeline:
     async def drain(self) -> None:
         """Wait until every sent frame has its result."""
         while self._ledger.undetected_frames:
-            await self._may_go.wait()
+            await self._ledger.may_go.wait()
 
     def give_up(self) -> None:
         """Keep for another start what the cloud does not have, at the very end."""
         for frame in self._ledger.unpersisted:
             self._spool.keep(frame)
             if frame.spooled is None:
-                self._observer.notify(Lost(frame.sequence, LossReason.STOPPED))
+                self._observer.notify(frame.lost(LossReason.STOPPED))
 
     async def _send_it_or_a_newer(self, frame: CapturedFrame) -> None:
         while isinstance(decision := self._decide(frame), SkipReason):
-            await self._may_go.wait()
+            await self._ledger.may_go.wait()
             frame = self._newer(frame, decision) or frame
         await self._send(frame, decision)
 
     def _decide(self, frame: CapturedFrame) -> Decision | SkipReason:
         now = self._clock()
         for overdue in self._ledger.forget(now - _RESULT_OVERDUE_SECONDS):
-            self._observer.notify(Lost(overdue.sequence, LossReason.NO_RESULT))
+            self._observer.notify(overdue.lost(LossReason.NO_RESULT))
         pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
         if not self._uplink.is_up:
             return self._decide_for_later(now, pixels)
@@ -168,12 +164,16 @@ class Pipeline:
         record_span("capture", encoded.header.traceparent, seconds, is_root=True)
 
     async def _wait_for_frame(self) -> CapturedFrame | None:
-        while (frame := self._mailbox.take()) is None and not self._mailbox.closed:
-            await self._may_go.wait()
+        while (frame := self._take()) is None and not self._has_ended:
+            await self._ledger.may_go.wait()
+        return frame
+
+    def _take(self) -> CapturedFrame | None:
+        frame, self._newest = self._newest, None
         return frame
 
     def _newer(self, frame: CapturedFrame, reason: SkipReason) -> CapturedFrame | None:
-        newer = self._mailbox.take()
+        newer = self._take()
         if newer is not None:
             self._observer.notify(Skipped(frame.sequence, reason))
         return newer

@@ -12,12 +12,13 @@ import pytest
 from slimcli.app import run
 from slimcloud.tokens import token_digest
 from slimedge.errors import RefusedError
-from slimedge.link.cloud_channel import CloudEndpoint
 from slimedge.link.connection import DisconnectedError, connect
+from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import EPOCH, RunningCloud, ToyModels, cloud_settings, open_cloud
 
 TOKEN = "the-token-of-the-gate"
+BOSS = "the-token-of-the-boss"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,11 @@ async def _cloud(
         yield cloud
 
 
-async def _welcomed(cloud: CloudEndpoint, models: ToyModels, camera_id: str = "gate") -> bool:
+def _camera(address: str, **more: object) -> EdgeSettings:
+    return EdgeSettings.model_validate({"source": "none", "cloud_address": address, **more})
+
+
+async def _welcomed(cloud: EdgeSettings, models: ToyModels, camera_id: str = "gate") -> bool:
     hello = pb.Hello(
         camera_id=camera_id,
         epoch=EPOCH,
@@ -54,19 +59,19 @@ async def _welcomed(cloud: CloudEndpoint, models: ToyModels, camera_id: str = "g
 async def test_camera_with_its_token_is_taken_and_others_are_not(
     redis_url: str, toy_models: ToyModels
 ) -> None:
-    table = f"camera gate {token_digest(TOKEN)}\nadmin boss {token_digest('boss')}"
+    table = f"camera gate {token_digest(TOKEN)}\nadmin boss {token_digest(BOSS)}"
     async with _cloud(toy_models, redis_url, tokens=table) as cloud:
         address = cloud.grpc_address
 
-        assert await _welcomed(CloudEndpoint(address, token=TOKEN), toy_models)
+        assert await _welcomed(_camera(address, token=TOKEN), toy_models)
         with pytest.raises(RefusedError, match="UNAUTHENTICATED"):
-            await _welcomed(CloudEndpoint(address), toy_models)
+            await _welcomed(_camera(address), toy_models)
         with pytest.raises(RefusedError, match="UNAUTHENTICATED"):
-            await _welcomed(CloudEndpoint(address, token="wrong"), toy_models)
+            await _welcomed(_camera(address, token="a-token-of-nobody"), toy_models)
         with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*camera 'yard'"):
-            await _welcomed(CloudEndpoint(address, token=TOKEN), toy_models, "yard")
+            await _welcomed(_camera(address, token=TOKEN), toy_models, "yard")
         with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*admin 'boss'"):
-            await _welcomed(CloudEndpoint(address, token="boss"), toy_models)
+            await _welcomed(_camera(address, token=BOSS), toy_models)
 
 
 async def test_camera_with_its_certificate_is_taken_and_others_are_not(
@@ -82,14 +87,18 @@ async def test_camera_with_its_certificate_is_taken_and_others_are_not(
         camera_ca=ca,
     ) as cloud:
         port = cloud.grpc_address.rpartition(":")[2]
-        gate = CloudEndpoint(
-            f"localhost:{port}", ca, folder / "camera-gate.pem", folder / "camera-gate-key.pem"
+        address = f"localhost:{port}"
+        gate = _camera(
+            address,
+            tls_ca=ca,
+            tls_cert=folder / "camera-gate.pem",
+            tls_key=folder / "camera-gate-key.pem",
         )
 
         assert await _welcomed(gate, toy_models)
         with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*not that of camera 'yard'"):
             await _welcomed(gate, toy_models, "yard")
-        for stranger in (CloudEndpoint(gate.address), CloudEndpoint(gate.address, ca)):
+        for stranger in (_camera(address), _camera(address, tls_ca=ca)):
             with pytest.raises(DisconnectedError):
                 await _welcomed(stranger, toy_models)
 
@@ -106,14 +115,17 @@ async def test_tls_without_certificates_of_cameras_takes_tokens(
     ) as cloud:
         ca = certificates / "ca.pem"
 
-        assert await _welcomed(CloudEndpoint(cloud.grpc_address, ca, token=TOKEN), toy_models)
+        assert await _welcomed(_camera(cloud.grpc_address, tls_ca=ca, token=TOKEN), toy_models)
         health = f"grpcs://{cloud.grpc_address}"
         assert await asyncio.to_thread(run, ["health", health, "--ca", str(ca)]) == 0
 
 
 async def test_missing_certificate_is_a_broken_link_and_no_crash(tmp_path: Path) -> None:
+    ca = tmp_path / "none.pem"
+    ca.touch()
+    camera = _camera("127.0.0.1:9", tls_ca=ca)
+    ca.unlink()
+
     with pytest.raises(DisconnectedError, match=r"none\.pem"):
-        async with connect(
-            CloudEndpoint("127.0.0.1:9", tmp_path / "none.pem"), pb.StreamFramesRequest()
-        ):
+        async with connect(camera, pb.StreamFramesRequest()):
             pass

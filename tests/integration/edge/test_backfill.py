@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimcontrol.budget import BudgetAccount
-from slimcontrol.controller import Controller
-from slimcontrol.point import OperatingPoint
+from slimcontrol.budget import Budget, BudgetAccount
 from slimedge.event import Backfilled, LinkState
 from slimedge.gap import Gap, GapReason
 from slimedge.link.backfill import Backfill
@@ -18,10 +17,9 @@ from slimedge.link.uplink import Uplink
 from slimedge.memory.spool import Spool
 from slimedge.memory.spool_worker import SpoolWorker
 from slimwire.v1 import ingest_pb2 as pb
-from support.edge.edge_recorder import EdgeRecorder
 from support.edge.edge_uplink import (
     EPOCH,
-    RecordingHandler,
+    UplinkRecorder,
     make_ledger_frame,
     make_spool_worker,
     make_uplink,
@@ -29,7 +27,6 @@ from support.edge.edge_uplink import (
 from support.edge.fake_cloud import FakeCloud
 
 EARLIER_EPOCH = 3
-POINT = OperatingPoint(level=0, quality=0, bpp=0.1, utility=1.0)
 
 
 @dataclass(frozen=True)
@@ -38,38 +35,33 @@ class Sender:
 
     uplink: Uplink
     spool: SpoolWorker
-    handler: RecordingHandler
-    recorder: EdgeRecorder
+    recorder: UplinkRecorder
 
 
 @asynccontextmanager
 async def sending(
     address: str,
     path: Path,
-    deadline_seconds: float | None = None,
+    deadline_seconds: float = 0.0,
     answer_seconds: float = 30.0,
 ) -> AsyncIterator[Sender]:
-    handler, recorder = RecordingHandler(), EdgeRecorder()
-    spool = make_spool_worker(handler, path)
-    uplink = make_uplink(address, handler, spool=spool, deadline_seconds=deadline_seconds)
-    controller = Controller((POINT,), {0: 1e-9}, deadline_seconds=None, frame_seconds=0.1)
-    clock = asyncio.get_running_loop().time
-    ledger = handler.ledger
+    recorder = UplinkRecorder()
+    spool = make_spool_worker(recorder, path)
+    uplink = make_uplink(address, recorder, spool=spool, deadline_seconds=deadline_seconds)
     backfill = Backfill(
         spool,
-        ledger,
+        recorder.ledger,
         uplink,
-        controller,
-        BudgetAccount(None, lambda: ledger.sent_bytes, clock),
+        recorder.controller,
+        BudgetAccount(None, lambda: recorder.ledger.sent_bytes, time.monotonic),
         recorder,
-        handler.may_go,
-        clock,
+        time.monotonic,
         answer_seconds,
     )
     tasks = [asyncio.create_task(part.run()) for part in (spool, uplink, backfill)]
     try:
-        await handler.wait_until(lambda: handler.is_up)
-        yield Sender(uplink, spool, handler, recorder)
+        await recorder.wait_until(lambda: recorder.is_up)
+        yield Sender(uplink, spool, recorder)
     finally:
         for task in tasks:
             task.cancel()
@@ -147,21 +139,21 @@ async def test_live_frames_go_first_and_only_one_kept_frame_is_on_its_way(tmp_pa
 async def test_a_stream_that_breaks_leaves_late_frames_to_the_backfill(tmp_path: Path) -> None:
     path = tmp_path / "cam-1.spool"
     async with FakeCloud() as cloud, sending(cloud.address, path, deadline_seconds=60) as sender:
-        handler, recorder = sender.handler, sender.recorder
+        recorder = sender.recorder
         cloud.last_stage = pb.STAGE_RECEIVED
         await sender.uplink.send(make_ledger_frame(1, age_seconds=100))
         await sender.uplink.send(make_ledger_frame(2))
-        await handler.wait_until(lambda: handler.received == [1, 2])
+        await recorder.wait_until(lambda: recorder.received == [1, 2])
 
         cloud.last_stage = pb.STAGE_DETECTED
         cloud.break_streams()
         await recorder.wait_until(lambda: bool(recorder.of(Backfilled)))
-        await handler.wait_until(lambda: 2 in handler.detected)
+        await recorder.wait_until(lambda: 2 in recorder.detected)
 
     again = [(frame.sequence, frame.lane, frame.epoch) for frame in cloud.frames[2:]]
     assert sorted(again) == [(1, pb.LANE_BACKFILL, 0), (2, pb.LANE_LIVE, 0)]
     assert list(cloud.hellos[1].unpersisted_sequences) == [1, 2]
-    assert handler.lost == []
+    assert recorder.lost == []
     assert is_spool_empty(path)
 
 
@@ -178,7 +170,7 @@ async def test_what_the_cloud_has_no_room_for_is_kept_and_sent_later(tmp_path: P
         await recorder.wait_until(lambda: bool(recorder.of(Backfilled)))
 
     assert [frame.lane for frame in cloud.frames] == [pb.LANE_LIVE, pb.LANE_BACKFILL]
-    assert sender.handler.lost == []
+    assert sender.recorder.lost == []
 
 
 async def test_what_the_cloud_refuses_for_good_becomes_a_gap(tmp_path: Path) -> None:
@@ -208,7 +200,7 @@ async def test_a_gap_without_an_answer_stops_no_frames_and_is_told_again(tmp_pat
             recorder = sender.recorder
             await recorder.wait_until(lambda: bool(recorder.of(Backfilled)))
             while await sender.spool.next_gap(0) is not None:
-                sender.spool.arrived.notify_all()  # spares the test the pause of an idle spool
+                sender.spool.arrived.set()  # spares the test the pause of an idle spool
                 await asyncio.sleep(0.01)
 
     assert [gap.gap_number for gap in cloud.gaps] == 2 * [cloud.gaps[0].gap_number]
@@ -217,18 +209,19 @@ async def test_a_gap_without_an_answer_stops_no_frames_and_is_told_again(tmp_pat
 
 async def test_a_credit_of_nothing_stops_frames_until_there_is_another(tmp_path: Path) -> None:
     async with FakeCloud() as cloud, sending(cloud.address, tmp_path / "s") as sender:
-        handler = sender.handler
+        recorder = sender.recorder
         cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=0)))
-        while handler.ledger.credit_bytes:
-            await handler.may_go.wait()
+        while recorder.ledger.credit_bytes:
+            await recorder.ledger.may_go.wait()
         sent = asyncio.create_task(sender.uplink.send(make_ledger_frame(1)))
         cloud.tell(_budget("b-0"))
-        await handler.wait_until(lambda: bool(handler.budgets))
+        while recorder.budget.budget is None:
+            await recorder.ledger.may_go.wait()
         assert cloud.frames == []
 
         cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=50_000)))
         await sent
-        await handler.wait_until(lambda: handler.detected == [1])
+        await recorder.wait_until(lambda: recorder.detected == [1])
 
 
 async def test_a_budget_is_taken_and_accepted(tmp_path: Path) -> None:
@@ -236,23 +229,23 @@ async def test_a_budget_is_taken_and_accepted(tmp_path: Path) -> None:
         cloud.tell(_budget("b-1"))
         await cloud.wait_until(lambda: cloud.acceptances == ["b-1"])
 
-    assert sender.handler.budgets == [pb.ByteBudget(container_bytes=1000, period_seconds=60)]
+    assert sender.recorder.budget.budget == Budget(1000, 60)
 
 
 async def test_a_drain_hears_what_is_outstanding_before_it_leaves(tmp_path: Path) -> None:
     async with FakeCloud() as cloud, sending(cloud.address, tmp_path / "s") as sender:
-        handler = sender.handler
+        recorder = sender.recorder
         cloud.last_stage = pb.STAGE_RECEIVED
         await sender.uplink.send(make_ledger_frame(1))
-        await handler.wait_until(lambda: handler.received == [1])
+        await recorder.wait_until(lambda: recorder.received == [1])
 
         cloud.tell(pb.StreamFramesResponse(drain=pb.Drain(reconnect_after_ms=20, grace_ms=20_000)))
         cloud.tell(pb.StreamFramesResponse(ack=pb.Ack(sequence=1, stage=pb.STAGE_PERSISTED)))
-        await handler.wait_until(lambda: len(cloud.hellos) == 2 and handler.is_up)
+        await recorder.wait_until(lambda: len(cloud.hellos) == 2 and recorder.is_up)
 
-    assert handler.persisted == [1]
+    assert recorder.persisted == [1]
     assert cloud.sequences == [1], "it was not sent again"
-    assert [state for state, _ in handler.links].count(LinkState.DOWN) == 1
+    assert [state for state, _ in recorder.links].count(LinkState.DOWN) == 1
 
 
 def _budget(request_id: str) -> pb.StreamFramesResponse:

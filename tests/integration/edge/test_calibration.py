@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from slimedge import EdgeSettings, run_edge
+from slimedge.app import run_edge
 from slimedge.event import Sent
+from slimedge.settings import EdgeSettings
 from support.edge.edge_recorder import EdgeRecorder
 from support.edge.fake_cloud import FakeCloud
 from support.models.toy_artifact import make_image, make_toy_codec

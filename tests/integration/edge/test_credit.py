@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 
-from support.edge.edge_uplink import RecordingHandler, make_ledger_frame, make_uplink
+from support.edge.edge_uplink import UplinkRecorder, make_ledger_frame, make_uplink
 from support.edge.fake_cloud import FakeCloud
 from support.edge.throttled_proxy import throttled_proxy
 
@@ -30,20 +30,20 @@ async def test_ack_delay_is_bounded_by_the_credit_and_not_by_buffers_of_the_tran
     assert unbounded.elapsed_seconds > 0.6 * bounded.elapsed_seconds  # the throughput is the link's
 
 
-async def _send_all(credit_bytes: int) -> RecordingHandler:
+async def _send_all(credit_bytes: int) -> UplinkRecorder:
     async with (
         FakeCloud(credit_bytes=credit_bytes) as cloud,
         throttled_proxy(cloud.address, LINK_BYTES_PER_SECOND) as proxy,
     ):
-        handler = RecordingHandler()
-        uplink = make_uplink(proxy.address, handler)
+        recorder = UplinkRecorder()
+        uplink = make_uplink(proxy.address, recorder)
         running = asyncio.create_task(uplink.run())
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         start = time.monotonic()
         for sequence in range(1, FRAMES + 1):
             await uplink.send(make_ledger_frame(sequence, FRAME_BYTES))
-        await handler.wait_until(lambda: len(handler.detected) == FRAMES)
-        handler.elapsed_seconds = time.monotonic() - start
+        await recorder.wait_until(lambda: len(recorder.detected) == FRAMES)
+        recorder.elapsed_seconds = time.monotonic() - start
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        return handler
+        return recorder

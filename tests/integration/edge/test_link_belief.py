@@ -12,9 +12,10 @@ from PIL import Image
 
 from slimcloud.frame_id import FrameId
 from slimcodec.model.artifact import load_codec_artifact
-from slimedge import EdgeSettings, run_edge
+from slimedge.app import run_edge
 from slimedge.event import Encoded
 from slimedge.link.wire import round_trip_of
+from slimedge.settings import EdgeSettings
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.review import ReviewWorld

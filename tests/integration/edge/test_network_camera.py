@@ -12,11 +12,11 @@ import numpy as np
 
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
-from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.source import LiveVideo
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError
 from slimedge.event import CameraChanged, CameraState
+from slimedge.frame import CapturedFrame
 
 HW = (48, 64)
 FPS = 25

@@ -13,10 +13,11 @@ from PIL import Image
 from slimcloud.store.frames import Store
 from slimcloud.store.records import EventKind, FrameState, Lane
 from slimcloud.store.stored_frame import StoredFrame
-from slimedge import EdgeSettings, run_edge
+from slimedge.app import run_edge
 from slimedge.event import Backfilled, Detected, Encoded, Lost, Spooled
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import Spool
+from slimedge.settings import EdgeSettings
 from slimops.redis_connection import redis_client
 from support.cloud.cloud_process import cloud_process
 from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from slimcodec.encode import EncodedImage
 from slimcodec.errors import ImageError
+from slimedge.encode.stage import FrameRing
 from slimedge.encode.worker import EncodeWorker
 from slimedge.event import RefetchRefused
-from slimedge.link.refetch import MAX_WAITING, Refetch, Refetcher
-from slimedge.memory.ring import FrameRing
-from support.edge.edge_recorder import EdgeRecorder
-from support.edge.edge_uplink import RecordingHandler, make_uplink
+from slimedge.link.refetch import MAX_WAITING, Refetcher
+from slimwire.v1 import ingest_pb2 as pb
+from support.edge.edge_uplink import UplinkRecorder, make_uplink
 from support.edge.fake_cloud import FakeCloud
 
 
@@ -33,20 +33,23 @@ class NoEncoder:
         raise ImageError("no encoder here")
 
 
+def make_command(request_id: str, sequence: int) -> pb.Command:
+    refetch = pb.RefetchEnhancement(sequence=sequence)
+    return pb.Command(request_id=request_id, refetch_enhancement=refetch)
+
+
 @asynccontextmanager
-async def refetching(cloud: FakeCloud, *asked: Refetch) -> AsyncIterator[EdgeRecorder]:
+async def refetching(cloud: FakeCloud, *asked: pb.Command) -> AsyncIterator[UplinkRecorder]:
     """A refetcher with an empty ring, which was asked all that before it could begin."""
-    handler, recorder = RecordingHandler(), EdgeRecorder()
-    uplink = make_uplink(cloud.address, handler)
+    recorder = UplinkRecorder()
+    uplink = make_uplink(cloud.address, recorder)
     worker = EncodeWorker(NoEncoder(), None)
-    refetcher = Refetcher(
-        FrameRing(1, 1), worker, handler.ledger, recorder, handler.may_go, time.monotonic
-    )
+    refetcher = Refetcher(FrameRing(1, 1), worker, recorder.ledger, recorder, time.monotonic)
     for one in asked:
         refetcher.ask(one)
     tasks = [asyncio.create_task(uplink.run())]
     try:
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         tasks.append(asyncio.create_task(refetcher.run(uplink)))
         yield recorder
     finally:
@@ -58,7 +61,7 @@ async def refetching(cloud: FakeCloud, *asked: Refetch) -> AsyncIterator[EdgeRec
 
 async def test_every_command_beyond_the_limit_is_refused() -> None:
     too_many = 3
-    asked = [Refetch(f"r-{n}", n) for n in range(1, MAX_WAITING + too_many + 1)]
+    asked = [make_command(f"r-{n}", n) for n in range(1, MAX_WAITING + too_many + 1)]
 
     async with FakeCloud() as cloud, refetching(cloud, *asked) as recorder:
         await cloud.wait_until(lambda: len(cloud.refusals) == len(asked))
@@ -71,7 +74,7 @@ async def test_every_command_beyond_the_limit_is_refused() -> None:
 
 
 async def test_a_command_that_is_told_again_while_it_waits_is_carried_out_once() -> None:
-    first, again, last = Refetch("r-1", 1), Refetch("r-1", 1), Refetch("r-2", 2)
+    first, again, last = make_command("r-1", 1), make_command("r-1", 1), make_command("r-2", 2)
 
     async with FakeCloud() as cloud, refetching(cloud, first, again, last):
         await cloud.wait_until(lambda: "r-2" in [r.request_id for r in cloud.refusals])

@@ -16,7 +16,8 @@ from slimcodec.container import parse_container
 from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from slimedge import CameraError, EdgeSettings, ModelMismatchError, run_edge
+from slimedge.app import run_edge
+from slimedge.errors import CameraError, ModelMismatchError
 from slimedge.event import (
     Acked,
     CameraChanged,
@@ -38,6 +39,7 @@ from slimedge.event import (
     Spooled,
     Stage,
 )
+from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_recorder import EdgeRecorder
 from support.edge.fake_cloud import FakeCloud

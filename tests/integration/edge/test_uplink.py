@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from slimedge.errors import ModelMismatchError
-from slimedge.event import LinkState, LossReason
+from slimedge.event import LinkState, LossReason, Nacked
 from slimedge.link.uplink import Uplink
 from slimwire.v1 import ingest_pb2 as pb
-from support.edge.edge_uplink import EPOCH, RecordingHandler, make_ledger_frame, make_uplink
+from support.edge.edge_uplink import EPOCH, UplinkRecorder, make_ledger_frame, make_uplink
 from support.edge.fake_cloud import FakeCloud
 from support.edge.throttled_proxy import throttled_proxy
 
@@ -28,43 +28,42 @@ async def running(uplink: Uplink) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def test_a_frame_arrives_whole_and_its_stages_come_back() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
-        await handler.wait_until(lambda: handler.is_up)
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: recorder.is_up)
         frame = make_ledger_frame(1)
         container = frame.container
 
         await uplink.send(frame)
-        await handler.wait_until(lambda: handler.detected == [1])
+        await recorder.wait_until(lambda: recorder.detected == [1])
 
     assert cloud.frames[0].container == container
     assert cloud.damaged_sequences == []
-    assert (handler.received, handler.persisted) == ([1], [1])
+    assert (recorder.received, recorder.persisted) == ([1], [1])
     assert cloud.hellos[0].camera_id == "cam-1"
-    assert handler.ledger.in_flight_bytes == 0
-    assert handler.round_trips[0] > 0
+    assert recorder.ledger.in_flight_bytes == 0
 
 
 async def test_unpersisted_frames_are_sent_again_in_order_after_the_stream_broke() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
-        await handler.wait_until(lambda: handler.is_up)
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: recorder.is_up)
         await uplink.send(make_ledger_frame(1))
-        await handler.wait_until(lambda: handler.detected == [1])
+        await recorder.wait_until(lambda: recorder.detected == [1])
         cloud.last_stage = pb.STAGE_RECEIVED
         for sequence in (2, 3):
             await uplink.send(make_ledger_frame(sequence))
-        await handler.wait_until(lambda: handler.received == [1, 2, 3])
+        await recorder.wait_until(lambda: recorder.received == [1, 2, 3])
 
         cloud.last_stage = pb.STAGE_DETECTED
         cloud.break_streams()
-        await handler.wait_until(lambda: len(cloud.hellos) == 2 and handler.is_up)
+        await recorder.wait_until(lambda: len(cloud.hellos) == 2 and recorder.is_up)
         await uplink.send(make_ledger_frame(4))
-        await handler.wait_until(lambda: len(handler.detected) == 4)
+        await recorder.wait_until(lambda: len(recorder.detected) == 4)
 
     assert cloud.sequences == [1, 2, 3, 2, 3, 4]
     assert cloud.persisted[EPOCH] == {1, 2, 3, 4}
-    assert [state for state, _ in handler.links] == [
+    assert [state for state, _ in recorder.links] == [
         LinkState.CONNECTING,
         LinkState.UP,
         LinkState.DOWN,
@@ -75,70 +74,70 @@ async def test_unpersisted_frames_are_sent_again_in_order_after_the_stream_broke
 
 
 async def test_what_the_cloud_had_persisted_is_not_sent_again_although_its_ack_was_lost() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
-        await handler.wait_until(lambda: handler.is_up)
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: recorder.is_up)
         cloud.hold()
         await uplink.send(make_ledger_frame(1))
         await cloud.wait_until(lambda: cloud.persisted.get(EPOCH) == {1})
 
         await cloud.stop()
         await cloud.start()
-        await handler.wait_until(lambda: len(cloud.hellos) == 2 and handler.is_up)
+        await recorder.wait_until(lambda: len(cloud.hellos) == 2 and recorder.is_up)
         await uplink.send(make_ledger_frame(2))
-        await handler.wait_until(lambda: 2 in handler.detected)
+        await recorder.wait_until(lambda: 2 in recorder.detected)
 
     assert cloud.sequences == [1, 2]
 
 
 async def test_frames_given_while_the_link_is_down_go_out_first_when_it_is_up() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     cloud = FakeCloud()
     await cloud.start()
     await cloud.stop()
-    async with running(uplink := make_uplink(cloud.address, handler)):
-        await handler.wait_until(lambda: bool(handler.links) and not handler.is_up)
+    async with running(uplink := make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: bool(recorder.links) and not recorder.is_up)
         await uplink.send(make_ledger_frame(1))
         await uplink.send(make_ledger_frame(2))
 
         await cloud.start()
-        await handler.wait_until(lambda: handler.detected == [1, 2])
+        await recorder.wait_until(lambda: recorder.detected == [1, 2])
 
     await cloud.stop()
     assert cloud.sequences == [1, 2]
 
 
 async def test_an_expired_frame_is_not_sent_again() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     cloud = FakeCloud()
     await cloud.start()
-    async with running(uplink := make_uplink(cloud.address, handler, expire_seconds=5.0)):
-        await handler.wait_until(lambda: handler.is_up)
+    async with running(uplink := make_uplink(cloud.address, recorder, expire_seconds=5.0)):
+        await recorder.wait_until(lambda: recorder.is_up)
         await uplink.send(make_ledger_frame(1, age_seconds=60.0))
 
     await cloud.stop()
-    assert handler.lost == [(1, LossReason.EXPIRED)]
+    assert recorder.lost == [(1, LossReason.EXPIRED)]
     assert cloud.frames == []
 
 
 async def test_a_late_frame_travels_as_backfill() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with (
         FakeCloud() as cloud,
-        running(uplink := make_uplink(cloud.address, handler, deadline_seconds=1.0)),
+        running(uplink := make_uplink(cloud.address, recorder, deadline_seconds=1.0)),
     ):
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         await uplink.send(make_ledger_frame(1))
         await uplink.send(make_ledger_frame(2, age_seconds=30.0))
-        await handler.wait_until(lambda: handler.detected == [1, 2])
+        await recorder.wait_until(lambda: recorder.detected == [1, 2])
 
     assert [frame.lane for frame in cloud.frames] == [pb.LANE_LIVE, pb.LANE_BACKFILL]
 
 
 async def test_another_model_ends_the_uplink_and_both_fingerprints_are_named() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with FakeCloud(b"cloudcld") as cloud:
-        uplink = make_uplink(cloud.address, handler, fingerprint=b"edgeedge")
+        uplink = make_uplink(cloud.address, recorder, fingerprint=b"edgeedge")
 
         with pytest.raises(ModelMismatchError) as caught:
             await uplink.run()
@@ -149,32 +148,32 @@ async def test_another_model_ends_the_uplink_and_both_fingerprints_are_named() -
 
 
 async def test_bytes_in_flight_never_exceed_the_credit() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with (
         FakeCloud(credit_bytes=2500) as cloud,
-        running(uplink := make_uplink(cloud.address, handler)),
+        running(uplink := make_uplink(cloud.address, recorder)),
     ):
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         cloud.hold()
         sending = asyncio.create_task(_send_many(uplink, range(1, 6)))
         await cloud.wait_until(lambda: len(cloud.frames) == 2)
 
         # 2 x 1000 bytes are out and nothing is acknowledged: the third must wait.
-        assert handler.ledger.in_flight_bytes == 2000
+        assert recorder.ledger.in_flight_bytes == 2000
         assert not sending.done()
         cloud.release()
-        await handler.wait_until(lambda: len(handler.detected) == 5)
+        await recorder.wait_until(lambda: len(recorder.detected) == 5)
 
-    assert handler.max_in_flight_bytes == 2000
+    assert recorder.max_in_flight_bytes == 2000
 
 
 async def test_a_wider_credit_lets_waiting_frames_go() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with (
         FakeCloud(credit_bytes=1500) as cloud,
-        running(uplink := make_uplink(cloud.address, handler)),
+        running(uplink := make_uplink(cloud.address, recorder)),
     ):
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         cloud.last_stage = pb.STAGE_UNSPECIFIED
         sending = asyncio.create_task(_send_many(uplink, (1, 2)))
         await cloud.wait_until(lambda: cloud.sequences == [1])
@@ -183,48 +182,48 @@ async def test_a_wider_credit_lets_waiting_frames_go() -> None:
         await cloud.wait_until(lambda: cloud.sequences == [1, 2])
         await sending
 
-    assert handler.ledger.credit_bytes == 2000
+    assert recorder.ledger.credit_bytes == 2000
 
 
 async def test_a_frame_above_the_clouds_limit_is_lost_and_named() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with (
         FakeCloud(max_frame_bytes=1000) as cloud,
-        running(uplink := make_uplink(cloud.address, handler)),
+        running(uplink := make_uplink(cloud.address, recorder)),
     ):
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         await uplink.send(make_ledger_frame(1, 1001))
 
-    assert handler.lost == [(1, LossReason.TOO_LARGE)]
+    assert recorder.lost == [(1, LossReason.TOO_LARGE)]
     assert cloud.frames == []
 
 
 async def test_a_damaged_frame_is_sent_again_and_a_refused_one_is_not() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, recorder)):
         cloud.nacks = {
             1: pb.Nack(sequence=1, reason=pb.NACK_REASON_CRC, retryable=True),
             2: pb.Nack(sequence=2, reason=pb.NACK_REASON_QUEUE_FULL, retryable=True),
         }
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
 
         await uplink.send(make_ledger_frame(1))
-        await handler.wait_until(lambda: handler.detected == [1])
+        await recorder.wait_until(lambda: recorder.detected == [1])
         await uplink.send(make_ledger_frame(2))
-        await handler.wait_until(lambda: len(handler.nacks) == 2)
+        await recorder.wait_until(lambda: len(recorder.of(Nacked)) == 2)
         await uplink.send(make_ledger_frame(3))
-        await handler.wait_until(lambda: handler.detected == [1, 3])
+        await recorder.wait_until(lambda: recorder.detected == [1, 3])
 
     assert cloud.sequences == [1, 1, 2, 3]
-    assert handler.ledger.in_flight_bytes == 0
+    assert recorder.ledger.in_flight_bytes == 0
 
 
 async def test_an_enhancement_counts_against_the_credit_until_it_is_acknowledged() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
-        await handler.wait_until(lambda: handler.is_up)
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: recorder.is_up)
         await uplink.send(make_ledger_frame(1))
-        await handler.wait_until(lambda: handler.detected == [1])
+        await recorder.wait_until(lambda: recorder.detected == [1])
         cloud.tell(
             pb.StreamFramesResponse(
                 command=pb.Command(
@@ -232,27 +231,29 @@ async def test_an_enhancement_counts_against_the_credit_until_it_is_acknowledged
                 )
             )
         )
-        await handler.wait_until(lambda: handler.refetches == [("r-1", 1)])
+        while not recorder.refetches:
+            await recorder.ledger.may_go.wait()
+        assert [asked.request_id for asked in recorder.refetches] == ["r-1"]
         cloud.hold()
 
         await uplink.send_enhancement("r-1", 1, b"enhancement")
 
-        assert handler.ledger.in_flight_bytes == len(b"enhancement")
+        assert recorder.ledger.in_flight_bytes == len(b"enhancement")
         cloud.release()
-        while handler.ledger.in_flight_bytes:
-            await handler.may_go.wait()
+        while recorder.ledger.in_flight_bytes:
+            await recorder.ledger.may_go.wait()
 
     assert cloud.enhancements[0].request_id == "r-1"
     assert cloud.enhancements[0].container == b"enhancement"
 
 
 async def test_a_nack_of_an_enhancement_after_its_receipt_leaves_the_frame() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, recorder)):
         cloud.last_stage = pb.STAGE_PERSISTED
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         await uplink.send(make_ledger_frame(1))
-        await handler.wait_until(lambda: handler.persisted == [1])
+        await recorder.wait_until(lambda: recorder.persisted == [1])
 
         await uplink.send_enhancement("r-1", 1, b"enhancement")
         full = pb.Nack(
@@ -260,16 +261,16 @@ async def test_a_nack_of_an_enhancement_after_its_receipt_leaves_the_frame() -> 
         )
         cloud.tell(pb.StreamFramesResponse(nack=full))
         cloud.tell(pb.StreamFramesResponse(ack=pb.Ack(sequence=1, stage=pb.STAGE_DETECTED)))
-        await handler.wait_until(lambda: bool(handler.detected))
+        await recorder.wait_until(lambda: bool(recorder.detected))
 
-    assert (handler.detected, handler.lost) == ([1], [])
-    assert handler.ledger.in_flight_bytes == 0
+    assert (recorder.detected, recorder.lost) == ([1], [])
+    assert recorder.ledger.in_flight_bytes == 0
 
 
 async def test_a_command_that_the_edge_does_not_know_is_refused() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(make_uplink(cloud.address, handler)):
-        await handler.wait_until(lambda: handler.is_up)
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: recorder.is_up)
         cloud.tell(pb.StreamFramesResponse(command=pb.Command(request_id="of-the-future")))
         await cloud.wait_until(lambda: bool(cloud.refusals))
 
@@ -277,12 +278,12 @@ async def test_a_command_that_the_edge_does_not_know_is_refused() -> None:
 
 
 async def test_frames_that_wait_for_their_turn_when_the_edge_stops_are_kept() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with (
         FakeCloud(credit_bytes=1000) as cloud,
-        running(uplink := make_uplink(cloud.address, handler)),
+        running(uplink := make_uplink(cloud.address, recorder)),
     ):
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         cloud.hold()
         await uplink.send(make_ledger_frame(1))
         waiting = [asyncio.create_task(uplink.send(make_ledger_frame(n))) for n in (2, 3)]
@@ -291,50 +292,50 @@ async def test_frames_that_wait_for_their_turn_when_the_edge_stops_are_kept() ->
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    assert [frame.sequence for frame in handler.ledger.unpersisted] == [1, 2, 3]
+    assert [frame.sequence for frame in recorder.ledger.unpersisted] == [1, 2, 3]
 
 
 async def test_a_stream_that_is_left_while_a_frame_is_written_does_not_cancel_its_sender() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with (
         FakeCloud(credit_bytes=10**8) as cloud,
         throttled_proxy(cloud.address, 20_000) as proxy,
-        running(uplink := make_uplink(proxy.address, handler)),
+        running(uplink := make_uplink(proxy.address, recorder)),
     ):
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         sending = asyncio.create_task(_send_many(uplink, (1, 2, 3), 3 * 10**6))
         await asyncio.sleep(0.2)
         assert not sending.done(), "the transport takes all of it: the test shows nothing"
 
         cloud.tell(pb.StreamFramesResponse(drain=pb.Drain(reconnect_after_ms=60_000, grace_ms=100)))
-        await handler.wait_until(lambda: LinkState.DOWN in [state for state, _ in handler.links])
+        await recorder.wait_until(lambda: LinkState.DOWN in [state for state, _ in recorder.links])
         proxy.cut()  # else the write ends with the keepalive's patience
         await sending
 
-    assert [frame.sequence for frame in handler.ledger.unpersisted] == [1, 2, 3]
+    assert [frame.sequence for frame in recorder.ledger.unpersisted] == [1, 2, 3]
 
 
 async def test_a_drain_reconnects_after_the_time_that_the_cloud_named() -> None:
-    handler = RecordingHandler()
-    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, handler)):
-        await handler.wait_until(lambda: handler.is_up)
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(uplink := make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: recorder.is_up)
 
         cloud.tell(pb.StreamFramesResponse(drain=pb.Drain(reconnect_after_ms=30)))
-        await handler.wait_until(lambda: len(cloud.hellos) == 2 and handler.is_up)
+        await recorder.wait_until(lambda: len(cloud.hellos) == 2 and recorder.is_up)
         await uplink.send(make_ledger_frame(1))
-        await handler.wait_until(lambda: handler.detected == [1])
+        await recorder.wait_until(lambda: recorder.detected == [1])
 
-    assert any("about to stop" in detail for _, detail in handler.links)
+    assert any("about to stop" in detail for _, detail in recorder.links)
 
 
 async def test_a_cut_link_is_mended_without_losing_a_frame() -> None:
-    handler = RecordingHandler()
+    recorder = UplinkRecorder()
     async with (
         FakeCloud() as cloud,
         throttled_proxy(cloud.address, 1e6) as proxy,
-        running(uplink := make_uplink(proxy.address, handler)),
+        running(uplink := make_uplink(proxy.address, recorder)),
     ):
-        await handler.wait_until(lambda: handler.is_up)
+        await recorder.wait_until(lambda: recorder.is_up)
         for sequence in range(1, 21):
             if sequence in (7, 14):
                 proxy.cut()
@@ -342,7 +343,7 @@ async def test_a_cut_link_is_mended_without_losing_a_frame() -> None:
         # Not for the results: those of persisted frames may be lost with the link.
         await cloud.wait_until(lambda: set(cloud.sequences) == set(range(1, 21)))
 
-    assert handler.lost == []
+    assert recorder.lost == []
     assert proxy.connections >= 2
 
 

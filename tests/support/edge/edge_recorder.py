@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from slimedge.condition import Condition
 from slimedge.event import EdgeEvent
+from slimedge.memory.ledger import Condition
 
 E = TypeVar("E")
 

@@ -1,140 +1,128 @@
-"""An uplink on its own: frames made for tests, and a handler that keeps what it is told."""
+"""An uplink on its own: frames made for tests, and a recorder of what it tells."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import google_crc32c
 
-from slimedge.backoff import FullJitter
-from slimedge.condition import Condition
-from slimedge.event import LinkState, LossReason, Observers
-from slimedge.frame_header import FrameHeader, micros_of
-from slimedge.link.cloud_channel import CloudEndpoint
+from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Controller
+from slimcontrol.point import OperatingPoint
+from slimedge.event import Acked, EdgeEvent, LinkChanged, LinkState, LossReason, Lost, Stage
+from slimedge.frame import FrameHeader, micros_of
+from slimedge.link.answer import AnswerReader
 from slimedge.link.uplink import Uplink
 from slimedge.link.wire import make_hello
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool_worker import SpoolWorker
+from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
+from support.edge.edge_recorder import EdgeRecorder
 
+POINT = OperatingPoint(level=0, quality=0, bpp=0.1, utility=1.0)
 FINGERPRINT = b"12345678"
 EPOCH = 7
 
 
-class RecordingHandler:
-    """Keeps everything that an uplink tells; wait for it with `wait_until`."""
+class UplinkRecorder(EdgeRecorder):
+    """Keeps every event of an uplink, its ledger, and what the cloud's commands ask for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.ledger = Ledger()
-        self.may_go = Condition()
-        self.links: list[tuple[LinkState, str]] = []
-        self.sent: list[LedgerFrame] = []
-        self.lost: list[tuple[int, LossReason]] = []
-        self.received: list[int] = []
-        self.persisted: list[int] = []
-        self.detected: list[int] = []
-        self.nacks: list[pb.Nack] = []
-        self.refetches: list[tuple[str, int]] = []
-        self.budgets: list[pb.ByteBudget] = []
-        self.ack_seconds: list[float] = []
-        self.round_trips: list[float] = []
+        self.budget = BudgetAccount(None, lambda: self.ledger.sent_bytes, time.monotonic)
+        self.controller = Controller((POINT,), {0: 1e-9}, deadline_seconds=None, frame_seconds=0.1)
+        self.refetches: list[pb.Command] = []
         self.max_in_flight_bytes = 0
         self.elapsed_seconds = 0.0
-        self._heard = Condition()
+
+    def notify(self, event: EdgeEvent) -> None:
+        self.max_in_flight_bytes = max(self.max_in_flight_bytes, self.ledger.in_flight_bytes)
+        super().notify(event)
+
+    @property
+    def links(self) -> list[tuple[LinkState, str]]:
+        return [(event.state, event.detail) for event in self.of(LinkChanged)]
 
     @property
     def is_up(self) -> bool:
         return bool(self.links) and self.links[-1][0] is LinkState.UP
 
-    async def wait_until(self, predicate: Callable[[], bool]) -> None:
-        """Wait until something that was told makes `predicate` true."""
-        while not predicate():
-            await self._heard.wait()
+    @property
+    def lost(self) -> list[tuple[int, LossReason]]:
+        return [(event.sequence, event.reason) for event in self.of(Lost)]
 
-    def on_link(self, state: LinkState, detail: str) -> None:
-        self.links.append((state, detail))
-        self._heard.notify_all()
+    @property
+    def received(self) -> list[int]:
+        return self._at(Stage.RECEIVED)
 
-    def on_connected(self, round_trip_seconds: float, max_live_level: int | None) -> None:
-        self.round_trips.append(round_trip_seconds)
+    @property
+    def persisted(self) -> list[int]:
+        return self._at(Stage.PERSISTED)
 
-    def on_sent(self, frame: LedgerFrame) -> None:
-        self.sent.append(frame)
-        self.max_in_flight_bytes = max(self.max_in_flight_bytes, self.ledger.in_flight_bytes)
-        self._heard.notify_all()
+    @property
+    def detected(self) -> list[int]:
+        return self._at(Stage.DETECTED)
 
-    def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None:
-        self.lost.append((frame.sequence, reason))
-        self._heard.notify_all()
+    @property
+    def ack_seconds(self) -> list[float]:
+        return [e.since_sent_seconds for e in self.of(Acked) if e.stage is Stage.RECEIVED]
 
-    def on_received(
-        self, frame: LedgerFrame, server_time: float, received_bytes_total: int
-    ) -> None:
-        self.received.append(frame.sequence)
-        if frame.sent_at is not None:
-            self.ack_seconds.append(time.monotonic() - frame.sent_at)
-        self._heard.notify_all()
-
-    def on_persisted(self, frame: LedgerFrame) -> None:
-        self.persisted.append(frame.sequence)
-        self._heard.notify_all()
-
-    def on_detected(self, frame: LedgerFrame, ack: pb.Ack) -> None:
-        self.detected.append(frame.sequence)
-        self._heard.notify_all()
-
-    def on_nacked(self, nack: pb.Nack) -> None:
-        self.nacks.append(nack)
-        self._heard.notify_all()
-
-    def on_budget(self, budget: pb.ByteBudget) -> str:
-        self.budgets.append(budget)
-        self._heard.notify_all()
-        return ""
-
-    def on_refetch(self, request_id: str, refetch: pb.RefetchEnhancement) -> None:
-        self.refetches.append((request_id, refetch.sequence))
-        self._heard.notify_all()
+    def _at(self, stage: Stage) -> list[int]:
+        return [event.sequence for event in self.of(Acked) if event.stage is stage]
 
 
 def make_uplink(
     address: str,
-    handler: RecordingHandler,
+    recorder: UplinkRecorder,
     *,
     fingerprint: bytes = FINGERPRINT,
-    deadline_seconds: float | None = None,
-    expire_seconds: float | None = None,
+    deadline_seconds: float = 0.0,
+    expire_seconds: float = 0.0,
     spool: SpoolWorker | None = None,
 ) -> Uplink:
-    """An uplink that tells `handler` and reconnects fast."""
+    """An uplink that tells `recorder` and reconnects fast."""
+    spool = make_spool_worker(recorder) if spool is None else spool
     return Uplink(
-        CloudEndpoint(address),
-        lambda unpersisted: make_hello(
+        EdgeSettings(
+            source="none",
+            cloud_address=address,
+            deadline_seconds=deadline_seconds,
+            expire_seconds=expire_seconds,
+            reconnect_min_seconds=0.02,
+            reconnect_max_seconds=0.1,
+        ),
+        hello=lambda unpersisted: make_hello(
             "cam-1", EPOCH, fingerprint, "toy/1", 0, unpersisted=unpersisted
         ),
-        handler.ledger,
-        make_spool_worker(handler) if spool is None else spool,
-        handler,
-        handler.may_go,
-        deadline_seconds=deadline_seconds,
-        expire_seconds=expire_seconds,
-        backoff=FullJitter(0.02, 0.1, Random(1)),
+        ledger=recorder.ledger,
+        spool=spool,
+        answers=AnswerReader(
+            ledger=recorder.ledger,
+            spool=spool,
+            controller=recorder.controller,
+            budget=recorder.budget,
+            observer=recorder,
+            ask_refetch=recorder.refetches.append,
+            clock=time.monotonic,
+        ),
+        observer=recorder,
         clock=time.monotonic,
     )
 
 
-def make_spool_worker(handler: RecordingHandler, path: Path | None = None) -> SpoolWorker:
+def make_spool_worker(recorder: UplinkRecorder, path: Path | None = None) -> SpoolWorker:
     """A spool for an uplink; in memory, so for gaps only, unless a file is given."""
     return SpoolWorker(
         path,
         EPOCH,
         max_bytes=10**7,
         max_age_seconds=3600,
-        is_held=handler.ledger.holds,
-        observer=Observers(),
+        is_held=recorder.ledger.holds,
+        observer=recorder,
         first_retry_seconds=0.05,
     )
 

@@ -12,7 +12,7 @@ from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, BudgetView
 from slimcontrol.controller import Controller, Decision, Offer, Verdict, WaitReason
 from slimcontrol.link import LONGEST_PROBE_SECONDS, LinkView
 from slimcontrol.point import GOOD_ENOUGH, OperatingPoint, default_operating_points
-from slimedge.frame_header import FrameHeader
+from slimedge.frame import FrameHeader
 from slimedge.memory.ledger import LedgerFrame
 
 LATENT_CHANNELS = (32, 64, 128, 192)

@@ -3,7 +3,7 @@
     OPENING -> UP -> LOST -> (random wait) -> OPENING ...      a live camera, for ever
     OPENING -> UP -> ENDED                                     a file, unless it loops
 
-The thread only delivers; what is too much is dropped by the mailbox, never queued.
+The thread only delivers; what is too much is dropped by the pipeline, never queued.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from slimedge.backoff import FullJitter
-from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.source import FrameSource
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError, CameraLostError
 from slimedge.event import CameraChanged, CameraState, ClockStepped
+from slimedge.frame import CapturedFrame
 
 logger = logging.getLogger(__name__)
 

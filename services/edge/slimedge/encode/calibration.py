@@ -20,9 +20,8 @@ import asyncio
 import hashlib
 import logging
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,18 +38,6 @@ MAX_SIZES = 16  # of pictures in a cache file; the oldest go
 
 _AGREES = 2.0  # first runs may take so many times longer or shorter than what is known
 _TYPICAL_PIXELS = 1280 * 720  # for a guess before the camera's size is known
-
-
-class Worker(Protocol):
-    """What `slimedge.encode.worker.EncodeWorker` does for this."""
-
-    async def encode(
-        self, image: NDArray[np.uint8], level: int, quality: float
-    ) -> EncodedFrame: ...
-
-    async def warm_up(
-        self, image: NDArray[np.uint8], points: Sequence[tuple[int, float]]
-    ) -> list[EncodedFrame]: ...
 
 
 class EncodeCalibration:
@@ -150,7 +137,7 @@ class EncodeCalibration:
 
 
 async def warm_up(
-    worker: Worker,
+    encode: Callable[[NDArray[np.uint8], int, float], Awaitable[EncodedFrame]],
     calibration: EncodeCalibration,
     image: NDArray[np.uint8],
     points: Sequence[tuple[int, float]],
@@ -158,12 +145,16 @@ async def warm_up(
     """Compile every level's graph for the camera's size, and give what each level takes.
 
     Args:
+        encode: Encodes a picture at a (level, quality); a level's first run may take a second.
         points: One (level, quality) for each level that may be chosen.
 
     Returns:
         The encoded picture at each point, and its level's seconds.
     """
-    frames = await worker.warm_up(image, points)
+    frames = []
+    for level, quality in points:
+        await encode(image, level, quality)
+        frames.append(await encode(image, level, quality))
     if not frames:
         return []
     height, width = frames[0].image.shape[:2]
@@ -177,7 +168,7 @@ async def warm_up(
         why = "not known on this device" if known is None else f"not as in {calibration.source}"
         seconds = {
             level: statistics.median(
-                [(await worker.encode(image, level, quality)).seconds for _ in range(REPEATS)]
+                [(await encode(image, level, quality)).seconds for _ in range(REPEATS)]
             )
             for level, quality in points
         }

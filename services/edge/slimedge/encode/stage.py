@@ -2,28 +2,76 @@
 
 CapturedFrame, (level, quality) ─► worker ─► container ─► LedgerFrame(header, container)
                                                 └► ring   └► Encoded; the controller learns
+
+What has left the ring is gone: the cloud is told so and keeps the picture that it has.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
 
 from slimcodec.errors import CodecError
 from slimcontrol.controller import Controller, Decision, Verdict
 from slimcontrol.point import OperatingPoint
-from slimedge.capture.frame import CapturedFrame
 from slimedge.encode.calibration import EncodeCalibration, warm_up
-from slimedge.encode.worker import EncodeWorker
+from slimedge.encode.worker import EncodedFrame, EncodeWorker
 from slimedge.event import EdgeObserver, Encoded, Skipped, SkipReason
-from slimedge.frame_header import FrameHeader, micros_of, uint32_of
+from slimedge.frame import CapturedFrame, FrameHeader, micros_of, uint32_of
 from slimedge.memory.ledger import LedgerFrame
-from slimedge.memory.ring import FrameRing, KeptFrame
 from slimops.tracing import make_traceparent, record_span
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFrame:
+    """What an enhancement is made from: the picture, and the base that was sent."""
+
+    sequence: int
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    base: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the picture and the base, bytes."""
+        return self.image.nbytes + len(self.base)
+
+
+class FrameRing:
+    """The last frames by wire sequence, bounded by frames and by bytes; the oldest leave first."""
+
+    def __init__(self, max_frames: int, max_bytes: int) -> None:
+        self._frames: OrderedDict[int, KeptFrame] = OrderedDict()
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self.size_bytes = 0
+
+    def add(self, frame: KeptFrame) -> None:
+        """Keep the newest frame; older ones leave to make room, and it does if it is too large."""
+        self._frames[frame.sequence] = frame
+        self.size_bytes += frame.size_bytes
+        while len(self._frames) > self._max_frames or self.size_bytes > self._max_bytes:
+            _, oldest = self._frames.popitem(last=False)
+            self.size_bytes -= oldest.size_bytes
+
+    def get(self, sequence: int) -> KeptFrame | None:
+        """The frame with this sequence, or None if it has left or never was."""
+        return self._frames.get(sequence)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def oldest(self) -> int | None:
+        """Sequence of the oldest kept frame."""
+        return next(iter(self._frames), None)
 
 
 class EncodeStage:
@@ -59,11 +107,9 @@ class EncodeStage:
     async def warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
         """Encode a picture once at each point, to compile graphs and learn times."""
         levels = [(point.level, point.quality) for point in points]
-        warmed = await warm_up(self._worker, self._calibration, frame.image, levels)
-        for (level, quality), (result, seconds) in zip(levels, warmed, strict=True):
-            height, width = result.image.shape[:2]
-            size_bytes = len(result.encoded.bitstream)
-            self._controller.on_encoded(level, quality, height * width, size_bytes, seconds)
+        warmed = await warm_up(self._worker.encode, self._calibration, frame.image, levels)
+        for result, seconds in warmed:
+            self._learn(result, seconds)
 
     async def encode(self, frame: CapturedFrame, decision: Decision) -> LedgerFrame | None:
         """The frame as it goes to the cloud; None where the encoder refuses its picture."""
@@ -77,14 +123,11 @@ class EncodeStage:
             logger.error("frame not encoded", extra={"reason": str(exc)})
             self._observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
             return None
-        height, width = result.image.shape[:2]
+        self._learn(result, result.seconds)
         container = result.encoded.bitstream
-        self._controller.on_encoded(
-            point.level, point.quality, height * width, len(container), result.seconds
-        )
         self._sequence += 1
         sequence = self._sequence
-        self._ring.add(KeptFrame(sequence, result.image, container, point.level, point.quality))
+        self._ring.add(KeptFrame(sequence, result.image, container))
         self._observer.notify(
             Encoded(
                 frame=frame.sequence,
@@ -109,3 +152,10 @@ class EncodeStage:
             link_bytes_per_second=uint32_of(link_rate),
         )
         return LedgerFrame(header, container, encoded_at=self._clock())
+
+    def _learn(self, result: EncodedFrame, seconds: float) -> None:
+        encoded = result.encoded
+        height, width = result.image.shape[:2]
+        self._controller.on_encoded(
+            encoded.level, encoded.quality, height * width, len(encoded.bitstream), seconds
+        )

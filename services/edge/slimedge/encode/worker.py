@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slimcodec.encode import EncodedImage
-from slimedge.memory.ring import KeptFrame
 
 T = TypeVar("T")
 
@@ -61,26 +60,11 @@ class EncodeWorker:
         """Scale the picture down to `max_edge` and encode it."""
         return await self._run(lambda: self._encode(image, level, quality))
 
-    async def enhance(self, frame: KeptFrame, level: int | None = None) -> EncodedImage:
-        """Encode the channels that the frame's base did not carry.
-
-        Args:
-            level: Up to this one; None: the widest.
-        """
-        return await self._run(lambda: self._encoder.enhance(frame.image, frame.base, level))
-
-    async def warm_up(
-        self, image: NDArray[np.uint8], points: Sequence[tuple[int, float]]
-    ) -> list[EncodedFrame]:
-        """Encode a picture at every (level, quality) given, each twice; the second runs.
-
-        The first run of a level compiles its graph, which may take a second.
-        """
-        frames = []
-        for level, quality in points:
-            await self.encode(image, level, quality)
-            frames.append(await self.encode(image, level, quality))
-        return frames
+    async def enhance(
+        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
+    ) -> EncodedImage:
+        """Encode the channels that a base did not carry, up to a level; None: the widest."""
+        return await self._run(lambda: self._encoder.enhance(image, base, level))
 
     def close(self) -> None:
         """End the thread after what it is doing; what waits is dropped."""

@@ -1,4 +1,6 @@
-"""What the cloud says on a stream: into the ledger, then to whoever wants to know."""
+"""What the cloud says on a stream: into the ledger, then told to the controller, which learns the
+link and the cloud, to the spool, and as events to whoever watches.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,19 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from slimedge.event import LinkState, LossReason
-from slimedge.link.wire import make_acceptance, make_refusal, seconds_of
+from slimcontrol.budget import BudgetAccount
+from slimcontrol.controller import Controller
+from slimedge.event import Acked, Detected, EdgeObserver, LossReason, Nacked, Stage
+from slimedge.link.wire import (
+    budget_of,
+    detections_of,
+    make_acceptance,
+    make_refusal,
+    max_live_level_of,
+    nack_reason_of,
+    seconds_of,
+)
 from slimedge.memory.ledger import BackfillState, Ledger, LedgerFrame
 from slimedge.memory.spool_worker import SpoolWorker
 from slimwire.v1 import ingest_pb2 as pb
@@ -19,34 +30,6 @@ logger = logging.getLogger(__name__)
 MAX_TIMES_SENT = 3  # of one frame, when the cloud receives it damaged
 CLOUD_FULL_PAUSE_SECONDS = 0.5  # after a Nack because the cloud's queue is full, if it names none
 DRAIN_GRACE_SECONDS = 2.0  # for the answers on their way, if a Drain names none
-
-
-class UplinkHandler(Protocol):
-    """Who is told what comes back; called on the event loop, must return at once."""
-
-    def on_link(self, state: LinkState, detail: str) -> None: ...
-
-    def on_connected(self, round_trip_seconds: float, max_live_level: int | None) -> None: ...
-
-    def on_sent(self, frame: LedgerFrame) -> None: ...
-
-    def on_lost(self, frame: LedgerFrame, reason: LossReason) -> None: ...
-
-    def on_received(
-        self, frame: LedgerFrame, server_time: float, received_bytes_total: int
-    ) -> None: ...
-
-    def on_persisted(self, frame: LedgerFrame) -> None: ...
-
-    def on_detected(self, frame: LedgerFrame, ack: pb.Ack) -> None: ...
-
-    def on_nacked(self, nack: pb.Nack) -> None: ...
-
-    def on_refetch(self, request_id: str, refetch: pb.RefetchEnhancement) -> None: ...
-
-    def on_budget(self, budget: pb.ByteBudget) -> str:
-        """Keep to a budget; why not, for people, or nothing."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +46,40 @@ class AnswerReader:
     Args:
         ledger: Where frames are acknowledged.
         spool: Keeps what the cloud has no room for, and forgets what it has.
-        handler: Who is told.
+        controller: Learns rates and times.
+        budget: Is set by a command.
+        observer: Is told events.
+        ask_refetch: Takes a command for an enhancement; must return at once.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
+        *,
         ledger: Ledger,
         spool: SpoolWorker,
-        handler: UplinkHandler,
+        controller: Controller,
+        budget: BudgetAccount,
+        observer: EdgeObserver,
+        ask_refetch: Callable[[pb.Command], None],
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._spool = spool
-        self._handler = handler
+        self._controller = controller
+        self._budget = budget
+        self._observer = observer
+        self._ask_refetch = ask_refetch
         self._clock = clock
         self.replies: deque[pb.StreamFramesRequest] = deque()  # to be sent when there is a turn
         self.drain: DrainAsked | None = None  # set by a Drain
 
-    def begin(self) -> None:
-        """A new stream: what the one before asked for is done."""
-        self.drain = None
+    def begin(self, welcome: pb.Welcome, round_trip_seconds: float) -> None:
+        """A new stream, of a link that may be another."""
+        self._ledger.credit_bytes = welcome.credit_bytes
+        self._ledger.max_frame_bytes = welcome.max_frame_bytes
+        self._controller.limit_level(max_live_level_of(welcome))
+        self._controller.on_connected(self._clock(), round_trip_seconds)
 
     def take(self, response: pb.StreamFramesResponse) -> LedgerFrame | None:
         """Take one message; a frame that must be sent again, if it says so."""
@@ -119,30 +115,58 @@ class AnswerReader:
         server_time = seconds_of(ack.server_mono_us)
         received = self._ledger.receive(ack.sequence, server_time)
         if received is not None:
-            self._handler.on_received(received, server_time, ack.received_bytes_total)
+            self._controller.on_received(
+                self._clock(), received, server_time, ack.received_bytes_total
+            )
+            self._tell(received, Stage.RECEIVED)
         if ack.stage in (pb.STAGE_PERSISTED, pb.STAGE_DETECTED):
             persisted = self._ledger.persist(ack.sequence)
             if persisted is not None:
                 if persisted.spooled is not None:
                     self._spool.forget(self._spool.epoch, ack.sequence)
-                self._handler.on_persisted(persisted)
+                self._tell(persisted, Stage.PERSISTED)
         if ack.stage == pb.STAGE_DETECTED:
-            detected = self._ledger.detect(ack.sequence)
+            detected = self._ledger.close(ack.sequence)
             if detected is not None:
-                self._handler.on_detected(detected, ack)
+                self._take_result(detected, ack)
+
+    def _take_result(self, frame: LedgerFrame, ack: pb.Ack) -> None:
+        # A frame that waited for its enhancement says nothing of the cloud's queue.
+        waited = ack.triage in (pb.TRIAGE_ENHANCED, pb.TRIAGE_FALLBACK)
+        if frame.received_at_server is not None and not waited:
+            self._controller.on_detected(frame.received_at_server, seconds_of(ack.server_mono_us))
+        self._tell(frame, Stage.DETECTED)
+        self._observer.notify(
+            Detected(
+                frame.sequence,
+                detections_of(ack),
+                self._clock() - frame.header.capture_time_mono,
+                seconds_of(ack.queue_us),
+                seconds_of(ack.compute_us),
+            )
+        )
+
+    def _tell(self, frame: LedgerFrame, stage: Stage) -> None:
+        now = self._clock()
+        sent_at = now if frame.sent_at is None else frame.sent_at
+        self._observer.notify(
+            Acked(frame.sequence, stage, now - frame.header.capture_time_mono, now - sent_at)
+        )
 
     def _take_nack(self, nack: pb.Nack) -> LedgerFrame | None:
         if nack.reason == pb.NACK_REASON_QUEUE_FULL:
             wait = nack.retry_after_ms / 1000 or CLOUD_FULL_PAUSE_SECONDS
             self._ledger.pause(self._clock() + wait)
-        self._handler.on_nacked(nack)
+        self._observer.notify(
+            Nacked(nack.sequence, nack_reason_of(nack), nack.detail, nack.retryable)
+        )
         if nack.request_id:
             self._ledger.release_enhancement(nack.request_id)
             return None
         state = BackfillState.LATER if nack.retryable else BackfillState.REFUSED
         if self._ledger.answer_backfill(nack.epoch, nack.sequence, state) or nack.epoch:
             return None
-        frame = self._ledger.refuse(nack.sequence)
+        frame = self._ledger.close(nack.sequence)
         if frame is None or frame.persisted:
             return None
         damaged = nack.retryable and nack.reason == pb.NACK_REASON_CRC
@@ -152,7 +176,7 @@ class AnswerReader:
         if nack.retryable:
             self._spool.keep(frame)
         if frame.spooled is None:
-            self._handler.on_lost(frame, LossReason.REFUSED)
+            self._observer.notify(frame.lost(LossReason.REFUSED))
         return None
 
     def _take_gap_ack(self, answer: pb.GapAck) -> None:
@@ -165,12 +189,14 @@ class AnswerReader:
         request_id = command.request_id
         match command.WhichOneof("command"):
             case "refetch_enhancement":
-                self._handler.on_refetch(request_id, command.refetch_enhancement)
+                self._ask_refetch(command)
             case "set_budget":
-                why_not = self._handler.on_budget(command.set_budget.byte_budget)
-                self.replies.append(
-                    make_refusal(request_id, why_not) if why_not else make_acceptance(request_id)
-                )
+                try:
+                    self._budget.set(budget_of(command.set_budget.byte_budget))
+                except ValueError as exc:
+                    self.replies.append(make_refusal(request_id, str(exc)))
+                else:
+                    self.replies.append(make_acceptance(request_id))
             case _:
                 logger.warning("command refused", extra={"reason": "this edge does not know it"})
                 self.replies.append(make_refusal(request_id, "this camera does not know it"))

@@ -20,7 +20,6 @@ import google_crc32c
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
-from slimedge.condition import Condition
 from slimedge.event import Backfilled, EdgeObserver
 from slimedge.gap import Gap, GapReason
 from slimedge.link.connection import DisconnectedError
@@ -47,7 +46,6 @@ class Backfill:
         controller: Knows the link's rate and the cloud's.
         budget: Is kept for live frames first.
         observer: Is told what has arrived.
-        may_go: Notified when a frame may go that could not; see `slimedge.condition`.
         clock: Monotonic seconds.
         answer_seconds: Wait for PERSISTED or a GapAck before something is sent again.
     """
@@ -60,7 +58,6 @@ class Backfill:
         controller: Controller,
         budget: BudgetAccount,
         observer: EdgeObserver,
-        may_go: Condition,
         clock: Callable[[], float],
         answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
@@ -71,7 +68,6 @@ class Backfill:
         self._controller = controller
         self._budget = budget
         self._observer = observer
-        self._may_go = may_go
         self._clock = clock
         self._next_due = 0.0  # monotonic seconds of the next frame
         self._gaps_due = 0.0  # the same, of gaps: later than now while one is not answered
@@ -80,7 +76,7 @@ class Backfill:
         """Send whatever there is whenever there is a stream, until cancelled."""
         while True:
             while not self._uplink.is_up:
-                await self._may_go.wait()
+                await self._ledger.may_go.wait()
             with suppress(DisconnectedError):
                 await self._serve()
 
@@ -88,13 +84,13 @@ class Backfill:
         """Send over one stream until it ends."""
         place = 0
         while self._uplink.is_up:
-            arrived = self._spool.arrived.ticket()
+            self._spool.arrived.clear()
             if self._clock() >= self._gaps_due and (gap := await self._spool.next_gap(0)):
                 await self._send_gap(gap)
             elif (kept := await self._spool.next_frame(place)) is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE_SECONDS):
-                        await arrived.wait()
+                        await self._spool.arrived.wait()
                 place = 0
             elif kept.epoch == self._spool.epoch and self._ledger.holds(kept.header.sequence):
                 place = kept.place  # it is on its way as a live frame
@@ -146,7 +142,7 @@ class Backfill:
         while not self._has_room(size_bytes):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._may_go.wait()
+                    await self._ledger.may_go.wait()
             self._check_link()
 
     def _has_room(self, size_bytes: int) -> bool:
@@ -164,7 +160,7 @@ class Backfill:
     async def _until(self, predicate: Callable[[], bool]) -> None:
         while not predicate():
             self._check_link()
-            await self._may_go.wait()
+            await self._ledger.may_go.wait()
 
     def _check_link(self) -> None:
         if not self._uplink.is_up:

@@ -1,7 +1,8 @@
 """One stream to the cloud: connect, Hello, Welcome, then messages both ways until it ends.
 
 gRPC's own flow control does not bound latency (a client ran 2.1 MB ahead of a 1 Mbit/s link), so
-whoever writes here has asked the ledger for room first.
+whoever writes here has asked the ledger for room first. Certificates are read for every stream, so
+renewed ones are used from the next reconnect on.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import grpc
 import grpc.aio
 
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
-from slimedge.link.cloud_channel import CloudEndpoint
 from slimedge.link.wire import round_trip_of
+from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
@@ -82,17 +83,21 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(cloud: CloudEndpoint, hello: pb.StreamFramesRequest) -> AsyncIterator[Connection]:
+async def connect(
+    settings: EdgeSettings, hello: pb.StreamFramesRequest
+) -> AsyncIterator[Connection]:
     """Open a stream and exchange Hello and Welcome; leaving the block closes it.
 
     Raises:
         DisconnectedError, ModelMismatchError, RefusedError: as `Connection.read`.
     """
     fingerprint = hello.hello.model_fingerprint
-    async with _open(cloud) as channel:
-        await _wait_until_ready(channel, cloud.address)
+    token = settings.token
+    async with _open(settings) as channel:
+        await _wait_until_ready(channel, settings.cloud_address)
         call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
-            request_iterator=None, metadata=cloud.metadata
+            request_iterator=None,
+            metadata=() if token is None else (("authorization", f"Bearer {token}"),),
         )
         try:
             start = time.monotonic()
@@ -116,11 +121,19 @@ async def connect(cloud: CloudEndpoint, hello: pb.StreamFramesRequest) -> AsyncI
             call.cancel()
 
 
-def _open(cloud: CloudEndpoint) -> grpc.aio.Channel:
+def _open(settings: EdgeSettings) -> grpc.aio.Channel:
+    address = settings.cloud_address
+    if settings.tls_ca is None:
+        return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
     try:
-        return cloud.open(CHANNEL_OPTIONS)
+        ca, key, certificate = (
+            None if path is None else path.read_bytes()
+            for path in (settings.tls_ca, settings.tls_key, settings.tls_cert)
+        )
     except OSError as exc:  # while certificates are renewed, perhaps
         raise DisconnectedError(f"{exc.filename}: {exc.strerror}") from exc
+    credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+    return grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
 
 
 async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:

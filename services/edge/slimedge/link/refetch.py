@@ -11,30 +11,29 @@ A command that is told again while it waits or is carried out is not carried out
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimcodec.errors import CodecError
-from slimedge.condition import Condition
+from slimedge.encode.stage import FrameRing
 from slimedge.encode.worker import EncodeWorker
 from slimedge.event import EdgeObserver, Refetched, RefetchRefused
 from slimedge.link.connection import DisconnectedError
 from slimedge.link.uplink import Uplink
 from slimedge.memory.ledger import Ledger
-from slimedge.memory.ring import FrameRing
+from slimwire.v1 import ingest_pb2 as pb
 
 MAX_WAITING = 1024  # commands, of a few bytes each; the cloud asks once per frame
 
 
 @dataclass(frozen=True, slots=True)
-class Refetch:
-    """What a command asks for."""
-
+class _Refetch:
     request_id: str
     sequence: int
-    level: int | None = None  # to reach; None = the widest
-    expires: float | None = None  # monotonic seconds: nobody waits for it any more; None = never
+    level: int | None  # to reach; None = the widest
+    expires: float  # monotonic seconds: nobody waits for it any more
 
 
 class _CannotError(Exception):
@@ -50,21 +49,25 @@ class Refetcher:
         worker: EncodeWorker,
         ledger: Ledger,
         observer: EdgeObserver,
-        may_go: Condition,
         clock: Callable[[], float],
     ) -> None:
         self._ring = ring
         self._worker = worker
         self._ledger = ledger
         self._observer = observer
-        self._may_go = may_go
         self._clock = clock
-        self._waiting: asyncio.Queue[Refetch] = asyncio.Queue(MAX_WAITING)
-        self._too_many: deque[Refetch] = deque(maxlen=MAX_WAITING)
+        self._waiting: asyncio.Queue[_Refetch] = asyncio.Queue(MAX_WAITING)
+        self._too_many: deque[_Refetch] = deque(maxlen=MAX_WAITING)
         self._asked: set[str] = set()  # requests that wait or are carried out
 
-    def ask(self, asked: Refetch) -> None:
-        """Take a command; returns at once."""
+    def ask(self, command: pb.Command) -> None:
+        """Take a command for an enhancement; returns at once."""
+        refetch, lasts = command.refetch_enhancement, math.inf
+        if refetch.expire_ms:
+            lasts = refetch.expire_ms / 1000
+        asked = _Refetch(
+            command.request_id, refetch.sequence, refetch.level or None, self._clock() + lasts
+        )
         if asked.request_id in self._asked:
             return
         try:
@@ -86,11 +89,11 @@ class Refetcher:
                 await self._refuse(uplink, asked, str(exc))
             self._asked.discard(asked.request_id)
 
-    async def _refuse(self, uplink: Uplink, asked: Refetch, reason: str) -> None:
+    async def _refuse(self, uplink: Uplink, asked: _Refetch, reason: str) -> None:
         self._observer.notify(RefetchRefused(asked.request_id, asked.sequence, reason))
         await uplink.refuse(asked.request_id, reason)
 
-    async def _carry_out(self, asked: Refetch, uplink: Uplink) -> None:
+    async def _carry_out(self, asked: _Refetch, uplink: Uplink) -> None:
         self._check_time(asked)
         kept = self._ring.get(asked.sequence)
         if kept is None:
@@ -99,7 +102,7 @@ class Refetcher:
                 f"frame {asked.sequence} has left the camera's memory; its oldest is {oldest}"
             )
         try:
-            enhancement = await self._worker.enhance(kept, asked.level)
+            enhancement = await self._worker.enhance(kept.image, kept.base, asked.level)
         except CodecError as exc:
             raise _CannotError(str(exc)) from exc
         size_bytes = len(enhancement.bitstream)
@@ -115,7 +118,7 @@ class Refetcher:
                 )
             except DisconnectedError:
                 while not uplink.is_up:
-                    await self._may_go.wait()
+                    await self._ledger.may_go.wait()
                 self._check_time(asked)
                 continue
             break
@@ -123,6 +126,6 @@ class Refetcher:
             Refetched(asked.request_id, asked.sequence, enhancement.level, size_bytes)
         )
 
-    def _check_time(self, asked: Refetch) -> None:
-        if asked.expires is not None and self._clock() > asked.expires:
+    def _check_time(self, asked: _Refetch) -> None:
+        if self._clock() > asked.expires:
             raise _CannotError("nobody waits for it any more: the link or the encoder is too slow")

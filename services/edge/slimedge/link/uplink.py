@@ -16,15 +16,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from random import Random
 
 import google_crc32c
 
 from slimedge.backoff import FullJitter
-from slimedge.condition import Condition
-from slimedge.event import LinkState, LossReason
+from slimedge.event import EdgeObserver, LinkChanged, LinkState, LossReason, Sent
 from slimedge.gap import Gap
-from slimedge.link.answer import AnswerReader, UplinkHandler
-from slimedge.link.cloud_channel import CloudEndpoint
+from slimedge.link.answer import AnswerReader
 from slimedge.link.connection import Connection, DisconnectedError, connect
 from slimedge.link.wire import (
     MAX_UNPERSISTED,
@@ -32,11 +31,11 @@ from slimedge.link.wire import (
     make_frame,
     make_gap,
     make_refusal,
-    max_live_level_of,
 )
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool import SpooledFrame
 from slimedge.memory.spool_worker import SpoolWorker
+from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -46,47 +45,40 @@ class Uplink:
     """The edge's end of the wire.
 
     Args:
-        cloud: Where the cloud is.
+        settings: Where the cloud is, when a frame is late or worthless, how long to wait.
         hello: Makes what is sent first on a stream, from the sequences that may be persisted.
         ledger: The account that credit and resume are kept in; read by others, written here.
         spool: Keeps what cannot be sent.
-        handler: Who is told what comes back.
-        may_go: Notified when a frame may go that could not; see `slimedge.condition`.
-        deadline_seconds: Age from which a frame travels as backfill; None for never.
-        expire_seconds: Age at which a frame is thrown away; None for never.
-        backoff: Waits between streams.
+        answers: Takes what comes back.
+        observer: Is told events.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        cloud: CloudEndpoint,
+        settings: EdgeSettings,
+        *,
         hello: Callable[[Sequence[int]], pb.StreamFramesRequest],
         ledger: Ledger,
         spool: SpoolWorker,
-        handler: UplinkHandler,
-        may_go: Condition,
-        *,
-        deadline_seconds: float | None,
-        expire_seconds: float | None,
-        backoff: FullJitter,
+        answers: AnswerReader,
+        observer: EdgeObserver,
         clock: Callable[[], float],
     ) -> None:
-        self._cloud = cloud
+        self._settings = settings
         self._hello = hello
         self._ledger = ledger
         self._spool = spool
-        self._handler = handler
-        self._may_go = may_go
-        self._deadline_seconds = deadline_seconds
-        self._expire_seconds = expire_seconds
-        self._expire_ms = round((expire_seconds or 0) * 1000)
-        self._backoff = backoff
+        self._answers = answers
+        self._observer = observer
+        self._may_go = ledger.may_go
         self._clock = clock
+        self._backoff = FullJitter(
+            settings.reconnect_min_seconds, settings.reconnect_max_seconds, Random()
+        )
         self._connection: Connection | None = None
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
         self._turn = asyncio.Lock()  # writes go out one by one, first come first served
-        self._answers = AnswerReader(ledger, spool, handler, clock)
 
     @property
     def is_up(self) -> bool:
@@ -107,22 +99,22 @@ class Uplink:
         """
         try:
             while True:
-                self._handler.on_link(LinkState.CONNECTING, self._cloud.address)
+                self._tell(LinkState.CONNECTING, self._settings.cloud_address)
                 try:
-                    async with connect(self._cloud, await self._make_hello()) as connection:
+                    async with connect(self._settings, await self._make_hello()) as connection:
                         await self._serve(connection)
                 except DisconnectedError as exc:
                     wait = self._next_wait()
-                    self._handler.on_link(LinkState.DOWN, f"{exc}; again in {wait:.1f} s")
+                    self._tell(LinkState.DOWN, f"{exc}; again in {wait:.1f} s")
                     logger.warning("uplink down", extra={"reason": str(exc), "seconds": wait})
                     await asyncio.sleep(wait)
         finally:
-            self._handler.on_link(LinkState.STOPPED, "")
+            self._tell(LinkState.STOPPED, "")
 
     async def send(self, frame: LedgerFrame) -> None:
         """Send one frame when its turn comes and the credit allows it.
 
-        Returns when it was handed to the transport, or lost (the handler is told why), or kept for
+        Returns when it was handed to the transport, or lost (the observer is told why), or kept for
         the next stream because this one has ended.
         """
         try:
@@ -182,14 +174,10 @@ class Uplink:
         return self._hello(list(dict.fromkeys([*in_doubt, *kept])))
 
     async def _serve(self, connection: Connection) -> None:
-        welcome = connection.welcome
-        self._ledger.credit_bytes = welcome.credit_bytes
-        self._ledger.max_frame_bytes = welcome.max_frame_bytes
-        self._answers.begin()
-        self._resume(welcome)
+        self._answers.begin(connection.welcome, connection.round_trip_seconds)
+        self._resume(connection.welcome)
         self._connection = connection
-        self._handler.on_connected(connection.round_trip_seconds, max_live_level_of(welcome))
-        self._handler.on_link(LinkState.UP, self._cloud.address)
+        self._tell(LinkState.UP, self._settings.cloud_address)
         self._may_go.notify_all()
         flush = asyncio.create_task(self._flush())
         try:
@@ -250,7 +238,7 @@ class Uplink:
 
     async def _send_in_turn(self, frame: LedgerFrame) -> None:
         if 0 < self._ledger.max_frame_bytes < frame.size_bytes:
-            self._handler.on_lost(frame, LossReason.TOO_LARGE)
+            self._observer.notify(frame.lost(LossReason.TOO_LARGE))
             return
         try:
             connection = await self._wait_for_room(frame.size_bytes)
@@ -262,19 +250,19 @@ class Uplink:
             return
         now = self._clock()
         age = now - frame.header.capture_time_mono
-        if self._expire_seconds is not None and age > self._expire_seconds:
+        expire_seconds = self._settings.expire_seconds
+        if 0 < expire_seconds < age:
             self._spool.keep(frame)
-            if frame.spooled is None:
-                self._handler.on_lost(frame, LossReason.EXPIRED)
+            self._lose([frame], LossReason.EXPIRED)
             return
-        self._lose(self._ledger.send(frame, now))
+        self._lose(self._ledger.send(frame, now), LossReason.RESEND_FULL)
         try:
-            late = self._is_late(age)
-            message = make_frame(frame.header, frame.container, self._expire_ms, late=late)
-            await connection.write(message)
+            late, expire_ms = self._is_late(age), round(1000 * expire_seconds)
+            await connection.write(make_frame(frame.header, frame.container, expire_ms, late=late))
         except DisconnectedError:
             return  # the ledger has it and gives it to the next stream
-        self._handler.on_sent(frame)
+        resent, waited = frame.times_sent > 1, now - frame.encoded_at
+        self._observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
 
     async def _wait_for_room(self, size_bytes: int) -> Connection | None:
         """Wait until the credit allows so many bytes; the stream, or None once it has ended."""
@@ -287,17 +275,19 @@ class Uplink:
 
     def _keep(self, frame: LedgerFrame) -> None:
         self._spool.keep(frame)
-        self._lose(self._ledger.keep(frame))
+        self._lose(self._ledger.keep(frame), LossReason.RESEND_FULL)
 
-    def _lose(self, given_up: Sequence[LedgerFrame]) -> None:
+    def _lose(self, given_up: Sequence[LedgerFrame], reason: LossReason) -> None:
         for frame in given_up:
             if frame.spooled is None:
-                self._handler.on_lost(frame, LossReason.RESEND_FULL)
+                self._observer.notify(frame.lost(reason))
+
+    def _tell(self, state: LinkState, detail: str) -> None:
+        self._observer.notify(LinkChanged(state, detail))
 
     def _is_late(self, age_seconds: float) -> bool:
-        return self._deadline_seconds is not None and age_seconds > self._deadline_seconds
+        return 0 < self._settings.deadline_seconds < age_seconds
 
     def _next_wait(self) -> float:
-        asked = self._answers.drain
-        self._answers.begin()
+        asked, self._answers.drain = self._answers.drain, None
         return self._backoff.next_seconds() + (asked.reconnect_seconds if asked else 0.0)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
-from slimedge.frame_header import FrameHeader, micros_of
+from slimedge.frame import FrameHeader, micros_of
 from slimedge.gap import Gap
 from slimwire.v1 import ingest_pb2 as pb
 

@@ -5,16 +5,31 @@
                                                                   to be sent again after a reconnect
 
 Facts only: what they say about the link is the controller's business. Not thread-safe.
+
+The parts of an edge wait for each other at `Ledger.may_go`: a frame may go which could not before.
+
+    Pipeline.deliver, .end   a newer frame, or none will come ──┐
+    Uplink                   a stream is up, drains, has ended ─┼─► notify_all
+    Uplink                   an answer: credit, Ack, Nack, ... ─┘        │
+                                                                         ▼
+    Pipeline    waits for a frame, for a decision to send it, at the end for the last results
+    Uplink      waits for room in the cloud's window
+    Backfill    waits for a stream, for room, for the answer to what it sent
+    Refetcher   waits for the next stream, after one has ended
+
+Whoever is woken looks at everything again: it says that something has happened, not what.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from slimcontrol.link import LinkView, has_room
-from slimedge.frame_header import FrameHeader
+from slimedge.event import LossReason, Lost
+from slimedge.frame import FrameHeader
 
 RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are given up first
 
@@ -43,6 +58,10 @@ class LedgerFrame:
         """Its name within this start of the edge."""
         return self.header.sequence
 
+    def lost(self, reason: LossReason) -> Lost:
+        """The event that it will never be detected."""
+        return Lost(self.sequence, reason, self.header.capture_time_unix, self.size_bytes)
+
 
 class BackfillState(StrEnum):
     """How far the one frame of the backfill lane is that is on its way."""
@@ -66,11 +85,31 @@ class BackfillOnItsWay:
     state: BackfillState = BackfillState.SENT
 
 
+class Condition:
+    """As `asyncio.Condition` without its lock, for one event loop.
+
+    Nothing is missed between looking and waiting, because nothing else runs between the two.
+    """
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def notify_all(self) -> None:
+        """Wake all that wait now."""
+        event, self._event = self._event, asyncio.Event()
+        event.set()
+
+    async def wait(self) -> None:
+        """Wait for the next `notify_all`."""
+        await self._event.wait()
+
+
 class Ledger:
     """Frames by sequence from being sent until they are DETECTED, refused or given up."""
 
     def __init__(self) -> None:
         self._frames: dict[int, LedgerFrame] = {}
+        self.may_go = Condition()
         self.backfill: BackfillOnItsWay | None = None
         self.gap_on_its_way: int | None = None  # number of the gap that is not answered yet
         self.sent_bytes = 0  # of containers, ever, repeats too
@@ -161,12 +200,8 @@ class Ledger:
         frame.container = b""
         return frame
 
-    def detect(self, sequence: int) -> LedgerFrame | None:
-        """The result of a frame is here: its account is closed."""
-        return self._frames.pop(sequence, None)
-
-    def refuse(self, sequence: int) -> LedgerFrame | None:
-        """The cloud refused the frame, or gave it up: its account is closed."""
+    def close(self, sequence: int) -> LedgerFrame | None:
+        """Strike off a frame whose result is here, or that the cloud refused."""
         return self._frames.pop(sequence, None)
 
     def send_enhancement(self, request_id: str, size_bytes: int) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from slimedge.frame_header import FrameHeader
+from slimedge.frame import FrameHeader
 from slimedge.gap import Gap, GapReason
 
 MAX_GAPS = 64  # of one reason; beyond it the newest spans what comes

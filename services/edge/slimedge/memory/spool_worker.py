@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimedge.condition import Condition
 from slimedge.event import EdgeObserver, GapRecorded, LossReason, Lost, SpoolChanged, Spooled
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.ledger import LedgerFrame
@@ -83,7 +82,7 @@ class SpoolWorker:
         self._pending = 0
         self._broken = asyncio.Event()
         self._complained = False  # in the log, since a frame was last kept
-        self.arrived = Condition()  # notified when something waits that did not
+        self.arrived = asyncio.Event()  # set when something waits that did not
         self._spool = Spool(None, epoch)  # touched on the thread only, from here on
         self.is_up = False  # frames can be kept
         self.frames = 0  # kept now
@@ -188,7 +187,7 @@ class SpoolWorker:
 
     async def _settle_gap(self, recorded: Awaitable[Gap | None]) -> None:
         await recorded
-        self.arrived.notify_all()
+        self.arrived.set()
 
     async def _settle(self, frame: LedgerFrame, put: Awaitable[list[Gap] | None]) -> None:
         gaps = await put
@@ -198,14 +197,12 @@ class SpoolWorker:
             if not self._is_held(frame.sequence):
                 header, size_bytes = frame.header, frame.size_bytes
                 self.record(gap_of(GapReason.DISK, self.epoch, header, size_bytes))
-                self._observer.notify(
-                    Lost(header.sequence, LossReason.DISK, header.capture_time_unix, size_bytes)
-                )
+                self._observer.notify(frame.lost(LossReason.DISK))
             return
         frame.spooled = True
         self._complained = False
         self._retry_seconds = self._first_retry_seconds
-        self.arrived.notify_all()
+        self.arrived.set()
         self._observer.notify(Spooled(frame.sequence, frame.size_bytes))
         for gap in gaps:
             self._observer.notify(GapRecorded(gap))

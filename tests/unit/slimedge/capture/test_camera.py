@@ -11,11 +11,11 @@ import pytest
 
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
-from slimedge.capture.frame import CapturedFrame
 from slimedge.capture.source import Picture
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError, CameraLostError
 from slimedge.event import CameraChanged, CameraState, ClockStepped
+from slimedge.frame import CapturedFrame
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 

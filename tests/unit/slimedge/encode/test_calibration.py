@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +39,6 @@ class FakeWorker:
         container = EncodedImage(b"x" * 10, level, quality, (60, 80), 0.0)
         return EncodedFrame(image, container, self.seconds[level])
 
-    async def warm_up(
-        self, image: NDArray[np.uint8], points: Sequence[tuple[int, float]]
-    ) -> list[EncodedFrame]:
-        return [await self.encode(image, *point) for point in points]
-
 
 def make_profile(device: str = HERE.processor, threads: int | None = HERE.threads) -> Profile:
     height, width = PICTURE.shape[:2]
@@ -58,7 +52,7 @@ def make_profile(device: str = HERE.processor, threads: int | None = HERE.thread
 
 
 async def run_warm_up(calibration: EncodeCalibration, worker: FakeWorker) -> dict[int, float]:
-    results = await warm_up(worker, calibration, PICTURE, POINTS)
+    results = await warm_up(worker.encode, calibration, PICTURE, POINTS)
     return {frame.encoded.level: seconds for frame, seconds in results}
 
 
@@ -69,7 +63,7 @@ async def test_the_profile_of_this_device_is_taken_without_more_runs(tmp_path: P
     seconds = await run_warm_up(calibration, worker)
 
     assert seconds == pytest.approx(PROFILED)
-    assert worker.encoded == [0, 1]
+    assert worker.encoded == [0, 0, 1, 1]
     assert not list(tmp_path.iterdir())  # nothing new was learnt
 
 
@@ -91,8 +85,8 @@ async def test_another_device_is_measured_and_known_at_the_next_start(
 
     assert first.source == again.source == "an earlier start"
     assert measured == known == {0: 0.3, 1: 0.9}
-    assert len(worker.encoded) == 2 + 2 * REPEATS
-    assert len(next_worker.encoded) == 2
+    assert len(worker.encoded) == 4 + 2 * REPEATS
+    assert len(next_worker.encoded) == 4
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -114,10 +108,10 @@ async def test_one_level_that_was_held_up_once_changes_nothing(tmp_path: Path) -
     points = [(level, 2.0) for level in range(3)]
 
     held_up = FakeWorker({0: 0.100, 1: 0.021, 2: 0.038})
-    results = await warm_up(held_up, calibration, PICTURE, points)
+    results = await warm_up(held_up.encode, calibration, PICTURE, points)
 
     assert [seconds for _, seconds in results] == pytest.approx([0.010, 0.020, 0.040])
-    assert held_up.encoded == [0, 1, 2]
+    assert held_up.encoded == [0, 0, 1, 1, 2, 2]
 
 
 async def test_a_folder_that_cannot_be_written_costs_only_the_next_measurement(
@@ -187,4 +181,4 @@ def test_a_first_guess_comes_from_what_is_known() -> None:
 async def test_without_points_there_is_nothing_to_warm_up() -> None:
     calibration = EncodeCalibration(MODEL, None, HERE, None)
 
-    assert await warm_up(FakeWorker({}), calibration, PICTURE, ()) == []
+    assert await warm_up(FakeWorker({}).encode, calibration, PICTURE, ()) == []

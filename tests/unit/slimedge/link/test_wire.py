@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from slimedge.frame_header import FrameHeader, micros_of, uint32_of
+from slimedge.frame import FrameHeader, micros_of, uint32_of
 from slimedge.link.wire import make_frame
 from slimwire.v1 import ingest_pb2 as pb
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimedge.frame_header import FrameHeader
+from slimedge.frame import FrameHeader
 from slimedge.memory.ledger import RESEND_FRAMES, Ledger, LedgerFrame
 
 
@@ -43,8 +43,8 @@ def test_a_stage_is_told_once() -> None:
     assert ledger.receive(1, 5.0) is None
     assert ledger.persist(1) is not None
     assert ledger.persist(1) is None
-    assert ledger.detect(1) is not None
-    assert ledger.detect(1) is None
+    assert ledger.close(1) is not None
+    assert ledger.close(1) is None
 
 
 def test_a_container_larger_than_the_window_goes_alone() -> None:
@@ -100,7 +100,7 @@ def test_results_of_an_earlier_stream_are_awaited_but_are_no_queue() -> None:
     ledger.send(make_frame(2), now=9.0)
 
     assert ledger.view(now=9.0).undetected_frames == 1
-    late = ledger.detect(1)
+    late = ledger.close(1)
     assert late is not None
     assert late.received_at_server is None, "the clock of a server that may be another"
 
@@ -125,7 +125,7 @@ def test_the_answer_to_an_enhancement_releases_its_bytes_and_leaves_its_frame() 
     ledger.release_enhancement("wish")
     assert ledger.in_flight_bytes == 70
     assert not ledger.is_answered
-    assert ledger.detect(1) is not None
+    assert ledger.close(1) is not None
 
 
 def test_a_result_that_does_not_come_is_forgotten_but_a_frame_on_its_way_is_not() -> None:
@@ -161,9 +161,9 @@ def test_the_bytes_in_flight_are_never_negative_and_end_at_nothing(
             case "persist":
                 ledger.persist(sequence)
             case "detect":
-                ledger.detect(sequence)
+                ledger.close(sequence)
             case "refuse":
-                ledger.refuse(sequence)
+                ledger.close(sequence)
             case "enhance":
                 ledger.send_enhancement(f"r-{sequence}", 10)
             case "answer":

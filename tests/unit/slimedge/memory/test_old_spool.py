@@ -9,7 +9,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from slimedge.frame_header import FrameHeader
+from slimedge.frame import FrameHeader
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import Spool, SpooledFrame
 

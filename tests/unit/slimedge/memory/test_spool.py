@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimedge.frame_header import FrameHeader
+from slimedge.frame import FrameHeader
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import MAX_GAPS, Spool
 from support.edge.edge_uplink import make_ledger_frame

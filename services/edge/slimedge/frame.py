@@ -1,12 +1,35 @@
-"""What travels with a container: from the encoder through memory, disk and wire to the cloud.
+"""A frame: as the camera gives it, and what travels with its container to the cloud.
 
-Its fields are those of the wire's `Frame`, by name and unit; whatever is between passes it whole.
-So one more field of a frame stands in the `.proto`, here, and in the cloud's record of a frame.
+The fields of `FrameHeader` are those of the wire's `Frame`, by name and unit; memory, disk and wire
+pass it whole. So one more field of a frame stands in the `.proto`, here, and in the cloud's record
+of a frame.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedFrame:
+    """What a camera gives.
+
+    The two times are of one moment: the wall clock for people, the monotonic clock for latencies.
+    """
+
+    sequence: int  # 1, 2, 3 ... as captured; frames that are never sent count too
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    capture_time_unix: float  # seconds
+    capture_time_mono: float  # seconds
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        height, width = self.image.shape[:2]
+        return height, width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from slimedge.memory.ring import FrameRing, KeptFrame
+from slimedge.encode.stage import FrameRing, KeptFrame
 
 FRAME_BYTES = 4 * 4 * 3 + 10
 
 
 def make_kept(sequence: int, hw: tuple[int, int] = (4, 4)) -> KeptFrame:
-    return KeptFrame(sequence, np.zeros((*hw, 3), np.uint8), bytes(10), level=0, quality=0)
+    return KeptFrame(sequence, np.zeros((*hw, 3), np.uint8), bytes(10))
 
 
 def test_the_oldest_frame_leaves_when_there_are_too_many() -> None:
@@ -42,17 +41,3 @@ def test_a_frame_larger_than_the_ring_is_not_kept() -> None:
 
     assert ring.get(1) is None
     assert (len(ring), ring.size_bytes, ring.oldest) == (0, 0, None)
-
-
-def test_a_frame_that_is_added_again_counts_once() -> None:
-    ring = FrameRing(max_frames=10, max_bytes=10**6)
-
-    ring.add(make_kept(1))
-    ring.add(make_kept(1))
-
-    assert (len(ring), ring.size_bytes) == (1, FRAME_BYTES)
-
-
-def test_a_ring_without_room_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        FrameRing(max_frames=0, max_bytes=1)
