@@ -46,8 +46,8 @@ from bench.cloud_setup import (
     send_stream,
 )
 from slimcloud.detect.engine import DetectionEngine
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind
 from slimcodec.decode import Decoder
 from slimdetect.detector import Detector
 from slimops.embedded_redis import EmbeddedRedis

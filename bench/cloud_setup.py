@@ -25,8 +25,7 @@ from slimcloud.detect.worker import DetectWorker
 from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameState, Lane
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.wall_clock import unix_us
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime

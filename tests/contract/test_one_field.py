@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.records import StoredFrame
 from slimedge.frame import FrameHeader
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 DECLARED = {
     "proto/slimwire/v1/ingest.proto",
     "services/edge/slimedge/frame.py",
-    "services/cloud/slimcloud/store/stored_frame.py",
+    "services/cloud/slimcloud/store/records.py",
 }
 MADE = "services/edge/slimedge/encode/stage.py"
 SHOWN = "services/cloud/slimcloud/review/ui/control.js"
@@ -32,7 +32,7 @@ def test_a_field_of_the_cloud_is_named_where_it_is_declared_counted_and_shown() 
     store = "services/cloud/slimcloud/store"
     files = {path for path in _files_with("comments_count") if "/review/ui/" not in path}
 
-    assert files == {f"{store}/stored_frame.py", f"{store}/scripts.py"}
+    assert files == {f"{store}/records.py", f"{store}/reviews.py"}
 
 
 def test_every_field_of_the_header_is_one_of_the_wire() -> None:

@@ -22,7 +22,6 @@ from redis.exceptions import RedisError
 from slimcloud.addresses import CloudAddresses
 from slimcloud.detect.canary import load_canary
 from slimcloud.detect.engine import DetectionEngine
-from slimcloud.detect.expiry import drop_expired
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.triage import TriagePolicy, build_triage
 from slimcloud.detect.worker import DetectWorker
@@ -280,7 +279,7 @@ async def _sweep(store: Store, settings: CloudSettings) -> None:
             removed = await store.retention.sweep()
             if removed:
                 logger.info("retention removed %d frames", removed)
-            dropped = await drop_expired(store, unix_us())
+            dropped = await store.drop_expired(unix_us())
             if dropped:
                 logger.warning("%d frames expired before a detector took them", dropped)
             await store.work.release_held(settings.order_wait_seconds)  # with no detector left

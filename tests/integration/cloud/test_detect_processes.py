@@ -16,8 +16,9 @@ import pytest
 from redis.asyncio import Redis
 
 from slimcloud.store import keys
+from slimcloud.store.events import Event, EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import Event, EventKind, FrameState
+from slimcloud.store.records import FrameState
 from support.cloud.frames import make_frame
 
 TESTS = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ async def test_kill_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     held = await store.work.outstanding()
     assert 0 < held <= count
     # what stalled one worker is an ordinary frame to the next
-    await client.hset(keys.frame_key(make_frame(6).frame_id), "container", b"container")
+    await client.hset(f"{keys.FRAME}{make_frame(6).frame_id}", "container", b"container")
 
     with _worker(redis_url, 0.0):
         events = await _outcomes(store, count)

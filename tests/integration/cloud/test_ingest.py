@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from slimcloud.errors import FrameNotFoundError
 from slimcloud.frame_id import FrameId
-from slimcloud.store.records import FrameState, RefetchState
+from slimcloud.store.cameras.refetches import RefetchState
+from slimcloud.store.records import FrameState
 from slimcodec.container import pack_container, parse_container
 from slimops.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb

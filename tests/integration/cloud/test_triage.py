@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store.records import FrameState, RefetchState, Triage
+from slimcloud.store.cameras.refetches import RefetchState
+from slimcloud.store.records import FrameState, Triage
 from slimcodec.container import parse_container
 from slimcodec.errors import ModelError
 from slimops.redis_connection import redis_client
@@ -133,14 +134,14 @@ async def test_busy_frame_is_detected_from_the_enhancement_that_is_asked_for(
     waiting = await cloud.store.get_frame(FrameId("gate", EPOCH, 1))
     assert waiting.state is FrameState.QUEUED
     assert waiting.presence is not None
-    assert await cloud.store.awaiting.count() == 1
+    assert await cloud.store.work.parked_count() == 1
     assert await cloud.store.work.outstanding() == 0
 
     await _send_enhancement(camera, toy_models, base, command, LEVEL)
     ack = await camera.hear_stage(1, pb.STAGE_DETECTED)
 
     assert ack.triage == pb.TRIAGE_ENHANCED
-    assert await cloud.store.awaiting.count() == 0
+    assert await cloud.store.work.parked_count() == 0
     answered = await cloud.store.refetches.get(command.request_id)
     assert answered.state is RefetchState.DONE
     assert 'frames_triaged_total{outcome="enhanced"} 1.0' in await _metrics(cloud)

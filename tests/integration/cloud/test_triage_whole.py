@@ -58,7 +58,7 @@ async def test_only_what_is_not_quiet_is_enhanced(
         )
         await run_edge(edge, recorder)
 
-        records = (await cloud.store.list_frames()).frames
+        records = (await cloud.store.index.page()).frames
         enhancements = [
             await cloud.store.get_enhancement(record.frame_id)
             for record in records

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind, FrameState, Lane
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimedge.app import run_edge
 from slimedge.event import Backfilled, Detected, Encoded, Lost, Spooled
 from slimedge.gap import Gap, GapReason
@@ -139,7 +139,7 @@ async def test_a_gap_that_an_earlier_start_left_is_on_record_in_the_cloud(
 async def settled_frames(store: Store) -> list[StoredFrame]:
     """All stored frames, when each has its outcome."""
     while True:
-        page = await store.list_frames(limit=500)
+        page = await store.index.page(limit=500)
         assert page.next_cursor is None, "fewer frames than a page holds"
         if all(record.state is not FrameState.QUEUED for record in page.frames):
             return list(page.frames)

@@ -64,10 +64,10 @@ async def _load(client: Redis) -> None:
         if isinstance(value, dict):
             fields = {k: base64.b64decode(v) if k == "container" else v for k, v in value.items()}
             await client.hset(key, mapping=fields)
-            frame_id = FrameId.parse(key.removeprefix(keys.frame_key("")))
+            frame_id = FrameId.parse(key.removeprefix(keys.FRAME))
             times = {str(frame_id): int(fields["capture_time_unix_us"])}
             await client.zadd(keys.INDEX_ALL, times)
-            await client.zadd(keys.index_camera_key(frame_id.camera_id), times)
+            await client.zadd(keys.index_of(frame_id.camera_id), times)
         else:
             await client.set(key, value)
 

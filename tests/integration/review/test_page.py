@@ -8,7 +8,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from slimcloud.store.cameras.gaps import GapRecord
-from slimcloud.store.records import EventKind, ReviewMark
+from slimcloud.store.events import EventKind
+from slimcloud.store.records import ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind, ReviewRecord
 from slimcodec.detection import Detection
 from support.cloud.browser import needs_chromium, open_page
@@ -190,7 +191,7 @@ async def test_a_dropped_frame_that_was_detected_meanwhile_is_shown_so(
     async with open_page(url) as page:
         await page.locator("#frames .card").first.click()
         await shows_a_picture(page)
-        assert await review.store.requests.ask(frame_id)  # another person
+        assert await review.store.request_detection(frame_id)  # another person
         await review.detect(frame_id, [CAR])
         await page.keyboard.press("d")
 

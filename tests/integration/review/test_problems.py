@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store.records import CameraRecord
+from slimcloud.store.cameras.registry import CameraRecord
 from support.cloud.review import EPOCH, ReviewWorld
 
 NEVER = FrameId("gate-1", EPOCH, 77)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from slimcloud.review import end_event_streams
 from slimcloud.store import keys
-from slimcloud.store.records import EventKind
+from slimcloud.store.events import EventKind
 from support.cloud.review import ReviewWorld, served
 
 

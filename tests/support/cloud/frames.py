@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store.records import DetectionResult, FrameState, Lane
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.records import DetectionResult, FrameState, Lane, StoredFrame
 from slimcodec.detection import Detection
 
 EPOCH = 0xA1B2

@@ -10,9 +10,15 @@ from redis.asyncio import Redis
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
-from slimcloud.store.records import DetectionResult, FrameState, Lane, ReviewMark, Triage
+from slimcloud.store.records import (
+    DetectionResult,
+    FrameState,
+    Lane,
+    ReviewMark,
+    StoredFrame,
+    Triage,
+)
 from slimcloud.store.replies import text
-from slimcloud.store.stored_frame import StoredFrame
 from slimcodec.detection import Detection
 from support.cloud.frames import MadeFrame
 
@@ -47,11 +53,11 @@ async def make_frames(client: Redis) -> None:
     await store.set_failed(_id(6), "section 2 does not decode")
     await store.put_frame(*_frame(7))
     await store.set_dropped(_id(7), "its deadline passed while it waited for 0.700 s")
-    await store.requests.ask(_id(7))
+    await store.request_detection(_id(7))
     await store.put_frame(*_frame(8))
     await store.set_dropped(_id(8), "its deadline passed while it waited for 0.900 s")
-    await store.requests.ask(_id(8))
-    await store.requests.take_back(_id(8))
+    await store.request_detection(_id(8))
+    await store.cancel_detection(_id(8))
     await store.put_frame(*_frame(9))
     await store.put_enhancement(_id(9), b"enhancement", level=_SHARPEST)
     await store.put_detections(_id(9), _result(_CAR, triage=Triage.ENHANCED, presence=0.75))
@@ -64,14 +70,14 @@ async def make_frames(client: Redis) -> None:
     await store.put_frame(*_frame(12))
     parked = await store.work.take("worker", count=20)
     item = next(item for item in parked if item.frame_id == _id(12))
-    await store.awaiting.park(item, presence=0.5, level=_SHARPEST, until_unix_us=_START_UNIX_US)
+    await store.work.park(item, presence=0.5, level=_SHARPEST, until_unix_us=_START_UNIX_US)
 
 
 async def plain(client: Redis) -> dict[str, dict[str, str] | str]:
     """What a store holds of its frames, with the bytes of containers as base64."""
     held: dict[str, dict[str, str] | str] = {}
     for key in sorted(map(text, await client.keys("slim:*"))):
-        if key.startswith(keys.frame_key("")):
+        if key.startswith(keys.FRAME):
             fields = {text(name): value for name, value in (await client.hgetall(key)).items()}
             held[key] = {
                 name: base64.b64encode(value).decode()  # type: ignore[arg-type]  # not decoded
@@ -79,7 +85,7 @@ async def plain(client: Redis) -> dict[str, dict[str, str] | str]:
                 else _STREAM_ID.sub("0-1", text(value))
                 for name, value in sorted(fields.items())
             }
-        elif key.startswith(keys.detections_key("")):
+        elif key.startswith(keys.DETECTIONS):
             held[key] = text(await client.get(key))
     return held
 

@@ -17,8 +17,7 @@ from slimcloud.review import ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.auth import ApiAccess
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.store.frames import Store
-from slimcloud.store.records import DetectionResult, FrameState, Lane
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.records import DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.tokens import TokenTable, token_digest
 from slimcodec.decode import Decoder, Latent
 from slimcodec.detection import Detection

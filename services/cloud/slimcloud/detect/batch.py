@@ -21,10 +21,8 @@ from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.triage import Verdict
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
-from slimcloud.store.records import DetectionResult, Triage
-from slimcloud.store.stored_frame import StoredFrame
-from slimcloud.store.work.awaiting import Parked
-from slimcloud.store.work.queue import WorkItem
+from slimcloud.store.records import DetectionResult, StoredFrame, Triage
+from slimcloud.store.work_queue import Parked, WorkItem
 from slimops.tracing import record_span
 
 logger = logging.getLogger(__name__)
@@ -135,7 +133,7 @@ class BatchRunner:
         wait_us = round(1e6 * self._settings.triage_wait_seconds)
         if job.record.expires_unix_us:
             wait_us = min(wait_us, max(0, job.record.expires_unix_us - now_us) // 2)
-        parked = await self._store.awaiting.park(
+        parked = await self._store.work.park(
             job.work, presence=presence, level=level, until_unix_us=now_us + wait_us
         )
         if parked is Parked.YES:

@@ -11,12 +11,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from slimcloud.detect.expiry import expired_reason
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.store.frames import Store
-from slimcloud.store.records import Lane
-from slimcloud.store.stored_frame import StoredFrame
-from slimcloud.store.work.queue import WorkItem
+from slimcloud.store.records import Lane, StoredFrame
+from slimcloud.store.work_queue import WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +64,10 @@ class HeldWork:
 
     async def drop_if_expired(self, item: WorkItem, record: StoredFrame) -> bool:
         """Whether the frame's deadline has passed, and it was dropped for that."""
-        now_us = self._clock_unix_us()
-        if not 0 < record.expires_unix_us < now_us:
-            return False
-        await self.drop(item, expired_reason(now_us - record.received_time_unix_us))
-        return True
+        reason = record.expired_reason(self._clock_unix_us())
+        if reason is not None:
+            await self.drop(item, reason)
+        return reason is not None
 
 
 def _key(item: WorkItem) -> tuple[Lane, str]:

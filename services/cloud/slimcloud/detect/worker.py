@@ -37,9 +37,8 @@ from slimcloud.detect.held_work import HeldWork
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameState, Lane
-from slimcloud.store.stored_frame import StoredFrame
-from slimcloud.store.work.queue import WorkItem
+from slimcloud.store.records import FrameState, Lane, StoredFrame
+from slimcloud.store.work_queue import WorkItem
 from slimcloud.wall_clock import unix_us
 
 logger = logging.getLogger(__name__)
@@ -159,20 +158,21 @@ class DetectWorker:
 
     async def _reclaim_one(self) -> bool:
         """Take over one entry and see it through; False when there is none."""
-        items = await self._store.work.reclaim(
-            self.consumer, min_idle_seconds=self._settings.reclaim_idle_seconds, count=1
+        item = await self._store.work.reclaim(
+            self.consumer, min_idle_seconds=self._settings.reclaim_idle_seconds
         )
-        for item in items:
-            if self._held.holds(item):  # our own: the detector is slow, not dead
-                await self._held.ended(item)
-            elif item.deliveries > self._settings.max_deliveries:
-                await self._give_up(item)
-            else:
-                self._metrics.reclaimed.inc()
-                await self._store.work.leave_order(item)
-                await self._prepare([item])
-                await self._held.ended(item)
-        return bool(items)
+        if item is None:
+            return False
+        if self._held.holds(item):  # our own: the detector is slow, not dead
+            await self._held.ended(item)
+        elif item.deliveries > self._settings.max_deliveries:
+            await self._give_up(item)
+        else:
+            self._metrics.reclaimed.inc()
+            await self._store.work.leave_order(item)
+            await self._prepare([item])
+            await self._held.ended(item)
+        return True
 
     async def _wake(self) -> None:
         """Take frames up again whose enhancement did not come; also those that were left by a
@@ -180,7 +180,7 @@ class DetectWorker:
         """
         while True:
             try:
-                await self._store.awaiting.wake_overdue(self._clock_unix_us())
+                await self._store.work.wake_overdue(self._clock_unix_us())
                 await self._store.work.release_held(self._settings.order_wait_seconds)
             except RedisError as exc:
                 logger.warning("the frames that wait cannot be read: %s", exc)
@@ -191,7 +191,7 @@ class DetectWorker:
         store, metrics = self._store, self._metrics
         while True:
             try:
-                metrics.awaiting.set(await store.awaiting.count())
+                metrics.awaiting.set(await store.work.parked_count())
                 metrics.outstanding.set(await store.work.outstanding(Lane.REVIEW, Lane.LIVE))
                 metrics.backfill.set(await store.work.outstanding(Lane.BACKFILL))
                 metrics.dead_letters.set(await store.work.dead_count())

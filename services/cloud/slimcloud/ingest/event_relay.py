@@ -1,6 +1,6 @@
 """The store's events -> answers to connected cameras. One relay serves every stream of a process.
 
-`frame.*` are written where an outcome is stored: `announce` in `slimcloud.store.work.scripts`, for
+`frame.*` are written where an outcome is stored: `announce` in `slimcloud.store.scripts`, for
 `Store.put_detections`, `set_dropped`, `set_failed`. The others come from `EventLog.add`.
 
 frame.detected      ─► Ack DETECTED with the detections
@@ -26,9 +26,8 @@ from slimcloud.frame_id import FrameId
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import Refusal
-from slimcloud.store.events import event_order
+from slimcloud.store.events import Event, EventKind, event_order
 from slimcloud.store.frames import Store
-from slimcloud.store.records import Event, EventKind
 from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 

@@ -21,8 +21,7 @@ from slimcloud.ingest.control_messages import MAX_TIME_US, ControlMessages
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import Refusal, refusal_of
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameState, Lane
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.wall_clock import unix_us
 from slimops.tracing import record_span, trace_of
 from slimwire.v1 import ingest_pb2 as pb

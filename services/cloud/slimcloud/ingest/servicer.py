@@ -32,8 +32,8 @@ from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import status_of
 from slimcloud.settings import CloudSettings
 from slimcloud.store.cameras.budgets import ByteBudget
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind
 from slimcloud.wall_clock import unix_us
 from slimcodec.model.artifact import CodecArtifact
 from slimwire.v1 import ingest_pb2 as pb

@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator
 
 from redis.exceptions import RedisError
 
-from slimcloud.store.events import EventLog
-from slimcloud.store.records import Event, EventKind
+from slimcloud.store.events import Event, EventKind, EventLog
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,41 @@ people (SSE).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
+
 from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.records import Event, EventKind
 from slimcloud.store.replies import StreamEntry, first_stream_entries, stream_entries, text
+
+
+class EventKind(StrEnum):
+    FRAME_DETECTED = "frame.detected"  # a live frame: somebody may be waiting for it
+    FRAME_BACKFILLED = "frame.backfilled"  # detected too, but it came late: for the record
+    FRAME_DROPPED = "frame.dropped"
+    FRAME_FAILED = "frame.failed"
+    ENHANCEMENT_STORED = "enhancement.stored"
+    REFETCH_REQUESTED = "refetch.requested"
+    REFETCH_REFUSED = "refetch.refused"
+    REVIEW_RECORDED = "review.recorded"
+    GAP_STORED = "gap.stored"
+    BUDGET_REQUESTED = "budget.requested"
+    CAMERA_CONNECTED = "camera.connected"
+    CAMERA_DISCONNECTED = "camera.disconnected"
+    UNKNOWN = "unknown"  # a newer build wrote it: passed over, but its place is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the events stream; `event_id` is its Redis stream id, fit for Last-Event-ID."""
+
+    event_id: str
+    kind: EventKind
+    camera_id: str
+    frame_id: FrameId | None
+    detail: str  # request id, connection id or reason, by kind
 
 
 class EventLog:
@@ -71,9 +100,7 @@ def _event(entry: StreamEntry) -> Event:
     entry_id, fields = entry
     try:
         kind = EventKind(fields["kind"])
-    except ValueError:
-        return Event(
-            entry_id, EventKind.UNKNOWN, "", None, ""
-        )  # its fields may mean something else
+    except ValueError:  # its fields may mean something else
+        return Event(entry_id, EventKind.UNKNOWN, "", None, "")
     frame_id = FrameId.parse(fields["frame_id"]) if fields.get("frame_id") else None
     return Event(entry_id, kind, fields.get("camera_id", ""), frame_id, fields.get("detail", ""))

@@ -2,16 +2,14 @@
 
 `Store` holds the frames themselves; its parts hold the rest:
 
-    store.work        queue of frames that wait for the detector     store.work.queue
-    store.requests    who asks for a frame's detection               store.work.requests
-    store.awaiting    frames that wait for their enhancement before  store.work.awaiting
+    store.work        queue of frames that wait for the detector     store.work_queue
+    store.index       frames by capture time, and how many when      store.index
     store.events      what happened, in order                        store.events
     store.cameras     who is connected                               store.cameras.registry
     store.refetches   requests for enhancements and their answers    store.cameras.refetches
-    store.reviews     who looked at what, marks and comments         store.reviews
-    store.timeline    how many frames when                           store.timeline
     store.gaps        what cameras dropped, and why                  store.cameras.gaps
     store.budgets     the bytes that each camera keeps to            store.cameras.budgets
+    store.reviews     who looked at what, marks and comments         store.reviews
     store.retention   removes what is too old or too much            store.retention
 
 The layout of the keys, with their lifetimes, is in `slimcloud.store.keys`. Every method may raise
@@ -22,9 +20,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError
 from slimcloud.frame_id import FrameId
@@ -34,25 +32,29 @@ from slimcloud.store.cameras.gaps import GapLog
 from slimcloud.store.cameras.refetches import RefetchLog
 from slimcloud.store.cameras.registry import CameraRegistry
 from slimcloud.store.events import EventLog
-from slimcloud.store.listing import list_frames
-from slimcloud.store.records import (
-    DetectionResult,
-    EventKind,
-    FrameFilter,
-    FrameState,
-    Lane,
-    Totals,
-)
-from slimcloud.store.replies import fields_of, is_out_of_memory, text
+from slimcloud.store.index import FrameIndex
+from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
+from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
 from slimcloud.store.retention import Retention
 from slimcloud.store.reviews import ReviewLog
-from slimcloud.store.stored_frame import CONTAINER, FramePage, StoredFrame
-from slimcloud.store.timeline import Timeline
-from slimcloud.store.work.awaiting import AwaitingFrames
-from slimcloud.store.work.queue import LANE_KEYS, WorkQueue
-from slimcloud.store.work.requests import DetectionRequests
+from slimcloud.store.work_queue import LANE_KEYS, WorkQueue
 from slimcloud.wall_clock import unix_us
 from slimcodec.container import MAX_LEVELS
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTotals:
+    """Counted since the store was made; bytes are container bytes."""
+
+    frames: int
+    frame_bytes: int
+    enhancements: int
+    enhancement_bytes: int
+    detected: int
+    dropped: int
+    failed: int
+    removed: int  # frames that retention removed
+    stored_bytes: int  # held now
 
 
 class Store:
@@ -82,21 +84,15 @@ class Store:
         self._ttl = retention_seconds + keys.RETENTION_SLACK_SECONDS
         self._max_queue_size = max_queue_size
         self._queue_timeout_seconds = queue_timeout_seconds
-        self.work = WorkQueue(client)
+        self.work = WorkQueue(client, max_queue_size)
+        self.index = FrameIndex(client)
         self.events = EventLog(client)
         self.cameras = CameraRegistry(client, clock_unix_us)
-        self.awaiting = AwaitingFrames(client, max_queue_size)
-        self.requests = DetectionRequests(client, max_queue_size, self.set_dropped, self._absent)
-        self.refetches = RefetchLog(client, self.events, self.awaiting, clock_unix_us)
-        self.reviews = ReviewLog(client)
-        self.timeline = Timeline(client)
+        self.refetches = RefetchLog(client, self.events, self.work, clock_unix_us)
         self.gaps = GapLog(client)
         self.budgets = BudgetLog(client, self.events)
+        self.reviews = ReviewLog(client)
         self.retention = Retention(client, retention_seconds, max_stored_bytes, clock_unix_us)
-        self._put_frame = scripts.PUT_FRAME.on(client)
-        self._put_enhancement = scripts.PUT_ENHANCEMENT.on(client)
-        self._put_detections = scripts.PUT_DETECTIONS.on(client)
-        self._set_outcome = scripts.SET_OUTCOME.on(client)
 
     async def ping(self) -> None:
         """Wait until Redis answers."""
@@ -115,32 +111,21 @@ class Store:
         if is_live and not frame.expires_unix_us and self._queue_timeout_seconds is not None:
             expires_us = frame.received_time_unix_us + round(1e6 * self._queue_timeout_seconds)
             frame = frame.model_copy(update={"expires_unix_us": expires_us})
-        try:
-            stored = await self._put_frame(
+        with full_memory_is_store_full():
+            stored = await scripts.PUT_FRAME(
+                self._client,
                 CONTAINER,
                 container,
                 *frame.written(),
-                frame=keys.frame_key(frame_id),
-                index_all=keys.INDEX_ALL,
-                index_camera=keys.index_camera_key(frame_id.camera_id),
-                index_received=keys.INDEX_RECEIVED,
-                sizes=keys.SIZES,
-                totals=keys.TOTALS,
-                epoch=keys.epoch_key(frame_id.camera_id, frame_id.epoch),
-                lane=LANE_KEYS[frame.lane],
-                camera=keys.camera_key(frame_id.camera_id),
                 id=str(frame_id),
-                sequence=str(frame_id.sequence),
+                lane=LANE_KEYS[frame.lane],
                 captured_us=frame.capture_time_unix_us,
                 received_us=frame.received_time_unix_us,
                 bytes=len(container),
                 ttl=self._ttl,
-                epoch_ttl=keys.EPOCH_TTL_SECONDS,
                 max_queue_size=self._max_queue_size,
                 expires_us=frame.expires_unix_us,
             )
-        except ResponseError as exc:
-            raise _store_full(exc) from exc
         if stored == -1:
             raise StoreFullError(
                 f"{self._max_queue_size} {frame.lane} frames wait for the detector already"
@@ -161,7 +146,7 @@ class Store:
 
     async def get_container(self, frame_id: FrameId) -> bytes:
         """The base container of a frame; raises as `get_frame`."""
-        container = await self._client.hget(keys.frame_key(frame_id), CONTAINER)
+        container = await self._client.hget(f"{keys.FRAME}{frame_id}", CONTAINER)
         if not isinstance(container, bytes):
             raise await self._absent(frame_id)
         return container
@@ -172,32 +157,22 @@ class Store:
         """Frames with their base containers, in one round trip; None for those that are gone."""
         pipeline = self._client.pipeline(transaction=False)
         for frame_id in frame_ids:
-            pipeline.hmget(keys.frame_key(frame_id), [*StoredFrame.names(), CONTAINER])
+            pipeline.hmget(f"{keys.FRAME}{frame_id}", [*StoredFrame.names(), CONTAINER])
         loaded: list[tuple[StoredFrame, bytes] | None] = []
         for frame_id, (*values, container) in zip(frame_ids, await pipeline.execute(), strict=True):
             record = StoredFrame.read(frame_id, values)
             loaded.append(None if record is None else (record, bytes(container)))
         return loaded
 
-    async def list_frames(
-        self, frame_filter: FrameFilter | None = None, *, limit: int = 50, cursor: str | None = None
-    ) -> FramePage:
-        """Frames by capture time, newest first.
-
-        Raises:
-            InvalidCursorError: `cursor` is not a `next_cursor` of an earlier page.
-        """
-        return await list_frames(self._client, frame_filter or FrameFilter(), limit, cursor)
-
     async def highest_sequence(self, camera_id: str, epoch: int) -> int:
         """The highest sequence of this epoch that is PERSISTED; 0 = none."""
-        return int(text(await self._client.get(keys.epoch_key(camera_id, epoch))) or 0)
+        return int(text(await self._client.get(f"{keys.EPOCH}{camera_id}:{epoch:016x}")) or 0)
 
     async def persisted(self, camera_id: str, epoch: int, sequences: Sequence[int]) -> list[int]:
         """Those of some frames of one epoch that are stored now."""
         pipeline = self._client.pipeline(transaction=False)
         for sequence in sequences:
-            pipeline.exists(keys.frame_key(FrameId(camera_id, epoch, sequence)))
+            pipeline.exists(f"{keys.FRAME}{FrameId(camera_id, epoch, sequence)}")
         found = await pipeline.execute()
         return [sequence for sequence, exists in zip(sequences, found, strict=True) if exists]
 
@@ -208,7 +183,7 @@ class Store:
         outcome already or is gone.
 
         The same step writes the event that tells of it, at once or when it is the frame's turn
-        (`settle`, `announce` in `slimcloud.store.work.scripts`). Ingest reads the event
+        (`finish` in `slimcloud.store.scripts`). Ingest reads the event
         (`slimcloud.ingest.event_relay.EventRelay`) and acknowledges DETECTED to the camera; the
         same holds for what `set_dropped` and `set_failed` store, and Nacks.
         """
@@ -216,10 +191,8 @@ class Store:
         for detection in result.detections:
             best = label_scores.get(detection.label, 0.0)
             label_scores[detection.label] = max(best, detection.score)
-        stored = await self._put_detections(
-            frame=keys.frame_key(frame_id),
-            detections=keys.detections_key(frame_id),
-            totals=keys.TOTALS,
+        stored = await scripts.PUT_DETECTIONS(
+            self._client,
             id=str(frame_id),
             document=result.to_json(),
             label_scores=json.dumps(label_scores, separators=(",", ":")),
@@ -227,11 +200,11 @@ class Store:
             triage=result.triage,
             presence="" if result.presence is None else result.presence,
         )
-        return bool(stored == 1)
+        return bool(stored)
 
     async def get_detections(self, frame_id: FrameId) -> DetectionResult | None:
         """The detector's result; None while there is none. Raises as `get_frame`."""
-        document = await self._client.get(keys.detections_key(frame_id))
+        document = await self._client.get(f"{keys.DETECTIONS}{frame_id}")
         if document is None:
             await self.get_frame(frame_id)
             return None
@@ -239,13 +212,61 @@ class Store:
 
     async def set_dropped(self, frame_id: FrameId, reason: str) -> bool:
         """Leave a frame undetected and take it off the queue; False as for `set_failed`."""
-        return await self._outcome(frame_id, FrameState.DROPPED, reason)
+        return await self._set_outcome(frame_id, FrameState.DROPPED, reason)
 
     async def set_failed(self, frame_id: FrameId, reason: str) -> bool:
         """Note that a frame cannot be detected and take it off the queue; False when it has an
         outcome already or is gone.
         """
-        return await self._outcome(frame_id, FrameState.FAILED, reason)
+        return await self._set_outcome(frame_id, FrameState.FAILED, reason)
+
+    async def drop_expired(self, now_unix_us: int) -> int:
+        """Drop the live frames whose deadline passed before any worker took them; how many.
+
+        Workers drop what has expired when they take it. A queue that nobody takes from must not
+        fill up with frames that nobody wants any more.
+        """
+        dropped = 0
+        for frame_id in await self.work.untaken_with_deadline():
+            frame = await self._find(frame_id)
+            reason = frame and frame.expired_reason(now_unix_us)
+            if reason:
+                dropped += await self.set_dropped(frame_id, reason)
+        return dropped
+
+    # --- what a person asks of the detector ---
+
+    async def request_detection(self, frame_id: FrameId) -> bool:
+        """Have a frame that was dropped or has failed detected before all that is live; False when
+        it is waiting or detected. Its dead letter is taken back.
+
+        Raises:
+            FrameNotFoundError, FrameGoneError: the frame is not stored.
+            StoreFullError: too many such requests wait.
+        """
+        requested = await scripts.REQUEST(
+            self._client, id=str(frame_id), max_queue_size=self._max_queue_size
+        )
+        if requested == -2:
+            raise StoreFullError(f"{self._max_queue_size} requests wait for the detector already")
+        if requested == -1:
+            raise await self._absent(frame_id)
+        return bool(requested)
+
+    async def cancel_detection(self, frame_id: FrameId) -> bool:
+        """Take such a request back; False when there is none that waits.
+
+        Raises:
+            FrameNotFoundError, FrameGoneError: the frame is not stored.
+        """
+        requested, state = await self._client.hmget(
+            f"{keys.FRAME}{frame_id}", ["requested", "state"]
+        )
+        if state is None:
+            raise await self._absent(frame_id)
+        return requested is not None and await self.set_dropped(
+            frame_id, "the request to detect it was taken back"
+        )
 
     # --- enhancements ---
 
@@ -267,29 +288,16 @@ class Store:
             FrameNotFoundError, FrameGoneError: the frame that it enhances is not stored.
             StoreFullError: Redis is out of memory.
         """
-        try:
-            stored = await self._put_enhancement(
-                frame=keys.frame_key(frame_id),
-                enhancement=keys.enhancement_key(frame_id),
-                sizes=keys.SIZES,
-                totals=keys.TOTALS,
-                events=keys.EVENTS,
-                awaiting=keys.AWAITING,
-                live=keys.WORK,
-                camera=keys.camera_key(frame_id.camera_id),
+        with full_memory_is_store_full():
+            stored = await scripts.PUT_ENHANCEMENT(
+                self._client,
                 id=str(frame_id),
                 container=container,
-                bytes=len(container),
                 ttl=self._ttl,
-                camera_id=frame_id.camera_id,
                 request_id=request_id,
                 level=level,
                 now_us=self._clock_unix_us(),
-                events_length=keys.EVENTS_LENGTH,
-                event=EventKind.ENHANCEMENT_STORED,
             )
-        except ResponseError as exc:
-            raise _store_full(exc) from exc
         if stored == -1:
             raise await self._absent(frame_id)
         await self.refetches.set_done(frame_id, request_id, level)
@@ -297,29 +305,24 @@ class Store:
 
     async def get_enhancement(self, frame_id: FrameId) -> bytes | None:
         """The enhancement container of a frame; None when there is none."""
-        container = await self._client.get(keys.enhancement_key(frame_id))
+        container = await self._client.get(f"{keys.ENHANCEMENT}{frame_id}")
         return container if isinstance(container, bytes) else None
 
     # --- counters and records ---
 
-    async def totals(self) -> Totals:
-        fields = fields_of(await self._client.hgetall(keys.TOTALS))
-        return Totals(**{name: int(fields.get(name, 0)) for name in Totals.__dataclass_fields__})
+    async def totals(self) -> StoreTotals:
+        counted = fields_of(await self._client.hgetall(keys.TOTALS))
+        return StoreTotals(**{f.name: int(counted.get(f.name, 0)) for f in fields(StoreTotals)})
 
     async def _find(self, frame_id: FrameId) -> StoredFrame | None:
-        values = await self._client.hmget(keys.frame_key(frame_id), StoredFrame.names())
+        values = await self._client.hmget(f"{keys.FRAME}{frame_id}", StoredFrame.names())
         return StoredFrame.read(frame_id, values)
 
-    async def _outcome(self, frame_id: FrameId, state: FrameState, reason: str) -> bool:
-        stored = await self._set_outcome(
-            frame=keys.frame_key(frame_id),
-            totals=keys.TOTALS,
-            awaiting=keys.AWAITING,
-            id=str(frame_id),
-            outcome=state,
-            reason=reason,
+    async def _set_outcome(self, frame_id: FrameId, state: FrameState, reason: str) -> bool:
+        stored = await scripts.SET_OUTCOME(
+            self._client, id=str(frame_id), state=state, reason=reason
         )
-        return bool(stored == 1)
+        return bool(stored)
 
     async def _absent(self, frame_id: FrameId) -> FrameNotFoundError | FrameGoneError:
         # Gaps count as gone too: a sequence below the highest one was stored or was refused long
@@ -327,9 +330,3 @@ class Store:
         if frame_id.sequence <= await self.highest_sequence(frame_id.camera_id, frame_id.epoch):
             return FrameGoneError(frame_id)
         return FrameNotFoundError(frame_id)
-
-
-def _store_full(error: ResponseError) -> StoreFullError:
-    if not is_out_of_memory(error):
-        raise error
-    return StoreFullError("Redis is out of memory; raise its maxmemory or lower max_stored_bytes")

@@ -10,7 +10,7 @@
     slim:index:camera:{camera}   zset    sweep   the same, one camera
     slim:index:received          zset    sweep   id by time of storing (microseconds)
     slim:sizes                   hash    sweep   id -> bytes of base and enhancement
-    slim:totals                  hash    ever    counters of `Totals`
+    slim:totals                  hash    ever    counters of `StoreTotals`
     slim:epoch:{camera}:{epoch}  string  7 d     highest sequence PERSISTED
     slim:cameras                 set     ever    every camera ever seen
     slim:camera:{camera}         hash    ever    fields of `CameraRecord`; `connection` holds it
@@ -21,7 +21,7 @@
     slim:order:{camera}          zset    done    id of live frames that workers hold, by place
     slim:held                    zset    done    id by time of the outcome (milliseconds), whose
                                                  event waits for that of an earlier frame
-    slim:awaiting                zset    done    id by deadline (microseconds): see `awaiting`
+    slim:awaiting                zset    done    id by deadline (microseconds): see `work_queue`
     slim:dead                    stream  1,000   `frame_id`, `reason`, `deliveries`
     slim:events                  stream  10,000  `kind`, `camera_id`, `frame_id`, `detail`
     slim:commands:{camera}       stream  1 h     `request_id`, `frame_id`; not yet told
@@ -40,11 +40,11 @@ still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with the
 `7 d`, `1 h`: after its last change; `done`: an entry is deleted when it is done;
 `1,000`: about the last so many entries, of gaps those of each camera.
 
-The hash of a frame holds what `slimcloud.store.stored_frame` declares: the fields of `StoredFrame`,
-the bytes of its base, and what the scripts of the queue note.
+The hash of a frame holds what `slimcloud.store.records` declares: the fields of `StoredFrame`, the
+bytes of its base, and what the scripts of the queue note.
 
 Only commands of Redis 6.2 are used, so Redis 6.2-8 and Valkey serve alike. Scripts touch several
-keys, so Redis Cluster does not.
+keys and name them themselves, so Redis Cluster does not.
 """
 
 from __future__ import annotations
@@ -58,76 +58,40 @@ GAPS_PER_CAMERA = 1_000
 REVIEWS_LENGTH = 50_000  # about 10 MB
 REVIEWS_OF_FRAME_LENGTH = 500
 
+# A name that ends in a colon is the beginning of a key, before the `{...}` of the table above.
+FRAME = "slim:frame:"
+ENHANCEMENT = "slim:enh:"
+DETECTIONS = "slim:detections:"
 INDEX_ALL = "slim:index:all"
+INDEX_CAMERA = "slim:index:camera:"
 INDEX_RECEIVED = "slim:index:received"
 SIZES = "slim:sizes"
 TOTALS = "slim:totals"
+EPOCH = "slim:epoch:"
 CAMERAS = "slim:cameras"
+CAMERA = "slim:camera:"
 WORK = "slim:work"
 WORK_REVIEW = "slim:work:review"
 WORK_BACKFILL = "slim:work:backfill"
+DETECT_GROUP = "detect"
 PLACES = "slim:places"
+ORDER = "slim:order:"
 HELD = "slim:held"
 AWAITING = "slim:awaiting"
-DETECT_GROUP = "detect"
 DEAD = "slim:dead"
 EVENTS = "slim:events"
+PENDING_REFETCHES = "slim:commands:"
+SENT_REFETCHES = "slim:asked:"
+REFETCH = "slim:refetch:"
+REFETCH_OF = "slim:refetch-of:"
 REVIEWS = "slim:reviews"
+REVIEWS_OF = "slim:reviews-of:"
 GAP_RECORDS = "slim:gap-records"
 GAPS = "slim:gaps"
+GAPS_OF_CAMERA = "slim:gaps:"
+BUDGET = "slim:budget:"
 
 
-def frame_key(frame_id: object) -> str:
-    return f"slim:frame:{frame_id}"
-
-
-def enhancement_key(frame_id: object) -> str:
-    return f"slim:enh:{frame_id}"
-
-
-def detections_key(frame_id: object) -> str:
-    return f"slim:detections:{frame_id}"
-
-
-def index_camera_key(camera_id: str) -> str:
-    return f"slim:index:camera:{camera_id}"
-
-
-def order_key(camera_id: str) -> str:
-    return f"slim:order:{camera_id}"
-
-
-def epoch_key(camera_id: str, epoch: int) -> str:
-    return f"slim:epoch:{camera_id}:{epoch:016x}"
-
-
-def camera_key(camera_id: str) -> str:
-    return f"slim:camera:{camera_id}"
-
-
-def pending_refetches_key(camera_id: str) -> str:
-    return f"slim:commands:{camera_id}"
-
-
-def sent_refetches_key(camera_id: str) -> str:
-    return f"slim:asked:{camera_id}"
-
-
-def refetch_key(request_id: str) -> str:
-    return f"slim:refetch:{request_id}"
-
-
-def refetch_of_key(frame_id: object) -> str:
-    return f"slim:refetch-of:{frame_id}"
-
-
-def reviews_of_key(frame_id: object) -> str:
-    return f"slim:reviews-of:{frame_id}"
-
-
-def gaps_of_camera_key(camera_id: str) -> str:
-    return f"slim:gaps:{camera_id}"
-
-
-def budget_key(camera_id: str) -> str:
-    return f"slim:budget:{camera_id}"
+def index_of(camera_id: str | None) -> str:
+    """The time index of one camera; of all for None."""
+    return INDEX_ALL if camera_id is None else f"{INDEX_CAMERA}{camera_id}"

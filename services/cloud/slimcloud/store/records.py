@@ -1,14 +1,34 @@
-"""What the store keeps, as types: no string-keyed dicts leave it."""
+"""What the store keeps of a frame, declared once: what Redis holds, what the store gives, what the
+API shows.
+
+    Frame of a camera ──► StoredFrame ── written() ──► HSET slim:frame:{id}
+      (ingest.intake)         ▲  └─ subclass FrameView ──► JSON of /frames
+                              └──── read() ◄── HMGET names()
+
+    engine's detections ─► DetectionResult ── to_json(), from_json() ── slim:detections:{id}
+
+`docs/develop/adding-a-field.md` shows how one more field is added.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, Literal, Self
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
 from slimcloud.frame_id import FrameId
+from slimcloud.wall_clock import time_of
 from slimcodec.detection import Detection
+
+CONTAINER = "container"  # field of the same hash: the bytes of the base
+# Fields of the same hash that only the scripts of the work queue read and write: lane and entry,
+# the error of a try that failed, the dead letter, whether a person asked for it.
+QUEUE_FIELDS = ("work", "last_error", "dead", "requested")
 
 
 class Lane(StrEnum):
@@ -33,15 +53,6 @@ class FrameState(StrEnum):
     FAILED = "failed"  # could not be decoded, or killed too many workers (dead letter)
 
 
-class RefetchState(StrEnum):
-    """Where a request for an enhancement is on its way."""
-
-    PENDING = "pending"  # the camera has not been told yet
-    SENT = "sent"
-    DONE = "done"  # the enhancement is stored
-    REFUSED = "refused"  # the edge cannot, see `detail`
-
-
 class Triage(StrEnum):
     """What the first rung made of a frame, and what was detected from then."""
 
@@ -60,20 +71,126 @@ class ReviewMark(StrEnum):
     WRONG = "wrong"  # the detections are wrong: something is missing, or is not what it is called
 
 
-class EventKind(StrEnum):
-    FRAME_DETECTED = "frame.detected"  # a live frame: somebody may be waiting for it
-    FRAME_BACKFILLED = "frame.backfilled"  # detected too, but it came late: for the record
-    FRAME_DROPPED = "frame.dropped"
-    FRAME_FAILED = "frame.failed"
-    ENHANCEMENT_STORED = "enhancement.stored"
-    REFETCH_REQUESTED = "refetch.requested"
-    REFETCH_REFUSED = "refetch.refused"
-    REVIEW_RECORDED = "review.recorded"
-    GAP_STORED = "gap.stored"
-    BUDGET_REQUESTED = "budget.requested"
-    CAMERA_CONNECTED = "camera.connected"
-    CAMERA_DISCONNECTED = "camera.disconnected"
-    UNKNOWN = "unknown"  # a newer build wrote it: passed over, but its place is kept
+_Time = Annotated[int, PlainSerializer(time_of, return_type=datetime)]
+_Known = Annotated[  # shown as null where it is 0
+    int,
+    Field(ge=0),
+    PlainSerializer(lambda n: n or None, return_type=Annotated[int, Field(ge=1)] | None),
+]
+_Scores = Annotated[
+    dict[str, float], BeforeValidator(lambda v: json.loads(v) if isinstance(v, str) else v)
+]
+
+
+class StoredFrame(BaseModel):
+    """A frame without its bytes. A field's name is that of the Redis field and of the API.
+
+    A field without a default is written with every frame; one with a default only where it
+    differs, and frames of builds that did not know it have the default. `exclude=True`: stored, and
+    not shown. `serialization_alias`: the API shows it under another name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    frame_id: FrameId = Field(exclude=True)  # in the hash's key
+    level: int = Field(ge=0, description="slim level of the base, 0 = narrowest")
+    quality: float = Field(ge=0, description="quality of the base, 0 = coarsest, in steps of 1/256")
+    image_height: int = Field(ge=1, description="pixels")
+    image_width: int = Field(ge=1, description="pixels")
+    capture_time_unix_us: _Time = Field(
+        serialization_alias="capture_time", description="wall clock of the edge, UTC"
+    )
+    received_time_unix_us: _Time = Field(
+        serialization_alias="received_time", description="wall clock of the cloud, UTC"
+    )
+    expires_unix_us: int = Field(exclude=True, description="wall clock of the cloud; 0 = never")
+    lane: Literal[Lane.LIVE, Lane.BACKFILL] = Field(
+        exclude=True, description="live, or backfill: it came late"
+    )
+    base_bytes: int = Field(ge=1, description="container of the base, bytes")
+    state: FrameState
+    enhancement_bytes: int = Field(
+        default=0, ge=0, description="container of the enhancement, bytes; 0 = none"
+    )
+    enhancement_level: int = Field(
+        default=0, exclude=True, description="level that the enhancement lifts it to; 0 = none"
+    )
+    reason: str = Field(default="", description="why it was dropped or failed; else empty")
+    label_scores: _Scores = Field(
+        default_factory=dict,
+        serialization_alias="labels",
+        description="best score of each detected label, 0 to 1",
+    )
+    triage: Triage = Field(
+        default=Triage.NONE,
+        description="quiet: nothing of interest was expected and the detector did not run; sent, "
+        "enhanced, fallback: what it was detected from; none: triage was not asked",
+    )
+    # Set from then on: a frame that waits for its enhancement has it and is still queued.
+    presence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="how sure triage was of anything of interest; null until asked",
+    )
+    mark: ReviewMark = Field(
+        default=ReviewMark.OPEN, description="what the last person who marked it made of it"
+    )
+    comments_count: int = Field(default=0, ge=0, description="comments of people")
+    traceparent: str = Field(
+        default="", exclude=True, description="W3C Trace Context of its capture; empty = not traced"
+    )
+    link_bytes_per_second: _Known = Field(
+        default=0,
+        description="what the camera believed that its link carries when it chose level and "
+        "quality, bytes per second; null where it did not say",
+    )
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        return self.image_height, self.image_width
+
+    def expired_reason(self, now_unix_us: int) -> str | None:
+        """Why it is to be dropped: its deadline has passed; None while it has not.
+
+        Args:
+            now_unix_us: the cloud's wall clock.
+        """
+        if not 0 < self.expires_unix_us < now_unix_us:
+            return None
+        waited_seconds = (now_unix_us - self.received_time_unix_us) / 1e6
+        return f"its deadline passed while it waited for {waited_seconds:.3f} s"
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The fields of the hash, as HMGET takes them and `read` expects their values."""
+        return list(_DEFAULTS)
+
+    @classmethod
+    def read(cls, frame_id: FrameId, values: Iterable[object]) -> Self | None:
+        """The frame whose fields `names()` are `values`; None where there is no such frame."""
+        fields = {
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in zip(_DEFAULTS, values, strict=True)
+            if value not in (None, b"", "")  # empty: a script had nothing to say
+        }
+        return cls.model_validate({"frame_id": frame_id, **fields}) if "level" in fields else None
+
+    def written(self) -> list[str | float]:
+        """Names and values in turn, as HSET takes them."""
+        return [
+            part
+            for name, default in _DEFAULTS.items()
+            if (value := getattr(self, name)) != default
+            for part in (name, value)
+        ]
+
+
+_DEFAULTS = {
+    name: field.get_default(call_default_factory=True)  # or pydantic's word for none
+    for name, field in StoredFrame.model_fields.items()
+    if name != "frame_id"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,76 +219,3 @@ class DetectionResult:
 
 
 _RESULT = TypeAdapter(DetectionResult)
-
-
-@dataclass(frozen=True, slots=True)
-class FrameFilter:
-    """Which frames to list; every condition that is set must hold."""
-
-    camera_id: str | None = None
-    from_unix_us: int | None = None  # capture time, inclusive
-    to_unix_us: int | None = None  # capture time, exclusive
-    label: str | None = None  # a detection with this label
-    min_score: float | None = None  # a detection (of `label`, when set) of at least this score
-    mark: ReviewMark | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CameraRecord:
-    camera_id: str
-    connected: bool
-    epoch: int
-    model_name: str
-    connected_time_unix_us: int
-    last_frame_id: FrameId | None
-    last_received_time_unix_us: int  # 0 = no frame yet
-    frames_total: int
-    bytes_total: int
-    level: int  # of the newest frame
-    quality: float
-    bytes_today: int = 0  # containers received since midnight UTC
-    lag_seconds: float | None = None  # capture to detected, of the newest detected frame
-    deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
-
-
-@dataclass(frozen=True, slots=True)
-class RefetchRequest:
-    request_id: str
-    frame_id: FrameId
-    state: RefetchState
-    detail: str  # for people; set when refused
-    created_time_unix_us: int
-    level: int = 0  # the level to reach; 0 = all there is
-    expires_unix_us: int = 0  # nobody waits for it after this, the cloud's clock; 0 = never
-    sent_time_unix_us: int = 0  # the camera was told; 0 = not yet
-    ended_time_unix_us: int = 0  # done or refused; 0 = not yet
-
-    def covers(self, level: int) -> bool:
-        """Whether its answer reaches a level as well."""
-        return self.level == 0 or (level != 0 and self.level >= level)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of the events stream; `event_id` is its Redis stream id, fit for Last-Event-ID."""
-
-    event_id: str
-    kind: EventKind
-    camera_id: str
-    frame_id: FrameId | None
-    detail: str  # request id, connection id or reason, by kind
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Counted since the store was made; bytes are container bytes."""
-
-    frames: int
-    frame_bytes: int
-    enhancements: int
-    enhancement_bytes: int
-    detected: int
-    dropped: int
-    failed: int
-    removed: int  # frames that retention removed
-    stored_bytes: int  # held now

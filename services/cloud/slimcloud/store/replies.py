@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 from redis.exceptions import OutOfMemoryError, ResponseError
+
+from slimcloud.errors import StoreFullError
 
 StreamEntry = tuple[str, dict[str, str]]
 
@@ -17,11 +20,18 @@ def text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def is_out_of_memory(error: ResponseError) -> bool:
-    """Whether Redis had no memory: Redis 6 says so within the text of a script's error, later ones
-    by its class.
-    """
-    return isinstance(error, OutOfMemoryError) or "OOM " in str(error)
+@contextmanager
+def full_memory_is_store_full() -> Iterator[None]:
+    """Turns Redis' refusal for want of memory into `StoreFullError`."""
+    try:
+        yield
+    except ResponseError as exc:
+        # Redis 6 says so within the text of a script's error, later ones by its class.
+        if not isinstance(exc, OutOfMemoryError) and "OOM " not in str(exc):
+            raise
+        raise StoreFullError(
+            "Redis is out of memory; raise its maxmemory or lower max_stored_bytes"
+        ) from exc
 
 
 def fields_of(reply: object) -> dict[str, str]:

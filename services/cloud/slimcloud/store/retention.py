@@ -11,11 +11,32 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store import keys, scripts
+from slimcloud.store import keys
 from slimcloud.store.replies import text
+from slimcloud.store.scripts import Script
 
 _STEP = 200  # frames per round trip
-_DROPPED = "retention removed it before it was detected"
+
+# `max_bytes` may stay (or empty). Returns the bytes that it gave back; -1: no more than may stay
+# are held, and nothing is removed.
+_REMOVE_FRAME = Script(
+    """
+local stored = tonumber(redis.call('HGET', TOTALS, 'stored_bytes') or '0')
+if max_bytes ~= '' and stored <= tonumber(max_bytes) then return -1 end
+local is_first = redis.call('ZREM', INDEX_RECEIVED, id) == 1  -- before all: it needs no memory
+local held = tonumber(redis.call('HGET', SIZES, id) or '0')
+finish(id, 'dropped', 'reason', 'retention removed it before it was detected')
+leave(id)  -- while its hash is there: its outcome may not have been told yet
+redis.call('DEL', FRAME .. id, ENHANCEMENT .. id, DETECTIONS .. id, REVIEWS_OF .. id)
+redis.call('ZREM', INDEX_ALL, id)
+redis.call('ZREM', INDEX_CAMERA .. camera_of(id), id)
+if is_first then redis.call('HINCRBY', TOTALS, 'removed', 1) end
+redis.call('HDEL', SIZES, id)
+if held > 0 then redis.call('HINCRBY', TOTALS, 'stored_bytes', -held) end  -- never "-0"
+return held
+""",
+    "id max_bytes",
+)
 
 
 class Retention:
@@ -30,7 +51,6 @@ class Retention:
         self._retention_us = retention_seconds * 1_000_000
         self._max_stored_bytes = max_stored_bytes
         self._clock_unix_us = clock_unix_us
-        self._remove = scripts.REMOVE_FRAME.on(client)
 
     async def sweep(self) -> int:
         """Remove what may not stay; gives the number of frames removed."""
@@ -64,20 +84,8 @@ class Retention:
         """As `remove`; None, and nothing is removed, when `max_bytes` or less are held: another
         process may have made room meanwhile.
         """
-        gave = await self._remove(
-            frame=keys.frame_key(frame_id),
-            enhancement=keys.enhancement_key(frame_id),
-            detections=keys.detections_key(frame_id),
-            reviews_of_frame=keys.reviews_of_key(frame_id),
-            index_all=keys.INDEX_ALL,
-            index_camera=keys.index_camera_key(frame_id.camera_id),
-            index_received=keys.INDEX_RECEIVED,
-            sizes=keys.SIZES,
-            totals=keys.TOTALS,
-            awaiting=keys.AWAITING,
-            id=str(frame_id),
-            reason=_DROPPED,
-            max_bytes="" if max_bytes is None else max_bytes,
+        gave = await _REMOVE_FRAME(
+            self._client, id=str(frame_id), max_bytes="" if max_bytes is None else max_bytes
         )
         return None if gave == -1 else int(gave)
 

@@ -21,16 +21,34 @@ from redis.asyncio import Redis
 
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
 from slimcloud.frame_id import FrameId
-from slimcloud.store import keys, scripts
+from slimcloud.store import keys
 from slimcloud.store.cursor import cursor_of, position_of
-from slimcloud.store.records import EventKind, ReviewMark
+from slimcloud.store.records import ReviewMark
 from slimcloud.store.replies import StreamEntry, stream_entries, text
+from slimcloud.store.scripts import Script
 
 logger = logging.getLogger(__name__)
 
 _MAX_LOOKED_AT = 2000  # records per page: bounds the work that one call can ask for
 _STEP = 200  # records per round trip
 _STREAM_ID = re.compile(r"[0-9]{1,16}-[0-9]{1,16}", re.ASCII)
+
+# `level` and `mark` may be empty. Returns the id of the record; empty: the frame is not there.
+_RECORD_REVIEW = Script(
+    """
+if redis.call('EXISTS', FRAME .. id) == 0 then return '' end
+local fields = {'frame_id', id, 'kind', kind, 'reviewer', reviewer, 'level', level,
+                'mark', mark, 'comment', comment}
+local entry = redis.call('XADD', REVIEWS, 'MAXLEN', '~', REVIEWS_LENGTH, '*', unpack(fields))
+redis.call('XADD', REVIEWS_OF .. id, 'MAXLEN', '~', REVIEWS_OF_FRAME_LENGTH, entry, unpack(fields))
+redis.call('PEXPIRE', REVIEWS_OF .. id, redis.call('PTTL', FRAME .. id))
+if mark ~= '' then redis.call('HSET', FRAME .. id, 'mark', mark) end
+if comment ~= '' then redis.call('HINCRBY', FRAME .. id, 'comments_count', 1) end
+if kind == 'note' then tell(REVIEW_RECORDED, camera_of(id), id, entry) end
+return entry
+""",
+    "id kind reviewer level mark comment",
+)
 
 
 class ReviewKind(StrEnum):
@@ -75,7 +93,6 @@ class ReviewPage:
 class ReviewLog:
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._record = scripts.RECORD_REVIEW.on(client)
 
     async def look(self, frame_id: FrameId, reviewer: str, level: int) -> str | None:
         """Note that a reviewer was shown the picture of a frame; gives the record's id, None when
@@ -117,7 +134,7 @@ class ReviewLog:
 
     async def of_frame(self, frame_id: FrameId) -> list[ReviewRecord]:
         """The records of one frame that is stored, oldest first."""
-        entries = stream_entries(await self._client.xrange(keys.reviews_of_key(frame_id)))
+        entries = stream_entries(await self._client.xrange(f"{keys.REVIEWS_OF}{frame_id}"))
         return [_review_record(entry) for entry in entries]
 
     async def list(
@@ -156,17 +173,9 @@ class ReviewLog:
         mark: ReviewMark | None = None,
         comment: str = "",
     ) -> str | None:
-        review_id = await self._record(
-            frame=keys.frame_key(frame_id),
-            reviews=keys.REVIEWS,
-            reviews_of_frame=keys.reviews_of_key(frame_id),
-            events=keys.EVENTS,
+        review_id = await _RECORD_REVIEW(
+            self._client,
             id=str(frame_id),
-            camera_id=frame_id.camera_id,
-            reviews_length=keys.REVIEWS_LENGTH,
-            reviews_of_frame_length=keys.REVIEWS_OF_FRAME_LENGTH,
-            events_length=keys.EVENTS_LENGTH,
-            event=EventKind.REVIEW_RECORDED,
             kind=kind,
             reviewer=reviewer,
             level="" if level is None else level,

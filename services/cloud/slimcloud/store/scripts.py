@@ -1,5 +1,18 @@
-"""The steps that must happen whole or not at all, as Redis scripts; those of the work queue alone
-are in `work.scripts`. Keys are named in `slimcloud.store.keys`, a frame's fields in `stored_frame`.
+"""The steps that must happen whole or not at all, as Redis scripts. A room's own script stands
+beside its caller; those of frames and of the work queue are here.
+
+Every script begins with the names of `slimcloud.store.keys` and of `EventKind`, and with these:
+
+    enqueue(lane, id)         put a frame on a lane; its hash remembers where, in `work`
+    unqueue(id)               take it off again, whether a worker holds it or not
+    wake(id)                  put a frame that waits for its enhancement back on the live lane
+    finish(id, state, ...)    it has its outcome, and more fields: off the queue, and told
+    leave(id)                 give up its place in the order; those behind it need not wait for it
+    tell(kind, camera, ...)   write an event
+
+A live frame gets a place in `slim:order:{camera}` when a worker takes it. Its event is written when
+every frame before it has its own; until then its id is in `slim:held`, by the time of its outcome.
+`announce` writes the event; `slimcloud.ingest.event_relay` reads it and tells the camera.
 
 A script that Redis refuses for want of memory has written nothing: its first write is the one
 that needs memory. Those that give memory back begin with one that needs none: Redis refuses no
@@ -8,168 +21,336 @@ write that comes after another of its script, so a full store can be made empty.
 
 from __future__ import annotations
 
-from slimcloud.store.lua import Script
-from slimcloud.store.work.scripts import QUEUE
+from typing import Any
 
-# count(camera's key, bytes, time in microseconds): what a camera brought today
-_COUNT = """
+from redis.asyncio import Redis
+
+from slimcloud.store import keys
+from slimcloud.store.events import EventKind
+
+_NAMES = {name: value for name, value in vars(keys).items() if name.isupper()} | {
+    kind.name: kind.value for kind in EventKind
+}
+LIBRARY = (
+    "".join(f"local {name} = {value!r}\n" for name, value in _NAMES.items())
+    + """
+local function camera_of(id) return string.match(id, '^[^:]*') end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return 1000 * time[1] + math.floor(time[2] / 1000)
+end
+
+local function tell(kind, camera, id, detail)
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_LENGTH, '*', 'kind', kind,
+             'camera_id', camera, 'frame_id', id, 'detail', detail)
+end
+
+local function enqueue(lane, id, ...)
+  local entry = redis.call('XADD', lane, '*', 'frame_id', id, ...)
+  if redis.call('EXISTS', FRAME .. id) == 1 then
+    redis.call('HSET', FRAME .. id, 'work', lane .. ' ' .. entry)
+  end
+end
+
+local function unqueue(id)
+  local work = redis.call('HGET', FRAME .. id, 'work')
+  if not work then return end
+  local lane, entry = string.match(work, '^(%S+) (%S+)$')
+  redis.call('XACK', lane, DETECT_GROUP, entry)
+  redis.call('XDEL', lane, entry)
+  redis.call('HDEL', FRAME .. id, 'work')
+end
+
+local function wake(id)
+  if redis.call('ZREM', AWAITING, id) == 0 then return 0 end
+  enqueue(WORK, id)
+  return 1
+end
+
+local KIND_OF = {detected = FRAME_DETECTED, dropped = FRAME_DROPPED, failed = FRAME_FAILED}
+
+local function announce(id)
+  local of = redis.call('HMGET', FRAME .. id, 'state', 'reason', 'lane', 'requested')
+  if not of[1] or of[1] == 'queued' then return end
+  local kind = KIND_OF[of[1]]
+  -- what came late is for the record: whoever waits for live detections must not hear of it
+  if of[1] == 'detected' and (of[3] == 'backfill' or of[4]) then kind = FRAME_BACKFILLED end
+  tell(kind, camera_of(id), id, of[2] or '')
+end
+
+local function advance(order)
+  while true do
+    local id = redis.call('ZRANGE', order, 0, 0)[1]
+    if not id or redis.call('HGET', FRAME .. id, 'state') == 'queued' then return end
+    redis.call('ZREM', order, id)
+    if redis.call('ZREM', HELD, id) == 1 then announce(id) end
+  end
+end
+
+local function leave(id)
+  local order = ORDER .. camera_of(id)
+  if redis.call('ZREM', order, id) == 0 then return end
+  if redis.call('ZREM', HELD, id) == 1 then announce(id) end
+  advance(order)
+end
+
+-- 1 done, 0 it had an outcome before, or is gone
+local function finish(id, state, ...)
+  local before = redis.call('HGET', FRAME .. id, 'state')
+  if not before then leave(id) end
+  if before ~= 'queued' then return 0 end
+  redis.call('ZREM', AWAITING, id)  -- first: it needs no memory
+  redis.call('HSET', FRAME .. id, 'state', state, ...)
+  redis.call('HINCRBY', TOTALS, state, 1)
+  unqueue(id)
+  local order = ORDER .. camera_of(id)
+  if redis.call('ZSCORE', order, id) then
+    redis.call('ZADD', HELD, now_ms(), id)
+    advance(order)
+  else
+    announce(id)
+  end
+  return 1
+end
+
+-- what a camera brought today
 local function count(camera, bytes, time_us)
   local day = math.floor(tonumber(time_us) / 86400000000)  -- since 1970, UTC
-  if tonumber(redis.call('HGET', camera, 'bytes_day') or 0) < day then
-    redis.call('HSET', camera, 'bytes_day', string.format('%d', day), 'bytes_today', 0)
+  if tonumber(redis.call('HGET', CAMERA .. camera, 'bytes_day') or 0) < day then
+    redis.call('HSET', CAMERA .. camera, 'bytes_day', string.format('%d', day), 'bytes_today', 0)
   end
-  redis.call('HINCRBY', camera, 'bytes_today', bytes)
+  redis.call('HINCRBY', CAMERA .. camera, 'bytes_today', bytes)
 end
 """
+)
+
+
+class Script:
+    """A step in Lua that happens whole or not at all.
+
+    Args:
+        body: reads its arguments as local variables, and names its keys itself.
+        args: names of the arguments, with blanks between.
+        more: name of a table of all further arguments; empty = there are none.
+    """
+
+    def __init__(self, body: str, args: str, *, more: str = "") -> None:
+        self._args, self._more = args.split(), more
+        named = f"local {', '.join(self._args)} = unpack(ARGV)\n"
+        rest = f"local {more} = {{unpack(ARGV, {len(self._args) + 1})}}\n" if more else ""
+        self.body = f"{named}{rest}{body.lstrip()}"
+
+    async def __call__(
+        self, client: Redis, *more: str | float | bytes, **named: str | float | bytes
+    ) -> Any:
+        """What the script returns, as Redis gives it.
+
+        Raises:
+            TypeError: a name is missing, or none of the script's.
+        """
+        if named.keys() != set(self._args) or (more and not self._more):
+            raise TypeError(f"got {sorted(named)}; expected {sorted(self._args)}")
+        run = client.register_script(LIBRARY + self.body)
+        return await run(args=[*(named[name] for name in self._args), *more])
+
+
+# --- frames ---
 
 # `fields` are names and values in turn, `lane` is the lane of work. Returns 1 stored, 0 duplicate,
 # -1 the work queue is full.
 PUT_FRAME = Script(
     """
-if redis.call('EXISTS', frame) == 1 then return 0 end
+if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
 if redis.call('XLEN', lane) >= tonumber(max_queue_size) then return -1 end
-redis.call('HSET', frame, unpack(fields))
-redis.call('EXPIRE', frame, ttl)
-redis.call('ZADD', index_all, captured_us, id)
-redis.call('ZADD', index_camera, captured_us, id)
-redis.call('ZADD', index_received, received_us, id)
-redis.call('HSET', sizes, id, bytes)
-redis.call('HINCRBY', totals, 'frames', 1)
-redis.call('HINCRBY', totals, 'frame_bytes', bytes)
-redis.call('HINCRBY', totals, 'stored_bytes', bytes)
+local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
+redis.call('HSET', FRAME .. id, unpack(fields))
+redis.call('EXPIRE', FRAME .. id, ttl)
+redis.call('ZADD', INDEX_ALL, captured_us, id)
+redis.call('ZADD', INDEX_CAMERA .. camera, captured_us, id)
+redis.call('ZADD', INDEX_RECEIVED, received_us, id)
+redis.call('HSET', SIZES, id, bytes)
+redis.call('HINCRBY', TOTALS, 'frames', 1)
+redis.call('HINCRBY', TOTALS, 'frame_bytes', bytes)
+redis.call('HINCRBY', TOTALS, 'stored_bytes', bytes)
 -- compared as text by length first: Lua's numbers are doubles and a sequence has 64 bits
-local highest = redis.call('GET', epoch) or '0'
+local epoch_key = EPOCH .. camera .. ':' .. epoch
+local highest = redis.call('GET', epoch_key) or '0'
 if #sequence > #highest or (#sequence == #highest and sequence > highest) then
   highest = sequence
 end
-redis.call('SET', epoch, highest, 'EX', epoch_ttl)
+redis.call('SET', epoch_key, highest, 'EX', EPOCH_TTL_SECONDS)
 enqueue(lane, id, 'expires_unix_us', expires_us)
-redis.call('HINCRBY', camera, 'frames_total', 1)
-redis.call('HINCRBY', camera, 'bytes_total', bytes)
-redis.call('HSET', camera, 'last_received_time_unix_us', received_us)
--- a frame that came late is not the camera's newest
-if redis.call('HGET', frame, 'lane') ~= 'backfill' then
-  redis.call('HSET', camera, 'last_frame_id', id)
+redis.call('HINCRBY', CAMERA .. camera, 'frames_total', 1)
+redis.call('HINCRBY', CAMERA .. camera, 'bytes_total', bytes)
+redis.call('HSET', CAMERA .. camera, 'last_received_time_unix_us', received_us)
+if lane ~= WORK_BACKFILL then  -- a frame that came late is not the camera's newest
+  redis.call('HSET', CAMERA .. camera, 'last_frame_id', id)
 end
 count(camera, bytes, received_us)
 return 1
 """,
-    keys="frame index_all index_camera index_received sizes totals epoch lane camera",
-    args="id sequence captured_us received_us bytes ttl epoch_ttl max_queue_size expires_us",
+    "id lane captured_us received_us bytes ttl max_queue_size expires_us",
     more="fields",
-    library=QUEUE + _COUNT,
 )
 
 # Returns 1 stored, 0 one that reaches as far is there, -1 the frame is not there. A frame that
 # waits for its enhancement goes back to the work queue.
 PUT_ENHANCEMENT = Script(
     """
-if redis.call('EXISTS', frame) == 0 then return -1 end
-local reached = tonumber(redis.call('HGET', frame, 'enhancement_level') or '0')
+if redis.call('EXISTS', FRAME .. id) == 0 then return -1 end
+local reached = tonumber(redis.call('HGET', FRAME .. id, 'enhancement_level') or '0')
 if reached >= tonumber(level) then return 0 end
-local held = tonumber(redis.call('HGET', frame, 'enhancement_bytes') or '0')
-redis.call('SET', enhancement, container, 'EX', ttl)
-redis.call('HSET', frame, 'enhancement_bytes', bytes, 'enhancement_level', level)
-redis.call('HINCRBY', sizes, id, bytes - held)
-redis.call('HINCRBY', totals, 'enhancements', 1)
-redis.call('HINCRBY', totals, 'enhancement_bytes', bytes)
-redis.call('HINCRBY', totals, 'stored_bytes', bytes - held)
-count(camera, bytes, now_us)
-redis.call('XADD', events, 'MAXLEN', '~', events_length, '*', 'kind', event,
-           'camera_id', camera_id, 'frame_id', id, 'detail', request_id)
-if redis.call('ZREM', awaiting, id) == 1 then enqueue(live, id) end
+local held = tonumber(redis.call('HGET', FRAME .. id, 'enhancement_bytes') or '0')
+local bytes = #container
+redis.call('SET', ENHANCEMENT .. id, container, 'EX', ttl)
+redis.call('HSET', FRAME .. id, 'enhancement_bytes', bytes, 'enhancement_level', level)
+redis.call('HINCRBY', SIZES, id, bytes - held)
+redis.call('HINCRBY', TOTALS, 'enhancements', 1)
+redis.call('HINCRBY', TOTALS, 'enhancement_bytes', bytes)
+redis.call('HINCRBY', TOTALS, 'stored_bytes', bytes - held)
+count(camera_of(id), bytes, now_us)
+tell(ENHANCEMENT_STORED, camera_of(id), id, request_id)
+wake(id)
 return 1
 """,
-    keys="frame enhancement sizes totals events awaiting live camera",
-    args="id container bytes ttl camera_id request_id level now_us events_length event",
-    library=QUEUE + _COUNT,
+    "id container ttl request_id level now_us",
 )
 
-# Returns 1 stored, 0 there was an outcome already, -1 the frame is not there. Its work is done.
+# Returns as `finish`.
 PUT_DETECTIONS = Script(
     """
-local state = redis.call('HGET', frame, 'state')
-if not state then leave(id) return -1 end
-if state ~= 'queued' then return 0 end
-redis.call('SET', detections, document, 'EX', ttl)
-redis.call('HSET', frame, 'state', 'detected', 'reason', '', 'label_scores', label_scores,
-           'triage', triage, 'presence', presence)
-redis.call('HINCRBY', totals, 'detected', 1)
-unqueue(id)
-settle(id)
+if redis.call('HGET', FRAME .. id, 'state') == 'queued' then  -- first: it needs memory
+  redis.call('SET', DETECTIONS .. id, document, 'EX', ttl)
+end
+return finish(id, 'detected', 'reason', '', 'label_scores', label_scores,
+              'triage', triage, 'presence', presence)
+""",
+    "id document label_scores ttl triage presence",
+)
+
+# Of a frame that is dropped or failed. Returns as `finish`.
+SET_OUTCOME = Script("return finish(id, state, 'reason', reason)", "id state reason")
+
+# --- the work queue ---
+
+# A person wants a frame detected after all. Returns 1 queued, 0 it is not dropped or failed, -1 it
+# is not there, -2 the lane is full.
+REQUEST = Script(
+    """
+local of = redis.call('HMGET', FRAME .. id, 'state', 'dead')
+if not of[1] then return -1 end
+if of[1] ~= 'dropped' and of[1] ~= 'failed' then return 0 end
+if redis.call('XLEN', WORK_REVIEW) >= tonumber(max_queue_size) then return -2 end
+leave(id)
+redis.call('HSET', FRAME .. id, 'state', 'queued', 'reason', '', 'expires_unix_us', 0,
+           'requested', 1)
+redis.call('HDEL', FRAME .. id, 'dead', 'last_error')
+redis.call('HINCRBY', TOTALS, of[1], -1)
+if of[2] then redis.call('XDEL', DEAD, of[2]) end
+enqueue(WORK_REVIEW, id)
 return 1
 """,
-    keys="frame detections totals",
-    args="id document label_scores ttl triage presence",
-    library=QUEUE,
+    "id max_queue_size",
 )
 
-# Of a frame that is dropped or failed. Returns as PUT_DETECTIONS.
-SET_OUTCOME = Script(
+# Takes up to `count` entries, the most urgent lane first, of backfill at most `backfill_count`;
+# live ones get a place in the order. Returns them as {lane, entry, id}, and for each lane the
+# newest entry that there ever was: to wait for the next one.
+TAKE = Script(
     """
-local state = redis.call('HGET', frame, 'state')
-if not state then leave(id) return -1 end
-if state ~= 'queued' then return 0 end
-redis.call('ZREM', awaiting, id)  -- first: it needs no memory
-redis.call('HSET', frame, 'state', outcome, 'reason', reason)
-redis.call('HINCRBY', totals, outcome, 1)
+local taken, newest = {}, {}
+for number, lane in ipairs({WORK_REVIEW, WORK, WORK_BACKFILL}) do
+  local room = tonumber(max_count) - #taken
+  if lane == WORK_BACKFILL then room = math.min(room, tonumber(backfill_count)) end
+  local reply = room > 0 and redis.call('XREADGROUP', 'GROUP', DETECT_GROUP, consumer,
+                                        'COUNT', room, 'STREAMS', lane, '>')
+  for _, entry in ipairs(reply and reply[1][2] or {}) do
+    local id = entry[2][2]
+    if lane == WORK then
+      redis.call('ZADD', ORDER .. camera_of(id), redis.call('INCR', PLACES), id)
+    end
+    taken[#taken + 1] = {number, entry[1], id}
+  end
+  local about = redis.call('XINFO', 'STREAM', lane)
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then newest[number] = about[i + 1] end
+  end
+end
+return {taken, newest}
+""",
+    "consumer max_count backfill_count",
+)
+
+LEAVE = Script("leave(id)", "id")
+
+FAIL_TRY = Script(
+    """
+if redis.call('EXISTS', FRAME .. id) == 1 then
+  redis.call('HSET', FRAME .. id, 'last_error', error_text)
+end
+leave(id)
+""",
+    "id error_text",
+)
+
+# Outcomes that waited for `max_wait_ms` wait no more; frames before them lose their places.
+# Returns how many.
+RELEASE = Script(
+    """
+local overdue = redis.call('ZRANGEBYSCORE', HELD, '-inf', now_ms() - max_wait_ms,
+                           'LIMIT', 0, max_frames)
+for _, id in ipairs(overdue) do
+  local order = ORDER .. camera_of(id)
+  local rank = redis.call('ZRANK', order, id) or 0
+  for _, before in ipairs(rank > 0 and redis.call('ZRANGE', order, 0, rank - 1) or {}) do
+    if redis.call('HGET', FRAME .. before, 'state') == 'queued' then
+      redis.call('ZREM', order, before)
+    end
+  end
+  advance(order)
+  redis.call('ZREM', HELD, id)  -- already, unless its place was gone
+end
+return #overdue
+""",
+    "max_wait_ms max_frames",
+)
+
+# Gives a frame up: its entry goes to the dead letters. Returns the reason; empty: another worker
+# has done it.
+DEAD_LETTER = Script(
+    """
+redis.call('XACK', lane, DETECT_GROUP, entry)
+if redis.call('XDEL', lane, entry) == 0 then return '' end
+local last_error = redis.call('HGET', FRAME .. id, 'last_error')
+local reason = 'given up after ' .. deliveries .. ' deliveries: '
+               .. (last_error or 'its workers died without a word')
+local letter = redis.call('XADD', DEAD, 'MAXLEN', '~', DEAD_LENGTH, '*', 'frame_id', id,
+                          'reason', reason, 'deliveries', deliveries)
+finish(id, 'failed', 'reason', reason, 'dead', letter)
+leave(id)
+return reason
+""",
+    "lane entry id deliveries",
+)
+
+# Takes a frame off the work queue until its enhancement up to `level` is there, at most until
+# `deadline`; one that is there already puts it back at once. Returns 1 parked, 0 too many wait
+# (nothing is changed), -1 it has an outcome or is gone.
+PARK = Script(
+    """
+if redis.call('HGET', FRAME .. id, 'state') ~= 'queued' then return -1 end
+if redis.call('ZCARD', AWAITING) >= tonumber(max_frames) then return 0 end
+redis.call('HSET', FRAME .. id, 'presence', presence)
 unqueue(id)
-settle(id)
+redis.call('ZADD', AWAITING, deadline, id)
+if tonumber(redis.call('HGET', FRAME .. id, 'enhancement_level') or '0') >= tonumber(level) then
+  wake(id)
+end
+leave(id)
 return 1
 """,
-    keys="frame totals awaiting",
-    args="id outcome reason",
-    library=QUEUE,
+    "id presence deadline level max_frames",
 )
 
-# `level` and `mark` may be empty. Returns the id of the record; empty: the frame is not there.
-RECORD_REVIEW = Script(
-    """
-if redis.call('EXISTS', frame) == 0 then return '' end
-local fields = {'frame_id', id, 'kind', kind, 'reviewer', reviewer, 'level', level,
-                'mark', mark, 'comment', comment}
-local entry = redis.call('XADD', reviews, 'MAXLEN', '~', reviews_length, '*', unpack(fields))
-redis.call('XADD', reviews_of_frame, 'MAXLEN', '~', reviews_of_frame_length, entry, unpack(fields))
-redis.call('PEXPIRE', reviews_of_frame, redis.call('PTTL', frame))
-if mark ~= '' then redis.call('HSET', frame, 'mark', mark) end
-if comment ~= '' then redis.call('HINCRBY', frame, 'comments_count', 1) end
-if kind == 'note' then
-  redis.call('XADD', events, 'MAXLEN', '~', events_length, '*', 'kind', event,
-             'camera_id', camera_id, 'frame_id', id, 'detail', entry)
-end
-return entry
-""",
-    keys="frame reviews reviews_of_frame events",
-    args="id camera_id reviews_length reviews_of_frame_length events_length event kind reviewer "
-    "level mark comment",
-)
-
-# `reason` is for a frame that still waits for the detector, `max_bytes` may stay (or empty).
-# Returns the bytes that it gave back; -1: no more than may stay are held, and nothing is removed.
-REMOVE_FRAME = Script(
-    """
-local stored = tonumber(redis.call('HGET', totals, 'stored_bytes') or '0')
-if max_bytes ~= '' and stored <= tonumber(max_bytes) then return -1 end
-local is_first = redis.call('ZREM', index_received, id) == 1  -- before all: it needs no memory
-local held = tonumber(redis.call('HGET', sizes, id) or '0')
-if redis.call('HGET', frame, 'state') == 'queued' then
-  redis.call('HSET', frame, 'state', 'dropped', 'reason', reason)
-  redis.call('HINCRBY', totals, 'dropped', 1)
-  redis.call('ZREM', awaiting, id)
-  unqueue(id)
-  settle(id)
-end
-leave(id)  -- while its hash is there: its outcome may not have been told yet
-redis.call('DEL', frame, enhancement, detections, reviews_of_frame)
-redis.call('ZREM', index_all, id)
-redis.call('ZREM', index_camera, id)
-if is_first then redis.call('HINCRBY', totals, 'removed', 1) end
-redis.call('HDEL', sizes, id)
-if held > 0 then redis.call('HINCRBY', totals, 'stored_bytes', -held) end  -- never "-0"
-return held
-""",
-    keys="frame enhancement detections reviews_of_frame index_all index_camera index_received "
-    "sizes totals awaiting",
-    args="id reason max_bytes",
-    library=QUEUE,
-)
+WAKE = Script("return wake(id)", "id")

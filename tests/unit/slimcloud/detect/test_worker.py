@@ -13,10 +13,10 @@ from slimcloud.detect.triage import Judgement, Verdict
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.settings import CloudSettings
 from slimcloud.store import keys
+from slimcloud.store.cameras.refetches import RefetchRequest
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameState, RefetchRequest, Triage
-from slimcloud.store.stored_frame import StoredFrame
-from slimcloud.store.work.queue import WorkItem, WorkQueue
+from slimcloud.store.records import FrameState, StoredFrame, Triage
+from slimcloud.store.work_queue import WorkItem, WorkQueue
 from slimcodec.errors import DamagedContainerError
 from slimops.metrics import Metrics
 from support.cloud.frames import START_UNIX_US, make_frame, make_result
@@ -242,7 +242,7 @@ async def test_frame_whose_time_is_over_is_taken_off_the_queue(store: Store, cli
     engine = FakeEngine()
     worker = _worker(store, engine)
     await store.put_frame(*make_frame(1))
-    await client.delete(keys.frame_key(make_frame(1).frame_id))  # as its own end would
+    await client.delete(f"{keys.FRAME}{make_frame(1).frame_id}")  # as its own end would
     assert await store.work.outstanding() == 1
 
     async with _running(worker):
@@ -367,8 +367,8 @@ async def test_worker_that_dies_with_a_woken_frame_loses_nothing(store: Store) -
     engine = _triaging_engine()
     await store.put_frame(*make_frame(1, container=b"busy"))
     (item,) = await store.work.take("killed-worker", count=1)
-    await store.awaiting.park(item, presence=0.5, level=2, until_unix_us=1)
-    assert await store.awaiting.wake_overdue(2) == 1
+    await store.work.park(item, presence=0.5, level=2, until_unix_us=1)
+    assert await store.work.wake_overdue(2) == 1
     await store.work.take("killed-too", count=1)
 
     async with _running(_worker(store, engine)):
@@ -383,7 +383,7 @@ async def test_frame_is_detected_as_sent_when_too_many_wait(client: Redis) -> No
     await store.work.prepare()
     await store.put_frame(*make_frame(1, container=b"first"))
     async with _running(_worker(store, _triaging_engine(), triage_wait_seconds=60.0)):
-        while not await store.awaiting.count():
+        while not await store.work.parked_count():
             await asyncio.sleep(0)
         await store.put_frame(*make_frame(2, container=b"second"))
 

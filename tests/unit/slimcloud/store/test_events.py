@@ -8,8 +8,7 @@ from redis.asyncio import Redis
 
 from slimcloud.review.event_feed import EventFeed
 from slimcloud.store import keys
-from slimcloud.store.events import EventLog
-from slimcloud.store.records import EventKind
+from slimcloud.store.events import EventKind, EventLog
 
 
 async def test_reader_gets_past_a_hundred_events_of_a_newer_build(client: Redis) -> None:

@@ -11,8 +11,9 @@ from slimcloud.errors import (
 )
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind, FrameState
+from slimcloud.store.records import FrameState
 from support.cloud.frames import EPOCH, make_frame, make_result
 
 
@@ -106,10 +107,10 @@ async def test_every_key_of_a_frame_has_an_end(store: Store, client: Redis) -> N
     await store.put_enhancement(frame_id, b"more")
 
     for key in (
-        keys.frame_key(frame_id),
-        keys.detections_key(frame_id),
-        keys.enhancement_key(frame_id),
-        keys.epoch_key("gate", EPOCH),
+        f"{keys.FRAME}{frame_id}",
+        f"{keys.DETECTIONS}{frame_id}",
+        f"{keys.ENHANCEMENT}{frame_id}",
+        f"{keys.EPOCH}{'gate'}:{EPOCH:016x}",
     ):
         assert await client.ttl(key) > 0
 
@@ -149,7 +150,7 @@ async def test_result_of_a_frame_that_is_gone_is_not_kept(store: Store, client: 
 
     assert not await store.put_detections(frame_id, make_result(("car", 0.5)))
 
-    assert not await client.exists(keys.detections_key(frame_id))
+    assert not await client.exists(f"{keys.DETECTIONS}{frame_id}")
 
 
 async def test_outcome_is_noted_once_with_its_reason(store: Store) -> None:

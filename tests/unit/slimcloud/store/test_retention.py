@@ -27,7 +27,7 @@ async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(
     assert removed == 1
     left = [key async for key in client.scan_iter("slim:*")]
     assert not [key for key in left if str(make_frame(1).frame_id).encode() in key]
-    assert [f.frame_id.sequence for f in (await store.list_frames()).frames] == [2]
+    assert [f.frame_id.sequence for f in (await store.index.page()).frames] == [2]
     totals = await store.totals()
     assert (totals.removed, totals.stored_bytes) == (1, len(make_frame(2).container))
 
@@ -40,7 +40,7 @@ async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> N
     removed = await store.retention.sweep()
 
     assert removed == 3
-    assert [f.frame_id.sequence for f in (await store.list_frames()).frames] == [6, 5, 4]
+    assert [f.frame_id.sequence for f in (await store.index.page()).frames] == [6, 5, 4]
     assert (await store.totals()).stored_bytes == 3000
 
 
@@ -81,7 +81,7 @@ async def test_bytes_of_a_frame_that_redis_expired_are_given_back(client: Redis)
     now_us = START_UNIX_US
     store = Store(client, retention_seconds=10, clock_unix_us=lambda: now_us)
     await store.put_frame(*make_frame(1))
-    await client.delete(keys.frame_key(make_frame(1).frame_id))  # as its own end would
+    await client.delete(f"{keys.FRAME}{make_frame(1).frame_id}")  # as its own end would
 
     now_us += 3600_000_000
     await store.retention.sweep()

@@ -5,8 +5,10 @@ import logging
 import pytest
 
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind, FrameFilter, ReviewMark
+from slimcloud.store.index import FrameFilter
+from slimcloud.store.records import ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind
 from support.cloud.frames import make_frame
 
@@ -106,8 +108,8 @@ async def test_frames_are_chosen_by_their_mark(store: Store) -> None:
         make_frame(2).frame_id, "ann", mark=ReviewMark.REVIEWED, comment="fine"
     )
 
-    reviewed = await store.list_frames(FrameFilter(mark=ReviewMark.REVIEWED))
-    unseen = await store.list_frames(FrameFilter(mark=ReviewMark.OPEN))
+    reviewed = await store.index.page(FrameFilter(mark=ReviewMark.REVIEWED))
+    unseen = await store.index.page(FrameFilter(mark=ReviewMark.OPEN))
 
     assert [frame.frame_id.sequence for frame in reviewed.frames] == [2]
     assert [frame.frame_id.sequence for frame in unseen.frames] == [3, 1]

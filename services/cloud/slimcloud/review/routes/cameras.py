@@ -16,7 +16,7 @@ from slimcloud.review.errors import ApiError, problems
 from slimcloud.review.fields import API_PREFIX, Time, View
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
 from slimcloud.store.cameras.gaps import GapRecord
-from slimcloud.store.records import CameraRecord
+from slimcloud.store.cameras.registry import CameraRecord
 from slimcloud.wall_clock import time_of, unix_us
 
 logger = logging.getLogger(__name__)

@@ -72,7 +72,7 @@ async def request_detection(
 
     Its dead letter is taken back; a frame that fails again comes back with another.
     """
-    if not await context.store.requests.ask(frame):
+    if not await context.store.request_detection(frame):
         raise _conflict(f"frame {frame} is detected, or waits for it already")
     logger.info("%s has a frame detected", caller, extra={"frame_id": frame})
     url = response.headers["Location"] = url_of("frames", frame)
@@ -86,7 +86,7 @@ async def request_detection(
 )
 async def cancel_detection(frame: Frame, context: Context, caller: Caller) -> None:
     """Take such a request back while the frame waits: it leaves the queue."""
-    if not await context.store.requests.take_back(frame):
+    if not await context.store.cancel_detection(frame):
         raise _conflict(f"no request to detect frame {frame} waits")
     logger.info("%s took a request for detection back", caller, extra={"frame_id": frame})
 

@@ -11,8 +11,8 @@ from slimcloud.review.context import ApiContext, Context, Frame, link_next
 from slimcloud.review.errors import problems
 from slimcloud.review.fields import API_PREFIX, CameraId, Cursor, Moment, QueryModel, View, url_of
 from slimcloud.review.pictures.reconstruct import image_version
-from slimcloud.store.records import DetectionResult, FrameFilter, FrameState, ReviewMark
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.index import FrameFilter
+from slimcloud.store.records import DetectionResult, FrameState, ReviewMark, StoredFrame
 from slimcloud.wall_clock import time_of, unix_us_of
 
 MAX_LIMIT = 200  # frames a page
@@ -209,7 +209,7 @@ async def list_frames(
     query: Annotated[FrameQuery, Query()], request: Request, response: Response, context: Context
 ) -> FrameList:
     """Frames by capture time, newest first. `Link: rel="next"` leads to the next page."""
-    page = await context.store.list_frames(
+    page = await context.store.index.page(
         query.frame_filter(), limit=query.limit, cursor=query.cursor
     )
     results = await asyncio.gather(*(_result(context, record) for record in page.frames))

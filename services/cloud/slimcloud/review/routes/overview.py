@@ -77,7 +77,7 @@ async def get_overview(context: Context, caller: Caller) -> OverviewView:
 async def get_timeline(query: Annotated[TimelineQuery, Query()], context: Context) -> TimelineView:
     """Stored frames over time; at least a second is shown."""
     store = context.store
-    first_us, last_us = await store.timeline.span(query.camera) or (unix_us(),) * 2
+    first_us, last_us = await store.index.span(query.camera) or (unix_us(),) * 2
     to_us = unix_us_of(query.to) if query.to else last_us + 1
     from_us = unix_us_of(query.from_) if query.from_ else min(first_us, to_us - MIN_SPAN_US)
     if from_us >= to_us:
@@ -87,13 +87,13 @@ async def get_timeline(query: Annotated[TimelineQuery, Query()], context: Contex
             f"it ends at {query.to}, and begins no earlier; swap them",
         )
     from_us = min(from_us, to_us - MIN_SPAN_US)
-    counts = await store.timeline.count(from_us, to_us, query.buckets, query.camera)
+    counts = await store.index.count(from_us, to_us, query.buckets, query.camera)
     gaps = await store.gaps.list(
         query.camera, from_unix_us=from_us, to_unix_us=to_us, limit=MAX_GAPS
     )
     return TimelineView(
         from_time=time_of(from_us),
         to_time=time_of(to_us),
-        frames=list(counts.frames),
+        frames=counts,
         gaps=list(map(GapView.model_validate, gaps)),
     )

@@ -18,20 +18,18 @@ from enum import StrEnum
 from redis.asyncio import Redis
 
 from slimcloud.store import keys
-from slimcloud.store.events import EventLog
-from slimcloud.store.lua import Script
-from slimcloud.store.records import EventKind
+from slimcloud.store.events import EventKind, EventLog
 from slimcloud.store.replies import fields_of
+from slimcloud.store.scripts import Script
 
 # `fields` are names and values in turn. Returns 1 set, 0 another request is the newest.
 _SET_OF_WISH = Script(
     """
-if redis.call('HGET', budget, 'request_id') ~= request_id then return 0 end
-redis.call('HSET', budget, unpack(fields))
+if redis.call('HGET', BUDGET .. camera, 'request_id') ~= request_id then return 0 end
+redis.call('HSET', BUDGET .. camera, unpack(fields))
 return 1
 """,
-    keys="budget",
-    args="request_id",
+    "camera request_id",
     more="fields",
 )
 
@@ -68,10 +66,9 @@ class BudgetLog:
     def __init__(self, client: Redis, events: EventLog) -> None:
         self._client = client
         self._events = events
-        self._script = _SET_OF_WISH.on(client)
 
     async def get(self, camera_id: str) -> CameraBudget:
-        fields = fields_of(await self._client.hgetall(keys.budget_key(camera_id)))
+        fields = fields_of(await self._client.hgetall(f"{keys.BUDGET}{camera_id}"))
         return CameraBudget(
             stated=_parse(fields.get("stated", "")),
             wanted=_parse(fields.get("wanted", "")),
@@ -131,12 +128,12 @@ class BudgetLog:
 
     async def _set(self, camera_id: str, **fields: str) -> None:
         parts = [part for field in fields.items() for part in field]
-        await self._client.hset(keys.budget_key(camera_id), items=parts)
+        await self._client.hset(f"{keys.BUDGET}{camera_id}", items=parts)
 
     async def _set_of_wish(self, camera_id: str, request_id: str, **fields: str) -> bool:
         """False, and nothing is set, when another wish is the newest."""
         parts = [part for field in fields.items() for part in field]
-        done = await self._script(*parts, budget=keys.budget_key(camera_id), request_id=request_id)
+        done = await _SET_OF_WISH(self._client, *parts, camera=camera_id, request_id=request_id)
         return bool(done == 1)
 
 

@@ -15,38 +15,34 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from slimcloud.errors import StoreFullError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.lua import Script
-from slimcloud.store.records import EventKind
-from slimcloud.store.replies import is_out_of_memory, text
+from slimcloud.store.replies import full_memory_is_store_full, text
+from slimcloud.store.scripts import Script
 
 _MAX_LOOKED_AT = 2000  # records per list: bounds the work that one call can ask for
 
 # Returns 1 new or changed, 0 the same is there.
 _PUT_GAP = Script(
     """
-if redis.call('HGET', records, name) == document then return 0 end
-redis.call('HSET', records, name, document)
-redis.call('ZADD', gaps, end_us, name)
+if redis.call('HGET', GAP_RECORDS, name) == document then return 0 end
+local gaps_of_camera = GAPS_OF_CAMERA .. camera
+redis.call('HSET', GAP_RECORDS, name, document)
+redis.call('ZADD', GAPS, end_us, name)
 redis.call('ZADD', gaps_of_camera, end_us, name)
 local surplus = redis.call('ZCARD', gaps_of_camera) - max_per_camera
 if surplus > 0 then
   for _, old in ipairs(redis.call('ZRANGE', gaps_of_camera, 0, surplus - 1)) do
-    redis.call('HDEL', records, old)
-    redis.call('ZREM', gaps, old)
+    redis.call('HDEL', GAP_RECORDS, old)
+    redis.call('ZREM', GAPS, old)
     redis.call('ZREM', gaps_of_camera, old)
   end
 end
-redis.call('XADD', events, 'MAXLEN', '~', events_length, '*', 'kind', event,
-           'camera_id', camera_id, 'frame_id', '', 'detail', name)
+tell(GAP_STORED, camera, '', name)
 return 1
 """,
-    keys="records gaps gaps_of_camera events",
-    args="name document end_us max_per_camera camera_id events_length event",
+    "camera name document end_us max_per_camera",
 )
 
 
@@ -86,7 +82,6 @@ class GapLog:
     def __init__(self, client: Redis, max_per_camera: int = keys.GAPS_PER_CAMERA) -> None:
         self._client = client
         self._max_per_camera = max_per_camera
-        self._put = _PUT_GAP.on(client)
 
     async def put(self, gap: GapRecord) -> bool:
         """Store a gap, in the place of an earlier one of its name; False when nothing is new.
@@ -94,24 +89,15 @@ class GapLog:
         Raises:
             StoreFullError: Redis is out of memory; nothing was written.
         """
-        try:
-            stored = await self._put(
-                records=keys.GAP_RECORDS,
-                gaps=keys.GAPS,
-                gaps_of_camera=keys.gaps_of_camera_key(gap.camera_id),
-                events=keys.EVENTS,
+        with full_memory_is_store_full():
+            stored = await _PUT_GAP(
+                self._client,
+                camera=gap.camera_id,
                 name=gap.name,
                 document=json.dumps(asdict(gap), separators=(",", ":")),
                 end_us=gap.end_unix_us,
                 max_per_camera=self._max_per_camera,
-                camera_id=gap.camera_id,
-                events_length=keys.EVENTS_LENGTH,
-                event=EventKind.GAP_STORED,
             )
-        except ResponseError as exc:
-            if not is_out_of_memory(exc):
-                raise
-            raise StoreFullError("Redis is out of memory; the gap was not stored") from exc
         return bool(stored == 1)
 
     async def list(
@@ -131,7 +117,7 @@ class GapLog:
             limit: gaps at most.
         """
         names = await self._client.zrevrangebyscore(
-            keys.GAPS if camera_id is None else keys.gaps_of_camera_key(camera_id),
+            keys.GAPS if camera_id is None else f"{keys.GAPS_OF_CAMERA}{camera_id}",
             "+inf",
             "-inf" if from_unix_us is None else from_unix_us,
             start=0,

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -20,10 +22,35 @@ from redis.asyncio.client import Pipeline
 from slimcloud.errors import RequestNotFoundError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.events import EventLog
-from slimcloud.store.records import EventKind, RefetchRequest, RefetchState
+from slimcloud.store.events import EventKind, EventLog
 from slimcloud.store.replies import fields_of, stream_entries, text
-from slimcloud.store.work.awaiting import AwaitingFrames
+from slimcloud.store.work_queue import WorkQueue
+
+
+class RefetchState(StrEnum):
+    """Where a request for an enhancement is on its way."""
+
+    PENDING = "pending"  # the camera has not been told yet
+    SENT = "sent"
+    DONE = "done"  # the enhancement is stored
+    REFUSED = "refused"  # the edge cannot, see `detail`
+
+
+@dataclass(frozen=True, slots=True)
+class RefetchRequest:
+    request_id: str
+    frame_id: FrameId
+    state: RefetchState
+    detail: str  # for people; set when refused
+    created_time_unix_us: int
+    level: int = 0  # the level to reach; 0 = all there is
+    expires_unix_us: int = 0  # nobody waits for it after this, the cloud's clock; 0 = never
+    sent_time_unix_us: int = 0  # the camera was told; 0 = not yet
+    ended_time_unix_us: int = 0  # done or refused; 0 = not yet
+
+    def covers(self, level: int) -> bool:
+        """Whether its answer reaches a level as well."""
+        return self.level == 0 or (level != 0 and self.level >= level)
 
 
 class RefetchLog:
@@ -31,12 +58,12 @@ class RefetchLog:
         self,
         client: Redis,
         events: EventLog,
-        awaiting: AwaitingFrames,
+        work: WorkQueue,
         clock_unix_us: Callable[[], int],
     ) -> None:
         self._client = client
         self._events = events
-        self._awaiting = awaiting
+        self._work = work
         self._clock_unix_us = clock_unix_us
 
     async def request(
@@ -53,7 +80,7 @@ class RefetchLog:
             expires_unix_us: nobody waits for it after this, the cloud's clock; 0 = never.
         """
         request_id = uuid.uuid4().hex
-        of_key = keys.refetch_of_key(frame_id)
+        of_key = f"{keys.REFETCH_OF}{frame_id}"
         if not await self._client.set(of_key, request_id, nx=True, ex=keys.REFETCH_TTL_SECONDS):
             earlier = await self._find(text(await self._client.get(of_key)))
             if (
@@ -74,7 +101,7 @@ class RefetchLog:
         )
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(
-                keys.refetch_key(request_id),
+                f"{keys.REFETCH}{request_id}",
                 mapping={
                     "frame_id": str(frame_id),
                     "state": asked.state.value,
@@ -84,7 +111,7 @@ class RefetchLog:
                     "expires_unix_us": expires_unix_us,
                 },
             )
-            pipeline.expire(keys.refetch_key(request_id), keys.REFETCH_TTL_SECONDS)
+            pipeline.expire(f"{keys.REFETCH}{request_id}", keys.REFETCH_TTL_SECONDS)
             _enqueue(pipeline, asked)
             await pipeline.execute()
         await self._events.add(
@@ -110,7 +137,7 @@ class RefetchLog:
         them. So are those that nobody waits for any more.
         """
         taken: list[RefetchRequest] = []
-        pending = keys.pending_refetches_key(camera_id)
+        pending = f"{keys.PENDING_REFETCHES}{camera_id}"
         for entry_id, fields in stream_entries(await self._client.xrange(pending)):
             if not await self._client.xdel(pending, entry_id):
                 continue  # another connection of this camera took it
@@ -135,12 +162,14 @@ class RefetchLog:
         """Let the camera be told anew what it has not answered: the stream that the Command was
         written to is gone, and perhaps the Command with it.
         """
-        sent_key = keys.sent_refetches_key(camera_id)
+        sent_key = f"{keys.SENT_REFETCHES}{camera_id}"
         for request_id in sorted(text(name) for name in await self._client.smembers(sent_key)):
             asked = await self._find(request_id)
             async with self._client.pipeline(transaction=True) as pipeline:
                 if asked is not None and asked.state is RefetchState.SENT:
-                    pipeline.hset(keys.refetch_key(request_id), "state", RefetchState.PENDING.value)
+                    pipeline.hset(
+                        f"{keys.REFETCH}{request_id}", "state", RefetchState.PENDING.value
+                    )
                     _enqueue(pipeline, asked)
                 pipeline.srem(sent_key, request_id)
                 await pipeline.execute()
@@ -155,14 +184,14 @@ class RefetchLog:
         ):
             return
         await self._set_state(asked, RefetchState.REFUSED, detail)
-        await self._awaiting.wake(asked.frame_id)
+        await self._work.wake(asked.frame_id)
         await self._events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
 
     async def set_done(self, frame_id: FrameId, request_id: str, level: int) -> None:
         """Note that the enhancement of a frame up to `level` is stored: the request that it names
         is done, and so is the newest one where that asks for no more.
         """
-        newest_id = text(await self._client.get(keys.refetch_of_key(frame_id)))
+        newest_id = text(await self._client.get(f"{keys.REFETCH_OF}{frame_id}"))
         for found_id in dict.fromkeys((request_id, newest_id)):
             asked = await self._find(found_id)
             if asked is None or asked.frame_id != frame_id:
@@ -171,7 +200,7 @@ class RefetchLog:
                 await self._set_state(asked, RefetchState.DONE)
 
     async def _find(self, request_id: str) -> RefetchRequest | None:
-        fields = fields_of(await self._client.hgetall(keys.refetch_key(request_id)))
+        fields = fields_of(await self._client.hgetall(f"{keys.REFETCH}{request_id}"))
         if "frame_id" not in fields:
             return None
         return RefetchRequest(
@@ -190,14 +219,14 @@ class RefetchLog:
         self, asked: RefetchRequest, state: RefetchState, detail: str = ""
     ) -> None:
         moment = "sent" if state is RefetchState.SENT else "ended"
-        sent_key = keys.sent_refetches_key(asked.frame_id.camera_id)
+        sent_key = f"{keys.SENT_REFETCHES}{asked.frame_id.camera_id}"
         if state is RefetchState.SENT:
             await self._client.sadd(sent_key, asked.request_id)
             await self._client.expire(sent_key, keys.REFETCH_TTL_SECONDS)
         else:
             await self._client.srem(sent_key, asked.request_id)
         await self._client.hset(
-            keys.refetch_key(asked.request_id),
+            f"{keys.REFETCH}{asked.request_id}",
             mapping={
                 "state": state.value,
                 "detail": detail,
@@ -207,6 +236,6 @@ class RefetchLog:
 
 
 def _enqueue(pipeline: Pipeline, asked: RefetchRequest) -> None:
-    pending = keys.pending_refetches_key(asked.frame_id.camera_id)
+    pending = f"{keys.PENDING_REFETCHES}{asked.frame_id.camera_id}"
     pipeline.xadd(pending, {"request_id": asked.request_id, "frame_id": str(asked.frame_id)})
     pipeline.expire(pending, keys.REFETCH_TTL_SECONDS)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.lua import Script
-from slimcloud.store.records import CameraRecord, DetectionResult, FrameState
+from slimcloud.store.records import DetectionResult, FrameState, StoredFrame
 from slimcloud.store.replies import fields_of, scored_members, text
-from slimcloud.store.stored_frame import StoredFrame
+from slimcloud.store.scripts import Script
 
 _DAY_US = 24 * 3600 * 1_000_000
 _LATEST_FRAMES = 20  # a camera of 20 frames per second whose newest second waits
@@ -19,20 +19,36 @@ _LATEST_FRAMES = 20  # a camera of 20 frames per second whose newest second wait
 # Only the connection that holds a camera may let it go.
 _RELEASE = Script(
     """
-if redis.call('HGET', camera, 'connection') ~= connection then return 0 end
-redis.call('HSET', camera, 'connected', 0, 'connection', '')
+if redis.call('HGET', CAMERA .. camera, 'connection') ~= connection then return 0 end
+redis.call('HSET', CAMERA .. camera, 'connected', 0, 'connection', '')
 return 1
 """,
-    keys="camera",
-    args="connection",
+    "camera connection",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRecord:
+    camera_id: str
+    connected: bool
+    epoch: int
+    model_name: str
+    connected_time_unix_us: int
+    last_frame_id: FrameId | None
+    last_received_time_unix_us: int  # 0 = no frame yet
+    frames_total: int
+    bytes_total: int
+    level: int  # of the newest frame
+    quality: float
+    bytes_today: int = 0  # containers received since midnight UTC
+    lag_seconds: float | None = None  # capture to detected, of the newest detected frame
+    deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
 
 
 class CameraRegistry:
     def __init__(self, client: Redis, clock_unix_us: Callable[[], int]) -> None:
         self._client = client
         self._clock_unix_us = clock_unix_us
-        self._release = _RELEASE.on(client)
 
     async def connect(
         self,
@@ -50,7 +66,7 @@ class CameraRegistry:
         """
         await self._client.sadd(keys.CAMERAS, camera_id)
         await self._client.hset(
-            keys.camera_key(camera_id),
+            f"{keys.CAMERA}{camera_id}",
             mapping={
                 "connected": 1,
                 "epoch": f"{epoch:016x}",
@@ -63,19 +79,19 @@ class CameraRegistry:
 
     async def disconnect(self, camera_id: str, connection: str) -> bool:
         """Let the camera go; False when another connection holds it by now."""
-        released = await self._release(camera=keys.camera_key(camera_id), connection=connection)
+        released = await _RELEASE(self._client, camera=camera_id, connection=connection)
         return bool(released == 1)
 
     async def epoch(self, camera_id: str) -> int | None:
         """The epoch of the camera's newest connection, when it is connected now."""
         connected, epoch = await self._client.hmget(
-            keys.camera_key(camera_id), ["connected", "epoch"]
+            f"{keys.CAMERA}{camera_id}", ["connected", "epoch"]
         )
         return int(text(epoch), 16) if text(connected) == "1" else None
 
     async def get(self, camera_id: str) -> CameraRecord | None:
         """What is known of a camera; None when it was never seen."""
-        fields = fields_of(await self._client.hgetall(keys.camera_key(camera_id)))
+        fields = fields_of(await self._client.hgetall(f"{keys.CAMERA}{camera_id}"))
         if "epoch" not in fields:
             return None
         last_frame_id = (
@@ -83,7 +99,7 @@ class CameraRegistry:
         )
         level, quality = 0, 0.0
         if last_frame_id is not None:
-            values = await self._client.hmget(keys.frame_key(last_frame_id), StoredFrame.names())
+            values = await self._client.hmget(f"{keys.FRAME}{last_frame_id}", StoredFrame.names())
             newest = StoredFrame.read(last_frame_id, values)
             if newest is not None:
                 level, quality = newest.level, newest.quality
@@ -111,17 +127,17 @@ class CameraRegistry:
     async def _lag_seconds(self, camera_id: str) -> float | None:
         """Capture to detected, of the newest detected frame among the camera's latest few."""
         members = await self._client.zrevrange(
-            keys.index_camera_key(camera_id), 0, _LATEST_FRAMES - 1, withscores=True
+            keys.index_of(camera_id), 0, _LATEST_FRAMES - 1, withscores=True
         )
         pairs = scored_members(members)
         pipeline = self._client.pipeline(transaction=False)
         for _, member in pairs:
-            pipeline.hget(keys.frame_key(member), "state")
+            pipeline.hget(f"{keys.FRAME}{member}", "state")
         states = [text(state) for state in await pipeline.execute()]
         if FrameState.DETECTED not in states:
             return None
         captured_us, member = pairs[states.index(FrameState.DETECTED)]
-        document = await self._client.get(keys.detections_key(member))
+        document = await self._client.get(f"{keys.DETECTIONS}{member}")
         if document is not None:  # else retention was faster than we
             result = DetectionResult.from_json(document)
             return (result.detected_time_unix_us - captured_us) / 1e6

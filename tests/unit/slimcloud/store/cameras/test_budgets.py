@@ -4,8 +4,8 @@ import pytest
 from redis.asyncio import Redis
 
 from slimcloud.store.cameras.budgets import BudgetLog, BudgetState, ByteBudget, CameraBudget
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind
 
 DAILY = ByteBudget(container_bytes=50_000_000, period_seconds=86_400)
 RATE = ByteBudget(container_bytes=8_000, period_seconds=1)

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from slimcloud.store import keys
 from slimcloud.store.cameras.gaps import GapLog, GapRecord
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind
 
 GAP = GapRecord(
     camera_id="gate",

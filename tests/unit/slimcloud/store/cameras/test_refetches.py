@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from slimcloud.errors import RequestNotFoundError
+from slimcloud.store.cameras.refetches import RefetchState
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind, RefetchState
 from support.cloud.frames import EPOCH, make_frame
 
 FRAME_ID = make_frame(1).frame_id

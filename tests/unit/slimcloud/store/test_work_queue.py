@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from slimcloud.detect.expiry import drop_expired
 from slimcloud.errors import StoreFullError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
+from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.records import EventKind, FrameState, Lane
-from slimcloud.store.work.queue import WorkItem
+from slimcloud.store.records import FrameState, Lane
+from slimcloud.store.work_queue import WorkItem
 from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
@@ -35,7 +35,7 @@ async def test_work_that_is_done_is_off_the_queue(store: Store) -> None:
     await store.work.done(item)
 
     assert await store.work.outstanding() == 0
-    assert await store.work.reclaim("b", min_idle_seconds=0, count=10) == []
+    assert await store.work.reclaim("b", min_idle_seconds=0) is None
 
 
 async def test_work_of_a_silent_worker_is_taken_over_and_counted(store: Store) -> None:
@@ -44,7 +44,8 @@ async def test_work_of_a_silent_worker_is_taken_over_and_counted(store: Store) -
 
     deliveries = []
     for _ in range(3):
-        (item,) = await store.work.reclaim("b", min_idle_seconds=0, count=1)
+        item = await store.work.reclaim("b", min_idle_seconds=0)
+        assert item is not None
         deliveries.append(item.deliveries)
 
     assert deliveries == [2, 3, 4]
@@ -54,7 +55,7 @@ async def test_work_of_a_live_worker_is_left_to_it(store: Store) -> None:
     await store.put_frame(*make_frame(1))
     await store.work.take("alive", count=1)
 
-    assert await store.work.reclaim("b", min_idle_seconds=60, count=1) == []
+    assert await store.work.reclaim("b", min_idle_seconds=60) is None
 
 
 async def test_work_of_a_silent_worker_is_found_behind_that_of_many_live_ones(
@@ -69,7 +70,7 @@ async def test_work_of_a_silent_worker_is_found_behind_that_of_many_live_ones(
         keys.WORK, keys.DETECT_GROUP, "dead", 0, [left.entry_id], idle=hour_ms, justid=True
     )
 
-    (item,) = await store.work.reclaim("b", min_idle_seconds=600, count=1)
+    item = await store.work.reclaim("b", min_idle_seconds=600)
 
     assert item == replace(left, deliveries=2)
 
@@ -124,7 +125,7 @@ async def test_review_passes_live_and_live_passes_backfill(store: Store) -> None
     await store.put_frame(*make_frame(2))
     await store.put_frame(*make_frame(3))
     await store.set_failed(make_frame(3).frame_id, "no such symbol")
-    assert await store.requests.ask(make_frame(3).frame_id)
+    assert await store.request_detection(make_frame(3).frame_id)
 
     items = await store.work.take("a", count=10)
 
@@ -229,7 +230,7 @@ async def test_parked_frame_does_not_hold_up_its_camera(store: Store) -> None:
     first, second = await _two_workers(store)
     await store.put_detections(second.frame_id, make_result())
 
-    await store.awaiting.park(first, presence=0.5, level=2, until_unix_us=10**15)
+    await store.work.park(first, presence=0.5, level=2, until_unix_us=10**15)
 
     assert await _told(store) == [2]
 
@@ -237,13 +238,13 @@ async def test_parked_frame_does_not_hold_up_its_camera(store: Store) -> None:
 async def test_order_leaves_nothing_behind(store: Store, client: Redis) -> None:
     first, second = await _two_workers(store)
     await store.put_detections(second.frame_id, make_result())
-    await client.delete(keys.frame_key(first.frame_id))  # as its own end would
+    await client.delete(f"{keys.FRAME}{first.frame_id}")  # as its own end would
 
     assert not await store.set_dropped(first.frame_id, "gone")
     await store.work.done(first)
 
     assert await _told(store) == [2]
-    assert not await client.exists(keys.order_key("gate"), keys.HELD)
+    assert not await client.exists(f"{keys.ORDER}gate", keys.HELD)
     assert await store.work.outstanding() == 0
 
 
@@ -259,7 +260,7 @@ async def test_frame_that_nobody_takes_is_dropped_at_its_deadline(client: Redis)
     await store.put_frame(*make_frame(3))  # gets the default, which has passed
     await store.put_frame(*make_frame(4, lane="backfill"))
 
-    assert await drop_expired(store, now_us) == 2
+    assert await store.drop_expired(now_us) == 2
 
     records = [await store.get_frame(make_frame(n).frame_id) for n in (1, 2, 3, 4)]
     dropped, queued = FrameState.DROPPED, FrameState.QUEUED
@@ -273,7 +274,7 @@ async def test_frame_that_a_worker_holds_is_left_to_it_at_its_deadline(store: St
     await store.put_frame(*make_frame(1, expires_us=1))
     await store.work.take("a", count=1)
 
-    assert await drop_expired(store, START_UNIX_US) == 0
+    assert await store.drop_expired(START_UNIX_US) == 0
 
 
 async def test_removed_frame_leaves_the_queue_and_is_told(store: Store) -> None:
@@ -285,7 +286,7 @@ async def test_removed_frame_leaves_the_queue_and_is_told(store: Store) -> None:
         await store.retention.remove(make_frame(sequence).frame_id)
 
     assert await store.work.outstanding() == 0
-    assert await store.work.reclaim("b", min_idle_seconds=0, count=10) == []
+    assert await store.work.reclaim("b", min_idle_seconds=0) is None
     assert await _told(store) == [1, 2]
     assert (await store.totals()).dropped == 2
 
@@ -297,8 +298,8 @@ async def test_requested_frame_loses_its_dead_letter_and_makes_no_live_event(
     (item,) = await store.work.take("a", count=1)
     await store.work.dead_letter(item)
 
-    assert await store.requests.ask(item.frame_id)
-    assert not await store.requests.ask(item.frame_id)
+    assert await store.request_detection(item.frame_id)
+    assert not await store.request_detection(item.frame_id)
 
     assert await store.work.dead_count() == 0
     record = await store.get_frame(item.frame_id)
@@ -314,11 +315,11 @@ async def test_request_that_is_taken_back_leaves_the_queue(store: Store) -> None
         await store.put_frame(*make_frame(sequence))
     wanted, live = (make_frame(sequence).frame_id for sequence in (1, 2))
     await store.set_dropped(wanted, "expired")
-    await store.requests.ask(wanted)
+    await store.request_detection(wanted)
 
-    assert await store.requests.take_back(wanted)
-    assert not await store.requests.take_back(wanted)
-    assert not await store.requests.take_back(live)
+    assert await store.cancel_detection(wanted)
+    assert not await store.cancel_detection(wanted)
+    assert not await store.cancel_detection(live)
 
     assert [item.frame_id for item in await store.work.take("a", count=9)] == [live]
     assert (await store.get_frame(wanted)).state is FrameState.DROPPED
@@ -329,10 +330,10 @@ async def test_full_review_lane_refuses_another_request(client: Redis) -> None:
     for sequence in (1, 2):
         await store.put_frame(*make_frame(sequence))
         await store.set_dropped(make_frame(sequence).frame_id, "expired")
-    assert await store.requests.ask(make_frame(1).frame_id)
+    assert await store.request_detection(make_frame(1).frame_id)
 
     with pytest.raises(StoreFullError, match="1 requests wait"):
-        await store.requests.ask(make_frame(2).frame_id)
+        await store.request_detection(make_frame(2).frame_id)
 
     assert (await store.get_frame(make_frame(2).frame_id)).state is FrameState.DROPPED
 

@@ -9,8 +9,17 @@ that dies leaves its entries pending; `reclaim` hands them to another after `min
 entry that was handed out more than `max_deliveries` times has killed its workers: it goes to the
 dead letters.
 
+A frame in which triage saw something waits for its enhancement beside the queue:
+
+    detect  park ──► slim:awaiting ──┬─ the enhancement is stored ─┐
+                     by deadline     ├─ the camera refuses ────────┼──► slim:work, detected at once
+                                     └─ the deadline passes ───────┘
+
+It is on the queue or there, never on neither: each step is one script. Whoever wakes it, and
+however often, it goes back once.
+
 Outcomes of one camera's live frames are told in the order in which the frames were taken, by
-whichever workers: see `work.scripts`. A frame that is tried again has lost its place.
+whichever workers: see `scripts`. A frame that is tried again has lost its place.
 """
 
 from __future__ import annotations
@@ -18,22 +27,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from redis.typing import KeyT, StreamIdT
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store import keys
+from slimcloud.store import keys, scripts
 from slimcloud.store.records import FrameState, Lane
-from slimcloud.store.replies import StreamEntry, stream_entries, text
-from slimcloud.store.work import scripts as work_scripts
+from slimcloud.store.replies import stream_entries, text
 
-_DIED = "its workers died without a word"
 _MAX_ERROR_CHARACTERS = 300
 _MAX_RELEASED = 100  # held outcomes at a time
 _MAX_UNTAKEN = 1000  # entries at a time
-
+_MAX_WOKEN = 100  # frames at a time
 
 LANE_KEYS = {
     Lane.REVIEW: keys.WORK_REVIEW,
@@ -60,15 +68,24 @@ class DeadLetter:
     time_unix_us: int  # when, by Redis' clock
 
 
+class Parked(Enum):
+    """What became of the wish to let a frame wait."""
+
+    YES = 1
+    FULL = 0  # too many wait: detect it from what is there
+    SETTLED = -1  # it has an outcome already, or is gone
+
+
 class WorkQueue:
-    def __init__(self, client: Redis) -> None:
+    """
+    Args:
+        max_parked: frames of all cameras that may wait for their enhancement at the same time.
+    """
+
+    def __init__(self, client: Redis, max_parked: int = 1000) -> None:
         self._client = client
+        self._max_parked = max_parked
         self._newest: dict[KeyT, StreamIdT] = {}  # entry of each lane, at the last `take`
-        self._take = work_scripts.TAKE.on(client)
-        self._leave = work_scripts.LEAVE.on(client)
-        self._fail_try = work_scripts.FAIL_TRY.on(client)
-        self._release = work_scripts.RELEASE.on(client)
-        self._dead_letter = work_scripts.DEAD_LETTER.on(client)
 
     async def prepare(self) -> None:
         """Make the consumer groups, where they are not there."""
@@ -91,14 +108,8 @@ class WorkQueue:
         """
         backfill_count = count if backfill_count is None else backfill_count
         try:
-            taken, newest = await self._take(
-                review=keys.WORK_REVIEW,
-                live=keys.WORK,
-                backfill=keys.WORK_BACKFILL,
-                places=keys.PLACES,
-                consumer=consumer,
-                count=count,
-                backfill_count=backfill_count,
+            taken, newest = await scripts.TAKE(
+                self._client, consumer=consumer, max_count=count, backfill_count=backfill_count
             )
         except ResponseError as exc:
             if "NOGROUP" not in str(exc):
@@ -118,52 +129,33 @@ class WorkQueue:
         block_ms = max(1, min(2000, round(seconds * 1000)))
         await self._client.xread(self._newest, count=1, block=block_ms)
 
-    async def reclaim(
-        self, consumer: str, *, min_idle_seconds: float, count: int
-    ) -> list[WorkItem]:
-        """Take over up to `count` entries that their worker left alone for `min_idle_seconds`."""
-        items: list[WorkItem] = []
-        for lane in Lane:
-            if len(items) < count:
-                items += await self._reclaim_of(
-                    lane, consumer, round(min_idle_seconds * 1000), count - len(items)
+    async def reclaim(self, consumer: str, *, min_idle_seconds: float) -> WorkItem | None:
+        """Take over an entry that its worker left alone for `min_idle_seconds`."""
+        for lane, lane_key in LANE_KEYS.items():
+            cursor = ""
+            while cursor != "0-0":  # one call looks at ten entries and no further
+                cursor, claimed, *_ = await self._client.xautoclaim(
+                    lane_key,
+                    keys.DETECT_GROUP,
+                    consumer,
+                    min_idle_time=round(min_idle_seconds * 1000),
+                    start_id=cursor or "0-0",
+                    count=1,
                 )
-        return items
-
-    async def _reclaim_of(
-        self, lane: Lane, consumer: str, idle_ms: int, count: int
-    ) -> list[WorkItem]:
-        lane_key, cursor = LANE_KEYS[lane], "0-0"
-        while True:  # one call looks at ten entries for each that is asked for, and no further
-            reply = await self._client.xautoclaim(
-                lane_key,
-                keys.DETECT_GROUP,
-                consumer,
-                min_idle_time=idle_ms,
-                start_id=cursor,
-                count=count,
-            )
-            cursor, entries = text(reply[0]), stream_entries(reply[1])
-            if entries:
-                break
-            if cursor == "0-0":
-                return []
-        pending = await self._client.xpending_range(
-            lane_key,
-            keys.DETECT_GROUP,
-            min=entries[0][0],
-            max=entries[-1][0],
-            count=10 * count,
-            consumername=consumer,
-        )
-        deliveries = {text(row["message_id"]): int(row["times_delivered"]) for row in pending}
-        return [_item(entry, deliveries.get(entry[0], 1), lane) for entry in entries]
+                cursor = text(cursor)
+                for entry_id, fields in stream_entries(claimed):
+                    pending = await self._client.xpending_range(
+                        lane_key, keys.DETECT_GROUP, min=entry_id, max=entry_id, count=1
+                    )
+                    deliveries = int(pending[0]["times_delivered"]) if pending else 1
+                    return WorkItem(entry_id, FrameId.parse(fields["frame_id"]), deliveries, lane)
+        return None
 
     async def wanted(self, items: Sequence[WorkItem]) -> list[bool]:
         """Whether each entry still stands for a frame without an outcome."""
         pipeline = self._client.pipeline(transaction=False)
         for item in items:
-            pipeline.hmget(keys.frame_key(item.frame_id), ["state", "work"])
+            pipeline.hmget(f"{keys.FRAME}{item.frame_id}", ["state", "work"])
         return [
             (text(state), text(work))
             == (FrameState.QUEUED.value, f"{LANE_KEYS[item.lane]} {item.entry_id}")
@@ -181,36 +173,31 @@ class WorkQueue:
 
     async def fail_try(self, item: WorkItem, error: str) -> None:
         """Note why a try failed; the entry stays, to be reclaimed."""
-        await self._fail_try(id=str(item.frame_id), error_text=error[:_MAX_ERROR_CHARACTERS])
+        await scripts.FAIL_TRY(
+            self._client, id=str(item.frame_id), error_text=error[:_MAX_ERROR_CHARACTERS]
+        )
 
     async def leave_order(self, item: WorkItem) -> None:
         """Let the frames behind this one be told before it."""
-        await self._leave(id=str(item.frame_id))
+        await scripts.LEAVE(self._client, id=str(item.frame_id))
 
     async def release_held(self, max_wait_seconds: float) -> int:
         """Tell outcomes that have waited so long for that of an earlier frame; how many."""
+        max_wait_ms = round(1000 * max_wait_seconds)
         return int(
-            await self._release(
-                held=keys.HELD,
-                max_wait_ms=round(1000 * max_wait_seconds),
-                max_frames=_MAX_RELEASED,
-            )
+            await scripts.RELEASE(self._client, max_wait_ms=max_wait_ms, max_frames=_MAX_RELEASED)
         )
 
     async def dead_letter(self, item: WorkItem) -> str:
         """Move an entry to the dead letters: its frame has failed. Gives the reason; empty when
         another worker was faster.
         """
-        reason = await self._dead_letter(
+        reason = await scripts.DEAD_LETTER(
+            self._client,
             lane=LANE_KEYS[item.lane],
-            frame=keys.frame_key(item.frame_id),
-            dead_letters=keys.DEAD,
-            totals=keys.TOTALS,
-            id=str(item.frame_id),
             entry=item.entry_id,
+            id=str(item.frame_id),
             deliveries=item.deliveries - 1,  # this one was not tried
-            died=_DIED,
-            dead_letters_length=keys.DEAD_LENGTH,
         )
         return text(reason)
 
@@ -224,6 +211,39 @@ class WorkQueue:
                 if not mine:  # deleting a consumer would delete its pending entries with it
                     await self._client.xgroup_delconsumer(lane_key, keys.DETECT_GROUP, consumer)
 
+    # --- waiting for an enhancement ---
+
+    async def park(
+        self, item: WorkItem, *, presence: float, level: int, until_unix_us: int
+    ) -> Parked:
+        """Take a frame off the queue until its enhancement up to `level` is stored, its camera
+        refuses, or the cloud's clock says `until_unix_us`.
+        """
+        parked = await scripts.PARK(
+            self._client,
+            id=str(item.frame_id),
+            presence=presence,
+            deadline=until_unix_us,
+            level=level,
+            max_frames=self._max_parked,
+        )
+        return Parked(parked)
+
+    async def wake(self, frame_id: FrameId) -> bool:
+        """Put a frame back on the queue; False when it did not wait."""
+        return bool(await scripts.WAKE(self._client, id=str(frame_id)))
+
+    async def wake_overdue(self, now_unix_us: int) -> int:
+        """Put the frames whose deadline has passed back on the queue; how many."""
+        overdue = await self._client.zrangebyscore(
+            keys.AWAITING, "-inf", now_unix_us, start=0, num=_MAX_WOKEN
+        )
+        return sum([await self.wake(FrameId.parse(text(member))) for member in overdue])
+
+    async def parked_count(self) -> int:
+        """Frames that wait for their enhancement now."""
+        return int(await self._client.zcard(keys.AWAITING))
+
     # --- looking ---
 
     async def outstanding(self, *lanes: Lane) -> int:
@@ -233,20 +253,15 @@ class WorkQueue:
             pipeline.xlen(LANE_KEYS[lane])
         return sum(await pipeline.execute())
 
-    async def untaken_deadlines(self) -> list[tuple[FrameId, int]]:
-        """Live frames that no worker has taken yet and that have a deadline (microseconds, the
-        cloud's wall clock); oldest first.
-        """
+    async def untaken_with_deadline(self) -> list[FrameId]:
+        """Live frames that no worker has taken yet and that have a deadline, oldest first."""
         groups: Iterable[dict[str, object]] = await self._client.xinfo_groups(keys.WORK)
         last = next((text(group["last-delivered-id"]) for group in groups), "0-0")
-        entries = stream_entries(
-            await self._client.xrange(keys.WORK, min=f"({last}", count=_MAX_UNTAKEN)
-        )
-        deadlines = [(fields, int(fields.get("expires_unix_us", 0))) for _, fields in entries]
+        entries = await self._client.xrange(keys.WORK, min=f"({last}", count=_MAX_UNTAKEN)
         return [
-            (FrameId.parse(fields["frame_id"]), deadline)
-            for fields, deadline in deadlines
-            if deadline
+            FrameId.parse(fields["frame_id"])
+            for _, fields in stream_entries(entries)
+            if fields.get("expires_unix_us", "0") != "0"
         ]
 
     async def dead_letters(self, limit: int = keys.DEAD_LENGTH) -> list[DeadLetter]:
@@ -265,8 +280,3 @@ class WorkQueue:
     async def dead_count(self) -> int:
         """Dead letters that are kept."""
         return int(await self._client.xlen(keys.DEAD))
-
-
-def _item(entry: StreamEntry, deliveries: int, lane: Lane) -> WorkItem:
-    entry_id, fields = entry
-    return WorkItem(entry_id, FrameId.parse(fields["frame_id"]), deliveries, lane)

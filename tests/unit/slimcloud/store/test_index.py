@@ -4,7 +4,7 @@ import pytest
 
 from slimcloud.errors import InvalidCursorError
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameFilter
+from slimcloud.store.index import FrameFilter
 from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
@@ -15,7 +15,7 @@ async def _listed(
     names: list[str] = []
     cursor: str | None = None
     while True:
-        page = await store.list_frames(frame_filter, limit=limit, cursor=cursor)
+        page = await store.index.page(frame_filter, limit=limit, cursor=cursor)
         assert len(page.frames) <= limit
         names += [f"{f.frame_id.camera_id}:{f.frame_id.sequence}" for f in page.frames]
         cursor = page.next_cursor
@@ -45,10 +45,10 @@ async def test_frames_of_one_moment_are_all_listed(store: Store) -> None:
 async def test_new_frames_do_not_disturb_a_listing_under_way(store: Store) -> None:
     for sequence in (1, 2, 3):
         await store.put_frame(*make_frame(sequence))
-    first = await store.list_frames(limit=2)
+    first = await store.index.page(limit=2)
 
     await store.put_frame(*make_frame(4))
-    second = await store.list_frames(limit=2, cursor=first.next_cursor)
+    second = await store.index.page(limit=2, cursor=first.next_cursor)
 
     assert [f.frame_id.sequence for f in (*first.frames, *second.frames)] == [3, 2, 1]
 
@@ -85,4 +85,26 @@ async def test_removed_frames_are_not_listed(store: Store) -> None:
 @pytest.mark.parametrize("cursor", ["nonsense", "MTIz", "é", "MTIzOmdhdGU", "=" * 10])
 async def test_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidCursorError):
-        await store.list_frames(cursor=cursor)
+        await store.index.page(cursor=cursor)
+
+
+async def test_frames_are_counted_where_they_were_captured(store: Store) -> None:
+    for sequence in (0, 1, 2, 50, 99):
+        await store.put_frame(*make_frame(sequence + 1, capture_us=START_UNIX_US + sequence))
+    await store.put_frame(*make_frame(1, camera_id="yard", capture_us=START_UNIX_US + 10))
+
+    everything = await store.index.count(START_UNIX_US, START_UNIX_US + 100, 10)
+    of_yard = await store.index.count(START_UNIX_US, START_UNIX_US + 100, 4, "yard")
+
+    assert everything == [3, 1, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert of_yard == [1, 0, 0, 0]
+
+
+async def test_the_span_is_that_of_the_stored_frames(store: Store) -> None:
+    assert await store.index.span() is None
+
+    await store.put_frame(*make_frame(1, capture_us=START_UNIX_US + 7))
+    await store.put_frame(*make_frame(2, capture_us=START_UNIX_US + 3))
+
+    assert await store.index.span() == (START_UNIX_US + 3, START_UNIX_US + 7)
+    assert await store.index.span("elsewhere") is None

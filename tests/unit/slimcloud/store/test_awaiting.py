@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
+from slimcloud.store.cameras.refetches import RefetchState
 from slimcloud.store.frames import Store
-from slimcloud.store.records import FrameState, RefetchState
-from slimcloud.store.work.awaiting import Parked
-from slimcloud.store.work.queue import WorkItem
+from slimcloud.store.records import FrameState
+from slimcloud.store.work_queue import Parked, WorkItem
 from support.cloud.frames import EPOCH, make_frame, make_result
 
 FRAME_ID = make_frame(1).frame_id
@@ -22,7 +22,7 @@ async def _taken(store: Store, sequence: int = 1) -> WorkItem:
 
 
 async def _park(store: Store, item: WorkItem, until_unix_us: int = LATER) -> Parked:
-    return await store.awaiting.park(item, presence=0.75, level=2, until_unix_us=until_unix_us)
+    return await store.work.park(item, presence=0.75, level=2, until_unix_us=until_unix_us)
 
 
 async def _queued(store: Store) -> list[str]:
@@ -34,7 +34,7 @@ async def test_parked_frame_is_off_the_queue_and_knows_its_presence(store: Store
     assert await _park(store, await _taken(store)) is Parked.YES
 
     assert await store.work.outstanding() == 0
-    assert await store.awaiting.count() == 1
+    assert await store.work.parked_count() == 1
     record = await store.get_frame(FRAME_ID)
     assert (record.state, record.presence) == (FrameState.QUEUED, 0.75)
 
@@ -46,8 +46,8 @@ async def test_enhancement_wakes_its_frame_once(store: Store) -> None:
     await store.put_enhancement(FRAME_ID, b"more", level=2)
 
     assert await _queued(store) == [str(FRAME_ID)]
-    assert await store.awaiting.count() == 0
-    assert not await store.awaiting.wake(FRAME_ID)
+    assert await store.work.parked_count() == 0
+    assert not await store.work.wake(FRAME_ID)
 
 
 async def test_enhancement_that_was_there_before_is_not_waited_for(store: Store) -> None:
@@ -56,7 +56,7 @@ async def test_enhancement_that_was_there_before_is_not_waited_for(store: Store)
 
     assert await _park(store, item) is Parked.YES
 
-    assert await store.awaiting.count() == 0
+    assert await store.work.parked_count() == 0
     assert await _queued(store) == [str(FRAME_ID)]
 
 
@@ -73,11 +73,11 @@ async def test_only_overdue_frames_are_woken(store: Store) -> None:
     await _park(store, await _taken(store, 1), until_unix_us=100)
     await _park(store, await _taken(store, 2), until_unix_us=200)
 
-    assert await store.awaiting.wake_overdue(99) == 0
-    assert await store.awaiting.wake_overdue(150) == 1
+    assert await store.work.wake_overdue(99) == 0
+    assert await store.work.wake_overdue(150) == 1
 
     assert await _queued(store) == [str(FRAME_ID)]
-    assert await store.awaiting.count() == 1
+    assert await store.work.parked_count() == 1
 
 
 async def test_frame_that_has_its_outcome_does_not_wait(store: Store) -> None:
@@ -87,7 +87,7 @@ async def test_frame_that_has_its_outcome_does_not_wait(store: Store) -> None:
 
     assert await _park(store, item) is Parked.SETTLED
 
-    assert await store.awaiting.count() == 0
+    assert await store.work.parked_count() == 0
 
 
 async def test_redelivered_frame_waits_once(store: Store) -> None:
@@ -96,8 +96,8 @@ async def test_redelivered_frame_waits_once(store: Store) -> None:
     assert await _park(store, item) is Parked.YES
     assert await _park(store, item, until_unix_us=5) is Parked.YES
 
-    assert await store.awaiting.count() == 1
-    assert await store.awaiting.wake_overdue(5) == 1
+    assert await store.work.parked_count() == 1
+    assert await store.work.wake_overdue(5) == 1
     assert await _queued(store) == [str(FRAME_ID)]
 
 

@@ -1,1 +1,0 @@
-"""The queue of frames that wait for detection, kept in Redis."""

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from slimcloud.store.records import StoredFrame
+from support.cloud.frames import make_frame
+
+
+def test_frame_is_read_as_it_was_written() -> None:
+    frame = make_frame(1, lane="backfill").record.model_copy(
+        update={"presence": 0.25, "reason": "", "link_bytes_per_second": 7}
+    )
+    written = frame.written()
+    stored = dict(zip(written[::2], written[1::2], strict=True))
+
+    read = StoredFrame.read(frame.frame_id, [stored.get(name) for name in StoredFrame.names()])
+
+    assert read == frame
+    assert "comments_count" not in stored
+
+
+def test_frame_that_is_not_there_is_none() -> None:
+    values = [None] * len(StoredFrame.names())
+
+    assert StoredFrame.read(make_frame(1).frame_id, values) is None
+
+
+def test_frame_outside_its_bounds_is_refused() -> None:
+    frame = make_frame(1).record
+
+    with pytest.raises(ValidationError, match="image_height"):
+        StoredFrame.model_validate({**dict(frame), "image_height": 0})

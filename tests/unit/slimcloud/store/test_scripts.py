@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from slimcloud.store import retention, reviews, scripts
+from slimcloud.store.cameras import budgets, gaps, registry
+from slimcloud.store.records import CONTAINER, QUEUE_FIELDS, StoredFrame
+from slimcloud.store.scripts import LIBRARY, Script
+
+FIELDS = {*StoredFrame.names(), CONTAINER, *QUEUE_FIELDS}
+SCRIPTS = [
+    script.body
+    for module in (scripts, retention, reviews, budgets, gaps, registry)
+    for script in vars(module).values()
+    if isinstance(script, Script)
+]
+_CALL = re.compile(
+    r"redis\.call\('(H\w+)', FRAME \.\. \w+,\s*(.*?)\)|finish\(id, [\w']+,\s*(.*?)\)", re.DOTALL
+)
+_NAME = re.compile(r"'(\w+)'")
+
+
+@pytest.mark.parametrize("text", [LIBRARY, *SCRIPTS])
+def test_scripts_name_fields_of_the_frame_only(text: str) -> None:
+    assert set(_names(text)) <= FIELDS
+
+
+def test_every_field_that_scripts_write_is_found_by_this_test() -> None:
+    found = {name for text in (LIBRARY, *SCRIPTS) for name in _names(text)}
+
+    assert found >= {*QUEUE_FIELDS, "state", "label_scores", "presence", "mark"}
+
+
+async def test_script_wants_every_name_and_no_other(client: Redis) -> None:
+    add = Script("return redis.call('INCRBY', PLACES, by) + #rest", "by", more="rest")
+
+    assert await add(client, "x", "y", by=5) == 7
+    for wrong in ({}, {"by": 1, "to": 2}):
+        with pytest.raises(TypeError, match="expected"):
+            await add(client, **wrong)
+
+
+def _names(text: str) -> Iterator[str]:
+    """Names of a frame's fields in Lua: of HSET every second word, of the others every one."""
+    for command, words, outcome in _CALL.findall(text):
+        parts = [part.strip() for part in (words or outcome).split(",")]
+        in_turn = outcome or command.startswith(("HSET", "HINCR"))
+        for part in parts[:: 2 if in_turn else 1]:
+            match = _NAME.fullmatch(part)
+            if match:
+                yield match[1]
