@@ -14,13 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 MAX_LABEL_SETS = 200  # of one metric: each is a time series, or a dozen of a histogram
@@ -43,6 +37,7 @@ SECONDS_BUCKETS = (
     30.0,
 )
 BYTES_BUCKETS = tuple(float(2**power) for power in range(8, 23))  # 256 bytes to 4 MiB
+COUNT_BUCKETS = tuple(float(2**power) for power in range(8))  # 1 to 128
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SCALED_UNIT = re.compile(r"_(ms|us|ns|milliseconds|microseconds|kb|mb|kib|mib|percent)$")
 
@@ -70,12 +65,11 @@ class Metrics:
     def histogram(self, thing: str, documentation: str, labels: Sequence[str] = ()) -> Histogram:
         """How values are spread; buckets follow from the unit: `_seconds`, `_bytes` or a count."""
         name = self._name(thing)
+        buckets = COUNT_BUCKETS
         if name.endswith("_seconds"):
-            buckets: tuple[float, ...] = SECONDS_BUCKETS
+            buckets = SECONDS_BUCKETS
         elif name.endswith("_bytes"):
             buckets = BYTES_BUCKETS
-        else:
-            buckets = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
         return _CappedHistogram(
             name, documentation, labels, buckets=buckets, registry=self.registry
         )

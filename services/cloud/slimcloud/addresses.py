@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from slimcodec.whole_file import write_whole
-from slimops.masking import without_passwords
+from slimops.address import without_passwords
 
 
 @dataclass(frozen=True, slots=True)

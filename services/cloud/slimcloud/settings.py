@@ -14,8 +14,8 @@ from pydantic_settings import SettingsConfigDict
 from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcodec.model.find import DEFAULT_MODEL
+from slimops.address import is_loopback
 from slimops.logs import LogFormat
-from slimops.loopback import is_loopback
 from slimops.settings import ServiceSettings
 
 

@@ -12,8 +12,8 @@ from pydantic import Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from slimcodec.model.find import DEFAULT_MODEL
+from slimops.address import host_of, is_loopback
 from slimops.logs import LogFormat
-from slimops.loopback import host_of, is_loopback
 from slimops.settings import ServiceSettings
 
 

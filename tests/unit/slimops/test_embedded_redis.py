@@ -109,7 +109,7 @@ def test_program_that_is_no_server_is_reported_with_what_it_said(tmp_path: Path)
     impostor.write_text("#!/bin/sh\necho I am no server; exit 3\n")
     impostor.chmod(0o700)
 
-    with pytest.raises(EmbeddedRedisError, match="(?s)ended with 3 .*I am no server"):
+    with pytest.raises(EmbeddedRedisError, match="(?s)ended with 3; .*I am no server"):
         EmbeddedRedis(server=impostor).start()
 
 

@@ -94,7 +94,7 @@ def is_camera(source: str) -> bool:
 def _play(source: str) -> Iterator[Shot]:
     with needs_extra("edge", "detect VIDEO"):
         from slimedge.capture.source import open_source
-    from slimops.masking import without_passwords
+    from slimops.address import without_passwords
 
     name = without_passwords(source)
     for index, picture in enumerate(open_source(source, _FOLDER_FPS).pictures()):

@@ -123,7 +123,7 @@ def _settings_class(service: Service) -> type[ServiceSettings]:
 
 
 def _masked(value: object, *, secret: bool) -> object:
-    from slimops.masking import MASK, without_passwords
+    from slimops.address import MASK, without_passwords
 
     if value is None:
         return None

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from slimcodec.errors import ImageError
 from slimcodec.image import PICTURE_SUFFIXES, load_image
 from slimedge.errors import CameraError, CameraLostError
-from slimops.masking import without_passwords
+from slimops.address import without_passwords
 
 logger = logging.getLogger(__name__)
 

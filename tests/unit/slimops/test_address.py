@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimops.masking import without_passwords
+from slimops.address import without_passwords
 
 
 @pytest.mark.parametrize(
