@@ -16,9 +16,6 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import numpy as np
-from numpy.typing import NDArray
-
 from slimlinks.errors import TraceError
 
 
@@ -82,25 +79,6 @@ class Trace:
         piece = bisect_left(self._passed, rest) - 1
         into = (rest - self._passed[piece]) / self.bytes_per_second[piece]
         return max(start, laps * self.seconds + self.times[piece] + into)
-
-    def finish_all(
-        self, start: NDArray[np.float64], size_bytes: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """`finish` of many transfers, each alone on the link; arrays of one shape, sizes > 0."""
-        if self._total == 0:
-            return np.full(np.broadcast(start, size_bytes).shape, np.inf)
-        times, rates = np.asarray(self.times), np.asarray(self.bytes_per_second)
-        passed = np.asarray(self._passed)
-        laps, at = np.divmod(start, self.seconds)
-        piece = np.searchsorted(times, at, side="right") - 1
-        until = laps * self._total + passed[piece] + (at - times[piece]) * rates[piece]
-        laps, rest = np.divmod(until + size_bytes, self._total)
-        whole = rest == 0
-        laps, rest = laps - whole, np.where(whole, self._total, rest)
-        piece = np.searchsorted(passed, rest, side="left") - 1
-        end = laps * self.seconds + times[piece] + (rest - passed[piece]) / rates[piece]
-        arrived: NDArray[np.float64] = np.maximum(start, end)
-        return arrived
 
     def _passed_until(self, t: float) -> float:
         laps, at = divmod(t, self.seconds)

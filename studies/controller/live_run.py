@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,8 +60,8 @@ class LiveRun:
             case Captured():
                 self.frames[event.frame] = _Frame(event.frame, now)
             case Skipped() if event.frame in self.frames:
-                with suppress(ValueError):  # warm-up and outages are no policy's reasons
-                    self.frames[event.frame].reason = WaitReason(event.reason.value)
+                if isinstance(event.reason, WaitReason):  # warm-up and outages are no policy's
+                    self.frames[event.frame].reason = event.reason
             case Encoded() if event.frame in self.frames:
                 frame = self._by_sequence[event.sequence] = self.frames[event.frame]
                 frame.encoded, frame.encoded_at, frame.reason = event, now, None

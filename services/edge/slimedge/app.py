@@ -87,7 +87,9 @@ async def run_edge(
     )
     async with life:
         source = open_source(settings.source, settings.picture_fps)
-        artifact = await asyncio.to_thread(_load_artifact, settings)
+        artifact = await asyncio.to_thread(
+            lambda: load_codec_artifact(find_model("codec", settings.model, settings.models_root))
+        )
         runtime = await asyncio.to_thread(OpenVinoRuntime, settings.encoder_threads)
         _Edge(settings, artifact, Encoder(artifact, runtime), observer, life).start(source)
         if stop is not None:
@@ -97,10 +99,6 @@ async def run_edge(
         except asyncio.CancelledError:
             life.end(0.0)
             raise
-
-
-def _load_artifact(settings: EdgeSettings) -> CodecArtifact:
-    return load_codec_artifact(find_model("codec", settings.model, settings.models_root))
 
 
 async def _stop_when(stop: asyncio.Event, life: Lifecycle) -> None:
@@ -183,7 +181,7 @@ class _Edge:
             clock=clock,
         )
         self._uplink = Uplink(
-            settings,
+            settings=settings,
             hello=self._make_hello,
             ledger=ledger,
             spool=spool,
@@ -195,7 +193,7 @@ class _Edge:
             spool, ledger, self._uplink, controller, self._budget, observers, clock
         )
         self._pipeline = Pipeline(
-            settings,
+            settings=settings,
             controller=controller,
             encode=EncodeStage(
                 worker=worker,
@@ -251,9 +249,6 @@ class _Edge:
             if not await asyncio.to_thread(camera.join, _CAMERA_JOIN_SECONDS):
                 logger.warning("camera thread left behind", extra={"reason": "it hangs in a read"})
 
-        async def close_encoder() -> None:
-            self._worker.close()
-
         async def keep_the_rest() -> None:
             self._pipeline.give_up()
             self._gap_watch.finish()
@@ -263,7 +258,7 @@ class _Edge:
         life.on_stop(Phase.DRAIN, "results", drain)
         life.on_stop(Phase.CLOSE, "camera", join_camera)  # closed in reverse, so this is the last
         self._serve_health()
-        life.on_stop(Phase.CLOSE, "encoder", close_encoder)
+        life.on_stop(Phase.CLOSE, "encoder", self._worker.close)
         life.on_stop(Phase.CLOSE, "spool", keep_the_rest, seconds=_SPOOL_SECONDS)
         camera.start()
 
@@ -313,11 +308,7 @@ class _Edge:
         server = HealthServer(
             self._health, self._metrics.exposition, settings.http_host, settings.http_port
         )
-
-        async def close_server() -> None:
-            await asyncio.to_thread(server.close)
-
-        self._life.on_stop(Phase.CLOSE, "health", close_server)
+        self._life.on_stop(Phase.CLOSE, "health", lambda: asyncio.to_thread(server.close))
 
 
 def _build_controller(

@@ -19,27 +19,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.detection import Detection
+from slimcontrol.controller import WaitReason
 from slimedge.gap import Gap
 
 
 class SkipReason(StrEnum):
-    """Why a captured frame was not encoded."""
+    """Why a captured frame was not encoded, where the controller has no reason against it."""
 
-    INFEASIBLE = "infeasible"  # no operating point meets the deadline, and the link is not idle
-    CREDIT = "credit"  # the cloud's window is full
-    CLOUD_FULL = "cloud_full"  # the cloud's queue was full a moment ago
     LINK_DOWN = "link_down"  # no stream to the cloud, and no spool
     OUTAGE = "outage"  # no stream to the cloud, and the spool gets fewer frames
     ENCODE_FAILED = "encode_failed"  # the encoder refused the picture; the log has its reason
-    BUDGET = "budget"  # the byte budget must last for the rest of its period
-    CPU = "cpu"  # the encoder's share of the processor is spent
-    WORTHLESS = "worthless"  # its bytes are worth more for another frame
     WARM_UP = "warm_up"  # it was only used to measure the encoder
 
 
@@ -83,27 +78,33 @@ class CameraState(StrEnum):
     ENDED = "ended"
 
 
+class EdgeEvent:
+    """Base of all of them."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(EdgeEvent):
     frame: int
     image_hw: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(EdgeEvent):
     """A newer frame took its place before the encoder was free."""
 
     frame: int
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(EdgeEvent):
     frame: int
-    reason: SkipReason
+    reason: SkipReason | WaitReason
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(EdgeEvent):
     frame: int
     sequence: int
     level: int
@@ -122,7 +123,7 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(EdgeEvent):
     sequence: int
     bitstream_bytes: int
     credit_wait_seconds: float  # encoded until it was handed to the transport
@@ -130,7 +131,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(EdgeEvent):
     sequence: int
     reason: LossReason
     capture_time_unix: float = 0.0  # wall clock, seconds
@@ -138,7 +139,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Acked:
+class Acked(EdgeEvent):
     sequence: int
     stage: Stage
     since_capture_seconds: float
@@ -146,7 +147,7 @@ class Acked:
 
 
 @dataclass(frozen=True, slots=True)
-class Detected:
+class Detected(EdgeEvent):
     sequence: int
     detections: tuple[Detection, ...]
     latency_seconds: float  # capture until the detections were back here
@@ -155,7 +156,7 @@ class Detected:
 
 
 @dataclass(frozen=True, slots=True)
-class Nacked:
+class Nacked(EdgeEvent):
     sequence: int
     reason: str  # "crc", "header", "too_large", "expired", "queue_full", "decode", "model"
     detail: str
@@ -163,7 +164,7 @@ class Nacked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refetched:
+class Refetched(EdgeEvent):
     """The enhancement of a frame was sent because the cloud asked for it."""
 
     request_id: str
@@ -173,26 +174,26 @@ class Refetched:
 
 
 @dataclass(frozen=True, slots=True)
-class RefetchRefused:
+class RefetchRefused(EdgeEvent):
     request_id: str
     sequence: int
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class LinkChanged:
+class LinkChanged(EdgeEvent):
     state: LinkState
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class CameraChanged:
+class CameraChanged(EdgeEvent):
     state: CameraState
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class SpoolChanged:
+class SpoolChanged(EdgeEvent):
     """Whether frames can be kept on disk."""
 
     is_up: bool
@@ -200,51 +201,29 @@ class SpoolChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
+class Spooled(EdgeEvent):
     sequence: int
     bitstream_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Backfilled:
+class Backfilled(EdgeEvent):
     epoch: int  # of the start that captured it
     sequence: int
     bitstream_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class GapRecorded:
+class GapRecorded(EdgeEvent):
     gap: Gap
 
 
 @dataclass(frozen=True, slots=True)
-class ClockStepped:
+class ClockStepped(EdgeEvent):
     """The wall clock was set between two frames."""
 
     from_unix: float  # seconds: what it would have shown
     to_unix: float  # seconds: what it shows
-
-
-EdgeEvent: TypeAlias = (
-    Captured
-    | Replaced
-    | Skipped
-    | Encoded
-    | Sent
-    | Lost
-    | Acked
-    | Detected
-    | Nacked
-    | Refetched
-    | RefetchRefused
-    | LinkChanged
-    | CameraChanged
-    | SpoolChanged
-    | Spooled
-    | Backfilled
-    | GapRecorded
-    | ClockStepped
-)
 
 
 class EdgeObserver(Protocol):

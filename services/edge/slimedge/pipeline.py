@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from slimcontrol.budget import BudgetAccount
-from slimcontrol.controller import Controller, Decision, Offer
+from slimcontrol.controller import Controller, Decision, Offer, WaitReason
 from slimcontrol.point import OperatingPoint
 from slimedge.encode.stage import EncodeStage
 from slimedge.encode.worker import scaled_pixels
@@ -38,41 +39,21 @@ from slimops.tracing import record_span
 _RESULT_OVERDUE_SECONDS = 30.0  # a received frame without a result is given up then
 
 
+@dataclass(eq=False, kw_only=True)
 class Pipeline:
-    """The edge's main loop.
+    """The edge's main loop."""
 
-    Args:
-        settings: Of the edge.
-        controller: Decides.
-        encode: Encodes what may go.
-        ledger, uplink, spool: Where frames go.
-        budget: That frames must keep to.
-        observer: Is told events.
-        clock: Monotonic seconds.
-    """
+    settings: EdgeSettings
+    controller: Controller
+    encode: EncodeStage
+    ledger: Ledger
+    uplink: Uplink
+    spool: SpoolWorker
+    budget: BudgetAccount
+    observer: EdgeObserver
+    clock: Callable[[], float]  # monotonic seconds
 
-    def __init__(
-        self,
-        settings: EdgeSettings,
-        *,
-        controller: Controller,
-        encode: EncodeStage,
-        ledger: Ledger,
-        uplink: Uplink,
-        spool: SpoolWorker,
-        budget: BudgetAccount,
-        observer: EdgeObserver,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._controller = controller
-        self._encode = encode
-        self._ledger = ledger
-        self._uplink = uplink
-        self._spool = spool
-        self._budget = budget
-        self._observer = observer
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._newest: CapturedFrame | None = None  # waits for the encoder
         self._has_ended = False  # none will come
         self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
@@ -82,16 +63,16 @@ class Pipeline:
         """Take a frame from the camera (on the event loop)."""
         if self._has_ended:
             return
-        self._observer.notify(Captured(frame.sequence, frame.image_hw))
+        self.observer.notify(Captured(frame.sequence, frame.image_hw))
         replaced, self._newest = self._newest, frame
         if replaced is not None:
-            self._observer.notify(Replaced(replaced.sequence))
-        self._ledger.may_go.notify_all()
+            self.observer.notify(Replaced(replaced.sequence))
+        self.ledger.may_go.notify_all()
 
     def end(self) -> None:
         """No more frames will come; `run` returns after the last one."""
         self._has_ended = True
-        self._ledger.may_go.notify_all()
+        self.ledger.may_go.notify_all()
 
     async def run(self, warm_up_points: Sequence[OperatingPoint]) -> None:
         """Send frames until the camera has ended and its last frame is dealt with.
@@ -102,7 +83,7 @@ class Pipeline:
         first = await self._wait_for_frame()
         if first is None:
             return
-        await self._encode.warm_up(first, warm_up_points)
+        await self.encode.warm_up(first, warm_up_points)
         frame: CapturedFrame | None = self._newer(first, SkipReason.WARM_UP) or first
         while frame is not None:
             await self._send_it_or_a_newer(frame)
@@ -111,80 +92,70 @@ class Pipeline:
 
     async def drain(self) -> None:
         """Wait until every sent frame has its result."""
-        while self._ledger.undetected_frames:
-            await self._ledger.may_go.wait()
+        while self.ledger.undetected_frames:
+            await self.ledger.may_go.wait()
 
     def give_up(self) -> None:
         """Keep for another start what the cloud does not have, at the very end."""
-        for frame in self._ledger.unpersisted:
-            self._spool.keep(frame)
+        for frame in self.ledger.unpersisted:
+            self.spool.keep(frame)
             if frame.spooled is None:
-                self._observer.notify(frame.lost(LossReason.STOPPED))
+                self.observer.notify(frame.lost(LossReason.STOPPED))
 
     async def _send_it_or_a_newer(self, frame: CapturedFrame) -> None:
-        while isinstance(decision := self._decide(frame), SkipReason):
-            await self._ledger.may_go.wait()
+        while not isinstance(decision := self._decide(frame), Decision):
+            await self.ledger.may_go.wait()
             frame = self._newer(frame, decision) or frame
         await self._send(frame, decision)
 
-    def _decide(self, frame: CapturedFrame) -> Decision | SkipReason:
-        now = self._clock()
-        for overdue in self._ledger.forget(now - _RESULT_OVERDUE_SECONDS):
-            self._observer.notify(overdue.lost(LossReason.NO_RESULT))
-        pixels = scaled_pixels(frame.image_hw, self._settings.max_edge)
-        if not self._uplink.is_up:
+    def _decide(self, frame: CapturedFrame) -> Decision | SkipReason | WaitReason:
+        now = self.clock()
+        for overdue in self.ledger.forget(now - _RESULT_OVERDUE_SECONDS):
+            self.observer.notify(overdue.lost(LossReason.NO_RESULT))
+        pixels = scaled_pixels(frame.image_hw, self.settings.max_edge)
+        if not self.uplink.is_up:
             return self._decide_for_later(now, pixels)
-        return _or_its_reason(
-            self._controller.decide(
-                Offer(
-                    now,
-                    now - frame.capture_time_mono,
-                    pixels,
-                    self._ledger.view(now),
-                    self._budget.view(),
-                )
-            )
-        )
+        age = now - frame.capture_time_mono
+        offer = Offer(now, age, pixels, self.ledger.view(now), self.budget.view())
+        decision = self.controller.decide(offer)
+        return decision.reason or decision
 
-    def _decide_for_later(self, now: float, pixels: int) -> Decision | SkipReason:
-        if not self._spool.is_up:
+    def _decide_for_later(self, now: float, pixels: int) -> Decision | SkipReason | WaitReason:
+        if not self.spool.is_up:
             return SkipReason.LINK_DOWN
         if now < self._next_for_later:
             return SkipReason.OUTAGE
-        frame_seconds = 1 / self._settings.spool_fps
+        frame_seconds = 1 / self.settings.spool_fps
         self._next_for_later = now + frame_seconds
-        return _or_its_reason(self._controller.decide_for_later(now, pixels, frame_seconds))
+        decision = self.controller.decide_for_later(now, pixels, frame_seconds)
+        return decision.reason or decision
 
     async def _send(self, frame: CapturedFrame, decision: Decision) -> None:
-        encoded = await self._encode.encode(frame, decision)
+        encoded = await self.encode.encode(frame, decision)
         if encoded is None:
             return
-        await self._uplink.send(encoded)
-        seconds = self._clock() - frame.capture_time_mono
+        await self.uplink.send(encoded)
+        seconds = self.clock() - frame.capture_time_mono
         record_span("capture", encoded.header.traceparent, seconds, is_root=True)
 
     async def _wait_for_frame(self) -> CapturedFrame | None:
         while (frame := self._take()) is None and not self._has_ended:
-            await self._ledger.may_go.wait()
+            await self.ledger.may_go.wait()
         return frame
 
     def _take(self) -> CapturedFrame | None:
         frame, self._newest = self._newest, None
         return frame
 
-    def _newer(self, frame: CapturedFrame, reason: SkipReason) -> CapturedFrame | None:
+    def _newer(self, frame: CapturedFrame, reason: SkipReason | WaitReason) -> CapturedFrame | None:
         newer = self._take()
         if newer is not None:
-            self._observer.notify(Skipped(frame.sequence, reason))
+            self.observer.notify(Skipped(frame.sequence, reason))
         return newer
 
     async def _pace(self) -> None:
-        now = self._clock()
+        now = self.clock()
         if now < self._next_due:
             await asyncio.sleep(self._next_due - now)
-        interval = 1 / self._settings.max_fps
-        self._next_due = max(self._next_due + interval, self._clock())
-
-
-def _or_its_reason(decision: Decision) -> Decision | SkipReason:
-    return decision if decision.reason is None else SkipReason(decision.reason)
+        interval = 1 / self.settings.max_fps
+        self._next_due = max(self._next_due + interval, self.clock())

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from studies.controller.bound.frontier import Floats, States, drop_beaten, first_state, merge
+from studies.controller.bound.transfers import finish_all
 from studies.controller.simulation.world import World
 
 _ROUNDING = 1e-9  # seconds; by so much may two ways to add the same times differ
@@ -109,7 +110,7 @@ def _step(world: World, frame: int, states: States, choices: Options) -> States:
     ready = np.maximum(able.encoder, captured)[:, None] + choices.encode  # (n, J)
     begin = np.maximum(ready, able.link[:, None])
     sizes = np.broadcast_to(choices.size_bytes + world.overhead_bytes, begin.shape)
-    left = world.trace.finish_all(begin + offset, sizes) - offset
+    left = finish_all(world.trace, begin + offset, sizes) - offset
     arrived = left + half_trip + world.receive_delay(frame)
     detected = np.maximum(arrived, able.cloud[:, None]) + world.service_time(frame)
     told = detected + world.cloud_delay_seconds + half_trip
@@ -130,6 +131,6 @@ def _forget(
     encoder = np.maximum(states.encoder, world.captured_at(frame))
     link = np.maximum(states.link, encoder + shortest_encode)
     sizes = np.full(link.shape, fewest_bytes + world.overhead_bytes)
-    arrive = world.trace.finish_all(link + offset, sizes) - offset + half_trip
+    arrive = finish_all(world.trace, link + offset, sizes) - offset + half_trip
     cloud = np.maximum(states.cloud, arrive)
     return states._replace(encoder=encoder, link=link, cloud=cloud)

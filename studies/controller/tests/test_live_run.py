@@ -54,7 +54,7 @@ def edge() -> Edge:
     edge.capture(3, 100.1)
     edge.send(3, 2, encode=0.04)
     edge.capture(4, 100.2)
-    edge.run.notify(Skipped(4, SkipReason.INFEASIBLE))
+    edge.run.notify(Skipped(4, WaitReason.INFEASIBLE))
     edge.capture(5, 100.3)
     edge.receive(1, 100.5)
     edge.receive(2, 100.55)

@@ -56,7 +56,7 @@ async def refetching(cloud: FakeCloud, *asked: pb.Command) -> AsyncIterator[Upli
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        worker.close()
+        await worker.close()
 
 
 async def test_every_command_beyond_the_limit_is_refused() -> None:

@@ -16,6 +16,7 @@ from slimcodec.container import parse_container
 from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcontrol.controller import WaitReason
 from slimedge.app import run_edge
 from slimedge.errors import CameraError, ModelMismatchError
 from slimedge.event import (
@@ -306,7 +307,7 @@ async def test_a_full_cloud_is_left_in_peace_for_a_moment_and_then_served_again(
         settings = make_settings(codec, pictures, cloud.address, loop=True)
         async with edge_running(settings, recorder):
             await recorder.wait_until(
-                lambda: SkipReason.CLOUD_FULL in {event.reason for event in recorder.of(Skipped)}
+                lambda: WaitReason.CLOUD_FULL in {event.reason for event in recorder.of(Skipped)}
             )
             before = len(recorder.of(Detected))
             await recorder.wait_until(lambda: len(recorder.of(Detected)) > before)

@@ -87,7 +87,7 @@ def make_uplink(
     """An uplink that tells `recorder` and reconnects fast."""
     spool = make_spool_worker(recorder) if spool is None else spool
     return Uplink(
-        EdgeSettings(
+        settings=EdgeSettings(
             source="none",
             cloud_address=address,
             deadline_seconds=deadline_seconds,

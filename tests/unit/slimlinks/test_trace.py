@@ -67,7 +67,6 @@ def test_nothing_ever_passes_a_dead_link() -> None:
 
     assert dead.finish(1.0, 1) == math.inf
     assert dead.finish(1.0, 0) == 1.0
-    assert np.isinf(dead.finish_all(np.array([1.0]), np.array([1.0]))).all()
 
 
 @given(make_traces(), st.floats(0, 100), st.floats(1, 1e6))
@@ -89,20 +88,6 @@ def test_two_transfers_in_a_row_end_as_one_of_their_bytes(
     # Where a transfer ends at a hole's very edge, rounding decides on which side.
     passed = trace.bytes_between(start, one_by_one)
     assert passed == pytest.approx(first + second, rel=1e-6, abs=1e-3)
-
-
-@given(make_traces(), st.lists(st.tuples(st.floats(0, 100), st.floats(1, 1e6)), min_size=1))
-def test_many_transfers_at_once_end_as_one_by_one(
-    trace: Trace, transfers: list[tuple[float, float]]
-) -> None:
-    starts, sizes = (np.array(column) for column in zip(*transfers, strict=True))
-
-    ends = trace.finish_all(starts, sizes)
-
-    expected = [trace.finish(start, size) for start, size in transfers]
-    for start, size, end, wanted in zip(starts, sizes, ends, expected, strict=True):
-        passed = trace.bytes_between(start, end)
-        assert end == pytest.approx(wanted) or passed == pytest.approx(size, rel=1e-6, abs=1e-3)
 
 
 @pytest.mark.parametrize(

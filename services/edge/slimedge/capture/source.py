@@ -87,70 +87,64 @@ def open_source(source: str, picture_fps: float) -> FrameSource:
     raise CameraError(f"{source}: no such file, directory or camera")
 
 
+@dataclass(frozen=True, slots=True)
 class VideoFile:
     """A video file; its pictures are due at their own times."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    path: Path
 
     def pictures(self) -> Iterator[Picture]:
         found = False
         try:
-            with closing(_open(str(self._path), None, {}, _READ_TIMEOUT_SECONDS)) as container:
+            with closing(_open(str(self.path), None, {}, _READ_TIMEOUT_SECONDS)) as container:
                 for picture in _timed(container):
                     found = True
                     yield picture
         except (av.error.FFmpegError, OSError) as exc:
-            raise CameraError(f"{self._path}: cannot be played: {exc}") from exc
+            raise CameraError(f"{self.path}: cannot be played: {exc}") from exc
         if not found:
-            raise CameraError(f"{self._path}: none of its pictures can be decoded")
+            raise CameraError(f"{self.path}: none of its pictures can be decoded")
 
 
+@dataclass(frozen=True, slots=True)
 class PictureFolder:
     """The pictures of a directory in the order of their names; other files are passed over."""
 
-    def __init__(self, path: Path, fps: float) -> None:
-        self._path = path
-        self._fps = fps
+    path: Path
+    fps: float
 
     def pictures(self) -> Iterator[Picture]:
-        paths = sorted(p for p in self._path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        paths = sorted(p for p in self.path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         if not paths:
-            raise CameraError(f"{self._path}: holds no pictures")
+            raise CameraError(f"{self.path}: holds no pictures")
         for index, path in enumerate(paths):
             try:
                 image = load_image(path)
             except (ImageError, OSError) as exc:
                 raise CameraError(f"{path}: cannot be read: {exc}") from exc
-            yield Picture(image, index / self._fps)
+            yield Picture(image, index / self.fps)
 
 
+@dataclass(frozen=True, slots=True)
 class LiveVideo:
     """A network camera or a device; its pictures are due when they come."""
 
-    def __init__(
-        self,
-        address: str,
-        file_format: str | None,
-        options: dict[str, str],
-        read_timeout_seconds: float = _READ_TIMEOUT_SECONDS,
-    ) -> None:
-        self._address = address
-        self._format = file_format
-        self._options = options
-        self._read_timeout_seconds = read_timeout_seconds
+    address: str
+    file_format: str | None
+    options: dict[str, str]
+    read_timeout_seconds: float = _READ_TIMEOUT_SECONDS
 
     def pictures(self) -> Iterator[Picture]:
         try:
             with closing(
-                _open(self._address, self._format, self._options, self._read_timeout_seconds)
+                _open(self.address, self.file_format, self.options, self.read_timeout_seconds)
             ) as container:
                 for frame in _decode(container):
                     yield Picture(_upright(frame), None)
         except (av.error.FFmpegError, OSError) as exc:
             # neither in the message nor in a traceback: FFmpeg's error repeats the address
-            raise CameraLostError(without_passwords(f"{self._address}: {exc}")) from None
-        raise CameraLostError(without_passwords(f"{self._address}: the camera ended its stream"))
+            raise CameraLostError(without_passwords(f"{self.address}: {exc}")) from None
+        raise CameraLostError(without_passwords(f"{self.address}: the camera ended its stream"))
 
 
 def _open(

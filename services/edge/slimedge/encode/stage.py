@@ -74,40 +74,24 @@ class FrameRing:
         return next(iter(self._frames), None)
 
 
+@dataclass(eq=False, kw_only=True)
 class EncodeStage:
-    """Encodes frames one after another.
+    """Encodes frames one after another."""
 
-    Args:
-        worker: Runs the encoder.
-        calibration: Knows what that takes, or learns it from the first picture.
-        controller: Learns what it took.
-        ring: Keeps what was encoded.
-        observer: Is told events.
-        clock: Monotonic seconds.
-    """
+    worker: EncodeWorker
+    calibration: EncodeCalibration  # knows what encoding takes, or learns it from the first picture
+    controller: Controller
+    ring: FrameRing
+    observer: EdgeObserver
+    clock: Callable[[], float]  # monotonic seconds
 
-    def __init__(
-        self,
-        *,
-        worker: EncodeWorker,
-        calibration: EncodeCalibration,
-        controller: Controller,
-        ring: FrameRing,
-        observer: EdgeObserver,
-        clock: Callable[[], float],
-    ) -> None:
-        self._worker = worker
-        self._calibration = calibration
-        self._controller = controller
-        self._ring = ring
-        self._observer = observer
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._sequence = 0
 
     async def warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
         """Encode a picture once at each point, to compile graphs and learn times."""
         levels = [(point.level, point.quality) for point in points]
-        warmed = await warm_up(self._worker.encode, self._calibration, frame.image, levels)
+        warmed = await warm_up(self.worker.encode, self.calibration, frame.image, levels)
         for result, seconds in warmed:
             self._learn(result, seconds)
 
@@ -115,20 +99,20 @@ class EncodeStage:
         """The frame as it goes to the cloud; None where the encoder refuses its picture."""
         point = decision.point
         assert point is not None, "only a skip has no point"
-        waited = self._clock() - frame.capture_time_mono
-        link_rate = self._controller.planned_bytes_per_second  # as the decision saw it
+        waited = self.clock() - frame.capture_time_mono
+        link_rate = self.controller.planned_bytes_per_second  # as the decision saw it
         try:
-            result = await self._worker.encode(frame.image, point.level, point.quality)
+            result = await self.worker.encode(frame.image, point.level, point.quality)
         except CodecError as exc:
             logger.error("frame not encoded", extra={"reason": str(exc)})
-            self._observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
+            self.observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
             return None
         self._learn(result, result.seconds)
         container = result.encoded.bitstream
         self._sequence += 1
         sequence = self._sequence
-        self._ring.add(KeptFrame(sequence, result.image, container))
-        self._observer.notify(
+        self.ring.add(KeptFrame(sequence, result.image, container))
+        self.observer.notify(
             Encoded(
                 frame=frame.sequence,
                 sequence=sequence,
@@ -151,11 +135,11 @@ class EncodeStage:
             traceparent=traceparent,
             link_bytes_per_second=uint32_of(link_rate),
         )
-        return LedgerFrame(header, container, encoded_at=self._clock())
+        return LedgerFrame(header, container, encoded_at=self.clock())
 
     def _learn(self, result: EncodedFrame, seconds: float) -> None:
         encoded = result.encoded
         height, width = result.image.shape[:2]
-        self._controller.on_encoded(
+        self.controller.on_encoded(
             encoded.level, encoded.quality, height * width, len(encoded.bitstream), seconds
         )

@@ -66,7 +66,7 @@ class EncodeWorker:
         """Encode the channels that a base did not carry, up to a level; None: the widest."""
         return await self._run(lambda: self._encoder.enhance(image, base, level))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the thread after what it is doing; what waits is dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 

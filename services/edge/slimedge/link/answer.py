@@ -29,57 +29,30 @@ logger = logging.getLogger(__name__)
 
 MAX_TIMES_SENT = 3  # of one frame, when the cloud receives it damaged
 CLOUD_FULL_PAUSE_SECONDS = 0.5  # after a Nack because the cloud's queue is full, if it names none
-DRAIN_GRACE_SECONDS = 2.0  # for the answers on their way, if a Drain names none
 
 
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
-    """The server is about to stop."""
-
-    reconnect_seconds: float  # not before so long
-    grace_seconds: float  # the stream is cut after this long
-
-
+@dataclass(eq=False, kw_only=True)
 class AnswerReader:
-    """Takes the cloud's messages one by one.
+    """Takes the cloud's messages one by one."""
 
-    Args:
-        ledger: Where frames are acknowledged.
-        spool: Keeps what the cloud has no room for, and forgets what it has.
-        controller: Learns rates and times.
-        budget: Is set by a command.
-        observer: Is told events.
-        ask_refetch: Takes a command for an enhancement; must return at once.
-        clock: Monotonic seconds.
-    """
+    ledger: Ledger
+    spool: SpoolWorker
+    controller: Controller
+    budget: BudgetAccount  # set by a command
+    observer: EdgeObserver
+    ask_refetch: Callable[[pb.Command], None]  # must return at once
+    clock: Callable[[], float]  # monotonic seconds
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        spool: SpoolWorker,
-        controller: Controller,
-        budget: BudgetAccount,
-        observer: EdgeObserver,
-        ask_refetch: Callable[[pb.Command], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._ledger = ledger
-        self._spool = spool
-        self._controller = controller
-        self._budget = budget
-        self._observer = observer
-        self._ask_refetch = ask_refetch
-        self._clock = clock
+    def __post_init__(self) -> None:
         self.replies: deque[pb.StreamFramesRequest] = deque()  # to be sent when there is a turn
-        self.drain: DrainAsked | None = None  # set by a Drain
+        self.drain: pb.Drain | None = None  # the cloud is about to stop
 
     def begin(self, welcome: pb.Welcome, round_trip_seconds: float) -> None:
         """A new stream, of a link that may be another."""
-        self._ledger.credit_bytes = welcome.credit_bytes
-        self._ledger.max_frame_bytes = welcome.max_frame_bytes
-        self._controller.limit_level(max_live_level_of(welcome))
-        self._controller.on_connected(self._clock(), round_trip_seconds)
+        self.ledger.credit_bytes = welcome.credit_bytes
+        self.ledger.max_frame_bytes = welcome.max_frame_bytes
+        self.controller.limit_level(max_live_level_of(welcome))
+        self.controller.on_connected(self.clock(), round_trip_seconds)
 
     def take(self, response: pb.StreamFramesResponse) -> LedgerFrame | None:
         """Take one message; a frame that must be sent again, if it says so."""
@@ -89,14 +62,11 @@ class AnswerReader:
             case "nack":
                 return self._take_nack(response.nack)
             case "credit":
-                self._ledger.credit_bytes = response.credit.credit_bytes
+                self.ledger.credit_bytes = response.credit.credit_bytes
             case "command":
                 self._take_command(response.command)
             case "drain":
-                self.drain = DrainAsked(
-                    response.drain.reconnect_after_ms / 1000,
-                    response.drain.grace_ms / 1000 or DRAIN_GRACE_SECONDS,
-                )
+                self.drain = response.drain
             case "gap_ack":
                 self._take_gap_ack(response.gap_ack)
             case other:
@@ -105,28 +75,28 @@ class AnswerReader:
 
     def _take_ack(self, ack: pb.Ack) -> None:
         if ack.request_id:
-            self._ledger.release_enhancement(ack.request_id)
+            self.ledger.release_enhancement(ack.request_id)
             return
         is_received = ack.stage == pb.STAGE_RECEIVED
         state = BackfillState.RECEIVED if is_received else BackfillState.PERSISTED
-        if self._ledger.answer_backfill(ack.epoch, ack.sequence, state) or ack.epoch:
+        if self.ledger.answer_backfill(ack.epoch, ack.sequence, state) or ack.epoch:
             return
         # A later stage implies the earlier ones, should the cloud leave them out.
         server_time = seconds_of(ack.server_mono_us)
-        received = self._ledger.receive(ack.sequence, server_time)
+        received = self.ledger.receive(ack.sequence, server_time)
         if received is not None:
-            self._controller.on_received(
-                self._clock(), received, server_time, ack.received_bytes_total
+            self.controller.on_received(
+                self.clock(), received, server_time, ack.received_bytes_total
             )
             self._tell(received, Stage.RECEIVED)
         if ack.stage in (pb.STAGE_PERSISTED, pb.STAGE_DETECTED):
-            persisted = self._ledger.persist(ack.sequence)
+            persisted = self.ledger.persist(ack.sequence)
             if persisted is not None:
                 if persisted.spooled is not None:
-                    self._spool.forget(self._spool.epoch, ack.sequence)
+                    self.spool.forget(self.spool.epoch, ack.sequence)
                 self._tell(persisted, Stage.PERSISTED)
         if ack.stage == pb.STAGE_DETECTED:
-            detected = self._ledger.close(ack.sequence)
+            detected = self.ledger.close(ack.sequence)
             if detected is not None:
                 self._take_result(detected, ack)
 
@@ -134,39 +104,39 @@ class AnswerReader:
         # A frame that waited for its enhancement says nothing of the cloud's queue.
         waited = ack.triage in (pb.TRIAGE_ENHANCED, pb.TRIAGE_FALLBACK)
         if frame.received_at_server is not None and not waited:
-            self._controller.on_detected(frame.received_at_server, seconds_of(ack.server_mono_us))
+            self.controller.on_detected(frame.received_at_server, seconds_of(ack.server_mono_us))
         self._tell(frame, Stage.DETECTED)
-        self._observer.notify(
+        self.observer.notify(
             Detected(
                 frame.sequence,
                 detections_of(ack),
-                self._clock() - frame.header.capture_time_mono,
+                self.clock() - frame.header.capture_time_mono,
                 seconds_of(ack.queue_us),
                 seconds_of(ack.compute_us),
             )
         )
 
     def _tell(self, frame: LedgerFrame, stage: Stage) -> None:
-        now = self._clock()
+        now = self.clock()
         sent_at = now if frame.sent_at is None else frame.sent_at
-        self._observer.notify(
+        self.observer.notify(
             Acked(frame.sequence, stage, now - frame.header.capture_time_mono, now - sent_at)
         )
 
     def _take_nack(self, nack: pb.Nack) -> LedgerFrame | None:
         if nack.reason == pb.NACK_REASON_QUEUE_FULL:
             wait = nack.retry_after_ms / 1000 or CLOUD_FULL_PAUSE_SECONDS
-            self._ledger.pause(self._clock() + wait)
-        self._observer.notify(
+            self.ledger.pause(self.clock() + wait)
+        self.observer.notify(
             Nacked(nack.sequence, nack_reason_of(nack), nack.detail, nack.retryable)
         )
         if nack.request_id:
-            self._ledger.release_enhancement(nack.request_id)
+            self.ledger.release_enhancement(nack.request_id)
             return None
         state = BackfillState.LATER if nack.retryable else BackfillState.REFUSED
-        if self._ledger.answer_backfill(nack.epoch, nack.sequence, state) or nack.epoch:
+        if self.ledger.answer_backfill(nack.epoch, nack.sequence, state) or nack.epoch:
             return None
-        frame = self._ledger.close(nack.sequence)
+        frame = self.ledger.close(nack.sequence)
         if frame is None or frame.persisted:
             return None
         damaged = nack.retryable and nack.reason == pb.NACK_REASON_CRC
@@ -174,14 +144,14 @@ class AnswerReader:
             frame.received = False
             return frame
         if nack.retryable:
-            self._spool.keep(frame)
+            self.spool.keep(frame)
         if frame.spooled is None:
-            self._observer.notify(frame.lost(LossReason.REFUSED))
+            self.observer.notify(frame.lost(LossReason.REFUSED))
         return None
 
     def _take_gap_ack(self, answer: pb.GapAck) -> None:
-        if answer.gap_number == self._ledger.gap_on_its_way:
-            self._ledger.gap_on_its_way = None
+        if answer.gap_number == self.ledger.gap_on_its_way:
+            self.ledger.gap_on_its_way = None
         if answer.refused:
             logger.warning("gap not taken", extra={"reason": answer.refused})
 
@@ -189,10 +159,10 @@ class AnswerReader:
         request_id = command.request_id
         match command.WhichOneof("command"):
             case "refetch_enhancement":
-                self._ask_refetch(command)
+                self.ask_refetch(command)
             case "set_budget":
                 try:
-                    self._budget.set(budget_of(command.set_budget.byte_budget))
+                    self.budget.set(budget_of(command.set_budget.byte_budget))
                 except ValueError as exc:
                     self.replies.append(make_refusal(request_id, str(exc)))
                 else:

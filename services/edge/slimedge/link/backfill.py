@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import google_crc32c
 
@@ -37,131 +38,113 @@ _ANSWER_SECONDS = 30.0  # to PERSISTED, or to a GapAck; what takes longer is sen
 _UNANSWERED = (BackfillState.SENT, BackfillState.RECEIVED)
 
 
+@dataclass(eq=False)
 class Backfill:
-    """Empties the spool; `run` it beside the uplink.
+    """Empties the spool; `run` it beside the uplink."""
 
-    Args:
-        spool: What waits.
-        ledger, uplink: Where frames go.
-        controller: Knows the link's rate and the cloud's.
-        budget: Is kept for live frames first.
-        observer: Is told what has arrived.
-        clock: Monotonic seconds.
-        answer_seconds: Wait for PERSISTED or a GapAck before something is sent again.
-    """
+    spool: SpoolWorker
+    ledger: Ledger
+    uplink: Uplink
+    controller: Controller  # knows the link's rate and the cloud's
+    budget: BudgetAccount  # is kept for live frames first
+    observer: EdgeObserver
+    clock: Callable[[], float]  # monotonic seconds
+    answer_seconds: float = _ANSWER_SECONDS
 
-    def __init__(
-        self,
-        spool: SpoolWorker,
-        ledger: Ledger,
-        uplink: Uplink,
-        controller: Controller,
-        budget: BudgetAccount,
-        observer: EdgeObserver,
-        clock: Callable[[], float],
-        answer_seconds: float = _ANSWER_SECONDS,
-    ) -> None:
-        self._answer_seconds = answer_seconds
-        self._spool = spool
-        self._ledger = ledger
-        self._uplink = uplink
-        self._controller = controller
-        self._budget = budget
-        self._observer = observer
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._next_due = 0.0  # monotonic seconds of the next frame
         self._gaps_due = 0.0  # the same, of gaps: later than now while one is not answered
 
     async def run(self) -> None:
         """Send whatever there is whenever there is a stream, until cancelled."""
         while True:
-            while not self._uplink.is_up:
-                await self._ledger.may_go.wait()
+            while not self.uplink.is_up:
+                await self.ledger.may_go.wait()
             with suppress(DisconnectedError):
                 await self._serve()
 
     async def _serve(self) -> None:
         """Send over one stream until it ends."""
         place = 0
-        while self._uplink.is_up:
-            self._spool.arrived.clear()
-            if self._clock() >= self._gaps_due and (gap := await self._spool.next_gap(0)):
+        while self.uplink.is_up:
+            self.spool.arrived.clear()
+            if self.clock() >= self._gaps_due and (gap := await self.spool.next_gap(0)):
                 await self._send_gap(gap)
-            elif (kept := await self._spool.next_frame(place)) is None:
+            elif (kept := await self.spool.next_frame(place)) is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE_SECONDS):
-                        await self._spool.arrived.wait()
+                        await self.spool.arrived.wait()
                 place = 0
-            elif kept.epoch == self._spool.epoch and self._ledger.holds(kept.header.sequence):
+            elif kept.epoch == self.spool.epoch and self.ledger.holds(kept.header.sequence):
                 place = kept.place  # it is on its way as a live frame
             else:
                 await self._send_frame(kept)
 
     async def _send_gap(self, gap: Gap) -> None:
-        self._ledger.gap_on_its_way = gap.number
-        await self._uplink.send_gap(gap)
+        self.ledger.gap_on_its_way = gap.number
+        await self.uplink.send_gap(gap)
         try:
-            async with asyncio.timeout(self._answer_seconds):
-                await self._until(lambda: self._ledger.gap_on_its_way is None)
+            async with asyncio.timeout(self.answer_seconds):
+                await self._until(lambda: self.ledger.gap_on_its_way is None)
         except TimeoutError:  # the cloud could not store it: frames first, then once more
-            self._gaps_due = self._clock() + self._answer_seconds
+            self._gaps_due = self.clock() + self.answer_seconds
             return
-        self._spool.forget_gap(gap)
+        self.spool.forget_gap(gap)
 
     async def _send_frame(self, kept: SpooledFrame) -> None:
         size_bytes = len(kept.container)
         if google_crc32c.value(kept.container) != kept.header.container_crc32c:
-            self._spool.give_up(kept, GapReason.DISK)
+            self.spool.give_up(kept, GapReason.DISK)
             return
-        if 0 < self._ledger.max_frame_bytes < size_bytes:
-            self._spool.give_up(kept, GapReason.REFUSED)
+        if 0 < self.ledger.max_frame_bytes < size_bytes:
+            self.spool.give_up(kept, GapReason.REFUSED)
             return
         await self._wait_for_room(size_bytes)
-        await self._uplink.send_kept(kept)
-        busy = max(size_bytes / self._controller.rate.safe, self._controller.service.seconds)
-        self._next_due = self._clock() + busy / SHARE
+        await self.uplink.send_kept(kept)
+        busy = max(size_bytes / self.controller.rate.safe, self.controller.service.seconds)
+        self._next_due = self.clock() + busy / SHARE
         match await self._answer():
             case BackfillState.PERSISTED:
-                self._spool.forget(kept.epoch, kept.header.sequence)
-                self._observer.notify(Backfilled(kept.epoch, kept.header.sequence, size_bytes))
+                self.spool.forget(kept.epoch, kept.header.sequence)
+                self.observer.notify(Backfilled(kept.epoch, kept.header.sequence, size_bytes))
             case BackfillState.REFUSED:
-                self._spool.give_up(kept, GapReason.REFUSED)
+                self.spool.give_up(kept, GapReason.REFUSED)
             case _:
-                self._next_due = max(self._next_due, self._clock() + _LATER_SECONDS)
+                self._next_due = max(self._next_due, self.clock() + _LATER_SECONDS)
 
     async def _answer(self) -> BackfillState:
-        backfill = self._ledger.backfill
+        backfill = self.ledger.backfill
         assert backfill is not None, "sent a moment ago"
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._answer_seconds):
+            async with asyncio.timeout(self.answer_seconds):
                 await self._until(lambda: backfill.state not in _UNANSWERED)
-        self._ledger.backfill = None
+        self.ledger.backfill = None
         return backfill.state
 
     async def _wait_for_room(self, size_bytes: int) -> None:
         while not self._has_room(size_bytes):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._ledger.may_go.wait()
+                    await self.ledger.may_go.wait()
             self._check_link()
 
     def _has_room(self, size_bytes: int) -> bool:
-        now = self._clock()
-        link = self._ledger.view(now)
+        now = self.clock()
+        link = self.ledger.view(now)
         return (
             link.in_flight_bytes == 0
             and not link.paused
-            and not self._uplink.is_busy
-            and self._ledger.has_room(size_bytes)
-            and self._budget.view().backlog_seconds == 0
+            and not self.uplink.is_busy
+            and self.ledger.has_room(size_bytes)
+            and self.budget.view().backlog_seconds == 0
             and now >= self._next_due
         )
 
     async def _until(self, predicate: Callable[[], bool]) -> None:
         while not predicate():
             self._check_link()
-            await self._ledger.may_go.wait()
+            await self.ledger.may_go.wait()
 
     def _check_link(self) -> None:
-        if not self._uplink.is_up:
+        if not self.uplink.is_up:
             raise DisconnectedError("the stream ended before what was kept had arrived")

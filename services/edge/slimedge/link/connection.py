@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
@@ -45,14 +45,14 @@ class DisconnectedError(EdgeError):
     """The stream could not be made or has ended; trying again may help."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connection:
-    """A stream on which Hello and Welcome are exchanged."""
+    """A stream; `connect` exchanges Hello and Welcome on it."""
 
     call: grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse]
     fingerprint: bytes  # of this edge's model
-    welcome: pb.Welcome
-    round_trip_seconds: float  # from Hello to Welcome
+    welcome: pb.Welcome = field(default_factory=pb.Welcome)
+    round_trip_seconds: float = 0.0  # from Hello to Welcome
 
     async def write(self, message: pb.StreamFramesRequest) -> None:
         """Hand one message to the transport; one writer at a time.
@@ -79,7 +79,18 @@ class Connection:
             ModelMismatchError: it has ended because the cloud reads another model.
             RefusedError: it has ended for another reason that will not change by itself.
         """
-        return await _read(self.call, self.fingerprint)
+        try:
+            response = await self.call.read()
+        except grpc.aio.AioRpcError as exc:
+            code, detail = exc.code(), exc.details() or ""
+            if code is grpc.StatusCode.FAILED_PRECONDITION:
+                raise ModelMismatchError(self.fingerprint, detail) from exc
+            if code in _REFUSALS:
+                raise RefusedError(code.name, detail) from exc
+            raise DisconnectedError(f"{code.name}: {detail}") from exc
+        if not isinstance(response, pb.StreamFramesResponse):  # grpc.aio.EOF
+            raise DisconnectedError("the cloud ended the stream")
+        return response
 
 
 @asynccontextmanager
@@ -99,13 +110,14 @@ async def connect(
             request_iterator=None,
             metadata=() if token is None else (("authorization", f"Bearer {token}"),),
         )
+        connection = Connection(call, fingerprint)
         try:
             start = time.monotonic()
             try:
                 async with asyncio.timeout(WELCOME_SECONDS):
-                    with suppress(grpc.RpcError, asyncio.InvalidStateError):
-                        await call.write(hello)  # if it fails, the read says why
-                    response = await _read(call, fingerprint)
+                    with suppress(DisconnectedError):  # the read says why
+                        await connection.write(hello)
+                    response = await connection.read()
             except TimeoutError as exc:
                 raise DisconnectedError(f"no Welcome within {WELCOME_SECONDS:.0f} s") from exc
             elapsed = time.monotonic() - start
@@ -115,8 +127,9 @@ async def connect(
                 raise ModelMismatchError(
                     fingerprint, f"its model is {response.welcome.model_fingerprint.hex()}"
                 )
-            round_trip = round_trip_of(elapsed, response.welcome)
-            yield Connection(call, fingerprint, response.welcome, round_trip)
+            connection.welcome = response.welcome
+            connection.round_trip_seconds = round_trip_of(elapsed, response.welcome)
+            yield connection
         finally:
             call.cancel()
 
@@ -148,21 +161,3 @@ async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:
                 state = channel.get_state(try_to_connect=True)
     except TimeoutError as exc:
         raise DisconnectedError(f"{address} not reached in {CONNECT_SECONDS:.0f} s") from exc
-
-
-async def _read(
-    call: grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse],
-    fingerprint: bytes,
-) -> pb.StreamFramesResponse:
-    try:
-        response = await call.read()
-    except grpc.aio.AioRpcError as exc:
-        code, detail = exc.code(), exc.details() or ""
-        if code is grpc.StatusCode.FAILED_PRECONDITION:
-            raise ModelMismatchError(fingerprint, detail) from exc
-        if code in _REFUSALS:
-            raise RefusedError(code.name, detail) from exc
-        raise DisconnectedError(f"{code.name}: {detail}") from exc
-    if not isinstance(response, pb.StreamFramesResponse):  # grpc.aio.EOF
-        raise DisconnectedError("the cloud ended the stream")
-    return response

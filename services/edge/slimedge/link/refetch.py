@@ -40,22 +40,17 @@ class _CannotError(Exception):
     """The reason for a refusal, for people."""
 
 
+@dataclass(eq=False)
 class Refetcher:
     """Carries out refetch commands one after another."""
 
-    def __init__(
-        self,
-        ring: FrameRing,
-        worker: EncodeWorker,
-        ledger: Ledger,
-        observer: EdgeObserver,
-        clock: Callable[[], float],
-    ) -> None:
-        self._ring = ring
-        self._worker = worker
-        self._ledger = ledger
-        self._observer = observer
-        self._clock = clock
+    ring: FrameRing
+    worker: EncodeWorker
+    ledger: Ledger
+    observer: EdgeObserver
+    clock: Callable[[], float]  # monotonic seconds
+
+    def __post_init__(self) -> None:
         self._waiting: asyncio.Queue[_Refetch] = asyncio.Queue(MAX_WAITING)
         self._too_many: deque[_Refetch] = deque(maxlen=MAX_WAITING)
         self._asked: set[str] = set()  # requests that wait or are carried out
@@ -66,7 +61,7 @@ class Refetcher:
         if refetch.expire_ms:
             lasts = refetch.expire_ms / 1000
         asked = _Refetch(
-            command.request_id, refetch.sequence, refetch.level or None, self._clock() + lasts
+            command.request_id, refetch.sequence, refetch.level or None, self.clock() + lasts
         )
         if asked.request_id in self._asked:
             return
@@ -90,27 +85,27 @@ class Refetcher:
             self._asked.discard(asked.request_id)
 
     async def _refuse(self, uplink: Uplink, asked: _Refetch, reason: str) -> None:
-        self._observer.notify(RefetchRefused(asked.request_id, asked.sequence, reason))
+        self.observer.notify(RefetchRefused(asked.request_id, asked.sequence, reason))
         await uplink.refuse(asked.request_id, reason)
 
     async def _carry_out(self, asked: _Refetch, uplink: Uplink) -> None:
         self._check_time(asked)
-        kept = self._ring.get(asked.sequence)
+        kept = self.ring.get(asked.sequence)
         if kept is None:
-            oldest = self._ring.oldest
+            oldest = self.ring.oldest
             raise _CannotError(
                 f"frame {asked.sequence} has left the camera's memory; its oldest is {oldest}"
             )
         try:
-            enhancement = await self._worker.enhance(kept.image, kept.base, asked.level)
+            enhancement = await self.worker.enhance(kept.image, kept.base, asked.level)
         except CodecError as exc:
             raise _CannotError(str(exc)) from exc
         size_bytes = len(enhancement.bitstream)
         while True:
-            if 0 < self._ledger.max_frame_bytes < size_bytes:
+            if 0 < self.ledger.max_frame_bytes < size_bytes:
                 raise _CannotError(
                     f"the enhancement takes {size_bytes} bytes; the cloud allows "
-                    f"{self._ledger.max_frame_bytes}"
+                    f"{self.ledger.max_frame_bytes}"
                 )
             try:
                 await uplink.send_enhancement(
@@ -118,14 +113,14 @@ class Refetcher:
                 )
             except DisconnectedError:
                 while not uplink.is_up:
-                    await self._ledger.may_go.wait()
+                    await self.ledger.may_go.wait()
                 self._check_time(asked)
                 continue
             break
-        self._observer.notify(
+        self.observer.notify(
             Refetched(asked.request_id, asked.sequence, enhancement.level, size_bytes)
         )
 
     def _check_time(self, asked: _Refetch) -> None:
-        if self._clock() > asked.expires:
+        if self.clock() > asked.expires:
             raise _CannotError("nobody waits for it any more: the link or the encoder is too slow")

@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from random import Random
 
 import google_crc32c
@@ -40,45 +41,28 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
+DRAIN_GRACE_SECONDS = 2.0  # for the answers on their way, if a Drain names none
 
+
+@dataclass(eq=False, kw_only=True)
 class Uplink:
-    """The edge's end of the wire.
+    """The edge's end of the wire."""
 
-    Args:
-        settings: Where the cloud is, when a frame is late or worthless, how long to wait.
-        hello: Makes what is sent first on a stream, from the sequences that may be persisted.
-        ledger: The account that credit and resume are kept in; read by others, written here.
-        spool: Keeps what cannot be sent.
-        answers: Takes what comes back.
-        observer: Is told events.
-        clock: Monotonic seconds.
-    """
+    settings: EdgeSettings
+    hello: Callable[[Sequence[int]], pb.StreamFramesRequest]  # of the frames that may be persisted
+    ledger: Ledger
+    spool: SpoolWorker  # keeps what cannot be sent
+    answers: AnswerReader
+    observer: EdgeObserver
+    clock: Callable[[], float]  # monotonic seconds
 
-    def __init__(
-        self,
-        settings: EdgeSettings,
-        *,
-        hello: Callable[[Sequence[int]], pb.StreamFramesRequest],
-        ledger: Ledger,
-        spool: SpoolWorker,
-        answers: AnswerReader,
-        observer: EdgeObserver,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._hello = hello
-        self._ledger = ledger
-        self._spool = spool
-        self._answers = answers
-        self._observer = observer
-        self._may_go = ledger.may_go
-        self._clock = clock
-        self._backoff = FullJitter(
-            settings.reconnect_min_seconds, settings.reconnect_max_seconds, Random()
-        )
+    def __post_init__(self) -> None:
         self._connection: Connection | None = None
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
         self._turn = asyncio.Lock()  # writes go out one by one, first come first served
+        self._backoff = FullJitter(
+            self.settings.reconnect_min_seconds, self.settings.reconnect_max_seconds, Random()
+        )
 
     @property
     def is_up(self) -> bool:
@@ -99,9 +83,9 @@ class Uplink:
         """
         try:
             while True:
-                self._tell(LinkState.CONNECTING, self._settings.cloud_address)
+                self._tell(LinkState.CONNECTING, self.settings.cloud_address)
                 try:
-                    async with connect(self._settings, await self._make_hello()) as connection:
+                    async with connect(self.settings, await self._make_hello()) as connection:
                         await self._serve(connection)
                 except DisconnectedError as exc:
                     wait = self._next_wait()
@@ -122,7 +106,7 @@ class Uplink:
                 await self._send_backlog()
                 await self._send_in_turn(frame)
         except asyncio.CancelledError:
-            if not self._ledger.holds(frame.sequence):  # it was not its turn yet
+            if not self.ledger.holds(frame.sequence):  # it was not its turn yet
                 self._keep(frame)
             raise
 
@@ -136,7 +120,7 @@ class Uplink:
             connection = await self._wait_for_room(len(container))
             if connection is None:
                 raise DisconnectedError("the stream ended before the enhancement was sent")
-            self._ledger.send_enhancement(request_id, len(container))
+            self.ledger.send_enhancement(request_id, len(container))
             crc32c = google_crc32c.value(container)
             await connection.write(make_enhancement(sequence, container, crc32c, request_id))
 
@@ -147,7 +131,7 @@ class Uplink:
             DisconnectedError: the stream has ended.
         """
         epoch = self._epoch_on_wire(kept.epoch)
-        self._ledger.send_backfill(epoch, kept.header.sequence, len(kept.container), self._clock())
+        self.ledger.send_backfill(epoch, kept.header.sequence, len(kept.container), self.clock())
         await self._say(make_frame(kept.header, kept.container, late=True, epoch=epoch))
 
     async def send_gap(self, gap: Gap) -> None:
@@ -166,40 +150,41 @@ class Uplink:
             await self._connection.write(message)
 
     def _epoch_on_wire(self, epoch: int) -> int:
-        return 0 if epoch == self._spool.epoch else epoch
+        return 0 if epoch == self.spool.epoch else epoch
 
     async def _make_hello(self) -> pb.StreamFramesRequest:
-        in_doubt = [frame.sequence for frame in self._ledger.unpersisted]
-        kept = await self._spool.sequences(MAX_UNPERSISTED)
-        return self._hello(list(dict.fromkeys([*in_doubt, *kept])))
+        in_doubt = [frame.sequence for frame in self.ledger.unpersisted]
+        kept = await self.spool.sequences(MAX_UNPERSISTED)
+        return self.hello(list(dict.fromkeys([*in_doubt, *kept])))
 
     async def _serve(self, connection: Connection) -> None:
-        self._answers.begin(connection.welcome, connection.round_trip_seconds)
+        self.answers.begin(connection.welcome, connection.round_trip_seconds)
         self._resume(connection.welcome)
         self._connection = connection
-        self._tell(LinkState.UP, self._settings.cloud_address)
-        self._may_go.notify_all()
+        self._tell(LinkState.UP, self.settings.cloud_address)
+        self.ledger.may_go.notify_all()
         flush = asyncio.create_task(self._flush())
         try:
-            while self._answers.drain is None:
-                again = self._answers.take(await connection.read())
+            while self.answers.drain is None:
+                again = self.answers.take(await connection.read())
                 if again is not None:
                     self._backlog.append(again)
                 self._backoff.reset()  # an answer, not only a Welcome: the cloud means it
-                self._may_go.notify_all()
-                if (self._backlog or self._answers.replies) and flush.done():
+                self.ledger.may_go.notify_all()
+                if (self._backlog or self.answers.replies) and flush.done():
                     flush = asyncio.create_task(self._flush())
-            await self._hear_the_rest(connection, self._answers.drain.grace_seconds)
+            grace_seconds = self.answers.drain.grace_ms / 1000 or DRAIN_GRACE_SECONDS
+            await self._hear_the_rest(connection, grace_seconds)
             raise DisconnectedError("the cloud is about to stop")
         finally:
             self._connection = None
-            self._ledger.disconnect()
-            for frame in self._ledger.unpersisted:
-                self._spool.keep(frame)
+            self.ledger.disconnect()
+            for frame in self.ledger.unpersisted:
+                self.spool.keep(frame)
             for frame in self._backlog:
                 self._keep(frame)
             self._backlog.clear()
-            self._may_go.notify_all()
+            self.ledger.may_go.notify_all()
             flush.cancel()
             with suppress(asyncio.CancelledError):
                 await flush
@@ -207,38 +192,38 @@ class Uplink:
     def _resume(self, welcome: pb.Welcome) -> None:
         """Decide what is sent again as it was meant, before anything newer."""
         for sequence in welcome.persisted_sequences:
-            self._spool.forget(self._spool.epoch, sequence)
-        now = self._clock()
-        for frame in self._ledger.resume(set(welcome.persisted_sequences).__contains__):
+            self.spool.forget(self.spool.epoch, sequence)
+        now = self.clock()
+        for frame in self.ledger.resume(set(welcome.persisted_sequences).__contains__):
             if not (frame.spooled and self._is_late(now - frame.header.capture_time_mono)):
                 self._backlog.append(frame)
 
     async def _hear_the_rest(self, connection: Connection, seconds: float) -> None:
         """Send nothing new, and hear what the cloud says of what was sent."""
         self._connection = None
-        self._may_go.notify_all()
+        self.ledger.may_go.notify_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._ledger.is_answered:
-                    again = self._answers.take(await connection.read())
+                while not self.ledger.is_answered:
+                    again = self.answers.take(await connection.read())
                     if again is not None:
                         self._keep(again)
-                    self._may_go.notify_all()
+                    self.ledger.may_go.notify_all()
 
     async def _flush(self) -> None:
         async with self._turn:
             await self._send_backlog()
 
     async def _send_backlog(self) -> None:
-        while self._answers.replies and self._connection is not None:
+        while self.answers.replies and self._connection is not None:
             with suppress(DisconnectedError):
-                await self._connection.write(self._answers.replies.popleft())
+                await self._connection.write(self.answers.replies.popleft())
         while self._backlog:
             await self._send_in_turn(self._backlog.popleft())
 
     async def _send_in_turn(self, frame: LedgerFrame) -> None:
-        if 0 < self._ledger.max_frame_bytes < frame.size_bytes:
-            self._observer.notify(frame.lost(LossReason.TOO_LARGE))
+        if 0 < self.ledger.max_frame_bytes < frame.size_bytes:
+            self.observer.notify(frame.lost(LossReason.TOO_LARGE))
             return
         try:
             connection = await self._wait_for_room(frame.size_bytes)
@@ -248,46 +233,46 @@ class Uplink:
         if connection is None:
             self._keep(frame)
             return
-        now = self._clock()
+        now = self.clock()
         age = now - frame.header.capture_time_mono
-        expire_seconds = self._settings.expire_seconds
+        expire_seconds = self.settings.expire_seconds
         if 0 < expire_seconds < age:
-            self._spool.keep(frame)
+            self.spool.keep(frame)
             self._lose([frame], LossReason.EXPIRED)
             return
-        self._lose(self._ledger.send(frame, now), LossReason.RESEND_FULL)
+        self._lose(self.ledger.send(frame, now), LossReason.RESEND_FULL)
         try:
             late, expire_ms = self._is_late(age), round(1000 * expire_seconds)
             await connection.write(make_frame(frame.header, frame.container, expire_ms, late=late))
         except DisconnectedError:
             return  # the ledger has it and gives it to the next stream
         resent, waited = frame.times_sent > 1, now - frame.encoded_at
-        self._observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
+        self.observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
 
     async def _wait_for_room(self, size_bytes: int) -> Connection | None:
         """Wait until the credit allows so many bytes; the stream, or None once it has ended."""
         connection = self._connection
-        while not self._ledger.has_room(size_bytes):
+        while not self.ledger.has_room(size_bytes):
             if connection is None or connection is not self._connection:
                 return None
-            await self._may_go.wait()
+            await self.ledger.may_go.wait()
         return connection if connection is self._connection else None
 
     def _keep(self, frame: LedgerFrame) -> None:
-        self._spool.keep(frame)
-        self._lose(self._ledger.keep(frame), LossReason.RESEND_FULL)
+        self.spool.keep(frame)
+        self._lose(self.ledger.keep(frame), LossReason.RESEND_FULL)
 
     def _lose(self, given_up: Sequence[LedgerFrame], reason: LossReason) -> None:
         for frame in given_up:
             if frame.spooled is None:
-                self._observer.notify(frame.lost(reason))
+                self.observer.notify(frame.lost(reason))
 
     def _tell(self, state: LinkState, detail: str) -> None:
-        self._observer.notify(LinkChanged(state, detail))
+        self.observer.notify(LinkChanged(state, detail))
 
     def _is_late(self, age_seconds: float) -> bool:
-        return 0 < self._settings.deadline_seconds < age_seconds
+        return 0 < self.settings.deadline_seconds < age_seconds
 
     def _next_wait(self) -> float:
-        asked, self._answers.drain = self._answers.drain, None
-        return self._backoff.next_seconds() + (asked.reconnect_seconds if asked else 0.0)
+        drain, self.answers.drain = self.answers.drain, None
+        return self._backoff.next_seconds() + (drain.reconnect_after_ms / 1000 if drain else 0.0)

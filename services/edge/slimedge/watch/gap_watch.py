@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from slimcontrol.controller import WaitReason
 from slimedge.event import (
     CameraChanged,
     CameraState,
@@ -32,9 +33,9 @@ from slimedge.gap import Gap, GapReason
 _LEAST_SECONDS = 1.0
 _FIRST_RECORD_SECONDS = 5.0
 
-_SKIPS = {
+_SKIPS: dict[SkipReason | WaitReason, GapReason] = {
     SkipReason.LINK_DOWN: GapReason.LINK_DOWN,
-    SkipReason.CLOUD_FULL: GapReason.REFUSED,
+    WaitReason.CLOUD_FULL: GapReason.REFUSED,
     SkipReason.ENCODE_FAILED: GapReason.ENCODER,
 }
 _LOSSES = {

@@ -17,6 +17,7 @@ from slimcli.demo.screen import LiveScreen, PlainScreen, Scene, draw
 from slimcli.demo.summary import percentile, summary_json, summary_table
 from slimcli.demo.tally import KEPT_PICTURES, Tally
 from slimcodec.detection import Detection
+from slimcontrol.controller import WaitReason
 from slimedge.event import (
     Acked,
     CameraChanged,
@@ -32,7 +33,6 @@ from slimedge.event import (
     Replaced,
     Sent,
     Skipped,
-    SkipReason,
     Stage,
 )
 
@@ -116,7 +116,7 @@ def test_what_did_not_come_through_is_counted_by_its_reason() -> None:
     tally = Tally()
 
     tally.notify(Replaced(1))
-    tally.notify(Skipped(2, SkipReason.INFEASIBLE))
+    tally.notify(Skipped(2, WaitReason.INFEASIBLE))
     tally.notify(encoded(1))
     tally.notify(Lost(1, LossReason.EXPIRED))
     tally.notify(encoded(2))

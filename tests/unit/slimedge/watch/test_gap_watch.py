@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from slimcontrol.controller import WaitReason
 from slimedge.event import (
     CameraChanged,
     CameraState,
@@ -32,7 +33,7 @@ class Watched:
             EPOCH, self.gaps.append, lambda: self.now + self.clock_set_by, lambda: self.now
         )
 
-    def skip(self, reason: SkipReason, seconds: int) -> None:
+    def skip(self, reason: SkipReason | WaitReason, seconds: int) -> None:
         """Skip one frame a second for so long."""
         for _ in range(seconds):
             self.watch.notify(Skipped(1, reason))
@@ -84,9 +85,9 @@ def test_a_clock_that_is_set_back_meanwhile_hides_no_gap() -> None:
 
 def test_slower_pictures_and_short_pauses_are_no_gap() -> None:
     watched = Watched()
-    watched.skip(SkipReason.INFEASIBLE, 60)
+    watched.skip(WaitReason.INFEASIBLE, 60)
     watched.skip(SkipReason.OUTAGE, 60)
-    watched.watch.notify(Skipped(1, SkipReason.CLOUD_FULL))
+    watched.watch.notify(Skipped(1, WaitReason.CLOUD_FULL))
     watched.now += 0.5
     watched.watch.notify(ENCODED)
 

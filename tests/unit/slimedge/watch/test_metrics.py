@@ -9,6 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 
+from slimcontrol.controller import WaitReason
 from slimedge.event import (
     Acked,
     Backfilled,
@@ -30,7 +31,6 @@ from slimedge.event import (
     Replaced,
     Sent,
     Skipped,
-    SkipReason,
     SpoolChanged,
     Spooled,
     Stage,
@@ -44,7 +44,7 @@ IMAGE = np.zeros((10, 20, 3), np.uint8)
 EVENTS_AND_SAMPLES: list[tuple[EdgeEvent, str]] = [
     (Captured(1, (10, 20)), "slim_edge_frames_captured_total 1.0"),
     (Replaced(1), 'slim_edge_frames_dropped_total{reason="replaced"} 1.0'),
-    (Skipped(1, SkipReason.CREDIT), 'slim_edge_frames_dropped_total{reason="credit"} 1.0'),
+    (Skipped(1, WaitReason.CREDIT), 'slim_edge_frames_dropped_total{reason="credit"} 1.0'),
     (Lost(1, LossReason.EXPIRED), 'slim_edge_frames_dropped_total{reason="expired"} 1.0'),
     (
         Encoded(1, 1, 2, 3, 500, IMAGE, 0.1, 0.2, probe=True),
