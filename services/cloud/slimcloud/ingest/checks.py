@@ -17,6 +17,7 @@ from slimcodec.model.artifact import CodecArtifact
 from slimcodec.sections import parse_for
 
 _WINDOW_US = 60_000_000  # the fastest passage of this long, and of the one before, counts
+_NEVER_US = 2**64
 
 
 class ContainerChecker:
@@ -74,16 +75,14 @@ class AgeFloor:
     def __init__(self, clock_mono_us: Callable[[], int]) -> None:
         self._clock_mono_us = clock_mono_us
         self._window_end_us = clock_mono_us() + _WINDOW_US
-        self._before: int | None = None  # least passage of the window before
-        self._now: int | None = None
+        self._before = self._now = _NEVER_US  # least passage of the window before, and of this one
 
     def age_us(self, capture_mono_us: int) -> int:
         """Microseconds, 0 or more, from the edge's monotonic time of capture."""
         arrival_us = self._clock_mono_us()
         if arrival_us >= self._window_end_us:
-            self._before, self._now = self._now, None
+            self._before, self._now = self._now, _NEVER_US
             self._window_end_us = arrival_us + _WINDOW_US
         passage = arrival_us - capture_mono_us
-        self._now = passage if self._now is None else min(self._now, passage)
-        fastest = self._now if self._before is None else min(self._now, self._before)
-        return passage - fastest
+        self._now = min(self._now, passage)
+        return passage - min(self._now, self._before)

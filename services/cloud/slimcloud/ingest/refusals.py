@@ -1,4 +1,4 @@
-"""Our errors as the wire says them: one table for Nacks, one for statuses.
+"""Our errors as the wire says them: as a Nack, by a table, or as a status.
 
 A Nack refuses one frame and the stream lives on; a status ends the stream. The first class that
 fits counts.
@@ -31,10 +31,6 @@ _NACKS: tuple[tuple[type[Exception], str, bool], ...] = (
     (FrameGoneError, "EXPIRED", False),
     (FrameNotFoundError, "EXPIRED", False),
 )
-_STATUSES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
-    (RedisError, grpc.StatusCode.UNAVAILABLE),
-    (BaseException, grpc.StatusCode.INTERNAL),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +61,5 @@ def status_of(error: BaseException) -> grpc.StatusCode:
     """The status that ends a stream for an error."""
     if isinstance(error, StreamRefusedError):
         return error.status
-    return next(status for kind, status in _STATUSES if isinstance(error, kind))
+    is_away = isinstance(error, RedisError)
+    return grpc.StatusCode.UNAVAILABLE if is_away else grpc.StatusCode.INTERNAL

@@ -1,11 +1,10 @@
-"""The gRPC server of the ingest role: limits, keepalive, health, reflection."""
+"""The gRPC server of the ingest role: TLS, limits, keepalive, health, reflection."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE_NAME
@@ -13,7 +12,6 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 from grpc_reflection.v1alpha import reflection
 
 from slimcloud.ingest.servicer import IngestServicer
-from slimcloud.ingest.tls import add_port
 from slimcloud.settings import CloudSettings
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
@@ -22,36 +20,10 @@ _MIB = 2**20
 _SERVICE_NAME = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
 
 
-class _Calls(ingest_pb2_grpc.IngestServiceServicer):
-    """A servicer, and which of its calls have not ended: `grpc.aio.Server.stop` cancels them, but
-    does not wait until they have told the store that their cameras are gone.
-    """
-
-    def __init__(self, servicer: IngestServicer) -> None:
-        self._servicer = servicer
-        self._running: set[asyncio.Task[object]] = set()
-
-    async def StreamFrames(  # type: ignore[override]  # as IngestServicer's
-        self,
-        request_iterator: AsyncIterator[pb.StreamFramesRequest],
-        context: grpc.aio.ServicerContext[pb.StreamFramesRequest, pb.StreamFramesResponse],
-    ) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "grpc.aio runs every call in a task"
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        await self._servicer.StreamFrames(request_iterator, context)
-
-    async def ended(self) -> None:
-        """Return when none of those that run now is left."""
-        if self._running:
-            await asyncio.wait(self._running)
-
-
 @dataclass(frozen=True, slots=True)
 class IngestServer:
     server: grpc.aio.Server
-    calls: _Calls
+    servicer: IngestServicer
     health: health_aio.HealthServicer
     address: str  # host:port that was bound
 
@@ -64,14 +36,13 @@ class IngestServer:
         they have ended.
         """
         await self.server.stop(grace_seconds)
-        await self.calls.ended()
+        await self.servicer.ended()
 
 
 async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
     """Serve cameras; raises `OSError` when the address cannot be bound."""
     server = grpc.aio.server(options=server_options(settings))
-    calls = _Calls(servicer)
-    ingest_pb2_grpc.add_IngestServiceServicer_to_server(calls, server)
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
@@ -81,13 +52,26 @@ async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings)
     )
     wanted = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
-        port = add_port(server, wanted, settings)
+        port = _add_port(server, wanted, settings)
     except RuntimeError as exc:
         raise OSError(
             f"cannot listen on {wanted}; is another cloud running, or the certificate no PEM?"
         ) from exc
     await server.start()
-    return IngestServer(server, calls, health, f"{settings.grpc_host}:{port}")
+    return IngestServer(server, servicer, health, f"{settings.grpc_host}:{port}")
+
+
+def _add_port(server: grpc.aio.Server, address: str, settings: CloudSettings) -> int:
+    """Listen for cameras, with TLS where there is a certificate; gives the bound port."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return int(server.add_insecure_port(address))
+    camera_ca = settings.camera_ca
+    credentials = grpc.ssl_server_credentials(
+        [(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())],
+        root_certificates=None if camera_ca is None else camera_ca.read_bytes(),
+        require_client_auth=camera_ca is not None,
+    )
+    return int(server.add_secure_port(address, credentials))
 
 
 def server_options(settings: CloudSettings) -> list[tuple[str, int]]:

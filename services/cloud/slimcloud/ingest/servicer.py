@@ -4,7 +4,7 @@
     camera ◄══ outbox ◄── event relay: acks, Nacks, Commands ◄── events ┘
 
 A bad frame gets a Nack and the stream lives on; a bad stream ends with a status (`refusals`). A
-camera is who it says it is (`camera_auth`).
+camera is who it says it is (`auth`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from slimcloud.frame_id import CAMERA_ID_PATTERN
 from slimcloud.ingest.auth import CameraAuth
 from slimcloud.ingest.camera_stream import CameraStream, mono_us
 from slimcloud.ingest.checks import ContainerChecker
-from slimcloud.ingest.credit import CreditControl
-from slimcloud.ingest.event_relay import EventRelay, send_commands, supersede
+from slimcloud.ingest.event_relay import CreditControl, EventRelay, send_commands, supersede
 from slimcloud.ingest.intake import Intake
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import status_of
@@ -77,6 +76,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._auth = CameraAuth.of(settings)
         self._streams: dict[str, CameraStream] = {}
         self.event_relay = EventRelay(store, self._streams, metrics)
+        self._calls: set[asyncio.Task[object]] = set()
         self._draining = False
         self.credit = CreditControl(
             store,
@@ -100,9 +100,20 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         for stream in self._streams.values():
             stream.answer(pb.StreamFramesResponse(drain=drain))
 
+    async def ended(self) -> None:
+        """Return when none of the calls that run now is left: `grpc.aio.Server.stop` cancels them,
+        but does not wait until they have told the store that their cameras are gone.
+        """
+        if self._calls:
+            await asyncio.wait(self._calls)
+
     async def StreamFrames(  # type: ignore[override]  # a coroutine: its clean-up runs at once
         self, request_iterator: _Requests, context: _Context
     ) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "grpc.aio runs every call in a task"
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
         try:
             hello = await _read_hello(request_iterator)
             heard_us = mono_us()

@@ -9,13 +9,12 @@ from fastapi.openapi.utils import get_openapi
 from slimcloud.probes import Readiness, probe_router
 from slimcloud.review.auth import ApiAccess, authorise
 from slimcloud.review.auth import router as session_router
-from slimcloud.review.context import ApiContext, keep_nothing
 from slimcloud.review.errors import Problem, install_error_handlers, problems
 from slimcloud.review.event_feed import EventFeed
-from slimcloud.review.fields import API_PREFIX
 from slimcloud.review.metrics import RequestTimer, ReviewMetrics
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.review.pictures.render import PictureRenderer
+from slimcloud.review.resource import API_PREFIX, ApiContext, keep_nothing
 from slimcloud.review.routes import (
     cameras,
     dead_letters,

@@ -19,7 +19,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from pydantic import Field
 
 from slimcloud.review.errors import problems
-from slimcloud.review.fields import API_PREFIX, View
+from slimcloud.review.resource import API_PREFIX, View
 from slimcloud.roles import AccessRole
 from slimcloud.tokens import Identity, TokenTable
 

@@ -11,9 +11,8 @@ from typing import Self
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from slimcloud.review.context import ApiContext, Caller, Context
 from slimcloud.review.errors import ApiError, problems
-from slimcloud.review.fields import API_PREFIX, Time, View
+from slimcloud.review.resource import API_PREFIX, ApiContext, Caller, Context, Time, View
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
 from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.cameras.registry import CameraRecord

@@ -7,9 +7,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import AliasPath, Field
 
-from slimcloud.review.context import Caller, Context, Frame
 from slimcloud.review.errors import ApiError, problems
-from slimcloud.review.fields import API_PREFIX, FrameUrl, QueryModel, Text, Time, View, url_of
+from slimcloud.review.resource import (
+    API_PREFIX,
+    Caller,
+    Context,
+    Frame,
+    FrameUrl,
+    QueryModel,
+    Text,
+    Time,
+    View,
+    url_of,
+)
 from slimcloud.store.keys import DEAD_LENGTH
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,8 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BeforeValidator, Field
 
-from slimcloud.review.context import Context
 from slimcloud.review.errors import problems
-from slimcloud.review.fields import API_PREFIX, View
+from slimcloud.review.resource import API_PREFIX, Context, View
 
 RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
 _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64

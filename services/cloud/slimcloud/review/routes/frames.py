@@ -7,10 +7,21 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AliasPath, ConfigDict, Field
 
-from slimcloud.review.context import ApiContext, Context, Frame, link_next
 from slimcloud.review.errors import problems
-from slimcloud.review.fields import API_PREFIX, CameraId, Cursor, Moment, QueryModel, View, url_of
 from slimcloud.review.pictures.reconstruct import image_version
+from slimcloud.review.resource import (
+    API_PREFIX,
+    ApiContext,
+    CameraId,
+    Context,
+    Cursor,
+    Frame,
+    Moment,
+    QueryModel,
+    View,
+    link_next,
+    url_of,
+)
 from slimcloud.store.index import FrameFilter
 from slimcloud.store.records import DetectionResult, FrameState, ReviewMark, StoredFrame
 from slimcloud.wall_clock import time_of, unix_us_of

@@ -18,11 +18,10 @@ from pydantic import Field
 from redis.exceptions import RedisError
 
 from slimcloud.frame_id import FrameId
-from slimcloud.review.context import ApiContext, Caller, Context, Frame
 from slimcloud.review.errors import ApiError, problems
-from slimcloud.review.fields import API_PREFIX, QueryModel
 from slimcloud.review.pictures.reconstruct import Origin, image_version
 from slimcloud.review.pictures.render import ImageFormat, Rendering, choose_format
+from slimcloud.review.resource import API_PREFIX, ApiContext, Caller, Context, Frame, QueryModel
 
 logger = logging.getLogger(__name__)
 

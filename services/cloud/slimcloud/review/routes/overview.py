@@ -7,9 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from slimcloud.review.context import Caller, Context
 from slimcloud.review.errors import ApiError, problems
-from slimcloud.review.fields import API_PREFIX, CameraId, Moment, QueryModel, View
+from slimcloud.review.resource import (
+    API_PREFIX,
+    Caller,
+    CameraId,
+    Context,
+    Moment,
+    QueryModel,
+    View,
+)
 from slimcloud.review.routes.cameras import GapView
 from slimcloud.wall_clock import time_of, unix_us, unix_us_of
 

@@ -6,9 +6,19 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import BeforeValidator, Field
 
-from slimcloud.review.context import Caller, Context, Frame
 from slimcloud.review.errors import ApiError, problems
-from slimcloud.review.fields import API_PREFIX, FrameUrl, Text, Time, TimeOrNone, View, url_of
+from slimcloud.review.resource import (
+    API_PREFIX,
+    Caller,
+    Context,
+    Frame,
+    FrameUrl,
+    Text,
+    Time,
+    TimeOrNone,
+    View,
+    url_of,
+)
 from slimcloud.store.cameras.refetches import RefetchState
 
 RETRY_AFTER_SECONDS = "1"  # to ask how it goes; `refetch.*` and `enhancement.stored` tell at once

@@ -13,17 +13,20 @@ from pydantic import (
 )
 
 from slimcloud.errors import FrameGoneError
-from slimcloud.review.context import Caller, Context, Frame, link_next
 from slimcloud.review.errors import problems
-from slimcloud.review.fields import (
+from slimcloud.review.resource import (
     API_PREFIX,
+    Caller,
     CameraId,
+    Context,
     Cursor,
+    Frame,
     FrameUrl,
     QueryModel,
     Text,
     Time,
     View,
+    link_next,
     url_of,
 )
 from slimcloud.store.records import ReviewMark
