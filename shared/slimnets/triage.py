@@ -18,7 +18,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from slimnets.export.onnx_nodes import GraphWriter, float_value
+from slimnets.export.onnx_nodes import GraphWriter, float_value, weights_of
 
 CELL_STRIDE = 2
 """Cells of the latent, a side, in one cell of the head: 32 pixels of the picture."""
@@ -54,8 +54,7 @@ class TriageHead(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths)
         self.last = nn.Conv2d(third, classes, 1)
-        assert self.last.bias is not None
-        nn.init.constant_(self.last.bias, math.log(_FIRST_ODDS))
+        nn.init.constant_(self.last.get_parameter("bias"), math.log(_FIRST_ODDS))
         nn.init.normal_(self.last.weight, std=0.01)
 
     @torch.no_grad()
@@ -90,22 +89,13 @@ def export_triage(head: TriageHead) -> onnx.ModelProto:
         assert isinstance(layer, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         folded = nn.utils.fusion.fuse_conv_bn_eval(layer.eval(), norm.eval())
-        assert folded.bias is not None
-        weight = folded.weight / head.deviation[:, None, None] if index == 0 else folded.weight
-        name = f"conv_{index}"
-        folded_weights = [
-            graph.kernel(weight, f"{name}_weight"),
-            graph.parameter(folded.bias, f"{name}_bias"),
-        ]
-        size = layer.kernel_size[0]
+        if index == 0:
+            folded.weight = nn.Parameter(folded.weight / head.deviation[:, None, None])
+        name, size = f"conv_{index}", layer.kernel_size[0]
+        folded_weights = weights_of(graph, folded, name)
         source = graph.convolution(source, folded_weights, name, size, layer.stride[0], 1)
         source = graph.add("LeakyRelu", [source], f"relu_{index}", alpha=_SLOPE)
-    assert head.last.bias is not None
-    last = [
-        graph.kernel(head.last.weight, "cells_weight"),
-        graph.parameter(head.last.bias, "cells_bias"),
-    ]
-    cells = graph.convolution(source, last, "cells", 1)
+    cells = graph.convolution(source, weights_of(graph, head.last, "cells"), "cells", 1)
     axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
     graph.add("ReduceLogSumExp", [cells, axes], "logits", keepdims=0)
     return graph.model(

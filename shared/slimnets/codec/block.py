@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slimnets.codec.causal import plain_conv
 from slimnets.codec.config import LATENT_STRIDE
 
 _UNIT = 60 / 255  # of a picture in [0, 1]: a latent of one, which is one symbol at a gain of one
@@ -31,22 +32,16 @@ class BlockAnalysis(nn.Module):
 
     def forward(self, x: Tensor, channels: int) -> Tensor:
         """x (B, 3, H, W) -> the first `channels` coefficients (B, channels, H/16, W/16)."""
-        assert self.conv.bias is not None
         with torch.autocast(x.device.type, enabled=False):
             weight = self.conv.weight[:channels].flatten(1)[:, :, None, None]
             # a 1x1 convolution over gathered blocks: on the CPU far faster than a 16x16 one
             blocks = F.pixel_unshuffle(x.float(), LATENT_STRIDE)  # (B, 768, H/16, W/16)
-            return F.conv2d(blocks, weight, self.conv.bias[:channels])
+            return F.conv2d(blocks, weight, self.conv.get_parameter("bias")[:channels])
 
     def merge(self, channels: int) -> nn.Conv2d:
         """The convolution of the first `channels` alone, for export."""
-        conv = nn.Conv2d(3, channels, LATENT_STRIDE, stride=LATENT_STRIDE)
-        assert conv.bias is not None
-        assert self.conv.bias is not None
-        with torch.no_grad():
-            conv.weight.copy_(self.conv.weight[:channels])
-            conv.bias.copy_(self.conv.bias[:channels])
-        return conv
+        weight, bias = self.conv.weight[:channels], self.conv.get_parameter("bias")[:channels]
+        return plain_conv(weight, bias, LATENT_STRIDE, padding=0)
 
 
 class BlockSynthesis(nn.Module):
@@ -58,10 +53,9 @@ class BlockSynthesis(nn.Module):
 
     def forward(self, y_hat: Tensor) -> Tensor:
         """y_hat (B, M, h, w) -> (B, 3, 16h, 16w), around zero."""
-        assert self.conv.bias is not None
         with torch.autocast(y_hat.device.type, enabled=False):
             weight = self.conv.weight.flatten(1).T[:, :, None, None]
-            bias = self.conv.bias.repeat_interleave(LATENT_STRIDE**2)
+            bias = self.conv.get_parameter("bias").repeat_interleave(LATENT_STRIDE**2)
             return F.pixel_shuffle(F.conv2d(y_hat.float(), weight, bias), LATENT_STRIDE)
 
 
@@ -76,12 +70,11 @@ def start_as_dct(analysis: BlockAnalysis, synthesis: BlockSynthesis, x: Tensor) 
     basis = _dct_basis().to(x)  # (768, 3, 16, 16)
     order = F.conv2d(x, basis, stride=LATENT_STRIDE).var((0, 2, 3)).argsort(descending=True)
     kept = basis[order[: analysis.conv.out_channels]]
-    assert analysis.conv.bias is not None
-    assert synthesis.conv.bias is not None
     analysis.conv.weight.copy_(kept / _UNIT)
-    analysis.conv.bias.copy_(-0.5 * kept.sum((1, 2, 3)) / _UNIT)  # g_s adds the 0.5 again
+    bias = -0.5 * kept.sum((1, 2, 3)) / _UNIT  # g_s adds the 0.5 again
+    analysis.conv.get_parameter("bias").copy_(bias)
     synthesis.conv.weight.copy_(kept * _UNIT)
-    synthesis.conv.bias.zero_()
+    nn.init.zeros_(synthesis.conv.get_parameter("bias"))
 
 
 def _dct_basis() -> Tensor:

@@ -53,46 +53,33 @@ class CausalConv2d(nn.Module):
         keeps the base entirely to its own losses. It changes no value of the result.
         """
         outs = [
-            self.groups[k](_visible(x, self.in_prefix, k, lower_gradient))
-            for k in self.filled(level)
+            conv(_visible(x, self.in_prefix, k, lower_gradient)) for k, conv in self.filled(level)
         ]
         return torch.cat(outs, 1)
 
     def merge(self, level: int) -> nn.Conv2d:
         """One dense convolution for `level`, zero where a group may not read."""
-        first = self.groups[0]
-        assert isinstance(first, nn.Conv2d)
-        dense = nn.Conv2d(
-            self.in_prefix[level],
-            self.out_prefix[level],
-            first.kernel_size,  # type: ignore[arg-type]  # torch keeps it as tuple[int, ...]
-            first.stride,  # type: ignore[arg-type]
-            padding=first.padding,  # type: ignore[arg-type]
-        )
-        with torch.no_grad():
-            dense.weight.zero_()
-            for k in self.filled(level):
-                conv, start = self.groups[k], self.out_prefix[k - 1] if k else 0
-                assert isinstance(conv, nn.Conv2d)
-                assert conv.bias is not None
-                dense.weight[start : self.out_prefix[k], : self.in_prefix[k]] = conv.weight
-                assert dense.bias is not None
-                dense.bias[start : self.out_prefix[k]] = conv.bias
-        return dense
+        convs = [conv for _, conv in self.filled(level)]
+        width = self.in_prefix[level]
+        kernels = [F.pad(c.weight, (0, 0, 0, 0, 0, width - c.in_channels)) for c in convs]
+        bias = torch.cat([conv.get_parameter("bias") for conv in convs])
+        return plain_conv(torch.cat(kernels), bias, convs[0].stride[0])
 
     @torch.no_grad()
     def rescale(self, scale: Tensor, mean: Tensor) -> None:
         """Make the result (result - mean) * scale, channel by channel."""
-        for k in self.filled(len(self.groups) - 1):
-            conv, rows = self.groups[k], slice((0, *self.out_prefix)[k], self.out_prefix[k])
-            assert isinstance(conv, nn.Conv2d)
-            assert conv.bias is not None
+        for k, conv in self.filled(len(self.groups) - 1):
+            rows, bias = (
+                slice((0, *self.out_prefix)[k], self.out_prefix[k]),
+                conv.get_parameter("bias"),
+            )
             conv.weight.mul_(scale[rows, None, None, None])
-            conv.bias.copy_((conv.bias - mean[rows]) * scale[rows])
+            bias.copy_((bias - mean[rows]) * scale[rows])
 
-    def filled(self, level: int) -> list[int]:
-        """Groups up to `level` that have output channels."""
-        return [k for k in range(level + 1) if self.out_prefix[k] > (0, *self.out_prefix)[k]]
+    def filled(self, level: int) -> list[tuple[int, nn.Conv2d]]:
+        """Number and convolution of the groups up to `level` that have output channels."""
+        groups = enumerate(self.groups[: level + 1])
+        return [(k, conv) for k, conv in groups if isinstance(conv, nn.Conv2d)]
 
 
 class CausalGDN(nn.Module):
@@ -130,15 +117,9 @@ class CausalGDN(nn.Module):
 
     def merge(self, level: int) -> DenseGDN:
         """One dense layer for `level`, zero where a group may not read."""
-        total = self.prefix[level]
-        gamma = self.gamma[0].new_zeros(total, total)
-        with torch.no_grad():
-            for k in range(level + 1):
-                gamma[self.prefix[k - 1] if k else 0 : self.prefix[k], : self.prefix[k]] = (
-                    self._gamma(k)
-                )
-            beta = torch.cat([self._beta(k) for k in range(level + 1)])
-        return DenseGDN(beta, gamma)
+        levels, total = range(level + 1), self.prefix[level]
+        gamma = torch.cat([F.pad(self._gamma(k), (0, total - self.prefix[k])) for k in levels])
+        return DenseGDN(torch.cat([self._beta(k) for k in levels]), gamma)
 
     def _beta(self, k: int) -> Tensor:
         beta: Tensor = self.beta[k].square() + GDN_BETA_FLOOR
@@ -168,6 +149,14 @@ def _visible(x: Tensor, prefix: Sequence[int], k: int, lower_gradient: float) ->
     if own == 0 or own == prefix[k] or lower_gradient == 1.0:
         return seen
     return torch.cat([scale_gradient(seen[:, :own], lower_gradient), seen[:, own:]], 1)
+
+
+def plain_conv(weight: Tensor, bias: Tensor, stride: int, padding: int | None = None) -> nn.Conv2d:
+    """A convolution with a copy of this weight (C_out, C_in, k, k); padding k // 2 if not given."""
+    n_out, n_in, size, _ = weight.shape
+    conv = nn.Conv2d(n_in, n_out, size, stride, size // 2 if padding is None else padding)
+    conv.load_state_dict({"weight": weight, "bias": bias})
+    return conv
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:

@@ -180,9 +180,8 @@ class Codec(nn.Module):
             start_as_dct(self.g_a.block, self.g_s.block, x)
             last = self.g_s.body[-1]
             assert isinstance(last, nn.ConvTranspose2d)
-            assert last.bias is not None
-            last.weight.zero_()
-            last.bias.zero_()
+            for parameter in last.parameters():
+                parameter.zero_()
             if isinstance(self.feature_transform, StemFeatureTransform):
                 self.feature_transform.take_block(self.g_s.block)
         middle = x.new_full((len(x),), (self.config.qualities - 1) / 2)

@@ -130,15 +130,14 @@ class Hyperprior(nn.Module):
         """
         widest = len(self.latent_prefix) - 1
         deviation = v.square().mean((0, 2, 3)).sqrt().clamp(*_SCALE_RANGE)  # (M,)
-        first = self.h_a[0]
-        assert isinstance(first, CausalConv2d)
-        for group in first.groups:
-            assert isinstance(group, nn.Conv2d)
-            group.weight.div_(deviation[: group.in_channels, None, None])
         z = v.abs()
         for i, conv in enumerate(self.h_a):
             assert isinstance(conv, CausalConv2d)
-            z = z if i == 0 else F.leaky_relu(z, LEAK)
+            if i == 0:
+                for _, group in conv.filled(widest):
+                    group.weight.div_(deviation[: group.in_channels, None, None])
+            else:
+                z = F.leaky_relu(z, LEAK)
             out = conv(z, widest)
             scale = (_Z_SPREAD if i == len(self.h_a) - 1 else 1.0) / out.std((0, 2, 3)).clamp_min(
                 1e-6
@@ -149,10 +148,9 @@ class Hyperprior(nn.Module):
         off = (wanted - self._free_index(z.round(), widest).mean((0, 2, 3))) / 2**_INDEX_BITS
         last = self.h_s[-1]
         assert isinstance(last, IntegerCausalConv2d)
-        for group, (a, b) in zip(last.groups, pairwise((0, *self.latent_prefix)), strict=True):
-            assert isinstance(group, nn.Conv2d)
-            assert group.bias is not None
-            group.bias.add_(off[a:b])
+        for k, group in last.filled(widest):
+            start = (0, *self.latent_prefix)[k]
+            group.get_parameter("bias").add_(off[start : self.latent_prefix[k]])
 
     def _free_index(self, z_hat: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
         """Integer indexes that are not yet held to 0..63."""

@@ -54,9 +54,8 @@ class IntegerConv2d(nn.Conv2d):
 
     def integers(self) -> tuple[Tensor, Tensor]:
         """Weight and bias as integers."""
-        assert self.bias is not None
         weight = (self.weight * 2**WEIGHT_BITS).clamp(-MAX_WEIGHT, MAX_WEIGHT)
-        bias = self.bias * 2 ** (self.input_bits + WEIGHT_BITS)
+        bias = self.get_parameter("bias") * 2 ** (self.input_bits + WEIGHT_BITS)
         return straight_through(weight, weight.round()), straight_through(bias, bias.round())
 
 
@@ -96,27 +95,23 @@ class IntegerCausalConv2d(CausalConv2d):
         """What is added before the shift: half of the dropped bits' range, and the guard."""
         return 2.0 ** (self.shift - 1) + _GUARD
 
-    def merge(self, level: int) -> nn.Conv2d:
-        """One dense convolution by integers that gives the sums, before rounding.
+    @torch.no_grad()
+    def check_sums(self, level: int) -> None:
+        """Hold the largest sum of a level that any input could lead to against float32.
 
         Raises:
-            InexactError: some input could lead to sums that float32 does not hold.
+            InexactError: float32 does not hold it.
         """
-        dense = super().merge(level)
-        assert dense.bias is not None
-        whole = IntegerConv2d(dense.in_channels, dense.out_channels, 1, self.input_bits)
-        whole.weight, whole.bias = dense.weight, dense.bias
-        with torch.no_grad():
-            weight, bias = whole.integers()
-            dense.weight.copy_(weight)
-            dense.bias.copy_(bias)
-            bound = largest_sum(weight, bias + self.rounding, self.max_input)
+        bound = 0.0
+        for _, conv in self.filled(level):
+            assert isinstance(conv, IntegerConv2d)
+            weight, bias = conv.integers()
+            bound = max(bound, largest_sum(weight, bias + self.rounding, self.max_input))
         if bound >= _EXACT_BELOW:
             raise InexactError(
                 f"sums of h_s may reach {bound:.0f} and are exact below {_EXACT_BELOW} only; "
                 "shrink its weights (weight decay) or its hidden channels, and export again"
             )
-        return dense
 
 
 def largest_sum(weight: Tensor, bias: Tensor, max_input: int) -> float:

@@ -59,8 +59,7 @@ class StemFeatureTransform(nn.Module):
         self.stem = LayerGraph(_sections(config.stem))
         nn.init.zeros_(self.correction.conv.weight)
         for synthesis in (self.correction, self.block):
-            assert synthesis.conv.bias is not None
-            nn.init.zeros_(synthesis.conv.bias)
+            nn.init.zeros_(synthesis.conv.get_parameter("bias"))
 
     @property
     def last_layer(self) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.causal import CausalGDN, DenseGDN
+from slimnets.codec.causal import CausalGDN, DenseGDN, plain_conv
 
 
 class SlimmableConv2d(nn.Module):
@@ -37,8 +37,7 @@ class SlimmableConv2d(nn.Module):
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """(B, in_widths[level], H, W) -> (B, out_widths[level], H/stride, W/stride)."""
-        weight = self.widest.weight[: self.out_widths[level], : self.in_widths[level]]
-        return F.conv2d(x, weight, None, self.widest.stride, self.widest.padding)
+        return F.conv2d(x, self._weight(level), None, self.widest.stride, self.widest.padding)
 
     @torch.no_grad()
     def rescale(self, scale: Tensor, mean: Tensor) -> None:
@@ -49,14 +48,11 @@ class SlimmableConv2d(nn.Module):
 
     def merge(self, level: int) -> nn.Conv2d:
         """The plain convolution of one level, with a bias of zero."""
-        wide, n_in, n_out = self.widest, self.in_widths[level], self.out_widths[level]
-        assert not isinstance(wide.padding, str)
-        conv = nn.Conv2d(n_in, n_out, wide.kernel_size, wide.stride, wide.padding)  # type: ignore[arg-type]  # torch keeps these as tuple[int, ...]
-        with torch.no_grad():
-            conv.weight.copy_(wide.weight[:n_out, :n_in])
-            assert conv.bias is not None
-            conv.bias.zero_()
-        return conv
+        weight = self._weight(level)
+        return plain_conv(weight, weight.new_zeros(len(weight)), self.widest.stride[0])
+
+    def _weight(self, level: int) -> Tensor:
+        return self.widest.weight[: self.out_widths[level], : self.in_widths[level]]
 
 
 class SwitchableGDN(nn.Module):

@@ -16,7 +16,7 @@ from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.codec.transform import InverseGDN, LevelInput, ResidualBlock
 from slimnets.export.darknet import add_layers
 from slimnets.export.levels import level_convolution, level_norm, norm_of, squared
-from slimnets.export.onnx_nodes import GraphWriter, float_value
+from slimnets.export.onnx_nodes import GraphWriter, float_value, weights_of
 from slimnets.export.stored_weights import StoredWeights
 
 
@@ -31,12 +31,7 @@ def export_g_a(codec: Codec, level: int, weights: StoredWeights | None = None) -
     if g_a.block is None:
         graph.add("Identity", [out], "y")
     else:
-        conv = g_a.block.conv
-        assert conv.bias is not None
-        of_block = [
-            graph.kernel(conv.weight, "g_a_block_weight", M),
-            graph.parameter(conv.bias, "g_a_block_bias", M),
-        ]
+        of_block = weights_of(graph, g_a.block.conv, "g_a_block", M)
         block = graph.convolution("x", of_block, "g_a_block", LATENT_STRIDE, LATENT_STRIDE)
         graph.add("Add", [out, block], "y")
     return graph.model(
@@ -136,14 +131,11 @@ def _block_synthesis(graph: GraphWriter, layer: BlockSynthesis, source: str, nam
     """
     M, colours = layer.conv.weight.shape[:2]
     pixels = colours * LATENT_STRIDE**2
-    assert layer.conv.bias is not None
-    stored = graph.kernel(layer.conv.weight, f"{name}_weight")  # (M, 3, 16, 16)
+    stored, stored_bias = weights_of(graph, layer.conv, name)  # (M, 3, 16, 16) and (3,)
     rows = _reshape(graph, stored, [M, pixels], f"{name}_rows")
     columns = graph.add("Transpose", [rows], f"{name}_columns", perm=[1, 0])
     weight = _reshape(graph, columns, [pixels, M, 1, 1], f"{name}_kernel")
-    bias = _reshape(
-        graph, graph.parameter(layer.conv.bias, f"{name}_bias"), [colours, 1], f"{name}_bias_column"
-    )
+    bias = _reshape(graph, stored_bias, [colours, 1], f"{name}_bias_column")
     size = graph.constant(f"{name}_bias_size", np.array([colours, LATENT_STRIDE**2], np.int64))
     spread = graph.add("Expand", [bias, size], f"{name}_bias_spread")
     by_pixel = [weight, _reshape(graph, spread, [pixels], f"{name}_bias_row")]
@@ -159,7 +151,7 @@ def _reshape(graph: GraphWriter, source: str, shape: list[int], name: str) -> st
 def _convolution(graph: GraphWriter, conv: nn.Conv2d, source: str, name: str) -> str:
     size, stride, padding = conv.kernel_size[0], conv.stride[0], conv.padding[0]
     assert isinstance(padding, int)
-    return graph.convolution(source, _weights(graph, conv, name), name, size, stride, padding)
+    return graph.convolution(source, weights_of(graph, conv, name), name, size, stride, padding)
 
 
 def _transposed_convolution(
@@ -169,18 +161,10 @@ def _transposed_convolution(
     assert isinstance(padding, int)
     return graph.add(
         "ConvTranspose",
-        [source, *_weights(graph, conv, name)],
+        [source, *weights_of(graph, conv, name)],
         name,
         kernel_shape=[conv.kernel_size[0]] * 2,
         strides=[conv.stride[0]] * 2,
         pads=[padding] * 4,
         output_padding=[conv.output_padding[0]] * 2,
     )
-
-
-def _weights(graph: GraphWriter, conv: nn.Conv2d | nn.ConvTranspose2d, name: str) -> list[str]:
-    assert conv.bias is not None
-    return [
-        graph.kernel(conv.weight, f"{name}_weight"),
-        graph.parameter(conv.bias, f"{name}_bias"),
-    ]

@@ -6,7 +6,6 @@ Without stored weights a graph holds its own.
 from __future__ import annotations
 
 import onnx
-from torch import nn
 
 from slimnets.codec.hyperprior import LEAK, NUM_SCALES, Hyperprior
 from slimnets.codec.hyperprior_integer import (
@@ -69,7 +68,7 @@ def export_h_s(
 def _rounded_sums(
     graph: GraphWriter, layer: IntegerCausalConv2d, level: int, source: str, name: str
 ) -> str:
-    layer.merge(level)  # raises where float32 could not hold the sums
+    layer.check_sums(level)
     stored_weight, stored_bias = causal_weights(graph, layer, level, name, exact=True)
     scale = graph.scalar(f"{name}_weight_unit", 2.0**WEIGHT_BITS)
     scaled = graph.add("Mul", [stored_weight, scale], f"{name}_weight_in_units")
@@ -89,9 +88,7 @@ def _rounded_sums(
     bias = graph.add(
         "Add", [whole, graph.scalar(f"{name}_rounding", layer.rounding)], f"{name}_bias_rounding"
     )
-    conv = layer.groups[0]
-    assert isinstance(conv, nn.Conv2d)
-    size = conv.kernel_size[0]
+    size = layer.filled(level)[0][1].kernel_size[0]
     sums = graph.convolution(source, [weight, bias], name, size, padding=size // 2)
     step = graph.scalar(f"{name}_step", 2.0**-layer.shift)
     return graph.add("Floor", [graph.add("Mul", [sums, step], f"{name}_scaled")], f"{name}_rounded")

@@ -25,14 +25,12 @@ def level_convolution(
     graph: GraphWriter, layer: nn.Module, level: int, source: str, name: str
 ) -> str:
     """Add a convolution of g_a or h_a as it is at a level."""
-    match layer:
-        case CausalConv2d():
-            conv, weight_and_bias = layer.groups[0], causal_weights(graph, layer, level, name)
-        case SlimmableConv2d():
-            conv, weight_and_bias = layer.widest, [_corner(graph, layer, level, name)]
-        case _:
-            raise AssertionError(f"no ONNX form of {type(layer).__name__} at a level")
-    assert isinstance(conv, nn.Conv2d)
+    if isinstance(layer, CausalConv2d):
+        (_, conv), *_ = layer.filled(level)
+        weight_and_bias = causal_weights(graph, layer, level, name)
+    else:
+        assert isinstance(layer, SlimmableConv2d)
+        conv, weight_and_bias = layer.widest, [_corner(graph, layer, level, name)]
     size, stride = conv.kernel_size[0], conv.stride[0]
     return graph.convolution(source, weight_and_bias, name, size, stride, size // 2)
 
@@ -46,12 +44,9 @@ def causal_weights(
         exact: never round the weight to float16; stored weights are taken as they are anyway.
     """
     kernels, biases, shapes = [], [], []
-    for k in layer.filled(level):
-        conv = layer.groups[k]
-        assert isinstance(conv, nn.Conv2d)
-        assert conv.bias is not None
+    for k, conv in layer.filled(level):
         kernels.append(graph.hold(conv.weight, f"{name}_weight_{k}", exact=exact))
-        biases.append(graph.parameter(conv.bias, f"{name}_bias_{k}"))
+        biases.append(graph.parameter(conv.get_parameter("bias"), f"{name}_bias_{k}"))
         shapes.append(conv.weight.shape)
     if len({kernel.data_type for kernel in kernels}) > 1:
         kernels = [Held(graph.widen(kernel), TensorProto.FLOAT) for kernel in kernels]

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 from slimnets.export.stored_weights import StoredWeights, to_array, to_stored_kernel
 
@@ -150,6 +150,16 @@ class GraphWriter:
             ir_version=_IR_VERSION,
             opset_imports=[helper.make_opsetid("", OPSET)],
         )
+
+
+def weights_of(
+    graph: GraphWriter, conv: nn.Conv2d | nn.ConvTranspose2d, name: str, rows: int | None = None
+) -> list[str]:
+    """Add weight and bias of a convolution, or the first rows of both."""
+    return [
+        graph.kernel(conv.weight, f"{name}_weight", rows),
+        graph.parameter(conv.get_parameter("bias"), f"{name}_bias", rows),
+    ]
 
 
 def save_graph(model: onnx.ModelProto, path: Path) -> None:

@@ -15,6 +15,7 @@ from slimnets.codec.hyperprior_integer import (
     MAX_ACTIVATION,
     MAX_INPUT,
     IntegerCausalConv2d,
+    IntegerConv2d,
     largest_sum,
     straight_through,
 )
@@ -179,16 +180,16 @@ def test_straight_through_gives_the_exact_value_and_the_gradient_of_the_other() 
 def test_bound_of_the_sums_is_reached_by_the_worst_input() -> None:
     torch.manual_seed(4)
     layer = IntegerCausalConv2d((3,), (5,), 3, 4, 4, MAX_ACTIVATION)
-    dense = layer.merge(0)
-    assert dense.bias is not None
-    worst = MAX_ACTIVATION * dense.weight.detach().sign()  # (5, 3, 3, 3), one for each output
+    ((_, conv),) = layer.filled(0)
+    assert isinstance(conv, IntegerConv2d)
+    weight, bias = (tensor.detach() for tensor in conv.integers())
+    worst = MAX_ACTIVATION * weight.sign()  # (5, 3, 3, 3), one for each output
 
-    sums = nn.functional.conv2d(worst, dense.weight.detach())[:, :, 0, 0].diagonal()
+    sums = nn.functional.conv2d(worst, weight)[:, :, 0, 0].diagonal()
 
-    bound = largest_sum(dense.weight, dense.bias, MAX_ACTIVATION)
-    assert torch.equal(dense.weight, dense.weight.round())
-    assert torch.equal(dense.bias, dense.bias.round())
-    assert bound == float((sums + dense.bias.detach().abs()).max())
+    assert torch.equal(weight, weight.round())
+    assert torch.equal(bias, bias.round())
+    assert largest_sum(weight, bias, MAX_ACTIVATION) == float((sums + bias.abs()).max())
 
 
 def test_network_whose_sums_could_exceed_float32_is_refused() -> None:
@@ -197,7 +198,7 @@ def test_network_whose_sums_could_exceed_float32_is_refused() -> None:
         layer.get_parameter("groups.0.weight").fill_(2.0)
 
     with pytest.raises(InexactError, match="may reach 18[0-9]{6} .* below 8388608 only"):
-        layer.merge(0)
+        layer.check_sums(0)
 
 
 def test_gaussian_likelihoods_are_those_of_compressai() -> None:
