@@ -41,7 +41,7 @@ def main() -> None:
     counted = load_pictures(entries[1 :: len(entries) // COUNTED][:COUNTED], MAX_EDGE).images
     coded = load_pictures(entries[:: len(entries) // CODED][:CODED], MAX_EDGE).images
     codec = load_codec_model(MODEL)
-    finest = tabulate(codec, map(to_tensor, counted), FINEST)
+    finest, _ = tabulate(codec, map(to_tensor, counted), FINEST)
     with torch.no_grad():
         latents = [codec.analyse(to_tensor(image), 3)[0].flatten(1).numpy() for image in coded]
     y = np.concatenate(latents, 1)  # (M, places)

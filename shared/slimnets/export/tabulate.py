@@ -1,5 +1,8 @@
-"""Integer entropy tables of a codec with a factorized prior, from what the encoder really emits:
-counts of symbols, smoothed by the learned prior.
+"""Integer entropy tables from what the encoder really emits: counts of symbols, smoothed by the
+learned densities.
+
+    y -gain-> v -round-> symbols                        factorized prior: counted by channel
+              `-h_a, round-> z_hat -h_s-> scale index   hyperprior: z by channel, v by scale index
 
 Floats end here. A table is a list of frequencies that sum to 2**16; edge and cloud read the same
 file.
@@ -7,25 +10,33 @@ file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from slimcodec.entropy.tables import Tables
+from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables
 from slimnets.codec.codec import Codec
+from slimnets.codec.hyperprior import NUM_SCALES, SCALES, Hyperprior
 from slimnets.codec.prior import FactorizedPrior
-from slimnets.export.frequencies import to_tables
 
 TABLE_STEPS = 4  # rows from one trained quality to the next; measured in docs/develop/container.md
 
-_REACH = 255  # symbols beyond +-255 go through the escape bin
+_REACH = 255  # symbols beyond +- this go through the escape bin
+_SCALED_REACH = math.ceil(5 * SCALES[-1])  # likewise, by scale: 6e-7 of the widest lies beyond
 _PRIOR_COUNT = 32.0  # the prior weighs as many observed symbols
+_TAIL = 2e-5  # bins whose probability, outward, sums to less than this are left to the escape
 
 
 @torch.no_grad()
-def tabulate(codec: Codec, pictures: Iterable[Tensor], table_steps: int = TABLE_STEPS) -> Tables:
+def tabulate(
+    codec: Codec, pictures: Iterable[Tensor], table_steps: int = TABLE_STEPS
+) -> tuple[Tables, SymbolTables | None]:
     """Count the symbols of `pictures` and make the tables.
 
     Args:
@@ -33,32 +44,39 @@ def tabulate(codec: Codec, pictures: Iterable[Tensor], table_steps: int = TABLE_
         pictures: (1, 3, H, W) in [0, 1], H and W multiples of `config.pad_multiple`; training
             pictures, never validation.
         table_steps: rows from one trained quality to the next.
+
+    Returns:
+        Gains, and tables by channel: of y, or of a hyperprior's z; and with a hyperprior the tables
+        of y, one for each scale.
     """
     config = codec.config
+    is_hyper = config.prior == "hyperprior"
+    widths = config.hyper_channels if is_hyper else config.latent_channels
+    ends = accumulate((widths[level] for level in config.prior_levels), initial=0)
+    columns = [slice(start, end) for start, end in pairwise(ends)]
     qualities = torch.arange((config.qualities - 1) * table_steps + 1) / table_steps
-    nested = config.sharing == "nested"
-    levels = [config.num_levels - 1] if nested else list(range(config.num_levels))
-    shape = (len(qualities), config.coded_rows[-1])
-    counts = np.zeros((*shape, 2 * _REACH + 1), np.int64)
+    counts = np.zeros((len(qualities), columns[-1].stop, 2 * _REACH + 1), np.int64)
+    by_scale = np.zeros((NUM_SCALES, 2 * _SCALED_REACH + 1), np.int64)
     for x in pictures:
-        for level in levels:
-            y, first = codec.analyse(x, level)[0], config.coded_rows[level]
+        for level, own in zip(config.prior_levels, columns, strict=True):
+            y, prior = codec.analyse(x, level), codec.prior_of(level)
             for row, quality in enumerate(qualities):
-                v = y * codec.gains(quality[None], level)[0][0, :, None, None]
-                counts[row, first : first + len(v)] += _count(v.flatten(1))
+                symbols = y * codec.gains(quality[None], level)[0][:, :, None, None]
+                if isinstance(prior, Hyperprior):
+                    v, widest = symbols, len(prior.hyper_prefix) - 1
+                    symbols = prior.analyse(v, widest).round()
+                    _count(by_scale, prior.scale_index(symbols, widest).long(), v)
+                channel = torch.arange(symbols.shape[1])[:, None, None].expand_as(symbols)
+                _count(counts[row, own], channel, symbols)
     if not counts.any():
         raise ValueError("no pictures to count symbols on")
     weights = counts.astype(np.float64)
-    grid = torch.arange(-_REACH, _REACH + 1, dtype=torch.float32)
-    for level in levels:
-        prior, first = codec.prior_of(level), config.coded_rows[level]
-        assert isinstance(prior, FactorizedPrior)
+    for level, own in zip(config.prior_levels, columns, strict=True):
         for row, quality in enumerate(qualities):
-            gain, _ = codec.gains(quality[None], level)
-            p = prior.likelihoods(grid.expand(1, gain.shape[1], 1, -1), gain)[0, :, 0]
-            weights[row, first : first + len(p)] += _PRIOR_COUNT * p.double().numpy()
+            weights[row, own] += _PRIOR_COUNT * _probabilities(codec, level, quality[None])
     tables = to_tables(weights.reshape(-1, 2 * _REACH + 1))
-    return Tables(
+    shape = counts.shape[:2]
+    by_channel = Tables(
         codec.log_gain.exp().numpy(),
         codec.log_inverse_gain.exp().numpy(),
         tables.cdf.reshape(*shape, -1),
@@ -66,11 +84,64 @@ def tabulate(codec: Codec, pictures: Iterable[Tensor], table_steps: int = TABLE_
         tables.offset.reshape(shape),
         table_steps,
     )
+    smooth = _PRIOR_COUNT * _gaussian_probabilities()
+    return by_channel, to_tables(by_scale + smooth) if is_hyper else None
 
 
-def _count(v: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """(M, n) gained latents -> (M, 2 * reach + 1) how often each symbol comes."""
-    M, bins = v.shape[0], 2 * _REACH + 1
-    symbols = torch.round(v).clamp(-_REACH, _REACH).long() + _REACH
-    flat = symbols + torch.arange(M)[:, None] * bins
-    return torch.bincount(flat.flatten(), minlength=M * bins).reshape(M, bins).numpy()
+def _count(counts: NDArray[np.int64], table: Tensor, v: Tensor) -> None:
+    """Add the symbols that v rounds to to the counts (T, 2 * reach + 1) of their tables."""
+    num_tables, bins = counts.shape
+    reach = bins // 2
+    flat = table * bins + v.round().clamp(-reach, reach).long() + reach
+    binned = torch.bincount(flat.flatten(), minlength=num_tables * bins)
+    counts += binned.reshape(num_tables, bins).numpy()
+
+
+def _probabilities(codec: Codec, level: int, quality: Tensor) -> NDArray[np.float64]:
+    """(channels, 2 * reach + 1) by the learned density of what a prior codes by channel."""
+    prior = codec.prior_of(level)
+    if isinstance(prior, Hyperprior):
+        density, gain = prior.prior, torch.ones(1, prior.hyper_prefix[-1])
+    else:
+        assert isinstance(prior, FactorizedPrior)
+        density, gain = prior, codec.gains(quality, level)[0]
+    grid = torch.arange(-_REACH, _REACH + 1, dtype=torch.float32).expand(1, gain.shape[1], 1, -1)
+    p: NDArray[np.float64] = density.likelihoods(grid, gain)[0, :, 0].double().numpy()
+    return p
+
+
+def _gaussian_probabilities() -> NDArray[np.float64]:
+    """(64, 2 * reach + 1), mean zero, deviations `SCALES`."""
+    ends = (np.arange(-_SCALED_REACH, _SCALED_REACH + 2) - 0.5).tolist()
+    rows = [[0.5 * math.erfc(-end / scale / math.sqrt(2)) for end in ends] for scale in SCALES]
+    return np.diff(np.array(rows))
+
+
+def to_tables(weights: NDArray[np.float64]) -> SymbolTables:
+    """One table for each row of weights (T, 2 * reach + 1) of the symbols from -reach to reach."""
+    rows = [_to_frequencies(each) for each in weights]
+    longest = max(len(frequencies) for _, frequencies in rows)
+    cdf = np.full((len(rows), longest + 1), TOTAL_FREQUENCY, np.uint32)
+    for row, (_, frequencies) in zip(cdf, rows, strict=True):
+        row[0] = 0
+        row[1 : len(frequencies) + 1] = np.cumsum(frequencies)
+    length = np.array([len(frequencies) + 1 for _, frequencies in rows], np.int32)
+    return SymbolTables(cdf, length, np.array([first for first, _ in rows], np.int32))
+
+
+def _to_frequencies(weights: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
+    """Weights (2 * reach + 1,) -> the symbol of the first bin, and frequencies that sum to 2**16,
+    the last one the escape's.
+    """
+    reach = len(weights) // 2
+    p = weights / weights.sum()
+    low = int(np.searchsorted(np.cumsum(p), _TAIL))
+    high = len(p) - int(np.searchsorted(np.cumsum(p[::-1]), _TAIL))  # one past the last kept
+    low, high = min(low, reach), max(high, reach + 1)  # zero always has a bin
+    kept = np.append(p[low:high], max(1.0 - p[low:high].sum(), 0.0))
+    spare = TOTAL_FREQUENCY - len(kept)
+    exact = kept / kept.sum() * spare
+    frequencies = np.floor(exact).astype(np.int64) + 1
+    short = TOTAL_FREQUENCY - int(frequencies.sum())
+    frequencies[np.argsort(exact - np.floor(exact))[::-1][:short]] += 1
+    return low - reach, frequencies

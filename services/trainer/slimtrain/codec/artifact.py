@@ -29,11 +29,10 @@ from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
 from slimnets.export.codec import export_feature_transform, export_g_a, export_g_s
-from slimnets.export.hyper_tabulate import tabulate_hyper
 from slimnets.export.hyperprior import export_h_a, export_h_s
 from slimnets.export.onnx_nodes import save_graph
 from slimnets.export.stored_weights import WEIGHTS_FILE, save_weights, to_array
-from slimnets.export.tabulate import TABLE_STEPS, tabulate
+from slimnets.export.tabulate import tabulate
 from slimtrain.artifact_folder import file_records, new_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
 
@@ -102,11 +101,7 @@ def write_codec_artifact(
     round_convolutions(codec)
     padded = (pad_to_multiple(to_x(picture), config.pad_multiple) for picture in pictures)
     x = (torch.from_numpy(picture) for picture in padded)
-    scale_tables = None
-    if config.prior == "hyperprior":
-        tables, scale_tables = tabulate_hyper(codec, x, TABLE_STEPS)
-    else:
-        tables = tabulate(codec, x, TABLE_STEPS)
+    tables, scale_tables = tabulate(codec, x)
     structure = _structure(codec)
     with new_artifact(out_dir) as folder:
         write_graphs(codec, folder)

@@ -109,8 +109,9 @@ def test_prior_agrees_with_an_independent_implementation(codec: Codec) -> None:
 
 
 def test_tables_are_whole_distributions_with_room_for_zero_and_an_escape(codec: Codec) -> None:
-    tables = tabulate(codec, [torch.rand(1, 3, 64, 64)])
+    tables, scale_tables = tabulate(codec, [torch.rand(1, 3, 64, 64)])
 
+    assert scale_tables is None
     tables.validate()
     assert tables.gain.shape == (6, 192)
     assert tables.offset.shape == (5 * TABLE_STEPS + 1, 192)

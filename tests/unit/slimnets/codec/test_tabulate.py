@@ -14,7 +14,7 @@ from slimcodec.entropy.coder import SymbolTables, encode_symbols
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.hyperprior import SCALES, Hyperprior
-from slimnets.export.hyper_tabulate import tabulate_hyper
+from slimnets.export.tabulate import tabulate
 
 NESTED = CodecConfig(
     channels=((4, 6, 8, 8), (6, 8, 12, 16)),
@@ -41,7 +41,8 @@ def codec(pictures: list[Tensor]) -> Codec:
 
 
 def test_real_bytes_are_near_the_estimated_bits(codec: Codec, pictures: list[Tensor]) -> None:
-    z_tables, scale_tables = tabulate_hyper(codec, pictures)
+    z_tables, scale_tables = tabulate(codec, pictures, table_steps=1)
+    assert scale_tables is not None
     hyperprior = codec.prior_of(1)
     assert isinstance(hyperprior, Hyperprior)
     num_bytes, estimate = 0, 0.0
@@ -62,7 +63,8 @@ def test_real_bytes_are_near_the_estimated_bits(codec: Codec, pictures: list[Ten
 def test_tables_are_valid_with_a_row_for_each_step_of_quality(
     codec: Codec, pictures: list[Tensor]
 ) -> None:
-    z_tables, scale_tables = tabulate_hyper(codec, pictures[:2], table_steps=2)
+    z_tables, scale_tables = tabulate(codec, pictures[:2], table_steps=2)
+    assert scale_tables is not None
 
     z_tables.validate()
     scale_tables.validate("scales")
@@ -74,14 +76,15 @@ def test_tables_are_valid_with_a_row_for_each_step_of_quality(
 def test_scales_that_no_picture_uses_have_gaussian_tables(
     codec: Codec, pictures: list[Tensor]
 ) -> None:
-    _, scale_tables = tabulate_hyper(codec, pictures[:1])
+    _, scale_tables = tabulate(codec, pictures[:1], table_steps=1)
+    assert scale_tables is not None
 
     for index in (45, 55, 63):  # deviations far above this codec's
         assert _cost(scale_tables, index) < 1.001 * _entropy(SCALES[index])
 
 
 def test_switchable_levels_have_columns_of_their_own(pictures: list[Tensor]) -> None:
-    z_tables, _ = tabulate_hyper(_started(SWITCHABLE, pictures), pictures[:2])
+    z_tables, _ = tabulate(_started(SWITCHABLE, pictures), pictures[:2], table_steps=1)
 
     assert z_tables.gain.shape == (3, 8 + 16)
     assert z_tables.offset.shape == (3, 4 + 8)
@@ -89,7 +92,7 @@ def test_switchable_levels_have_columns_of_their_own(pictures: list[Tensor]) -> 
 
 def test_tables_of_no_picture_are_refused(codec: Codec) -> None:
     with pytest.raises(ValueError, match="no pictures"):
-        tabulate_hyper(codec, [])
+        tabulate(codec, [])
 
 
 def _started(config: CodecConfig, pictures: list[Tensor]) -> Codec:
