@@ -20,10 +20,8 @@ from typing import TypeAlias
 from redis.exceptions import RedisError
 
 from slimcloud.addresses import CloudAddresses
-from slimcloud.detect.canary import load_canary
-from slimcloud.detect.engine import DetectionEngine
+from slimcloud.detect.engine import DetectionEngine, TriagePolicy, build_triage, load_canary
 from slimcloud.detect.metrics import DetectMetrics
-from slimcloud.detect.triage import TriagePolicy, build_triage
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest.metrics import IngestMetrics

@@ -8,20 +8,19 @@ batch ─► still wanted? ─► engine ─┬─► detections, or quiet: stor
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from slimcloud.detect.engine import EngineJob, EngineResult
-from slimcloud.detect.held_work import HeldWork
+from slimcloud.detect.engine import EngineJob, EngineResult, TriageVerdict
 from slimcloud.detect.metrics import DetectMetrics
-from slimcloud.detect.triage import Verdict
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
-from slimcloud.store.records import DetectionResult, StoredFrame, Triage
+from slimcloud.store.records import DetectionResult, Lane, StoredFrame, Triage
 from slimcloud.store.work_queue import Parked, WorkItem
 from slimops.tracing import record_span
 
@@ -46,6 +45,60 @@ class Job:
     work: WorkItem
     record: StoredFrame
     containers: EngineJob
+
+
+class HeldWork:
+    """What one worker has taken and what has no outcome yet.
+
+    hold ─┬─ finish   its outcome is stored, or its frame is gone: off the queue
+          ├─ drop     it is not to be detected, and why: off the queue
+          └─ release  it stays on the queue, to be reclaimed; or left it with its outcome
+    """
+
+    def __init__(
+        self, store: Store, metrics: DetectMetrics, clock_unix_us: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._clock_unix_us = clock_unix_us
+        self._ended: dict[tuple[Lane, str], asyncio.Event] = {}
+
+    def hold(self, items: Iterable[WorkItem]) -> None:
+        for item in items:
+            self._ended[_key(item)] = asyncio.Event()
+
+    def holds(self, item: WorkItem) -> bool:
+        return _key(item) in self._ended
+
+    async def ended(self, item: WorkItem) -> None:
+        """Return when an entry is held no more; at once when it is not held."""
+        ended = self._ended.get(_key(item))
+        if ended is not None:
+            await ended.wait()
+
+    def release(self, item: WorkItem) -> None:
+        ended = self._ended.pop(_key(item), None)
+        if ended is not None:
+            ended.set()
+
+    async def finish(self, item: WorkItem) -> None:
+        try:
+            await self._store.work.done(item)
+        finally:
+            self.release(item)
+
+    async def drop(self, item: WorkItem, reason: str) -> None:
+        await self._store.set_dropped(item.frame_id, reason)
+        self._metrics.lost.labels("dropped").inc()
+        logger.warning("dropped: %s", reason, extra={"frame_id": item.frame_id})
+        await self.finish(item)
+
+    async def drop_if_expired(self, item: WorkItem, record: StoredFrame) -> bool:
+        """Whether the frame's deadline has passed, and it was dropped for that."""
+        reason = record.expired_reason(self._clock_unix_us())
+        if reason is not None:
+            await self.drop(item, reason)
+        return reason is not None
 
 
 class BatchRunner:
@@ -104,7 +157,7 @@ class BatchRunner:
         self._metrics.batch(len(jobs), results[0].compute_seconds)
         for job, result in zip(jobs, results, strict=True):
             try:
-                if result.judgement.verdict is Verdict.ENHANCE:
+                if result.judgement.verdict is TriageVerdict.ENHANCE:
                     await self._await_enhancement(job, result)
                 else:
                     await self._store_result(job, result, started_us, len(jobs))
@@ -193,5 +246,9 @@ def _triage_of(job: Job, result: EngineResult) -> tuple[Triage, float | None]:
     presence = result.judgement.presence
     if presence is None:
         return Triage.NONE, None
-    is_quiet = result.judgement.verdict is Verdict.QUIET
+    is_quiet = result.judgement.verdict is TriageVerdict.QUIET
     return (Triage.QUIET if is_quiet else Triage.SENT), presence
+
+
+def _key(item: WorkItem) -> tuple[Lane, str]:
+    return item.lane, item.entry_id

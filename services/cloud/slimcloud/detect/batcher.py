@@ -14,15 +14,15 @@ Source: dynamic batching as in NVIDIA Triton's model configuration.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting(Generic[Item]):
     item: Item
     since: float  # seconds of the loop's clock
@@ -55,13 +55,8 @@ class Batcher(Generic[Item]):
         self._max_queue_delay_seconds = max_queue_delay_seconds
         self._max_queue_size = max_queue_size
         self._queue: list[_Waiting[Item]] = []
-        self._running = 0
+        self._is_running = False
         self._changed = asyncio.Condition()
-
-    @property
-    def waiting(self) -> int:
-        """How many items wait for a batch."""
-        return len(self._queue)
 
     @property
     def free(self) -> int:
@@ -84,9 +79,9 @@ class Batcher(Generic[Item]):
     async def drained(self) -> None:
         """Return when nothing waits and nothing runs."""
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._queue and not self._running)
+            await self._changed.wait_for(lambda: not self._queue and not self._is_running)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def batch(self) -> AsyncIterator[list[Item]]:
         """The next batch, once there is one; it counts as running until the block ends."""
         batch = await self._next_batch()
@@ -94,7 +89,7 @@ class Batcher(Generic[Item]):
             yield batch
         finally:
             async with self._changed:
-                self._running = 0
+                self._is_running = False
                 self._changed.notify_all()
 
     async def _next_batch(self) -> list[Item]:
@@ -104,22 +99,15 @@ class Batcher(Generic[Item]):
                 await self._changed.wait_for(lambda: bool(self._queue))
                 chosen = self._choose()
                 left = self._queue[0].since + self._max_queue_delay_seconds - loop.time()
-                if len(chosen) < self._max_batch_size and left > 0:
-                    try:
-                        async with asyncio.timeout(left):
-                            await self._changed.wait()
-                    except TimeoutError:
-                        pass
-                    else:
-                        continue
-                    chosen = self._choose()
-                break
-            batch = [waiting.item for waiting in chosen]
-            taken = set(map(id, chosen))
-            self._queue = [waiting for waiting in self._queue if id(waiting) not in taken]
-            self._running = len(batch)
+                if len(chosen) == self._max_batch_size or left <= 0:
+                    break
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._changed.wait()
+            self._queue = [waiting for waiting in self._queue if waiting not in chosen]
+            self._is_running = True
             self._changed.notify_all()
-            return batch
+            return [waiting.item for waiting in chosen]
 
     def _choose(self) -> list[_Waiting[Item]]:
         """The oldest of the most urgent items and those that may go with it."""

@@ -4,6 +4,14 @@
                                                     └─ quiet, or the enhancement is wanted ─► none
 
 The graphs run outside the event loop; one thread, for they use all cores by themselves.
+
+Triage is the first rung: is anything of interest in the picture? Judged on the narrowest latent.
+
+    presence < threshold ─► QUIET      answered at once: no detector, no more bytes
+    else                 ─► DETECT     from what the camera has sent
+                         or ENHANCE    first ask the camera for the channels that it left out
+
+With `enhance` cameras are told (Welcome) to send the narrowest level unasked.
 """
 
 from __future__ import annotations
@@ -13,18 +21,20 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum, auto
 
-from slimcloud.detect.canary import load_canary
-from slimcloud.detect.triage import Judgement, TriagePolicy, Verdict
+import numpy as np
+
+from slimcloud.settings import CloudSettings, split_labels
 from slimcodec.decode import Decoder, Latent
 from slimcodec.detection import Detection
-from slimcodec.errors import BitstreamError
+from slimcodec.errors import BitstreamError, ModelError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.detector import Detector
-from slimdetect.triage import class_ids_of
+from slimdetect.triage import TriageSession, class_ids_of
 
-_JUST_DETECT = Judgement(Verdict.DETECT, None)
+_CANARY_FILE = "canary.slw"  # in the codec's directory, where the artifact has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,23 @@ class EngineJob:
     base: bytes
     enhancement: bytes | None = None
     triage: bool = True
+
+
+class TriageVerdict(Enum):
+    QUIET = auto()
+    DETECT = auto()
+    ENHANCE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to become of a frame. `presence` is None where triage could not look."""
+
+    verdict: TriageVerdict
+    presence: float | None
+
+
+_JUST_DETECT = Judgement(TriageVerdict.DETECT, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +95,7 @@ class DetectionEngine:
             labels: Of detections to keep; none: all.
 
         Raises:
-            ModelError: codec and detector do not belong together.
-            ModelError: the detector has no such label.
+            ModelError: codec and detector do not belong together, or there is no such label.
         """
         self._triage = triage
         self._codec = codec
@@ -117,7 +143,7 @@ class DetectionEngine:
             except BitstreamError as exc:
                 errors[index] = exc
         judged = self._judge({i: latent for i, latent in latents.items() if jobs[i].triage})
-        chosen = [i for i in latents if judged.get(i, _JUST_DETECT).verdict is Verdict.DETECT]
+        chosen = [i for i in latents if judged.get(i, _JUST_DETECT).verdict is TriageVerdict.DETECT]
         found = self._detector.detect_latents([latents[i] for i in chosen], self.min_score)
         kept = [[box for box in boxes if box.class_id in self._kept] for boxes in found]
         detections = dict(zip(chosen, kept, strict=True))
@@ -136,3 +162,79 @@ class DetectionEngine:
         latent = load_canary(self._codec, self._decoder)
         self._judge({0: latent})
         self._detector.detect_latents([latent], self.min_score)
+
+
+@dataclass(frozen=True)
+class TriagePolicy:
+    """
+    Args:
+        session: the codec's head.
+        class_ids: what is of interest.
+        threshold: presence below it is quiet, 0 to 1.
+        level: that is asked for; None = detect from what was sent.
+        is_nested: a wider stream begins with the narrowest latent.
+    """
+
+    session: TriageSession
+    class_ids: tuple[int, ...]
+    threshold: float
+    level: int | None
+    is_nested: bool
+
+    def judge(self, latents: Sequence[Latent]) -> list[Judgement]:
+        """What is to become of the frame of each latent."""
+        judged = [Judgement(TriageVerdict.DETECT, None)] * len(latents)
+        seen = [i for i, latent in enumerate(latents) if self.is_nested or latent.level == 0]
+        presences = self.session.presence([latents[i] for i in seen], self.class_ids)
+        for i, presence in zip(seen, presences, strict=True):
+            judged[i] = Judgement(self._verdict(latents[i].level, presence), presence)
+        return judged
+
+    def _verdict(self, level: int, presence: float) -> TriageVerdict:
+        if presence < self.threshold:
+            return TriageVerdict.QUIET
+        if self.level is not None and level < self.level:
+            return TriageVerdict.ENHANCE
+        return TriageVerdict.DETECT
+
+
+def build_triage(
+    settings: CloudSettings, codec: CodecArtifact, names: Sequence[str], runtime: Runtime
+) -> TriagePolicy | None:
+    """The policy that the settings ask for; None when triage is off.
+
+    Raises:
+        ModelError: the codec has no triage head or no such level, or the detector no such label.
+    """
+    if settings.triage == "off":
+        return None
+    session = TriageSession(codec, runtime)
+    level = None
+    if settings.triage == "enhance":
+        level = codec.widest_level if settings.triage_level is None else settings.triage_level
+        if not 0 < level <= codec.widest_level:
+            raise ModelError(
+                f"triage asks for enhancements up to level {level}; codec {codec.label} has levels "
+                f"0..{codec.widest_level}; set triage_level, or triage to detect"
+            )
+    labels = split_labels(settings.triage_labels)
+    chosen = settings.triage_threshold
+    return TriagePolicy(
+        session=session,
+        class_ids=tuple(class_ids_of(labels or session.spec.labels, names)),
+        threshold=session.spec.threshold if chosen is None else chosen,
+        level=level,
+        is_nested=codec.manifest.streams == "nested",
+    )
+
+
+def load_canary(codec: CodecArtifact, decoder: Decoder) -> Latent:
+    """What a process really decodes when it is asked whether it is able to work: the latent of the
+    artifact's canary container; without one, an empty latent.
+    """
+    canary = codec.directory / _CANARY_FILE
+    if canary.exists():
+        return decoder.decode_latent(canary.read_bytes())
+    side = codec.manifest.pad_multiple
+    shape = (1, codec.levels[0].latent_channels, *codec.latent_hw((side, side)))
+    return Latent(np.zeros(shape, np.float32), level=0, quality=0, image_hw=(side, side))

@@ -26,14 +26,13 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from redis.exceptions import RedisError
 
-from slimcloud.detect.batch import BatchRunner, Engine, Job
+from slimcloud.detect.batch import BatchRunner, Engine, HeldWork, Job
 from slimcloud.detect.batcher import Batcher
 from slimcloud.detect.engine import EngineJob
-from slimcloud.detect.held_work import HeldWork
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
@@ -86,9 +85,9 @@ class DetectWorker:
         """Take work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._fetch())
-            tasks.create_task(self._reclaim())
-            tasks.create_task(self._wake())
-            tasks.create_task(self._measure())
+            tasks.create_task(_repeat(self._reclaim, self._settings.reclaim_idle_seconds / 3))
+            tasks.create_task(_repeat(self._wake, _WAKE_SECONDS))
+            tasks.create_task(_repeat(self._measure, _MEASURE_SECONDS))
 
     async def serve_batches(self) -> None:
         """Detect what was taken, until cancelled; runs beside `run` and outlives it."""
@@ -102,16 +101,6 @@ class DetectWorker:
             await asyncio.gather(self._taking, return_exceptions=True)
         await self._batcher.drained()
         await self._store.work.retire(self.consumer)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is held: taken and without its outcome."""
-        return self._held.is_empty
-
-    @property
-    def waiting(self) -> int:
-        """How many frames wait for a batch."""
-        return self._batcher.waiting
 
     # --- taking work ---
 
@@ -143,61 +132,37 @@ class DetectWorker:
         return bool(items)
 
     async def _reclaim(self) -> None:
-        """Take over what silent workers left, now and then.
+        """Take over what silent workers left.
 
         One entry at a time, and it runs alone: an entry that kills its worker must not count as a
         delivery of any other.
         """
-        while True:
-            try:
-                while await self._reclaim_one():
-                    pass
-            except RedisError as exc:
-                logger.warning("the work queue does not answer: %s", exc)
-            await asyncio.sleep(self._settings.reclaim_idle_seconds / 3)
-
-    async def _reclaim_one(self) -> bool:
-        """Take over one entry and see it through; False when there is none."""
-        item = await self._store.work.reclaim(
-            self.consumer, min_idle_seconds=self._settings.reclaim_idle_seconds
-        )
-        if item is None:
-            return False
-        if self._held.holds(item):  # our own: the detector is slow, not dead
-            await self._held.ended(item)
-        elif item.deliveries > self._settings.max_deliveries:
-            await self._give_up(item)
-        else:
-            self._metrics.reclaimed.inc()
-            await self._store.work.leave_order(item)
-            await self._prepare([item])
-            await self._held.ended(item)
-        return True
+        idle_seconds = self._settings.reclaim_idle_seconds
+        while item := await self._store.work.reclaim(self.consumer, min_idle_seconds=idle_seconds):
+            if self._held.holds(item):  # our own: the detector is slow, not dead
+                await self._held.ended(item)
+            elif item.deliveries > self._settings.max_deliveries:
+                await self._give_up(item)
+            else:
+                self._metrics.reclaimed.inc()
+                await self._store.work.leave_order(item)
+                await self._prepare([item])
+                await self._held.ended(item)
 
     async def _wake(self) -> None:
         """Take frames up again whose enhancement did not come; also those that were left by a
         worker with other settings. Tell outcomes that waited too long for an earlier one.
         """
-        while True:
-            try:
-                await self._store.work.wake_overdue(self._clock_unix_us())
-                await self._store.work.release_held(self._settings.order_wait_seconds)
-            except RedisError as exc:
-                logger.warning("the frames that wait cannot be read: %s", exc)
-            await asyncio.sleep(_WAKE_SECONDS)
+        await self._store.work.wake_overdue(self._clock_unix_us())
+        await self._store.work.release_held(self._settings.order_wait_seconds)
 
     async def _measure(self) -> None:
         """Show what waits, of all workers together."""
-        store, metrics = self._store, self._metrics
-        while True:
-            try:
-                metrics.awaiting.set(await store.work.parked_count())
-                metrics.outstanding.set(await store.work.outstanding(Lane.REVIEW, Lane.LIVE))
-                metrics.backfill.set(await store.work.outstanding(Lane.BACKFILL))
-                metrics.dead_letters.set(await store.work.dead_count())
-            except RedisError as exc:
-                logger.warning("the queue cannot be measured: %s", exc)
-            await asyncio.sleep(_MEASURE_SECONDS)
+        work, metrics = self._store.work, self._metrics
+        metrics.awaiting.set(await work.parked_count())
+        metrics.outstanding.set(await work.outstanding(Lane.REVIEW, Lane.LIVE))
+        metrics.backfill.set(await work.outstanding(Lane.BACKFILL))
+        metrics.dead_letters.set(await work.dead_count())
 
     async def _prepare(self, items: Sequence[WorkItem]) -> None:
         """Load frames and hand them to the batcher, or say why not."""
@@ -231,3 +196,12 @@ class DetectWorker:
         if reason:
             self._metrics.lost.labels("dead_letter").inc()
             logger.error("dead letter: %s", reason, extra={"frame_id": item.frame_id})
+
+
+async def _repeat(step: Callable[[], Awaitable[None]], pause_seconds: float) -> None:
+    while True:
+        try:
+            await step()
+        except RedisError as exc:
+            logger.warning("the work queue does not answer: %s", exc)
+        await asyncio.sleep(pause_seconds)

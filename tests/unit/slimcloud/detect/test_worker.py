@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from slimcloud.detect.engine import EngineJob, EngineResult
+from slimcloud.detect.engine import EngineJob, EngineResult, Judgement, TriageVerdict
 from slimcloud.detect.metrics import DetectMetrics
-from slimcloud.detect.triage import Judgement, Verdict
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.settings import CloudSettings
 from slimcloud.store import keys
@@ -53,13 +52,41 @@ class FakeEngine:
     def _judged(self, job: EngineJob) -> EngineResult | None:
         if self.enhance_level is None or not job.triage:
             return None
-        verdict = Verdict.QUIET if job.base == b"quiet" else Verdict.ENHANCE
+        verdict = TriageVerdict.QUIET if job.base == b"quiet" else TriageVerdict.ENHANCE
         return EngineResult((), None, 0.1, Judgement(verdict, 0.25))
 
     def _result(self, container: bytes) -> EngineResult:
         if container == b"damaged":
             return EngineResult((), DamagedContainerError("no such symbol"), 0.1)
         return EngineResult(make_result(("car", 0.5)).detections, None, 0.1)
+
+
+class WatchedQueue(WorkQueue):
+    """Notes how many entries each `take` gave."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client)
+        self.taken: list[int] = []
+        self._prepared = 0
+
+    async def take(
+        self, consumer: str, *, count: int, backfill_count: int | None = None
+    ) -> list[WorkItem]:
+        self._prepared = sum(self.taken)  # what was taken before waits for its batch by now
+        items = await super().take(consumer, count=count, backfill_count=backfill_count)
+        self.taken.append(len(items))
+        return items
+
+    async def until_prepared(self, frames: int) -> None:
+        """Return when so many frames were taken and wait for a batch, or have left with one."""
+        while self._prepared < frames:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def queue(store: Store, client: Redis) -> WatchedQueue:
+    store.work = queue = WatchedQueue(client)
+    return queue
 
 
 def _worker(
@@ -122,25 +149,9 @@ async def test_frames_are_detected_in_batches_and_taken_off_the_queue(store: Sto
     assert result.queue_seconds == pytest.approx(1 - 0.0015)
 
 
-class WatchedQueue(WorkQueue):
-    """Notes how many entries each `take` gave."""
-
-    def __init__(self, client: Redis) -> None:
-        super().__init__(client)
-        self.taken: list[int] = []
-
-    async def take(
-        self, consumer: str, *, count: int, backfill_count: int | None = None
-    ) -> list[WorkItem]:
-        items = await super().take(consumer, count=count, backfill_count=backfill_count)
-        self.taken.append(len(items))
-        return items
-
-
 async def test_no_more_than_a_batch_is_taken_from_other_workers_at_once(
-    store: Store, client: Redis
+    store: Store, queue: WatchedQueue
 ) -> None:
-    store.work = queue = WatchedQueue(client)
     for sequence in range(1, 9):
         await store.put_frame(*make_frame(sequence))
 
@@ -173,7 +184,9 @@ async def test_expired_frame_is_dropped_with_a_reason(store: Store) -> None:
     assert engine.batches == []
 
 
-async def test_frame_that_expires_while_it_waits_for_its_batch_is_dropped(store: Store) -> None:
+async def test_frame_that_expires_while_it_waits_for_its_batch_is_dropped(
+    store: Store, queue: WatchedQueue
+) -> None:
     engine, now_us = FakeEngine(), START_UNIX_US
     await store.put_frame(*make_frame(1, container=b"first"))
     await store.put_frame(*make_frame(2, container=b"late", expires_us=START_UNIX_US + 1))
@@ -182,8 +195,7 @@ async def test_frame_that_expires_while_it_waits_for_its_batch_is_dropped(store:
 
     async with _running(worker):
         await engine.entered.wait()
-        while worker.waiting < 1:
-            await asyncio.sleep(0)
+        await queue.until_prepared(2)
         now_us += 2
         engine.gate.set()
         _, late = await _outcomes(store, 1, 2)
@@ -194,7 +206,7 @@ async def test_frame_that_expires_while_it_waits_for_its_batch_is_dropped(store:
 
 
 async def test_frame_that_is_cancelled_while_it_waits_for_its_batch_is_not_detected(
-    store: Store,
+    store: Store, queue: WatchedQueue
 ) -> None:
     engine = FakeEngine()
     for sequence in (1, 2):
@@ -204,19 +216,19 @@ async def test_frame_that_is_cancelled_while_it_waits_for_its_batch_is_not_detec
 
     async with _running(worker):
         await engine.entered.wait()
-        while worker.waiting < 1:
-            await asyncio.sleep(0)
+        await queue.until_prepared(2)
         await store.set_dropped(make_frame(2).frame_id, "nobody wants it")
         engine.gate.set()
         await _outcomes(store, 1)
-        while not worker.idle:
-            await asyncio.sleep(0)
+        await worker.drain()
 
     assert engine.batches == [[b"frame-1"]]
     assert await store.work.outstanding() == 0
 
 
-async def test_live_frames_pass_backfill_that_waits_in_the_worker(store: Store) -> None:
+async def test_live_frames_pass_backfill_that_waits_in_the_worker(
+    store: Store, queue: WatchedQueue
+) -> None:
     engine = FakeEngine()
     for sequence in range(1, 9):
         container = b"late-%d" % sequence
@@ -226,11 +238,9 @@ async def test_live_frames_pass_backfill_that_waits_in_the_worker(store: Store) 
 
     async with _running(worker):
         await engine.entered.wait()
-        while worker.waiting < 2:
-            await asyncio.sleep(0)
+        await queue.until_prepared(4)
         await store.put_frame(*make_frame(9, container=b"live"))
-        while worker.waiting < 3:
-            await asyncio.sleep(0)
+        await queue.until_prepared(5)
         engine.gate.set()
         await _outcomes(store, *range(1, 10))
 
@@ -246,8 +256,9 @@ async def test_frame_whose_time_is_over_is_taken_off_the_queue(store: Store, cli
     assert await store.work.outstanding() == 1
 
     async with _running(worker):
-        while await store.work.outstanding() or not worker.idle:
+        while await store.work.outstanding():
             await asyncio.sleep(0)
+        await worker.drain()
 
     assert engine.batches == []
 
@@ -306,13 +317,13 @@ async def test_what_waits_and_what_was_given_up_are_in_the_metrics(store: Store)
 
 
 async def test_drain_ends_what_was_taken_and_forgets_the_consumer(
-    store: Store, client: Redis
+    store: Store, client: Redis, queue: WatchedQueue
 ) -> None:
     worker = _worker(store, FakeEngine(), max_queue_delay_seconds=0.2)
     await store.put_frame(*make_frame(1))
     run = asyncio.create_task(worker.run())
     serve = asyncio.create_task(worker.serve_batches())
-    while worker.idle:
+    while not sum(queue.taken):
         await asyncio.sleep(0)
 
     run.cancel()
