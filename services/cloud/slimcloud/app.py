@@ -28,7 +28,7 @@ from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.probes import Readiness, build_probes
-from slimcloud.review import ApiAccess, ReviewMetrics, build_api, end_event_streams
+from slimcloud.review import ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_labels
@@ -222,7 +222,7 @@ def _start_review(
         num_levels=len(models.codec.levels),
         readiness_probe=probe,
         metrics=review_metrics,
-        access=ApiAccess(settings.token_table if settings.token_table.has_people else None),
+        tokens=settings.token_table if settings.token_table.has_people else None,
     )
     server = HttpServer(
         app,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from slimcloud.review import ApiAccess
 from slimcloud.tokens import TokenTable, token_digest
 from support.cloud.review import ReviewWorld
 
@@ -14,7 +13,7 @@ TOKENS = {role: f"the-token-of-the-{role}" for role in ("camera", "viewer", "rev
 @pytest.fixture
 def guarded(review: ReviewWorld) -> ReviewWorld:
     lines = [f"{role} my-{role} {token_digest(token)}" for role, token in TOKENS.items()]
-    review.api.state.access = ApiAccess(TokenTable.parse("\n".join(lines)))
+    review.api.state.tokens = TokenTable.parse("\n".join(lines))
     return review
 
 

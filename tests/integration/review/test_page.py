@@ -269,7 +269,7 @@ async def test_a_page_that_needs_a_token_asks_for_it_and_lets_go_of_it(
     redis_url: str, toy_codec: ToyCodec
 ) -> None:
     async with (
-        open_review(redis_url, toy_codec, access=give_tokens(vera="viewer")) as review,
+        open_review(redis_url, toy_codec, tokens=give_tokens(vera="viewer")) as review,
         served(review) as http,
     ):
         await review.send(1, found=[CAR])

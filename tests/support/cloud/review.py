@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams
-from slimcloud.review.auth import ApiAccess
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.store.frames import Store
 from slimcloud.store.records import DetectionResult, FrameState, Lane, StoredFrame
@@ -68,7 +67,7 @@ class ReviewWorld:
         codec: ToyCodec,
         *,
         max_waiting: int = 16,
-        access: ApiAccess | None = None,
+        tokens: TokenTable | None = None,
     ) -> None:
         self.client = client
         self.store = store = Store(client)
@@ -91,7 +90,7 @@ class ReviewWorld:
             num_levels=len(codec.artifact.levels),
             readiness_probe=self._probe,
             metrics=self.metrics,
-            access=access,
+            tokens=tokens,
         )
         self.images: dict[FrameId, NDArray[np.uint8]] = {}
         self.http = httpx.AsyncClient(
@@ -159,12 +158,12 @@ async def open_review(
     codec: ToyCodec,
     *,
     max_waiting: int = 16,
-    access: ApiAccess | None = None,
+    tokens: TokenTable | None = None,
 ) -> AsyncIterator[ReviewWorld]:
     """A review role over an empty store; everything is closed afterwards."""
     client: Redis = redis_client(redis_url)
     await client.flushall()
-    world = ReviewWorld(client, codec, max_waiting=max_waiting, access=access)
+    world = ReviewWorld(client, codec, max_waiting=max_waiting, tokens=tokens)
     try:
         yield world
     finally:
@@ -188,10 +187,10 @@ async def served(review: ReviewWorld) -> AsyncIterator[httpx.AsyncClient]:
         await server.close()
 
 
-def give_tokens(**roles: str) -> ApiAccess:
+def give_tokens(**roles: str) -> TokenTable:
     """Access for people whose token is their name, each with a role."""
     lines = [f"{role} {name} {token_digest(name)}" for name, role in roles.items()]
-    return ApiAccess(TokenTable.parse("\n".join(lines)))
+    return TokenTable.parse("\n".join(lines))
 
 
 def _result(found: Sequence[Detection], detected_us: int) -> DetectionResult:

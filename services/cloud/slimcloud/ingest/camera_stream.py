@@ -91,15 +91,8 @@ class CameraStream:
         """Wait for an answer; None after the last one."""
         return await self._outbox.get()
 
-    def answer_last(self) -> None:
-        """What waits now are the last answers."""
-        self._put(None)
-
-    def answer(self, response: pb.StreamFramesResponse) -> None:
-        """Put an answer into the outbox; a full one ends the stream."""
-        self._put(response)
-
-    def _put(self, response: pb.StreamFramesResponse | None) -> None:
+    def answer(self, response: pb.StreamFramesResponse | None) -> None:
+        """Put an answer into the outbox, None after the last one; a full outbox ends the stream."""
         try:
             self._outbox.put_nowait(response)
         except asyncio.QueueFull:

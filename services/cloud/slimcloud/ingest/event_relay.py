@@ -29,6 +29,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import Refusal
+from slimcloud.settings import CloudSettings
 from slimcloud.store.events import Event, EventKind, event_order
 from slimcloud.store.frames import Store
 from slimcloud.store.records import Lane
@@ -150,23 +151,16 @@ class CreditControl:
 
     Args:
         streams: by camera; the servicer's own, told when the window changes.
-        credit_bytes: the window while there is room.
-        max_queue_size: frames that may wait for the detector.
     """
 
     def __init__(
-        self,
-        store: Store,
-        streams: Mapping[str, CameraStream],
-        *,
-        credit_bytes: int,
-        max_queue_size: int,
+        self, store: Store, streams: Mapping[str, CameraStream], settings: CloudSettings
     ) -> None:
         self._store = store
         self._streams = streams
-        self._open_bytes = credit_bytes
-        self._close_at = math.ceil(_CLOSE_AT * max_queue_size)
-        self._open_at = math.floor(_OPEN_AT * max_queue_size)
+        self._open_bytes = settings.credit_bytes
+        self._close_at = math.ceil(_CLOSE_AT * settings.max_queue_size)
+        self._open_at = math.floor(_OPEN_AT * settings.max_queue_size)
         self.is_closed = False
 
     @property

@@ -78,12 +78,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self.event_relay = EventRelay(store, self._streams, metrics)
         self._calls: set[asyncio.Task[object]] = set()
         self._draining = False
-        self.credit = CreditControl(
-            store,
-            self._streams,
-            credit_bytes=settings.credit_bytes,
-            max_queue_size=settings.max_queue_size,
-        )
+        self.credit = CreditControl(store, self._streams, settings)
         metrics.watch_streams(lambda: float(len(self._streams)))
         metrics.watch_credit(lambda: float(self.credit.credit_bytes))
 
@@ -232,7 +227,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HALF_CLOSED_SECONDS):
                     await stream.settled.wait()
-            stream.answer_last()
+            stream.answer(None)
 
         async def send() -> None:
             while (answer := await stream.next_answer()) is not None:

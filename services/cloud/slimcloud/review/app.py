@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from slimcloud.probes import Readiness, probe_router
-from slimcloud.review.auth import ApiAccess, authorise
+from slimcloud.review.auth import authorise
 from slimcloud.review.auth import router as session_router
 from slimcloud.review.errors import Problem, install_error_handlers, problems
 from slimcloud.review.event_feed import EventFeed
@@ -27,8 +27,7 @@ from slimcloud.review.routes import (
 )
 from slimcloud.review.routes.page import build_page_router
 from slimcloud.store.frames import Store
-
-DEFAULT_RESPONSE_CACHE_BYTES = 64 * 2**20
+from slimcloud.tokens import TokenTable
 
 
 def build_api(
@@ -39,8 +38,7 @@ def build_api(
     num_levels: int,
     readiness_probe: Callable[[], Awaitable[bool]],
     metrics: ReviewMetrics,
-    access: ApiAccess | None = None,
-    response_cache_bytes: int = DEFAULT_RESPONSE_CACHE_BYTES,
+    tokens: TokenTable | None = None,
 ) -> FastAPI:
     """The review API over a store and a decoder. It owns neither: who made them closes them.
 
@@ -49,8 +47,7 @@ def build_api(
         num_levels: slim levels of the codec, 1 or more.
         readiness_probe: true when this process can do its work: store answers, picture decodes.
         metrics: what counts; `/metrics` shows the whole process's.
-        access: the tokens of people; without, the API is open.
-        response_cache_bytes: budget of kept image responses, bytes.
+        tokens: of people; without, the API is open.
     """
     app = FastAPI(
         title="Slimwire review",
@@ -62,12 +59,12 @@ def build_api(
     )
     app.state.context = ApiContext(
         store=store,
-        renderer=PictureRenderer(reconstructor, response_cache_bytes, metrics.rendered_result),
+        renderer=PictureRenderer(reconstructor, metrics.rendered_result),
         event_feed=EventFeed(store.events),
         names=tuple(names),
         num_levels=num_levels,
     )
-    app.state.access = access or ApiAccess()
+    app.state.tokens = tokens
     install_error_handlers(app)
     app.add_middleware(RequestTimer, metrics=metrics)
     allowed = [Depends(authorise)]

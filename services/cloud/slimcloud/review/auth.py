@@ -10,7 +10,6 @@ token of its header into a cookie that scripts cannot read and other sites canno
 tokens everything is open, and `CloudSettings` keeps such a process on loopback unless told.
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from pydantic import Field
 
 from slimcloud.review.errors import problems
-from slimcloud.review.resource import API_PREFIX, View
+from slimcloud.review.resource import API_PREFIX, BaseView
 from slimcloud.roles import AccessRole
 from slimcloud.tokens import Identity, TokenTable
 
@@ -34,14 +33,7 @@ _OPEN = Identity("anyone", AccessRole.ADMIN)
 router = APIRouter(prefix=API_PREFIX, tags=["session"])
 
 
-@dataclass(frozen=True, slots=True)
-class ApiAccess:
-    """The tokens of people; None where the API is open."""
-
-    tokens: TokenTable | None = None
-
-
-class SessionView(View):
+class SessionView(BaseView):
     """Whose token came."""
 
     name: str = Field(description="as in the table of tokens; anyone where the API is open")
@@ -60,11 +52,11 @@ Cookie = Annotated[
 
 async def _identify(request: Request, bearer: Bearer, cookie: Cookie) -> Identity:
     """Whose the request is; 401 where that is nobody's."""
-    access: ApiAccess = request.app.state.access
-    if access.tokens is None:
+    tokens: TokenTable | None = request.app.state.tokens
+    if tokens is None:
         return _OPEN
     token = cookie if bearer is None else bearer.credentials
-    identity = None if token is None else access.tokens.find(token)
+    identity = None if token is None else tokens.find(token)
     if identity is None:
         detail = "no token came; send one" if token is None else "the token is not known"
         raise HTTPException(HTTPStatus.UNAUTHORIZED, f"{detail} as Bearer", _CHALLENGE)
@@ -98,7 +90,7 @@ async def begin_session(
     request: Request, response: Response, identity: Identified, bearer: Bearer
 ) -> None:
     """Keep the token of the header in a cookie, for a browser."""
-    if bearer is not None and request.app.state.access.tokens is not None:
+    if bearer is not None and request.app.state.tokens is not None:
         response.set_cookie(
             COOKIE,
             bearer.credentials,

@@ -1,7 +1,7 @@
 """What every resource of the API is made of: what its routes are handed, and its models' types.
 
-An answer (`View`) is made from what is stored by `model_validate`: a field is the attribute of its
-name, or the one that its `validation_alias` names, and its type says how it is written for people.
+An answer (`BaseView`) is made from what is stored by `model_validate`: a field is the attribute of
+its name, or the one that its `validation_alias` names; its type says how it is written for people.
 """
 
 import re
@@ -77,7 +77,7 @@ def link_next(request: Request, response: Response, cursor: str | None) -> None:
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
 
 
-class View(BaseModel):
+class BaseView(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True, validate_by_name=True)
 
 

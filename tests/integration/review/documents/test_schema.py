@@ -27,7 +27,7 @@ MAX_EXAMPLES = 2  # of generated input for each operation; those of the coverage
 @pytest.fixture
 async def review(redis_url: str, toy_codec: ToyCodec) -> AsyncIterator[ReviewWorld]:
     """With tokens, for the description says that they are needed."""
-    async with open_review(redis_url, toy_codec, access=give_tokens(ada="admin")) as world:
+    async with open_review(redis_url, toy_codec, tokens=give_tokens(ada="admin")) as world:
         yield world
 
 

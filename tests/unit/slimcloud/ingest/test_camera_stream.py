@@ -56,7 +56,7 @@ async def test_last_answer_is_followed_by_nothing() -> None:
     stream = CameraStream("gate", 1)
     stream.ack(1, pb.STAGE_RECEIVED)
 
-    stream.answer_last()
+    stream.answer(None)
 
     assert await stream.next_answer() is not None
     assert await stream.next_answer() is None

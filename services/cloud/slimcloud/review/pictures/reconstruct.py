@@ -23,7 +23,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.decode import Latent
 
-DEFAULT_CACHE_BYTES = 256 * 2**20  # about 290 pictures of 640 x 480
+_CACHE_BYTES = 256 * 2**20  # about 290 pictures of 640 x 480
 DEFAULT_WORKERS = 2
 # At 0.1 to 0.3 s a picture: the last in the line waits a few seconds, no longer.
 DEFAULT_MAX_WAITING = 16
@@ -89,7 +89,6 @@ class Reconstructor:
     Args:
         decoder: containers -> picture.
         decoder_id: identity of weights and build; a change of either must change it.
-        max_cache_bytes: budget of kept pictures, bytes.
         num_workers: pictures decoded at the same time, 1 or more.
         max_waiting: jobs that may wait for a worker; beyond it `BusyError`.
         on_result: called with how each call of `picture` was answered.
@@ -101,7 +100,6 @@ class Reconstructor:
         decoder: ImageDecoder,
         *,
         decoder_id: str,
-        max_cache_bytes: int = DEFAULT_CACHE_BYTES,
         num_workers: int = DEFAULT_WORKERS,
         max_waiting: int = DEFAULT_MAX_WAITING,
         on_result: Callable[[CacheResult], None] = lambda _: None,
@@ -116,7 +114,7 @@ class Reconstructor:
         self._job_seconds = 0.0
         self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="reconstruct")
         self._pictures: SingleFlightCache[str, DecodedPicture] = SingleFlightCache(
-            max_cache_bytes,
+            _CACHE_BYTES,
             size_bytes=lambda picture: picture.image.nbytes,
             on_result=on_result,
         )

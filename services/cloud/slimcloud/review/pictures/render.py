@@ -23,6 +23,7 @@ LOSSY_QUALITY = 90  # of 100, Pillow's scale: the encoder's own error stays well
 AVIF_SPEED = 8  # 0 slowest to 10 fastest
 PNG_COMPRESS_LEVEL = 3  # 0 to 9: about three times as fast as the default 6, some percent larger
 WEBP_METHOD = 2  # 0 fastest to 6
+_CACHE_BYTES = 64 * 2**20  # of kept responses
 _WEIGHT = re.compile(r"0(\.\d*)?|1(\.0*)?")
 
 
@@ -102,19 +103,17 @@ class PictureRenderer:
 
     Args:
         reconstructor: decodes, and lends its pool for rendering.
-        max_cache_bytes: budget of kept responses, bytes.
         on_result: told how each call was answered.
     """
 
     def __init__(
         self,
         reconstructor: Reconstructor,
-        max_cache_bytes: int,
         on_result: Callable[[CacheResult], None] = lambda _: None,
     ) -> None:
         self.reconstructor = reconstructor
         self._responses: SingleFlightCache[str, RenderedImage] = SingleFlightCache(
-            max_cache_bytes, size_bytes=lambda rendered: len(rendered.data), on_result=on_result
+            _CACHE_BYTES, size_bytes=lambda rendered: len(rendered.data), on_result=on_result
         )
 
     async def render(

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from slimcloud.review.errors import ApiError, problems
-from slimcloud.review.resource import API_PREFIX, ApiContext, Caller, Context, Time, View
+from slimcloud.review.resource import API_PREFIX, ApiContext, BaseView, Caller, Context, Time
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
 from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.cameras.registry import CameraRecord
@@ -34,7 +34,7 @@ class CameraCondition(StrEnum):
     OFFLINE = "offline"
 
 
-class GapView(View):
+class GapView(BaseView):
     """A time from which a camera could not send what it saw."""
 
     camera: str = Field(validation_alias="camera_id")
@@ -49,7 +49,7 @@ class GapView(View):
     detail: str = Field(description="why, for people; may be empty")
 
 
-class CameraView(View):
+class CameraView(BaseView):
     """A camera, and the newest that is known of it."""
 
     id: str
@@ -103,7 +103,7 @@ class CameraView(View):
         )
 
 
-class CameraList(View):
+class CameraList(BaseView):
     """Every camera ever seen."""
 
     cameras: list[CameraView]
@@ -118,7 +118,7 @@ class BudgetView(BaseModel):
     period_seconds: int = Field(ge=1, le=31 * 24 * 3600, description="length of a period, s")
 
 
-class CameraBudgetView(View):
+class CameraBudgetView(BaseView):
     """What a camera keeps to, and the newest wish for something else."""
 
     camera: str

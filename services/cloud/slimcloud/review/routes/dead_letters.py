@@ -10,6 +10,7 @@ from pydantic import AliasPath, Field
 from slimcloud.review.errors import ApiError, problems
 from slimcloud.review.resource import (
     API_PREFIX,
+    BaseView,
     Caller,
     Context,
     Frame,
@@ -17,7 +18,6 @@ from slimcloud.review.resource import (
     QueryModel,
     Text,
     Time,
-    View,
     url_of,
 )
 from slimcloud.store.keys import DEAD_LENGTH
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter(prefix=API_PREFIX, tags=["dead letters"])
 
 
-class DeadLetterView(View):
+class DeadLetterView(BaseView):
     """A frame that was given up."""
 
     frame: Text = Field(
@@ -42,7 +42,7 @@ class DeadLetterView(View):
     )
 
 
-class DeadLetterList(View):
+class DeadLetterList(BaseView):
     """Newest first."""
 
     dead_letters: list[DeadLetterView]
@@ -54,7 +54,7 @@ class DeadLetterQuery(QueryModel):
     limit: int = Field(100, ge=1, le=DEAD_LENGTH, description="at most so many")
 
 
-class DetectionRequestView(View):
+class DetectionRequestView(BaseView):
     """A frame that is to be detected because a person asks; `frame_url` tells how it goes."""
 
     frame: str

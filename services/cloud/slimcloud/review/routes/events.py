@@ -9,7 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BeforeValidator, Field
 
 from slimcloud.review.errors import problems
-from slimcloud.review.resource import API_PREFIX, Context, View
+from slimcloud.review.resource import API_PREFIX, BaseView, Context
 
 RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
 _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
@@ -17,7 +17,7 @@ _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits st
 router = APIRouter(prefix=API_PREFIX, tags=["events"])
 
 
-class EventView(View):
+class EventView(BaseView):
     """`data` of one server-sent event; its `event` is the kind, its `id` fits Last-Event-ID."""
 
     camera: str = Field(validation_alias="camera_id")

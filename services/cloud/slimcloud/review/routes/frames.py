@@ -12,13 +12,13 @@ from slimcloud.review.pictures.reconstruct import image_version
 from slimcloud.review.resource import (
     API_PREFIX,
     ApiContext,
+    BaseView,
     CameraId,
     Context,
     Cursor,
     Frame,
     Moment,
     QueryModel,
-    View,
     link_next,
     url_of,
 )
@@ -69,7 +69,7 @@ class FrameQuery(QueryModel):
         )
 
 
-class LatencyView(View):
+class LatencyView(BaseView):
     """Where the time of a frame went. Two wall clocks are compared: the edge's and the cloud's."""
 
     transport_seconds: float = Field(
@@ -96,7 +96,7 @@ class LatencyView(View):
         )
 
 
-class BoxView(View):
+class BoxView(BaseView):
     """One detected object."""
 
     x_min: _Pixels = Field(validation_alias=AliasPath("box_xyxy", 0))
@@ -140,39 +140,8 @@ class FrameView(StoredFrame):
     )
     latency: LatencyView
 
-    @classmethod
-    def of(
-        cls,
-        frame: StoredFrame,
-        result: DetectionResult | None,
-        *,
-        num_levels: int,
-        decoder_id: str,
-        with_detections: bool,
-    ) -> Self:
-        """A frame; `result` is None until it is detected."""
-        frame_id, url = frame.frame_id, url_of("frames", frame.frame_id)
-        version = image_version(frame_id, frame.base_bytes, frame.enhancement_bytes, decoder_id)
-        bytes_total = frame.base_bytes + frame.enhancement_bytes
-        return cls(
-            **dict(frame),
-            id=str(frame_id),
-            url=url,
-            image_url=f"{url}/image?version={version}",
-            camera=frame_id.camera_id,
-            epoch=frame_id.epoch_hex,
-            sequence=frame_id.sequence,
-            bytes_total=bytes_total,
-            bpp=8 * bytes_total / (frame.image_height * frame.image_width),
-            enhanced=frame.enhancement_bytes > 0,
-            can_enhance=max(frame.level, frame.enhancement_level) < num_levels - 1,
-            detections_count=len(result.detections) if result else None,
-            detections=_boxes(result) if with_detections else None,
-            latency=LatencyView.of(frame, result),
-        )
 
-
-class FrameList(View):
+class FrameList(BaseView):
     """One page of frames, newest capture first."""
 
     frames: list[FrameView]
@@ -182,7 +151,7 @@ class FrameList(View):
     )
 
 
-class DetectionsView(View):
+class DetectionsView(BaseView):
     """What the detector saw in one frame."""
 
     frame_id: str
@@ -223,12 +192,10 @@ async def list_frames(
     page = await context.store.index.page(
         query.frame_filter(), limit=query.limit, cursor=query.cursor
     )
-    results = await asyncio.gather(*(_result(context, record) for record in page.frames))
+    frames = await asyncio.gather(
+        *(_view(context, frame, query.detections) for frame in page.frames)
+    )
     link_next(request, response, page.next_cursor)
-    frames = [
-        _view(context, record, result, query.detections)
-        for record, result in zip(page.frames, results, strict=True)
-    ]
     return FrameList(frames=frames, next_cursor=page.next_cursor)
 
 
@@ -239,8 +206,7 @@ async def get_frame(
     detections: Annotated[bool, Query(description="give the boxes as well")] = False,
 ) -> FrameView:
     """One frame, without pixels."""
-    record = await context.store.get_frame(frame)
-    return _view(context, record, await _result(context, record), detections)
+    return await _view(context, await context.store.get_frame(frame), detections)
 
 
 @router.get("/{frame_id}/detections", responses=problems(404, 410, 503))
@@ -256,16 +222,25 @@ async def _result(context: ApiContext, record: StoredFrame) -> DetectionResult |
     return await context.store.get_detections(record.frame_id)
 
 
-def _view(
-    context: ApiContext,
-    record: StoredFrame,
-    result: DetectionResult | None,
-    with_detections: bool,
-) -> FrameView:
-    return FrameView.of(
-        record,
-        result,
-        num_levels=context.num_levels,
-        decoder_id=context.renderer.reconstructor.decoder_id,
-        with_detections=with_detections,
+async def _view(context: ApiContext, frame: StoredFrame, with_detections: bool) -> FrameView:
+    result = await _result(context, frame)
+    frame_id, url = frame.frame_id, url_of("frames", frame.frame_id)
+    decoder_id = context.renderer.reconstructor.decoder_id
+    version = image_version(frame_id, frame.base_bytes, frame.enhancement_bytes, decoder_id)
+    bytes_total = frame.base_bytes + frame.enhancement_bytes
+    return FrameView(
+        **dict(frame),
+        id=str(frame_id),
+        url=url,
+        image_url=f"{url}/image?version={version}",
+        camera=frame_id.camera_id,
+        epoch=frame_id.epoch_hex,
+        sequence=frame_id.sequence,
+        bytes_total=bytes_total,
+        bpp=8 * bytes_total / (frame.image_height * frame.image_width),
+        enhanced=frame.enhancement_bytes > 0,
+        can_enhance=max(frame.level, frame.enhancement_level) < context.num_levels - 1,
+        detections_count=len(result.detections) if result else None,
+        detections=_boxes(result) if with_detections else None,
+        latency=LatencyView.of(frame, result),
     )

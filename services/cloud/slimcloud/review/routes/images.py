@@ -37,10 +37,6 @@ _IMAGE_CONTENT = {
 router = APIRouter(prefix=f"{API_PREFIX}/frames", tags=["frames"])
 
 
-class ClientGoneError(Exception):
-    """The client has closed the connection: nobody is there to be answered."""
-
-
 class ImageQuery(QueryModel):
     """How to show a picture."""
 
@@ -97,11 +93,9 @@ async def get_image(
     }
     if _matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    try:  # a picture that nobody waits for leaves the line of the decoder
-        rendered = await while_connected(
-            request, context.renderer.render(base, enhancement, rendering)
-        )
-    except ClientGoneError:
+    # A picture that nobody waits for leaves the line of the decoder.
+    rendered = await while_connected(request, context.renderer.render(base, enhancement, rendering))
+    if rendered is None:
         return Response(status_code=_CLIENT_GONE)
     if request.method == "GET":  # nobody sees the picture of a HEAD
         await _record_look(context, frame, caller, rendered.origin.level)
@@ -135,21 +129,17 @@ async def _record_look(context: ApiContext, frame: FrameId, caller: str, level: 
         logger.warning("look at %s by %s not recorded: %s", frame, caller, exc)
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` gives; it is cancelled when the client goes away, which the server leaves to us.
+async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What `work` gives; it is cancelled when the client goes away, which the server leaves to us:
+    None, for nobody is there to be answered.
 
     For requests without a body: what is read here is lost to everybody else.
-
-    Raises:
-        ClientGoneError: the client went first.
     """
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(_until_gone(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGoneError
-        return working.result()
+        return working.result() if working.done() else None
     finally:
         for task in (working, leaving):
             task.cancel()

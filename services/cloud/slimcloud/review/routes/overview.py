@@ -10,12 +10,12 @@ from pydantic import Field
 from slimcloud.review.errors import ApiError, problems
 from slimcloud.review.resource import (
     API_PREFIX,
+    BaseView,
     Caller,
     CameraId,
     Context,
     Moment,
     QueryModel,
-    View,
 )
 from slimcloud.review.routes.cameras import GapView
 from slimcloud.wall_clock import time_of, unix_us, unix_us_of
@@ -27,7 +27,7 @@ MAX_GAPS = 200
 router = APIRouter(prefix=API_PREFIX)
 
 
-class OverviewView(View):
+class OverviewView(BaseView):
     """What the page needs to begin."""
 
     reviewer: str = Field(description="the name under which your reviews are recorded")
@@ -42,7 +42,7 @@ class OverviewView(View):
     removed_total: int = Field(ge=0, description="frames that retention removed")
 
 
-class TimelineView(View):
+class TimelineView(BaseView):
     """How many frames there are when, and what is missing."""
 
     from_time: datetime = Field(description="begin of the first bucket, capture time, UTC")

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from slimcloud.review.errors import ApiError, problems
 from slimcloud.review.resource import (
     API_PREFIX,
+    BaseView,
     Caller,
     Context,
     Frame,
@@ -16,7 +17,6 @@ from slimcloud.review.resource import (
     Text,
     Time,
     TimeOrNone,
-    View,
     url_of,
 )
 from slimcloud.store.cameras.refetches import RefetchState
@@ -26,7 +26,7 @@ RETRY_AFTER_SECONDS = "1"  # to ask how it goes; `refetch.*` and `enhancement.st
 router = APIRouter(prefix=API_PREFIX, tags=["refetches"])
 
 
-class RefetchView(View):
+class RefetchView(BaseView):
     """A request to the camera for the channels that a frame did not send."""
 
     request_id: str

@@ -16,6 +16,7 @@ from slimcloud.errors import FrameGoneError
 from slimcloud.review.errors import problems
 from slimcloud.review.resource import (
     API_PREFIX,
+    BaseView,
     Caller,
     CameraId,
     Context,
@@ -25,7 +26,6 @@ from slimcloud.review.resource import (
     QueryModel,
     Text,
     Time,
-    View,
     link_next,
     url_of,
 )
@@ -82,7 +82,7 @@ class ReviewQuery(QueryModel):
     cursor: Cursor = None
 
 
-class ReviewView(View):
+class ReviewView(BaseView):
     """What one person did with one frame; never changed."""
 
     id: str = Field(validation_alias="review_id")
@@ -106,7 +106,7 @@ class ReviewView(View):
     comment: str = Field(description="of a note; empty says nothing")
 
 
-class ReviewList(View):
+class ReviewList(BaseView):
     """Review records."""
 
     reviews: list[ReviewView] = Field(validation_alias="records")
