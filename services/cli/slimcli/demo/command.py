@@ -91,11 +91,17 @@ def demo(
         from rich.console import Console
 
         from slimcli.demo.cloud import CloudProcess
-        from slimcli.demo.compared import jpeg_line
-        from slimcli.demo.inputs import HOST, check_point, check_source, choose_port, known_street
-        from slimcli.demo.links import open_trace
-        from slimcli.demo.play import Plan, play
-        from slimcli.demo.summary import summary_json, summary_table
+        from slimcli.demo.plan import (
+            HOST,
+            Plan,
+            check_point,
+            check_source,
+            choose_port,
+            known_street,
+            open_trace,
+        )
+        from slimcli.demo.play import play
+        from slimcli.demo.summary import jpeg_line, summary_json, summary_table
         from slimcli.demo.tally import Tally
         from slimedge.settings import EdgeSettings
         from slimlinks.trace import constant_trace
@@ -140,6 +146,7 @@ def demo(
         round_trip_seconds=0.0 if link is None else round_trip,
         is_replayed=link is not None,
         shown=known_street(names) if source is None else (),
+        against_jpeg=jpeg_line(codec.manifest.fingerprint),
     )
     tally = Tally(deadline)
     logging.getLogger().addHandler(logging.NullHandler())  # the screen says what matters
@@ -157,7 +164,7 @@ def demo(
             )
         )
     else:
-        console.print(summary_table(tally.totals, outcome.viewed, deadline, jpeg_line(codec.label)))
+        console.print(summary_table(tally.totals, outcome.viewed, deadline, plan.against_jpeg))
 
 
 def sample_video() -> Path:

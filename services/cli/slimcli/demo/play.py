@@ -8,49 +8,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
-from urllib.parse import urlsplit
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 
+from slimcli.demo.plan import Plan
 from slimcli.demo.rate import slower_rate, work_seconds
 from slimcli.demo.review import ViewedFrame, open_frame, view_frame
-from slimcli.demo.screen import Scene, Screen, open_screen
+from slimcli.demo.screen import LiveScreen, PlainScreen
 from slimcli.demo.tally import Tally
-from slimcli.demo.waiting import Stopped, in_thread, unless
 from slimcli.exits import UnavailableError
 from slimedge.app import run_edge
 from slimedge.event import EdgeObserver
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
-from slimlinks.trace import Trace
 
 FIRST_FRAME_SECONDS = 30.0  # for a camera that is not there yet; it is asked again meanwhile
 WARM_SECONDS = 60.0  # for the first picture's way through graphs that are compiled for it
 SETTLE_SECONDS = 5.0  # for the results of the last frames
 _TICK_SECONDS = 0.05
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Plan:
-    """What to play."""
 
-    edge: EdgeSettings  # its `cloud_address` and `max_fps` are replaced
-    model: str  # name/version
-    page: str  # address
-    seconds: float | None  # from when all is warm; None: until Ctrl-C
-    link: Trace | None  # towards the cloud; None: no limit
-    round_trip_seconds: float  # of that link
-    is_replayed: bool  # that link changes, and has a name
-    shown: tuple[str, ...]  # the only labels that the cloud keeps; none: all
-
-    @property
-    def deadline_seconds(self) -> float:
-        return self.edge.deadline_seconds
+class _Stopped(Exception):
+    """The stop came while something else was awaited."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +76,12 @@ async def play(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    player = _Player(plan, cloud, tally, stop, run_edge)
+    screen = LiveScreen(console, plan) if console.is_terminal else PlainScreen(console, plan)
+    player = _Player(plan, cloud, tally, screen, stop, run_edge)
     try:
-        with open_screen(console, player.scene()) as screen:
-            await player.run(screen)
-    except Stopped:
+        with screen:
+            await player.run()
+    except _Stopped:
         pass
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -105,11 +93,18 @@ class _Player:
     """One demo on its way."""
 
     def __init__(
-        self, plan: Plan, cloud: Cloud, tally: Tally, stop: asyncio.Event, run_edge: RunEdge
+        self,
+        plan: Plan,
+        cloud: Cloud,
+        tally: Tally,
+        screen: PlainScreen,
+        stop: asyncio.Event,
+        run_edge: RunEdge,
     ) -> None:
         self._plan = plan
         self._cloud = cloud
         self._tally = tally
+        self._screen = screen
         self._stop = stop
         self._run_edge = run_edge
         self._link: ShapedLink | None = None
@@ -117,24 +112,11 @@ class _Player:
         self.rate = plan.edge.max_fps
         self.viewed: ViewedFrame | None = None
 
-    def scene(self) -> Scene:
-        plan = self._plan
-        return Scene(
-            page=plan.page,
-            source=_source_name(plan.edge.source),
-            model=plan.model,
-            link=_link_name(plan),
-            deadline_seconds=plan.deadline_seconds,
-            seconds=plan.seconds,
-            shown=plan.shown,
-            link_now=self._link_now if plan.is_replayed else None,
-        )
-
-    async def run(self, screen: Screen) -> None:
-        """From the cloud's start to the end; raises `Stopped` where a signal came before."""
-        self._screen = screen
+    async def run(self) -> None:
+        """From the cloud's start to the end; raises `_Stopped` where a signal came before."""
+        screen = self._screen
         screen.update(self._tally, "starting the cloud: it loads its models, some seconds")
-        ingest, review = await unless(self._stop, self._cloud.ready())
+        ingest, review = await _unless(self._stop, self._cloud.ready())
         async with ShapedLink(
             ingest, self._plan.link, round_trip_seconds=self._plan.round_trip_seconds
         ) as self._link:
@@ -164,7 +146,7 @@ class _Player:
             return slower
         finally:
             edge_stop.set()
-            self._screen.update(self._tally, "the camera stops", self.rate)
+            self._show("the camera stops")
             await self._edge
 
     def _slower(self) -> float | None:
@@ -177,7 +159,7 @@ class _Player:
         await self._until(lambda: tally.totals.frames_captured > 0, FIRST_FRAME_SECONDS, note)
         if not (self._is_over or tally.totals.frames_captured):
             why = tally.camera_detail or f"it is {tally.camera}"
-            source = _source_name(self._plan.edge.source)
+            source = self._plan.source_name
             raise UnavailableError(f"{source}: no picture after {FIRST_FRAME_SECONDS:.0f} s; {why}")
         note = "warming up: the first pictures are on their way, and are not counted"
         await self._until(lambda: len(tally.recent) > 0, WARM_SECONDS, note)
@@ -185,7 +167,7 @@ class _Player:
             self._is_warm = True
             camera, sequence = self._plan.edge.camera_id, tally.recent[-1].sequence
             with contextlib.suppress(UnavailableError):  # it is for the person's first click only
-                await unless(self._stop, in_thread(lambda: open_frame(api, camera, sequence)))
+                await _unless(self._stop, _in_thread(lambda: open_frame(api, camera, sequence)))
 
     async def _finish(self, api: str) -> None:
         """Take the last results, and look at one picture as a person would."""
@@ -199,11 +181,11 @@ class _Player:
         sequence = candidates[0].sequence
         image = tally.picture(sequence)
         assert image is not None, "reviewable frames have their pictures"
-        self._screen.update(tally, f"looking at picture {sequence} as the page does", self.rate)
+        self._show(f"looking at picture {sequence} as the page does")
         camera = self._plan.edge.camera_id
         try:
-            self.viewed = await unless(
-                self._stop, in_thread(lambda: view_frame(api, camera, sequence, image))
+            self.viewed = await _unless(
+                self._stop, _in_thread(lambda: view_frame(api, camera, sequence, image))
             )
         except UnavailableError as exc:
             self._screen.say(f"no picture on demand: {exc}")
@@ -216,37 +198,46 @@ class _Player:
     async def _until(self, done: Callable[[], bool], seconds: float | None, note: str = "") -> None:
         """Show the tally until `done`, the time is over, or the end."""
         started = shown = time.monotonic()
+        self._cloud.check()
         self._show(note)
         while not self._is_over and not done():
             now = time.monotonic()
             if seconds is not None and now - started >= seconds:
                 return
             if now - shown >= self._screen.interval_seconds:
+                self._cloud.check()
                 self._show(note)
                 shown = now
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _TICK_SECONDS)
 
     def _show(self, note: str) -> None:
-        self._cloud.check()
-        self._screen.update(self._tally, note, self.rate)
-
-    def _link_now(self) -> float:
-        return 0.0 if self._link is None else self._link.bytes_per_second
+        now = self._link.bytes_per_second if self._link and self._plan.is_replayed else None
+        self._screen.update(self._tally, note, self.rate, now)
 
 
-def _link_name(plan: Plan) -> str:
-    if plan.link is None:
-        return "no limit"
-    if not plan.is_replayed:
-        return f"{plan.link.mean / 125:,.0f} kbit/s, simulated"
-    trip = f"{plan.round_trip_seconds * 1000:.0f} ms round trip"
-    return f"{plan.link.name}, {plan.link.mean / 125:,.0f} kbit/s on average, {trip}, simulated"
+async def _unless(stop: asyncio.Event, work: Coroutine[object, object, T]) -> T:
+    """The work's result; `_Stopped` if the stop comes first."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    raise _Stopped
 
 
-def _source_name(source: str) -> str:
-    """A file's name, or an address without the password that may be in it."""
-    if "://" not in source:
-        return Path(source).name or source
-    parts = urlsplit(source)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+async def _in_thread(work: Callable[[], T]) -> T:
+    """As `asyncio.to_thread`, on a daemon thread: a stop need not wait for a slow answer."""
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        answer.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        try:
+            answer.set_result(work())
+        except Exception as exc:  # handed over to the waiting task
+            answer.set_exception(exc)
+
+    threading.Thread(target=run, name="review", daemon=True).start()
+    return await asyncio.wrap_future(answer)

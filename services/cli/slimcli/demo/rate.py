@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from slimcli.demo.frame_row import FrameRow
+from slimcli.demo.tally import FrameRow
 
 RATES = (10.0, 5.0, 2.0, 1.0)  # pictures a second, tried in this order
 _JUDGED_FRAMES = 4  # the newest ones: one that came late by chance says nothing

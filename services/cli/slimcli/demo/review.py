@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcli.exits import UnavailableError
+from slimcodec.image import load_image
 from slimcodec.psnr import psnr_db
 
 REQUEST_SECONDS = 20.0  # a first picture may wait for its graph to be compiled
@@ -32,8 +33,6 @@ _UNDER_WAY = {"pending", "sent"}
 class ViewedFrame:
     """A frame that somebody looked at; PSNR in dB against the camera's frame."""
 
-    frame_id: str
-    level: int
     base_bytes: int
     before_db: float
     enhancement_bytes: int  # 0: it had all channels already, or the camera refused
@@ -58,8 +57,6 @@ def view_frame(api: str, camera: str, sequence: int, image: NDArray[np.uint8]) -
     detail = _refetch(api, frame) if frame["can_enhance"] else "it had all channels already"
     frame = _get_json(api, frame["url"])
     return ViewedFrame(
-        frame_id=frame["id"],
-        level=frame["level"],
         base_bytes=frame["base_bytes"],
         before_db=before_db,
         enhancement_bytes=frame["enhancement_bytes"],
@@ -90,16 +87,12 @@ def _find(api: str, camera: str, sequence: int) -> dict[str, Any]:
 
 
 def _picture(api: str, frame: dict[str, Any]) -> NDArray[np.uint8]:
-    from slimcodec.image import load_image
-
-    body = _request(api, frame["image_url"], accept="image/png")
-    return load_image(body)
+    return load_image(_request(api, frame["image_url"], accept="image/png"))
 
 
 def _refetch(api: str, frame: dict[str, Any]) -> str:
     """Ask for the enhancement and wait for it; why it did not come, or nothing."""
-    body = _request(api, f"{frame['url']}/refetch", method="POST")
-    request = json.loads(body)
+    request = json.loads(_request(api, f"{frame['url']}/refetch", method="POST"))
     give_up = time.monotonic() + REFETCH_SECONDS
     while request["state"] in _UNDER_WAY:
         if time.monotonic() > give_up:
@@ -110,8 +103,7 @@ def _refetch(api: str, frame: dict[str, Any]) -> str:
 
 
 def _get_json(api: str, path: str) -> dict[str, Any]:
-    body = _request(api, path, accept="application/json")
-    return dict(json.loads(body))
+    return dict(json.loads(_request(api, path)))
 
 
 def _request(

@@ -8,7 +8,8 @@ import io
 import numpy as np
 from rich.console import Console
 
-from slimcli.demo.play import Plan, RunEdge, play
+from slimcli.demo.plan import Plan
+from slimcli.demo.play import RunEdge, play
 from slimcli.demo.tally import Tally
 from slimedge.event import Acked, Captured, Detected, EdgeObserver, Encoded, Sent, Stage
 from slimedge.settings import EdgeSettings
@@ -52,7 +53,7 @@ async def run_demo(
 ) -> tuple[list[float], Tally, str]:
     """Rates of the edges that were started, what was counted, and what was said."""
     settings = EdgeSettings(source="street.mp4", camera_id="demo")
-    plan = Plan(settings, "toy/1", "http://127.0.0.1:9", 0.5, None, 0.0, False, ())
+    plan = Plan(settings, "toy/1", "http://127.0.0.1:9", 0.5, None)
     tally, started = Tally(1.0), list[float]()
     console = Console(width=100, record=True, file=io.StringIO())
 

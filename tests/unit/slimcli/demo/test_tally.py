@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from slimcli.demo.frame_row import FrameRow
-from slimcli.demo.inputs import STREET
+from slimcli.demo.plan import STREET, Plan
 from slimcli.demo.rate import slower_rate
 from slimcli.demo.review import ViewedFrame
-from slimcli.demo.screen import LiveScreen, PlainScreen, Scene, draw
-from slimcli.demo.summary import percentile, summary_json, summary_table
-from slimcli.demo.tally import KEPT_PICTURES, Tally
+from slimcli.demo.screen import LiveScreen, PlainScreen, draw
+from slimcli.demo.summary import jpeg_line, percentile, summary_json, summary_table
+from slimcli.demo.tally import KEPT_PICTURES, FrameRow, Tally
 from slimcodec.detection import Detection
 from slimcontrol.controller import WaitReason
 from slimedge.event import (
@@ -35,15 +34,17 @@ from slimedge.event import (
     Skipped,
     Stage,
 )
+from slimedge.settings import EdgeSettings
+from slimlinks.trace import constant_trace
 
-SCENE = Scene(
-    page="http://127.0.0.1:1",
-    source="street.mp4",
+PLAN = Plan(
+    edge=EdgeSettings(source="street.mp4", camera_id="demo", deadline_seconds=1.0),
     model="slim-n/4",
-    link="1,000 kbit/s, simulated",
-    deadline_seconds=1.0,
+    page="http://127.0.0.1:1",
     seconds=20,
+    link=constant_trace(125_000),
     shown=STREET,
+    against_jpeg=jpeg_line("06bfd055e1066399"),
 )
 
 
@@ -218,7 +219,7 @@ def test_the_screen_shows_the_newest_frame_and_the_totals() -> None:
     run_frame(tally, 1)
     run_frame(tally, 2, latency=1.5)
 
-    text = shown(draw(tally, SCENE, "3 s", rate=10.0))
+    text = shown(draw(tally, PLAN, "3 s", rate=10.0))
 
     assert "street.mp4, 50 x 40, 10 pictures a second" in text
     assert "now level 1, quality 2" in text
@@ -230,7 +231,9 @@ def test_the_screen_shows_the_newest_frame_and_the_totals() -> None:
 
 
 def test_the_screen_says_nothing_of_jpeg_for_a_model_that_was_not_measured() -> None:
-    assert "JPEG" not in shown(draw(Tally(), replace(SCENE, model="toy/1"), ""))
+    assert "JPEG" not in shown(
+        draw(Tally(), replace(PLAN, against_jpeg=jpeg_line("of another")), "")
+    )
 
 
 def test_the_screen_waits_for_the_first_frame_and_says_what_is_missing() -> None:
@@ -238,7 +241,7 @@ def test_the_screen_waits_for_the_first_frame_and_says_what_is_missing() -> None
     tally.notify(CameraChanged(CameraState.LOST, "connection refused"))
     tally.notify(LinkChanged(LinkState.DOWN, "again in 2 s"))
 
-    text = shown(draw(tally, SCENE, "warming up"))
+    text = shown(draw(tally, PLAN, "warming up"))
 
     assert "nothing yet" in text
     assert "lost: connection refused" in text
@@ -256,20 +259,22 @@ def test_the_screen_fits_a_terminal_of_80_by_24_at_its_fullest() -> None:
         tally.notify(detected(sequence, 1234.5, labels))
         tally.notify(Lost(sequence, LossReason.EXPIRED))
         tally.notify(Nacked(sequence, "decode", "broken", retryable=False))
-    scene = replace(
-        SCENE,
-        source="a-very-long-name-of-a-video-that-somebody-has-in-a-folder-somewhere-1920x1080.mp4",
-        link="ATT-LTE-driving-2016_up.txt, 12,345 kbit/s on average, 50 ms round trip, simulated",
-        link_now=lambda: 1e9,
+    name = "a-very-long-name-of-a-video-that-somebody-has-in-a-folder-somewhere-1920x1080.mp4"
+    plan = replace(
+        PLAN,
+        edge=PLAN.edge.model_copy(update={"source": name}),
+        link=replace(constant_trace(1_543_125), name="ATT-LTE-driving-2016_up.txt"),
+        round_trip_seconds=0.05,
+        is_replayed=True,
     )
     console = Console(width=80, height=24, record=True, file=io.StringIO(), force_terminal=True)
 
-    with LiveScreen(console, scene) as screen:
+    with LiveScreen(console, plan) as screen:
         screen.say("This machine works 0.3 s on a picture: 2 a second now, not 10. Counted anew.")
-        screen.update(tally, "waiting for the last results", 10.0)
+        screen.update(tally, "waiting for the last results", 10.0, 1e9)
     lines = console.export_text().splitlines()
 
-    drawn = shown(draw(tally, scene, "note", 10.0, "a sentence")).splitlines()
+    drawn = shown(draw(tally, plan, "note", 10.0, 1e9, "a sentence")).splitlines()
     assert lines[0].startswith("http://127.0.0.1:1 ")
     assert 1 + len(drawn) <= 23  # and the cursor's line
     assert max(map(len, drawn)) <= 80
@@ -278,7 +283,7 @@ def test_the_screen_fits_a_terminal_of_80_by_24_at_its_fullest() -> None:
 def test_the_summary_compares_the_view_before_and_after() -> None:
     tally = Tally()
     run_frame(tally, 1)
-    viewed = ViewedFrame("demo:1:1", 0, 1000, 25.0, 500, 30.0, "")
+    viewed = ViewedFrame(1000, 25.0, 500, 30.0, "")
 
     text = shown(summary_table(tally.totals, viewed, 1.0, None), width=160)
     seen = summed(tally, viewed)
@@ -294,7 +299,7 @@ def test_plain_lines_begin_with_the_page_and_do_not_repeat_themselves() -> None:
     tally = Tally()
     run_frame(tally, 1)
 
-    with PlainScreen(console, SCENE) as screen:
+    with PlainScreen(console, PLAN) as screen:
         screen.update(tally)
         screen.update(tally)
         screen.update(tally, "waiting for the last results")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimcli.demo.inputs import HOST, check_point, check_source, choose_port, known_street
+from slimcli.demo.plan import HOST, check_point, check_source, choose_port, known_street
 from slimcli.exits import BadUsageError, ExitCode, UnavailableError, exit_code_of
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from support.models.toy_artifact import make_toy_codec
