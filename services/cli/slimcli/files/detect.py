@@ -8,7 +8,7 @@ picture ─────────── --uncompressed ───────�
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from slimcodec.decode import Decoder
     from slimcodec.detection import Detection
     from slimcodec.encode import Encoder
-    from slimcodec.graph.runtime import Runtime
     from slimdetect.detector import Detector
 
 DEFAULT_MIN_SCORE = 0.25  # what is shown to people; measurements start at 0.001
@@ -90,11 +89,8 @@ def detect(
         refuse_existing(overlay, force=force)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    session = _Session(
-        lambda container: _open(container, model, models, open_runtime(threads, precision)),
-        None if uncompressed else (level, quality),
-        min_score,
-    )
+    point = None if uncompressed else (level, quality)
+    session = _Session(model, models, threads, precision, point, min_score)
     failures = Failures()
     chosen: list[str] = []
     for source in sources:
@@ -146,10 +142,14 @@ class _Seen:
     def row(self) -> dict[str, object]:
         """As JSON; what does not apply is left out."""
         shot = self.shot
-        facts = {"file": shot.name, "frame": shot.frame, "seconds": shot.seconds}
-        facts["bytes"] = self.num_bytes
-        known: dict[str, object] = {key: value for key, value in facts.items() if value is not None}
-        return known | {"detections": [_row(d) for d in self.detections]}
+        facts = {
+            "file": shot.name,
+            "frame": shot.frame,
+            "seconds": shot.seconds,
+            "bytes": self.num_bytes,
+            "detections": [_row(detection) for detection in self.detections],
+        }
+        return {name: value for name, value in facts.items() if value is not None}
 
     def text(self) -> str:
         """For people, some lines."""
@@ -166,26 +166,17 @@ class _Seen:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
 class _Session:
-    """Detects shot by shot, with the codec that each container asks for."""
+    """Detects shot by shot, with the codec that each container asks for, or that for pictures."""
 
-    def __init__(
-        self,
-        open_tools: Callable[[bytes | None], _Tools],
-        point: tuple[int, float | None] | None,
-        min_score: float,
-    ) -> None:
-        """Remember how to detect.
-
-        Args:
-            open_tools: opens the codec of a container, or the one for pictures (None).
-            point: level and quality for pictures; None: they are not encoded.
-            min_score: boxes below it are left out.
-        """
-        self._open_tools = open_tools
-        self._point = point
-        self._min_score = min_score
-        self._tools: dict[bytes | None, _Tools] = {}
+    model: str | None
+    models: Path | None
+    threads: int | None
+    precision: Precision
+    point: tuple[int, float | None] | None  # level and quality for pictures; None: not encoded
+    min_score: float  # boxes below it are left out
+    _opened: dict[bytes | None, _Tools] = field(default_factory=dict)  # by fingerprint
 
     def see(self, shot: Shot) -> _Seen:
         """What is in a shot."""
@@ -193,18 +184,18 @@ class _Session:
         container = shot.container
         if shot.image is not None:
             image = shot.image
-            if self._point is None:
-                found = tools.detector.detect_image(image, self._min_score)
+            if self.point is None:
+                found = tools.detector.detect_image(image, self.min_score)
                 return _Seen(shot, None, found, lambda: image)
-            level, quality = self._point
+            level, quality = self.point
             if quality is None:
                 quality = tools.middle_quality
             container = tools.encoder.encode(image, level, quality).bitstream
-        elif self._point is None:
+        elif self.point is None:
             raise BadUsageError(f"{shot.name}: a container is not uncompressed")
         assert container is not None
         latent = tools.decoder.decode_latent(container)
-        [found] = tools.detector.detect_latents([latent], self._min_score)
+        [found] = tools.detector.detect_latents([latent], self.min_score)
 
         def picture() -> NDArray[np.uint8]:
             return tools.decoder.decode_image(latent) if shot.image is None else shot.image
@@ -213,27 +204,21 @@ class _Session:
 
     def _tools_for(self, container: bytes | None) -> _Tools:
         from slimcodec.container import parse_container
+        from slimcodec.decode import Decoder
+        from slimcodec.encode import Encoder
+        from slimdetect.detector import Detector
 
         key = None if container is None else parse_container(container).fingerprint
-        if key not in self._tools:
-            self._tools[key] = self._open_tools(container)
-        return self._tools[key]
-
-
-def _open(
-    container: bytes | None, model: str | None, models: Path | None, runtime: Runtime
-) -> _Tools:
-    from slimcodec.decode import Decoder
-    from slimcodec.encode import Encoder
-    from slimdetect.detector import Detector
-
-    codec = open_codec_of(container, model, models)
-    return _Tools(
-        Encoder(codec, runtime),
-        Decoder(codec, runtime),
-        Detector(codec, open_detector(codec, models), runtime),
-        codec.manifest.qualities // 2,
-    )
+        if key not in self._opened:
+            codec = open_codec_of(container, self.model, self.models)
+            runtime = open_runtime(self.threads, self.precision)
+            self._opened[key] = _Tools(
+                Encoder(codec, runtime),
+                Decoder(codec, runtime),
+                Detector(codec, open_detector(codec, self.models), runtime),
+                codec.manifest.qualities // 2,
+            )
+        return self._opened[key]
 
 
 class _Names:

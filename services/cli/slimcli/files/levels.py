@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from slimcli.files.macs import count_macs
 from slimcli.models import open_codec, open_detector
@@ -20,17 +21,6 @@ COUNTED_SIDE = 256
 
 
 @dataclass(frozen=True)
-class LevelRow:
-    """One level: its widths, its cost counted from the graph, its rate from the profile."""
-
-    level: int
-    channels: tuple[int, ...]  # of the stages of g_a
-    latent_channels: int
-    kmac_per_pixel: float
-    expected_bpp: tuple[float | None, ...]  # by quality; None where nobody measured it
-
-
-@dataclass(frozen=True)
 class CloudCost:
     """What the cloud computes for a picture, in kMAC per pixel of the picture."""
 
@@ -43,29 +33,28 @@ class CloudCost:
 def levels(model: Model = DEFAULT_MODEL, models: Models = None, as_json: AsJson = False) -> None:
     """Show what each level costs. Channels, kMAC per pixel counted in the graph, expected bits."""
     codec = open_codec(model, models)
-    rows = count_levels(codec)
+    rows = [_row(codec, level) for level in codec.levels]
     cloud = count_cloud(codec, open_detector(codec, models))
-    name = codec.label
     if as_json:
         say_json(
             {
-                "model": name,
+                "model": codec.label,
                 "fingerprint": codec.manifest.fingerprint,
                 "qualities": codec.manifest.qualities,
-                "levels": [asdict(row) for row in rows],
+                "levels": rows,
                 "cloud_kmac_per_pixel": asdict(cloud),
             }
         )
         return
     qualities = range(codec.manifest.qualities)
-    say(f"{name}: fingerprint {codec.manifest.fingerprint}")
+    say(f"{codec.label}: fingerprint {codec.manifest.fingerprint}")
     say()
     say("level  channels            kMAC/pixel  expected bits per pixel by quality")
     say(" " * 39 + "  ".join(f"{quality:>6}" for quality in qualities))
     for row in rows:
-        channels = "-".join(map(str, row.channels))
-        expected = "  ".join("   n/a" if v is None else f"{v:6.3f}" for v in row.expected_bpp)
-        say(f"{row.level:>5}  {channels:<18}  {row.kmac_per_pixel:>10.2f}  {expected}")
+        channels = "-".join(map(str, row["channels"]))
+        expected = "  ".join("   n/a" if v is None else f"{v:6.3f}" for v in row["expected_bpp"])
+        say(f"{row['level']:>5}  {channels:<18}  {row['kmac_per_pixel']:>10.2f}  {expected}")
     say()
     say(
         f"cloud, kMAC/pixel: to detect {cloud.feature_transform + cloud.tail:.2f} (feature "
@@ -74,57 +63,45 @@ def levels(model: Model = DEFAULT_MODEL, models: Models = None, as_json: AsJson 
     )
 
 
-def count_levels(codec: CodecArtifact) -> list[LevelRow]:
-    """The levels of a codec, narrowest first."""
-    expected = {
-        (point.level, point.quality): point.bpp
-        for point in (codec.profile.points if codec.profile else ())
+def _row(codec: CodecArtifact, level: Level) -> dict[str, Any]:
+    """A level's widths, its cost, and its rate by quality: None where nobody measured it."""
+    points = codec.profile.points if codec.profile else ()
+    expected = {point.quality: point.bpp for point in points if point.level == level.level}
+    return {
+        "level": level.level,
+        "channels": level.channels,  # of the stages of g_a
+        "latent_channels": level.latent_channels,
+        "kmac_per_pixel": count_edge(codec, level),
+        "expected_bpp": [expected.get(quality) for quality in range(codec.manifest.qualities)],
     }
-    pixels = COUNTED_SIDE**2
-    return [
-        LevelRow(
-            level=spec.level,
-            channels=tuple(spec.channels),
-            latent_channels=spec.latent_channels,
-            kmac_per_pixel=_count_edge(codec, spec) / pixels / 1000,
-            expected_bpp=tuple(
-                expected.get((spec.level, quality)) for quality in range(codec.manifest.qualities)
-            ),
-        )
-        for spec in codec.levels
-    ]
 
 
-def _count_edge(codec: CodecArtifact, level: Level) -> int:
-    """Multiply-accumulates of all that the edge runs at a level: g_a, and h_a and h_s if there."""
-    macs = count_macs(codec.analysis_path(level.level), {"x": (1, 3, COUNTED_SIDE, COUNTED_SIDE)})
+def count_edge(codec: CodecArtifact, level: Level) -> float:
+    """kMAC per pixel of all that the edge runs at a level: g_a, and h_a and h_s if there."""
+    kmac = _count(codec.analysis_path(level.level), x=(1, 3, COUNTED_SIDE, COUNTED_SIDE))
     manifest = codec.manifest
     if manifest.prior == "hyperprior":
         assert manifest.hyper_stride is not None
         v, z = COUNTED_SIDE // manifest.latent_stride, COUNTED_SIDE // manifest.hyper_stride
-        of_v = {"v": (1, level.latent_channels, v, v)}
-        of_z = {"z_hat": (1, level.hyper_channels, z, z)}
-        macs += count_macs(codec.file(f"h_a_{level.level}.onnx"), of_v)
-        macs += count_macs(codec.file(f"h_s_{level.level}.onnx"), of_z)
-    return macs
+        kmac += _count(codec.file(f"h_a_{level.level}.onnx"), v=(1, level.latent_channels, v, v))
+        kmac += _count(codec.file(f"h_s_{level.level}.onnx"), z_hat=(1, level.hyper_channels, z, z))
+    return kmac
 
 
 def count_cloud(codec: CodecArtifact, detector: DetectorArtifact) -> CloudCost:
     """The cloud's graphs for one picture."""
-    stride = codec.manifest.latent_stride
-    widest = codec.levels[-1]
-    latent = {
-        "y_hat": (1, widest.latent_channels, COUNTED_SIDE // stride, COUNTED_SIDE // stride),
-        "level": (1, len(codec.levels)),
-    }
+    side = COUNTED_SIDE // codec.manifest.latent_stride
+    latent = (1, codec.levels[-1].latent_channels, side, side)
+    level = (1, len(codec.levels))
     split = detector.manifest.split
-    side = COUNTED_SIDE // split.stride
-    per_pixel = 1000 * COUNTED_SIDE**2
+    f = (1, split.channels, COUNTED_SIDE // split.stride, COUNTED_SIDE // split.stride)
     return CloudCost(
-        feature_transform=count_macs(codec.file("feature_transform.onnx"), latent) / per_pixel,
-        tail=count_macs(detector.file("tail.onnx"), {"f": (1, split.channels, side, side)})
-        / per_pixel,
-        stem=count_macs(detector.file("stem.onnx"), {"x": (1, 3, COUNTED_SIDE, COUNTED_SIDE)})
-        / per_pixel,
-        g_s=count_macs(codec.file("g_s.onnx"), latent) / per_pixel,
+        feature_transform=_count(codec.file("feature_transform.onnx"), y_hat=latent, level=level),
+        tail=_count(detector.file("tail.onnx"), f=f),
+        stem=_count(detector.file("stem.onnx"), x=(1, 3, COUNTED_SIDE, COUNTED_SIDE)),
+        g_s=_count(codec.file("g_s.onnx"), y_hat=latent, level=level),
     )
+
+
+def _count(graph: Path, **shapes: tuple[int, ...]) -> float:
+    return count_macs(graph, shapes) / COUNTED_SIDE**2 / 1000

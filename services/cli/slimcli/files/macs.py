@@ -6,15 +6,13 @@ Convolutions (plain, grouped, transposed) and matrix products count; what works 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
-Shape = Sequence[int]
 
-
-def count_macs(path: Path, input_shapes: Mapping[str, Shape]) -> int:
+def count_macs(path: Path, input_shapes: Mapping[str, Sequence[int]]) -> int:
     """Multiply-accumulates of one run of the graph.
 
     Args:
@@ -25,56 +23,26 @@ def count_macs(path: Path, input_shapes: Mapping[str, Shape]) -> int:
 
     model = load_openvino().Core().read_model(path)
     model.reshape({name: list(shape) for name, shape in input_shapes.items()})
-    return sum(
-        _COUNTERS[operation.get_type_name()](operation)
-        for operation in model.get_ordered_ops()
-        if operation.get_type_name() in _COUNTERS
-    )
+    return sum(map(_macs_of, model.get_ordered_ops()))
 
 
-def _convolution(operation: Any) -> int:
-    """Weights (O, I, kh, kw): each output element takes I kh kw products."""
-    weights = _input_shape(operation, 1)
-    return math.prod(_output_shape(operation)) * math.prod(weights[1:])
-
-
-def _group_convolution(operation: Any) -> int:
-    """Weights (G, O/G, I/G, kh, kw)."""
-    weights = _input_shape(operation, 1)
-    return math.prod(_output_shape(operation)) * math.prod(weights[2:])
-
-
-def _transposed_convolution(operation: Any) -> int:
-    """Weights (I, O, kh, kw): each input element goes into O kh kw products."""
-    weights = _input_shape(operation, 1)
-    return math.prod(_input_shape(operation, 0)) * math.prod(weights[1:])
-
-
-def _group_transposed_convolution(operation: Any) -> int:
-    """Weights (G, I/G, O/G, kh, kw)."""
-    weights = _input_shape(operation, 1)
-    return math.prod(_input_shape(operation, 0)) * math.prod(weights[2:])
-
-
-def _matrix_product(operation: Any) -> int:
-    """(..., n, k) times (..., k, m): each output element takes k products."""
-    left = _input_shape(operation, 0)
-    shared = left[-2] if operation.get_attributes()["transpose_a"] else left[-1]
-    return math.prod(_output_shape(operation)) * shared
-
-
-def _input_shape(operation: Any, index: int) -> list[int]:
-    return [int(side) for side in operation.input(index).get_shape()]
+def _macs_of(operation: Any) -> int:
+    """Of one operation; 0 of one that does not count."""
+    inputs = [[int(side) for side in port.get_shape()] for port in operation.inputs()]
+    match operation.get_type_name():
+        case "Convolution":  # weights (O, I, kh, kw): an output element takes I kh kw products
+            return prod(_output_shape(operation)) * prod(inputs[1][1:])
+        case "GroupConvolution":  # (G, O/G, I/G, kh, kw)
+            return prod(_output_shape(operation)) * prod(inputs[1][2:])
+        case "ConvolutionBackpropData":  # (I, O, kh, kw): an input element goes into O kh kw
+            return prod(inputs[0]) * prod(inputs[1][1:])
+        case "GroupConvolutionBackpropData":  # (G, I/G, O/G, kh, kw)
+            return prod(inputs[0]) * prod(inputs[1][2:])
+        case "MatMul":  # (..., n, k) times (..., k, m): an output element takes k products
+            shared = inputs[0][-2 if operation.get_attributes()["transpose_a"] else -1]
+            return prod(_output_shape(operation)) * shared
+    return 0
 
 
 def _output_shape(operation: Any) -> list[int]:
     return [int(side) for side in operation.output(0).get_shape()]
-
-
-_COUNTERS: Mapping[str, Callable[[Any], int]] = {
-    "Convolution": _convolution,
-    "GroupConvolution": _group_convolution,
-    "ConvolutionBackpropData": _transposed_convolution,
-    "GroupConvolutionBackpropData": _group_transposed_convolution,
-    "MatMul": _matrix_product,
-}

@@ -7,7 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from slimcli.files.levels import count_levels
+from slimcli.files.levels import count_edge
 from slimcli.files.macs import count_macs
 from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.find import find_model
@@ -79,7 +79,7 @@ def test_work_by_element_does_not_count(tmp_path: Path) -> None:
 def test_shipped_codec_counts_as_by_hooks_and_stays_within_its_budget() -> None:
     codec = load_codec_artifact(find_model("codec", "slim-n", ROOT / "models"))
 
-    counted = [row.kmac_per_pixel for row in count_levels(codec)]
+    counted = [count_edge(codec, level) for level in codec.levels]
 
     # the exporter wrote what hooks counted on the torch modules
     assert counted == pytest.approx([level.kmac_per_pixel for level in codec.levels], rel=1e-6)
