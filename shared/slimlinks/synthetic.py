@@ -25,19 +25,15 @@ _TUNNEL = (38.0, 40.0)  # seconds
 
 def synthetic_traces() -> dict[str, Trace]:
     """All of them, by name."""
-    return {trace.name: trace for trace in (_steps(), _hole(), _drive())}
+    pieces = {
+        "steps": [(20.0, rate) for rate in (1.6, 0.4, 0.1, 0.4)],
+        "hole": [(16.0, 0.8), (4.0, 0.0)],
+        "drive": _drive(),
+    }
+    return {name: _trace(name, of_it) for name, of_it in pieces.items()}
 
 
-def _steps() -> Trace:
-    rates = (1.6, 0.4, 0.1, 0.4)
-    return _trace("steps", [(20.0, rate) for rate in rates])
-
-
-def _hole() -> Trace:
-    return _trace("hole", [(16.0, 0.8), (4.0, 0.0)])
-
-
-def _drive() -> Trace:
+def _drive() -> list[tuple[float, float]]:
     """A slow wave of the logarithm of the rate with noise on it; the same at every call."""
     random = Random(7)
     pieces, noise = [], 0.0
@@ -47,7 +43,7 @@ def _drive() -> Trace:
         log_rate = math.log(0.5) + 1.2 * math.sin(2 * math.pi * start / 30.0) + noise
         rate = min(3.0, max(0.05, math.exp(log_rate)))
         pieces.append((_DRIVE_STEP, 0.0 if _TUNNEL[0] <= start < _TUNNEL[1] else rate))
-    return _trace("drive", pieces)
+    return pieces
 
 
 def _trace(name: str, pieces: Sequence[tuple[float, float]]) -> Trace:

@@ -15,7 +15,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from random import Random
 
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime, this_device
@@ -152,8 +151,9 @@ class _Edge:
         counting = MetricsObserver(
             self._metrics, lambda: float(ledger.in_flight_bytes), lambda: controller.rate.mean
         )
-        given = () if observer is None else (observer,)
-        self._observers = observers = Observers(self._health, counting, *given)
+        self._observers = observers = Observers([self._health, counting])
+        if observer is not None:
+            observers.observers.append(observer)
         folder = settings.spool_folder
         self._spool = spool = SpoolWorker(
             None if folder is None else folder / f"{settings.camera_id}.spool",
@@ -165,7 +165,7 @@ class _Edge:
         )
         counting.watch_spool(spool)
         self._gap_watch = GapWatch(self._epoch, spool.record, time.time)
-        observers.add(self._gap_watch)
+        observers.observers.append(self._gap_watch)
 
         # From the picture to the cloud, and what the cloud asks for.
         self._worker = worker = EncodeWorker(encoder, settings.max_edge)
@@ -218,9 +218,7 @@ class _Edge:
             source,
             self._post,
             loop=settings.loop,
-            backoff=FullJitter(
-                settings.reconnect_min_seconds, settings.reconnect_max_seconds, Random()
-            ),
+            backoff=FullJitter(settings.reconnect_min_seconds, settings.reconnect_max_seconds),
             clock=WallClock(),
         )
         pipeline = life.spawn(self._pipeline.run(self._warm_up_points), "pipeline")

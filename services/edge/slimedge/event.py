@@ -142,7 +142,6 @@ class Lost(EdgeEvent):
 class Acked(EdgeEvent):
     sequence: int
     stage: Stage
-    since_capture_seconds: float
     since_sent_seconds: float
 
 
@@ -232,16 +231,12 @@ class EdgeObserver(Protocol):
     def notify(self, event: EdgeEvent) -> None: ...
 
 
+@dataclass(slots=True)
 class Observers:
     """Several observers as one, told in order."""
 
-    def __init__(self, *observers: EdgeObserver) -> None:
-        self._observers = list(observers)
-
-    def add(self, observer: EdgeObserver) -> None:
-        """Tell one more, after the others."""
-        self._observers.append(observer)
+    observers: list[EdgeObserver]
 
     def notify(self, event: EdgeEvent) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             observer.notify(event)

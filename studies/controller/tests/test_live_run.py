@@ -36,7 +36,7 @@ class Edge:
 
     def receive(self, sequence: int, at: float) -> None:
         self.now = at
-        self.run.notify(Acked(sequence, Stage.RECEIVED, 0.0, 0.0))
+        self.run.notify(Acked(sequence, Stage.RECEIVED, 0.0))
 
     def detect(self, sequence: int, at: float, latency: float, compute: float) -> None:
         self.now = at

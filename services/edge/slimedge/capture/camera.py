@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TypeAlias
 
 from slimedge.backoff import FullJitter
@@ -37,31 +37,18 @@ class CameraEnded:
 CameraMessage: TypeAlias = CapturedFrame | CameraChanged | ClockStepped | CameraEnded
 
 
+@dataclass(eq=False)
 class Camera:
-    """Plays one source until it ends or is told to stop.
+    """Plays one source until it ends or is told to stop."""
 
-    Args:
-        source: What to play.
-        post: Takes what the camera says, on the camera's thread.
-        loop: Begin again at the end of a file.
-        backoff: Waits before a lost camera is opened again.
-        clock: Gives the capture times.
-    """
+    source: FrameSource
+    post: Callable[[CameraMessage], None]  # takes what the camera says, on the camera's thread
+    _: KW_ONLY
+    loop: bool  # begin again at the end of a file
+    backoff: FullJitter  # before a lost camera is opened again
+    clock: WallClock
 
-    def __init__(
-        self,
-        source: FrameSource,
-        post: Callable[[CameraMessage], None],
-        *,
-        loop: bool,
-        backoff: FullJitter,
-        clock: WallClock,
-    ) -> None:
-        self._source = source
-        self._clock = clock
-        self._post = post
-        self._loop = loop
-        self._backoff = backoff
+    def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._sequence = 0
         # A daemon: a read that hangs inside the operating system must not keep the process alive.
@@ -90,39 +77,39 @@ class Camera:
         except Exception as exc:
             logger.exception("camera thread failed")
             failure = CameraError(f"unexpected: {exc!r}")
-        self._post(CameraChanged(CameraState.ENDED, str(failure) if failure else ""))
-        self._post(CameraEnded(failure))
+        self.post(CameraChanged(CameraState.ENDED, str(failure) if failure else ""))
+        self.post(CameraEnded(failure))
 
     def _play_for_ever(self) -> None:
         while not self._stop.is_set():
-            self._post(CameraChanged(CameraState.OPENING, ""))
+            self.post(CameraChanged(CameraState.OPENING, ""))
             try:
                 self._play_once()
             except CameraLostError as exc:
-                wait = self._backoff.next_seconds()
-                self._post(CameraChanged(CameraState.LOST, f"{exc}; again in {wait:.1f} s"))
+                wait = self.backoff.next_seconds()
+                self.post(CameraChanged(CameraState.LOST, f"{exc}; again in {wait:.1f} s"))
                 logger.warning("camera lost", extra={"reason": str(exc), "seconds": wait})
                 self._stop.wait(wait)
                 continue
-            if not self._loop:
+            if not self.loop:
                 return
             self._stop.wait(_LOOP_GAP_SECONDS)
 
     def _play_once(self) -> None:
         start: float | None = None
-        pictures = self._source.pictures()
+        pictures = self.source.pictures()
         for picture in pictures:
             now = time.monotonic()
             if start is None:
                 start = now
-                self._backoff.reset()
-                self._post(CameraChanged(CameraState.UP, ""))
+                self.backoff.reset()
+                self.post(CameraChanged(CameraState.UP, ""))
             if picture.due_seconds is not None:
                 self._stop.wait(max(0.0, start + picture.due_seconds - now))
             if self._stop.is_set():
                 return
             self._sequence += 1
-            reading = self._clock.read()
+            reading = self.clock.read()
             if reading.expected_unix is not None:
-                self._post(ClockStepped(reading.expected_unix, reading.unix))
-            self._post(CapturedFrame(self._sequence, picture.image, reading.unix, reading.mono))
+                self.post(ClockStepped(reading.expected_unix, reading.unix))
+            self.post(CapturedFrame(self._sequence, picture.image, reading.unix, reading.mono))

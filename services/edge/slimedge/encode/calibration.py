@@ -21,6 +21,7 @@ import hashlib
 import logging
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,30 +41,23 @@ _AGREES = 2.0  # first runs may take so many times longer or shorter than what i
 _TYPICAL_PIXELS = 1280 * 720  # for a guess before the camera's size is known
 
 
+@dataclass(eq=False)
 class EncodeCalibration:
-    """Encode seconds of one codec on one device.
+    """Encode seconds of one codec on one device."""
 
-    Args:
-        fingerprint: Of the codec.
-        profile: Of the codec; its calibration counts only if it is this device's.
-        device: This one.
-        cache_folder: Where `keep` writes; None: nowhere.
-    """
+    fingerprint: bytes  # of the codec
+    profile: Profile | None  # of the codec; its calibration counts only if it is this device's
+    device: Device  # this one
+    cache_folder: Path | None  # where `keep` writes; None: nowhere
 
-    def __init__(
-        self,
-        fingerprint: bytes,
-        profile: Profile | None,
-        device: Device,
-        cache_folder: Path | None,
-    ) -> None:
-        self._device = device
+    def __post_init__(self) -> None:
         self._path = None
-        if cache_folder is not None:
-            name = hashlib.sha256(f"{device.processor}\n{device.threads}".encode()).hexdigest()[:12]
-            self._path = cache_folder / f"encode-{fingerprint.hex()}-{name}.json"
+        if self.cache_folder is not None:
+            device = f"{self.device.processor}\n{self.device.threads}"
+            name = hashlib.sha256(device.encode()).hexdigest()[:12]
+            self._path = self.cache_folder / f"encode-{self.fingerprint.hex()}-{name}.json"
         self._cached = self._read()
-        shipped = None if profile is None else profile.calibration
+        shipped = None if self.profile is None else self.profile.calibration
         self._shipped = shipped if self._is_here(shipped) else None
 
     @property
@@ -90,27 +84,21 @@ class EncodeCalibration:
         """Take what was measured here for known, now and at later starts."""
         height, width = image_hw
         before = () if self._cached is None else self._cached.timings
-        sizes = dict.fromkeys((timing.height, timing.width) for timing in before)
-        recent = {image_hw, *[size for size in sizes if size != image_hw][1 - MAX_SIZES :]}
-        kept = [
-            timing
-            for timing in before
-            if (size := (timing.height, timing.width)) in recent
-            and not (size == image_hw and timing.level in seconds)
-        ]
-        new = [
+        timings = [t for t in before if (t.height, t.width) != image_hw or t.level not in seconds]
+        timings += [
             EncodeTiming(level=level, height=height, width=width, encode_seconds=value)
             for level, value in seconds.items()
         ]
+        sizes = list(dict.fromkeys((t.height, t.width) for t in reversed(timings)))[:MAX_SIZES]
         self._cached = Calibration(
-            device=self._device.processor,
-            threads=self._device.threads,
-            timings=(*kept, *new),
+            device=self.device.processor,
+            threads=self.device.threads,
+            timings=tuple(t for t in timings if (t.height, t.width) in sizes),
         )
         self._write(self._cached)
 
     def _is_here(self, calibration: Calibration | None) -> bool:
-        return calibration is not None and self._device == (calibration.device, calibration.threads)
+        return calibration is not None and self.device == (calibration.device, calibration.threads)
 
     def _read(self) -> Calibration | None:
         if self._path is None:

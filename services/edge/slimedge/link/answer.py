@@ -119,9 +119,7 @@ class AnswerReader:
     def _tell(self, frame: LedgerFrame, stage: Stage) -> None:
         now = self.clock()
         sent_at = now if frame.sent_at is None else frame.sent_at
-        self.observer.notify(
-            Acked(frame.sequence, stage, now - frame.header.capture_time_mono, now - sent_at)
-        )
+        self.observer.notify(Acked(frame.sequence, stage, now - sent_at))
 
     def _take_nack(self, nack: pb.Nack) -> LedgerFrame | None:
         if nack.reason == pb.NACK_REASON_QUEUE_FULL:

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from random import Random
 
 import google_crc32c
 
@@ -61,7 +60,7 @@ class Uplink:
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
         self._turn = asyncio.Lock()  # writes go out one by one, first come first served
         self._backoff = FullJitter(
-            self.settings.reconnect_min_seconds, self.settings.reconnect_max_seconds, Random()
+            self.settings.reconnect_min_seconds, self.settings.reconnect_max_seconds
         )
 
     @property
@@ -131,7 +130,7 @@ class Uplink:
             DisconnectedError: the stream has ended.
         """
         epoch = self._epoch_on_wire(kept.epoch)
-        self.ledger.send_backfill(epoch, kept.header.sequence, len(kept.container), self.clock())
+        self.ledger.send_backfill(epoch, kept.header.sequence, len(kept.container))
         await self._say(make_frame(kept.header, kept.container, late=True, epoch=epoch))
 
     async def send_gap(self, gap: Gap) -> None:
@@ -194,7 +193,7 @@ class Uplink:
         for sequence in welcome.persisted_sequences:
             self.spool.forget(self.spool.epoch, sequence)
         now = self.clock()
-        for frame in self.ledger.resume(set(welcome.persisted_sequences).__contains__):
+        for frame in self.ledger.resume(set(welcome.persisted_sequences)):
             if not (frame.spooled and self._is_late(now - frame.header.capture_time_mono)):
                 self._backlog.append(frame)
 

@@ -23,7 +23,7 @@ Whoever is woken looks at everything again: it says that something has happened,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,7 +81,6 @@ class BackfillOnItsWay:
     epoch: int  # as on the wire: 0 = of this start
     sequence: int
     size_bytes: int
-    sent_at: float  # monotonic seconds
     state: BackfillState = BackfillState.SENT
 
 
@@ -169,10 +168,10 @@ class Ledger:
             del self._frames[old.sequence]
         return surplus
 
-    def send_backfill(self, epoch: int, sequence: int, size_bytes: int, now: float) -> None:
+    def send_backfill(self, epoch: int, sequence: int, size_bytes: int) -> None:
         """Enter a kept frame that is being sent; none is on its way."""
         self.sent_bytes += size_bytes
-        self.backfill = BackfillOnItsWay(epoch, sequence, size_bytes, now)
+        self.backfill = BackfillOnItsWay(epoch, sequence, size_bytes)
 
     def answer_backfill(self, epoch: int, sequence: int, state: BackfillState) -> bool:
         """Take what the cloud says of a kept frame; whether it is the one on its way."""
@@ -233,13 +232,13 @@ class Ledger:
         frames = (f for f in self._frames.values() if not f.persisted)
         return sorted(frames, key=lambda frame: frame.sequence)
 
-    def resume(self, is_persisted: Callable[[int], bool]) -> list[LedgerFrame]:
+    def resume(self, persisted: Collection[int]) -> list[LedgerFrame]:
         """Close what the cloud has persisted; the frames to send again, in order.
 
         They leave the ledger and enter it again when they are sent.
         """
         for frame in self._frames.values():
-            if not frame.persisted and is_persisted(frame.sequence):
+            if not frame.persisted and frame.sequence in persisted:
                 frame.received = frame.persisted = True
                 frame.container = b""
             if frame.persisted:

@@ -225,14 +225,9 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._db:  # which commits or rolls back
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # SQLite ends it by itself when the disk is full
-                self._db.execute("ROLLBACK")
-            raise
 
     def _trim(self, now_unix: float, needed_bytes: int) -> list[Gap]:
         """Delete the oldest frames until so many bytes have room and none is too old."""

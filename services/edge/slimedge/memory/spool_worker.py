@@ -20,6 +20,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,70 +42,51 @@ _LEAST_ABSENCE_SECONDS = 1.0  # what lasts for less is no gap
 _LOSSES = {GapReason.SPOOL_FULL: LossReason.SPOOL_FULL, GapReason.EXPIRED: LossReason.SPOOL_AGE}
 
 
+@dataclass(eq=False)
 class SpoolWorker:
-    """What waits for the link, used from the event loop; `run` it, and `close` it at the end.
+    """What waits for the link, used from the event loop; `run` it, and `close` it at the end."""
 
-    Args:
-        path: The spool's file; None keeps records of gaps in memory, and no frames.
-        epoch: Of this start of the edge.
-        max_bytes, max_age_seconds: Bounds of the frames, see `Spool`.
-        is_held: Whether a frame of this start has not been given up elsewhere.
-        observer: Is told when frames are kept or given up, and when the disk fails.
-        first_retry_seconds: Wait before a failed disk is tried again; doubles.
-        alive_seconds: Between two signs of life in the file.
-        unix: Wall clock, seconds.
-    """
+    path: Path | None  # the spool's file; None keeps records of gaps in memory, and no frames
+    epoch: int  # of this start of the edge
+    _: KW_ONLY
+    max_bytes: int  # of the frames, and how long they are kept: see `Spool`
+    max_age_seconds: float
+    is_held: Callable[[int], bool]  # whether a frame of this start has not been given up elsewhere
+    observer: EdgeObserver
+    first_retry_seconds: float = FIRST_RETRY_SECONDS  # after the disk failed; doubles
+    alive_seconds: float = ALIVE_SECONDS  # between two signs of life in the file
+    unix: Callable[[], float] = time.time  # wall clock, seconds
 
-    def __init__(
-        self,
-        path: Path | None,
-        epoch: int,
-        *,
-        max_bytes: int,
-        max_age_seconds: float,
-        is_held: Callable[[int], bool],
-        observer: EdgeObserver,
-        first_retry_seconds: float = FIRST_RETRY_SECONDS,
-        alive_seconds: float = ALIVE_SECONDS,
-        unix: Callable[[], float] = time.time,
-    ) -> None:
-        self.epoch = epoch
-        self._path = path
-        self._max_bytes = max_bytes
-        self._max_age_seconds = max_age_seconds
-        self._is_held = is_held
-        self._observer = observer
-        self._first_retry_seconds = self._retry_seconds = first_retry_seconds
-        self._alive_seconds = alive_seconds
-        self._unix = unix
+    def __post_init__(self) -> None:
+        self._retry_seconds = self.first_retry_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._tasks: set[asyncio.Task[object]] = set()
         self._pending = 0
         self._broken = asyncio.Event()
         self._complained = False  # in the log, since a frame was last kept
         self.arrived = asyncio.Event()  # set when something waits that did not
-        self._spool = Spool(None, epoch)  # touched on the thread only, from here on
+        self._spool = Spool(None, self.epoch)  # touched on the thread only, from here on
         self.is_up = False  # frames can be kept
         self.frames = 0  # kept now
         self.used_bytes = 0  # of the file
 
     async def run(self) -> None:
         """Open the file, and again some time after it has failed, until cancelled."""
-        began_unix: float | None = self._unix()
+        began_unix: float | None = self.unix()
         while True:
             self._broken.clear()
-            if self._path is not None:
+            if self.path is not None:
                 await self._result(self._submit(self._open))
                 if not self._broken.is_set():
                     self.is_up = True
-                    self._observer.notify(SpoolChanged(True, str(self._path)))
+                    self.observer.notify(SpoolChanged(True, str(self.path)))
                     if began_unix is not None:
                         self._record_absence(began_unix)
                         began_unix = None
             while not self._broken.is_set():
                 self._start(self._mark_alive())
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._alive_seconds):
+                    async with asyncio.timeout(self.alive_seconds):
                         await self._broken.wait()
             await asyncio.sleep(self._retry_seconds)
             self._retry_seconds = min(_LAST_RETRY_SECONDS, 2 * self._retry_seconds)
@@ -123,7 +105,7 @@ class SpoolWorker:
             self.record(Gap(GapReason.STOPPED, ended_unix, began_unix, epoch=self.epoch))
 
     def _mark_alive(self) -> Coroutine[Any, Any, None]:
-        now_unix = self._unix()
+        now_unix = self.unix()
         return self._ask(lambda spool: spool.mark_alive(now_unix))
 
     # --- frames ---
@@ -135,9 +117,7 @@ class SpoolWorker:
             self._pending += 1
             header, container = frame.header, frame.container  # an Ack empties the frame
             put = self._ask(
-                lambda spool: (
-                    None if spool.in_memory else spool.put(header, container, self._unix())
-                )
+                lambda spool: None if spool.in_memory else spool.put(header, container, self.unix())
             )
             self._start(self._settle(frame, put))
 
@@ -152,7 +132,7 @@ class SpoolWorker:
 
     def shift_ages(self, seconds: float) -> None:
         """The wall clock was set by so much."""
-        now_unix = self._unix()
+        now_unix = self.unix()
         self._start(self._ask(lambda spool: spool.shift_ages(seconds, now_unix)))
 
     async def next_frame(self, after_place: int) -> SpooledFrame | None:
@@ -167,7 +147,7 @@ class SpoolWorker:
 
     def record(self, gap: Gap) -> None:
         """Keep the record of a gap until the cloud has it."""
-        self._observer.notify(GapRecorded(gap))
+        self.observer.notify(GapRecorded(gap))
         self._start(self._settle_gap(self._ask(lambda spool: spool.add_gap(gap))))
 
     async def next_gap(self, after_number: int) -> Gap | None:
@@ -194,19 +174,19 @@ class SpoolWorker:
         self._pending -= 1
         if gaps is None:
             frame.spooled = None  # it may be tried again
-            if not self._is_held(frame.sequence):
+            if not self.is_held(frame.sequence):
                 header, size_bytes = frame.header, frame.size_bytes
                 self.record(gap_of(GapReason.DISK, self.epoch, header, size_bytes))
-                self._observer.notify(frame.lost(LossReason.DISK))
+                self.observer.notify(frame.lost(LossReason.DISK))
             return
         frame.spooled = True
         self._complained = False
-        self._retry_seconds = self._first_retry_seconds
+        self._retry_seconds = self.first_retry_seconds
         self.arrived.set()
-        self._observer.notify(Spooled(frame.sequence, frame.size_bytes))
+        self.observer.notify(Spooled(frame.sequence, frame.size_bytes))
         for gap in gaps:
-            self._observer.notify(GapRecorded(gap))
-            self._observer.notify(Lost(gap.first_sequence, _LOSSES[gap.reason]))
+            self.observer.notify(GapRecorded(gap))
+            self.observer.notify(Lost(gap.first_sequence, _LOSSES[gap.reason]))
 
     def _ask(self, work: Callable[[Spool], T]) -> Coroutine[Any, Any, T | None]:
         """Put work into the line now, whenever its result is awaited."""
@@ -234,11 +214,11 @@ class SpoolWorker:
             self._complained = True
             self.is_up = False
             self._broken.set()
-            self._observer.notify(SpoolChanged(False, str(exc)))
+            self.observer.notify(SpoolChanged(False, str(exc)))
             return None
 
     def _open(self) -> None:
-        path = self._path
+        path = self.path
         assert path is not None, "only a file is opened"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -259,15 +239,15 @@ class SpoolWorker:
 
     def _open_file(self, path: Path) -> Spool:
         return Spool(
-            path, self.epoch, max_bytes=self._max_bytes, max_age_seconds=self._max_age_seconds
+            path, self.epoch, max_bytes=self.max_bytes, max_age_seconds=self.max_age_seconds
         )
 
     def _leave_disk(self, reason: sqlite3.Error) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._spool.close()
         self._spool = Spool(None, self.epoch)
-        if self._path is not None and _is_damage(reason):
-            _set_aside(self._path)
+        if self.path is not None and _is_damage(reason):
+            _set_aside(self.path)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from slimcontrol.controller import WaitReason
 from slimedge.event import (
@@ -46,27 +47,16 @@ _LOSSES = {
 }
 
 
+@dataclass(eq=False)
 class GapWatch:
-    """An observer that records gaps.
+    """An observer that records gaps."""
 
-    Args:
-        epoch: Of this start of the edge.
-        record: Takes a gap; one that goes on from the one before is joined to it.
-        unix: Wall clock, seconds.
-        mono: Monotonic clock, seconds.
-    """
+    epoch: int  # of this start of the edge
+    record: Callable[[Gap], None]  # joins a gap that goes on from the one before to it
+    unix: Callable[[], float]  # wall clock, seconds
+    mono: Callable[[], float] = time.monotonic
 
-    def __init__(
-        self,
-        epoch: int,
-        record: Callable[[Gap], None],
-        unix: Callable[[], float],
-        mono: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._epoch = epoch
-        self._record = record
-        self._unix = unix
-        self._mono = mono
+    def __post_init__(self) -> None:
         self._going_on: GapReason | None = None
         self._began_unix = 0.0  # wall clock, seconds
         self._began = 0.0  # monotonic seconds
@@ -86,13 +76,11 @@ class GapWatch:
                 self._end(self._going_on)
             case Lost(reason=loss, sequence=sequence) if loss in _LOSSES:
                 at = event.capture_time_unix
-                self._record(
-                    Gap(_LOSSES[loss], at, at, 1, event.size_bytes, sequence, sequence, self._epoch)
+                self.record(
+                    Gap(_LOSSES[loss], at, at, 1, event.size_bytes, sequence, sequence, self.epoch)
                 )
             case ClockStepped():
-                self._record(
-                    Gap(GapReason.CLOCK, event.from_unix, event.to_unix, epoch=self._epoch)
-                )
+                self.record(Gap(GapReason.CLOCK, event.from_unix, event.to_unix, epoch=self.epoch))
             case _:
                 pass
 
@@ -101,11 +89,11 @@ class GapWatch:
         self._end(self._going_on)
 
     def _go_on(self, reason: GapReason, *, frames: int) -> None:
-        now = self._mono()
+        now = self.mono()
         if self._going_on is not reason:
             self._end(self._going_on)
             self._going_on = reason
-            self._began_unix, self._began, self._recorded_seconds = self._unix(), now, 0.0
+            self._began_unix, self._began, self._recorded_seconds = self.unix(), now, 0.0
             self._due = now + _FIRST_RECORD_SECONDS
             self._frames = 0
         self._frames += frames
@@ -116,7 +104,7 @@ class GapWatch:
     def _end(self, reason: GapReason | None) -> None:
         if reason is None or self._going_on is not reason:
             return
-        now = self._mono()
+        now = self.mono()
         if now - self._began >= _LEAST_SECONDS:
             self._tell(now)
         self._going_on = None
@@ -125,5 +113,5 @@ class GapWatch:
         assert self._going_on is not None, "only what goes on is told"
         seconds = now - self._began
         begin, end = (self._began_unix + s for s in (self._recorded_seconds, seconds))
-        self._record(Gap(self._going_on, begin, end, self._frames, epoch=self._epoch))
+        self.record(Gap(self._going_on, begin, end, self._frames, epoch=self.epoch))
         self._recorded_seconds, self._frames = seconds, 0

@@ -40,7 +40,7 @@ def edge_of(cloud_seconds: dict[float, tuple[float, float]], started: list[float
             observer.notify(Captured(sequence, (40, 50)))
             observer.notify(Encoded(sequence, sequence, 0, 3.0, 1000, IMAGE, 0.0, 0.02, False))
             observer.notify(Sent(sequence, 1000, 0.0, resent=False))
-            observer.notify(Acked(sequence, Stage.PERSISTED, 0.1, 0.1))
+            observer.notify(Acked(sequence, Stage.PERSISTED, 0.1))
             queue, work = cloud_seconds[rate]
             observer.notify(Detected(sequence, (), 0.9, queue, work))
             await asyncio.sleep(FRAME_SECONDS)

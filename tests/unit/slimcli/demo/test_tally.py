@@ -74,8 +74,8 @@ def run_frame(tally: Tally, sequence: int, level: int = 1, latency: float = 0.5)
     tally.notify(Captured(sequence, (40, 50)))
     tally.notify(encoded(sequence, level))
     tally.notify(Sent(sequence, 1000, 0.03, resent=False))
-    tally.notify(Acked(sequence, Stage.RECEIVED, 0.1, 0.1))
-    tally.notify(Acked(sequence, Stage.PERSISTED, 0.1, 0.1))
+    tally.notify(Acked(sequence, Stage.RECEIVED, 0.1))
+    tally.notify(Acked(sequence, Stage.PERSISTED, 0.1))
     tally.notify(detected(sequence, latency))
 
 
@@ -105,7 +105,7 @@ def test_news_that_comes_twice_is_counted_once() -> None:
     run_frame(tally, 1)
 
     tally.notify(Sent(1, 1000, 0.0, resent=True))
-    tally.notify(Acked(1, Stage.PERSISTED, 0.1, 0.1))
+    tally.notify(Acked(1, Stage.PERSISTED, 0.1))
     tally.notify(detected(1))
 
     assert tally.totals.frames_sent == tally.totals.frames_detected == 1
@@ -139,7 +139,7 @@ def test_a_closed_tally_follows_old_frames_and_counts_no_new_ones() -> None:
     is_settled_before = tally.is_settled
 
     run_frame(tally, 2)
-    for event in (Acked(1, Stage.PERSISTED, 0.1, 0.1), detected(1)):
+    for event in (Acked(1, Stage.PERSISTED, 0.1), detected(1)):
         tally.notify(event)
 
     assert not is_settled_before

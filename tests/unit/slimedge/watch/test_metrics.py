@@ -54,7 +54,7 @@ EVENTS_AND_SAMPLES: list[tuple[EdgeEvent, str]] = [
     (Sent(1, 500, 0.1, resent=False), "slim_edge_frames_sent_total 1.0"),
     (Sent(1, 500, 0.1, resent=True), "slim_edge_frames_resent_total 1.0"),
     (
-        Acked(1, Stage.PERSISTED, 0.3, 0.2),
+        Acked(1, Stage.PERSISTED, 0.2),
         'slim_edge_ack_seconds_count{stage="persisted"} 1.0',
     ),
     (Detected(1, (), 0.4, 0.1, 0.1), "slim_edge_latency_seconds_sum 0.4"),
