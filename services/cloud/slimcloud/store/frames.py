@@ -3,7 +3,7 @@
 `Store` holds the frames themselves; its parts hold the rest:
 
     store.work        queue of frames that wait for the detector     store.work_queue
-    store.index       frames by capture time, and how many when      store.index
+    store.index       frames by capture time, and how many when      store.listing
     store.events      what happened, in order                        store.events
     store.cameras     who is connected                               store.cameras.registry
     store.refetches   requests for enhancements and their answers    store.cameras.refetches
@@ -32,7 +32,7 @@ from slimcloud.store.cameras.gaps import GapLog
 from slimcloud.store.cameras.refetches import RefetchLog
 from slimcloud.store.cameras.registry import CameraRegistry
 from slimcloud.store.events import EventLog
-from slimcloud.store.index import FrameIndex
+from slimcloud.store.listing import FrameIndex
 from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
 from slimcloud.store.retention import Retention

@@ -7,7 +7,7 @@ import pytest
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
 from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.store.index import FrameFilter
+from slimcloud.store.listing import FrameFilter
 from slimcloud.store.records import ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind
 from support.cloud.frames import make_frame

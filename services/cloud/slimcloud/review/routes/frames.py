@@ -22,7 +22,7 @@ from slimcloud.review.resource import (
     link_next,
     url_of,
 )
-from slimcloud.store.index import FrameFilter
+from slimcloud.store.listing import FrameFilter
 from slimcloud.store.records import DetectionResult, FrameState, ReviewMark, StoredFrame
 from slimcloud.wall_clock import time_of, unix_us_of
 

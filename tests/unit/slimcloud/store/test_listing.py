@@ -4,7 +4,7 @@ import pytest
 
 from slimcloud.errors import InvalidCursorError
 from slimcloud.store.frames import Store
-from slimcloud.store.index import FrameFilter
+from slimcloud.store.listing import FrameFilter
 from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
