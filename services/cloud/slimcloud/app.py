@@ -15,7 +15,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -51,8 +50,6 @@ from slimops.redis_connection import redis_client
 
 logger = logging.getLogger(__name__)
 
-_Probe: TypeAlias = Callable[[], Awaitable[bool]]  # whether a process can do its work
-
 
 @dataclass(frozen=True, slots=True)
 class _Models:
@@ -60,6 +57,23 @@ class _Models:
     detector: DetectorArtifact
     runtime: OpenVinoRuntime
     triage: TriagePolicy | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What the roles of a process share."""
+
+    settings: CloudSettings
+    models: _Models
+    store: Store
+    metrics: Metrics
+    life: Lifecycle
+    checks: list[Callable[[], Awaitable[object]]]  # raise what keeps it from working
+
+    async def is_ready(self) -> bool:
+        for check in self.checks:
+            await check()
+        return True
 
 
 async def run_cloud(
@@ -87,19 +101,15 @@ async def run_cloud(
     async with life:
         addresses = CloudAddresses(pid=os.getpid(), redis_url=_start_redis(settings, life))
         store = await _open_store(settings, addresses.redis_url, life)
-        metrics = Metrics("cloud")
-        probe: _Probe = _probe_of(store)
+        process = _Process(settings, models, store, Metrics("cloud"), life, [store.ping])
         if settings.role.includes(Role.DETECT):
-            engine = await _start_detect(settings, models, store, metrics, life)
-            probe = _both(probe, engine.check)
+            await _start_detect(process)
         if settings.role.includes(Role.INGEST):
-            address = await _start_ingest(settings, models, store, metrics, life)
-            addresses = replace(addresses, grpc=address)
+            addresses = replace(addresses, grpc=await _start_ingest(process))
         if settings.role.includes(Role.REVIEW):
-            url, probe = _start_review(settings, models, store, metrics, probe, life)
-            addresses = replace(addresses, http=url)
+            addresses = replace(addresses, http=_start_review(process))
         if settings.metrics_port is not None:
-            url = _start_probes(settings.metrics_host, settings.metrics_port, probe, metrics, life)
+            url = _start_probes(process, settings.metrics_port)
             addresses = replace(addresses, metrics=f"{url}/metrics")
         _announce(settings, addresses, life)
         if ready is not None:
@@ -145,9 +155,8 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
     return store
 
 
-async def _start_detect(
-    settings: CloudSettings, models: _Models, store: Store, metrics: Metrics, life: Lifecycle
-) -> DetectionEngine:
+async def _start_detect(process: _Process) -> None:
+    settings, models, life = process.settings, process.models, process.life
     engine = DetectionEngine(
         models.codec,
         models.detector,
@@ -160,7 +169,8 @@ async def _start_detect(
     )
     life.on_stop(Phase.CLOSE, "detector", lambda: asyncio.to_thread(engine.close))
     await engine.check()
-    worker = DetectWorker(store, engine, settings, DetectMetrics(metrics))
+    process.checks.append(engine.check)
+    worker = DetectWorker(process.store, engine, settings, DetectMetrics(process.metrics))
     taking = life.spawn(worker.run(), "detect")
     life.spawn(worker.serve_batches(), "batches")
 
@@ -170,13 +180,12 @@ async def _start_detect(
         await worker.drain()
 
     life.on_stop(Phase.DRAIN, "detector", drain)
-    return engine
 
 
-async def _start_ingest(
-    settings: CloudSettings, models: _Models, store: Store, metrics: Metrics, life: Lifecycle
-) -> str:
-    servicer = IngestServicer(store, models.codec, settings, IngestMetrics(metrics))
+async def _start_ingest(process: _Process) -> str:
+    """The address for cameras."""
+    settings, store, life = process.settings, process.store, process.life
+    servicer = IngestServicer(store, process.models.codec, settings, IngestMetrics(process.metrics))
     life.spawn(servicer.event_relay.run(await store.events.latest_id()), "event relay")
     life.spawn(servicer.credit.run(), "credit")
     life.spawn(_sweep(store, settings), "retention")
@@ -192,36 +201,26 @@ async def _start_ingest(
     return server.address
 
 
-def _start_review(
-    settings: CloudSettings,
-    models: _Models,
-    store: Store,
-    metrics: Metrics,
-    probe: _Probe,
-    life: Lifecycle,
-) -> tuple[str, _Probe]:
-    """The API's address, and the probe with what this role adds to it."""
-    review_metrics = ReviewMetrics(metrics)
-    fingerprint = models.codec.fingerprint.hex()
+def _start_review(process: _Process) -> str:
+    """The API's address."""
+    settings, models, life = process.settings, process.models, process.life
+    metrics = ReviewMetrics(process.metrics)
     decoder = Decoder(models.codec, models.runtime, settings.max_pixels)
     reconstructor = Reconstructor(
         decoder,
-        decoder_id=f"{models.codec.label}:{fingerprint}:{models.runtime.precision}",
-        on_result=review_metrics.cache_result,
-        on_decoded=review_metrics.decode_seconds.observe,
+        decoder_id=f"{models.codec.label}:{models.codec.fingerprint.hex()}:"
+        f"{models.runtime.precision}",
+        on_result=metrics.cache_result,
+        on_decoded=metrics.decode_seconds.observe,
     )
-
-    async def decode_canary() -> None:
-        await reconstructor.check(lambda: load_canary(models.codec, decoder))
-
-    probe = _both(probe, decode_canary)
+    process.checks.append(lambda: reconstructor.check(lambda: load_canary(models.codec, decoder)))
     app = build_api(
-        store,
+        process.store,
         reconstructor,
         names=models.detector.names,
         num_levels=len(models.codec.levels),
-        readiness_probe=probe,
-        metrics=review_metrics,
+        readiness_probe=process.is_ready,
+        metrics=metrics,
         tokens=settings.token_table if settings.token_table.has_people else None,
     )
     server = HttpServer(
@@ -240,34 +239,16 @@ def _start_review(
     life.on_stop(Phase.REFUSE, "review", stop)
     life.on_stop(Phase.CLOSE, "review", server.close)
     life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(reconstructor.close))
-    return server.url, probe
-
-
-def _start_probes(host: str, port: int, probe: _Probe, metrics: Metrics, life: Lifecycle) -> str:
-    server = HttpServer(build_probes(Readiness(probe), metrics), host, port)
-    server.start(life.spawn)
-    life.on_stop(Phase.REFUSE, "probes", server.stop)
-    life.on_stop(Phase.CLOSE, "probes", server.close)
     return server.url
 
 
-def _probe_of(store: Store) -> _Probe:
-    async def probe() -> bool:
-        await store.ping()
-        return True
-
-    return probe
-
-
-def _both(probe: _Probe, check: Callable[[], Awaitable[object]]) -> _Probe:
-    """A probe that also wants `check` to raise nothing."""
-
-    async def both() -> bool:
-        ok = await probe()
-        await check()
-        return ok
-
-    return both
+def _start_probes(process: _Process, port: int) -> str:
+    app = build_probes(Readiness(process.is_ready), process.metrics)
+    server = HttpServer(app, process.settings.metrics_host, port)
+    server.start(process.life.spawn)
+    process.life.on_stop(Phase.REFUSE, "probes", server.stop)
+    process.life.on_stop(Phase.CLOSE, "probes", server.close)
+    return server.url
 
 
 async def _sweep(store: Store, settings: CloudSettings) -> None:

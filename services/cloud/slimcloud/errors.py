@@ -5,7 +5,7 @@ CloudError
 ├── InvalidCursorError       not a cursor that this cloud gave out            (API: 400)
 ├── FrameNotFoundError       no such frame was ever stored                    (API: 404)
 ├── FrameGoneError           it was stored, and retention removed it          (API: 410)
-├── ReviewNotFoundError      no such review record, or it was trimmed           (API: 404)
+├── ReviewNotFoundError      no such review record, or it was trimmed         (API: 404)
 ├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
 ├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
 ├── FrameRefusedError        a frame that ingest does not take                (wire: Nack)
@@ -24,39 +24,31 @@ class CloudError(Exception):
 class InvalidFrameIdError(CloudError):
     def __init__(self, text: str) -> None:
         super().__init__(f"{text[:120]!r} is no frame id; expected camera:epoch:sequence")
-        self.text = text
 
 
 class InvalidCursorError(CloudError):
     def __init__(self, text: str) -> None:
         super().__init__(f"{text[:120]!r} is no cursor of this cloud; list again from the start")
-        self.text = text
 
 
 class FrameNotFoundError(CloudError):
     def __init__(self, frame_id: object) -> None:
         super().__init__(f"frame {frame_id} was never stored here")
-        self.frame_id = str(frame_id)
 
 
 class FrameGoneError(CloudError):
     def __init__(self, frame_id: object) -> None:
         super().__init__(f"frame {frame_id} was stored, and retention has removed it")
-        self.frame_id = str(frame_id)
 
 
 class RequestNotFoundError(CloudError):
     def __init__(self, request_id: str) -> None:
-        super().__init__(
-            f"no refetch request {request_id[:80]!r} is known; it may be forgotten by now"
-        )
-        self.request_id = request_id
+        super().__init__(f"no refetch request {request_id[:80]!r}; it may be forgotten by now")
 
 
 class ReviewNotFoundError(CloudError):
     def __init__(self, review_id: str) -> None:
         super().__init__(f"no review record {review_id[:80]!r} is known; list them again")
-        self.review_id = review_id
 
 
 class StoreFullError(CloudError):
