@@ -28,7 +28,7 @@ from slimcloud.errors import CloudError
 from slimcloud.frame_id import FrameId
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.metrics import IngestMetrics
-from slimcloud.ingest.refusals import Refusal
+from slimcloud.ingest.refusals import refusal_of_outcome
 from slimcloud.settings import CloudSettings
 from slimcloud.store.events import Event, EventKind, event_order
 from slimcloud.store.frames import Store
@@ -132,9 +132,10 @@ class EventRelay:
                 )
             stream.settle(sequence)
         elif event.kind in (EventKind.FRAME_DROPPED, EventKind.FRAME_FAILED):
-            reason = "EXPIRED" if event.kind is EventKind.FRAME_DROPPED else "DECODE"
-            stream.nack(sequence, Refusal(reason, event.detail))
-            self._metrics.refused.labels(reason).inc()
+            is_dropped = event.kind is EventKind.FRAME_DROPPED
+            refusal = refusal_of_outcome(event.detail, is_dropped=is_dropped)
+            stream.nack(sequence, refusal)
+            self._metrics.refused.labels(refusal.reason).inc()
             stream.settle(sequence)
 
 

@@ -21,7 +21,7 @@ from slimcloud.errors import FrameRefusedError, StoreFullError, StreamRefusedErr
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.checks import ContainerChecker
 from slimcloud.ingest.metrics import IngestMetrics
-from slimcloud.ingest.refusals import Refusal, refusal_of
+from slimcloud.ingest.refusals import refusal_of, refusal_of_outcome
 from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
@@ -137,8 +137,8 @@ class Intake:
             result = await self._store.get_detections(frame_id)
             stream.ack(sequence, pb.STAGE_DETECTED, result)
         else:
-            reason = "EXPIRED" if record.state is FrameState.DROPPED else "DECODE"
-            stream.nack(sequence, Refusal(reason, record.reason))
+            is_dropped = record.state is FrameState.DROPPED
+            stream.nack(sequence, refusal_of_outcome(record.reason, is_dropped=is_dropped))
 
     async def _take_enhancement(self, stream: CameraStream, addition: pb.Enhancement) -> None:
         bitstream = addition.container

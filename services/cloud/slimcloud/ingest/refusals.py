@@ -57,6 +57,11 @@ def refusal_of(error: Exception) -> Refusal | None:
     return None
 
 
+def refusal_of_outcome(reason: str, *, is_dropped: bool) -> Refusal:
+    """The Nack for a frame that was dropped, or has failed, and why."""
+    return Refusal("EXPIRED" if is_dropped else "DECODE", reason)
+
+
 def status_of(error: BaseException) -> grpc.StatusCode:
     """The status that ends a stream for an error."""
     if isinstance(error, StreamRefusedError):
