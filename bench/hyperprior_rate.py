@@ -17,8 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec import hyperprior_integer
-from slimnets.codec.hyperprior import Hyperprior, gaussian_likelihoods
+from slimnets.codec.causal import CausalConv2d
+from slimnets.codec.hyperprior import (
+    MAX_WEIGHT,
+    WEIGHT_BITS,
+    Hyperprior,
+    IntegerCausalConv2d,
+    IntegerConv2d,
+    gaussian_likelihoods,
+)
 from slimnets.codec.prior import FactorizedPrior
 
 CHANNELS, HYPER_CHANNELS = 24, 12
@@ -38,9 +45,24 @@ def main() -> None:
     true = -torch.log2(gaussian_likelihoods(noisy(v), deviation)).sum() / HELD_OUT / SIDE**2
     print(f"true scales                {float(true):.2f} bits a position")
     print(f"integer h_s, z included    {train(_Hyper(v), v, steps, base, mixture):.2f}")
-    with patch.object(hyperprior_integer, "straight_through", lambda value, exact: value):
+    with (
+        patch.object(IntegerConv2d, "integers", _unrounded_weights),
+        patch.object(IntegerCausalConv2d, "forward", _unrounded_sums),
+    ):
         print(f"nothing rounded in h_s     {train(_Hyper(v), v, steps, base, mixture):.2f}")
     print(f"factorized prior           {train(_Factorized(v), v, steps, base, mixture):.2f}")
+
+
+def _unrounded_weights(layer: IntegerConv2d) -> tuple[Tensor, Tensor]:
+    weight = (layer.weight * 2**WEIGHT_BITS).clamp(-MAX_WEIGHT, MAX_WEIGHT)
+    return weight, layer.get_parameter("bias") * 2 ** (layer.input_bits + WEIGHT_BITS)
+
+
+def _unrounded_sums(
+    layer: IntegerCausalConv2d, x: Tensor, level: int, lower_gradient: float = 1.0
+) -> Tensor:
+    sums = CausalConv2d.forward(layer, x, level, lower_gradient)
+    return (sums + layer.rounding) * 2.0**-layer.shift
 
 
 def draw(batch: int, base: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor]:

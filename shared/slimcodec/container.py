@@ -202,7 +202,10 @@ def parse_container(bitstream: bytes) -> Container:
             f"expected {MAGIC.hex()}"
         )
     if len(bitstream) > len(MAGIC) and not 1 <= bitstream[len(MAGIC)] <= VERSION:
-        raise UnsupportedVersionError(bitstream[len(MAGIC)], VERSION)
+        raise UnsupportedVersionError(
+            f"container version {bitstream[len(MAGIC)]}; this build reads up to {VERSION}; "
+            "update the reader"
+        )
     if len(bitstream) < HEADER_BYTES:
         raise TruncatedContainerError(
             f"container of {len(bitstream)} bytes; its header alone has {HEADER_BYTES}; "
@@ -214,7 +217,9 @@ def parse_container(bitstream: bytes) -> Container:
     )
     kind, prior = kind_prior & 0xF, kind_prior >> 4
     if prior >= len(_PRIORS):
-        raise UnsupportedVersionError(prior, len(_PRIORS) - 1, "prior")
+        raise UnsupportedVersionError(
+            f"container prior {prior}; this build reads up to {len(_PRIORS) - 1}; update the reader"
+        )
     if kind >> 1 >= len(_STREAMS) or kind & 1 != (first_group > 0):
         raise DamagedContainerError(f"kind {kind} with first group {first_group}")
     container = Container(

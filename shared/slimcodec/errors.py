@@ -28,13 +28,6 @@ class NotAContainerError(BitstreamError):
 class UnsupportedVersionError(BitstreamError):
     """The container was written by a newer (or unknown) build."""
 
-    def __init__(self, found: int, supported: int, what: str = "version") -> None:
-        super().__init__(
-            f"container {what} {found}; this build reads up to {supported}; update the reader"
-        )
-        self.found = found
-        self.supported = supported
-
 
 class TruncatedContainerError(BitstreamError):
     """The bytes end before the container does."""
@@ -50,17 +43,6 @@ class ContainerLimitError(BitstreamError):
 
 class FingerprintMismatchError(BitstreamError):
     """The container was made with another model than the one at hand."""
-
-    def __init__(self, found: bytes, expected: bytes) -> None:
-        super().__init__(
-            f"container made with model {found.hex()}; this decoder has model {expected.hex()}; "
-            "load the model that made it, or encode again with this one"
-        )
-        self.found = found
-        self.expected = expected
-
-    def __reduce__(self) -> tuple[type["FingerprintMismatchError"], tuple[bytes, bytes]]:
-        return type(self), (self.found, self.expected)
 
 
 class ImageError(CodecError):

@@ -40,7 +40,11 @@ def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Con
     """
     container, manifest = parse_container(bitstream), artifact.manifest
     if container.fingerprint != artifact.fingerprint:
-        raise FingerprintMismatchError(container.fingerprint, artifact.fingerprint)
+        raise FingerprintMismatchError(
+            f"container made with model {container.fingerprint.hex()}; this decoder has model "
+            f"{artifact.fingerprint.hex()}; load the model that made it, or encode again with this "
+            "one"
+        )
     h, w = container.image_hw
     if h * w > max_pixels:
         raise ContainerLimitError(

@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import threading
+from collections import deque
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -182,22 +183,16 @@ class _RequestPool:
     def __init__(self, compiled: ov.CompiledModel, outputs: list[str]) -> None:
         self._compiled = compiled
         self._outputs = outputs  # names, in the graph's order
-        self._idle: list[ov.InferRequest] = []
-        self._lock = threading.Lock()
+        self._idle: deque[ov.InferRequest] = deque()  # its ends are safe from many threads
 
     def infer(self, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        with self._lock:
-            request = self._idle.pop() if self._idle else None
-        if request is None:
+        try:
+            request = self._idle.pop()
+        except IndexError:
             request = self._compiled.create_infer_request()
-        request.infer(inputs)  # a request that failed is not used again
-        outputs = {
-            name: np.array(request.get_output_tensor(i).data)  # a copy: the request is reused
-            for i, name in enumerate(self._outputs)
-        }
-        with self._lock:
-            self._idle.append(request)
-        return outputs
+        results = request.infer(inputs)  # copies; a request that failed is not used again
+        self._idle.append(request)
+        return dict(zip(self._outputs, results.values(), strict=True))
 
 
 class Device(NamedTuple):

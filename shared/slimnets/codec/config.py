@@ -4,16 +4,19 @@ environment.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import accumulate, pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 LATENT_STRIDE = 16  # pixels: four convolutions of stride 2
 PAD_MULTIPLE = 32  # pixels: the detector's coarsest grid, so that its neck's maps line up; a
 # hyperprior's latent, four times coarser than the latent, needs twice that
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class CodecConfig:
     """Shape of a codec: ours, or one of those that it is compared with.
 
@@ -45,7 +48,7 @@ class CodecConfig:
         (32, 64, 96, 128),
         (48, 96, 144, 192),
     )
-    qualities: int = 6
+    qualities: Annotated[int, Field(ge=1)] = 6
     feature_channels: int = 128
     feature_width: int = 96
     synthesis_widths: tuple[int, int, int, int] = (192, 128, 96, 48)
@@ -62,15 +65,6 @@ class CodecConfig:
                 raise ValueError(
                     f"levels must grow in the latent and shrink nowhere: {narrow}, then {wide}"
                 )
-        if self.qualities < 1:
-            raise ValueError(f"a codec needs at least one quality, found {self.qualities}")
-        for name, value, known in (
-            ("sharing", self.sharing, ("nested", "switchable")),
-            ("prior", self.prior, ("factorized", "hyperprior")),
-            ("feature_transform", self.feature_transform, ("latent", "stem")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} {value!r}; known are {' and '.join(known)}")
         hyper_levels = self.num_levels if self.prior == "hyperprior" else 0
         if len(self.hyper_channels) != hyper_levels or any(
             n >= w for n, w in pairwise((0, *self.hyper_channels))
@@ -120,8 +114,4 @@ class CodecConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> CodecConfig:
         """The inverse of `to_json` (lists become tuples)."""
-        plain = dict(values)
-        plain["channels"] = tuple(tuple(widths) for widths in plain["channels"])
-        plain["synthesis_widths"] = tuple(plain["synthesis_widths"])
-        plain["hyper_channels"] = tuple(plain.get("hyper_channels", ()))
-        return cls(**plain)
+        return cls(**values)

@@ -35,8 +35,11 @@ class SlimmableConv2d(nn.Module):
             in_widths[-1], out_widths[-1], kernel_size, stride, kernel_size // 2, bias=False
         )
 
-    def forward(self, x: Tensor, level: int) -> Tensor:
-        """(B, in_widths[level], H, W) -> (B, out_widths[level], H/stride, W/stride)."""
+    def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """(B, in_widths[level], H, W) -> (B, out_widths[level], H/stride, W/stride).
+
+        There are no groups whose gradient `lower_gradient` could hold back.
+        """
         return F.conv2d(x, self._weight(level), None, self.widest.stride, self.widest.padding)
 
     @torch.no_grad()
@@ -62,8 +65,8 @@ class SwitchableGDN(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList(CausalGDN((width,)) for width in widths)
 
-    def forward(self, x: Tensor, level: int) -> Tensor:
-        """(B, widths[level], H, W) -> the same shape."""
+    def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
+        """(B, widths[level], H, W) -> the same shape; `lower_gradient` as in `SlimmableConv2d`."""
         y: Tensor = self.levels[level](x, 0)
         return y
 

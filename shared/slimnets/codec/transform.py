@@ -52,18 +52,12 @@ class AnalysisTransform(nn.Module):
         self.block = BlockAnalysis(M) if config.block_transform else None
 
     def forward(self, x: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
-        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16).
-
-        `lower_gradient` as in `CausalConv2d`; levels of a switchable transform have no groups.
-        """
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16); `lower_gradient` as in `CausalConv2d`."""
         out = x
         for i, conv in enumerate(self.convs):
-            if isinstance(conv, CausalConv2d):
-                out = conv(out, level, lower_gradient)
-                out = self.gdns[i](out, level, lower_gradient) if i < len(self.gdns) else out
-            else:
-                out = conv(out, level)
-                out = self.gdns[i](out, level) if i < len(self.gdns) else out
+            out = conv(out, level, lower_gradient)
+            if i < len(self.gdns):
+                out = self.gdns[i](out, level, lower_gradient)
         if self.block is not None:
             out = out + self.block(x, self.latent_channels[level])
         return out
@@ -150,11 +144,8 @@ class InverseGDN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> the same shape."""
-        return x * F.conv2d(x.abs(), *self.parameters_of_norm())
-
-    def parameters_of_norm(self) -> tuple[Tensor, Tensor]:
-        """gamma (channels, channels, 1, 1) and beta (channels,), both positive."""
-        return self.root_gamma.square()[..., None, None], self.root_beta.square()
+        gamma, beta = self.root_gamma.square(), self.root_beta.square()
+        return x * F.conv2d(x.abs(), gamma[..., None, None], beta)
 
 
 def _double(n_in: int, n_out: int) -> nn.ConvTranspose2d:

@@ -17,9 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimnets.codec.causal import CausalConv2d
-from slimnets.codec.hyperprior import NUM_SCALES, Hyperprior
-from slimnets.codec.hyperprior_integer import ACTIVATION_BITS, MAX_ACTIVATION, MAX_INPUT
-from slimnets.export.hyperprior import export_h_s
+from slimnets.codec.hyperprior import (
+    ACTIVATION_BITS,
+    MAX_ACTIVATION,
+    MAX_INPUT,
+    NUM_SCALES,
+    Hyperprior,
+)
+from slimnets.export.codec import export_h_s
 from slimnets.export.onnx_nodes import GraphWriter, float_value
 from slimnets.export.stored_weights import to_array
 

@@ -27,7 +27,7 @@ from slimops.installation import how_to_install
     [
         (codec.NotAContainerError("no magic"), ExitCode.BAD_DATA),
         (codec.TruncatedContainerError("ends"), ExitCode.BAD_DATA),
-        (codec.FingerprintMismatchError(b"a" * 8, b"b" * 8), ExitCode.BAD_DATA),
+        (codec.FingerprintMismatchError("of another model"), ExitCode.BAD_DATA),
         (codec.ImageError("no picture"), ExitCode.BAD_DATA),
         (codec.CodecError("level 9; there are 0..3"), ExitCode.USAGE),
         (codec.ModelError("none there"), ExitCode.CONFIG),

@@ -140,10 +140,8 @@ def test_other_bytes_are_not_a_container(bitstream: bytes) -> None:
 def test_future_version_is_refused_with_both_versions_named() -> None:
     bitstream = with_bytes(pack_container(make_container()), 4, b"\x07")
 
-    with pytest.raises(UnsupportedVersionError, match=r"version 7.*up to 2.*update") as caught:
+    with pytest.raises(UnsupportedVersionError, match=r"version 7.*up to 2.*update"):
         parse_container(seal(bitstream))
-
-    assert (caught.value.found, caught.value.supported) == (7, 2)
 
 
 def test_unknown_prior_is_refused() -> None:

@@ -211,7 +211,6 @@ def test_other_models_container_is_refused_with_both_fingerprints(
     with pytest.raises(FingerprintMismatchError) as caught:
         Decoder(other, runtime).decode_latent(bitstream)
 
-    assert (caught.value.found, caught.value.expected) == (codec.fingerprint, other.fingerprint)
     assert codec.fingerprint.hex() in str(caught.value)
     assert other.fingerprint.hex() in str(caught.value)
     with pytest.raises(FingerprintMismatchError):

@@ -28,8 +28,13 @@ from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
-from slimnets.export.codec import export_feature_transform, export_g_a, export_g_s
-from slimnets.export.hyperprior import export_h_a, export_h_s
+from slimnets.export.codec import (
+    export_feature_transform,
+    export_g_a,
+    export_g_s,
+    export_h_a,
+    export_h_s,
+)
 from slimnets.export.onnx_nodes import save_graph
 from slimnets.export.stored_weights import WEIGHTS_FILE, save_weights, to_array
 from slimnets.export.tabulate import tabulate

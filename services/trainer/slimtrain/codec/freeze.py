@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from slimnets.codec.causal import CausalConv2d, CausalGDN
 from slimnets.codec.codec import Codec
-from slimnets.codec.hyperprior import Hyperprior
-from slimnets.codec.hyperprior_integer import IntegerCausalConv2d
+from slimnets.codec.hyperprior import Hyperprior, IntegerCausalConv2d
 from slimnets.codec.prior import FactorizedPrior
 
 

@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimnets.codec.hyperprior import SCALES, Hyperprior, gaussian_likelihoods, scale_of
-from slimnets.codec.hyperprior_integer import (
+from slimnets.codec.hyperprior import (
     MAX_ACTIVATION,
     MAX_INPUT,
+    SCALES,
+    Hyperprior,
     IntegerCausalConv2d,
     IntegerConv2d,
+    gaussian_likelihoods,
     largest_sum,
+    scale_of,
     straight_through,
 )
 from slimnets.errors import InexactError

@@ -9,9 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from slimnets.codec.hyperprior import Hyperprior
-from slimnets.codec.hyperprior_integer import MAX_INPUT
-from slimnets.export.hyperprior import export_h_a, export_h_s
+from slimnets.codec.hyperprior import MAX_INPUT, Hyperprior
+from slimnets.export.codec import export_h_a, export_h_s
 from slimnets.export.onnx_nodes import float_value
 
 LATENT_GROUPS, HYPER_GROUPS = (4, 6, 5), (3, 4, 2)
