@@ -33,7 +33,7 @@ from slimcodec.model.artifact import (
     CodecArtifact,
     DetectorArtifact,
     load_codec_artifact,
-    load_detector_artifact,
+    load_detector_of,
 )
 from slimcodec.model.find import find_model
 from slimedge.capture.source import open_source
@@ -83,15 +83,12 @@ class Material:
 def load_material(threads: int | None) -> Material:
     runtime = OpenVinoRuntime(num_threads=threads)
     codec = load_codec_artifact(find_model("codec", MODEL, ROOT / "models"))
-    wanted = codec.manifest.detector
-    assert wanted is not None, "a codec that ships names its detector"
-    path = find_model("detector", f"{wanted.name}/{wanted.version}", ROOT / "models")
     pictures = open_source(str(ROOT / "samples/street.mp4"), 1.0).pictures()
     images = [picture.image for picture in itertools.islice(pictures, 0, 80, 5)]
     encoder = Encoder(codec, runtime)
     containers = [encoder.encode(image, LEVEL, QUALITY).bitstream for image in images]
     image_hw = (images[0].shape[0], images[0].shape[1])
-    return Material(codec, load_detector_artifact(path), runtime, containers, image_hw)
+    return Material(codec, load_detector_of(codec, ROOT / "models"), runtime, containers, image_hw)
 
 
 async def send_stream(address: str, material: Material, frames: int, epoch: int) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.model.artifact import load_codec_artifact, load_detector_of
 from slimcodec.model.find import find_model
 from slimdetect.detector import Detector
 from slimdetect.triage import TriageSession, class_ids_of
@@ -51,12 +51,9 @@ class Bench:
     ) -> None:
         runtime = OpenVinoRuntime()
         codec = load_codec_artifact(find_model("codec", model, root))
-        wanted = codec.manifest.detector
-        assert wanted is not None, "a codec that ships names its detector"
-        path = find_model("detector", f"{wanted.name}/{wanted.version}", root)
         self.codec = codec
         self.encoder, self.decoder = Encoder(codec, runtime), Decoder(codec, runtime)
-        self.detector = Detector(codec, load_detector_artifact(path), runtime)
+        self.detector = Detector(codec, load_detector_of(codec, root), runtime)
         self.triage = TriageSession(codec, runtime)
         self.level, self.quality = level, quality
         self.class_ids = class_ids_of(labels or self.triage.spec.labels, self.detector.names)

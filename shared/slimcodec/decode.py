@@ -99,13 +99,9 @@ def _check_belongs(base: Container, enhancement: Container) -> None:
             f"enhancement begins with group {enhancement.first_group}; a base of level "
             f"{base.level} needs group {base.level + 1} next"
         )
-    if enhancement.quality != base.quality:
+    ours, theirs = ((c.quality, c.image_hw) for c in (base, enhancement))
+    if theirs != ours:
         raise DamagedContainerError(
-            f"enhancement has quality {enhancement.quality:g}, its base {base.quality:g}; "
-            "they are of different pictures"
-        )
-    if enhancement.image_hw != base.image_hw:
-        raise DamagedContainerError(
-            f"enhancement has height and width {enhancement.image_hw}, its base {base.image_hw}; "
-            "they are of different pictures"
+            f"enhancement has quality, height and width {theirs}, its base {ours}; they are of "
+            "different pictures"
         )

@@ -1,7 +1,7 @@
 """Picture files -> image -> x; and x_hat -> image -> files.
 
 file --load_image--> image uint8 (H, W, 3) --to_x--> x float32 (1, 3, H, W)
-x --pad_to_multiple--> (1, 3, H', W')      x_hat --crop--> --to_image--> image --save_image--> file
+x --pad_to_multiple--> (1, 3, H', W')      x_hat --crop--> --to_image--> image --image_bytes--> file
 """
 
 import io
@@ -13,7 +13,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from slimcodec.container import MAX_PIXELS
 from slimcodec.errors import ImageError
-from slimcodec.whole_file import write_whole
 
 # of files that are taken for pictures where nobody names them one by one
 PICTURE_SUFFIXES = frozenset(
@@ -117,17 +116,6 @@ def crop(x: NDArray[np.float32], image_hw: tuple[int, int]) -> NDArray[np.float3
     """Return the upper left (..., h, w) of `x`: what `pad_to_multiple` added is removed."""
     h, w = image_hw
     return x[..., :h, :w]
-
-
-def save_image(path: Path | str, image: NDArray[np.uint8]) -> None:
-    """Write an image uint8 (H, W, 3), whole, in the format that the suffix names.
-
-    Raises:
-        ImageError: the suffix names no format that can be written.
-        OSError: the file cannot be written.
-    """
-    path = Path(path)
-    write_whole(path, image_bytes(image, path.suffix))
 
 
 def image_bytes(image: NDArray[np.uint8], suffix: str) -> bytes:

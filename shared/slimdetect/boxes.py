@@ -10,28 +10,18 @@ Source: Redmon and Farhadi, YOLOv3, 2018, section 2.1, https://arxiv.org/abs/180
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.detection import Detection
+from slimcodec.model.manifest import Head
 
 # exp(16) times the largest anchor is beyond every picture; a wild value must not become infinity.
 _MAX_LOG_SIDE = 16.0
 _SUPPRESSION_BLOCK = 128  # boxes; 20,000 candidates take 10-14 ms, with 512 up to 47 ms (2 cores)
 _MAX_LOGIT = 80.0  # exp(80) is still finite in float32
-
-
-class Head(Protocol):
-    """How one raw map is to be read; `anchors` are (width, height) in pixels."""
-
-    @property
-    def stride(self) -> int: ...
-    @property
-    def anchors(self) -> Sequence[Sequence[float]]: ...
-    @property
-    def scale_x_y(self) -> float: ...
 
 
 class Candidates(NamedTuple):
@@ -46,25 +36,21 @@ def decode_heads(
     raw: Sequence[NDArray[np.float32]],
     heads: Sequence[Head],
     min_score: float,
-    best_class_only: bool = False,
 ) -> Candidates:
-    """Give all boxes whose score, objectness times class probability, reaches `min_score`.
+    """Give all boxes whose score, objectness times class probability, reaches `min_score`: one for
+    every class that does.
 
     Args:
         raw: one (A * (5 + C), h, w) map per head of one picture; an anchor has x, y, w, h,
             objectness, classes.
         heads: stride, anchors and scale_x_y of each map, in the same order.
         min_score: in [0, 1].
-        best_class_only: one class per box; otherwise every class that reaches `min_score`.
     """
     if len(raw) != len(heads):
         raise ValueError(f"{len(raw)} head maps for {len(heads)} heads")
     if not 0.0 <= min_score <= 1.0:
         raise ValueError(f"min_score={min_score}; expected 0 to 1")
-    parts = [
-        _decode_head(values, head, min_score, best_class_only)
-        for values, head in zip(raw, heads, strict=True)
-    ]
+    parts = [_decode_head(values, head, min_score) for values, head in zip(raw, heads, strict=True)]
     if not parts:
         raise ValueError("no head maps")
     return Candidates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -145,9 +131,7 @@ def clip_detections(
     ]
 
 
-def _decode_head(
-    values: NDArray[np.float32], head: Head, min_score: float, best_class_only: bool
-) -> Candidates:
+def _decode_head(values: NDArray[np.float32], head: Head, min_score: float) -> Candidates:
     anchors = np.asarray(head.anchors, dtype=np.float32)  # (A, 2)
     channels, h, w = values.shape
     if channels % len(anchors) or channels // len(anchors) < 6:
@@ -158,13 +142,7 @@ def _decode_head(
     t = maps[anchor_ids, :, cells].astype(np.float32, copy=False)  # (n, 5 + C)
 
     scores = _sigmoid(t[:, 4:5]) * _sigmoid(t[:, 5:])  # (n, C)
-    if best_class_only:
-        class_ids = np.argmax(scores, axis=1)
-        rows = np.flatnonzero(scores[np.arange(len(scores)), class_ids] >= min_score)
-        class_ids = class_ids[rows]
-    else:
-        rows, class_ids = np.nonzero(scores >= min_score)
-
+    rows, class_ids = np.nonzero(scores >= min_score)
     s = np.float32(head.scale_x_y)
     grid = np.stack([cells % w, cells // w], axis=1).astype(np.float32)
     centre = (_sigmoid(t[:, :2]) * s - (s - 1) / 2 + grid) * np.float32(head.stride)

@@ -9,19 +9,18 @@ detector found anything, as measured on validation pictures (`slimwire train tri
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from slimcodec.decode import Latent
 from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import Runtime
-from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.artifact import CodecArtifact, read_checked
 
 TRIAGE_GRAPH = "triage.onnx"
 TRIAGE_SPEC = "triage.json"
@@ -102,9 +101,7 @@ class TriageSession:
 
 def any_presence(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """(..., C) logits of single classes -> (...), 0 to 1: presence of any. Odds add."""
-    most = logits.max(-1)
-    logit = most + np.log(np.exp(logits - most[..., None]).sum(-1))
-    presence: NDArray[np.float32] = 1 / (1 + np.exp(-logit))
+    presence: NDArray[np.float32] = 1 / (1 + np.exp(-np.logaddexp.reduce(logits, axis=-1)))
     return presence
 
 
@@ -125,10 +122,7 @@ def class_ids_of(labels: Iterable[str], names: Sequence[str]) -> list[int]:
 
 def _load_spec(artifact: CodecArtifact) -> TriageSpec:
     path = artifact.file(TRIAGE_SPEC)
-    try:
-        spec = TriageSpec.model_validate(json.loads(path.read_bytes()))
-    except (ValueError, ValidationError) as exc:
-        raise ModelError(f"{path}: {exc}") from exc
+    spec = read_checked(path, TriageSpec)
     expected = artifact.levels[0].latent_channels
     if spec.latent_channels != expected:
         raise ModelError(

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcodec.container import parse_container
-from slimcodec.errors import ModelError
 from slimcodec.model.find import DEFAULT_MODEL, find_codec_of, find_model, models_root
 
 if TYPE_CHECKING:
@@ -162,14 +161,11 @@ class Codec:
 
     @cached_property
     def _detector(self) -> Detector:
-        from slimcodec.model.artifact import load_detector_artifact
+        from slimcodec.model.artifact import load_detector_of
         from slimdetect.detector import Detector
 
-        wanted = self._artifact.manifest.detector
-        if wanted is None:
-            raise ModelError(f"{self.label} names no detector in its manifest; it cannot detect")
-        folder = find_model("detector", f"{wanted.name}/{wanted.version}", self._models)
-        return Detector(self._artifact, load_detector_artifact(folder), self._runtime)
+        detector = load_detector_of(self._artifact, self._models)
+        return Detector(self._artifact, detector, self._runtime)
 
 
 def encode(

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from slimcodec.image import save_image
+from slimcodec.image import image_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     with av.open(str(ROOT / "samples" / "street.mp4")) as container:
         image = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    save_image(folder / "picture.jpg", image.astype("uint8"))
+    (folder / "picture.jpg").write_bytes(image_bytes(image.astype("uint8"), ".jpg"))
     return folder
 
 

@@ -34,20 +34,9 @@ def open_codec_of(container: bytes | None, model: str | None, models: Path | Non
 
 def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
     """The detector that this codec's features were trained for."""
-    from slimcodec.model.artifact import load_detector_artifact
+    from slimcodec.model.artifact import load_detector_of
 
-    return load_detector_artifact(detector_folder(codec, models))
-
-
-def detector_folder(codec: CodecArtifact, models: Path | None) -> Path:
-    """Where that detector is."""
-    from slimcodec.errors import ModelError
-    from slimcodec.model.find import find_model
-
-    detector = codec.manifest.detector
-    if detector is None:
-        raise ModelError(f"{codec.label} names no detector in its manifest; it cannot detect")
-    return find_model("detector", f"{detector.name}/{detector.version}", models)
+    return load_detector_of(codec, models)
 
 
 def open_runtime(threads: int | None = None, precision: Precision = Precision.AUTO) -> Runtime:

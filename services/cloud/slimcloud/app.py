@@ -34,13 +34,12 @@ from slimcloud.settings import CloudSettings, split_labels
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
-from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import (
     CodecArtifact,
     DetectorArtifact,
     load_codec_artifact,
-    load_detector_artifact,
+    load_detector_of,
 )
 from slimcodec.model.find import find_model
 from slimops.embedded_redis import EmbeddedRedis
@@ -120,12 +119,8 @@ async def run_cloud(
 
 def _load_models(settings: CloudSettings) -> _Models:
     codec = load_codec_artifact(find_model("codec", settings.model, settings.models_root))
-    wanted = codec.manifest.detector
-    if wanted is None:
-        raise ModelError(f"codec {codec.label} names no detector; train it for one")
-    detector_path = find_model("detector", f"{wanted.name}/{wanted.version}", settings.models_root)
+    detector = load_detector_of(codec, settings.models_root)
     runtime = OpenVinoRuntime(num_threads=settings.detector_threads, precision=settings.precision)
-    detector = load_detector_artifact(detector_path)
     triage = build_triage(settings, codec, detector.names, runtime)
     return _Models(codec, detector, runtime, triage)
 

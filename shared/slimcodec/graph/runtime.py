@@ -83,14 +83,12 @@ class OpenVinoRuntime:
     Args:
         num_threads: Threads for one call; None leaves it to OpenVINO.
         precision: "auto" is bf16 where the CPU has it and float32 elsewhere.
-        cache_dir: Where compiled graphs are kept between starts, if anywhere.
     """
 
     def __init__(
         self,
         num_threads: int | None = None,
         precision: Precision = "auto",
-        cache_dir: Path | None = None,
     ) -> None:
         self._core = _shared_core()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -109,8 +107,6 @@ class OpenVinoRuntime:
         }
         if num_threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = num_threads
-        if cache_dir is not None:
-            self._config["CACHE_DIR"] = str(cache_dir)
         self._graphs: dict[tuple[Path, bool], Graph] = {}
         self._lock = threading.Lock()
 

@@ -21,13 +21,13 @@ from slimcodec.container import FINGERPRINT_BYTES, Streams
 from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables, load_scale_tables, load_tables
 from slimcodec.errors import ModelError
-from slimcodec.model.find import read_json
+from slimcodec.model.find import find_model, read_json
 from slimcodec.model.manifest import (
     MANIFEST_FORMAT,
     CodecManifest,
     DetectorManifest,
     FileRecord,
-    HeadSpec,
+    Head,
     Level,
     Profile,
 )
@@ -153,7 +153,7 @@ class DetectorArtifact:
         return self.manifest.label
 
     @property
-    def heads(self) -> tuple[HeadSpec, ...]:
+    def heads(self) -> tuple[Head, ...]:
         """Heads in the order of the tail's outputs `head_0`, `head_1`, ..."""
         return self.manifest.heads
 
@@ -176,7 +176,7 @@ def load_codec_artifact(path: Path) -> CodecArtifact:
     manifest = _load_manifest(path, CodecManifest)
     tables = load_tables(_file(path, manifest.files, "tables.npz"))
     profile_path = path / "profile.json"
-    profile = _validate(profile_path, Profile) if profile_path.exists() else None
+    profile = read_checked(profile_path, Profile) if profile_path.exists() else None
     scales = None
     if manifest.prior == "hyperprior":
         scales = load_scale_tables(_file(path, manifest.files, "hyper.npz"))
@@ -199,6 +199,18 @@ def load_detector_artifact(path: Path) -> DetectorArtifact:
         ModelError: a file is missing, altered, or says something that cannot be.
     """
     return DetectorArtifact(path, _load_manifest(path, DetectorManifest))
+
+
+def load_detector_of(codec: CodecArtifact, root: Path | None = None) -> DetectorArtifact:
+    """Read the artifact of the detector that a codec was trained for.
+
+    Raises:
+        ModelError: the codec names none, or it is not under `root` or not whole.
+    """
+    wanted = codec.manifest.detector
+    if wanted is None:
+        raise ModelError(f"{codec.label} names no detector in its manifest; it cannot detect")
+    return load_detector_artifact(find_model("detector", f"{wanted.name}/{wanted.version}", root))
 
 
 def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
@@ -254,14 +266,15 @@ def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:
         raise ModelError(
             f"{path}: format {raw.get('format')!r}; this build reads {MANIFEST_FORMAT}; update it"
         )
-    manifest = _validate(path, schema)
+    manifest = read_checked(path, schema)
     files: Mapping[str, FileRecord] = getattr(manifest, "files", {})
     for name, record in files.items():
         _check_digest(directory / name, record)
     return manifest
 
 
-def _validate(path: Path, schema: type[_Validated]) -> _Validated:
+def read_checked(path: Path, schema: type[_Validated]) -> _Validated:
+    """Read a model's JSON file; a ModelError where it does not fit the schema."""
     try:
         return schema.model_validate(read_json(path))
     except ValidationError as exc:

@@ -42,7 +42,7 @@ class Level(_Frozen):
     kmac_per_pixel: Annotated[float, Field(ge=0)]  # of g_a, per pixel of the picture
 
 
-class HeadSpec(_Frozen):
+class Head(_Frozen):
     """One of the detector's heads."""
 
     stride: Annotated[int, Field(ge=1)]  # pixels per cell
@@ -119,7 +119,7 @@ class DetectorManifest(_Manifest):
     kind: Literal["detector"]
     split: Split
     classes: Annotated[int, Field(ge=1)]
-    heads: Annotated[tuple[HeadSpec, ...], Field(min_length=1)]
+    heads: Annotated[tuple[Head, ...], Field(min_length=1)]
 
 
 UtilitySource = Literal["labels", "uncompressed"]

@@ -65,16 +65,13 @@ class FactorizedPrior(nn.Module):
             v: y * gain, rounded or with noise, (B, M', h, w) float32.
             gain: (B, M').
         """
-        with torch.autocast(v.device.type, enabled=False):
-            return self._likelihoods(v.float(), gain.float())
-
-    def _likelihoods(self, v: Tensor, gain: Tensor) -> Tensor:
         B, M, h, w = v.shape
-        g = gain[:, :, None, None]
-        lower, upper = ((v - 0.5) / g, (v + 0.5) / g)
-        flat = torch.stack([lower, upper]).permute(2, 0, 1, 3, 4).reshape(M, 1, -1)
-        logits = self.logits_cumulative(flat).reshape(M, 2, B, h, w).permute(1, 2, 0, 3, 4)
-        # evaluate in the tail where sigmoid keeps its precision
-        sign = -torch.sign(logits[0] + logits[1]).detach()
-        p = torch.abs(torch.sigmoid(sign * logits[1]) - torch.sigmoid(sign * logits[0]))
-        return p.clamp_min(_LIKELIHOOD_BOUND)
+        with torch.autocast(v.device.type, enabled=False):
+            v, g = v.float(), gain.float()[:, :, None, None]
+            ends = torch.stack([(v - 0.5) / g, (v + 0.5) / g])
+            flat = ends.permute(2, 0, 1, 3, 4).reshape(M, 1, -1)
+            logits = self.logits_cumulative(flat).reshape(M, 2, B, h, w).permute(1, 2, 0, 3, 4)
+            # evaluate in the tail where sigmoid keeps its precision
+            sign = -torch.sign(logits[0] + logits[1]).detach()
+            p = torch.abs(torch.sigmoid(sign * logits[1]) - torch.sigmoid(sign * logits[0]))
+            return p.clamp_min(_LIKELIHOOD_BOUND)

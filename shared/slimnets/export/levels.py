@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import TensorProto, helper
 from torch import nn
 
 from slimnets.codec.causal import GDN_BETA_FLOOR, CausalConv2d, CausalGDN
 from slimnets.codec.switchable import SlimmableConv2d, SwitchableGDN
-from slimnets.export.onnx_nodes import GraphWriter, Held
+from slimnets.export.onnx_nodes import GraphWriter
 
 
 def level_convolution(
@@ -45,13 +44,12 @@ def causal_weights(
     """
     kernels, biases, shapes = [], [], []
     for k, conv in layer.filled(level):
-        kernels.append(graph.hold(conv.weight, f"{name}_weight_{k}", exact=exact))
+        hold = graph.parameter if exact else graph.kernel
+        kernels.append(hold(conv.weight, f"{name}_weight_{k}"))
         biases.append(graph.parameter(conv.get_parameter("bias"), f"{name}_bias_{k}"))
         shapes.append(conv.weight.shape)
-    if len({kernel.data_type for kernel in kernels}) > 1:
-        kernels = [Held(graph.widen(kernel), TensorProto.FLOAT) for kernel in kernels]
     weight = _rows(graph, kernels, shapes, layer.in_prefix[level], f"{name}_weight")
-    return [graph.widen(weight), _concat(graph, biases, f"{name}_bias")]
+    return [weight, _concat(graph, biases, f"{name}_bias")]
 
 
 def level_norm(graph: GraphWriter, layer: nn.Module, level: int, source: str, name: str) -> str:
@@ -65,12 +63,12 @@ def level_norm(graph: GraphWriter, layer: nn.Module, level: int, source: str, na
         if layer.beta[k].numel() == 0:
             continue  # the level adds nothing here
         root = layer.gamma[k]
-        gammas.append(Held(squared(graph, root, f"{name}_gamma_{k}"), TensorProto.FLOAT))
+        gammas.append(squared(graph, root, f"{name}_gamma_{k}"))
         shapes.append(root.shape)
         beta = squared(graph, layer.beta[k], f"{name}_beta_{k}")
         betas.append(graph.add("Add", [beta, floor], f"{name}_beta_{k}_above"))
     gamma = _rows(graph, gammas, shapes, layer.prefix[level], f"{name}_gamma")
-    norm = norm_of(graph, source, gamma.name, _concat(graph, betas, f"{name}_beta"), name)
+    norm = norm_of(graph, source, gamma, _concat(graph, betas, f"{name}_beta"), name)
     return graph.add("Div", [source, norm], name)
 
 
@@ -100,29 +98,26 @@ def _corner(graph: GraphWriter, layer: SlimmableConv2d, level: int, name: str) -
 
 def _rows(
     graph: GraphWriter,
-    groups: Sequence[Held],
+    groups: Sequence[str],
     shapes: Sequence[Sequence[int]],
     total: int,
     name: str,
-) -> Held:
-    """One weight of `total` inputs from groups of one type that read the first of them; zeros stand
-    for the rest.
+) -> str:
+    """One weight of `total` inputs from groups that read the first of them; zeros stand for the
+    rest.
     """
-    data_type = groups[0].data_type
-    zero = np.zeros((), helper.tensor_dtype_to_np_dtype(data_type))
     parts = []
-    for group, (rows, width, *sides) in zip(groups, shapes, strict=True):
-        part = group.name
+    for part, (rows, width, *sides) in zip(groups, shapes, strict=True):
         if width < total:
             shape = np.array([rows, total - width, *sides], np.int64)
             of_zeros = [
-                graph.constant(f"{part}_zero", zero),
+                graph.scalar(f"{part}_zero", 0.0),
                 graph.constant(f"{part}_rest_shape", shape),
             ]
             rest = graph.add("Expand", of_zeros, f"{part}_rest")
             part = graph.add("Concat", [part, rest], f"{part}_row", axis=1)
         parts.append(part)
-    return Held(_concat(graph, parts, name), data_type)
+    return _concat(graph, parts, name)
 
 
 def _concat(graph: GraphWriter, parts: Sequence[str], name: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -23,13 +22,6 @@ from slimnets.export.stored_weights import StoredWeights, to_array, to_stored_ke
 OPSET = 18
 _IR_VERSION = 9  # came with opset 18's releases; read by OpenVINO and ONNX Runtime
 _INT8_MAX = 127
-
-
-class Held(NamedTuple):
-    """A value and its ONNX type."""
-
-    name: str
-    data_type: int
 
 
 class GraphWriter:
@@ -77,41 +69,35 @@ class GraphWriter:
         """Add a float32 scalar."""
         return self.constant(name, np.array(value, np.float32))
 
-    def hold(self, tensor: Tensor, name: str, rows: int | None = None, exact: bool = False) -> Held:
-        """Add a parameter as it is stored.
+    def parameter(self, tensor: Tensor, name: str, rows: int | None = None) -> str:
+        """Add a parameter, in float32.
 
         Args:
             tensor: the parameter itself, not a copy; without stored weights any tensor.
             name: of the constant.
             rows: take the first of them only, along the first axis.
-            exact: not as float16; weights that are stored already are taken as they are.
         """
         if self._weights is not None:
-            constant = self._weights.refer(tensor, name, rows)
-        else:
-            values = to_array(tensor[:rows])
-            stored = values if exact else to_stored_kernel(values)
-            constant = numpy_helper.from_array(stored, name)
-        self._initializers.append(constant)
-        return Held(name, constant.data_type)
-
-    def widen(self, held: Held) -> str:
-        """Give a value in float32."""
-        if held.data_type == TensorProto.FLOAT:
-            return held.name
-        return self.add("Cast", [held.name], f"{held.name}_32", to=TensorProto.FLOAT)
-
-    def parameter(self, tensor: Tensor, name: str, rows: int | None = None) -> str:
-        """Add a parameter, in float32; arguments as `hold`."""
-        return self.widen(self.hold(tensor, name, rows, exact=True))
+            return self._widen(self._weights.refer(tensor, name, rows))
+        return self.constant(name, to_array(tensor[:rows]))
 
     def kernel(self, tensor: Tensor, name: str, rows: int | None = None) -> str:
-        """Add the weight of a convolution, in float32; arguments as `hold`."""
-        if self._weights is not None or not self._int8:
-            return self.widen(self.hold(tensor, name, rows))
-        integers, scale = to_int8(to_array(tensor[:rows]))
-        wide = self.widen(Held(self.constant(name, integers), TensorProto.INT8))
+        """Add the weight of a convolution as `parameter`; a graph itself holds it smaller."""
+        if self._weights is not None:
+            return self.parameter(tensor, name, rows)
+        values = to_array(tensor[:rows])
+        if not self._int8:
+            return self._widen(numpy_helper.from_array(to_stored_kernel(values), name))
+        integers, scale = to_int8(values)
+        wide = self._widen(numpy_helper.from_array(integers, name))
         return self.add("Mul", [wide, self.constant(f"{name}_scale", scale)], f"{name}_scaled")
+
+    def _widen(self, constant: onnx.TensorProto) -> str:
+        """Add a constant, in float32."""
+        self._initializers.append(constant)
+        if constant.data_type == TensorProto.FLOAT:
+            return str(constant.name)
+        return self.add("Cast", [constant.name], f"{constant.name}_32", to=TensorProto.FLOAT)
 
     def convolution(
         self,

@@ -10,9 +10,9 @@ from slimcodec.errors import ImageError
 from slimcodec.image import (
     check_image,
     crop,
+    image_bytes,
     load_image,
     pad_to_multiple,
-    save_image,
     to_image,
     to_x,
 )
@@ -34,7 +34,7 @@ def test_rgb_picture_is_read_as_it_is(hw: tuple[int, int]) -> None:
 
 def test_path_and_bytes_read_the_same(tmp_path: Path) -> None:
     image = make_image(8, 9)
-    save_image(tmp_path / "a.png", image)
+    (tmp_path / "a.png").write_bytes(image_bytes(image, ".png"))
 
     assert np.array_equal(load_image(tmp_path / "a.png"), image)
     assert np.array_equal(load_image((tmp_path / "a.png").read_bytes()), image)
@@ -198,4 +198,4 @@ def test_array_that_is_no_image_is_refused(image: NDArray[np.uint8]) -> None:
 
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"\.xyz"):
-        save_image(tmp_path / "a.xyz", make_image(4, 4))
+        image_bytes(make_image(4, 4), ".xyz")

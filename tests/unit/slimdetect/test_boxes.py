@@ -2,28 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from slimcodec.detection import Detection
+from slimcodec.model.manifest import Head
 from slimdetect.boxes import Candidates, clip_detections, decode_heads, suppress
 
 CLASSES = 4
 
 
-class ToyHead(NamedTuple):
-    stride: int
-    anchors: Sequence[Sequence[float]]
-    scale_x_y: float
-
-
 HEADS = (
-    ToyHead(32, ((116, 90), (156, 198), (373, 326)), 1.0),
-    ToyHead(16, ((30, 61), (62, 45)), 1.05),
-    ToyHead(8, ((10, 13),), 2.0),
+    Head(stride=32, anchors=((116, 90), (156, 198), (373, 326)), scale_x_y=1.0),
+    Head(stride=16, anchors=((30, 61), (62, 45)), scale_x_y=1.05),
+    Head(stride=8, anchors=((10, 13),), scale_x_y=2.0),
 )
 
 
@@ -79,20 +73,6 @@ def test_decoding_agrees_with_a_slow_reference(min_score: float) -> None:
     order = [np.lexsort((rows[:, 5], rows[:, 1], rows[:, 0])) for rows in (found, expected)]
     np.testing.assert_allclose(found[order[0]], expected[order[1]], rtol=2e-5, atol=1e-3)
     assert [a.dtype.name for a in (boxes, scores, class_ids)] == ["float32", "float32", "int64"]
-
-
-def test_best_class_only_gives_one_class_per_box() -> None:
-    raw = make_raw(seed=2)
-
-    every = decode_heads(raw, HEADS, 0.1)
-    best = decode_heads(raw, HEADS, 0.1, best_class_only=True)
-
-    highest: dict[tuple[float, ...], float] = {}
-    for box, score in zip(every.boxes_xyxy.tolist(), every.scores.tolist(), strict=True):
-        highest[tuple(box)] = max(highest.get(tuple(box), 0.0), score)
-    assert len(best.scores) == len(highest) < len(every.scores)
-    for box, score in zip(best.boxes_xyxy.tolist(), best.scores.tolist(), strict=True):
-        assert highest[tuple(box)] == score
 
 
 def test_a_cell_that_exactly_reaches_the_score_is_kept() -> None:

@@ -12,7 +12,7 @@ import typer
 
 from slimcli.command_line import command_line
 from slimcli.exits import needs_extra
-from slimcli.models import detector_folder, open_codec, open_detector
+from slimcli.models import open_codec, open_detector
 from slimcli.options import Models
 from slimcli.streams import say
 from slimcli.train.options import (
@@ -122,7 +122,7 @@ def train_tail(
 
     wanted = load_recipe(recipe, TailRecipe)
     codec = open_codec(model or wanted.model, models)
-    detector = detector_folder(codec, models)
+    detector = open_detector(codec, models).directory
     schedule = wanted.schedule.given() | only_given(
         steps=steps,
         batch=batch,

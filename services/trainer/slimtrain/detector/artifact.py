@@ -24,7 +24,7 @@ from slimcodec.model.artifact import read_class_names
 from slimcodec.model.manifest import (
     DetectorManifest,
     FileRecord,
-    HeadSpec,
+    Head,
     Split,
 )
 from slimnets.darknet.cfg import CfgSection, parse_cfg
@@ -86,7 +86,7 @@ def write_detector_artifact(
             split=Split(layer=point.layer, channels=point.channels, stride=point.stride),
             classes=model.classes,
             heads=tuple(
-                HeadSpec(stride=head.stride, anchors=head.anchors, scale_x_y=head.scale_x_y)
+                Head(stride=head.stride, anchors=head.anchors, scale_x_y=head.scale_x_y)
                 for head in model.head_specs
             ),
             files={
