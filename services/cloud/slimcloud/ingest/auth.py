@@ -50,8 +50,8 @@ class CameraAuth:
                 of another camera.
         """
         if self.certificates:
-            names = {name.decode("ascii", "replace") for name in self._names(call)}
-            if f"{CAMERA_URI}{camera_id}" not in names:
+            names = call.auth_context().get(_ALTERNATIVE_NAMES, ())
+            if f"{CAMERA_URI}{camera_id}".encode() not in names:
                 raise _denied(f"the certificate is not that of camera {camera_id!r}")
         elif self.tokens is not None:
             identity = self.tokens.find(_token_of(call))
@@ -65,10 +65,6 @@ class CameraAuth:
                     f"the token is that of {identity.role} {identity.name!r}, the Hello says "
                     f"camera {camera_id!r}"
                 )
-
-    @staticmethod
-    def _names(call: _Call) -> Iterable[bytes]:
-        return call.auth_context().get(_ALTERNATIVE_NAMES, ())
 
 
 def _token_of(call: _Call) -> str:

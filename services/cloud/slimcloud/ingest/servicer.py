@@ -135,15 +135,13 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         if self._draining:
             raise StreamRefusedError(grpc.StatusCode.UNAVAILABLE, "the cloud is about to stop")
         if hello.epoch == 0:
-            raise StreamRefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
+            raise _invalid(
                 "epoch 0; expected a number that is new at each start of the camera: without one "
                 "the frames of this start would be taken for those of the last",
             )
         budget = hello.byte_budget
         if budget.container_bytes and not 0 < budget.period_seconds <= _MAX_PERIOD_SECONDS:
-            raise StreamRefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT,
+            raise _invalid(
                 f"byte_budget with a period of {budget.period_seconds} s; expected 1 to "
                 f"{_MAX_PERIOD_SECONDS} s",
             )
@@ -267,18 +265,14 @@ async def _read_hello(requests: _Requests) -> pb.Hello:
             grpc.StatusCode.DEADLINE_EXCEEDED, f"no Hello came within {_HELLO_SECONDS:.0f} s"
         ) from None
     except StopAsyncIteration:
-        raise StreamRefusedError(
-            grpc.StatusCode.INVALID_ARGUMENT, "no Hello came; it must be the first message"
-        ) from None
+        raise _invalid("no Hello came; it must be the first message") from None
     if first.WhichOneof("message") != "hello":
-        raise StreamRefusedError(
-            grpc.StatusCode.INVALID_ARGUMENT,
+        raise _invalid(
             f"the first message is {first.WhichOneof('message')}; it must be a Hello",
         )
     hello = first.hello
     if not re.fullmatch(CAMERA_ID_PATTERN, hello.camera_id):
-        raise StreamRefusedError(
-            grpc.StatusCode.INVALID_ARGUMENT,
+        raise _invalid(
             f"camera_id {hello.camera_id[:80]!r}; expected 1-64 characters of [A-Za-z0-9._-]",
         )
     return hello
@@ -289,3 +283,7 @@ def _budget_of(hello: pb.Hello) -> ByteBudget | None:
     if not budget.container_bytes:
         return None
     return ByteBudget(budget.container_bytes, budget.period_seconds)
+
+
+def _invalid(detail: str) -> StreamRefusedError:
+    return StreamRefusedError(grpc.StatusCode.INVALID_ARGUMENT, detail)

@@ -44,7 +44,7 @@ class SingleFlightCache(Generic[Key, Value]):
         self._on_result = on_result
         self._kept: LRUCache[Key, Value] = LRUCache(max_bytes, size_bytes)
         self._flights: dict[Key, asyncio.Task[Value]] = {}
-        self._callers: Counter[asyncio.Task[Value]] = Counter()  # of each flight
+        self._callers: Counter[Key] = Counter()  # of each flight
 
     async def get(self, key: Key, compute: Callable[[], Awaitable[Value]]) -> Value:
         """The value of `key`: kept, joined or computed now.
@@ -58,36 +58,18 @@ class SingleFlightCache(Generic[Key, Value]):
         flight = self._flights.get(key)
         self._on_result("joined" if flight else "miss")
         if flight is None:
-            flight = asyncio.create_task(self._fly(key, compute))
-            self._flights[key] = flight
-            flight.add_done_callback(_retrieve_exception)
-        self._callers[flight] += 1
+            flight = self._flights[key] = asyncio.create_task(self._fly(key, compute))
+        self._callers[key] += 1
         try:
             return await asyncio.shield(flight)
         finally:
-            self._callers[flight] -= 1
-            if not self._callers[flight]:
-                del self._callers[flight]
-                if not flight.done():
-                    self._land(key, flight)
-
-    def _land(self, key: Key, flight: asyncio.Task[Value]) -> None:
-        """End a computation at once: who asks from now on begins another."""
-        del self._flights[key]
-        flight.cancel()
+            self._callers[key] -= 1
+            if not self._callers[key]:  # who asks from now on begins another
+                del self._callers[key], self._flights[key]
+                flight.cancel()
 
     async def _fly(self, key: Key, compute: Callable[[], Awaitable[Value]]) -> Value:
-        try:
-            value = await compute()
-            with suppress(ValueError):  # larger than the whole budget
-                self._kept[key] = value
-            return value
-        finally:
-            if self._flights.get(key) is asyncio.current_task():
-                del self._flights[key]
-
-
-def _retrieve_exception(flight: "asyncio.Task[Value]") -> None:
-    """Mark the exception as seen: when every waiter was cancelled, nobody else would."""
-    if not flight.cancelled():
-        flight.exception()
+        value = await compute()
+        with suppress(ValueError):  # larger than the whole budget
+            self._kept[key] = value
+        return value

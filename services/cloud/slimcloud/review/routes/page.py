@@ -4,6 +4,7 @@ elsewhere. They hold no data, so they are open to everyone.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from typing import Annotated
 
@@ -20,36 +21,32 @@ _POLICY = (
 class _Asset:
     content: bytes
     media_type: str
-    etag: str
+
+    @cached_property
+    def etag(self) -> str:
+        return f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
 
 
 def build_page_router() -> APIRouter:
     """The page's files, read once, under a policy that runs these files and no others."""
     assets = {
-        file.name: _read(file.read_bytes(), file.name.rpartition(".")[2])
+        file.name: _Asset(file.read_bytes(), _MEDIA_TYPES[suffix])
         for file in resources.files("slimcloud.review").joinpath("ui").iterdir()
-        if file.name.rpartition(".")[2] in _MEDIA_TYPES
+        if (suffix := file.name.rpartition(".")[2]) in _MEDIA_TYPES
     }
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
 
-    @router.head("/", include_in_schema=False)
-    @router.get("/", include_in_schema=False)
+    @router.api_route("/", methods=["GET", "HEAD"])
     async def page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         return _answer(assets["index.html"], if_none_match)
 
-    @router.head("/ui/{name}", include_in_schema=False)
-    @router.get("/ui/{name}", include_in_schema=False)
+    @router.api_route("/ui/{name}", methods=["GET", "HEAD"])
     async def file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         if name not in assets:
             raise HTTPException(404, f"the page has no file {name[:80]!r}")
         return _answer(assets[name], if_none_match)
 
     return router
-
-
-def _read(content: bytes, suffix: str) -> _Asset:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    return _Asset(content, _MEDIA_TYPES[suffix], etag)
 
 
 def _answer(asset: _Asset, if_none_match: str | None) -> Response:
