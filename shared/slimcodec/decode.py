@@ -99,9 +99,9 @@ def _check_belongs(base: Container, enhancement: Container) -> None:
             f"enhancement begins with group {enhancement.first_group}; a base of level "
             f"{base.level} needs group {base.level + 1} next"
         )
-    ours, theirs = ((c.quality, c.image_hw) for c in (base, enhancement))
-    if theirs != ours:
+    if (enhancement.quality, enhancement.image_hw) != (base.quality, base.image_hw):
         raise DamagedContainerError(
-            f"enhancement has quality, height and width {theirs}, its base {ours}; they are of "
+            f"enhancement has quality {enhancement.quality:g} and height and width "
+            f"{enhancement.image_hw}, its base {base.quality:g} and {base.image_hw}; they are of "
             "different pictures"
         )
