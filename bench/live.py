@@ -31,7 +31,8 @@ from slimcli.demo.command import sample_video
 from slimcli.models import open_codec
 from slimcodec.model.artifact import CodecArtifact
 from slimcontrol.controller import Controller
-from slimcontrol.point import OperatingPoint, build_operating_points
+from slimcontrol.point import OperatingPoint
+from slimcontrol.profile import build_operating_points
 from slimedge import app
 from slimedge.encode.worker import guess_encode_seconds
 from slimedge.link.answer import AnswerReader

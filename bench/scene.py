@@ -27,7 +27,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.image import load_image
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
-from slimcontrol.monotone import smooth_monotone
+from slimcontrol.profile import smooth_monotone
 from slimtrain.calibration.measure import PicturePoints, measure_pictures
 from slimtrain.data.pictures import POSITIVE_CONFIDENCE, index_pictures
 from slimtrain.figures.mean_average_precision import (

@@ -22,7 +22,8 @@ from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.model.find import find_model
 from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller
-from slimcontrol.point import OperatingPoint, build_operating_points, restrict_points
+from slimcontrol.point import OperatingPoint
+from slimcontrol.profile import build_operating_points, restrict_points
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
 from slimedge.capture.source import FrameSource, open_source

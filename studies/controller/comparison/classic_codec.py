@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slimcontrol.monotone import smooth_monotone
 from slimcontrol.point import OperatingPoint
+from slimcontrol.profile import smooth_monotone
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 
 from slimcodec.model.manifest import Calibration, Level, Profile
-from slimcontrol.point import OperatingPoint, build_operating_points
+from slimcontrol.point import OperatingPoint
+from slimcontrol.profile import build_operating_points
 from studies.controller.comparison.classic_codec import CLASSIC_CODECS
 from studies.controller.simulation.content import Content, load_street, read_content
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, BudgetView
 from slimcontrol.controller import Controller, Decision, Offer, Verdict, WaitReason
 from slimcontrol.link import LONGEST_PROBE_SECONDS, LinkView
-from slimcontrol.point import GOOD_ENOUGH, OperatingPoint, default_operating_points
+from slimcontrol.point import GOOD_ENOUGH, OperatingPoint
+from slimcontrol.profile import default_operating_points
 from slimedge.frame import FrameHeader
 from slimedge.memory.ledger import LedgerFrame
 

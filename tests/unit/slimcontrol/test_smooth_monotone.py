@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcontrol.monotone import smooth_monotone
+from slimcontrol.profile import smooth_monotone
 
 NUMBERS = st.floats(-1, 2, allow_nan=False)
 GRIDS = st.tuples(st.integers(1, 4), st.integers(1, 6)).flatmap(
