@@ -34,7 +34,7 @@ from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
 from slimcontrol.profile import build_operating_points
 from slimedge import app
-from slimedge.encode.worker import guess_encode_seconds
+from slimedge.encode.calibration import guess_encode_seconds
 from slimedge.link.answer import AnswerReader
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
 
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime, this_device
@@ -28,9 +27,9 @@ from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
 from slimedge.capture.source import FrameSource, open_source
 from slimedge.capture.wall_clock import WallClock
-from slimedge.encode.calibration import EncodeCalibration
+from slimedge.encode.calibration import EncodeCalibration, guess_encode_seconds
 from slimedge.encode.stage import EncodeStage, FrameRing
-from slimedge.encode.worker import EncodeWorker, guess_encode_seconds
+from slimedge.encode.worker import EncodeWorker
 from slimedge.errors import CameraError, EdgeError
 from slimedge.event import CameraChanged, ClockStepped, EdgeObserver, Observers
 from slimedge.frame import CapturedFrame
@@ -49,7 +48,6 @@ from slimedge.watch.metrics import MetricsObserver
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
 from slimops.user_folder import user_folder
-from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -118,11 +116,10 @@ class _Edge:
         life: Lifecycle,
     ) -> None:
         self._settings = settings
-        self._artifact = artifact
         self._life = life
         self._loop = asyncio.get_running_loop()
         self._camera_ended: asyncio.Future[CameraError | None] = self._loop.create_future()
-        self._epoch = time.time_ns() // 1000  # a later start has a larger one
+        epoch = time.time_ns() // 1000  # a later start has a larger one
         points = restrict_points(
             build_operating_points(artifact.levels, artifact.manifest.qualities, artifact.profile),
             settings.level,
@@ -139,7 +136,7 @@ class _Edge:
         controller = _build_controller(settings, artifact, points, calibration)
         clock = time.monotonic
         ledger = Ledger()
-        self._budget = BudgetAccount(
+        budget = BudgetAccount(
             Budget(settings.budget_bytes, settings.budget_seconds)
             if settings.budget_bytes
             else None,
@@ -158,14 +155,14 @@ class _Edge:
         folder = settings.spool_folder
         self._spool = spool = SpoolWorker(
             None if folder is None else folder / f"{settings.camera_id}.spool",
-            self._epoch,
+            epoch,
             max_bytes=settings.spool_bytes,
             max_age_seconds=settings.spool_age_seconds,
             is_held=ledger.holds,
             observer=observers,
         )
         counting.watch_spool(spool)
-        self._gap_watch = GapWatch(self._epoch, spool.record, time.time)
+        self._gap_watch = GapWatch(epoch, spool.record, time.time)
         observers.observers.append(self._gap_watch)
 
         # From the picture to the cloud, and what the cloud asks for.
@@ -176,23 +173,23 @@ class _Edge:
             ledger=ledger,
             spool=spool,
             controller=controller,
-            budget=self._budget,
+            budget=budget,
             observer=observers,
             ask_refetch=self._refetcher.ask,
             clock=clock,
         )
         self._uplink = Uplink(
             settings=settings,
-            hello=self._make_hello,
+            hello=lambda unpersisted: make_hello(
+                settings, epoch, artifact.fingerprint, artifact.label, budget.budget, unpersisted
+            ),
             ledger=ledger,
             spool=spool,
             answers=answers,
             observer=observers,
             clock=clock,
         )
-        self._backfill = Backfill(
-            spool, ledger, self._uplink, controller, self._budget, observers, clock
-        )
+        self._backfill = Backfill(spool, ledger, self._uplink, controller, budget, observers, clock)
         self._pipeline = Pipeline(
             settings=settings,
             controller=controller,
@@ -207,7 +204,7 @@ class _Edge:
             ledger=ledger,
             uplink=self._uplink,
             spool=spool,
-            budget=self._budget,
+            budget=budget,
             observer=observers,
             clock=clock,
         )
@@ -260,17 +257,6 @@ class _Edge:
         life.on_stop(Phase.CLOSE, "encoder", self._worker.close)
         life.on_stop(Phase.CLOSE, "spool", keep_the_rest, seconds=_SPOOL_SECONDS)
         camera.start()
-
-    def _make_hello(self, unpersisted: Sequence[int]) -> pb.StreamFramesRequest:
-        return make_hello(
-            self._settings.camera_id,
-            self._epoch,
-            self._artifact.fingerprint,
-            self._artifact.label,
-            self._settings.deadline_seconds,
-            self._budget.budget,
-            unpersisted,
-        )
 
     async def _finish(self, pipeline: asyncio.Task[None]) -> None:
         await asyncio.wait([pipeline])

@@ -3,7 +3,7 @@
     EdgeError
     ├── CameraError          the source cannot be opened or holds no pictures
     │   └── CameraLostError  it worked and went away; the camera thread opens it again
-    ├── ModelMismatchError   the cloud reads another model; carries both fingerprints
+    ├── ModelMismatchError   the cloud reads another model; names both fingerprints
     └── RefusedError         the cloud refuses this camera for a reason that retrying cannot mend
 
 A lost link is no error: the uplink connects again, and says so in its state.
@@ -32,8 +32,6 @@ class ModelMismatchError(EdgeError):
             f"this edge's model has fingerprint {edge_fingerprint.hex()}; the cloud answered: "
             f"{cloud_detail}; install the same model on both sides"
         )
-        self.edge_fingerprint = edge_fingerprint
-        self.cloud_detail = cloud_detail
 
 
 class RefusedError(EdgeError):
@@ -41,5 +39,3 @@ class RefusedError(EdgeError):
 
     def __init__(self, status: str, detail: str) -> None:
         super().__init__(f"the cloud refused this camera: {status}: {detail}")
-        self.status = status
-        self.detail = detail

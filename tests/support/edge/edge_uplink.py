@@ -86,17 +86,19 @@ def make_uplink(
 ) -> Uplink:
     """An uplink that tells `recorder` and reconnects fast."""
     spool = make_spool_worker(recorder) if spool is None else spool
+    settings = EdgeSettings(
+        source="none",
+        camera_id="cam-1",
+        cloud_address=address,
+        deadline_seconds=deadline_seconds,
+        expire_seconds=expire_seconds,
+        reconnect_min_seconds=0.02,
+        reconnect_max_seconds=0.1,
+    )
     return Uplink(
-        settings=EdgeSettings(
-            source="none",
-            cloud_address=address,
-            deadline_seconds=deadline_seconds,
-            expire_seconds=expire_seconds,
-            reconnect_min_seconds=0.02,
-            reconnect_max_seconds=0.1,
-        ),
+        settings=settings,
         hello=lambda unpersisted: make_hello(
-            "cam-1", EPOCH, fingerprint, "toy/1", 0, unpersisted=unpersisted
+            settings, EPOCH, fingerprint, "toy/1", unpersisted=unpersisted
         ),
         ledger=recorder.ledger,
         spool=spool,

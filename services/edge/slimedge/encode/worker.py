@@ -23,11 +23,6 @@ from slimcodec.encode import EncodedImage
 
 T = TypeVar("T")
 
-# First guess of the encoder's time, seconds per pixel = _FIXED + _PER_KMAC * kMAC per pixel: what
-# random weights took on two busy x86 cores (3.7 ms at 0.6 kMAC, 44 ms at 16; 640 x 480).
-_FIXED_SECONDS_PER_PIXEL = 0.6e-8
-_SECONDS_PER_KMAC = 1.0e-8
-
 
 class FrameEncoder(Protocol):
     """What `slimcodec.encode.Encoder` does for the edge."""
@@ -95,8 +90,3 @@ def scaled_pixels(image_hw: tuple[int, int], max_edge: int | None) -> int:
     height, width = image_hw
     scale = 1.0 if max_edge is None else min(1.0, max_edge / max(height, width))
     return max(1, round(height * scale)) * max(1, round(width * scale))
-
-
-def guess_encode_seconds(kmac_per_pixel: float) -> float:
-    """Guess the encoder's seconds per pixel before it has run on this device."""
-    return _FIXED_SECONDS_PER_PIXEL + _SECONDS_PER_KMAC * kmac_per_pixel

@@ -9,6 +9,7 @@ from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
 from slimedge.frame import FrameHeader, micros_of
 from slimedge.gap import Gap
+from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 
 PROTOCOL_MINOR = 1
@@ -19,22 +20,21 @@ _SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
 
 
 def make_hello(
-    camera_id: str,
+    settings: EdgeSettings,
     epoch: int,
     fingerprint: bytes,
     model_name: str,
-    deadline_seconds: float,
     budget: Budget | None = None,
     unpersisted: Sequence[int] = (),
 ) -> pb.StreamFramesRequest:
     """Who is speaking, with which model, and which frames the cloud may have already."""
     hello = pb.Hello(
-        camera_id=camera_id,
+        camera_id=settings.camera_id,
         epoch=epoch,
         model_fingerprint=fingerprint,
         model_name=model_name,
         protocol_minor=PROTOCOL_MINOR,
-        deadline_ms=round(1000 * deadline_seconds),
+        deadline_ms=round(1000 * settings.deadline_seconds),
         unpersisted_sequences=unpersisted[:MAX_UNPERSISTED],
     )
     if budget is not None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimedge.encode.worker import guess_encode_seconds, scaled_pixels, shrink
+from slimedge.encode.calibration import guess_encode_seconds
+from slimedge.encode.worker import scaled_pixels, shrink
 
 
 @pytest.mark.parametrize(
