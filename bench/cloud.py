@@ -46,6 +46,7 @@ from bench.cloud_setup import (
     send_stream,
 )
 from slimcloud.detect.engine import DetectionEngine
+from slimcloud.settings import CloudSettings
 from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcodec.decode import Decoder
@@ -171,9 +172,7 @@ async def bench_served(client: Redis, _url: str, frames: int, rounds: int) -> No
         material.codec,
         material.detector,
         material.runtime,
-        max_pixels=2**24,
-        max_batch_size=BATCH,
-        min_score=MIN_SCORE,
+        CloudSettings(max_batch_size=BATCH, min_score=MIN_SCORE),
     )
     owner = material.codec if "tail.onnx" in material.codec.manifest.files else material.detector
     tail = material.runtime.load(owner.file("tail.onnx"))

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from redis.exceptions import RedisError
 
 from slimcloud.addresses import CloudAddresses
-from slimcloud.detect.engine import DetectionEngine, TriagePolicy, build_triage, load_canary
+from slimcloud.detect.engine import DetectionEngine, TriagePolicy, load_canary
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.http_server import HttpServer
@@ -30,7 +30,7 @@ from slimcloud.probes import Readiness, build_probes
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
-from slimcloud.settings import CloudSettings, split_labels
+from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
@@ -121,7 +121,9 @@ def _load_models(settings: CloudSettings) -> _Models:
     codec = load_codec_artifact(find_model("codec", settings.model, settings.models_root))
     detector = load_detector_of(codec, settings.models_root)
     runtime = OpenVinoRuntime(num_threads=settings.detector_threads, precision=settings.precision)
-    triage = build_triage(settings, codec, detector.names, runtime)
+    triage = None
+    if settings.triage != "off":
+        triage = TriagePolicy(settings, codec, detector.names, runtime)
     return _Models(codec, detector, runtime, triage)
 
 
@@ -152,16 +154,7 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
 
 async def _start_detect(process: _Process) -> None:
     settings, models, life = process.settings, process.models, process.life
-    engine = DetectionEngine(
-        models.codec,
-        models.detector,
-        models.runtime,
-        max_pixels=settings.max_pixels,
-        max_batch_size=settings.max_batch_size,
-        min_score=settings.min_score,
-        labels=split_labels(settings.detect_labels),
-        triage=models.triage,
-    )
+    engine = DetectionEngine(models.codec, models.detector, models.runtime, settings, models.triage)
     life.on_stop(Phase.CLOSE, "detector", lambda: asyncio.to_thread(engine.close))
     await engine.check()
     process.checks.append(engine.check)

@@ -82,30 +82,24 @@ class DetectionEngine:
         codec: CodecArtifact,
         detector: DetectorArtifact,
         runtime: Runtime,
-        *,
-        max_pixels: int,
-        max_batch_size: int,
-        min_score: float,
-        labels: Sequence[str] = (),
+        settings: CloudSettings,
         triage: TriagePolicy | None = None,
     ) -> None:
         """Load what detecting needs.
-
-        Args:
-            labels: Of detections to keep; none: all.
 
         Raises:
             ModelError: codec and detector do not belong together, or there is no such label.
         """
         self._triage = triage
         self._codec = codec
-        self._decoder = Decoder(codec, runtime, max_pixels)
-        self._detector = Detector(codec, detector, runtime, max_batch_size)
-        self._kept = frozenset(class_ids_of(labels or self._detector.names, self._detector.names))
+        self._decoder = Decoder(codec, runtime, settings.max_pixels)
+        self._detector = Detector(codec, detector, runtime, settings.max_batch_size)
+        labels = split_labels(settings.detect_labels) or self._detector.names
+        self._kept = frozenset(class_ids_of(labels, self._detector.names))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
         self.codec_label = codec.label
         self.detector_label = detector.label
-        self.min_score = min_score
+        self.min_score = settings.min_score
         self.enhance_level = None if triage is None else triage.level  # that triage asks for
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
@@ -124,7 +118,7 @@ class DetectionEngine:
     async def check(self) -> None:
         """Decode and detect once, really; raises what goes wrong.
 
-        With the artifact's canary container where there is one, else with an empty latent.
+        What `load_canary` gives.
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._check)
@@ -164,68 +158,49 @@ class DetectionEngine:
         self._detector.detect_latents([latent], self.min_score)
 
 
-@dataclass(frozen=True)
 class TriagePolicy:
-    """
+    """What the settings ask of triage.
+
     Args:
-        session: the codec's head.
-        class_ids: what is of interest.
-        threshold: presence below it is quiet, 0 to 1.
-        level: that is asked for; None = detect from what was sent.
-        is_nested: a wider stream begins with the narrowest latent.
+        names: of the detector's classes.
+
+    Raises:
+        ModelError: the codec has no triage head or no such level, or the detector no such label.
     """
 
-    session: TriageSession
-    class_ids: tuple[int, ...]
-    threshold: float
-    level: int | None
-    is_nested: bool
+    def __init__(
+        self, settings: CloudSettings, codec: CodecArtifact, names: Sequence[str], runtime: Runtime
+    ) -> None:
+        self._session = TriageSession(codec, runtime)
+        spec, threshold = self._session.spec, settings.triage_threshold
+        self._class_ids = class_ids_of(split_labels(settings.triage_labels) or spec.labels, names)
+        self._threshold = spec.threshold if threshold is None else threshold
+        # whether a wider stream begins with the narrowest latent
+        self._is_nested = codec.manifest.streams == "nested"
+        self.level: int | None = None  # that is asked for; None = detect from what was sent
+        if settings.triage == "enhance":
+            self.level = settings.triage_level or codec.widest_level
+            if not 0 < self.level <= codec.widest_level:
+                raise ModelError(
+                    f"triage asks for enhancements up to level {self.level}; codec {codec.label} "
+                    f"has levels 0..{codec.widest_level}; set triage_level, or triage to detect"
+                )
 
     def judge(self, latents: Sequence[Latent]) -> list[Judgement]:
         """What is to become of the frame of each latent."""
-        judged = [Judgement(TriageVerdict.DETECT, None)] * len(latents)
-        seen = [i for i, latent in enumerate(latents) if self.is_nested or latent.level == 0]
-        presences = self.session.presence([latents[i] for i in seen], self.class_ids)
+        judged = [_JUST_DETECT] * len(latents)
+        seen = [i for i, latent in enumerate(latents) if self._is_nested or latent.level == 0]
+        presences = self._session.presence([latents[i] for i in seen], self._class_ids)
         for i, presence in zip(seen, presences, strict=True):
             judged[i] = Judgement(self._verdict(latents[i].level, presence), presence)
         return judged
 
     def _verdict(self, level: int, presence: float) -> TriageVerdict:
-        if presence < self.threshold:
+        if presence < self._threshold:
             return TriageVerdict.QUIET
         if self.level is not None and level < self.level:
             return TriageVerdict.ENHANCE
         return TriageVerdict.DETECT
-
-
-def build_triage(
-    settings: CloudSettings, codec: CodecArtifact, names: Sequence[str], runtime: Runtime
-) -> TriagePolicy | None:
-    """The policy that the settings ask for; None when triage is off.
-
-    Raises:
-        ModelError: the codec has no triage head or no such level, or the detector no such label.
-    """
-    if settings.triage == "off":
-        return None
-    session = TriageSession(codec, runtime)
-    level = None
-    if settings.triage == "enhance":
-        level = codec.widest_level if settings.triage_level is None else settings.triage_level
-        if not 0 < level <= codec.widest_level:
-            raise ModelError(
-                f"triage asks for enhancements up to level {level}; codec {codec.label} has levels "
-                f"0..{codec.widest_level}; set triage_level, or triage to detect"
-            )
-    labels = split_labels(settings.triage_labels)
-    chosen = settings.triage_threshold
-    return TriagePolicy(
-        session=session,
-        class_ids=tuple(class_ids_of(labels or session.spec.labels, names)),
-        threshold=session.spec.threshold if chosen is None else chosen,
-        level=level,
-        is_nested=codec.manifest.streams == "nested",
-    )
 
 
 def load_canary(codec: CodecArtifact, decoder: Decoder) -> Latent:

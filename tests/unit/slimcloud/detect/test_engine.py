@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from slimcloud.detect.engine import DetectionEngine, EngineJob
+from slimcloud.settings import CloudSettings
 from slimcodec.encode import Encoder
 from slimcodec.errors import BitstreamError, ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime
@@ -24,15 +25,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _engine(models: Path, labels: Sequence[str] = ()) -> DetectionEngine:
+def _engine(models: Path, labels: str | None = None) -> DetectionEngine:
     return DetectionEngine(
         load_codec_artifact(models / "toy" / "1"),
         load_detector_artifact(models / "toy-detector" / "1"),
         RUNTIME,
-        max_pixels=2**20,
-        max_batch_size=4,
-        min_score=0.01,
-        labels=labels,
+        CloudSettings(min_score=0.01, detect_labels=labels),
     )
 
 
@@ -65,7 +63,7 @@ async def test_only_the_wanted_labels_are_kept(models: Path, engine: DetectionEn
     (container,) = _containers(models, 1)
     (everything,) = await engine.detect([EngineJob(container)])
     wanted = everything.detections[0].label
-    chosen = _engine(models, [wanted])
+    chosen = _engine(models, wanted)
 
     (kept,) = await chosen.detect([EngineJob(container)])
     chosen.close()
@@ -76,7 +74,7 @@ async def test_only_the_wanted_labels_are_kept(models: Path, engine: DetectionEn
 
 def test_a_label_that_the_detector_does_not_know_is_refused(models: Path) -> None:
     with pytest.raises(ModelError, match="no class dragon"):
-        _engine(models, ["dragon"])
+        _engine(models, "dragon")
 
 
 async def test_bad_bytes_are_one_result_and_spare_the_others(

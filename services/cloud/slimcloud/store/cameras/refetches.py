@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydantic import TypeAdapter
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
@@ -51,6 +52,9 @@ class RefetchRequest:
     def covers(self, level: int) -> bool:
         """Whether its answer reaches a level as well."""
         return self.level == 0 or (level != 0 and self.level >= level)
+
+
+_REQUEST = TypeAdapter(RefetchRequest)
 
 
 class RefetchLog:
@@ -94,10 +98,10 @@ class RefetchLog:
             request_id,
             frame_id,
             RefetchState.PENDING,
-            "",
-            self._clock_unix_us(),
-            level,
-            expires_unix_us,
+            detail="",
+            created_time_unix_us=self._clock_unix_us(),
+            level=level,
+            expires_unix_us=expires_unix_us,
         )
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(
@@ -105,7 +109,7 @@ class RefetchLog:
                 mapping={
                     "frame_id": str(frame_id),
                     "state": asked.state.value,
-                    "detail": "",
+                    "detail": asked.detail,
                     "created_time_unix_us": asked.created_time_unix_us,
                     "level": level,
                     "expires_unix_us": expires_unix_us,
@@ -144,18 +148,16 @@ class RefetchLog:
             asked = await self._find(fields.get("request_id", ""))
             if asked is None or asked.state is not RefetchState.PENDING:
                 continue
+            refusal = ""
             if asked.frame_id.epoch != epoch:
-                await self.refuse(
-                    camera_id,
-                    asked.request_id,
-                    "the camera has restarted since and lost the picture",
-                )
-                continue
-            if 0 < asked.expires_unix_us <= self._clock_unix_us():
-                await self.refuse(camera_id, asked.request_id, "nobody waits for it any more")
-                continue
-            await self._set_state(asked, RefetchState.SENT)
-            taken.append(asked)
+                refusal = "the camera has restarted since and lost the picture"
+            elif 0 < asked.expires_unix_us <= self._clock_unix_us():
+                refusal = "nobody waits for it any more"
+            if refusal:
+                await self.refuse(camera_id, asked.request_id, refusal)
+            else:
+                await self._set_state(asked, RefetchState.SENT)
+                taken.append(asked)
         return taken
 
     async def ask_again(self, camera_id: str) -> None:
@@ -203,17 +205,8 @@ class RefetchLog:
         fields = fields_of(await self._client.hgetall(f"{keys.REFETCH}{request_id}"))
         if "frame_id" not in fields:
             return None
-        return RefetchRequest(
-            request_id=request_id,
-            frame_id=FrameId.parse(fields["frame_id"]),
-            state=RefetchState(fields["state"]),
-            detail=fields["detail"],
-            created_time_unix_us=int(fields["created_time_unix_us"]),
-            level=int(fields.get("level", 0)),
-            expires_unix_us=int(fields.get("expires_unix_us", 0)),
-            sent_time_unix_us=int(fields.get("sent_time_unix_us", 0)),
-            ended_time_unix_us=int(fields.get("ended_time_unix_us", 0)),
-        )
+        frame_id = FrameId.parse(fields["frame_id"])
+        return _REQUEST.validate_python({**fields, "request_id": request_id, "frame_id": frame_id})
 
     async def _set_state(
         self, asked: RefetchRequest, state: RefetchState, detail: str = ""
