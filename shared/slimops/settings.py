@@ -5,26 +5,36 @@
 A service derives from `ServiceSettings`, sets its `env_prefix`, and gives every field bounds, a
 unit and a description (a field without a description is refused when the class is made). The
 command builds them once, with `load_settings`: an unknown or wrong setting stops the start with
-exit code 78 (EX_CONFIG of sysexits.h) and its name or path. `<NAME>_FILE` in the
-environment, or `<name>_file` in the configuration file, holds the path of a file with the value,
-for secrets. A field that is a secret says `json_schema_extra={"writeOnly": True}`.
+exit code 78 (EX_CONFIG of sysexits.h) and its name or path. `<NAME>_FILE` in the environment, or
+`<name>_file` in the configuration file, holds the path of a file with the value, for secrets. A
+field that is a secret says `json_schema_extra={"writeOnly": True}`.
+
+The configuration file is YAML, read and never written, one section for each service; its path comes
+from `--config` or `SLIMWIRE_CONFIG`, and no directory is searched:
+
+    cloud:
+      role: detect
+      redis_url_file: /run/secrets/redis_url   # a file that holds the value
+    edge:
+      source: /dev/video0
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+import yaml
+from pydantic import PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from slimops.config_file import config_path, read_config
 from slimops.errors import SettingsError
 
+CONFIG_VARIABLE = "SLIMWIRE_CONFIG"
+SECTIONS = ("cloud", "edge")
 _FILE_SUFFIX = "_file"
 # Set by Google's images and shells, which happen to begin as the cloud's settings do.
 _FOREIGN = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
@@ -34,7 +44,7 @@ class ServiceSettings(BaseSettings):
     """Base of the settings of one service."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-    renamed: ClassVar[Mapping[str, str]] = {}  # a setting that was -> the one that took its place
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
@@ -43,33 +53,13 @@ class ServiceSettings(BaseSettings):
         if bare:
             raise TypeError(f"{cls.__name__}: settings without a description: {', '.join(bare)}")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment; no dotenv files, which would depend on the directory."""
-        return init_settings, env_settings
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each field that is no default was said: a variable, a line, or `argument`."""
+        return self._origins
 
 
-SettingsT = TypeVar("SettingsT", bound=BaseSettings)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedSettings(Generic[SettingsT]):
-    """Settings, and where each that is not a default was said."""
-
-    settings: SettingsT
-    origins: Mapping[str, str]  # by field: `CLOUD_ROLE`, `slimwire.yaml: cloud.role`, `argument`
-
-
-def section_of(settings_class: type[BaseSettings]) -> str:
-    """The section of a service in the configuration file: `cloud` for the prefix `CLOUD_`."""
-    return settings_class.model_config.get("env_prefix", "").removesuffix("_").lower()
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 
 def load_settings(
@@ -79,18 +69,7 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     config: Path | None = None,
 ) -> SettingsT:
-    """The settings of a service; see `read_settings`."""
-    return read_settings(settings_class, overrides, environ=environ, config=config).settings
-
-
-def read_settings(
-    settings_class: type[SettingsT],
-    overrides: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    config: Path | None = None,
-) -> LoadedSettings[SettingsT]:
-    """The settings of a service, and where they come from.
+    """The settings of a service.
 
     Args:
         overrides: values by field name, e.g. from the command line; they win.
@@ -111,6 +90,48 @@ def read_settings(
     return found.build()
 
 
+def config_path(environ: Mapping[str, str]) -> Path | None:
+    """The file that the environment names, if it names one."""
+    named = environ.get(CONFIG_VARIABLE, "")
+    return Path(named) if named else None
+
+
+def read_config(path: Path) -> dict[str, dict[str, object]]:
+    """The sections of a configuration file.
+
+    Raises:
+        SettingsError: it cannot be read, is no YAML, repeats a key, or has a section that no
+            service has; the message begins with the path.
+    """
+    try:
+        content = yaml.load(path.read_bytes(), Loader=_UniqueKeyLoader)
+    except OSError as exc:
+        raise SettingsError([f"{path}: cannot read: {exc.strerror}"]) from exc
+    except yaml.MarkedYAMLError as exc:
+        where = exc.problem_mark or exc.context_mark
+        line = f", line {where.line + 1}" if where else ""
+        raise SettingsError([f"{path}{line}: {exc.problem or 'no YAML'}"]) from exc
+    except yaml.YAMLError as exc:  # bytes that are no text
+        raise SettingsError([f"{path}: no YAML: {exc}"]) from exc
+    sections = {} if content is None else content
+    if not isinstance(sections, dict):
+        raise SettingsError([f"{path}: expected the sections {' and '.join(SECTIONS)}"])
+    problems = [
+        f"{path}: {name}: unknown section; expected {' or '.join(SECTIONS)}"
+        for name in sections
+        if name not in SECTIONS
+    ]
+    for name, section in sections.items():
+        if name in SECTIONS and not isinstance(section, dict | None):
+            problems.append(f"{path}: {name}: expected settings, one a line, as `name: value`")
+    if problems:
+        raise SettingsError(problems)
+    return {
+        name: {str(key): value for key, value in (section or {}).items()}
+        for name, section in sections.items()
+    }
+
+
 class _Found(Generic[SettingsT]):
     """Values as they are found, a later source over an earlier one, and what is wrong with them."""
 
@@ -126,7 +147,7 @@ class _Found(Generic[SettingsT]):
         self._origins[name] = origin
 
     def read_section(self, path: Path) -> None:
-        section = section_of(self._class)
+        section = self._prefix.removesuffix("_").lower()
         given = read_config(path).get(section, {})
         self._read({key: (key, f"{path}: {section}.{key}") for key in given}, given)
 
@@ -137,7 +158,7 @@ class _Found(Generic[SettingsT]):
             names = {v: (v.upper().removeprefix(prefix).lower(), v) for v in sorted(ours)}
             self._read({v: n for v, n in names.items() if v.upper() not in _FOREIGN}, environ)
 
-    def build(self) -> LoadedSettings[SettingsT]:
+    def build(self) -> SettingsT:
         build: Callable[..., SettingsT] = self._class  # its signature is the fields'
         try:
             settings = build(**self._values)
@@ -149,11 +170,12 @@ class _Found(Generic[SettingsT]):
             raise SettingsError(self._problems) from exc
         if self._problems:
             raise SettingsError(self._problems)
-        return LoadedSettings(settings, self._origins)
+        settings._origins |= self._origins
+        return settings
 
     def _read(self, names: Mapping[str, tuple[str, str]], given: Mapping[str, object]) -> None:
         """Take a source's values; `names` gives each key's field and how to call it."""
-        fields, renamed = self._class.model_fields, getattr(self._class, "renamed", {})
+        fields = self._class.model_fields
         for key, (name, shown) in names.items():
             plain = name.removesuffix(_FILE_SUFFIX)
             if name in fields:
@@ -163,12 +185,12 @@ class _Found(Generic[SettingsT]):
                     self._problems.append(f"{shown}: {plain} is set, too; keep one of them")
                 else:
                     self._take_file(plain, str(given[key]), shown)
-            elif (new := renamed.get(name)) is not None:
-                unit = new.rpartition("_")[2]
-                self._problems.append(f"{shown}: is {self._like(new, key)} now, in {unit}")
             else:
                 close = difflib.get_close_matches(name, fields, n=1)
-                hint = f"; did you mean {self._like(close[0], key)}?" if close else ""
+                meant = "".join(close)
+                if key.isupper():  # a variable, not a key of the file
+                    meant = f"{self._prefix}{meant}".upper()
+                hint = f"; did you mean {meant}?" if close else ""
                 self._problems.append(f"{shown}: unknown setting{hint}")
 
     def _take_file(self, name: str, path: str, shown: str) -> None:
@@ -179,10 +201,6 @@ class _Found(Generic[SettingsT]):
         except UnicodeDecodeError:
             self._problems.append(f"{shown}: {path} is no UTF-8 text")
 
-    def _like(self, name: str, key: str) -> str:
-        """A field's name in the style of `key`: a variable, or a key of the file."""
-        return f"{self._prefix}{name}".upper() if key.isupper() else name
-
     def _where(self, location: tuple[int | str, ...]) -> str:
         """How the person who set it knows a setting."""
         name = str(location[0])
@@ -191,3 +209,19 @@ class _Found(Generic[SettingsT]):
             return origin
         known = self._prefix and name in self._class.model_fields
         return f"{name} ({self._prefix}{name.upper()})" if known else name
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML forbids a key twice, PyYAML takes the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # a list as a key: refused below, with its line
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key_node.value} is there twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)

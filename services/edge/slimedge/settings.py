@@ -21,7 +21,6 @@ class EdgeSettings(ServiceSettings):
     """Everything that a person may choose about one camera."""
 
     model_config = SettingsConfigDict(env_prefix="EDGE_")
-    renamed = {"deadline_ms": "deadline_seconds", "expire_ms": "expire_seconds"}
 
     cloud_address: str = Field(
         default="127.0.0.1:50051",

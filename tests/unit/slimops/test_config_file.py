@@ -9,9 +9,8 @@ import pytest
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from slimops.config_file import CONFIG_VARIABLE, read_config
 from slimops.errors import SettingsError
-from slimops.settings import ServiceSettings, load_settings, read_settings
+from slimops.settings import CONFIG_VARIABLE, ServiceSettings, load_settings, read_config
 
 
 class LampSettings(ServiceSettings):
@@ -49,9 +48,9 @@ def test_file_is_under_the_environment_and_the_environment_under_arguments(
     monkeypatch.setenv("EDGE_COLOUR", "green")
     monkeypatch.setenv("EDGE_LIT", "false")
 
-    loaded = read_settings(LampSettings, {"lit": True}, config=path)
+    loaded = load_settings(LampSettings, {"lit": True}, config=path)
 
-    assert loaded.settings == LampSettings(power_watts=7.0, colour="green", lit=True)
+    assert loaded.model_dump() == {"power_watts": 7.0, "colour": "green", "lit": True}
     assert loaded.origins == {
         "power_watts": f"{path}: edge.power_watts",
         "colour": "EDGE_COLOUR",

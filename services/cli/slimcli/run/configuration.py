@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ from slimcli.options import Config
 from slimcli.streams import say
 
 if TYPE_CHECKING:
-    from slimops.settings import LoadedSettings, ServiceSettings
+    from slimops.settings import ServiceSettings
 
 
 class Service(enum.Enum):
@@ -45,13 +44,13 @@ def check(config: Config = None, service: Services = None) -> None:
         from slimops.errors import SettingsError
 
     problems: list[str] = []
-    for name, load in _loaders(config, service).items():
+    for name in _services(config, service):
         try:
-            loaded = load()
+            settings = _load(name, config)
         except SettingsError as exc:
             problems += exc.problems
         else:
-            say(f"{name}: in order, {len(loaded.origins)} settings given")
+            say(f"{name.value}: in order, {len(settings.origins)} settings given")
     if problems:
         raise SettingsError(problems)
 
@@ -59,15 +58,15 @@ def check(config: Config = None, service: Services = None) -> None:
 @configuration.command()
 def show(config: Config = None, service: Services = None) -> None:
     """Print every setting and where it comes from. As YAML; secrets are masked."""
-    for name, load in _loaders(config, service).items():
-        loaded = load()
-        say(f"{name}:")
-        fields = type(loaded.settings).model_fields
-        for key, value in loaded.settings.model_dump(mode="json").items():
+    for name in _services(config, service):
+        settings = _load(name, config)
+        say(f"{name.value}:")
+        fields = type(settings).model_fields
+        for key, value in settings.model_dump(mode="json").items():
             extra = fields[key].json_schema_extra
             secret = isinstance(extra, dict) and extra.get("writeOnly") is True
             shown = json.dumps(_masked(value, secret=secret), ensure_ascii=False)
-            say(f"  {key}: {shown}  # {loaded.origins.get(key, 'default')}")
+            say(f"  {key}: {shown}  # {settings.origins.get(key, 'default')}")
 
 
 @configuration.command()
@@ -77,38 +76,33 @@ def schema() -> None:
         service.value: _settings_class(service).model_json_schema() | {"required": []}
         for service in Service
     }
-    say(
-        json.dumps(
-            {
-                "$schema": "https://json-schema.org/draft/2020-12/schema",
-                "title": "slimwire configuration",
-                "type": "object",
-                "properties": sections,
-                "additionalProperties": False,
-            },
-            indent=2,
-        )
-    )
+    described = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "slimwire configuration",
+        "type": "object",
+        "properties": sections,
+        "additionalProperties": False,
+    }
+    say(json.dumps(described, indent=2))
 
 
-def _loaders(
-    config: Path | None, wanted: list[Service] | None
-) -> dict[str, Callable[[], LoadedSettings[ServiceSettings]]]:
-    """What loads the settings of each service that is meant, by its name."""
+def _services(config: Path | None, wanted: list[Service] | None) -> list[Service]:
+    """Those that are meant: the wanted ones, or all that have a section in the file."""
     with needs_extra("cloud", "config"):
-        from slimops.config_file import config_path, read_config
-        from slimops.settings import read_settings
+        from slimops.settings import config_path, read_config
 
+    if wanted:
+        return wanted
     config = config or config_path(os.environ)
-    if not wanted:
-        if config is None:
-            raise BadUsageError("give a --config file, a --service, or both")
-        wanted = [Service(name) for name in read_config(config)]
+    if config is None:
+        raise BadUsageError("give a --config file, a --service, or both")
+    return [Service(name) for name in read_config(config)]
 
-    def loader(service: Service) -> Callable[[], LoadedSettings[ServiceSettings]]:
-        return lambda: read_settings(_settings_class(service), config=config)
 
-    return {service.value: loader(service) for service in wanted}
+def _load(service: Service, config: Path | None) -> ServiceSettings:
+    from slimops.settings import load_settings
+
+    return load_settings(_settings_class(service), config=config)
 
 
 def _settings_class(service: Service) -> type[ServiceSettings]:
