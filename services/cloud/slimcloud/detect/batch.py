@@ -20,7 +20,7 @@ from slimcloud.detect.engine import EngineJob, EngineResult, TriageVerdict
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
-from slimcloud.store.records import DetectionResult, Lane, StoredFrame, Triage
+from slimcloud.store.records import DetectionResult, StoredFrame, Triage
 from slimcloud.store.work_queue import Parked, WorkItem
 from slimops.tracing import record_span
 
@@ -61,23 +61,23 @@ class HeldWork:
         self._store = store
         self._metrics = metrics
         self._clock_unix_us = clock_unix_us
-        self._ended: dict[tuple[Lane, str], asyncio.Event] = {}
+        self._ended: dict[WorkItem, asyncio.Event] = {}
 
     def hold(self, items: Iterable[WorkItem]) -> None:
         for item in items:
-            self._ended[_key(item)] = asyncio.Event()
+            self._ended[item] = asyncio.Event()
 
     def holds(self, item: WorkItem) -> bool:
-        return _key(item) in self._ended
+        return item in self._ended
 
     async def ended(self, item: WorkItem) -> None:
         """Return when an entry is held no more; at once when it is not held."""
-        ended = self._ended.get(_key(item))
+        ended = self._ended.get(item)
         if ended is not None:
             await ended.wait()
 
     def release(self, item: WorkItem) -> None:
-        ended = self._ended.pop(_key(item), None)
+        ended = self._ended.pop(item, None)
         if ended is not None:
             ended.set()
 
@@ -248,7 +248,3 @@ def _triage_of(job: Job, result: EngineResult) -> tuple[Triage, float | None]:
         return Triage.NONE, None
     is_quiet = result.judgement.verdict is TriageVerdict.QUIET
     return (Triage.QUIET if is_quiet else Triage.SENT), presence
-
-
-def _key(item: WorkItem) -> tuple[Lane, str]:
-    return item.lane, item.entry_id

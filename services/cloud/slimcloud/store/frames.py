@@ -119,12 +119,8 @@ class Store:
                 *frame.written(),
                 id=str(frame_id),
                 lane=LANE_KEYS[frame.lane],
-                captured_us=frame.capture_time_unix_us,
-                received_us=frame.received_time_unix_us,
-                bytes=len(container),
                 ttl=self._ttl,
                 max_queue_size=self._max_queue_size,
-                expires_us=frame.expires_unix_us,
             )
         if stored == -1:
             raise StoreFullError(

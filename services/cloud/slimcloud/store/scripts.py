@@ -166,6 +166,8 @@ if redis.call('XLEN', lane) >= tonumber(max_queue_size) then return -1 end
 local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
 redis.call('HSET', FRAME .. id, unpack(fields))
 redis.call('EXPIRE', FRAME .. id, ttl)
+local captured_us, received_us, expires_us, bytes = unpack(redis.call('HMGET', FRAME .. id,
+  'capture_time_unix_us', 'received_time_unix_us', 'expires_unix_us', 'base_bytes'))
 redis.call('ZADD', INDEX_ALL, captured_us, id)
 redis.call('ZADD', INDEX_CAMERA .. camera, captured_us, id)
 redis.call('ZADD', INDEX_RECEIVED, received_us, id)
@@ -190,7 +192,7 @@ end
 count(camera, bytes, received_us)
 return 1
 """,
-    "id lane captured_us received_us bytes ttl max_queue_size expires_us",
+    "id lane ttl max_queue_size",
     more="fields",
 )
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from redis.asyncio import Redis
@@ -54,7 +54,7 @@ LANE_KEYS = {
 class WorkItem:
     entry_id: str  # within its lane
     frame_id: FrameId
-    deliveries: int  # 1 = handed out for the first time
+    deliveries: int = field(compare=False)  # 1 = handed out for the first time
     lane: Lane = Lane.LIVE
 
 

@@ -72,7 +72,8 @@ async def test_work_of_a_silent_worker_is_found_behind_that_of_many_live_ones(
 
     item = await store.work.reclaim("b", min_idle_seconds=600)
 
-    assert item == replace(left, deliveries=2)
+    assert item == left
+    assert item.deliveries == 2
 
 
 async def test_buried_work_is_kept_with_its_reason(store: Store) -> None:
