@@ -36,7 +36,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetView:
+class Allowance:
     """What a decision needs to know about the budget right now."""
 
     bytes_per_second: float  # to plan with
@@ -48,7 +48,7 @@ class BudgetView:
         return self.backlog_seconds < BURST_SECONDS
 
 
-NO_BUDGET = BudgetView(float("inf"))
+NO_BUDGET = Allowance(float("inf"))
 
 
 class BudgetAccount:
@@ -77,7 +77,7 @@ class BudgetAccount:
         self._counted_bytes = self._sent_bytes()
         self._counted_at = self._clock()
 
-    def view(self) -> BudgetView:
+    def view(self) -> Allowance:
         """Look at the budget now."""
         budget = self.budget
         if budget is None:
@@ -87,7 +87,7 @@ class BudgetAccount:
         self._saved_bytes = min(self._saved_bytes + gained, float(budget.container_bytes))
         self._counted_at, self._counted_bytes = now, sent
         saved = max(0.0, self._saved_bytes) / budget.period_seconds
-        return BudgetView(rate + saved, max(0.0, -self._saved_bytes) / rate)
+        return Allowance(rate + saved, max(0.0, -self._saved_bytes) / rate)
 
 
 class CpuAccount:

@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, BudgetView, CpuAccount
+from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance, CpuAccount
 from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime
 from slimcontrol.link import LinkBelief, LinkQueue, LinkView, ProbeTimer, SentFrame, has_room
 from slimcontrol.point import Frontier, OperatingPoint, build_frontier
@@ -74,7 +74,7 @@ class Offer:
     age_seconds: float  # of the frame, from its capture
     pixels: int  # that will be encoded
     link: LinkView
-    budget: BudgetView = NO_BUDGET
+    budget: Allowance = NO_BUDGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ class Controller:
         return encode + trip <= frames * max(self._frame_seconds, self.service.seconds)
 
 
-def _affordable_bytes(budget: BudgetView, frame_seconds: float) -> float:
+def _affordable_bytes(budget: Allowance, frame_seconds: float) -> float:
     """Bytes that each frame may take if the budget is to last."""
     ahead = _BUDGET_GAIN * (_BUDGET_TARGET_SECONDS - budget.backlog_seconds)
     return budget.bytes_per_second * (frame_seconds + ahead)

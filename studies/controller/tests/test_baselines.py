@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimcontrol.budget import Budget, BudgetView
+from slimcontrol.budget import Allowance, Budget
 from slimcontrol.controller import Offer, WaitReason
 from slimcontrol.link import LinkView
 from slimcontrol.point import OperatingPoint
@@ -98,7 +98,7 @@ def test_a_byte_budget_is_kept(name: str) -> None:
     ("offer", "reason"),
     [
         (Offer(0.0, 0.0, 10_000, LinkView(0, 0.0, 0, 65_536, 2**20, True)), WaitReason.CLOUD_FULL),
-        (Offer(0.0, 0.0, 10_000, OPEN, BudgetView(1.0, 100.0)), WaitReason.BUDGET),
+        (Offer(0.0, 0.0, 10_000, OPEN, Allowance(1.0, 100.0)), WaitReason.BUDGET),
         (Offer(2.0, 1.5, 10_000, OPEN), WaitReason.INFEASIBLE),  # past its deadline
         (Offer(2.0, 0.0, 10_000, LinkView(9, 1.1, 1, 65_536, 2**20)), WaitReason.INFEASIBLE),
         (Offer(2.0, 0.0, 10_000, LinkView(3000, 0.1, 1, 4000, 2**20)), WaitReason.CREDIT),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, BudgetView
+from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance
 from slimcontrol.controller import Controller, Decision, Offer, Verdict, WaitReason
 from slimcontrol.link import LONGEST_PROBE_SECONDS, LinkView
 from slimcontrol.point import GOOD_ENOUGH, OperatingPoint
@@ -25,7 +25,7 @@ PIXELS = 640 * 480
 IDLE = LinkView(0, 0.0, 0, 10**6, 10**6)
 
 
-def offer(link: LinkView, budget: BudgetView = NO_BUDGET, *, age: float = 0.0) -> Offer:
+def offer(link: LinkView, budget: Allowance = NO_BUDGET, *, age: float = 0.0) -> Offer:
     return Offer(0.0, age, PIXELS, link, budget)
 
 
@@ -185,9 +185,9 @@ def test_a_budget_lowers_the_point_as_a_slower_link_would() -> None:
     controller.rate.add_alone(10**6, 0.1)
     free = controller.decide(offer(IDLE))
 
-    rich = controller.decide(offer(IDLE, BudgetView(1e9)))
-    tight = controller.decide(offer(IDLE, BudgetView(free.predicted_bytes / 0.8)))
-    spent = controller.decide(offer(IDLE, BudgetView(1e6, backlog_seconds=BURST_SECONDS)))
+    rich = controller.decide(offer(IDLE, Allowance(1e9)))
+    tight = controller.decide(offer(IDLE, Allowance(free.predicted_bytes / 0.8)))
+    spent = controller.decide(offer(IDLE, Allowance(1e6, backlog_seconds=BURST_SECONDS)))
 
     assert rich == free
     assert tight.verdict is Verdict.BEST
