@@ -229,14 +229,3 @@ class EdgeObserver(Protocol):
     """Is told everything, on the event loop's thread; must return at once and not raise."""
 
     def notify(self, event: EdgeEvent) -> None: ...
-
-
-@dataclass(slots=True)
-class Observers:
-    """Several observers as one, told in order."""
-
-    observers: list[EdgeObserver]
-
-    def notify(self, event: EdgeEvent) -> None:
-        for observer in self.observers:
-            observer.notify(event)

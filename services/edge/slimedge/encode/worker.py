@@ -10,28 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimcodec.encode import EncodedImage
-
-T = TypeVar("T")
-
-
-class FrameEncoder(Protocol):
-    """What `slimcodec.encode.Encoder` does for the edge."""
-
-    def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage: ...
-
-    def enhance(
-        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
-    ) -> EncodedImage: ...
+from slimcodec.encode import EncodedImage, Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +32,22 @@ class EncodedFrame:
 class EncodeWorker:
     """Runs an encoder beside the event loop; `close` it."""
 
-    def __init__(self, encoder: FrameEncoder, max_edge: int | None) -> None:
+    def __init__(self, encoder: Encoder, max_edge: int | None) -> None:
         self._encoder = encoder
         self._max_edge = max_edge
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
 
     async def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
         """Scale the picture down to `max_edge` and encode it."""
-        return await self._run(lambda: self._encode(image, level, quality))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._encode, image, level, quality)
 
     async def enhance(
         self, image: NDArray[np.uint8], base: bytes, level: int | None = None
     ) -> EncodedImage:
         """Encode the channels that a base did not carry, up to a level; None: the widest."""
-        return await self._run(lambda: self._encoder.enhance(image, base, level))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._encoder.enhance, image, base, level)
 
     async def close(self) -> None:
         """End the thread after what it is doing; what waits is dropped."""
@@ -70,9 +58,6 @@ class EncodeWorker:
         scaled = shrink(image, self._max_edge)
         encoded = self._encoder.encode(scaled, level, quality)
         return EncodedFrame(scaled, encoded, time.perf_counter() - start)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
 def shrink(image: NDArray[np.uint8], max_edge: int | None) -> NDArray[np.uint8]:
