@@ -75,7 +75,7 @@ class DetectWorker:
                 job.work.entry_id if job.work.deliveries > 1 else "",
             ),
             order=lambda job: (job.record.frame_id.camera_id, job.work.lane),
-            priority=lambda job: job.work.lane.rank,
+            priority=lambda job: list(Lane).index(job.work.lane),
             max_batch_size=settings.max_batch_size,
             max_queue_delay_seconds=settings.max_queue_delay_seconds,
             max_queue_size=2 * settings.max_batch_size,
