@@ -66,8 +66,6 @@ class MissingExtraError(CliError):
             f"`slimwire {command}` needs {module}, which is not installed; "
             f"run: {how_to_install(extra)}"
         )
-        self.module = module
-        self.extra = extra
 
 
 class UnavailableError(CliError):
