@@ -158,7 +158,7 @@ class Tally:
         """The narrowest and newest detected frame whose picture is still here, and that picture."""
         kept = [row for row in self.recent if row.sequence in self._pictures]
         best = min(kept, key=lambda row: (row.level, -row.sequence), default=None)
-        return best and (best.sequence, self._pictures[best.sequence])
+        return None if best is None else (best.sequence, self._pictures[best.sequence])
 
     def notify(self, event: EdgeEvent) -> None:
         """Take one event of the edge."""

@@ -16,7 +16,6 @@ from slimcli.demo.screen import LiveScreen, PlainScreen, draw
 from slimcli.demo.summary import jpeg_line, percentile, summary_json, summary_table
 from slimcli.demo.tally import KEPT_PICTURES, FrameRow, Tally
 from slimcodec.detection import Detection
-from slimcontrol.controller import WaitReason
 from slimedge.event import (
     Acked,
     CameraChanged,
@@ -114,8 +113,6 @@ def test_news_that_comes_twice_is_counted_once() -> None:
 def test_what_did_not_come_through_is_counted_by_its_reason() -> None:
     tally = Tally()
 
-    tally.notify(Replaced(1))
-    tally.notify(Skipped(2, WaitReason.INFEASIBLE))
     tally.notify(encoded(1))
     tally.notify(Lost(1, LossReason.EXPIRED))
     tally.notify(encoded(2))
