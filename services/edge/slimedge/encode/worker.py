@@ -62,16 +62,15 @@ class EncodeWorker:
 
 def shrink(image: NDArray[np.uint8], max_edge: int | None) -> NDArray[np.uint8]:
     """Scale a picture (H, W, 3) down so that no side is longer than `max_edge` pixels."""
-    height, width = image.shape[:2]
-    if max_edge is None or max(height, width) <= max_edge:
+    height, width = scaled_hw((image.shape[0], image.shape[1]), max_edge)
+    if (height, width) == image.shape[:2]:
         return image
-    scale = max_edge / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
 
 
-def scaled_pixels(image_hw: tuple[int, int], max_edge: int | None) -> int:
-    """Pixels of a picture of this size after `shrink`, to within rounding."""
+def scaled_hw(image_hw: tuple[int, int], max_edge: int | None) -> tuple[int, int]:
+    """Height and width, pixels, of a picture of this size after `shrink`."""
     height, width = image_hw
     scale = 1.0 if max_edge is None else min(1.0, max_edge / max(height, width))
-    return max(1, round(height * scale)) * max(1, round(width * scale))
+    return max(1, round(height * scale)), max(1, round(width * scale))
