@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from slimtrain.evaluation.evaluate import Evaluation
-from slimtrain.evaluation.rows import MIN_LABELS
+from slimtrain.evaluation.rows import MIN_LABELS, EvaluationRow
 from slimtrain.evaluation.summary import (
     ANCHORS,
     DETECTION_FIGURES,
@@ -14,7 +14,6 @@ from slimtrain.evaluation.summary import (
     Figure,
     Target,
 )
-from slimtrain.evaluation.table import EvaluationRow
 from slimtrain.figures.bootstrap import Interval, interval
 from slimtrain.figures.mean_average_precision import PSEUDO_LABEL_SCORE
 from slimtrain.figures.rate_curve import MIN_OVERLAP, MIN_POINTS
@@ -203,33 +202,7 @@ def _rows_text() -> str:
 
 
 def _rows_table(rows: Sequence[EvaluationRow]) -> str:
-    headers = ["codec", "level", "quality", "bytes", "bpp", "mAP50", "kept", "change"]
-    headers += ["frequent kept", "mAP50:95", "kept", "mAP50 from pixels", "PSNR, dB", "MS-SSIM"]
-    headers += ["kMAC/pixel, edge", "encode, s", "decode, s", "steps trained"]
-    return _table(headers, [_row_cells(row) for row in rows])
-
-
-def _row_cells(row: EvaluationRow) -> list[str]:
-    return [
-        row.codec,
-        "" if row.level is None else str(row.level),
-        f"{row.quality:g}",
-        str(row.bytes),
-        _number(row.bpp, 4),
-        _number(row.map50, 3),
-        _number(row.map50_relative, 3),
-        _change_cell(row),
-        _number(row.map50_frequent_relative, 3),
-        _number(row.map, 3),
-        _number(row.map_relative, 3),
-        _number(row.map50_pixels, 3),
-        _number(row.psnr_db, 2),
-        _number(row.ms_ssim, 4),
-        _number(row.kmac_per_pixel, 2),
-        _number(row.encode_seconds, 4),
-        _number(row.decode_seconds, 4),
-        NOTHING if row.training_steps is None else str(row.training_steps),
-    ]
+    return _table(list(_COLUMNS), ([cell(row) for cell in _COLUMNS.values()] for row in rows))
 
 
 def _change_cell(row: EvaluationRow) -> str:
@@ -251,3 +224,25 @@ def _bounds(bounds: Interval | None, digits: int) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+_COLUMNS: dict[str, Callable[[EvaluationRow], str]] = {
+    "codec": lambda row: row.codec,
+    "level": lambda row: "" if row.level is None else str(row.level),
+    "quality": lambda row: f"{row.quality:g}",
+    "bytes": lambda row: str(row.bytes),
+    "bpp": lambda row: _number(row.bpp, 4),
+    "mAP50": lambda row: _number(row.map50, 3),
+    "mAP50 kept": lambda row: _number(row.map50_relative, 3),
+    "change": _change_cell,
+    "frequent kept": lambda row: _number(row.map50_frequent_relative, 3),
+    "mAP50:95": lambda row: _number(row.map, 3),
+    "mAP50:95 kept": lambda row: _number(row.map_relative, 3),
+    "mAP50 from pixels": lambda row: _number(row.map50_pixels, 3),
+    "PSNR, dB": lambda row: _number(row.psnr_db, 2),
+    "MS-SSIM": lambda row: _number(row.ms_ssim, 4),
+    "kMAC/pixel, edge": lambda row: _number(row.kmac_per_pixel, 2),
+    "encode, s": lambda row: _number(row.encode_seconds, 4),
+    "decode, s": lambda row: _number(row.decode_seconds, 4),
+    "steps trained": lambda row: _number(row.training_steps, 0),
+}

@@ -67,7 +67,7 @@ def make_pictures(count: int, seed: int) -> list[NDArray[np.uint8]]:
 
 
 def run_to(out: Path, steps: int, seconds: float | None = None) -> CodecRun:
-    return CodecRun(out, 2, CONFIG, WEIGHTS, steps, seconds, batch=4, crop=64, seed=3)
+    return CodecRun(out, 2, CONFIG, WEIGHTS, steps=steps, seconds=seconds, batch=4, crop=64, seed=3)
 
 
 def rows(out: Path, name: str = "log.csv") -> list[dict[str, str]]:
@@ -236,10 +236,10 @@ def test_frozen_level_sends_the_same_symbols_while_the_wider_one_learns(
     config = CodecConfig.from_json(
         {**CONFIG.to_json(), "prior": prior, "hyper_channels": hyper, "block_transform": True}
     )
-    first = train(CodecRun(tmp_path / "first", 2, config, WEIGHTS, 3, batch=4, crop=64))
+    first = train(CodecRun(tmp_path / "first", 2, config, WEIGHTS, steps=3, batch=4, crop=64))
     view = LossWeights(machine_levels=(0.0, 0.0), view_levels=(0.3, 1.0))
     options = {"batch": 4, "crop": 64, "start_from": first, "frozen_levels": 1}
-    second = train(CodecRun(tmp_path / "second", 2, config, view, 5, **options))  # type: ignore[arg-type]  # of mixed types
+    second = train(CodecRun(tmp_path / "second", 2, config, view, steps=5, **options))  # type: ignore[arg-type]  # of mixed types
 
     x = CropSampler(make_pictures(2, 9), 64, torch.device("cpu"), seed=1).batch(0, 2)
     before, after = (codec_from_checkpoint(path).codec for path in (first, second))
