@@ -147,7 +147,7 @@ def test_run_begins_with_the_weights_that_fit_and_names_the_others(tmp_path: Pat
     assert rest == ["feature_transform.body.7.bias", "feature_transform.body.7.weight"]
     for name, value in wider.state_dict().items():
         assert name in rest or torch.equal(value, average[name])
-    with pytest.raises(FileNotFoundError, match="neither"):
+    with pytest.raises(FileNotFoundError, match="nothing.pt"):
         begin_with(wider, tmp_path / "nothing.pt")
 
 
@@ -261,7 +261,7 @@ def test_freezing_more_levels_than_there_are_or_those_of_a_switchable_codec_is_r
 
 
 def test_weights_that_do_not_match_the_levels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="4 weights of levels for a codec of 2"):
+    with pytest.raises(ValueError, match="4 weights .* 2 levels"):
         train(CodecRun(tmp_path, 2, CONFIG, steps=1))
     with pytest.raises(ValueError, match="nothing to train for"):
         LossWeights(machine_levels=(0.0,), view_levels=(0.0,))
