@@ -142,7 +142,6 @@ class NullEngine:
 
     codec_label = detector_label = "none/1"
     min_score = MIN_SCORE
-    enhance_level: int | None = None
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         return image_hw

@@ -28,7 +28,6 @@ from slimops.redis_connection import redis_client
 class TimedEngine:
     codec_label = "toy/1"
     min_score = 0.25
-    enhance_level: int | None = None
 
     def __init__(self, seconds_per_frame: float) -> None:
         self.detector_label = f"process/{os.getpid()}"

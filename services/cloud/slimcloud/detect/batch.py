@@ -33,7 +33,6 @@ class Engine(Protocol):
     codec_label: str
     detector_label: str
     min_score: float
-    enhance_level: int | None
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]: ...
 
@@ -121,27 +120,22 @@ class BatchRunner:
         self._clock_unix_us = clock_unix_us
 
     async def run(self, jobs: list[Job]) -> None:
-        """Detect the frames of a batch that still want it."""
+        """Detect the frames of a batch that did not expire and were not cancelled meanwhile."""
+        wanted: list[Job] = []
         try:
-            wanted = await self._still_wanted(jobs)
+            standing = await self._store.work.wanted([job.work for job in jobs])
+            for job, stands in zip(jobs, standing, strict=True):
+                if not stands:
+                    await self._held.finish(job.work)
+                elif not await self._held.drop_if_expired(job.work, job.record):
+                    wanted.append(job)
         except RedisError as exc:  # they will be reclaimed
             logger.warning("the work queue does not answer: %s", exc)
             for job in jobs:
                 self._held.release(job.work)
-        else:
-            if wanted:
-                await self._detect(wanted)
-
-    async def _still_wanted(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those that are neither cancelled nor expired while they waited for their batch."""
-        standing = await self._store.work.wanted([job.work for job in jobs])
-        wanted: list[Job] = []
-        for job, stands in zip(jobs, standing, strict=True):
-            if not stands:
-                await self._held.finish(job.work)
-            elif not await self._held.drop_if_expired(job.work, job.record):
-                wanted.append(job)
-        return wanted
+            return
+        if wanted:
+            await self._detect(wanted)
 
     async def _detect(self, jobs: list[Job]) -> None:
         started_us = self._clock_unix_us()
@@ -179,7 +173,7 @@ class BatchRunner:
         """Let a frame wait for its enhancement and ask for it; first the one, then the other, so
         that the answer cannot be there before.
         """
-        presence, level = result.judgement.presence, self._engine.enhance_level
+        presence, level = result.judgement.presence, result.judgement.level
         assert presence is not None, "only triage asks for enhancements"
         assert level is not None, "only triage asks for enhancements"
         now_us = self._clock_unix_us()

@@ -54,13 +54,14 @@ class TriageVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is to become of a frame. `presence` is None where triage could not look."""
+    """What is to become of a frame."""
 
     verdict: TriageVerdict
-    presence: float | None
+    presence: float | None = None  # 0 to 1; None where triage could not look
+    level: int | None = None  # that ENHANCE asks for
 
 
-_JUST_DETECT = Judgement(TriageVerdict.DETECT, None)
+_JUST_DETECT = Judgement(TriageVerdict.DETECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,6 @@ class DetectionEngine:
         self.codec_label = codec.label
         self.detector_label = detector.label
         self.min_score = settings.min_score
-        self.enhance_level = None if triage is None else triage.level  # that triage asks for
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Pictures with equal ones can be detected in one batch."""
@@ -177,12 +177,12 @@ class TriagePolicy:
         self._threshold = spec.threshold if threshold is None else threshold
         # whether a wider stream begins with the narrowest latent
         self._is_nested = codec.manifest.streams == "nested"
-        self.level: int | None = None  # that is asked for; None = detect from what was sent
+        self._level = 0  # that is asked for; 0 = detect from what was sent
         if settings.triage == "enhance":
-            self.level = settings.triage_level or codec.widest_level
-            if not 0 < self.level <= codec.widest_level:
+            self._level = settings.triage_level or codec.widest_level
+            if not 0 < self._level <= codec.widest_level:
                 raise ModelError(
-                    f"triage asks for enhancements up to level {self.level}; codec {codec.label} "
+                    f"triage asks for enhancements up to level {self._level}; codec {codec.label} "
                     f"has levels 0..{codec.widest_level}; set triage_level, or triage to detect"
                 )
 
@@ -192,15 +192,13 @@ class TriagePolicy:
         seen = [i for i, latent in enumerate(latents) if self._is_nested or latent.level == 0]
         presences = self._session.presence([latents[i] for i in seen], self._class_ids)
         for i, presence in zip(seen, presences, strict=True):
-            judged[i] = Judgement(self._verdict(latents[i].level, presence), presence)
+            if presence < self._threshold:
+                judged[i] = Judgement(TriageVerdict.QUIET, presence)
+            elif latents[i].level < self._level:
+                judged[i] = Judgement(TriageVerdict.ENHANCE, presence, self._level)
+            else:
+                judged[i] = Judgement(TriageVerdict.DETECT, presence)
         return judged
-
-    def _verdict(self, level: int, presence: float) -> TriageVerdict:
-        if presence < self._threshold:
-            return TriageVerdict.QUIET
-        if self.level is not None and level < self.level:
-            return TriageVerdict.ENHANCE
-        return TriageVerdict.DETECT
 
 
 def load_canary(codec: CodecArtifact, decoder: Decoder) -> Latent:

@@ -53,7 +53,7 @@ class FakeEngine:
         if self.enhance_level is None or not job.triage:
             return None
         verdict = TriageVerdict.QUIET if job.base == b"quiet" else TriageVerdict.ENHANCE
-        return EngineResult((), None, 0.1, Judgement(verdict, 0.25))
+        return EngineResult((), None, 0.1, Judgement(verdict, 0.25, self.enhance_level))
 
     def _result(self, container: bytes) -> EngineResult:
         if container == b"damaged":
