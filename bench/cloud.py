@@ -3,6 +3,7 @@
     PYTHONPATH=tests python -m bench.cloud NAME [--frames N] [--rounds N]
 
     ingest     frames a second into Redis, and what it spends
+    durability the same with each `CLOUD_DURABILITY`, without what it spends
     queue      the same from queue to result, without a model
     workers    one detect process against two on one Redis
     served     the whole service against the bare tail's batches
@@ -17,12 +18,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
 import statistics
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from redis.asyncio import Redis
@@ -51,6 +55,7 @@ from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcodec.decode import Decoder
 from slimdetect.detector import Detector
+from slimops.durability import Durability
 from slimops.embedded_redis import EmbeddedRedis
 from slimops.redis_connection import redis_client
 
@@ -75,6 +80,34 @@ async def bench_ingest(client: Redis, url: str, frames: int, rounds: int) -> Non
     print(f"{frames} frames in each of {CAMERAS} streams")
     print(f"held in Redis: {used_bytes / (CAMERAS * frames * rounds):.0f} bytes a frame\n")
     _print_costs("PERSISTED", rates, costs, CAMERAS * frames)
+
+
+async def bench_durability(_client: Redis, _url: str, frames: int, rounds: int) -> None:
+    """As `bench_ingest`, into a Redis of each durability and an ingest process for each."""
+    material = _material(1)
+    epochs = itertools.count(1)
+    with contextlib.ExitStack() as stack:
+        turns: dict[str, Callable[[], Awaitable[float]]] = {}
+        for durability in Durability:
+            data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            server = EmbeddedRedis(data, durability=durability, max_memory_bytes=2**31)
+            server.start()
+            stack.callback(server.stop)
+            settings = {"CLOUD_DURABILITY": durability.value}
+            state = stack.enter_context(cloud_process("ingest", server.url, settings))
+            address = str((await await_bound(state))["grpc"])
+
+            async def turn(address: str = address) -> float:
+                started = time.perf_counter()
+                await asyncio.gather(
+                    *(send_stream(address, material, frames, next(epochs)) for _ in range(CAMERAS))
+                )
+                return time.perf_counter() - started
+
+            turns[durability] = turn
+        rates = await _take_turns(turns, CAMERAS * frames, rounds)
+    print(f"{frames} frames in each of {CAMERAS} streams, {rounds} rounds\n")
+    _print_rates(rates, Durability.SECOND)
 
 
 # --- the queue without a model ---
@@ -273,6 +306,7 @@ def _print_rates(rates: dict[str, list[float]], first: str) -> None:
 
 BENCHES = {
     "ingest": bench_ingest,
+    "durability": bench_durability,
     "queue": bench_queue,
     "workers": bench_workers,
     "served": bench_served,
@@ -280,8 +314,8 @@ BENCHES = {
 }
 
 
-async def _run(name: str, frames: int, rounds: int) -> None:
-    server = EmbeddedRedis(max_memory_bytes=2**31)
+async def _run(name: str, frames: int, rounds: int, data: Path) -> None:
+    server = EmbeddedRedis(data, max_memory_bytes=2**31)
     server.start()
     client = redis_client(server.url)
     try:
@@ -301,7 +335,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=48, help="frames a turn")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    asyncio.run(_run(arguments.name, arguments.frames, arguments.rounds))
+    with tempfile.TemporaryDirectory(prefix="slimwire-bench-") as data:
+        asyncio.run(_run(arguments.name, arguments.frames, arguments.rounds, Path(data)))
 
 
 if __name__ == "__main__":

@@ -41,8 +41,14 @@ class ChildProcess:
         assert self._process is not None, "start first"
         return self._process.pid
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start a program, by its full path."""
+    def start(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        inherit: Sequence[int] = (),
+    ) -> None:
+        """Start a program, by its full path, which inherits some of our open files."""
         supervise = [sys.executable, "-I", "-S", slimops.supervise.__file__, str(os.getpid())]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -51,6 +57,7 @@ class ChildProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                pass_fds=inherit,
                 start_new_session=True,
             )
 
@@ -64,17 +71,24 @@ class ChildProcess:
         text = self._log.read_text(encoding="utf-8", errors="replace")
         return f"the end of its log:\n{text[-_LOG_TAIL_CHARACTERS:].strip() or '(empty)'}"
 
-    def stop(self, seconds: float) -> None:
-        """End it in order, by force where that takes longer; harmless when it has ended."""
+    def stop(self, seconds: float, *, by_force: bool = True) -> bool:
+        """End it in order, and where that takes longer by force, or leave it to end by itself.
+
+        Returns:
+            Whether it has ended; it had long, perhaps.
+        """
         process, self._process = self._process, None
+        has_ended = True
         if process is not None:
             process.terminate()
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                if has_ended := by_force:
+                    process.kill()
+                    process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+        return has_ended
 
 
 def _remove_leftovers(place: Path, prefix: str) -> None:

@@ -1,7 +1,7 @@
 """A real Redis server as our own child, for a machine that has none running.
 
-It listens on a unix socket in its private directory, keeps an append-only file there, and never
-evicts.
+It keeps an append-only file in a directory of its own (`slimops.redis_directory`) and never evicts.
+It listens on a unix socket in a private temporary directory, for a socket's path must be short.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import time
 from pathlib import Path
 
 from slimops.child import ChildProcess
+from slimops.durability import Durability
 from slimops.errors import EmbeddedRedisError
 from slimops.installation import how_to_install
+from slimops.redis_directory import HOW_TO_CHANGE, RedisDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +59,22 @@ class EmbeddedRedis:
     """A server from `start` to `stop`; start it from the main thread.
 
     Args:
+        data: the directory of its data; made where there is none, and never removed.
+        durability: what a write that was answered survives.
         max_memory_bytes: beyond it writes are refused, bytes.
         server: the program; found on this machine when None.
     """
 
-    def __init__(self, *, max_memory_bytes: int = 256 * 2**20, server: Path | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        durability: Durability = Durability.SECOND,
+        max_memory_bytes: int = 256 * 2**20,
+        server: Path | None = None,
+    ) -> None:
+        self._data = RedisDirectory(data)
+        self._durability = durability
         self._max_memory_bytes = max_memory_bytes
         self._server = server
         self._child: ChildProcess | None = None
@@ -81,30 +94,34 @@ class EmbeddedRedis:
         return self._child
 
     def start(self) -> None:
-        """Start the server and return when it answers.
+        """Start the server and return when it has read its data and answers.
 
         Raises:
-            EmbeddedRedisError: there is no server, or it does not come up.
+            EmbeddedRedisError: there is no server, or it does not come up; `data` cannot be used.
         """
         if threading.current_thread() is not threading.main_thread():
             raise EmbeddedRedisError(
                 "start the embedded Redis from the main thread: it dies with it"
             )
         server = self._server or find_redis_server()
+        lock = self._data.claim(server)
         self._child = child = ChildProcess("redis", _short_temp())
-        child.start([str(server), *_arguments(child.directory, self._max_memory_bytes)])
+        child.start([str(server), *self._arguments(child.directory)], inherit=[lock])
+        self._data.hand_over(child.pid)
         try:
             self._await_answer()
         except EmbeddedRedisError:
             self.stop()
             raise
-        logger.debug("embedded Redis %s is up at %s", server, self.url)
+        logger.info("data are kept in %s", self._data.path)
 
     def stop(self) -> None:
-        """End the server and remove its directory; harmless when it is not running."""
+        """End the server and keep its data; harmless when it is not running."""
         child, self._child = self._child, None
-        if child is not None:
-            child.stop(_STOP_SECONDS)
+        if child is not None and not child.stop(_STOP_SECONDS, by_force=False):
+            # a slow disk: by force it would lose what it has not written yet
+            logger.warning("Redis still writes to %s; it ends by itself", self._data.path)
+        self._data.release()
 
     async def watch(self) -> None:
         """Wait until it is stopped; raise `EmbeddedRedisError` when it ends by itself."""
@@ -115,8 +132,10 @@ class EmbeddedRedis:
     def _await_answer(self) -> None:
         child = self._started
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(child.directory / _SOCKET):
+        while (answer := _answer(child.directory / _SOCKET)) != "+PONG":
             self._check(child)
+            if answer.startswith("-LOADING"):  # its data: as long as that takes
+                deadline = time.monotonic() + _START_SECONDS
             if time.monotonic() > deadline:
                 raise EmbeddedRedisError(
                     f"Redis did not answer within {_START_SECONDS:g} s; {child.log_tail()}"
@@ -125,34 +144,37 @@ class EmbeddedRedis:
 
     def _check(self, child: ChildProcess) -> None:
         if (end := child.how_it_ended()) is not None:
-            raise EmbeddedRedisError(f"the embedded Redis {end}")
+            raise EmbeddedRedisError(
+                f"the embedded Redis {end}\n{self._data.path} is left as it is: do as Redis says, "
+                f"make room on its disk, or {HOW_TO_CHANGE}"
+            )
+
+    def _arguments(self, socket_folder: Path) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(socket_folder / _SOCKET),
+            "unixsocketperm": "700",
+            "daemonize": "no",
+            "dir": str(self._data.path),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": self._durability.appendfsync,
+            "maxmemory": str(self._max_memory_bytes),
+            "maxmemory-policy": "noeviction",
+        }
+        return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
-def _arguments(directory: Path, max_memory_bytes: int) -> list[str]:
-    options = {
-        "port": "0",
-        "unixsocket": str(directory / _SOCKET),
-        "unixsocketperm": "700",
-        "daemonize": "no",
-        "dir": str(directory),
-        "save": "",
-        "appendonly": "yes",
-        "appendfsync": "everysec",
-        "maxmemory": str(max_memory_bytes),
-        "maxmemory-policy": "noeviction",
-    }
-    return [part for name, value in options.items() for part in (f"--{name}", value)]
-
-
-def _answers(path: Path) -> bool:
+def _answer(path: Path) -> str:
+    """What a server says to PING; empty: there is none."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1.0)
             connection.connect(str(path))
             connection.sendall(b"PING\r\n")
-            return connection.recv(7) == b"+PONG\r\n"
+            return connection.recv(64).decode().strip()
     except OSError:
-        return False
+        return ""
 
 
 def _short_temp() -> str | None:

@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from redis.exceptions import RedisError
 
@@ -42,10 +43,13 @@ from slimcodec.model.artifact import (
     load_detector_of,
 )
 from slimcodec.model.find import find_model
+from slimops.durability import check_durability
 from slimops.embedded_redis import EmbeddedRedis
+from slimops.errors import SettingsError
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
 from slimops.redis_connection import redis_client
+from slimops.user_folder import user_folder
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +96,7 @@ async def run_cloud(
     Raises:
         slimcodec.errors.ModelError: the model is missing or broken.
         slimops.errors.EmbeddedRedisError: there is no Redis to start, or it ended.
+        slimops.errors.SettingsError: Redis promises less than `durability`; no place for `data`.
         redis.RedisError: the Redis of `redis_url` does not answer.
         OSError: an address cannot be bound.
     """
@@ -130,11 +135,22 @@ def _load_models(settings: CloudSettings) -> _Models:
 def _start_redis(settings: CloudSettings, life: Lifecycle) -> str:
     if settings.redis_url is not None:
         return settings.redis_url
-    server = EmbeddedRedis(max_memory_bytes=settings.embedded_memory_bytes)
+    server = EmbeddedRedis(
+        settings.data or _default_data(),
+        durability=settings.durability,
+        max_memory_bytes=settings.embedded_memory_bytes,
+    )
     server.start()
     life.spawn(server.watch(), "embedded-redis")
     life.on_stop(Phase.CLOSE, "embedded Redis", lambda: asyncio.to_thread(server.stop))
     return server.url
+
+
+def _default_data() -> Path:
+    folder = user_folder("XDG_STATE_HOME", ".local/state")
+    if folder is None:
+        raise SettingsError(["data: this user has no home; set --data or CLOUD_DATA"])
+    return folder / "cloud"
 
 
 async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Store:
@@ -148,6 +164,7 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
         queue_timeout_seconds=settings.queue_timeout_seconds,
     )
     await store.ping()
+    await check_durability(client, settings.durability)
     await store.work.prepare()
     return store
 
@@ -259,9 +276,11 @@ def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycl
     path = settings.state_file
     if path is not None:
         addresses.write(path)
-        life.on_stop(
-            Phase.CLOSE, "state file", lambda: asyncio.to_thread(path.unlink, missing_ok=True)
-        )
+
+        async def remove() -> None:
+            path.unlink(missing_ok=True)
+
+        life.on_stop(Phase.CLOSE, "state file", remove)
     logger.info(
         "ready: %s, role %s, cameras at %s, metrics at %s",
         addresses.http,  # first: the page, or where a process without one is asked for its health

@@ -64,6 +64,7 @@ class FrameRefusedError(CloudError):
     def __init__(self, reason: str, detail: str, *, retryable: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.detail = detail
         self.retryable = retryable
 
 
@@ -73,3 +74,4 @@ class StreamRefusedError(CloudError):
     def __init__(self, status: grpc.StatusCode, detail: str) -> None:
         super().__init__(detail)
         self.status = status
+        self.detail = detail

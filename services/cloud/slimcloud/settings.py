@@ -15,6 +15,7 @@ from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcodec.model.find import DEFAULT_MODEL
 from slimops.address import is_loopback
+from slimops.durability import Durability
 from slimops.logs import LogFormat
 from slimops.settings import ServiceSettings
 
@@ -66,6 +67,16 @@ class CloudSettings(ServiceSettings):
         default=None,
         pattern=r"^(redis|rediss|unix)://",
         description="redis://, rediss:// or unix:// URL; not set = an embedded server of our own",
+    )
+    data: Path | None = Field(
+        default=None,
+        description="directory in which the embedded Redis keeps what it holds; not set = "
+        "slimwire/cloud in XDG_STATE_HOME, or in ~/.local/state",
+    )
+    durability: Durability = Field(
+        default=Durability.SECOND,
+        description="what PERSISTED survives: second = the end of a process, always = the "
+        "machine's, too; of a Redis of your own it is checked at the start",
     )
     embedded_memory_bytes: int = Field(
         default=256 * 2**20, ge=16 * 2**20, description="maxmemory of the embedded Redis, bytes"

@@ -52,6 +52,7 @@ def cloud_process(
         "min_score": 0.01,
         "reclaim_idle_seconds": 0.2,
         "state_file": str(state_file),
+        "data": str(state_file.with_name("data")),
         **overrides,
     }
     process = subprocess.Popen(

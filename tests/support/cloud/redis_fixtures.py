@@ -13,8 +13,8 @@ from slimops.redis_connection import redis_client
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    server = EmbeddedRedis()
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server.url
     server.stop()

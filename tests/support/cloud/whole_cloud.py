@@ -59,8 +59,8 @@ class RunningCloud:
         return self.addresses.grpc
 
 
-def cloud_settings(models: ToyModels, redis_url: str, **overrides: object) -> CloudSettings:
-    """Settings for free ports, one thread, and any Redis."""
+def cloud_settings(models: ToyModels, redis_url: str | None, **overrides: object) -> CloudSettings:
+    """Settings for free ports, one thread, and any Redis; None: an embedded one."""
     values: dict[str, object] = {
         "model": "toy",
         "models_root": models.root,

@@ -38,6 +38,7 @@ class CloudProcess:
             "CLOUD_GRPC_PORT": "0",
             "CLOUD_HTTP_PORT": str(http_port),
             "CLOUD_STATE_FILE": str(self._state_file),
+            "CLOUD_DATA": str(self._child.directory / "data"),  # goes with the demo
             "CLOUD_STOP_SECONDS": "1",
         }
         if labels:

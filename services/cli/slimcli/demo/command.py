@@ -83,7 +83,7 @@ def demo(
     model: Model = DEFAULT_MODEL,
     models: Models = None,
 ) -> None:
-    """Stream a video from an edge to a cloud here, and watch."""
+    """Stream a video from an edge to a cloud here, and watch. No frame is kept afterwards."""
     import asyncio
     import logging
 

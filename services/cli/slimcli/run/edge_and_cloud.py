@@ -73,6 +73,15 @@ def cloud(
     redis_url: Annotated[
         str | None, typer.Option("--redis", metavar="URL", help="Not given: an embedded server.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the embedded server keeps what it holds. [default: slimwire/cloud in "
+            "XDG_STATE_HOME, or in ~/.local/state]",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Codec by name, or name/version.")] = None,
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it is.")] = None,
     config: Config = None,
@@ -89,7 +98,13 @@ def cloud(
         _list(CloudSettings)
         return
     settings = _load(
-        CloudSettings, config, role=role, redis_url=redis_url, model=model, models_root=models
+        CloudSettings,
+        config,
+        role=role,
+        redis_url=redis_url,
+        data=data,
+        model=model,
+        models_root=models,
     )
     with _logs_and_spans(settings.role.value, settings, settings.log_level):
         asyncio.run(run_cloud(settings))

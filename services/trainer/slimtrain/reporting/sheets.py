@@ -17,10 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from slimcodec.image import load_image
 from slimcodec.psnr import psnr_db
 from slimdetect.overlay import draw_detections
-from slimtrain.data.pictures import PictureEntry
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.operating_point import DETECT, VIEW, ReferenceDetector, ServedCodec
-from slimtrain.evaluation.pictures import EvaluationError
+from slimtrain.evaluation.pictures import EvaluationError, EvaluationPicture
 
 NUM_SHOWN = 3
 MAX_COLUMNS = 5
@@ -44,7 +43,9 @@ class Tile:
     caption: str
 
 
-def choose_shown(pictures: Sequence[PictureEntry], names: Sequence[str] = ()) -> list[PictureEntry]:
+def choose_shown(
+    pictures: Sequence[EvaluationPicture], names: Sequence[str] = ()
+) -> list[EvaluationPicture]:
     """The pictures of the sheets: those named, or of the first folders the one with most labels.
 
     Raises:
@@ -66,7 +67,7 @@ def choose_shown(pictures: Sequence[PictureEntry], names: Sequence[str] = ()) ->
 
 
 def draw_decoded_sheet(
-    served: ServedCodec, baselines: Sequence[Baseline], picture: PictureEntry, path: Path
+    served: ServedCodec, baselines: Sequence[Baseline], picture: EvaluationPicture, path: Path
 ) -> bool:
     """One picture: the original and baselines of about equal bytes, then a row for each level.
 
@@ -104,7 +105,7 @@ def draw_decoded_sheet(
 def draw_box_sheet(
     served: ServedCodec,
     reference: ReferenceDetector,
-    pictures: Sequence[PictureEntry],
+    pictures: Sequence[EvaluationPicture],
     path: Path,
 ) -> bool:
     """Boxes in the original, from the features, and from the decoded picture, side by side; for

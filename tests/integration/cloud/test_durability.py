@@ -1,0 +1,100 @@
+"""What was told PERSISTED is there after the whole cloud was killed, its Redis with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from slimcloud.store.frames import Store
+from slimops.durability import Durability
+from slimops.errors import EmbeddedRedisError, SettingsError
+from slimops.redis_connection import redis_client
+from slimwire.v1 import ingest_pb2 as pb
+from support.cloud.cloud_process import CloudProcess, cloud_process
+from support.cloud.whole_cloud import (
+    EPOCH,
+    StreamEndedError,
+    ToyCamera,
+    ToyModels,
+    cloud_settings,
+    open_cloud,
+)
+
+FRAMES_BEFORE_THE_KILL = 20
+
+
+@pytest.fixture(scope="session")
+def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
+    return ToyModels(tmp_path_factory.mktemp("models"))
+
+
+async def _told_before_the_kill(
+    cloud: CloudProcess, camera: ToyCamera, with_redis: bool
+) -> set[int]:
+    """Send frames and kill the cloud in the middle; the sequences that it told PERSISTED."""
+    told: set[int] = set()
+    for sequence in range(1, 2 * FRAMES_BEFORE_THE_KILL):
+        await camera.send(sequence)
+    redis_pid = cloud.redis_pid()
+    try:
+        while True:
+            ack = (await camera.hear()).ack
+            if ack.stage == pb.STAGE_PERSISTED:
+                told.add(ack.sequence)
+            if len(told) == FRAMES_BEFORE_THE_KILL:
+                cloud.process.kill()
+                if with_redis:
+                    os.kill(redis_pid, signal.SIGKILL)
+    except StreamEndedError:
+        return told
+
+
+@pytest.mark.parametrize(
+    ("durability", "with_redis"), [(Durability.SECOND, False), (Durability.ALWAYS, True)]
+)
+async def test_killed_cloud_has_kept_all_that_it_told_persisted(
+    toy_models: ToyModels, tmp_path: Path, durability: Durability, with_redis: bool
+) -> None:
+    state = tmp_path / "state.json"
+    with cloud_process(toy_models, state, durability=durability) as cloud:
+        async with ToyCamera(cloud.addresses["grpc"], toy_models) as camera:
+            await camera.hello()
+            told = await _told_before_the_kill(cloud, camera, with_redis)
+        cloud.process.wait()
+
+    with cloud_process(toy_models, state, durability=durability) as cloud:
+        async with ToyCamera(cloud.addresses["grpc"], toy_models) as camera:
+            welcome = await camera.hello(unpersisted_sequences=sorted(told))
+        client = redis_client(cloud.addresses["redis_url"])
+        stored = await Store(client).persisted("gate", EPOCH, sorted(told))
+        await client.aclose()
+
+    assert len(told) >= FRAMES_BEFORE_THE_KILL
+    assert set(stored) == told
+    assert set(welcome.persisted_sequences) == told
+
+
+async def test_second_cloud_on_one_directory_is_refused(
+    toy_models: ToyModels, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.json"
+    second = cloud_settings(toy_models, None, data=tmp_path / "data")
+    with cloud_process(toy_models, state) as first:
+        with pytest.raises(EmbeddedRedisError, match=f"process {first.process.pid}: .*--data"):
+            async with open_cloud(second):
+                pass
+
+        assert first.process.poll() is None
+
+
+async def test_redis_that_promises_less_than_is_asked_stops_the_start(
+    redis_url: str, toy_models: ToyModels
+) -> None:
+    settings = cloud_settings(toy_models, redis_url, durability="always")  # it says everysec
+
+    with pytest.raises(SettingsError, match="appendfsync everysec"):
+        async with open_cloud(settings):
+            pass
