@@ -24,7 +24,7 @@ from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
 from slimnets.export.tabulate import tabulate
-from slimtrain.codec.artifact import load_codec_model
+from slimtrain.codec.artifact import load_codec
 from slimtrain.data.pictures import index_pictures, load_pictures
 
 MODEL = Path(__file__).parents[1] / "models" / "slim-n" / "1"
@@ -40,7 +40,7 @@ def main() -> None:
     entries = index_pictures([parser.parse_args().images])
     counted = load_pictures(entries[1 :: len(entries) // COUNTED][:COUNTED], MAX_EDGE).images
     coded = load_pictures(entries[:: len(entries) // CODED][:CODED], MAX_EDGE).images
-    codec = load_codec_model(MODEL)
+    codec = load_codec(MODEL)
     finest, _ = tabulate(codec, map(to_tensor, counted), FINEST)
     with torch.no_grad():
         latents = [codec.analyse(to_tensor(image), 3)[0].flatten(1).numpy() for image in coded]

@@ -51,38 +51,30 @@ class Allowance:
 NO_BUDGET = Allowance(float("inf"))
 
 
+@dataclass(eq=False)
 class BudgetAccount:
-    """Holds what was sent against a budget.
+    """Holds what was sent against a budget."""
 
-    Args:
-        budget: To keep to; None = there is none.
-        sent_bytes: Reads the container bytes that were ever sent.
-        clock: Monotonic seconds.
-    """
+    budget: Budget | None  # to keep to; None = there is none
+    sent_bytes: Callable[[], int]  # of containers, ever
+    clock: Callable[[], float]  # monotonic seconds
 
-    def __init__(
-        self,
-        budget: Budget | None,
-        sent_bytes: Callable[[], int],
-        clock: Callable[[], float],
-    ) -> None:
-        self._sent_bytes = sent_bytes
-        self._clock = clock
-        self.set(budget)
+    def __post_init__(self) -> None:
+        self.set(self.budget)
 
     def set(self, budget: Budget | None) -> None:
         """Keep to another budget from now on, with nothing saved and nothing owed."""
         self.budget = budget
         self._saved_bytes = 0.0
-        self._counted_bytes = self._sent_bytes()
-        self._counted_at = self._clock()
+        self._counted_bytes = self.sent_bytes()
+        self._counted_at = self.clock()
 
     def view(self) -> Allowance:
         """Look at the budget now."""
         budget = self.budget
         if budget is None:
             return NO_BUDGET
-        now, sent, rate = self._clock(), self._sent_bytes(), budget.bytes_per_second
+        now, sent, rate = self.clock(), self.sent_bytes(), budget.bytes_per_second
         gained = rate * (now - self._counted_at) - (sent - self._counted_bytes)
         self._saved_bytes = min(self._saved_bytes + gained, float(budget.container_bytes))
         self._counted_at, self._counted_bytes = now, sent
@@ -90,16 +82,14 @@ class BudgetAccount:
         return Allowance(rate + saved, max(0.0, -self._saved_bytes) / rate)
 
 
+@dataclass(eq=False)
 class CpuAccount:
-    """Holds what encoding took against a share of one processor's time.
+    """Holds what encoding took against a share of one processor's time."""
 
-    Args:
-        share: Encode seconds per second; None = no limit.
-    """
+    share: float | None  # encode seconds per second; None = no limit
 
-    def __init__(self, share: float | None) -> None:
-        self._share = share
-        self._balance = 0.0 if share is None else BURST_SECONDS * share
+    def __post_init__(self) -> None:
+        self._balance = 0.0 if self.share is None else BURST_SECONDS * self.share
         self._counted_at: float | None = None  # monotonic seconds; None: it has not begun
 
     def spend(self, seconds: float) -> None:
@@ -109,16 +99,16 @@ class CpuAccount:
 
     def advance(self, now: float) -> None:
         """Add what has been earned until now, monotonic seconds."""
-        if self._share is not None and self._counted_at is not None:
-            earned = self._share * max(0.0, now - self._counted_at)
-            self._balance = min(self._balance + earned, BURST_SECONDS * self._share)
+        if self.share is not None and self._counted_at is not None:
+            earned = self.share * max(0.0, now - self._counted_at)
+            self._balance = min(self._balance + earned, BURST_SECONDS * self.share)
         self._counted_at = now
 
     def covers(self, seconds: float) -> bool:
         """Whether a frame that takes so long may be encoded now."""
-        if self._share is None:
+        if self.share is None:
             return True
-        return seconds <= self._balance or self._balance >= BURST_SECONDS * self._share
+        return seconds <= self._balance or self._balance >= BURST_SECONDS * self.share
 
     def affordable(self, frame_seconds: float) -> float:
         """Seconds that each frame may take in the long run; more while there is something saved.
@@ -126,7 +116,7 @@ class CpuAccount:
         Args:
             frame_seconds: From one frame to the next.
         """
-        if self._share is None:
+        if self.share is None:
             return float("inf")
-        ahead = self._balance - BURST_SECONDS * self._share / 2
-        return self._share * frame_seconds + ahead
+        ahead = self._balance - BURST_SECONDS * self.share / 2
+        return self.share * frame_seconds + ahead

@@ -132,11 +132,6 @@ class Controller:
         self.rate = self._link.rate
         self.limit_level(None)
 
-    @property
-    def planned_bytes_per_second(self) -> float:
-        """What the next decision believes that the link carries."""
-        return self.rate.safe
-
     def limit_level(self, max_level: int | None) -> None:
         """Choose among the levels up to `max_level` only, as the cloud asks; None: among all.
 
@@ -220,7 +215,7 @@ class Controller:
 
     def on_connected(self, now: float, round_trip_seconds: float) -> None:
         """A new stream: the link may be another, and so may the server's clock."""
-        self._link.on_connected(now, round_trip_seconds)
+        self._link.on_connected(round_trip_seconds)
         self._probe.reset()
         self.service.reconnect()
 

@@ -40,11 +40,11 @@ class ContentFactor:
 class EncodeTime:
     """Seconds per pixel to encode at each level, measured on this device as it goes.
 
-    A level that has not run yet is judged by its first guess and by how the others fared.
+    A level that has not run yet is judged by its first guess, given for every level, and by how the
+    others fared.
     """
 
     def __init__(self, seconds_per_pixel: dict[int, float]) -> None:
-        """Args: seconds_per_pixel: the first guess for every level."""
         self._guess = dict(seconds_per_pixel)
         self._measured: dict[int, float] = {}
 

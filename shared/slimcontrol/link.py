@@ -205,13 +205,8 @@ class LinkBelief:
             self.rate.add_bound(frame.size_bytes, delay)
         self._shortest_ack = delay if self._shortest_ack is None else min(self._shortest_ack, delay)
 
-    def on_connected(self, now: float, round_trip_seconds: float) -> None:
-        """A new stream: the link may be another, and so may the server's clock.
-
-        Args:
-            now: Monotonic clock of this machine, seconds.
-            round_trip_seconds: From Hello to Welcome; the link's own is at most that.
-        """
+    def on_connected(self, round_trip_seconds: float) -> None:
+        """A new stream: link and server's clock may be others; Hello to Welcome took so long."""
         self._last_ack = None
         self.rate.doubt()
         self._shortest_ack = round_trip_seconds

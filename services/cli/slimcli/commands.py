@@ -19,12 +19,10 @@ from slimcli.run.edge_and_cloud import cloud, edge
 from slimcli.run.health import health
 from slimcli.run.security import certs, token
 from slimcli.train.calibrate import calibrate
-from slimcli.train.codec_and_detector import train_codec, train_detector
 from slimcli.train.evaluate import evaluate
-from slimcli.train.export import export_codec, import_detector
-from slimcli.train.make_model import make_model
+from slimcli.train.make import detector_import, export, make_model
 from slimcli.train.recipes import recipes
-from slimcli.train.tail_and_triage import train_tail, train_triage
+from slimcli.train.train import train_codec, train_detector, train_tail, train_triage
 
 app = typer.Typer(
     name="slimwire",
@@ -80,7 +78,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "recipes": recipes,
     "evaluate": evaluate,
     "calibrate": calibrate,
-    "export": export_codec,
+    "export": export,
     "make-model": make_model,
     "completion": completion,
 }
@@ -97,5 +95,5 @@ training.command("tail")(train_tail)
 app.add_typer(training, name="train")
 
 detectors = typer.Typer(help="Make a detector of files of others.", no_args_is_help=True)
-detectors.command("import")(import_detector)
+detectors.command("import")(detector_import)
 app.add_typer(detectors, name="detector")

@@ -66,8 +66,6 @@ class MissingExtraError(CliError):
             f"`slimwire {command}` needs {module}, which is not installed; "
             f"run: {how_to_install(extra)}"
         )
-        self.module = module
-        self.extra = extra
 
 
 class UnavailableError(CliError):
@@ -173,7 +171,13 @@ def _settings_message(error: BaseException) -> str:
 # By the names of classes, for their packages are not imported here; the nearest base counts. See
 # the trees in each errors.py.
 _ERRORS: dict[ExitCode, tuple[str, ...]] = {
-    ExitCode.USAGE: ("TyperException", "CalibrationError", "LoopError", "TailError"),
+    ExitCode.USAGE: (
+        "TyperException",
+        "CalibrationError",
+        "LoopError",
+        "TailError",
+        "OtherDetectorError",
+    ),
     ExitCode.BAD_DATA: ("CodecError", "NetError", "PictureError", "EvaluationError", "TraceError"),
     ExitCode.NO_INPUT: (
         *("FileNotFoundError", "IsADirectoryError", "NotADirectoryError", "PermissionError"),

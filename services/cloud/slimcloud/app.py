@@ -276,11 +276,9 @@ def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycl
     path = settings.state_file
     if path is not None:
         addresses.write(path)
-
-        async def remove() -> None:
-            path.unlink(missing_ok=True)
-
-        life.on_stop(Phase.CLOSE, "state file", remove)
+        life.on_stop(
+            Phase.CLOSE, "state file", lambda: asyncio.to_thread(path.unlink, missing_ok=True)
+        )
     logger.info(
         "ready: %s, role %s, cameras at %s, metrics at %s",
         addresses.http,  # first: the page, or where a process without one is asked for its health

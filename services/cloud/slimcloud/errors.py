@@ -64,7 +64,6 @@ class FrameRefusedError(CloudError):
     def __init__(self, reason: str, detail: str, *, retryable: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
-        self.detail = detail
         self.retryable = retryable
 
 
@@ -74,4 +73,3 @@ class StreamRefusedError(CloudError):
     def __init__(self, status: grpc.StatusCode, detail: str) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail

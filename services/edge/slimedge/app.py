@@ -31,7 +31,7 @@ from slimedge.encode.calibration import EncodeCalibration, guess_encode_seconds
 from slimedge.encode.stage import EncodeStage, FrameRing
 from slimedge.encode.worker import EncodeWorker
 from slimedge.errors import CameraError, EdgeError
-from slimedge.event import CameraChanged, ClockStepped, EdgeObserver, Observers
+from slimedge.event import CameraChanged, ClockStepped, EdgeEvent, EdgeObserver
 from slimedge.frame import CapturedFrame
 from slimedge.link.answer import AnswerReader
 from slimedge.link.backfill import Backfill
@@ -104,6 +104,14 @@ async def _stop_when(stop: asyncio.Event, life: Lifecycle) -> None:
     life.request_stop()
 
 
+class _Observers(list[EdgeObserver]):
+    """Several observers as one, told in order."""
+
+    def notify(self, event: EdgeEvent) -> None:
+        for observer in self:
+            observer.notify(event)
+
+
 class _Edge:
     """The parts around one camera, run by a `Lifecycle`; idle until `start`."""
 
@@ -149,9 +157,9 @@ class _Edge:
         counting = MetricsObserver(
             self._metrics, lambda: float(ledger.in_flight_bytes), lambda: controller.rate.mean
         )
-        self._observers = observers = Observers([self._health, counting])
+        self._observers = observers = _Observers([self._health, counting])
         if observer is not None:
-            observers.observers.append(observer)
+            observers.append(observer)
         folder = settings.spool_folder
         self._spool = spool = SpoolWorker(
             None if folder is None else folder / f"{settings.camera_id}.spool",
@@ -163,7 +171,7 @@ class _Edge:
         )
         counting.watch_spool(spool)
         self._gap_watch = GapWatch(epoch, spool.record, time.time)
-        observers.observers.append(self._gap_watch)
+        observers.append(self._gap_watch)
 
         # From the picture to the cloud, and what the cloud asks for.
         self._worker = worker = EncodeWorker(encoder, settings.max_edge)

@@ -115,12 +115,6 @@ class Encoded(EdgeEvent):
     encode_seconds: float  # scaling, transform and entropy coding
     probe: bool  # sent only to learn the link's rate
 
-    @property
-    def bpp(self) -> float:
-        """Bits per pixel of the picture that was encoded."""
-        pixels: int = self.image.shape[0] * self.image.shape[1]
-        return 8 * self.bitstream_bytes / pixels
-
 
 @dataclass(frozen=True, slots=True)
 class Sent(EdgeEvent):
@@ -229,14 +223,3 @@ class EdgeObserver(Protocol):
     """Is told everything, on the event loop's thread; must return at once and not raise."""
 
     def notify(self, event: EdgeEvent) -> None: ...
-
-
-@dataclass(slots=True)
-class Observers:
-    """Several observers as one, told in order."""
-
-    observers: list[EdgeObserver]
-
-    def notify(self, event: EdgeEvent) -> None:
-        for observer in self.observers:
-            observer.notify(event)

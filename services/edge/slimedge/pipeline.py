@@ -20,7 +20,7 @@ from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller, Decision, Offer, WaitReason
 from slimcontrol.point import OperatingPoint
 from slimedge.encode.stage import EncodeStage
-from slimedge.encode.worker import scaled_pixels
+from slimedge.encode.worker import scaled_hw
 from slimedge.event import (
     Captured,
     EdgeObserver,
@@ -77,8 +77,7 @@ class Pipeline:
     async def run(self, warm_up_points: Sequence[OperatingPoint]) -> None:
         """Send frames until the camera has ended and its last frame is dealt with.
 
-        Args:
-            warm_up_points: Encoded once with the first picture, to compile graphs and learn times.
+        The first one is encoded at `warm_up_points`, to compile graphs and learn times.
         """
         first = await self._wait_for_frame()
         if first is None:
@@ -112,7 +111,8 @@ class Pipeline:
         now = self.clock()
         for overdue in self.ledger.forget(now - _RESULT_OVERDUE_SECONDS):
             self.observer.notify(overdue.lost(LossReason.NO_RESULT))
-        pixels = scaled_pixels(frame.image_hw, self.settings.max_edge)
+        height, width = scaled_hw(frame.image_hw, self.settings.max_edge)
+        pixels = height * width
         if not self.uplink.is_up:
             return self._decide_for_later(now, pixels)
         age = now - frame.capture_time_mono

@@ -5,11 +5,12 @@ renamed.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def check_new_artifact(out_dir: Path) -> None:
         )
     if out_dir.exists():
         raise ArtifactFolderError(f"{out_dir} exists; artifacts never change, raise the version")
+
+
+def write_manifest(folder: Path, out_dir: Path, said: Mapping[str, object]) -> None:
+    """The last file of a new artifact: what is said of it, its name and version, its files."""
+    identity = {"name": out_dir.parent.name, "version": int(out_dir.name)}
+    manifest = {**identity, **said, **identity, "files": file_records(folder)}
+    text = json.dumps(manifest, indent=1) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
 
 
 def file_records(folder: Path) -> dict[str, dict[str, str | int]]:

@@ -107,10 +107,7 @@ def test_the_codec_and_its_tables(
     command += ["--recipe", tmp_path / "toy.yaml", "--run", tmp_path / "run", "--threads", 1]
     command += [part for suffix, path in files.items() for part in (f"--{suffix}", path)]
 
-    for measuring in ("train.evaluate.evaluate", "train.calibrate.calibrate"):  # learns nothing
-        monkeypatch.setattr(f"slimcli.{measuring}", lambda **_: None)
-
-    outcome = slimwire(*command)  # imports, and runs `train codec` and `export`
+    outcome = slimwire(*command, "--limit", 1)
 
     assert outcome.code == 0, outcome.err
     assert held == [TRAINING, set(NAMES) - TRAINING]

@@ -151,5 +151,5 @@ def test_too_few_pictures_are_refused_before_training(
 
     outcome = slimwire("train", "codec", "--detector", "toy-detector", "--images", tmp_path)
 
-    assert outcome.code == ExitCode.USAGE
+    assert outcome.code == ExitCode.BAD_DATA
     assert "give more pictures" in outcome.err

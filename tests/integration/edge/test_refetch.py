@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.encode import EncodedImage
+from slimcodec.encode import EncodedImage, Encoder
 from slimcodec.errors import ImageError
 from slimedge.encode.stage import FrameRing
 from slimedge.encode.worker import EncodeWorker
@@ -21,8 +21,11 @@ from support.edge.edge_uplink import UplinkRecorder, make_uplink
 from support.edge.fake_cloud import FakeCloud
 
 
-class NoEncoder:
+class NoEncoder(Encoder):
     """Is never asked: the ring is empty."""
+
+    def __init__(self) -> None:
+        pass
 
     def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage:
         raise ImageError("no encoder here")

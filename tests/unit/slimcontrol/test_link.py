@@ -23,7 +23,7 @@ class Frame:
 def make_belief(rate: float = 100_000.0) -> LinkBelief:
     """Knows a link that has carried one frame."""
     belief = LinkBelief()
-    belief.on_connected(0.0, ROUND_TRIP)
+    belief.on_connected(ROUND_TRIP)
     arrival = 10_000 / rate + ROUND_TRIP
     belief.on_received(arrival, Frame(10_000, 0.0), 1000 + arrival, 10_000)
     return belief
@@ -40,7 +40,7 @@ def test_the_rate_of_a_slow_link_is_learnt_and_stays_right_for_hours(
     rate: float, size_bytes: int
 ) -> None:
     belief = LinkBelief()
-    belief.on_connected(0.0, ROUND_TRIP)
+    belief.on_connected(ROUND_TRIP)
     now = 0.0
     for count in range(1, 400):  # ten seconds apart: longer than any window would be
         sent_at, now = now, now + size_bytes / rate + ROUND_TRIP
@@ -97,7 +97,7 @@ def test_an_overdue_ack_of_the_oldest_frame_holds_the_backlog_and_lowers_the_rat
 
 def test_another_stream_begins_with_its_own_round_trip() -> None:
     belief = make_belief()
-    belief.on_connected(5.0, 0.2)
+    belief.on_connected(0.2)
 
     assert belief.round_trip == 0.2
     assert belief.queue(6.0, view(10_000, 0.0, 10_000), 100_000.0).seconds == pytest.approx(0.1)

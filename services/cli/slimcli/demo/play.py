@@ -175,12 +175,10 @@ class _Player:
         tally.close()
         note = "waiting for the last results"
         await self._until(lambda: tally.is_settled, SETTLE_SECONDS, note)
-        candidates = tally.reviewable()
-        if self._is_over or not candidates:
+        best = tally.best_to_look_at()
+        if self._is_over or best is None:
             return
-        sequence = candidates[0].sequence
-        image = tally.picture(sequence)
-        assert image is not None, "reviewable frames have their pictures"
+        sequence, image = best
         self._show(f"looking at picture {sequence} as the page does")
         camera = self._plan.edge.camera_id
         try:

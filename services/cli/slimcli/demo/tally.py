@@ -10,7 +10,6 @@ import math
 from array import array
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +26,7 @@ from slimedge.event import (
     LinkState,
     Lost,
     Nacked,
-    Replaced,
     Sent,
-    Skipped,
     Stage,
 )
 
@@ -56,23 +53,6 @@ class FrameRow:
     cloud_queue_seconds: float | None = None
     cloud_compute_seconds: float | None = None
     labels: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, event: Encoded) -> Self:
-        h, w = event.image.shape[:2]
-        return cls(
-            sequence=event.sequence,
-            level=event.level,
-            quality=event.quality,
-            image_hw=(h, w),
-            bitstream_bytes=event.bitstream_bytes,
-            wait_seconds=event.wait_seconds,
-            encode_seconds=event.encode_seconds,
-        )
-
-    @property
-    def pixels(self) -> int:
-        return self.image_hw[0] * self.image_hw[1]
 
     @property
     def is_settled(self) -> bool:
@@ -114,8 +94,6 @@ class Totals:
     """Counted since the start. Bytes are of containers, once for each frame that was sent."""
 
     frames_captured: int = 0
-    frames_replaced: int = 0
-    frames_skipped: int = 0
     frames_sent: int = 0
     frames_persisted: int = 0
     frames_detected: int = 0
@@ -176,14 +154,11 @@ class Tally:
         """Whether nothing more is to come for the frames that were counted."""
         return all(row.is_settled for row in self._rows.values())
 
-    def picture(self, sequence: int) -> NDArray[np.uint8] | None:
-        """The camera's frame as it was encoded, while it is kept."""
-        return self._pictures.get(sequence)
-
-    def reviewable(self) -> list[FrameRow]:
-        """Detected frames whose camera picture is still here: narrowest first, newest first."""
+    def best_to_look_at(self) -> tuple[int, NDArray[np.uint8]] | None:
+        """The narrowest and newest detected frame whose picture is still here, and that picture."""
         kept = [row for row in self.recent if row.sequence in self._pictures]
-        return sorted(kept, key=lambda row: (row.level, -row.sequence))
+        best = min(kept, key=lambda row: (row.level, -row.sequence), default=None)
+        return None if best is None else (best.sequence, self._pictures[best.sequence])
 
     def notify(self, event: EdgeEvent) -> None:
         """Take one event of the edge."""
@@ -201,17 +176,22 @@ class Tally:
                 pass
             case Captured():
                 totals.frames_captured += 1
-            case Replaced():
-                totals.frames_replaced += 1
-            case Skipped():
-                totals.frames_skipped += 1
             case Encoded():
                 self._start(event)
             case _:
                 pass
 
     def _start(self, event: Encoded) -> None:
-        self._rows[event.sequence] = FrameRow.of(event)
+        h, w = event.image.shape[:2]
+        self._rows[event.sequence] = FrameRow(
+            sequence=event.sequence,
+            level=event.level,
+            quality=event.quality,
+            image_hw=(h, w),
+            bitstream_bytes=event.bitstream_bytes,
+            wait_seconds=event.wait_seconds,
+            encode_seconds=event.encode_seconds,
+        )
         self._pictures[event.sequence] = event.image
         while len(self._rows) > OPEN_ROWS:
             self._rows.popitem(last=False)
@@ -225,7 +205,7 @@ class Tally:
                 row.is_sent = True
                 totals.frames_sent += 1
                 totals.sent_bytes += row.bitstream_bytes
-                totals.sent_pixels += row.pixels
+                totals.sent_pixels += math.prod(row.image_hw)
                 point = (row.level, row.quality)
                 totals.switches += self._last_point not in (None, point)
                 self._last_point = point

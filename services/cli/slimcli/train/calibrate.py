@@ -15,32 +15,22 @@ from slimcli.exits import BadUsageError
 from slimcli.models import open_codec, open_detector, open_runtime
 from slimcli.options import Model, Models, Precision, PrecisionOption, Threads
 from slimcli.streams import say
+from slimcli.train.options import IMAGES, Validation
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from slimcodec.graph.runtime import Runtime
     from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
     from slimcodec.model.manifest import Profile
-    from slimtrain.calibration.measure import PicturePoints
-    from slimtrain.calibration.utility import Utilities
-    from slimtrain.evaluation.pictures import EvaluationPicture
+    from slimtrain.calibration.measure import PicturePoints, Utilities
+    from slimtrain.data.pictures import PictureEntry
 
 DEFAULT_SIZES = ("640x360", "1280x720", "1920x1080")  # width x height, pixels
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 
 def calibrate(
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--images",
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Pictures like the camera's, there, or in DIR/images with DIR/labels; may be "
-            "repeated. Not given: seconds only.",
-        ),
-    ] = None,
+    images: Annotated[list[Path] | None, IMAGES] = None,
     size: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,9 +40,7 @@ def calibrate(
     limit: Annotated[
         int, typer.Option(min=1, help="Only so many pictures, spread over all of them.")
     ] = 50,
-    validation: Annotated[
-        bool, typer.Option("--validation", help="Only pictures that training never uses.")
-    ] = False,
+    validation: Validation = False,
     utility: Annotated[
         bool,
         typer.Option(help="Also what each point is worth to the model's detector."),
@@ -65,18 +53,12 @@ def calibrate(
     """Measure a codec on this device. Seconds of every level; bytes, detections on pictures.
 
     It goes into the model's profile, for the controller. Only what is measured is replaced: the
-    figures that `slimwire evaluate` left stay as they are.
+    figures that `slimwire evaluate` left stay as they are. Without pictures it is seconds alone.
     """
     from slimcodec.graph.runtime import this_device
     from slimcodec.image import load_image
-    from slimcodec.model.manifest import Calibration
-    from slimtrain.calibration.calibrate import (
-        mean_bpp,
-        merge_profile,
-        time_encoding,
-        write_profile,
-    )
-    from slimtrain.calibration.utility import measure_utilities
+    from slimtrain.calibration.calibrate import calibrate as run_calibration
+    from slimtrain.calibration.profile import PROFILE
     from slimtrain.figures.mean_average_precision import labels_of
 
     codec = open_codec(model, models)
@@ -85,29 +67,30 @@ def calibrate(
     sizes = [_parse_size(text) for text in size or DEFAULT_SIZES]
     chosen = _choose(images or (), validation, limit)
     runtime = open_runtime(threads, precision)
-    timings = time_encoding(codec, runtime, sizes, load_image(chosen[0].path) if chosen else None)
     measured = _measure(codec, detector, runtime, chosen)
     labels = [
         labels_of(picture.boxes, points.image_hw)
         for picture, points in zip(chosen, measured, strict=True)
         if picture.boxes is not None
     ]
-    utilities = measure_utilities(measured, labels or None)
     device = this_device(threads)
-    calibration = Calibration(
+    if precision is not Precision.AUTO:
         # bfloat16 or not decides the seconds; the edge runs as "auto" does
-        device=device.processor + ("" if precision is Precision.AUTO else f" ({precision.value})"),
-        threads=device.threads,
-        timings=timings,
-        pictures=len(chosen),
-        command=command_line(),
+        device = device._replace(processor=f"{device.processor} ({precision.value})")
+    profile, utilities = run_calibration(
+        codec,
+        runtime,
+        sizes,
+        device,
+        command_line(),
+        like=load_image(chosen[0].path) if chosen else None,
+        measured=measured,
+        labels=labels or None,
     )
-    profile = merge_profile(codec.profile, mean_bpp(measured), utilities, calibration)
-    path = write_profile(codec.directory, profile)
     _report(codec.label, profile, utilities, bool(measured))
     if with_detector and utilities is None:
         say("the detector finds nothing that is there in these pictures: no utility measured")
-    say(f"{path}: written")
+    say(f"{codec.directory / PROFILE}: written")
 
 
 def _open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
@@ -123,7 +106,7 @@ def _measure(
     codec: CodecArtifact,
     detector: DetectorArtifact | None,
     runtime: Runtime,
-    chosen: Sequence[EvaluationPicture],
+    chosen: Sequence[PictureEntry],
 ) -> list[PicturePoints]:
     from slimcodec.image import load_image
     from slimtrain.calibration.measure import measure_pictures
@@ -164,7 +147,7 @@ def _report(label: str, profile: Profile, utilities: Utilities | None, with_pict
             say(f"  level {point.level}, quality {point.quality:g}: {point.bpp:.4f} bpp{worth}")
 
 
-def _choose(folders: Sequence[Path], validation: bool, limit: int) -> list[EvaluationPicture]:
+def _choose(folders: Sequence[Path], validation: bool, limit: int) -> list[PictureEntry]:
     """Pictures evenly spread over all, since neighbours in a folder are often of one moment."""
     from slimtrain.data.split import is_validation
     from slimtrain.evaluation.pictures import choose_pictures

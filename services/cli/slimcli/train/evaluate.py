@@ -14,6 +14,7 @@ from slimcli.exits import BadUsageError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Models
 from slimcli.streams import say
+from slimcli.train.options import Images, Validation
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -31,15 +32,7 @@ class BaselineName(enum.Enum):
 
 
 def evaluate(
-    images: Annotated[
-        list[Path],
-        typer.Option(
-            "--images",
-            metavar="DIR",
-            exists=True,
-            help="Pictures there, or in DIR/images with DIR/labels; may be repeated.",
-        ),
-    ],
+    images: Images,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="For the report, and what is kept for the next."),
@@ -90,9 +83,7 @@ def evaluate(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
-    validation: Annotated[
-        bool, typer.Option("--validation", help="Only pictures that training never uses.")
-    ] = False,
+    validation: Validation = False,
     show: Annotated[
         list[str] | None,
         typer.Option(
@@ -114,7 +105,7 @@ def evaluate(
         from slimtrain.evaluation.evaluate import evaluate as measure
         from slimtrain.evaluation.pictures import choose_pictures
         from slimtrain.evaluation.rival import open_rivals, parse_rival
-        from slimtrain.evaluation.table import write_profile
+        from slimtrain.evaluation.rows import write_evaluated_profile
         from slimtrain.reporting.report import write_report
         from slimtrain.reporting.sheets import choose_shown
         from slimtrain.reporting.text import format_headline
@@ -137,7 +128,7 @@ def evaluate(
     if profile:
         for codec in codecs:
             label, folder = codec.artifact.label, codec.artifact.directory
-            write_profile(evaluation.rows, label, folder, command)
+            write_evaluated_profile(evaluation.rows, label, folder, command)
     page = write_report(evaluation, out, command, show or ())
     say(format_headline(evaluation))
     say(f"\nThe report is {page}")

@@ -1,30 +1,25 @@
-"""What the commands that train share: their options, and the pictures, divided once."""
+"""Options that the commands share that train, measure and make models."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-from slimcli.exits import BadUsageError
-from slimcli.streams import say
-
-if TYPE_CHECKING:
-    from slimtrain.data.pictures import Pictures
 
 # Of pictures in memory: enough for crops of 256 pixels, and thousands of them fit.
 TRAINING_MAX_EDGE = 640
 
-Images = Annotated[
-    list[Path],
-    typer.Option(
-        "--images",
-        metavar="DIR",
-        exists=True,
-        file_okay=False,
-        help="Pictures, there or in DIR/images with DIR/labels beside it. May be repeated.",
-    ),
+IMAGES = typer.Option(
+    "--images",
+    metavar="DIR",
+    exists=True,
+    file_okay=False,
+    help="Pictures, there or in DIR/images with DIR/labels beside it. May be repeated.",
+)
+Images = Annotated[list[Path], IMAGES]
+Validation = Annotated[
+    bool, typer.Option("--validation", help="Only pictures that training never uses.")
 ]
 Out = Annotated[
     Path,
@@ -57,34 +52,14 @@ TorchThreads = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu or cuda; not given: cuda where there is one.")
 ]
+Cfg = Annotated[Path, typer.Option(metavar="F.cfg", exists=True, help="Darknet's graph.")]
+Weights = Annotated[Path, typer.Option(metavar="F.weights", exists=True, help="Its weights.")]
+Names = Annotated[Path, typer.Option(metavar="F.names", exists=True, help="A class a line.")]
+Split = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Layer after which to cut; not given: the first shortcut at stride 8."
+    ),
+]
+Licence = Annotated[str, typer.Option("--licence", help="Who may use the weights for what.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of every random draw.")]
-
-
-def load_divided(images: list[Path], max_edge: int) -> tuple[Pictures, Pictures]:
-    """The pictures to train on and those for validation.
-
-    Raises:
-        BadUsageError: too few for both.
-    """
-    from slimtrain.data.pictures import divide, index_pictures, load_pictures
-
-    for_training, for_validation = divide(index_pictures(images))
-    if not for_training or not for_validation:
-        raise BadUsageError(
-            f"{len(for_training)} pictures to train on and {len(for_validation)} for validation, "
-            "which is one in ten by name; give more pictures"
-        )
-    say(f"{len(for_training)} pictures to train on, {len(for_validation)} for validation")
-    return load_pictures(for_training, max_edge), load_pictures(for_validation, max_edge)
-
-
-def only_given(**options: float | str | None) -> dict[str, float | str]:
-    """The options that were given: a recipe or a trainer decides the others."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def best_device() -> str:
-    """cuda where there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

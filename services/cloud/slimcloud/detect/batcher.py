@@ -58,23 +58,19 @@ class Batcher(Generic[Item]):
         self._is_running = False
         self._changed = asyncio.Condition()
 
-    @property
-    def free(self) -> int:
-        """How many items can be submitted without waiting."""
-        return max(0, self._max_queue_size - len(self._queue))
-
     async def submit(self, item: Item) -> None:
         """Put an item into the queue; waits while it is full."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._queue) < self._max_queue_size)
+            await self._changed.wait_for(self._has_space)
             self._queue.append(_Waiting(item, asyncio.get_running_loop().time()))
             self._queue.sort(key=lambda waiting: self._priority(waiting.item))  # stable
             self._changed.notify_all()
 
-    async def wait_for_space(self) -> None:
-        """Return when an item can be submitted without waiting."""
+    async def space(self) -> int:
+        """How many items can be submitted without waiting, as soon as one can."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._queue) < self._max_queue_size)
+            await self._changed.wait_for(self._has_space)
+            return self._max_queue_size - len(self._queue)
 
     async def drained(self) -> None:
         """Return when nothing waits and nothing runs."""
@@ -108,6 +104,9 @@ class Batcher(Generic[Item]):
             self._is_running = True
             self._changed.notify_all()
             return [waiting.item for waiting in chosen]
+
+    def _has_space(self) -> bool:
+        return len(self._queue) < self._max_queue_size
 
     def _choose(self) -> list[_Waiting[Item]]:
         """The oldest of the most urgent items and those that may go with it."""

@@ -75,7 +75,7 @@ class DetectWorker:
                 job.work.entry_id if job.work.deliveries > 1 else "",
             ),
             order=lambda job: (job.record.frame_id.camera_id, job.work.lane),
-            priority=lambda job: job.work.lane.rank,
+            priority=lambda job: list(Lane).index(job.work.lane),
             max_batch_size=settings.max_batch_size,
             max_queue_delay_seconds=settings.max_queue_delay_seconds,
             max_queue_size=2 * settings.max_batch_size,
@@ -106,12 +106,12 @@ class DetectWorker:
 
     async def _fetch(self) -> None:
         while True:
-            await self._batcher.wait_for_space()
+            space = await self._batcher.space()
             # Half of the waiting room is kept from backfill: what is live finds a place at once.
-            backfill_count = max(0, self._batcher.free - self._settings.max_batch_size)
+            backfill_count = max(0, space - self._settings.max_batch_size)
             try:
                 # What was taken is seen through: a stop ends the taking only.
-                self._taking = asyncio.ensure_future(self._take(backfill_count))
+                self._taking = asyncio.ensure_future(self._take(space, backfill_count))
                 if not await asyncio.shield(self._taking):
                     await self._store.work.wait(
                         _BLOCK_SECONDS if backfill_count else _BUSY_BLOCK_SECONDS
@@ -120,11 +120,11 @@ class DetectWorker:
                 logger.warning("the work queue does not answer: %s", exc)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _take(self, backfill_count: int) -> bool:
-        """Take what there is room for, one at least and a batch at most: a worker beside this one
-        may have nothing to do. False when there is nothing.
+    async def _take(self, space: int, backfill_count: int) -> bool:
+        """Take what there is room for, a batch at most: a worker beside this one may have nothing
+        to do. False when there is nothing.
         """
-        count = max(1, min(self._batcher.free, self._settings.max_batch_size))
+        count = min(space, self._settings.max_batch_size)
         items = await self._store.work.take(
             self.consumer, count=count, backfill_count=backfill_count
         )

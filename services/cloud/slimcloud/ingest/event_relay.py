@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 from slimcloud.errors import CloudError
 from slimcloud.frame_id import FrameId
 from slimcloud.ingest.camera_stream import CameraStream
+from slimcloud.ingest.commands import send_commands
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import refusal_of_outcome
 from slimcloud.settings import CloudSettings
@@ -51,30 +52,6 @@ def supersede(stream: CameraStream) -> None:
     stream.end(
         grpc.StatusCode.ABORTED, f"camera {stream.camera_id} has connected again; the newer counts"
     )
-
-
-async def send_commands(store: Store, stream: CameraStream) -> None:
-    """Tell a camera what is asked of it and was not told yet."""
-    asked_budget = await store.budgets.take(stream.camera_id)
-    if asked_budget is not None and (wanted := asked_budget.wanted) is not None:
-        budget = pb.ByteBudget(
-            container_bytes=wanted.container_bytes, period_seconds=wanted.period_seconds
-        )
-        command = pb.Command(
-            request_id=asked_budget.request_id, set_budget=pb.SetBudget(byte_budget=budget)
-        )
-        stream.answer(pb.StreamFramesResponse(command=command))
-    for asked in await store.refetches.take(stream.camera_id, stream.epoch):
-        left_us = asked.expires_unix_us - unix_us() if asked.expires_unix_us else 0
-        command = pb.Command(
-            request_id=asked.request_id,
-            refetch_enhancement=pb.RefetchEnhancement(
-                sequence=asked.frame_id.sequence,
-                level=asked.level,
-                expire_ms=max(1, left_us // 1000) if asked.expires_unix_us else 0,
-            ),
-        )
-        stream.answer(pb.StreamFramesResponse(command=command))
 
 
 class EventRelay:

@@ -2,8 +2,8 @@
 
 Frame        ─ check ─► Ack RECEIVED ─ store, queue ─► Ack PERSISTED
 Enhancement  ─ check ─► Ack RECEIVED ─ store ────────► Ack PERSISTED
-Gap          ─ check ─► store ─► GapAck; when Redis is full no GapAck, so it is told again
-Acceptance, Refusal ──► noted with the Command's request
+Gap          ─► gaps
+Acceptance, Refusal ─► commands
 
 A message that this build does not know is passed over: the camera may be newer than the cloud.
 A frame that an earlier start of the camera captured keeps that start's epoch. It has its place in
@@ -17,12 +17,13 @@ from collections.abc import Awaitable
 
 import grpc
 
-from slimcloud.errors import FrameRefusedError, StoreFullError, StreamRefusedError
+from slimcloud.errors import FrameRefusedError, StreamRefusedError
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.checks import ContainerChecker
+from slimcloud.ingest.commands import take_acceptance, take_refusal
+from slimcloud.ingest.gaps import MAX_TIME_US, take_gap
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import refusal_of, refusal_of_outcome
-from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.wall_clock import unix_us
@@ -31,10 +32,8 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-_MAX_TIME_US = 2**53  # beyond it an index by time could not tell two times apart
 _MAX_CRC_ERRORS = 10  # in a row: something between us breaks bytes
 _MAX_REQUEST_ID = 64  # characters: it is kept with the event of its enhancement
-_DETAIL_LENGTH = 500  # characters of a camera's words that are kept
 # Fields that are stored as the camera says them: those of one name in message and record, but for
 # what the wire says in another form.
 _AS_SENT = tuple(
@@ -68,11 +67,11 @@ class Intake:
             taking = self._take_enhancement(stream, addition)
             await self._or_nack(stream, taking, addition.sequence, request_id=addition.request_id)
         elif kind == "gap":
-            await self._take_gap(stream, request.gap)
+            await take_gap(self._store, stream, request.gap, self._metrics)
         elif kind == "acceptance":
-            await self._take_acceptance(stream, request.acceptance.request_id)
+            await take_acceptance(self._store, stream, request.acceptance.request_id)
         elif kind == "refusal":
-            await self._take_refusal(stream, request.refusal)
+            await take_refusal(self._store, stream, request.refusal)
         elif kind == "hello":
             raise StreamRefusedError(
                 grpc.StatusCode.INVALID_ARGUMENT, "another Hello; it is the first message only"
@@ -83,11 +82,11 @@ class Intake:
     async def _take_frame(self, stream: CameraStream, frame: pb.Frame) -> None:
         bitstream = frame.container
         self._count(stream, len(bitstream))
-        if frame.sequence == 0 or frame.capture_time_unix_us >= _MAX_TIME_US:
+        if frame.sequence == 0 or frame.capture_time_unix_us >= MAX_TIME_US:
             raise FrameRefusedError(
                 "HEADER",
                 f"sequence {frame.sequence}, capture time {frame.capture_time_unix_us} us; "
-                f"sequences begin with 1, times end below {_MAX_TIME_US}",
+                f"sequences begin with 1, times end below {MAX_TIME_US}",
             )
         container = self._checker.check_base(bitstream, frame.container_crc32c)
         received_us = unix_us()
@@ -223,42 +222,6 @@ class Intake:
         else:
             stream.crc_errors_in_a_row = 0
 
-    async def _take_gap(self, stream: CameraStream, gap: pb.Gap) -> None:
-        epoch = stream.foreign_epoch(gap.epoch)
-        refused = _fault_of(gap)
-        if not refused:
-            record = GapRecord(
-                camera_id=stream.camera_id,
-                epoch=gap.epoch or stream.epoch,
-                gap_number=gap.gap_number,
-                from_unix_us=gap.from_time_unix_us,
-                to_unix_us=gap.to_time_unix_us,
-                reason=_reason_of(gap),
-                dropped_frames=gap.dropped_frames,
-                dropped_bytes=gap.dropped_bytes,
-                detail=gap.detail[:_DETAIL_LENGTH],
-                first_sequence=gap.first_sequence,
-                last_sequence=gap.last_sequence,
-            )
-            try:
-                is_new = await self._store.gaps.put(record)
-            except StoreFullError as exc:
-                logger.warning("gap not stored: %s", exc, extra={"camera_id": stream.camera_id})
-                return
-            if is_new:
-                self._metrics.gap_taken(record.reason, record.dropped_frames)
-        ack = pb.GapAck(gap_number=gap.gap_number, refused=refused, epoch=epoch)
-        stream.answer(pb.StreamFramesResponse(gap_ack=ack))
-
-    async def _take_acceptance(self, stream: CameraStream, request_id: str) -> None:
-        if await self._store.budgets.accept(stream.camera_id, request_id):
-            stream.spending.keep_to((await self._store.budgets.get(stream.camera_id)).stated)
-
-    async def _take_refusal(self, stream: CameraStream, refusal: pb.Refusal) -> None:
-        request_id, detail = refusal.request_id, refusal.detail[:_DETAIL_LENGTH]
-        if not await self._store.budgets.refuse(stream.camera_id, request_id, detail):
-            await self._store.refetches.refuse(stream.camera_id, request_id, detail)
-
 
 def _time_left_us(stream: CameraStream, frame: pb.Frame) -> int:
     """Microseconds until a frame's deadline, 1 or more; 0 where it has none.
@@ -276,21 +239,3 @@ def _time_left_us(stream: CameraStream, frame: pb.Frame) -> int:
             f"at least {age_us // 1000} ms old on arrival, deadline {frame.deadline_ms} ms",
         )
     return left_us
-
-
-def _fault_of(gap: pb.Gap) -> str:
-    """What is wrong with a gap, for people; empty when nothing is."""
-    begin_us, end_us = gap.from_time_unix_us, gap.to_time_unix_us
-    if gap.gap_number == 0:
-        return "gap_number 0; they begin with 1"
-    if max(begin_us, end_us) >= _MAX_TIME_US:
-        return f"from {begin_us} to {end_us} us; times end below {_MAX_TIME_US}"
-    if end_us < begin_us and gap.reason != pb.GAP_REASON_CLOCK:
-        return f"it ends at {end_us} us and begins at {begin_us} us; swap them"
-    return ""
-
-
-def _reason_of(gap: pb.Gap) -> str:
-    known = gap.reason in pb.GapReason.values()
-    name = pb.GapReason.Name(gap.reason if known else pb.GAP_REASON_UNSPECIFIED)
-    return name.removeprefix("GAP_REASON_").lower()

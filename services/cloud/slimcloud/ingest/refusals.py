@@ -50,7 +50,7 @@ class Refusal:
 def refusal_of(error: Exception) -> Refusal | None:
     """The Nack for an error; None when it is not about one frame."""
     if isinstance(error, FrameRefusedError):
-        return Refusal(error.reason, error.detail, error.retryable)
+        return Refusal(error.reason, str(error), error.retryable)
     for kind, reason, retryable in _NACKS:
         if isinstance(error, kind):
             return Refusal(reason, str(error), retryable)

@@ -25,7 +25,8 @@ from slimcloud.frame_id import CAMERA_ID_PATTERN
 from slimcloud.ingest.auth import CameraAuth
 from slimcloud.ingest.camera_stream import CameraStream, mono_us
 from slimcloud.ingest.checks import ContainerChecker
-from slimcloud.ingest.event_relay import CreditControl, EventRelay, send_commands, supersede
+from slimcloud.ingest.commands import send_commands
+from slimcloud.ingest.event_relay import CreditControl, EventRelay, supersede
 from slimcloud.ingest.intake import Intake
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import status_of

@@ -255,11 +255,8 @@ class Store:
         Raises:
             FrameNotFoundError, FrameGoneError: the frame is not stored.
         """
-        requested, state = await self._client.hmget(
-            f"{keys.FRAME}{frame_id}", ["requested", "state"]
-        )
-        if state is None:
-            raise await self._absent(frame_id)
+        await self.get_frame(frame_id)
+        requested = await self._client.hget(f"{keys.FRAME}{frame_id}", "requested")
         return requested is not None and await self.set_dropped(
             frame_id, "the request to detect it was taken back"
         )

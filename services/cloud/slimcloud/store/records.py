@@ -38,11 +38,6 @@ class Lane(StrEnum):
     LIVE = "live"
     BACKFILL = "backfill"  # what a camera sent late
 
-    @property
-    def rank(self) -> int:
-        """0 = most urgent."""
-        return tuple(Lane).index(self)
-
 
 class FrameState(StrEnum):
     """Where a stored frame is on its way."""

@@ -17,12 +17,11 @@ from slimcloud.store.scripts import Script
 
 _STEP = 200  # frames per round trip
 
-# `max_bytes` may stay (or empty). Returns the bytes that it gave back; -1: no more than may stay
-# are held, and nothing is removed.
+# Returns 1 removed; 0, and nothing is removed: no more than `max_bytes` are held.
 _REMOVE_FRAME = Script(
     """
 local stored = tonumber(redis.call('HGET', TOTALS, 'stored_bytes') or '0')
-if max_bytes ~= '' and stored <= tonumber(max_bytes) then return -1 end
+if stored <= tonumber(max_bytes) then return 0 end
 local is_first = redis.call('ZREM', INDEX_RECEIVED, id) == 1  -- before all: it needs no memory
 local held = tonumber(redis.call('HGET', SIZES, id) or '0')
 finish(id, 'dropped', 'reason', 'retention removed it before it was detected')
@@ -33,7 +32,7 @@ redis.call('ZREM', INDEX_CAMERA .. camera_of(id), id)
 if is_first then redis.call('HINCRBY', TOTALS, 'removed', 1) end
 redis.call('HDEL', SIZES, id)
 if held > 0 then redis.call('HINCRBY', TOTALS, 'stored_bytes', -held) end  -- never "-0"
-return held
+return 1
 """,
     "id max_bytes",
 )
@@ -62,32 +61,19 @@ class Retention:
             for member in old:
                 await self.remove(FrameId.parse(text(member)))
             removed += len(old)
-        while await self._stored_bytes() > self._max_stored_bytes:
-            oldest = await self._client.zrange(keys.INDEX_RECEIVED, 0, _STEP - 1)
-            if not oldest:
-                break
+        while oldest := await self._client.zrange(keys.INDEX_RECEIVED, 0, _STEP - 1):
             for member in oldest:
                 frame_id = FrameId.parse(text(member))
-                if await self._remove_frame(frame_id, self._max_stored_bytes) is None:
-                    break
+                if not await self.remove(frame_id, max_bytes=self._max_stored_bytes):
+                    return removed
                 removed += 1
         return removed
 
-    async def remove(self, frame_id: FrameId) -> int:
-        """Remove one frame and all that hangs on it; gives the bytes that it held.
+    async def remove(self, frame_id: FrameId, *, max_bytes: int = -1) -> bool:
+        """Remove one frame and all that hangs on it.
 
-        One that waits for the detector leaves the queue, and its camera is told.
+        One that waits for the detector leaves the queue, and its camera is told. False, and
+        nothing is removed, when no more than `max_bytes` are held: another process may have made
+        room.
         """
-        return await self._remove_frame(frame_id, None) or 0
-
-    async def _remove_frame(self, frame_id: FrameId, max_bytes: int | None) -> int | None:
-        """As `remove`; None, and nothing is removed, when `max_bytes` or less are held: another
-        process may have made room meanwhile.
-        """
-        gave = await _REMOVE_FRAME(
-            self._client, id=str(frame_id), max_bytes="" if max_bytes is None else max_bytes
-        )
-        return None if gave == -1 else int(gave)
-
-    async def _stored_bytes(self) -> int:
-        return int(text(await self._client.hget(keys.TOTALS, "stored_bytes")) or 0)
+        return bool(await _REMOVE_FRAME(self._client, id=str(frame_id), max_bytes=max_bytes))

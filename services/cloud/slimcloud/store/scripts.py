@@ -296,12 +296,11 @@ leave(id)
     "id error_text",
 )
 
-# Outcomes that waited for `max_wait_ms` wait no more; frames before them lose their places.
-# Returns how many.
+# Outcomes that waited for `max_wait_ms` wait no more, 100 at a time; frames before them lose their
+# places. Returns how many.
 RELEASE = Script(
     """
-local overdue = redis.call('ZRANGEBYSCORE', HELD, '-inf', now_ms() - max_wait_ms,
-                           'LIMIT', 0, max_frames)
+local overdue = redis.call('ZRANGEBYSCORE', HELD, '-inf', now_ms() - max_wait_ms, 'LIMIT', 0, 100)
 for _, id in ipairs(overdue) do
   local order = ORDER .. camera_of(id)
   local rank = redis.call('ZRANK', order, id) or 0
@@ -315,7 +314,7 @@ for _, id in ipairs(overdue) do
 end
 return #overdue
 """,
-    "max_wait_ms max_frames",
+    "max_wait_ms",
 )
 
 # Gives a frame up: its entry goes to the dead letters. Returns the reason; empty: another worker

@@ -39,7 +39,6 @@ from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.replies import stream_entries, text
 
 _MAX_ERROR_CHARACTERS = 300
-_MAX_RELEASED = 100  # held outcomes at a time
 _MAX_UNTAKEN = 1000  # entries at a time
 _MAX_WOKEN = 100  # frames at a time
 
@@ -184,9 +183,7 @@ class WorkQueue:
     async def release_held(self, max_wait_seconds: float) -> int:
         """Tell outcomes that have waited so long for that of an earlier frame; how many."""
         max_wait_ms = round(1000 * max_wait_seconds)
-        return int(
-            await scripts.RELEASE(self._client, max_wait_ms=max_wait_ms, max_frames=_MAX_RELEASED)
-        )
+        return int(await scripts.RELEASE(self._client, max_wait_ms=max_wait_ms))
 
     async def dead_letter(self, item: WorkItem) -> str:
         """Move an entry to the dead letters: its frame has failed. Gives the reason; empty when

@@ -65,9 +65,6 @@ class FrameRing:
         """The frame with this sequence, or None if it has left or never was."""
         return self._frames.get(sequence)
 
-    def __len__(self) -> int:
-        return len(self._frames)
-
     @property
     def oldest(self) -> int | None:
         """Sequence of the oldest kept frame."""
@@ -100,7 +97,7 @@ class EncodeStage:
         point = decision.point
         assert point is not None, "only a skip has no point"
         waited = self.clock() - frame.capture_time_mono
-        link_rate = self.controller.planned_bytes_per_second  # as the decision saw it
+        link_rate = self.controller.rate.safe  # as the decision saw it
         try:
             result = await self.worker.encode(frame.image, point.level, point.quality)
         except CodecError as exc:

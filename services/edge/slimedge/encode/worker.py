@@ -10,28 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimcodec.encode import EncodedImage
-
-T = TypeVar("T")
-
-
-class FrameEncoder(Protocol):
-    """What `slimcodec.encode.Encoder` does for the edge."""
-
-    def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage: ...
-
-    def enhance(
-        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
-    ) -> EncodedImage: ...
+from slimcodec.encode import EncodedImage, Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +32,22 @@ class EncodedFrame:
 class EncodeWorker:
     """Runs an encoder beside the event loop; `close` it."""
 
-    def __init__(self, encoder: FrameEncoder, max_edge: int | None) -> None:
+    def __init__(self, encoder: Encoder, max_edge: int | None) -> None:
         self._encoder = encoder
         self._max_edge = max_edge
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
 
     async def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
         """Scale the picture down to `max_edge` and encode it."""
-        return await self._run(lambda: self._encode(image, level, quality))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._encode, image, level, quality)
 
     async def enhance(
         self, image: NDArray[np.uint8], base: bytes, level: int | None = None
     ) -> EncodedImage:
         """Encode the channels that a base did not carry, up to a level; None: the widest."""
-        return await self._run(lambda: self._encoder.enhance(image, base, level))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._encoder.enhance, image, base, level)
 
     async def close(self) -> None:
         """End the thread after what it is doing; what waits is dropped."""
@@ -71,22 +59,18 @@ class EncodeWorker:
         encoded = self._encoder.encode(scaled, level, quality)
         return EncodedFrame(scaled, encoded, time.perf_counter() - start)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
 
 def shrink(image: NDArray[np.uint8], max_edge: int | None) -> NDArray[np.uint8]:
     """Scale a picture (H, W, 3) down so that no side is longer than `max_edge` pixels."""
-    height, width = image.shape[:2]
-    if max_edge is None or max(height, width) <= max_edge:
+    height, width = scaled_hw((image.shape[0], image.shape[1]), max_edge)
+    if (height, width) == image.shape[:2]:
         return image
-    scale = max_edge / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
 
 
-def scaled_pixels(image_hw: tuple[int, int], max_edge: int | None) -> int:
-    """Pixels of a picture of this size after `shrink`, to within rounding."""
+def scaled_hw(image_hw: tuple[int, int], max_edge: int | None) -> tuple[int, int]:
+    """Height and width, pixels, of a picture of this size after `shrink`."""
     height, width = image_hw
     scale = 1.0 if max_edge is None else min(1.0, max_edge / max(height, width))
-    return max(1, round(height * scale)) * max(1, round(width * scale))
+    return max(1, round(height * scale)), max(1, round(width * scale))

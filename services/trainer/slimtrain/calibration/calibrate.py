@@ -9,29 +9,64 @@ What else the profile says is kept. No torch; without a detector, seconds and by
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import Runtime
+from slimcodec.graph.runtime import Device, Runtime
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
-from slimcodec.whole_file import write_whole
-from slimtrain.calibration.measure import Picture, PicturePoints, PointKey
-from slimtrain.calibration.utility import Utilities
+from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
+from slimtrain.calibration.measure import (
+    Picture,
+    PicturePoints,
+    Utilities,
+    mean_bpp,
+    measure_utilities,
+)
+from slimtrain.calibration.profile import merge_calibration, write_profile
+from slimtrain.figures.mean_average_precision import Labels
 
-PROFILE = "profile.json"
 REPEATS = 9  # of each timing; the median is kept
 _WARM_UP = 2  # encodings that are not timed: graphs compile, caches fill
 
 Resolution = tuple[int, int]  # height, width, pixels
 
 
-class CalibrationError(Exception):
-    """Nothing to keep the measurement in."""
+def calibrate(
+    codec: CodecArtifact,
+    runtime: Runtime,
+    resolutions: Sequence[Resolution],
+    device: Device,
+    command: str,
+    *,
+    like: Picture | None = None,
+    measured: Sequence[PicturePoints] = (),
+    labels: Sequence[Labels] | None = None,
+) -> tuple[Profile, Utilities | None]:
+    """Time the encoder on this device and write the codec's profile: it, and what the pictures are
+    worth, where that was measured.
+
+    Args:
+        like: as `time_encoding` takes it.
+        measured: pictures of `measure_pictures`; none: seconds only.
+        labels: what is in them; None: nobody said.
+
+    Raises:
+        CalibrationError: no picture was measured, and there is no profile to keep seconds in.
+    """
+    utilities = measure_utilities(measured, labels)
+    calibration = Calibration(
+        device=device.processor,
+        threads=device.threads,
+        timings=time_encoding(codec, runtime, resolutions, like),
+        pictures=len(measured),
+        command=command,
+    )
+    profile = merge_calibration(codec.profile, mean_bpp(measured), utilities, calibration)
+    write_profile(codec.directory, profile)
+    return profile, utilities
 
 
 def time_encoding(
@@ -63,66 +98,6 @@ def time_encoding(
                 EncodeTiming(level=level, height=height, width=width, encode_seconds=median)
             )
     return tuple(timings)
-
-
-def mean_bpp(pictures: Sequence[PicturePoints]) -> dict[PointKey, float]:
-    """Container bits over pixels of all pictures, by (level, quality)."""
-    num_pixels = sum(picture.num_pixels for picture in pictures)
-    return {
-        point: 8 * sum(picture.num_bytes[point] for picture in pictures) / num_pixels
-        for point in (pictures[0].num_bytes if pictures else {})
-    }
-
-
-def merge_profile(
-    before: Profile | None,
-    bpp: Mapping[PointKey, float],
-    utilities: Utilities | None,
-    calibration: Calibration,
-) -> Profile:
-    """The profile with what was measured now; whatever else it says is as it was.
-
-    Raises:
-        CalibrationError: there was none, and no bits per pixel were measured either.
-    """
-    if not bpp:
-        if before is None:
-            raise CalibrationError(
-                "the model has no profile yet, and seconds alone make none; measure the bytes of "
-                "pictures, too"
-            )
-        known = before.calibration
-        pictures = 0 if known is None else known.pictures  # the points' bpp stay as they are
-        return before.model_copy(
-            update={"calibration": calibration.model_copy(update={"pictures": pictures})}
-        )
-    old = {(point.level, point.quality): point for point in (before.points if before else ())}
-    worth = {} if utilities is None else utilities.by_point
-    new = []
-    for key, value in bpp.items():
-        measured: dict[str, float] = {"bpp": round(value, 5)}
-        if key in worth:
-            measured["utility"] = round(worth[key], 4)
-        point = old.pop(key, ProfilePoint(level=key[0], quality=key[1], bpp=value))
-        new.append(point.model_copy(update=measured))
-    profile = before or Profile(
-        points=(), pictures=calibration.pictures, command=calibration.command
-    )
-    update: dict[str, object] = {"points": (*new, *old.values()), "calibration": calibration}
-    if utilities is not None:
-        update |= {
-            "utility_source": utilities.source,
-            "utility_pictures": calibration.pictures,
-            "utility_command": calibration.command,
-        }
-    return profile.model_copy(update=update)
-
-
-def write_profile(folder: Path, profile: Profile) -> Path:
-    """Replace the profile of a codec's folder in one step."""
-    path = folder / PROFILE
-    write_whole(path, profile.model_dump_json(indent=1) + "\n")
-    return path
 
 
 def _smooth_noise() -> Picture:

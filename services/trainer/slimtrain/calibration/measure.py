@@ -1,29 +1,42 @@
-"""What one picture costs at every operating point, and what the detector still finds in it.
+"""What pictures cost at every operating point, and what the detector still finds in them.
 
     image -stem, the detector's tail-> boxes of the uncompressed picture
     image -Encoder-> container -Decoder-> y_hat -feature transform, tail-> boxes of the point
+    boxes of every point + truth -AP at IoU 0.5, numpy-> mAP50 over the uncompressed pictures'
 
-The stack that serves, so its bytes and boxes are what a camera gets; no picture is decoded.
+The stack that serves, so its bytes and boxes are what a camera gets; no picture is decoded. The
+truth is the labels beside the pictures; without any, what the detector sees in the uncompressed
+pictures, whose mAP50 is then 1. The two answer different questions: what detections are worth, and
+what the codec changes in them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.decode import Decoder
-from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.model.manifest import UtilitySource
 from slimdetect.detector import Detector
-from slimtrain.figures.mean_average_precision import MIN_SCORE, ScoredBoxes
+from slimtrain.figures.bootstrap import mean_ap50
+from slimtrain.figures.mean_average_precision import (
+    MIN_SCORE,
+    Labels,
+    ScoredBoxes,
+    count_labels,
+    match_at_50,
+    pseudo_labels,
+)
 
 Picture = NDArray[np.uint8]
 PointKey = tuple[int, int]  # level, quality
+_MIN_LABELS = 8  # a class with fewer is left out, if there is one with so many
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,17 @@ class PicturePoints:
     @property
     def num_pixels(self) -> int:
         return self.image_hw[0] * self.image_hw[1]
+
+
+@dataclass(frozen=True)
+class Utilities:
+    """mAP50 over that of the uncompressed pictures, of every (level, quality); as measured."""
+
+    source: UtilitySource
+    by_point: dict[PointKey, float]
+    map50_uncompressed: float
+    classes: int  # that it is the mean of
+    labels: int  # of them
 
 
 def measure_pictures(
@@ -68,8 +92,8 @@ def measure_pictures(
         if session is not None:
             latents = [decoder.decode_latent(container) for container in containers]
             boxes = session.detect_latents(latents, MIN_SCORE)
-            found = dict(zip(points, map(to_scored_boxes, boxes), strict=True))
-            uncompressed = to_scored_boxes(session.detect_image(picture, MIN_SCORE))
+            found = dict(zip(points, map(ScoredBoxes.of, boxes), strict=True))
+            uncompressed = ScoredBoxes.of(session.detect_image(picture, MIN_SCORE))
         yield PicturePoints(
             image_hw=(picture.shape[0], picture.shape[1]),
             num_bytes=dict(zip(points, map(len, containers), strict=True)),
@@ -78,11 +102,45 @@ def measure_pictures(
         )
 
 
-def to_scored_boxes(detections: list[Detection]) -> ScoredBoxes:
-    """A picture's detections as arrays."""
-    boxes = np.asarray([detection.box_xyxy for detection in detections], np.float32)
-    return ScoredBoxes(
-        boxes_xyxy=boxes.reshape(-1, 4),
-        scores=np.asarray([detection.score for detection in detections], np.float32),
-        class_ids=np.asarray([detection.class_id for detection in detections], np.int64),
+def mean_bpp(pictures: Sequence[PicturePoints]) -> dict[PointKey, float]:
+    """Container bits over pixels of all pictures, by (level, quality)."""
+    num_pixels = sum(picture.num_pixels for picture in pictures)
+    return {
+        point: 8 * sum(picture.num_bytes[point] for picture in pictures) / num_pixels
+        for point in (pictures[0].num_bytes if pictures else {})
+    }
+
+
+def measure_utilities(
+    pictures: Sequence[PicturePoints], labels: Sequence[Labels] | None
+) -> Utilities | None:
+    """Score every point against the truth; None where the detector finds nothing of it.
+
+    Args:
+        pictures: measured with a detector.
+        labels: of each picture; None: nobody said what is in them.
+    """
+    seen = [picture.uncompressed for picture in pictures if picture.uncompressed is not None]
+    if not seen or len(seen) != len(pictures):
+        return None
+    truth = [pseudo_labels(boxes) for boxes in seen] if labels is None else labels
+    counts = count_labels(truth)
+    chosen = {c for c, count in counts.items() if count >= _MIN_LABELS} or set(counts)
+
+    def map50(found: Sequence[ScoredBoxes]) -> float:
+        matches = [each for each in match_at_50(found, truth) if each.class_id in chosen]
+        return float(np.nan_to_num(mean_ap50(matches, np.ones((1, len(truth)))))[0])
+
+    map50_uncompressed = map50(seen)
+    if not map50_uncompressed:
+        return None
+    return Utilities(
+        source="uncompressed" if labels is None else "labels",
+        by_point={
+            point: map50([picture.found[point] for picture in pictures]) / map50_uncompressed
+            for point in pictures[0].found
+        },
+        map50_uncompressed=map50_uncompressed,
+        classes=len(chosen),
+        labels=sum(counts[class_id] for class_id in chosen),
     )

@@ -11,7 +11,9 @@ checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from safetensors.torch import load_file
 
 from slimcodec.entropy.tables import save_scale_tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
-from slimcodec.model.artifact import compute_fingerprint
+from slimcodec.model.artifact import CodecArtifact, compute_fingerprint
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
@@ -38,11 +40,16 @@ from slimnets.export.codec import (
 from slimnets.export.onnx_nodes import save_graph
 from slimnets.export.stored_weights import WEIGHTS_FILE, save_weights, to_array
 from slimnets.export.tabulate import tabulate
-from slimtrain.artifact_folder import file_records, new_artifact
+from slimtrain.artifact_folder import new_artifact, write_manifest
+from slimtrain.data.pictures import divide, index_pictures, load_pictures
 from slimtrain.loop.checkpoint import load_checkpoint
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
+# Pictures on which the entropy tables are counted: symbols number in the millions by then.
+TABULATED_PICTURES = 200
+TABULATED_MAX_EDGE = 640  # pixels
+LICENCE_UNKNOWN = "not stated; ask whoever trained the weights"
 _COUNTED_SIDE = 256  # pixels; kMAC per pixel does not depend on it
 _HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
 
@@ -63,21 +70,56 @@ class TrainedCodec:
 
 
 def codec_from_checkpoint(path: Path) -> TrainedCodec:
-    """The codec of a training run."""
-    state = load_checkpoint(path, torch.device("cpu"))
-    if state is None:
-        raise FileNotFoundError(f"{path}: no checkpoint; run `slimwire train codec` first")
+    """The codec of a training run.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+    """
+    state = load_checkpoint(path)
     codec = Codec(CodecConfig.from_json(state["config"]))
     codec.load_state_dict(state["average"]["state"])
     return TrainedCodec(codec.float().eval(), int(state["step"]), state.get("tasks", []))
 
 
-def load_codec_model(folder: Path) -> Codec:
-    """The torch codec of an artifact, float32, to train on."""
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+def load_codec(source: Path) -> Codec:
+    """The torch codec of an artifact's folder or of a checkpoint, float32, to train on.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    if not source.is_dir():
+        return codec_from_checkpoint(source).codec
+    manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
     codec = Codec(CodecConfig.from_json(manifest["config"]))
-    codec.load_state_dict({k: v.float() for k, v in load_file(folder / WEIGHTS_FILE).items()})
+    codec.load_state_dict({k: v.float() for k, v in load_file(source / WEIGHTS_FILE).items()})
     return codec.eval()
+
+
+def export_codec(
+    checkpoint: Path, images: Iterable[Path], out_dir: Path, detector: ModelReference, licence: str
+) -> TrainedCodec:
+    """Write the folder of a training run's codec; what is in it.
+
+    Args:
+        images: folders of the pictures that it was trained on; the entropy tables are counted on
+            some of them.
+        out_dir, detector, licence: as `write_codec_artifact` takes them.
+    """
+    trained = codec_from_checkpoint(checkpoint)
+    entries, _ = divide(index_pictures(images))
+    every = max(1, len(entries) // TABULATED_PICTURES)  # spread over all folders
+    pictures = load_pictures(entries[::every][:TABULATED_PICTURES], TABULATED_MAX_EDGE).images
+    write_codec_artifact(
+        trained.codec,
+        pictures,
+        out_dir,
+        detector,
+        training={"steps": trained.steps, "tables_pictures": len(pictures)},
+        figures={},
+        licence=licence,
+        tasks=trained.tasks,
+    )
+    return trained
 
 
 def write_codec_artifact(
@@ -113,11 +155,9 @@ def write_codec_artifact(
         if scale_tables is not None:
             save_scale_tables(folder / "hyper.npz", scale_tables)
         save_tables(folder / "tables.npz", tables)
-        manifest = {
+        said = {
             "format": MANIFEST_FORMAT,
             "kind": "codec",
-            "name": out_dir.parent.name,
-            "version": int(out_dir.name),
             "fingerprint": compute_fingerprint(
                 structure, tables, _symbol_weights(codec), scale_tables
             ),
@@ -125,15 +165,43 @@ def write_codec_artifact(
             "tasks": tasks,
             "config": config.to_json(),
             "detector": detector.model_dump(),
-            "files": file_records(folder),
             "training": training,
             "figures": figures,
             "licence": licence,
         }
-        (folder / "manifest.json").write_text(
-            json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
-        )
+        write_manifest(folder, out_dir, said)
     return out_dir
+
+
+@contextmanager
+def new_version(
+    base: CodecArtifact,
+    out_dir: Path,
+    changes: Mapping[str, Json],
+    training: Mapping[str, Json],
+    *,
+    keeps_profile: bool,
+) -> Iterator[Path]:
+    """Write a version of a codec with another cloud: a scratch folder that has the files of `base`,
+    and the manifest when the block ends.
+
+    Args:
+        changes: what the manifest says otherwise; `training`: what it says besides.
+        keeps_profile: whether the figures of `base` are those of the new version, too.
+
+    Raises:
+        ArtifactFolderError: `out_dir` exists or is not `.../<name>/<version>`.
+        ModelError: a file of the codec is missing.
+    """
+    manifest = json.loads((base.directory / "manifest.json").read_text(encoding="utf-8"))
+    with new_artifact(out_dir) as folder:
+        for name in base.manifest.files:
+            shutil.copyfile(base.file(name), folder / name)
+        yield folder
+        training = {**manifest["training"], **training}
+        write_manifest(folder, out_dir, {**manifest, **changes, "training": training})
+        if keeps_profile and (base.directory / "profile.json").exists():
+            shutil.copyfile(base.directory / "profile.json", folder / "profile.json")
 
 
 def _structure(codec: Codec) -> dict[str, object]:
@@ -165,16 +233,18 @@ def _structure(codec: Codec) -> dict[str, object]:
 
 def _edge_kmac_per_pixel(codec: Codec, level: int) -> float:
     """Of all that the edge runs: g_a, and with a hyperprior h_a and h_s."""
-    x = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
-    macs = count_macs(codec.g_a.merge(level), x)
+    macs = count_macs(codec.g_a.merge(level), torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE))
     prior = codec.prior_of(level)
     if isinstance(prior, Hyperprior):
-        own = _level_of_prior(codec, level)
-        v = torch.zeros(
-            1, codec.config.latent_channels[level], *[_COUNTED_SIDE // LATENT_STRIDE] * 2
-        )
-        macs += count_macs(prior, v, own)
+        side = _COUNTED_SIDE // LATENT_STRIDE
+        v = torch.zeros(1, codec.config.latent_channels[level], side, side)
+        macs += count_macs(prior, v, level_of_prior(codec, level))
     return macs / _COUNTED_SIDE**2 / 1000
+
+
+def level_of_prior(codec: Codec, level: int) -> int:
+    """What a level's prior calls it: a switchable level has a prior of its own, of one level."""
+    return level if codec.config.sharing == "nested" else 0
 
 
 def write_graphs(codec: Codec, folder: Path) -> None:
@@ -184,7 +254,7 @@ def write_graphs(codec: Codec, folder: Path) -> None:
         save_graph(export_g_a(codec, level, weights), folder / f"g_a_{level}.onnx")
         prior = codec.prior_of(level)
         if isinstance(prior, Hyperprior):
-            own = _level_of_prior(codec, level)
+            own = level_of_prior(codec, level)
             save_graph(export_h_a(prior, own, weights), folder / f"h_a_{level}.onnx")
             save_graph(export_h_s(prior, own, weights), folder / f"h_s_{level}.onnx")
     save_graph(export_g_s(codec, weights), folder / "g_s.onnx")
@@ -196,11 +266,6 @@ def _symbol_weights(codec: Codec) -> Iterator[bytes]:
     for name, tensor in codec.state_dict().items():
         if name.startswith(("g_a.", "prior.")):
             yield to_array(tensor).tobytes()
-
-
-def _level_of_prior(codec: Codec, level: int) -> int:
-    """What a level's prior calls it: a switchable level has a prior of its own, of one level."""
-    return level if codec.config.sharing == "nested" else 0
 
 
 @torch.no_grad()

@@ -62,6 +62,14 @@ class LossWeights:
         if not any((*self.machine_levels, *self.view_levels)):
             raise ValueError("machine_levels and view_levels are all zero: nothing to train for")
 
+    def check_levels(self, num_levels: int) -> None:
+        """Raise a ValueError where a level of the codec is not weighed."""
+        if len(self.machine_levels) != num_levels:
+            raise ValueError(
+                f"{len(self.machine_levels)} weights in loss.machine_levels and loss.view_levels, "
+                f"{num_levels} levels in codec.channels; give as many"
+            )
+
     @property
     def tasks(self) -> list[list[Task]]:
         """What each level is trained for."""
@@ -105,11 +113,7 @@ class CodecObjective(nn.Module):
         self.w_machine: Tensor
         self.w_view: Tensor
         self._neck = neck_layers(detector, split)
-        if len(weights.machine_levels) != codec.config.num_levels:
-            raise ValueError(
-                f"{len(weights.machine_levels)} weights of levels for a codec of "
-                f"{codec.config.num_levels} levels"
-            )
+        weights.check_levels(codec.config.num_levels)
         self.register_buffer("w_machine", torch.tensor(weights.machine_levels), persistent=False)
         self.register_buffer("w_view", torch.tensor(weights.view_levels), persistent=False)
 

@@ -1,26 +1,26 @@
-"""How a codec begins: with the weights of another (a retrained codec, another detector), and with a
-prior that fits its latents.
+"""How a codec begins: with the weights of another (a retrained codec, another detector), with a
+prior that fits its latents, and with the detector's own first layers where it has a stem.
+
+    block of g_s, stem of the detector -> transform -fit_picture-> its picture is near the original
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from slimnets.codec.codec import Codec
-from slimnets.codec.config import CodecConfig
 from slimnets.codec.prior import FactorizedPrior
-from slimnets.codec.stem_transform import StemFeatureTransform
+from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.detector import Darknet
-from slimtrain.codec.stem_start import fit_picture
+from slimtrain.codec.artifact import load_codec
 from slimtrain.data.crops import CropSampler
-from slimtrain.loop.checkpoint import load_checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,12 @@ _STEM = "feature_transform.stem."
 _FIT_BATCH = 16  # crops
 _FIT_LEARNING_RATE = 5e-2  # of densities; Adam, falling to nothing
 _FIT_NETWORK_SHARE = 0.04  # of that, for the layers of a hyperprior
+_PICTURE_LEARNING_RATE = 1e-3
+_PICTURE_WARM_UP = 50  # steps: Adam's second moments
+# Of the learning rate: the stem knows its trade, the block begins as what g_s has learned.
+_STEM_SHARES = {"stem.": 0.3, "block.": 0.1}
+
+Draw = Callable[[int], tuple[Tensor, Tensor, Tensor]]
 
 
 def begin_with(codec: Codec, source: Path) -> list[str]:
@@ -42,8 +48,9 @@ def begin_with(codec: Codec, source: Path) -> list[str]:
         FileNotFoundError: there is neither.
         ValueError: nothing fits, so that this would not be a beginning.
     """
-    given = _weights(source)
-    if _stem(source) != codec.config.stem:  # another detector's, some of whose shapes might fit
+    other = load_codec(source)
+    given = other.state_dict()
+    if other.config.stem != codec.config.stem:  # another detector's, some of whose shapes might fit
         given = {k: v for k, v in given.items() if not k.startswith(_STEM)}
     ours = codec.state_dict()
     fitting = {k: v for k, v in given.items() if k in ours and v.shape == ours[k].shape}
@@ -81,6 +88,64 @@ def begin_stem(codec: Codec, detector: Darknet, crops: CropSampler, new: Sequenc
         return x, *codec.prefix(torch.round(y * gain) * inverse, level)
 
     fit_picture(transform, draw)
+
+
+def give_stem(codec: Codec, detector: Darknet, split: int) -> Codec:
+    """The same codec with a feature transform of kind "stem", begun from g_s and the detector.
+
+    Raises:
+        ValueError: the codec has no block transform to begin from.
+    """
+    if codec.g_s.block is None:
+        raise ValueError(
+            "a stem begins from the linear path of g_s, and this codec has none; train one with "
+            "block_transform: true"
+        )
+    config = replace(codec.config, feature_transform="stem", stem=stem_cfg(detector, split))
+    given = Codec(config)
+    rest = {k: v for k, v in codec.state_dict().items() if not k.startswith("feature_transform.")}
+    given.load_state_dict(rest, strict=False)
+    transform = given.feature_transform
+    assert isinstance(transform, StemFeatureTransform)
+    transform.take_block(codec.g_s.block)
+    transform.take_stem(detector)
+    return given
+
+
+def fit_picture(transform: StemFeatureTransform, draw: Draw, steps: int = FIT_STEPS) -> None:
+    """Fit the transform's picture to the original, before any feature is asked for.
+
+    Heads behind the linear part of a trained g_s alone are further from the detector's than the
+    best constant (docs/decisions/0011-stem.md), since its convolutions learned to lean on it.
+
+    Args:
+        draw: step -> x (B, 3, H, W), y_hat (B, M, h, w) and level (B, K) one-hot.
+    """
+    groups = [
+        {"params": parameters, "peak": share * _PICTURE_LEARNING_RATE}
+        for share, parameters in learning_shares(transform)
+    ]
+    optimizer = torch.optim.Adam(groups)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                group["peak"] * min(1.0, (step + 1) / _PICTURE_WARM_UP) * (1 - step / steps)
+            )
+        x, y_hat, level = draw(step)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            error = F.mse_loss(transform.picture(y_hat, level), x)
+        optimizer.zero_grad(set_to_none=True)
+        error.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+
+
+def learning_shares(transform: nn.Module) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    """Shares of the learning rate, each with the parameters of a feature transform that have it."""
+    by_share: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in transform.named_parameters():
+        share = next((s for prefix, s in _STEM_SHARES.items() if name.startswith(prefix)), 1.0)
+        by_share.setdefault(share, []).append(parameter)
+    yield from by_share.items()
 
 
 def fit_prior(codec: Codec, crops: CropSampler, steps: int = FIT_STEPS) -> None:
@@ -121,25 +186,3 @@ def split_prior(codec: Codec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     return [p for p in parameters if id(p) in densities], [
         p for p in parameters if id(p) not in densities
     ]
-
-
-def _stem(source: Path) -> str:
-    """The stem of a source's feature transform, as `.cfg` text; empty where it has none."""
-    if source.is_dir():
-        manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
-        return CodecConfig.from_json(manifest["config"]).stem
-    state = load_checkpoint(source, torch.device("cpu"))
-    return "" if state is None else CodecConfig.from_json(state["config"]).stem
-
-
-def _weights(source: Path) -> dict[str, torch.Tensor]:
-    if source.is_dir():
-        path = source / "weights.safetensors"
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no weights; give the folder of a codec")
-        return {name: value.float() for name, value in load_file(path).items()}
-    state = load_checkpoint(source, torch.device("cpu"))
-    if state is None:
-        raise FileNotFoundError(f"{source}: neither a codec's folder nor a checkpoint")
-    weights: dict[str, torch.Tensor] = state["average"]["state"]
-    return weights

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -26,9 +28,16 @@ from slimnets.codec.config import CodecConfig
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.freeze import freeze_levels
 from slimtrain.codec.loss import CodecLosses, CodecObjective, LossWeights
-from slimtrain.codec.start import FIT_STEPS, begin_stem, begin_with, fit_prior, split_prior
-from slimtrain.codec.stem_start import learning_shares
+from slimtrain.codec.start import (
+    FIT_STEPS,
+    begin_stem,
+    begin_with,
+    fit_prior,
+    learning_shares,
+    split_prior,
+)
 from slimtrain.data.crops import CropSampler
+from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_pictures, digest_of_weights
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
@@ -51,23 +60,40 @@ _VALIDATION_BATCHES = 4
 _START_PICTURES = 64  # on which a new codec's scales are set
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecSchedule:
+    """How long and on what a codec is trained; a recipe may set these.
+
+    Args:
+        steps: optimiser steps of the whole schedule (warm-up, cosine to a hundredth).
+        batch, crop: pictures per step over all processes; side of a crop, pixels.
+        learning_rate: peak, Adam.
+        average: decay of the weight average.
+        deep_from: share of the steps after which D_machine looks behind the split point.
+        frozen_levels: so many of the narrowest levels stay as `start_from` has them, so that the
+            wider ones can learn for the view alone (`slimtrain.codec.freeze`).
+    """
+
+    steps: Count = 20_000
+    batch: Count = 16
+    crop: Pixels = 256
+    learning_rate: Rate = 4e-4
+    average: Share = 0.999
+    deep_from: Share = 0.6
+    frozen_levels: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 1
+
+
 @dataclass(frozen=True, slots=True)
-class CodecRun:
+class CodecRun(CodecSchedule):
     """One training run.
 
     Args:
         out: folder of checkpoint.pt and log.csv; an existing checkpoint is resumed.
         split_layer: the detector's layer whose output the feature transform gives.
-        steps: optimiser steps of the whole schedule (warm-up, cosine to a hundredth).
-        seconds: stop after this much time of this process, with a checkpoint; None: run to the end.
-        batch, crop: pictures per step over all processes; side of a crop, pixels (multiple of 32).
-        learning_rate: peak, Adam.
-        average: decay of the weight average.
-        deep_from: share of the steps after which D_machine looks behind the split point.
         start_from: a codec's folder or a checkpoint, whose weights begin a new run wherever name
             and shape fit; None: at random.
-        frozen_levels: so many of the narrowest levels stay as `start_from` has them, so that the
-            wider ones can learn for the view alone (`slimtrain.codec.freeze`).
+        seconds: stop after this much time of this process, with a checkpoint; None: run to the end.
         threads: of torch on the CPU; None: torch's choice.
     """
 
@@ -75,17 +101,9 @@ class CodecRun:
     split_layer: int
     config: CodecConfig = CodecConfig()
     weights: LossWeights = LossWeights()
-    steps: int = 20_000
-    seconds: float | None = None
-    batch: int = 16
-    crop: int = 256
-    learning_rate: float = 4e-4
-    average: float = 0.999
-    deep_from: float = 0.6
     start_from: Path | None = None
-    frozen_levels: int = 0
+    seconds: float | None = None
     threads: int | None = None
-    seed: int = 1
     device: str = "cpu"
 
 

@@ -14,18 +14,23 @@ them out.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from slimcodec.image import PICTURE_SUFFIXES, load_image
 from slimtrain.data.split import is_validation
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+logger = logging.getLogger(__name__)
+
 BOX_FIELDS = 6
 POSITIVE_CONFIDENCE = 0.35
 """Teacher boxes below this score are ignored in training, neither object nor background."""
@@ -50,6 +55,11 @@ class PictureEntry:
     source: str
     boxes: Boxes | None
     is_validation: bool
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,28 @@ def divide(entries: Iterable[PictureEntry]) -> tuple[list[PictureEntry], list[Pi
     return parts
 
 
+def load_divided(
+    folders: Iterable[Path], max_edge: int, say: Callable[[str], None] = logger.info
+) -> tuple[Pictures, Pictures]:
+    """The pictures to train on and those for validation, in memory.
+
+    Args:
+        max_edge: longest side there, pixels.
+        say: is told how many they are.
+
+    Raises:
+        PictureError: too few for both.
+    """
+    training, validation = divide(index_pictures(folders))
+    if not training or not validation:
+        raise PictureError(
+            f"{len(training)} pictures to train on and {len(validation)} for validation, which is "
+            "one in ten by name; give more pictures"
+        )
+    say(f"{len(training)} pictures to train on, {len(validation)} for validation")
+    return load_pictures(training, max_edge), load_pictures(validation, max_edge)
+
+
 def read_label_file(path: Path) -> Boxes:
     """The boxes of one YOLO text file, each with confidence 1; no file means no objects."""
     if not path.exists():
@@ -156,18 +188,13 @@ def merge_teacher_boxes(labels: Boxes, teacher: Boxes | None) -> Boxes:
     """
     if teacher is None or len(teacher) == 0:
         return labels
-    iou = box_iou(_corners(labels), _corners(teacher))  # (labels, teacher)
+    iou = box_iou(box_corners(labels), box_corners(teacher))  # (labels, teacher)
     merged = labels.copy()
     same_class = labels[:, None, 0] == teacher[None, :, 0]
     same = np.where(same_class, iou, 0.0)
-    if len(labels):
-        best = same.argmax(axis=1)
-        is_teacher_box = same.max(axis=1) >= SAME_BOX_IOU
-        merged[is_teacher_box, 5] = teacher[best[is_teacher_box], 5]
-        uncovered = teacher[iou.max(axis=0) < COVERED_IOU]
-    else:
-        uncovered = teacher
-    ignored = uncovered.copy()
+    is_teacher_box = same.max(axis=1) >= SAME_BOX_IOU
+    merged[is_teacher_box, 5] = teacher[same.argmax(axis=1)[is_teacher_box], 5]
+    ignored = teacher[iou.max(axis=0, initial=0.0) < COVERED_IOU]
     ignored[:, 5] = np.minimum(ignored[:, 5], POSITIVE_CONFIDENCE - 0.01)
     together: Boxes = np.concatenate([merged, ignored]).astype(np.float32)
     return together
@@ -175,35 +202,44 @@ def merge_teacher_boxes(labels: Boxes, teacher: Boxes | None) -> Boxes:
 
 def box_iou(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of every pair of boxes: (n, 4), (m, 4) -> (n, m)."""
-    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(axis=-1)
-    area_a = (a_xyxy[:, 2:] - a_xyxy[:, :2]).prod(axis=-1)
-    area_b = (b_xyxy[:, 2:] - b_xyxy[:, :2]).prod(axis=-1)
-    union = area_a[:, None] + area_b[None, :] - overlap
-    iou: NDArray[np.float32] = (overlap / np.maximum(union, 1e-9)).astype(np.float32)
+    overlap = box_intersection(a_xyxy, b_xyxy)
+    union = box_area(a_xyxy)[:, None] + box_area(b_xyxy) - overlap
+    iou: NDArray[np.float32] = overlap / np.maximum(union, 1e-9)
     return iou
 
 
-def _corners(boxes: Boxes) -> NDArray[np.float32]:
+def box_intersection(
+    a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The area that every pair of boxes shares: (n, 4), (m, 4) -> (n, m)."""
+    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[:, :2])
+    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[:, 2:])
+    shared: NDArray[np.float32] = np.clip(high - low, 0, None).prod(axis=-1)
+    return shared
+
+
+def box_area(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, 4) -> (n,)."""
+    area: NDArray[np.float32] = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=-1)
+    return area
+
+
+def box_corners(boxes: Boxes) -> NDArray[np.float32]:
+    """(n, 6) -> (n, 4) corners, in parts of the picture."""
     half = boxes[:, 3:5] / 2
-    corners: NDArray[np.float32] = np.concatenate(
-        [boxes[:, 1:3] - half, boxes[:, 1:3] + half], axis=1
-    )
-    return corners
+    return np.concatenate([boxes[:, 1:3] - half, boxes[:, 1:3] + half], axis=1)
 
 
 def read_picture(path: Path, max_edge: int | None = None) -> NDArray[np.uint8]:
     """A picture as uint8 (H, W, 3) RGB, upright, shrunk until its longest side is at most
     `max_edge` pixels.
     """
-    with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
-    if max_edge is not None and max(picture.size) > max_edge:
-        scale = max_edge / max(picture.size)
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return np.array(picture, dtype=np.uint8)
+    image = load_image(path)
+    longest = max(image.shape)
+    if max_edge is None or longest <= max_edge:
+        return image
+    h, w = (max(1, round(side * max_edge / longest)) for side in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.LANCZOS))
 
 
 def load_pictures(entries: Sequence[PictureEntry], max_edge: int | None = None) -> Pictures:

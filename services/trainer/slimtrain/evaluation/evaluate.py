@@ -17,27 +17,27 @@ import numpy as np
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.image import load_image
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimtrain.data.pictures import PictureEntry
 from slimtrain.evaluation.baseline import BASELINES, Baseline
 from slimtrain.evaluation.measure import measure
-from slimtrain.evaluation.measurement import MeasurementCache
 from slimtrain.evaluation.operating_point import (
-    BaselinePoint,
     OperatingPoint,
     ReferenceDetector,
     ServedCodec,
-    ServedPoint,
-    Uncompressed,
+    baseline_point,
+    uncompressed_point,
 )
-from slimtrain.evaluation.pictures import EvaluationError, EvaluationPicture
+from slimtrain.evaluation.pictures import EvaluationError
 from slimtrain.evaluation.rows import (
     BoxFigures,
     EvaluatedPoint,
+    EvaluationRow,
     PictureSet,
     evaluate_point,
     score_boxes,
+    write_table,
 )
 from slimtrain.evaluation.summary import Curve, Summary, build_curves, summarise, write_summary
-from slimtrain.evaluation.table import EvaluationRow, write_table
 from slimtrain.figures.bootstrap import draw_pictures
 from slimtrain.figures.mean_average_precision import Labels, ScoredBoxes, labels_of, pseudo_labels
 
@@ -58,7 +58,7 @@ class Evaluation:
     curves: list[Curve]
     summary: Summary
     uncompressed: BoxFigures
-    pictures: list[EvaluationPicture]
+    pictures: list[PictureEntry]
     has_labels: bool
     detector: str
     baselines: list[Baseline]
@@ -73,14 +73,13 @@ class Evaluation:
 def evaluate(
     codecs: Sequence[CodecUnderTest],
     detector: DetectorArtifact,
-    pictures: Sequence[EvaluationPicture],
+    pictures: Sequence[PictureEntry],
     out: Path,
     *,
     levels: Sequence[int] | None = None,
     qualities: Sequence[float] | None = None,
     baselines: Sequence[Baseline] = tuple(BASELINES.values()),
     runtime: OpenVinoRuntime | None = None,
-    show_progress: bool = True,
 ) -> Evaluation:
     """Measure codecs and baselines; write `table.json`, `table.csv`, `summary.json` and
     `pictures.txt`, the pictures that it is about.
@@ -103,9 +102,8 @@ def evaluate(
     points: list[OperatingPoint] = [
         point for codec in served for point in _served_points(codec, levels, qualities)
     ]
-    points += [BaselinePoint(b, quality, reference) for b in baselines for quality in b.ladder]
-    cache = MeasurementCache(out / "cache")
-    before, *measured = measure([Uncompressed(reference), *points], pictures, cache, show_progress)
+    points += [baseline_point(b, quality, reference) for b in baselines for quality in b.ladder]
+    before, *measured = measure([uncompressed_point(reference), *points], pictures, out / "cache")
 
     sizes = [_image_hw(picture) for picture in pictures]
     seen = [measurement.from_pixels for measurement in before]
@@ -122,7 +120,7 @@ def evaluate(
     full = {
         (point.codec, point.quality): sum(m.num_bytes for m in of_point)
         for point, of_point in zip(points, measured, strict=True)
-        if isinstance(point, ServedPoint) and point.level == point.served.artifact.widest_level
+        if point.artifact and point.level == point.artifact.widest_level
     }
     evaluated = [
         evaluate_point(
@@ -152,7 +150,7 @@ def evaluate(
 
 def _served_points(
     codec: ServedCodec, levels: Sequence[int] | None, qualities: Sequence[float] | None
-) -> list[ServedPoint]:
+) -> list[OperatingPoint]:
     num_levels, num_qualities = len(codec.artifact.levels), codec.artifact.manifest.qualities
     chosen_levels = range(num_levels) if levels is None else sorted(set(levels))
     chosen_qualities = range(num_qualities) if qualities is None else sorted(set(qualities))
@@ -166,20 +164,18 @@ def _served_points(
                     f"{name} {value:g}; {codec.artifact.label} has 0..{count - 1}"
                 )
     return [
-        ServedPoint(codec, level, float(quality))
+        codec.point(level, float(quality))
         for level in chosen_levels
         for quality in chosen_qualities
     ]
 
 
-def _image_hw(picture: EvaluationPicture) -> tuple[int, int]:
+def _image_hw(picture: PictureEntry) -> tuple[int, int]:
     h, w, _ = load_image(picture.path).shape
     return h, w
 
 
-def _truth(
-    picture: EvaluationPicture, seen: ScoredBoxes | None, image_hw: tuple[int, int]
-) -> Labels:
+def _truth(picture: PictureEntry, seen: ScoredBoxes | None, image_hw: tuple[int, int]) -> Labels:
     if picture.boxes is not None:
         return labels_of(picture.boxes, image_hw)
     assert seen is not None

@@ -31,6 +31,11 @@ from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.pictures import EvaluationError
 from slimtrain.loop.identity import digest_of_weights
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it speaks to torch as of some releases ago
+    from compressai import zoo
+    from compressai.ops import compute_padding
+
 MODELS = {  # with the qualities that its zoo has of them, trained for squared error
     "bmshj2018-factorized": 8,
     "bmshj2018-hyperprior": 8,
@@ -119,7 +124,8 @@ def encode_rival(net: Any, image: Image, model: int, quality: int) -> bytes:
     """A whole file of a picture, uint8 (H, W, 3) RGB."""
     h, w = image.shape[:2]
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    coded = net.compress(F.pad(x, _padding(h, w)))
+    pad, _ = compute_padding(h, w, min_div=PAD_MULTIPLE)
+    coded = net.compress(F.pad(x, pad))
     parts = [_HEADER.pack(model, quality, h, w, *coded["shape"])]
     for (string,) in coded["strings"]:
         parts += [_LENGTH.pack(len(string)), string]
@@ -136,29 +142,20 @@ def decode_rival(nets: Mapping[int, Any], bitstream: bytes) -> Image:
         at += _LENGTH.size + length
         strings.append([bitstream[at - length : at]])
     x_hat: Tensor = nets[quality].decompress(strings, shape)["x_hat"]
-    x_hat = F.pad(x_hat, [-side for side in _padding(h, w)])
+    _, unpad = compute_padding(h, w, min_div=PAD_MULTIPLE)
+    x_hat = F.pad(x_hat, unpad)
     image: Image = (255 * x_hat[0].clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
     return np.ascontiguousarray(image)
 
 
-def _padding(h: int, w: int) -> list[int]:
-    """Left, right, top, bottom: to a multiple, the picture in the middle."""
-    sides = []
-    for size in (w, h):
-        rest = -size % PAD_MULTIPLE
-        sides += [rest // 2, rest - rest // 2]
-    return sides
-
-
 def _load(name: RivalName) -> dict[int, nn.Module]:
-    zoo = _import_zoo()
     if name.file is not None:
-        return {name.quality or 0: _load_file(name.file, name.model, zoo)}
+        return {name.quality or 0: _load_file(name.file, name.model)}
     qualities = range(1, MODELS[name.model] + 1) if name.quality is None else [name.quality]
-    return {quality: _fetch(name.model, quality, zoo) for quality in qualities}
+    return {quality: _fetch(name.model, quality) for quality in qualities}
 
 
-def _load_file(path: Path, model: str, zoo: Any) -> nn.Module:
+def _load_file(path: Path, model: str) -> nn.Module:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         # a training example of CompressAI keeps the weights beside its optimiser
@@ -173,7 +170,7 @@ def _load_file(path: Path, model: str, zoo: Any) -> nn.Module:
     return net
 
 
-def _fetch(model: str, quality: int, zoo: Any) -> nn.Module:
+def _fetch(model: str, quality: int) -> nn.Module:
     try:
         net: nn.Module = zoo.image_models[model](quality=quality, metric="mse", pretrained=True)
     except OSError as exc:  # URLError is one, too
@@ -183,10 +180,3 @@ def _fetch(model: str, quality: int, zoo: Any) -> nn.Module:
             f"and give it as --rival {PREFIX}{model}:{quality}=FILE"
         ) from exc
     return net
-
-
-def _import_zoo() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it speaks to torch as of some releases ago
-        from compressai import zoo
-    return zoo

@@ -1,16 +1,23 @@
-"""Measurements of pictures -> one row per operating point, with bootstrap draws behind it."""
+"""Measurements of pictures -> one row per operating point, with bootstrap draws behind it.
+
+rows -> table.json, table.csv; a model's own rows -> the points of its profile.json
+"""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimtrain.evaluation.measurement import Measurement
-from slimtrain.evaluation.operating_point import OperatingPoint, ServedPoint
-from slimtrain.evaluation.table import EvaluationRow
+from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.manifest import ProfilePoint
+from slimtrain.calibration.profile import merge_evaluation, write_profile
+from slimtrain.evaluation.operating_point import Measurement, OperatingPoint
 from slimtrain.figures.bootstrap import Draws, interval, mean_ap50
 from slimtrain.figures.mean_average_precision import (
     Labels,
@@ -24,6 +31,47 @@ MIN_LABELS = 8
 
 
 @dataclass(frozen=True)
+class EvaluationRow:
+    """One operating point over all pictures. None: the codec does not do that, or nothing is known.
+
+    `map50` is of the boxes that a user gets: from features for our models, from the decoded picture
+    for the others. "low" and "high" bound the middle 95 % of a bootstrap over the pictures.
+    """
+
+    codec: str
+    level: int | None  # None for codecs without levels
+    quality: float
+    pictures: int
+    bytes: int  # of all pictures together
+    bpp: float  # bits of all pictures over pixels of all pictures
+    map50: float | None
+    map50_low: float | None
+    map50_high: float | None
+    map50_uncompressed: float | None
+    map50_relative: float | None  # to the uncompressed pictures'
+    map50_change: float | None  # in mAP, against the uncompressed pictures; paired
+    map50_change_low: float | None
+    map50_change_high: float | None
+    map50_frequent: float | None  # over classes with enough labels
+    map50_frequent_relative: float | None
+    map50_frequent_change: float | None
+    map50_frequent_change_low: float | None
+    map50_frequent_change_high: float | None
+    map: float | None  # mAP50:95
+    map_relative: float | None
+    map50_pixels: float | None  # boxes from the decoded picture, by the uncut detector
+    map50_pixels_relative: float | None
+    psnr_db: float | None  # mean over pictures
+    ms_ssim: float | None  # mean over pictures large enough for it
+    kmac_per_pixel: float | None  # of g_a, at the edge
+    encode_seconds: float  # mean per picture
+    decode_seconds: float | None  # mean per picture, file to pixels
+    enhancement_bytes: int | None  # what a viewer needs after this stream, of all pictures
+    detect_then_view: float | None  # this stream and its enhancement, over the full stream alone
+    training_steps: int | None
+
+
+@dataclass(frozen=True)
 class SampledFigures:
     """A row's figures for each draw of pictures, (draws,) each, NaN where there is none; the first
     draw is the pictures themselves.
@@ -32,7 +80,6 @@ class SampledFigures:
     bpp: Draws
     map50: Draws
     map50_frequent: Draws
-    map50_pixels: Draws
     psnr_db: Draws
 
 
@@ -93,20 +140,21 @@ def evaluate_point(
         full_bytes: what the widest level's streams take, of all pictures.
     """
     from_pixels = score_boxes([m.from_pixels for m in measured], pictures)
-    is_served = isinstance(point, ServedPoint)
-    boxes = score_boxes([m.from_features for m in measured], pictures) if is_served else from_pixels
+    boxes = (
+        score_boxes([m.from_features for m in measured], pictures)
+        if point.artifact
+        else from_pixels
+    )
     num_bytes = np.asarray([m.num_bytes for m in measured])
     enhancement = _sum([m.enhancement_bytes for m in measured])
-    then_view = None
-    if enhancement and full_bytes:
-        then_view = (int(num_bytes.sum()) + enhancement) / full_bytes
-    samples = _sample(measured, num_bytes, pictures, boxes, from_pixels)
-    bounds = interval(samples.map50)
+    samples = _sample(measured, num_bytes, pictures, boxes)
     change = samples.map50 - uncompressed.sampled
-    change_bounds = interval(change)
-    frequent, frequent_before = samples.map50_frequent[0], uncompressed.sampled_frequent[0]
     frequent_change = samples.map50_frequent - uncompressed.sampled_frequent
-    frequent_bounds = interval(frequent_change)
+    low, high = interval(samples.map50) or (None, None)
+    change_low, change_high = interval(change) or (None, None)
+    frequent_low, frequent_high = interval(frequent_change) or (None, None)
+    frequent, frequent_before = samples.map50_frequent[0], uncompressed.sampled_frequent[0]
+    steps = point.artifact.manifest.training.get("steps") if point.artifact else None
     row = EvaluationRow(
         codec=point.codec,
         level=point.level,
@@ -115,37 +163,85 @@ def evaluate_point(
         bytes=int(num_bytes.sum()),
         bpp=float(8 * num_bytes.sum() / pictures.num_pixels.sum()),
         map50=boxes.map50 if boxes else None,
-        map50_low=bounds.low if bounds else None,
-        map50_high=bounds.high if bounds else None,
+        map50_low=low,
+        map50_high=high,
         map50_uncompressed=uncompressed.map50,
-        map50_relative=relative(boxes.map50 if boxes else None, uncompressed.map50),
+        map50_relative=_relative(boxes.map50 if boxes else None, uncompressed.map50),
         map50_change=_maybe(change[0]),
-        map50_change_low=change_bounds.low if change_bounds else None,
-        map50_change_high=change_bounds.high if change_bounds else None,
+        map50_change_low=change_low,
+        map50_change_high=change_high,
         map50_frequent=_maybe(frequent),
-        map50_frequent_relative=relative(_maybe(frequent), _maybe(frequent_before)),
+        map50_frequent_relative=_relative(_maybe(frequent), _maybe(frequent_before)),
         map50_frequent_change=_maybe(frequent_change[0]),
-        map50_frequent_change_low=frequent_bounds.low if frequent_bounds else None,
-        map50_frequent_change_high=frequent_bounds.high if frequent_bounds else None,
+        map50_frequent_change_low=frequent_low,
+        map50_frequent_change_high=frequent_high,
         map=boxes.map if boxes else None,
-        map_relative=relative(boxes.map if boxes else None, uncompressed.map),
+        map_relative=_relative(boxes.map if boxes else None, uncompressed.map),
         map50_pixels=from_pixels.map50 if from_pixels else None,
-        map50_pixels_relative=relative(
+        map50_pixels_relative=_relative(
             from_pixels.map50 if from_pixels else None, uncompressed.map50
         ),
         psnr_db=_mean([m.psnr_db for m in measured]),
         ms_ssim=_mean([m.ms_ssim for m in measured]),
-        kmac_per_pixel=_kmac_per_pixel(point),
+        kmac_per_pixel=point.artifact.levels[point.level or 0].kmac_per_pixel
+        if point.artifact
+        else None,
         encode_seconds=float(np.mean([m.encode_seconds for m in measured])),
         decode_seconds=_mean([m.decode_seconds for m in measured]),
         enhancement_bytes=enhancement,
-        detect_then_view=then_view,
-        training_steps=_training_steps(point),
+        detect_then_view=(
+            (int(num_bytes.sum()) + enhancement) / full_bytes
+            if enhancement and full_bytes
+            else None
+        ),
+        training_steps=int(steps) if isinstance(steps, int | float) else None,
     )
     return EvaluatedPoint(row, samples)
 
 
-def relative(value: float | None, whole: float | None) -> float | None:
+def write_table(rows: Sequence[EvaluationRow], out: Path) -> None:
+    """Write `table.json`, a list of rows, and `table.csv` with the same columns."""
+    out.mkdir(parents=True, exist_ok=True)
+    plain = [asdict(row) for row in rows]
+    (out / "table.json").write_text(json.dumps(plain, indent=1) + "\n")
+    with (out / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EvaluationRow)])
+        writer.writeheader()
+        writer.writerows(plain)
+
+
+def write_evaluated_profile(
+    rows: Sequence[EvaluationRow], label: str, codec: Path, command: str
+) -> None:
+    """Write a model's rows into its `profile.json`, which the edge's controller reads.
+
+    What a point is worth to the detector is read off the classes with enough labels, where there
+    are any: the mean over all classes is mostly noise on some dozens of pictures.
+
+    Args:
+        label: the model, as `name/version`.
+        codec: its folder.
+    """
+    ours = [row for row in rows if row.codec == label]
+    points = [
+        ProfilePoint(
+            level=row.level or 0,
+            quality=row.quality,
+            bpp=round(row.bpp, 5),
+            map50_relative=(
+                row.map50_relative
+                if row.map50_frequent_relative is None
+                else row.map50_frequent_relative
+            ),
+            psnr_db=None if row.psnr_db is None else round(row.psnr_db, 3),
+        )
+        for row in ours
+    ]
+    before = load_codec_artifact(codec).profile
+    write_profile(codec, merge_evaluation(before, points, ours[0].pictures, command))
+
+
+def _relative(value: float | None, whole: float | None) -> float | None:
     """What part of a figure is left, or None where there is none."""
     return None if value is None or not whole else round(value / whole, 4)
 
@@ -155,7 +251,6 @@ def _sample(
     num_bytes: NDArray[np.int64],
     pictures: PictureSet,
     boxes: BoxFigures | None,
-    from_pixels: BoxFigures | None,
 ) -> SampledFigures:
     draws = pictures.draws
     nothing = np.full(len(draws), np.nan)
@@ -164,22 +259,8 @@ def _sample(
         bpp=8 * (draws @ num_bytes) / (draws @ pictures.num_pixels),
         map50=boxes.sampled if boxes else nothing,
         map50_frequent=boxes.sampled_frequent if boxes else nothing,
-        map50_pixels=from_pixels.sampled if from_pixels else nothing,
         psnr_db=draws @ np.asarray(psnr) / draws.sum(axis=1),
     )
-
-
-def _kmac_per_pixel(point: OperatingPoint) -> float | None:
-    if not isinstance(point, ServedPoint):
-        return None
-    return point.served.artifact.levels[point.level].kmac_per_pixel
-
-
-def _training_steps(point: OperatingPoint) -> int | None:
-    if not isinstance(point, ServedPoint):
-        return None
-    steps = point.served.artifact.manifest.training.get("steps")
-    return int(steps) if isinstance(steps, int | float) else None
 
 
 def _sum(values: Sequence[int | None]) -> int | None:

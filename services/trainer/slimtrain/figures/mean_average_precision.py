@@ -1,8 +1,8 @@
-"""Mean average precision of detections against labels, by pycocotools.
+"""Mean average precision of detections against labels.
 
-`mean_average_precision` gives the figures that are reported. `average_precision_50` computes AP at
-IoU 0.5 with numpy alone, for watching a training run on a machine without pycocotools; a test holds
-the two together.
+`mean_average_precision` gives the figures that are reported, by pycocotools. `match_at_50` matches
+at IoU 0.5 with numpy alone: for samples of the pictures, for watching a run, and on a device that
+has no pycocotools. A test holds the two together.
 
 Source: COCO's evaluation, https://cocodataset.org/#detection-eval: greedy matching by score, 101
 recall points, at most 100 detections an image; classes without a label do not count.
@@ -18,7 +18,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slimtrain.data.pictures import BOX_FIELDS, POSITIVE_CONFIDENCE, Boxes, box_iou
+from slimcodec.detection import Detection
+from slimtrain.data.pictures import (
+    BOX_FIELDS,
+    POSITIVE_CONFIDENCE,
+    Boxes,
+    box_area,
+    box_corners,
+    box_intersection,
+    box_iou,
+)
 
 MIN_SCORE = 0.001
 """Detections below this score are not made; the precision-recall curve needs the low ones."""
@@ -35,6 +44,15 @@ class ScoredBoxes:
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, detections: Sequence[Detection]) -> ScoredBoxes:
+        """What the serving stack found in a picture."""
+        return cls(
+            np.asarray([found.box_xyxy for found in detections], np.float32).reshape(-1, 4),
+            np.asarray([found.score for found in detections], np.float32),
+            np.asarray([found.class_id for found in detections], np.int64),
+        )
 
 
 @dataclass(frozen=True)
@@ -72,10 +90,8 @@ class AveragePrecision:
 def labels_of(boxes: Boxes, image_hw: tuple[int, int]) -> Labels:
     """Labels in pixels from normalised boxes; unsure teacher boxes are ignored."""
     h, w = image_hw
-    half = boxes[:, 3:5] / 2
-    corners = np.concatenate([boxes[:, 1:3] - half, boxes[:, 1:3] + half], axis=1)
     return Labels(
-        boxes_xyxy=(corners * np.asarray([w, h, w, h], np.float32)).astype(np.float32),
+        boxes_xyxy=box_corners(boxes) * np.asarray([w, h, w, h], np.float32),
         class_ids=boxes[:, 0].astype(np.int64),
         is_ignored=boxes[:, BOX_FIELDS - 1] < POSITIVE_CONFIDENCE,
     )
@@ -98,42 +114,42 @@ def mean_average_precision(
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    counts = _count_labels(labels)
+    counts = count_labels(labels)
     if not counts:
         return AveragePrecision(None, None, {}, {})
+    boxes = (
+        (image_id, *label)
+        for image_id, image in enumerate(labels)
+        for label in zip(_xywh(image.boxes_xyxy), image.class_ids, image.is_ignored, strict=True)
+    )
     annotations = [
         {
-            "id": 0,
+            "id": number,
             "image_id": image_id,
             "category_id": int(class_id),
-            "bbox": _to_xywh(box),
-            "area": _area(box),
+            "bbox": box.tolist(),
+            "area": float(box[2] * box[3]),
             "iscrowd": int(is_ignored),
         }
-        for image_id, image in enumerate(labels)
-        for box, class_id, is_ignored in zip(
-            image.boxes_xyxy, image.class_ids, image.is_ignored, strict=True
-        )
+        for number, (image_id, box, class_id, is_ignored) in enumerate(boxes, start=1)
     ]
-    for number, annotation in enumerate(
-        annotations, start=1
-    ):  # pycocotools takes id 0 for unmatched
-        annotation["id"] = number
+    results = np.concatenate(
+        [
+            np.column_stack(
+                [np.full(len(d.scores), image_id), _xywh(d.boxes_xyxy), d.scores, d.class_ids]
+            )
+            for image_id, d in enumerate(detections)
+        ]
+    )
     with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress by print
         truth = COCO()
         truth.dataset = {
             "images": [{"id": image_id} for image_id in range(len(labels))],
             "annotations": annotations,
-            "categories": [{"id": class_id} for class_id in sorted(counts)],
+            "categories": [{"id": class_id} for class_id in counts],
         }
         truth.createIndex()
-        found = COCO()
-        found.dataset = {
-            "images": truth.dataset["images"],
-            "categories": truth.dataset["categories"],
-            "annotations": _result_annotations(detections, set(counts)),
-        }
-        found.createIndex()
+        found = truth.loadRes(results) if len(results) else COCO()
         evaluation = COCOeval(truth, found, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
@@ -155,11 +171,10 @@ def average_precision_50(
     detections: Sequence[ScoredBoxes], labels: Sequence[Labels]
 ) -> AveragePrecision:
     """AP at IoU 0.5 with numpy alone; `map` is None."""
-    counts = _count_labels(labels)
     matches = match_at_50(detections, labels)
     ap50 = {m.class_id: float(m.average_precision(np.ones((1, len(labels))))[0]) for m in matches}
     map50 = float(np.mean(list(ap50.values()))) if ap50 else None
-    return AveragePrecision(map50, None, ap50, counts)
+    return AveragePrecision(map50, None, ap50, count_labels(labels))
 
 
 @dataclass(frozen=True)
@@ -195,30 +210,26 @@ class ClassMatches:
 
 def match_at_50(detections: Sequence[ScoredBoxes], labels: Sequence[Labels]) -> list[ClassMatches]:
     """Matches of every class that has a label; the two lists run in parallel."""
-    classes = list(_count_labels(labels))
-    scores: dict[int, list[NDArray[np.float32]]] = {class_id: [] for class_id in classes}
-    hits: dict[int, list[NDArray[np.bool_]]] = {class_id: [] for class_id in classes}
-    images: dict[int, list[int]] = {class_id: [] for class_id in classes}
-    for image_id, (found, truth) in enumerate(zip(detections, labels, strict=True)):
-        for class_id in set(found.class_ids.tolist()) & set(classes):
-            image_scores, image_hits = _match_image(found, truth, class_id)
-            scores[class_id].append(image_scores)
-            hits[class_id].append(image_hits)
-            images[class_id] += [image_id] * len(image_scores)
-    result: list[ClassMatches] = []
-    for class_id in classes:
-        order = np.argsort(-np.concatenate([*scores[class_id], np.zeros(0)]), kind="stable")
-        result.append(
-            ClassMatches(
-                class_id=class_id,
-                image_ids=np.asarray(images[class_id], np.int64)[order],
-                is_hit=np.concatenate([*hits[class_id], np.zeros(0, np.bool_)])[order],
-                num_labels=np.asarray(
-                    [((t.class_ids == class_id) & ~t.is_ignored).sum() for t in labels], np.int64
-                ),
-            )
-        )
-    return result
+    return [_match_class(class_id, detections, labels) for class_id in count_labels(labels)]
+
+
+def count_labels(labels: Sequence[Labels]) -> dict[int, int]:
+    """Labels of each class that has any, by class; those that are ignored do not count."""
+    class_ids = [image.class_ids[~image.is_ignored] for image in labels]
+    found, counts = np.unique(np.concatenate([*class_ids, []]), return_counts=True)
+    return dict(zip(map(int, found), map(int, counts), strict=True))
+
+
+def _match_class(
+    class_id: int, detections: Sequence[ScoredBoxes], labels: Sequence[Labels]
+) -> ClassMatches:
+    matches = [_match_image(*image, class_id) for image in zip(detections, labels, strict=True)]
+    scores = np.concatenate([image_scores for image_scores, _ in matches])
+    is_hit = np.concatenate([image_hits for _, image_hits in matches])
+    image_ids = np.repeat(np.arange(len(matches)), [len(hits) for _, hits in matches])
+    order = np.argsort(-scores, kind="stable")
+    num_labels = [((image.class_ids == class_id) & ~image.is_ignored).sum() for image in labels]
+    return ClassMatches(class_id, image_ids[order], is_hit[order], np.asarray(num_labels, np.int64))
 
 
 def _match_image(
@@ -227,16 +238,16 @@ def _match_image(
     """Scores, best first, and hits of one class on one image, without those that fell on an
     ignored label.
     """
-    top = np.argsort(-found.scores, kind="stable")
-    mine = top[found.class_ids[top] == class_id][:MAX_DETECTIONS]
-    wanted = truth.class_ids == class_id
+    mine = np.flatnonzero(found.class_ids == class_id)
+    mine = mine[np.argsort(-found.scores[mine], kind="stable")][:MAX_DETECTIONS]
+    scores, boxes = found.scores[mine], found.boxes_xyxy[mine]
     is_hit = np.zeros(len(mine), np.bool_)
-    if not wanted.any():
-        return found.scores[mine], is_hit
-    is_ignored = truth.is_ignored[wanted]
-    boxes = found.boxes_xyxy[mine]
-    iou = box_iou(boxes, truth.boxes_xyxy[wanted])  # (n, labels)
-    inside = _share_inside(boxes, truth.boxes_xyxy[wanted])
+    wanted = truth.class_ids == class_id
+    if not len(mine) or not wanted.any():
+        return scores, is_hit
+    is_ignored, label_boxes = truth.is_ignored[wanted], truth.boxes_xyxy[wanted]
+    iou = box_iou(boxes, label_boxes)  # (n, labels)
+    inside = box_intersection(boxes, label_boxes) / np.maximum(box_area(boxes), 1e-9)[:, None]
     is_taken = np.zeros(len(is_ignored), np.bool_)
     for rank in range(len(mine)):
         free = np.where(is_taken | is_ignored, -1.0, iou[rank])
@@ -244,53 +255,10 @@ def _match_image(
             is_taken[free.argmax()] = True
             is_hit[rank] = True
     counts = is_hit | ~(is_ignored & (inside >= 0.5)).any(axis=1)
-    return found.scores[mine][counts], is_hit[counts]
+    return scores[counts], is_hit[counts]
 
 
-def _count_labels(labels: Sequence[Labels]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for image in labels:
-        for class_id in image.class_ids[~image.is_ignored]:
-            counts[int(class_id)] = counts.get(int(class_id), 0) + 1
-    return dict(sorted(counts.items()))
-
-
-def _share_inside(boxes: NDArray[np.float32], regions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Part of each box that lies within each region: (n, 4), (m, 4) -> (n, m)."""
-    low = np.maximum(boxes[:, None, :2], regions[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], regions[None, :, 2:])
-    area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=-1), 1e-9)
-    share: NDArray[np.float32] = np.clip(high - low, 0, None).prod(axis=-1) / area[:, None]
-    return share
-
-
-def _result_annotations(
-    detections: Sequence[ScoredBoxes], classes: set[int]
-) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for image_id, found in enumerate(detections):
-        for box, score, class_id in zip(
-            found.boxes_xyxy, found.scores, found.class_ids, strict=True
-        ):
-            if int(class_id) in classes:
-                rows.append(
-                    {
-                        "id": len(rows) + 1,
-                        "image_id": image_id,
-                        "category_id": int(class_id),
-                        "bbox": _to_xywh(box),
-                        "area": _area(box),
-                        "score": float(score),
-                        "iscrowd": 0,
-                    }
-                )
-    return rows
-
-
-def _to_xywh(box: NDArray[np.float32]) -> list[float]:
-    x_min, y_min, x_max, y_max = (float(value) for value in box)
-    return [x_min, y_min, x_max - x_min, y_max - y_min]
-
-
-def _area(box: NDArray[np.float32]) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
+def _xywh(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Corners -> left, top, width, height."""
+    low, high = boxes_xyxy[:, :2].astype(np.float64), boxes_xyxy[:, 2:].astype(np.float64)
+    return np.hstack([low, high - low])

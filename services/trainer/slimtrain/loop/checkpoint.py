@@ -1,4 +1,6 @@
-"""Checkpoints that survive a kill at any moment."""
+"""What a run keeps: checkpoints that survive a kill at any moment, and in them the average of
+weights that is shipped.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from slimcodec.whole_file import whole_file
 
@@ -20,11 +24,42 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         torch.save(dict(state), file)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint at `path`, or None where there is none. Tensors and plain values only: nothing
-    is unpickled.
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The checkpoint at `path`. Tensors and plain values only: nothing is unpickled.
+
+    Raises:
+        FileNotFoundError: there is none.
     """
-    if not path.exists():
-        return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     return state
+
+
+def build_average(module: nn.Module, decay: float) -> AveragedModel:
+    """The average of everything in `module` that is a floating-point number, begun as it is now.
+
+    Source: Polyak averaging with the warm-up min(decay, (1 + t) / (10 + t)) of TensorFlow's
+    ExponentialMovingAverage.
+    """
+
+    @torch.no_grad()
+    def update(averages: Any, values: Any, _: Tensor | int) -> None:  # all of one dtype
+        if not averages[0].is_floating_point():
+            torch._foreach_copy_(averages, values)
+            return
+        t = int(average.n_averaged)  # on the host: what is passed would wait for the device
+        torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + t) / (10 + t)))
+
+    average = AveragedModel(module, multi_avg_fn=update, use_buffers=True)
+    average.update_parameters(module)  # the first call only copies
+    return average
+
+
+def save_average(average: AveragedModel) -> dict[str, Any]:
+    """What a checkpoint keeps: plain names of weights, as those who export read them."""
+    return {"steps": int(average.n_averaged) - 1, "state": average.module.state_dict()}
+
+
+def load_average(average: AveragedModel, saved: dict[str, Any]) -> None:
+    """Go on where `save_average` was."""
+    average.module.load_state_dict(saved["state"])
+    average.n_averaged.fill_(int(saved["steps"]) + 1)

@@ -7,8 +7,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,53 +62,36 @@ class StepLog:
         self._last = int(kept[-1][0]) if kept else -1
 
 
+@dataclass
 class Means:
-    """Means of the figures since the last row of the log, kept over a stop."""
+    """Means of the figures since the last row of the log, kept over a stop in the checkpoint."""
 
-    def __init__(
-        self,
-        names: Sequence[str] = (),
-        sums: Tensor | None = None,
-        counts: Tensor | None = None,
-        left_out: int = 0,
-    ) -> None:
-        self._names, self._sums, self._counts = list(names), sums, counts
-        self._left_out = left_out
+    names: Sequence[str] = ()
+    sums: Tensor | None = None
+    counts: Tensor | None = None
+    left_out: int = 0
 
     @torch.no_grad()
     def add(self, figures: Mapping[str, Tensor], is_finite: bool) -> None:
         """One step's; where a figure is not finite it does not count."""
         values = torch.stack([value.detach().double() for value in figures.values()])
         known = torch.isfinite(values)
-        values = torch.where(known, values, 0.0)
-        if self._sums is None or self._counts is None:
-            self._names, self._sums, self._counts = list(figures), values, known.double()
-        else:
-            self._sums += values
-            self._counts += known
-        self._left_out += not is_finite
+        if self.sums is None or self.counts is None:
+            self.names = list(figures)
+            self.sums, self.counts = torch.zeros_like(values), torch.zeros_like(values)
+        self.sums += torch.where(known, values, 0.0)
+        self.counts += known
+        self.left_out += not is_finite
 
     def take(self) -> dict[str, Cell]:
-        """The means, and how many steps were left out; begin anew."""
-        row: dict[str, Cell] = dict.fromkeys(self._names)
-        if self._sums is not None and self._counts is not None:
-            means = (self._sums / self._counts).tolist()
-            counts = self._counts.tolist()
-            each = zip(self._names, means, counts, strict=True)
-            row = {name: mean if count else None for name, mean, count in each}
-        row["left_out"] = self._left_out
-        self._sums = self._counts = None
-        self._left_out = 0
+        """The means (NaN: nothing known), and how many steps were left out; begin anew."""
+        row: dict[str, Cell] = dict.fromkeys(self.names)
+        if self.sums is not None and self.counts is not None:
+            row = dict(zip(self.names, (self.sums / self.counts).tolist(), strict=True))
+        row["left_out"] = self.left_out
+        self.sums = self.counts = None
+        self.left_out = 0
         return row
-
-    def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {
-            "names": self._names,
-            "sums": self._sums,
-            "counts": self._counts,
-            "left_out": self._left_out,
-        }
 
 
 def _text(value: Cell) -> str:

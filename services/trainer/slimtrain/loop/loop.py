@@ -24,12 +24,16 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from slimtrain.loop.average import build_average, load_average, save_average
-from slimtrain.loop.checkpoint import load_checkpoint, save_checkpoint
+from slimtrain.loop.checkpoint import (
+    build_average,
+    load_average,
+    load_checkpoint,
+    save_average,
+    save_checkpoint,
+)
 from slimtrain.loop.errors import AnotherRunError
 from slimtrain.loop.log import Cell, Means, StepLog
 from slimtrain.loop.processes import Processes
-from slimtrain.loop.progress import Progress
 from slimtrain.loop.schedule import Schedule
 from slimtrain.loop.throughput import throughput
 
@@ -141,10 +145,11 @@ class _Run:
         self.parameters = [p for p in task.trained.parameters() if p.requires_grad]
         self.step, self.seconds_before = 0, 0.0
         self.means = Means()
-        state = load_checkpoint(loop.checkpoint, next(task.trained.parameters()).device)
-        if state is None:
+        state: dict[str, Any] | None = None
+        if not loop.checkpoint.exists():
             task.begin()
         else:
+            state = load_checkpoint(loop.checkpoint, next(task.trained.parameters()).device)
             self._check(state)
             task.trained.load_state_dict(state[task.name])
         loop.processes.equalise(task.trained)
@@ -160,12 +165,12 @@ class _Run:
         first = loop.processes.is_first
         self.log = StepLog(loop.out / "log.csv" if first else None, self.step)
         self.validation = StepLog(loop.out / "validation.csv" if first else None, self.step)
-        self.progress = Progress(
-            loop.steps,
-            loop.schedule_seconds,
-            self.step,
-            self.seconds_before,
-            is_shown=loop.processes.is_first,
+        self.progress = tqdm(
+            total=loop.steps or round(loop.schedule_seconds or 0),
+            initial=self._progress_at(self.seconds_before),
+            unit="step" if loop.steps else "s",
+            mininterval=2.0,
+            disable=not first,
         )
 
     def run(self) -> bool:
@@ -181,7 +186,7 @@ class _Run:
             spent = loop.processes.furthest(loop.clock() - started)
             done = self._done(spent)
             is_over = done >= 1 or (loop.seconds is not None and spent > loop.seconds)
-            self.progress.update(self.step, self.seconds_before + spent)
+            self.progress.update(self._progress_at(self.seconds_before + spent) - self.progress.n)
             if self.step % LOG_EVERY == 0 or done >= 1:
                 self._write_log(self.seconds_before + spent)
             if is_over or spent - saved > SAVE_EVERY_SECONDS:
@@ -200,6 +205,10 @@ class _Run:
             self._validate()
         self.task.trained.load_state_dict(self.average.module.state_dict())
         return done >= 1
+
+    def _progress_at(self, seconds: float) -> int:
+        """In steps or, without a number of them, in seconds."""
+        return self.step if self.loop.steps else round(seconds)
 
     def _done(self, spent: float) -> float:
         """How much of the schedule is over, 0 to 1."""
@@ -245,7 +254,8 @@ class _Run:
             **self.means.take(),
         }
         self.log.write(self.step, [row])
-        self.progress.say(row)
+        figures = [(k, v) for k, v in list(row.items())[2:6] if isinstance(v, float)]
+        self.progress.set_postfix_str(" ".join(f"{name} {value:.3g}" for name, value in figures))
 
     def _validate(self) -> None:
         if self.loop.processes.is_first:
@@ -264,7 +274,7 @@ class _Run:
             task.name: task.trained.state_dict(),
             "average": save_average(self.average),
             "optimizer": task.optimizer.state_dict(),
-            "means": self.means.state(),
+            "means": dict(vars(self.means)),
         }
         save_checkpoint(self.loop.checkpoint, state)
 

@@ -90,6 +90,11 @@ class Processes:
             distributed.destroy_process_group()
 
 
+def best_device() -> str:
+    """cuda where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def refuse_processes(what: str) -> None:
     """Several of them would each train the whole, and write the same files.
 

@@ -2,14 +2,15 @@
 
     recipes/slim-n.yaml -load_recipe-> CodecRecipe -schedule, config, weights-> CodecRun
 
-Names and defaults are those of the trainers' own dataclasses, so a recipe says only what differs
-from them, and a new setting of a trainer is at once one of its recipes. An unknown key is refused
-with its path: a misspelt one would train another model for hours.
+What a recipe may say are the trainers' own dataclasses with their defaults, so it says only what
+differs from them, and a new setting of a trainer is at once one of its recipes. An unknown key is
+refused with its path: a misspelt one would train another model for hours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
@@ -18,14 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from slimcodec.model.find import DEFAULT_MODEL
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.loss import LossWeights
+from slimtrain.codec.train import CodecSchedule
+from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.recipe.find import RecipeError, find_recipe
 from slimtrain.tail.loss import TailLossWeights
-
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-Pixels = Annotated[int, Field(ge=64, multiple_of=32)]
-Rate = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from slimtrain.tail.train import TailSchedule
+from slimtrain.triage.train import TriageSchedule
 
 
 class _Strict(BaseModel):
@@ -33,26 +32,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Schedule(_Strict):
-    def given(self) -> dict[str, Any]:
-        """What the recipe says, as keyword arguments; the trainer has defaults for the rest."""
-        return self.model_dump(exclude_none=True)
-
-
-class CodecSchedule(_Schedule):
-    """How long and on what a codec is trained: the fields of `CodecRun` of the same names."""
-
-    steps: Count | None = None
-    batch: Count | None = None
-    crop: Pixels | None = None
-    learning_rate: Rate | None = None
-    average: Share | None = None
-    deep_from: Share | None = None
-    frozen_levels: Annotated[int, Field(ge=0)] | None = None
-    seed: Seed | None = None
-
-
-class DetectorSchedule(_Schedule):
+class DetectorSchedule(_Strict):
     """How long and on what a detector is trained: the fields of `DetectorRun` of the same names."""
 
     seconds: Annotated[float, Field(ge=1)] = 3600.0
@@ -65,29 +45,6 @@ class DetectorSchedule(_Schedule):
     average_decay: Share | None = None
     max_steps: Count | None = None
     folder_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
-    seed: Seed | None = None
-
-
-class TriageSchedule(_Schedule):
-    """How long and on what a triage head is trained, and for what: fields of `TriageRun`."""
-
-    labels: tuple[str, ...] | None = None
-    steps: Count | None = None
-    views: Count | None = None
-    batch: Count | None = None
-    learning_rate: Rate | None = None
-    seed: Seed | None = None
-
-
-class TailSchedule(_Schedule):
-    """How long and on what the second stage is trained: fields of `TailRun`."""
-
-    steps: Count | None = None
-    batch: Count | None = None
-    image_size: Pixels | None = None
-    learning_rate: Rate | None = None
-    tail_learning_rate: Share | None = None
-    average: Share | None = None
     seed: Seed | None = None
 
 
@@ -126,17 +83,8 @@ class CodecRecipe(_Recipe):
     @model_validator(mode="after")
     def _weigh_every_level(self) -> Self:
         if self.codec is not None:
-            check_levels(self.codec, self.loss)
+            self.loss.check_levels(self.codec.num_levels)
         return self
-
-
-def check_levels(config: CodecConfig, loss: LossWeights) -> None:
-    """Raise a ValueError where the loss does not weigh the codec's levels one by one."""
-    if len(loss.machine_levels) != config.num_levels:
-        raise ValueError(
-            f"{len(loss.machine_levels)} weights in loss.machine_levels and loss.view_levels, "
-            f"{config.num_levels} levels in codec.channels; give as many"
-        )
 
 
 class DetectorRecipe(_Recipe):
@@ -191,3 +139,14 @@ def load_recipe(name: str, kind: type[Wanted]) -> Wanted:
     except ValidationError as exc:
         wrong = (f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in exc.errors())
         raise RecipeError(f"{path}: {'; '.join(wrong)}") from exc
+
+
+def settings(schedule: Any, **options: Any) -> dict[str, Any]:
+    """The settings of a recipe's schedule, with the options that were given in their place.
+
+    Args:
+        options: of the command line; None: as the recipe, or else the trainer, says.
+    """
+    is_model = isinstance(schedule, BaseModel)
+    said = schedule.model_dump(exclude_none=True) if is_model else asdict(schedule)
+    return said | {name: value for name, value in options.items() if value is not None}

@@ -10,9 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from slimtrain.evaluation.rows import MIN_LABELS, BoxFigures, EvaluatedPoint
+from slimtrain.evaluation.rows import (
+    MIN_LABELS,
+    BoxFigures,
+    EvaluatedPoint,
+    EvaluationRow,
+)
 from slimtrain.evaluation.summary import Curve
-from slimtrain.evaluation.table import EvaluationRow
+from slimtrain.figures.rate_curve import CurvePoint, front
 
 MODEL_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#e377c2", "#006064")
 BASELINE_COLOURS = {"jpeg": "#555555", "webp": "#a0a000", "avif": "#17a2b8", "hevc": "#8c564b"}
@@ -127,12 +132,11 @@ def _level_style(curve: Curve, curves: Sequence[Curve]) -> LineStyle:
 
 def _best_rows(points: Sequence[EvaluatedPoint]) -> list[EvaluationRow]:
     """A codec's rows that no other of it beats in bits and the frequent classes' mAP50, by rate."""
-    best: list[EvaluationRow] = []
-    for row in sorted({p.row.bpp: p.row for p in points}.values(), key=lambda row: row.bpp):
-        value, before = row.map50_frequent, best[-1].map50_frequent if best else None
-        if value is not None and (before is None or value > before):
-            best.append(row)
-    return best
+    rows = {p.row.bpp: p.row for p in points if p.row.map50_frequent is not None}
+    return [
+        rows[p.bpp]
+        for p in front([CurvePoint(r.bpp, r.map50_frequent or 0.0) for r in rows.values()])
+    ]
 
 
 def _ms_ssim_db(row: EvaluationRow) -> float | None:
@@ -142,10 +146,11 @@ def _ms_ssim_db(row: EvaluationRow) -> float | None:
 
 
 def _style(axes: Axes) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda bpp, _: f"{bpp:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    if math.isfinite(axes.dataLim.minposx):  # else nothing is drawn: the figure is not known
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda bpp, _: f"{bpp:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("bits per pixel, of whole files (log scale)")
     axes.grid(alpha=0.25)
     for side in ("top", "right"):

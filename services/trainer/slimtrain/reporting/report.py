@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 
 from markdown_it import MarkdownIt
 
@@ -17,36 +18,7 @@ from slimtrain.reporting.plots import plot_accuracy_lost, plot_rate_accuracy, pl
 from slimtrain.reporting.sheets import choose_shown, draw_box_sheet, draw_decoded_sheet
 from slimtrain.reporting.text import format_report
 
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Bytes against accuracy</title>
-<style>
-body {{ margin: 2rem auto; max-width: 76rem; padding: 0 1.5rem; color: #1a1a1a;
-       font: 15px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }}
-h1 {{ font-size: 1.7rem; }}
-h2 {{ margin-top: 2.6rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem; }}
-h3 {{ margin-top: 1.6rem; font-size: 1rem; }}
-table {{ display: block; overflow-x: auto; border-collapse: collapse; font-size: 13px;
-        font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .3rem .65rem; text-align: right; white-space: nowrap;
-         border-bottom: 1px solid #eee; }}
-th {{ vertical-align: bottom; white-space: normal; min-width: 3.2rem; background: #fafafa;
-     border-bottom: 2px solid #ccc; }}
-th:first-child, td:first-child {{ text-align: left; position: sticky; left: 0;
-                                 background: #fafafa; }}
-tbody tr:hover td {{ background: #f2f6fc; }}
-img {{ max-width: 100%; height: auto; }}
-pre {{ background: #f6f6f6; padding: .7rem 1rem; white-space: pre-wrap; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+_TEMPLATE = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
 _IMAGE = re.compile(r'src="([^"]+\.(png|jpg))"')
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -95,7 +67,7 @@ def write_report(
 def render_page(text: str, folder: Path) -> str:
     """The Markdown as one HTML page that needs no other file; its pictures come from `folder`."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    return _TEMPLATE.format(body=_IMAGE.sub(lambda found: _embed(folder / found[1]), body))
+    return _TEMPLATE.substitute(body=_IMAGE.sub(lambda found: _embed(folder / found[1]), body))
 
 
 def _embed(path: Path) -> str:

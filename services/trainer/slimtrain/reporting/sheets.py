@@ -17,9 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 from slimcodec.image import load_image
 from slimcodec.psnr import psnr_db
 from slimdetect.overlay import draw_detections
+from slimtrain.data.pictures import PictureEntry
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.operating_point import DETECT, VIEW, ReferenceDetector, ServedCodec
-from slimtrain.evaluation.pictures import EvaluationError, EvaluationPicture
+from slimtrain.evaluation.pictures import EvaluationError
 
 NUM_SHOWN = 3
 MAX_COLUMNS = 5
@@ -43,9 +44,7 @@ class Tile:
     caption: str
 
 
-def choose_shown(
-    pictures: Sequence[EvaluationPicture], names: Sequence[str] = ()
-) -> list[EvaluationPicture]:
+def choose_shown(pictures: Sequence[PictureEntry], names: Sequence[str] = ()) -> list[PictureEntry]:
     """The pictures of the sheets: those named, or of the first folders the one with most labels.
 
     Raises:
@@ -67,7 +66,7 @@ def choose_shown(
 
 
 def draw_decoded_sheet(
-    served: ServedCodec, baselines: Sequence[Baseline], picture: EvaluationPicture, path: Path
+    served: ServedCodec, baselines: Sequence[Baseline], picture: PictureEntry, path: Path
 ) -> bool:
     """One picture: the original and baselines of about equal bytes, then a row for each level.
 
@@ -105,7 +104,7 @@ def draw_decoded_sheet(
 def draw_box_sheet(
     served: ServedCodec,
     reference: ReferenceDetector,
-    pictures: Sequence[EvaluationPicture],
+    pictures: Sequence[PictureEntry],
     path: Path,
 ) -> bool:
     """Boxes in the original, from the features, and from the decoded picture, side by side; for

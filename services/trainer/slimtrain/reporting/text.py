@@ -1,12 +1,14 @@
-"""The report's words and tables, as Markdown."""
+"""The report's tables, as Markdown; its words are in `report.md`."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from string import Template
 
 from slimtrain.evaluation.evaluate import Evaluation
-from slimtrain.evaluation.rows import MIN_LABELS
+from slimtrain.evaluation.rows import MIN_LABELS, EvaluationRow
 from slimtrain.evaluation.summary import (
     ANCHORS,
     DETECTION_FIGURES,
@@ -14,7 +16,6 @@ from slimtrain.evaluation.summary import (
     Figure,
     Target,
 )
-from slimtrain.evaluation.table import EvaluationRow
 from slimtrain.figures.bootstrap import Interval, interval
 from slimtrain.figures.mean_average_precision import PSEUDO_LABEL_SCORE
 from slimtrain.figures.rate_curve import MIN_OVERLAP, MIN_POINTS
@@ -25,6 +26,7 @@ FIGURE_NAMES: dict[Figure, str] = {
     "psnr_db": "PSNR",
 }
 NOTHING = "-"
+_TEMPLATE = Template(Path(__file__).with_name("report.md").read_text(encoding="utf-8"))
 
 
 def format_report(
@@ -39,78 +41,50 @@ def format_report(
         command: that made it.
         plots: title and file name of each. `sheets` likewise.
     """
-    parts = [
-        "# Bytes against accuracy",
-        _introduction(evaluation, command),
-        "## What a figure costs",
-        _targets_text(evaluation),
-        *(_targets_table(evaluation, figure) for figure in DETECTION_FIGURES),
-        "## BD-rate",
-        "Rate at equal figure against JPEG and HEVC intra, in percent: negative is fewer bytes. "
-        "In brackets the bootstrap's 95 %, then the range of the figure that both curves cover; "
-        "the number says nothing about the rest. Where there is none: a front of fewer than "
-        f"{MIN_POINTS} rows, or less than {MIN_OVERLAP:.0%} of the shorter front shared.",
-        _comparison_table(evaluation),
-        "## Detect first, view later",
-        "Bytes of the stream that was sent for the detector and of what a viewer then still needs, "
-        "over the bytes of the widest stream alone: 1.00 is no loss.",
-        _detect_then_view_table(evaluation.rows),
-        "## Plots",
-        *(f"**{title}**\n\n![{title}]({name})" for title, name in plots),
-        "## Every operating point",
-        _rows_text(),
-        _rows_table(evaluation.rows),
-        "## Pictures",
-        *(f"**{title}**\n\n![{title}]({name})" for title, name in sheets),
-        "## The other codecs' settings",
-        "\n".join(f"- **{codec.name}**: {codec.setting}" for codec in evaluation.baselines),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    sources = Counter(picture.source for picture in evaluation.pictures)
+    before = evaluation.uncompressed
+    return _TEMPLATE.substitute(
+        command=command,
+        count=len(evaluation.pictures),
+        folders=", ".join(f"{count} of {source}" for source, count in sources.items()),
+        labels=_labels_text(evaluation),
+        detector=evaluation.detector,
+        map50=f"{_number(before.map50, 3)}{_bounds(interval(before.sampled), 3)}",
+        map=_number(before.map, 3),
+        map50_frequent=_number(float(before.sampled_frequent[0]), 3),
+        precision=evaluation.reference.runtime.precision,
+        min_labels=MIN_LABELS,
+        min_points=MIN_POINTS,
+        min_overlap=f"{MIN_OVERLAP:.0%}",
+        targets=format_headline(evaluation),
+        comparisons=_comparison_table(evaluation),
+        detect_then_view=_detect_then_view_table(evaluation.rows),
+        rows=_rows_table(evaluation.rows),
+        plots=_pictures_text(plots),
+        sheets=_pictures_text(sheets),
+        settings="\n".join(
+            f"- **{codec.name}**: {codec.setting}" for codec in evaluation.baselines
+        ),
+    )
 
 
 def format_headline(evaluation: Evaluation) -> str:
     """What the command prints: what each figure costs."""
-    tables = [_targets_table(evaluation, figure) for figure in DETECTION_FIGURES]
-    return "\n\n".join([_targets_text(evaluation), *tables])
+    return "\n\n".join(_targets_table(evaluation, figure) for figure in DETECTION_FIGURES)
 
 
-def _introduction(evaluation: Evaluation, command: str) -> str:
-    sources = Counter(picture.source for picture in evaluation.pictures)
-    folders = ", ".join(f"{count} of {source}" for source, count in sources.items())
+def _labels_text(evaluation: Evaluation) -> str:
     if evaluation.has_labels:
-        labels = "Labels lie beside the pictures; a teacher's unsure boxes neither help nor harm."
-    else:
-        labels = (
-            f"There are no labels: {evaluation.detector}'s own detections on the uncompressed "
-            f"pictures (score >= {PSEUDO_LABEL_SCORE}) stand in for them, so mAP says how much of "
-            "what the detector sees is kept, not how right it is."
-        )
-    before = evaluation.uncompressed
-    bounds = _bounds(interval(before.sampled), 3)
+        return "Labels lie beside the pictures; a teacher's unsure boxes neither help nor harm."
     return (
-        f"{len(evaluation.pictures)} pictures: {folders}. {labels} Uncompressed, "
-        f"{evaluation.detector} reaches mAP50 {_number(before.map50, 3)}{bounds}, mAP50:95 "
-        f"{_number(before.map, 3)}, and {_number(float(before.sampled_frequent[0]), 3)} over the "
-        f"classes with {MIN_LABELS} labels or more (pycocotools, confidence from 0.001; "
-        f"graphs in {evaluation.reference.runtime.precision}). Bytes are of whole files. "
-        f"Seconds are means per picture, on a machine that may have been doing other things.\n\n"
-        f"```sh\n{command}\n```"
+        f"There are no labels: {evaluation.detector}'s own detections on the uncompressed pictures "
+        f"(score >= {PSEUDO_LABEL_SCORE}) stand in for them, so mAP says how much of what the "
+        "detector sees is kept, not how right it is."
     )
 
 
-def _targets_text(evaluation: Evaluation) -> str:
-    return (
-        "Bits per pixel at which a curve reaches a part of the uncompressed pictures' mAP50, or "
-        "comes within so many points (0.01) of it; for our models with boxes from features. In "
-        "brackets the bootstrap's 95 %; "
-        f"{NOTHING} is never; < says that the cheapest row is better already. Read off each "
-        "curve's front (the rows that no other of the curve beats in bits and mAP at once), "
-        "between rows by the logarithm of the rate. The best of many noisy rows is a little too "
-        "good, the more so the more rows a curve has. "
-        "Saved bytes are at that same mAP50. "
-        f"Classes with fewer than {MIN_LABELS} labels weigh as much in the mean over all classes "
-        "as the others and make most of its noise: read the frequent classes first."
-    )
+def _pictures_text(named: Sequence[tuple[str, str]]) -> str:
+    return "\n\n".join(f"**{title}**\n\n![{title}]({name})" for title, name in named)
 
 
 def _targets_table(evaluation: Evaluation, figure: Figure) -> str:
@@ -191,45 +165,8 @@ def _detect_then_view_table(rows: Sequence[EvaluationRow]) -> str:
     return _table(["codec", "base level", *(f"quality {q:g}" for q in qualities)], lines)
 
 
-def _rows_text() -> str:
-    return (
-        "mAP of our models is from features, of the others from the decoded picture; *from pixels* "
-        "is the uncut detector on the decoded picture for all. *Kept* is relative to the "
-        f"uncompressed pictures, *frequent* over the classes with {MIN_LABELS} labels or more. "
-        "*Change* is in points, with the paired bootstrap's 95 %, and has a * where that excludes "
-        f"zero. {NOTHING}: not made for that, or not known. The same with all digits is in "
-        "`table.csv` and `table.json`, the pictures are listed in `pictures.txt`."
-    )
-
-
 def _rows_table(rows: Sequence[EvaluationRow]) -> str:
-    headers = ["codec", "level", "quality", "bytes", "bpp", "mAP50", "kept", "change"]
-    headers += ["frequent kept", "mAP50:95", "kept", "mAP50 from pixels", "PSNR, dB", "MS-SSIM"]
-    headers += ["kMAC/pixel, edge", "encode, s", "decode, s", "steps trained"]
-    return _table(headers, [_row_cells(row) for row in rows])
-
-
-def _row_cells(row: EvaluationRow) -> list[str]:
-    return [
-        row.codec,
-        "" if row.level is None else str(row.level),
-        f"{row.quality:g}",
-        str(row.bytes),
-        _number(row.bpp, 4),
-        _number(row.map50, 3),
-        _number(row.map50_relative, 3),
-        _change_cell(row),
-        _number(row.map50_frequent_relative, 3),
-        _number(row.map, 3),
-        _number(row.map_relative, 3),
-        _number(row.map50_pixels, 3),
-        _number(row.psnr_db, 2),
-        _number(row.ms_ssim, 4),
-        _number(row.kmac_per_pixel, 2),
-        _number(row.encode_seconds, 4),
-        _number(row.decode_seconds, 4),
-        NOTHING if row.training_steps is None else str(row.training_steps),
-    ]
+    return _table(list(_COLUMNS), ([cell(row) for cell in _COLUMNS.values()] for row in rows))
 
 
 def _change_cell(row: EvaluationRow) -> str:
@@ -251,3 +188,25 @@ def _bounds(bounds: Interval | None, digits: int) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+_COLUMNS: dict[str, Callable[[EvaluationRow], str]] = {
+    "codec": lambda row: row.codec,
+    "level": lambda row: "" if row.level is None else str(row.level),
+    "quality": lambda row: f"{row.quality:g}",
+    "bytes": lambda row: str(row.bytes),
+    "bpp": lambda row: _number(row.bpp, 4),
+    "mAP50": lambda row: _number(row.map50, 3),
+    "mAP50 kept": lambda row: _number(row.map50_relative, 3),
+    "change": _change_cell,
+    "frequent kept": lambda row: _number(row.map50_frequent_relative, 3),
+    "mAP50:95": lambda row: _number(row.map, 3),
+    "mAP50:95 kept": lambda row: _number(row.map_relative, 3),
+    "mAP50 from pixels": lambda row: _number(row.map50_pixels, 3),
+    "PSNR, dB": lambda row: _number(row.psnr_db, 2),
+    "MS-SSIM": lambda row: _number(row.ms_ssim, 4),
+    "kMAC/pixel, edge": lambda row: _number(row.kmac_per_pixel, 2),
+    "encode, s": lambda row: _number(row.encode_seconds, 4),
+    "decode, s": lambda row: _number(row.decode_seconds, 4),
+    "steps trained": lambda row: _number(row.training_steps, 0),
+}

@@ -10,12 +10,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from pydantic import JsonValue
 
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
@@ -23,8 +21,7 @@ from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.darknet import export_tail
 from slimnets.export.onnx_nodes import save_graph
-from slimtrain.artifact_folder import file_records, new_artifact
-from slimtrain.codec.artifact import load_codec_model, round_convolutions, write_graphs
+from slimtrain.codec.artifact import load_codec, new_version, round_convolutions, write_graphs
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.tail.model import TunedDecoder
@@ -38,7 +35,6 @@ def write_tail_artifact(
     detector: Path,
     out_dir: Path,
     training: Mapping[str, JsonValue],
-    figures: Mapping[str, JsonValue],
 ) -> Path:
     """Write the folder of the tuned codec and return its path.
 
@@ -46,7 +42,7 @@ def write_tail_artifact(
         checkpoint: of `slimtrain.tail.train.train_tail`.
         codec, detector: the folders that the run began with.
         out_dir: `.../<name>/<version>`, must not exist.
-        training, figures: free form, kept in the manifest as `training.second_stage` and `figures`.
+        training: free form, kept in the manifest as `training.second_stage`.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
@@ -54,9 +50,7 @@ def write_tail_artifact(
         ValueError: the checkpoint belongs to another codec.
         ArtifactFolderError: `out_dir` exists or is of another form.
     """
-    state = load_checkpoint(checkpoint, torch.device("cpu"))
-    if state is None:
-        raise FileNotFoundError(f"{checkpoint}: no checkpoint; run `slimwire train tail` first")
+    state = load_checkpoint(checkpoint)
     base = load_codec_artifact(codec)
     if state["fingerprint"] != base.manifest.fingerprint:
         raise ValueError(
@@ -65,39 +59,26 @@ def write_tail_artifact(
         )
     split = load_detector_artifact(detector).manifest.split
     model = Codec(CodecConfig.from_json(state["config"]))
-    given = load_codec_model(codec).state_dict()
+    given = load_codec(codec).state_dict()
     kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
     model.load_state_dict(kept, strict=False)
     decoder = TunedDecoder(model, load_detector_model(detector), split.layer)
     decoder.load_state_dict(state["average"]["state"])
     round_convolutions(model)
     has_tail = bool(state["tail_is_tuned"]) or "tail.onnx" in base.manifest.files
-    manifest = json.loads((codec / "manifest.json").read_text(encoding="utf-8"))
-    with new_artifact(out_dir) as folder:
-        for name in base.manifest.files:
-            shutil.copyfile(base.file(name), folder / name)
+    changes = {"config": model.config.to_json(), "figures": {}}
+    if has_tail:
+        changes["split"] = split.model_dump()
+    second_stage = {
+        "from": base.label,
+        "steps": int(state["step"]),
+        "tail": "tuned" if state["tail_is_tuned"] else "as it was",
+        **training,
+    }
+    said = {"second_stage": second_stage}
+    with new_version(base, out_dir, changes, said, keeps_profile=False) as folder:
         write_graphs(model, folder)
         if has_tail:
             save_graph(export_tail(decoder.tail, split.layer, int8=True), folder / "tail.onnx")
             shutil.copyfile(detector / "detector.cfg", folder / "detector.cfg")
-            manifest["split"] = split.model_dump()
-        manifest |= {
-            "name": out_dir.parent.name,
-            "version": int(out_dir.name),
-            "config": model.config.to_json(),
-            "files": file_records(folder),
-            "training": manifest["training"]
-            | {
-                "second_stage": {
-                    "from": base.label,
-                    "steps": int(state["step"]),
-                    "tail": "tuned" if state["tail_is_tuned"] else "as it was",
-                    **training,
-                }
-            },
-            "figures": dict(figures),
-        }
-        (folder / "manifest.json").write_text(
-            json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
-        )
     return out_dir

@@ -5,8 +5,6 @@ This watches the second stage. The served path is measured by `slimtrain.evaluat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -19,26 +17,10 @@ from slimtrain.detector.evaluate import (
     prepare_pictures,
 )
 from slimtrain.figures.mean_average_precision import ScoredBoxes, average_precision_50
+from slimtrain.loop.log import Cell
 from slimtrain.tail.data import without_boxes
 from slimtrain.tail.loss import Teacher, heads_lost
 from slimtrain.tail.model import FrozenEncoder, TunedDecoder
-
-
-@dataclass(frozen=True, slots=True)
-class TailFigures:
-    """One operating point on the held-out pictures; the point of the uncompressed detector has no
-    level.
-
-    Args:
-        features, heads: shares of the teacher's features and heads that are lost.
-        map50: over classes with enough labels; None without labels.
-    """
-
-    level: int | None
-    quality: float | None
-    features: float
-    heads: float
-    map50: float | None
 
 
 def prepare_validation(pictures: Pictures, image_size: int) -> PreparedPictures:
@@ -55,8 +37,13 @@ def evaluate_tail(
     prepared: PreparedPictures,
     point: tuple[int, float] | None,
     batch_size: int = 8,
-) -> TailFigures:
-    """Measure one (level, quality), or, for None, the teacher on the uncompressed pictures."""
+) -> dict[str, Cell]:
+    """Measure one (level, quality), or, for None, the teacher on the uncompressed pictures.
+
+    Returns:
+        A row: the shares of the teacher's features and heads that are lost, and mAP50 over the
+        classes with enough labels (None without any).
+    """
     specs = decoder.tail.head_specs
     device = next(decoder.parameters()).device
     found: list[ScoredBoxes] = []
@@ -80,10 +67,10 @@ def evaluate_tail(
     ap = average_precision_50(found, prepared.labels)
     features, at_heads = torch.cat(lost, 1).mean(1).tolist() if lost else (0.0, 0.0)
     level_of, quality_of = point or (None, None)
-    return TailFigures(
-        level_of,
-        quality_of,
-        features,
-        at_heads,
-        ap.mean_of(MIN_LABELS),
-    )
+    return {
+        "level": level_of,
+        "quality": quality_of,
+        "features": features,
+        "heads": at_heads,
+        "map50": ap.mean_of(MIN_LABELS),
+    }

@@ -38,16 +38,6 @@ class TailLossWeights:
     features: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class TailLosses:
-    """Scalars of one batch: `total` to minimise, the others for the log (zero where left out)."""
-
-    total: Tensor
-    detection: Tensor
-    heads: Tensor
-    features: Tensor
-
-
 class Teacher:
     """The uncompressed detector: bf16, norms folded, never trained."""
 
@@ -74,8 +64,8 @@ def tail_losses(
     teacher: Teacher,
     specs: Sequence[HeadSpec],
     weights: TailLossWeights,
-) -> TailLosses:
-    """Losses of one batch.
+) -> dict[str, Tensor]:
+    """Scalars of one batch: `total` to minimise, the others for the log (zero where left out).
 
     Args:
         f_hat, heads_hat: of all B pictures.
@@ -94,7 +84,8 @@ def tail_losses(
         if weights.heads > 0:
             heads = heads_lost(heads_hat, teacher.heads(f), specs).mean()
     total = weights.detection * detection + weights.heads * heads + weights.features * features
-    return TailLosses(total, detection.detach(), heads.detach(), features.detach())
+    parts = {"detection": detection, "heads": heads, "features": features}
+    return {"total": total, **{name: part.detach() for name, part in parts.items()}}
 
 
 def heads_lost(

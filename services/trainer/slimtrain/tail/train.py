@@ -15,7 +15,7 @@ Source: Matsubara et al., "Supervised Compression for Resource-Constrained Edge 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,10 +28,11 @@ from slimnets.codec.config import LATENT_STRIDE
 from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.fold import load_tail
-from slimtrain.codec.artifact import load_codec_model
-from slimtrain.codec.stem_start import FIT_STEPS, fit_picture, give_stem, learning_shares
+from slimtrain.codec.artifact import load_codec
+from slimtrain.codec.start import FIT_STEPS, fit_picture, give_stem, learning_shares
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import load_detector_model
+from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
@@ -52,24 +53,40 @@ class TailError(ValueError):
     """Models or settings that the second stage cannot be run with."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailSchedule:
+    """How long and on what the second stage is trained; a recipe may set these.
+
+    Args:
+        steps: of the whole schedule (short warm-up, cosine to a hundredth).
+        batch: pictures per step.
+        image_size: side of the augmented pictures, pixels, a multiple of 32.
+        learning_rate: peak, Adam, of the feature transform.
+        tail_learning_rate: of the detector's tail; 0 leaves the tail as it is.
+        average: decay of the weight average, which is what is shipped.
+    """
+
+    steps: Count = 2_000
+    batch: Count = 8
+    image_size: Pixels = 320
+    learning_rate: Rate = 3e-4
+    tail_learning_rate: Share = 3e-5
+    average: Share = 0.995
+    seed: Seed = 1
+
+
 @dataclass(frozen=True, slots=True)
-class TailRun:
+class TailRun(TailSchedule):
     """One run of the second stage.
 
     Args:
         out: folder of checkpoint.pt, log.csv and validation.csv; an existing checkpoint is resumed.
         codec: folder of a codec's artifact (tables and fingerprint are its identity).
         detector: folder of the detector that the codec was trained for.
-        steps: of the whole schedule (short warm-up, cosine to a hundredth).
-        seconds: stop after this much time of this process, with a checkpoint; None: run to the end.
-        batch: pictures per step.
-        image_size: side of the augmented pictures, pixels, a multiple of 32.
-        learning_rate: peak, Adam, of the feature transform.
-        tail_learning_rate: of the detector's tail; 0 leaves the tail as it is.
         feature_transform: "stem" gives the codec a new feature transform that ends in the
             detector's first layers (`slimnets.codec.stem_transform`); None: the codec's own goes
             on.
-        average: decay of the weight average, which is what is shipped.
+        seconds: stop after this much time of this process, with a checkpoint; None: run to the end.
         threads: of torch on the CPU; None leaves it to torch.
     """
 
@@ -77,16 +94,9 @@ class TailRun:
     codec: Path
     detector: Path
     weights: TailLossWeights = TailLossWeights()
-    steps: int = 2_000
-    seconds: float | None = None
-    batch: int = 8
-    image_size: int = 320
-    learning_rate: float = 3e-4
-    tail_learning_rate: float = 3e-5
     feature_transform: Literal["stem"] | None = None
-    average: float = 0.995
+    seconds: float | None = None
     threads: int | None = None
-    seed: int = 1
     device: str = "cpu"
 
 
@@ -129,7 +139,7 @@ class _TailTask:
         self.device = torch.device(run.device)
         self.artifact = load_codec_artifact(run.codec)
         original, split = _matching_detector(run, self.artifact)
-        codec = load_codec_model(run.codec)
+        codec = load_codec(run.codec)
         self.is_new = run.feature_transform is not None
         if self.is_new:
             codec = give_stem(codec, original, split)
@@ -183,7 +193,7 @@ class _TailTask:
         y_hat = self.encoder(x, level, quality)
         with torch.autocast(self.device.type, torch.bfloat16):
             f_hat, heads_hat = self.trained(y_hat, level)
-            losses = tail_losses(
+            return tail_losses(
                 f_hat,
                 heads_hat,
                 x,
@@ -192,18 +202,15 @@ class _TailTask:
                 self.trained.tail.head_specs,
                 self.run.weights,
             )
-        return {name: getattr(losses, name) for name in ("total", "detection", "heads", "features")}
 
     def validate(self) -> list[dict[str, Cell]]:
         """The uncompressed detector, which has neither level nor quality, then some points."""
         if not len(self.prepared.x):
             return []
-        points = [None, *_watched_points(self.artifact)]
-        figures = [
+        return [
             evaluate_tail(self.encoder, self.trained, self.teacher, self.prepared, point)
-            for point in points
+            for point in (None, *_watched_points(self.artifact))
         ]
-        return [asdict(each) for each in figures]
 
     def one_picture(self) -> tuple[TunedDecoder, tuple[Tensor, Tensor], int]:
         side = self.run.image_size // LATENT_STRIDE

@@ -10,8 +10,6 @@ checkpoint.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +33,11 @@ from slimdetect.triage import (
 )
 from slimnets.count import count_macs
 from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
-from slimtrain.artifact_folder import check_new_artifact, file_records, new_artifact
+from slimtrain.artifact_folder import check_new_artifact
+from slimtrain.codec.artifact import Json, new_version
 from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
+from slimtrain.loop.bounds import Count, Rate, Seed
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
@@ -64,33 +64,42 @@ _AVERAGE = 0.995
 _CELL_WEIGHT = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriageSchedule:
+    """How long and on what a triage head is trained, and for what; a recipe may set these.
+
+    Args:
+        labels: what is of interest where nobody says otherwise; thresholds are measured for it. All
+            classes where the detector knows none of them.
+        steps: optimiser steps of the whole schedule (warm-up, cosine to zero).
+        views: crops of each picture.
+        batch: views per step.
+        learning_rate: peak, AdamW.
+    """
+
+    labels: tuple[str, ...] = STREET_LABELS
+    steps: Count = 2000
+    views: Count = 3
+    batch: Count = 32
+    learning_rate: Rate = 2e-3
+    seed: Seed = 1
+
+
 @dataclass(frozen=True, slots=True)
-class TriageRun:
+class TriageRun(TriageSchedule):
     """One training run.
 
     Args:
         out: folder of labels.npz, checkpoint.pt and log.csv.
-        labels: what is of interest where nobody says otherwise; thresholds are measured for it. All
-            classes where the detector knows none of them.
-        steps: optimiser steps of the whole schedule (warm-up, cosine to zero).
         seconds: stop training after this long, with a checkpoint, and write no model;
             None: run to the end.
-        views: crops of each picture.
-        batch: views per step.
-        learning_rate: peak, AdamW.
-        num_threads: of detector and encoder; None: all cores.
+        threads: of detector and encoder; None: all cores.
     """
 
     out: Path
-    labels: tuple[str, ...] = STREET_LABELS
-    steps: int = 2000
     seconds: float | None = None
-    views: int = 3
-    batch: int = 32
-    learning_rate: float = 2e-3
-    seed: int = 1
+    threads: int | None = None
     device: str = "cpu"
-    num_threads: int | None = None
 
 
 def train_triage(
@@ -115,15 +124,8 @@ def train_triage(
     """
     refuse_processes("train triage")
     check_new_artifact(to)
-    names = detector.names
-    labels = tuple(label for label in run.labels if label in names) or names
-    examples = _examples(run, codec, detector, training, "labels")
-    held_out = _examples(run, codec, detector, validation, "labels_validation")
-    task = _TriageTask(run, codec, detector, examples, class_ids_of(labels, names))
-    task.identity |= {
-        "labels": " ".join(labels),
-        "pictures": digest_of_pictures(training.images),
-    }
+    task = _TriageTask(run, codec, detector, training)
+    held_out = task.examples_of(validation, "labels_validation")
     loop = Loop(
         run.out,
         Schedule(_WARM_UP, last=0.0, waits=True, ahead=1),
@@ -134,7 +136,7 @@ def train_triage(
     if not loop.run(task):
         return None
     reported = np.array([is_reported(validation.names[each.picture]) for each in held_out])
-    spec = _measure(run, codec, detector, task.trained, held_out, reported, labels, names)
+    spec = task.measure(held_out, reported)
     write_triage(codec, task.trained, spec, to)
     return spec
 
@@ -145,44 +147,13 @@ def write_triage(codec: CodecArtifact, head: TriageHead, spec: TriageSpec, to: P
     Raises:
         ArtifactFolderError: `to` exists or is not `.../<name>/<version>`.
     """
-    manifest = json.loads((codec.directory / "manifest.json").read_text(encoding="utf-8"))
-    with new_artifact(to) as folder:
-        for name in manifest["files"]:
-            shutil.copyfile(codec.file(name), folder / name)
+    training: dict[str, Json] = {
+        "triage": {"from": codec.label, "steps": spec.steps, "detector": spec.detector}
+    }
+    with new_version(codec, to, {}, training, keeps_profile=True) as folder:
         (folder / TRIAGE_GRAPH).write_bytes(export_triage(head).SerializeToString())
         (folder / TRIAGE_SPEC).write_text(spec.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        manifest |= {
-            "name": to.parent.name,
-            "version": int(to.name),
-            "files": file_records(folder),
-            "training": manifest["training"]
-            | {"triage": {"from": codec.label, "steps": spec.steps, "detector": spec.detector}},
-        }
-        profile = codec.directory / "profile.json"  # all that it says is of the base
-        if profile.exists():
-            shutil.copyfile(profile, folder / profile.name)
-        text = json.dumps(manifest, indent=1) + "\n"
-        (folder / "manifest.json").write_text(text, encoding="utf-8")
     return to
-
-
-def _examples(
-    run: TriageRun,
-    codec: CodecArtifact,
-    detector: DetectorArtifact,
-    pictures: Pictures,
-    name: str,
-) -> list[LabelledLatent]:
-    runtime = OpenVinoRuntime(run.num_threads)
-    views = list_views(pictures, run.views)
-    cache = run.out / f"{name}-{detector.label.replace('/', '-')}-seed-{run.seed}.npz"
-    labels = label_views(pictures, views, run.seed, Detector(codec, detector, runtime), cache)
-    encoder, decoder = Encoder(codec, runtime), Decoder(codec, runtime)
-    qualities = codec.manifest.qualities
-    return encode_views(pictures, views, labels, run.seed, encoder, decoder, qualities)
-
-
-# --- the training ---
 
 
 class _TriageTask:
@@ -195,41 +166,129 @@ class _TriageTask:
         run: TriageRun,
         codec: CodecArtifact,
         detector: DetectorArtifact,
-        examples: Sequence[LabelledLatent],
-        interest: Sequence[int],
+        training: Pictures,
     ) -> None:
-        self.run, self.interest = run, interest
-        classes, latent_channels = detector.manifest.classes, codec.levels[0].latent_channels
+        self.run, self.codec, self.detector = run, codec, detector
+        self.names = detector.names
+        self.labels = tuple(label for label in run.labels if label in self.names) or self.names
+        self.interest = class_ids_of(self.labels, self.names)
+        self.examples = self.examples_of(training, "labels")
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, example in enumerate(self.examples):
+            by_shape.setdefault(example.y_hat.shape, []).append(index)
+        self.groups = list(by_shape.values())
         torch.manual_seed(run.seed)
-        self.trained = TriageHead(latent_channels, classes).to(run.device).train()
+        head = TriageHead(codec.levels[0].latent_channels, len(self.names))
+        self.trained = head.to(run.device).train()
         self.optimizer = torch.optim.AdamW(
             [{"params": list(self.trained.parameters()), "peak": run.learning_rate}],
             lr=run.learning_rate,
             weight_decay=_WEIGHT_DECAY,
         )
-        self.batches = _Batches(examples, run.batch, classes, run.seed)
-        self.shape = (1, *examples[0].y_hat.shape)
-        fingerprint = codec.manifest.fingerprint
-        self.identity = {"codec": fingerprint, "detector": detector.label}
-        self.kept = {"fingerprint": fingerprint}
+        self.kept = {"fingerprint": codec.manifest.fingerprint}
+        self.identity = {
+            "codec": codec.manifest.fingerprint,
+            "detector": detector.label,
+            "labels": " ".join(self.labels),
+            "pictures": digest_of_pictures(training.images),
+        }
+
+    def examples_of(self, pictures: Pictures, name: str) -> list[LabelledLatent]:
+        """Views of the pictures, as the detector sees them and as the cloud decodes them."""
+        run = self.run
+        runtime = OpenVinoRuntime(run.threads)
+        views = list_views(pictures, run.views)
+        session = Detector(self.codec, self.detector, runtime)
+        cache = run.out / f"{name}-{self.detector.label.replace('/', '-')}-seed-{run.seed}.npz"
+        labels = label_views(pictures, views, run.seed, session, cache)
+        encoder, decoder = Encoder(self.codec, runtime), Decoder(self.codec, runtime)
+        qualities = self.codec.manifest.qualities
+        return encode_views(pictures, views, labels, run.seed, encoder, decoder, qualities)
 
     def begin(self) -> None:
         """Set the head's scales."""
-        self.trained.start_from([self.batches.draw(i, self.run.device)[0] for i in range(8)])
+        self.trained.start_from([self._draw(i)[0] for i in range(8)])
 
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
-        y_hat, present, cells = self.batches.draw(step + 1, self.run.device)
+        y_hat, present, cells = self._draw(step + 1)
         return {"loss": triage_loss(self.trained.cells(y_hat), present, cells, self.interest)}
 
     def validate(self) -> list[dict[str, Cell]]:
-        """Its figures need both halves of the pictures: `_measure` has them, in triage.json."""
+        """Its figures need both halves of the pictures: `measure` has them, for triage.json."""
         return []
 
     def one_picture(self) -> tuple[Callable[[Tensor], Tensor], tuple[Tensor], int]:
-        return (
-            self.trained.cells,
-            (torch.zeros(self.shape, device=self.run.device),),
-            self.run.batch,
+        y_hat = torch.zeros(1, *self.examples[0].y_hat.shape, device=self.run.device)
+        return self.trained.cells, (y_hat,), self.run.batch
+
+    def _draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """y_hat (B, M_0, h, w), presence (B, C), cells (B, C, ceil(h/2), ceil(w/2)) of one view
+        shape; they depend on (seed, step) alone.
+        """
+        rng = np.random.default_rng([self.run.seed, step])
+        share = np.asarray([len(group) for group in self.groups]) / len(self.examples)
+        group = self.groups[rng.choice(len(self.groups), p=share)]
+        chosen = [self.examples[index] for index in rng.choice(group, self.run.batch)]
+        y_hat = np.stack([example.y_hat for example in chosen]).astype(np.float32)
+        h, w = (-(-side // CELL_STRIDE) for side in y_hat.shape[2:])
+        cells = np.stack([_cells_of(example.boxes, len(self.names), h, w) for example in chosen])
+        latents, targets = (torch.from_numpy(array).to(self.run.device) for array in (y_hat, cells))
+        return latents, targets.amax((2, 3)), targets
+
+    @torch.no_grad()
+    def measure(
+        self, examples: Sequence[LabelledLatent], reported: NDArray[np.bool_]
+    ) -> TriageSpec:
+        """Figures of the trained head on held-out views.
+
+        Thresholds are chosen on the views that are not `reported`; all figures are of the others.
+
+        Raises:
+            ValueError: a half of the views has nothing of interest, or nothing else.
+        """
+        head = self.trained.cpu().eval()
+        latents = (torch.from_numpy(each.y_hat[np.newaxis].astype(np.float32)) for each in examples)
+        logits = np.concatenate([head(y_hat).numpy() for y_hat in latents])
+        truth = np.zeros(logits.shape, np.bool_)
+        for row, example in zip(truth, examples, strict=True):
+            row[example.boxes[example.boxes[:, 3] >= MIN_SCORE, 0].astype(int)] = True
+        interest = list(self.interest)
+        anything, scores = truth[:, interest].any(1), any_presence(logits[:, interest])
+        for half in (reported, ~reported):
+            if anything[half].all() or not anything[half].any():
+                raise ValueError(
+                    f"the detector finds something of interest in {anything[half].sum()} of "
+                    f"{half.sum()} views of one half of the validation pictures; figures need "
+                    "some with and some without in both halves: give more pictures"
+                )
+        choices = tuple(
+            measure_threshold(
+                scores[reported],
+                anything[reported],
+                choose_threshold(scores[~reported], anything[~reported], recall),
+            )
+            for recall in RECALLS
+        )
+        logits, truth = logits[reported], truth[reported]
+        side = 16 * CELL_STRIDE
+        macs = count_macs(head, torch.zeros(1, head.latent_channels, side, side))
+        return TriageSpec(
+            classes=head.classes,
+            latent_channels=head.latent_channels,
+            labels=self.labels,
+            min_score=MIN_SCORE,
+            threshold=choices[RECALLS.index(DEFAULT_RECALL)].threshold,
+            choices=choices,
+            auc=area_under_roc(scores[reported], anything[reported]),
+            average_precision={
+                name: round(average_precision(logits[:, c], truth[:, c]), 4)
+                for c, name in enumerate(self.names)
+                if truth[:, c].sum() >= _MIN_PICTURES
+            },
+            kmac_per_pixel=macs / (side * self.codec.manifest.latent_stride) ** 2 / 1000,
+            pictures=int(reported.sum()),
+            steps=self.run.steps,
+            detector=self.detector.label,
         )
 
 
@@ -255,33 +314,6 @@ def triage_loss(logits: Tensor, present: Tensor, cells: Tensor, interest: Sequen
     )
 
 
-class _Batches:
-    """Batches of one view shape each; a batch depends on (seed, step) alone."""
-
-    def __init__(
-        self, examples: Sequence[LabelledLatent], size: int, classes: int, seed: int
-    ) -> None:
-        self._examples, self._size, self._classes, self._seed = examples, size, classes, seed
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for index, example in enumerate(examples):
-            by_shape.setdefault(example.y_hat.shape, []).append(index)
-        self._groups = list(by_shape.values())
-        self._share = np.asarray([len(group) for group in self._groups]) / len(examples)
-
-    def draw(self, step: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
-        """y_hat (B, M_0, h, w), presence (B, C), cells (B, C, ceil(h/2), ceil(w/2))."""
-        rng = np.random.default_rng([self._seed, step])
-        group = self._groups[rng.choice(len(self._groups), p=self._share)]
-        chosen = [self._examples[index] for index in rng.choice(group, self._size)]
-        y_hat = np.stack([example.y_hat for example in chosen]).astype(np.float32)
-        h, w = (-(-side // CELL_STRIDE) for side in y_hat.shape[2:])
-        cells = np.stack([_cells_of(example.boxes, self._classes, h, w) for example in chosen])
-        present = cells.max((2, 3))
-        tensors = (torch.from_numpy(array).to(device) for array in (y_hat, present, cells))
-        first, second, third = tensors
-        return first, second, third
-
-
 def _cells_of(boxes: NDArray[np.float32], classes: int, h: int, w: int) -> NDArray[np.float32]:
     """(C, h, w): 1 where a sure detection has its centre, a part of it for an unsure one."""
     cells = np.zeros((classes, h, w), np.float32)
@@ -293,61 +325,3 @@ def _cells_of(boxes: NDArray[np.float32], classes: int, h: int, w: int) -> NDArr
     )
     np.maximum.at(cells, at, np.clip((score - _NO_SCORE) / (MIN_SCORE - _NO_SCORE), 0, 1))
     return cells
-
-
-# --- validation ---
-
-
-@torch.no_grad()
-def _measure(
-    run: TriageRun,
-    codec: CodecArtifact,
-    detector: DetectorArtifact,
-    head: TriageHead,
-    examples: Sequence[LabelledLatent],
-    reported: NDArray[np.bool_],
-    labels: tuple[str, ...],
-    names: tuple[str, ...],
-) -> TriageSpec:
-    """Thresholds are chosen on the views that are not `reported`; all figures are of the others."""
-    head.cpu().eval()
-    logits = np.concatenate(
-        [head(torch.from_numpy(e.y_hat[np.newaxis].astype(np.float32))).numpy() for e in examples]
-    )
-    truth = np.zeros(logits.shape, np.bool_)
-    for row, example in zip(truth, examples, strict=True):
-        row[example.boxes[example.boxes[:, 3] >= MIN_SCORE, 0].astype(int)] = True
-    interest = class_ids_of(labels, names)
-    anything, scores = truth[:, interest].any(1), any_presence(logits[:, interest])
-    for half in (reported, ~reported):
-        if anything[half].all() or not anything[half].any():
-            raise ValueError(
-                f"the detector finds something of interest in {anything[half].sum()} of "
-                f"{half.sum()} views of one half of the validation pictures; figures need some "
-                "with and some without in both halves: give more pictures"
-            )
-    chosen = [choose_threshold(scores[~reported], anything[~reported], each) for each in RECALLS]
-    scores, anything = scores[reported], anything[reported]
-    logits, truth = logits[reported], truth[reported]
-    choices = tuple(measure_threshold(scores, anything, threshold) for threshold in chosen)
-    side = 16 * CELL_STRIDE
-    stride = codec.manifest.latent_stride
-    macs = count_macs(head, torch.zeros(1, head.latent_channels, side, side))
-    return TriageSpec(
-        classes=head.classes,
-        latent_channels=head.latent_channels,
-        labels=labels,
-        min_score=MIN_SCORE,
-        threshold=choices[RECALLS.index(DEFAULT_RECALL)].threshold,
-        choices=choices,
-        auc=area_under_roc(scores, anything),
-        average_precision={
-            names[c]: round(average_precision(logits[:, c], truth[:, c]), 4)
-            for c in range(head.classes)
-            if truth[:, c].sum() >= _MIN_PICTURES
-        },
-        kmac_per_pixel=macs / (side * stride) ** 2 / 1000,
-        pictures=int(reported.sum()),
-        steps=run.steps,
-        detector=detector.label,
-    )

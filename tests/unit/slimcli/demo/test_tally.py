@@ -16,7 +16,6 @@ from slimcli.demo.screen import LiveScreen, PlainScreen, draw
 from slimcli.demo.summary import jpeg_line, percentile, summary_json, summary_table
 from slimcli.demo.tally import KEPT_PICTURES, FrameRow, Tally
 from slimcodec.detection import Detection
-from slimcontrol.controller import WaitReason
 from slimedge.event import (
     Acked,
     CameraChanged,
@@ -29,9 +28,7 @@ from slimedge.event import (
     LossReason,
     Lost,
     Nacked,
-    Replaced,
     Sent,
-    Skipped,
     Stage,
 )
 from slimedge.settings import EdgeSettings
@@ -116,8 +113,6 @@ def test_news_that_comes_twice_is_counted_once() -> None:
 def test_what_did_not_come_through_is_counted_by_its_reason() -> None:
     tally = Tally()
 
-    tally.notify(Replaced(1))
-    tally.notify(Skipped(2, WaitReason.INFEASIBLE))
     tally.notify(encoded(1))
     tally.notify(Lost(1, LossReason.EXPIRED))
     tally.notify(encoded(2))
@@ -125,7 +120,6 @@ def test_what_did_not_come_through_is_counted_by_its_reason() -> None:
     tally.notify(Nacked(2, "decode", "broken", retryable=False))
 
     totals = tally.totals
-    assert (totals.frames_replaced, totals.frames_skipped) == (1, 1)
     assert (totals.frames_lost, totals.frames_nacked) == (1, 1)
     assert tally.is_settled
 
@@ -153,20 +147,26 @@ def test_the_narrowest_and_newest_detected_frame_is_reviewed_first() -> None:
     for sequence, level in ((1, 0), (2, 2), (3, 0), (4, 1)):
         run_frame(tally, sequence, level)
 
-    assert [row.sequence for row in tally.reviewable()] == [3, 1, 4, 2]
-    picture = tally.picture(3)
-    assert picture is not None
-    assert picture[0, 0, 0] == 3
+    best = tally.best_to_look_at()
+
+    assert best is not None
+    sequence, picture = best
+    assert sequence == picture[0, 0, 0] == 3
 
 
 def test_old_pictures_are_let_go() -> None:
     tally = Tally()
-    for sequence in range(1, KEPT_PICTURES + 3):
+    run_frame(tally, 1, level=0)
+    for sequence in range(2, KEPT_PICTURES + 1):
         run_frame(tally, sequence)
+    before = tally.best_to_look_at()
+    run_frame(tally, KEPT_PICTURES + 1)
+    after = tally.best_to_look_at()
 
-    assert tally.picture(2) is None
-    assert tally.picture(3) is not None
-    assert tally.totals.frames_detected == KEPT_PICTURES + 2
+    assert before is not None
+    assert after is not None
+    assert (before[0], after[0]) == (1, KEPT_PICTURES + 1)
+    assert tally.totals.frames_detected == KEPT_PICTURES + 1
 
 
 def test_the_parts_of_a_latency_add_up_to_the_whole() -> None:

@@ -21,7 +21,6 @@ def test_the_oldest_frame_leaves_when_there_are_too_many() -> None:
 
     assert ring.get(1) is None
     assert ring.oldest == 2
-    assert len(ring) == 2
 
 
 def test_the_oldest_frames_leave_when_the_bytes_are_too_many() -> None:
@@ -40,4 +39,4 @@ def test_a_frame_larger_than_the_ring_is_not_kept() -> None:
     ring.add(make_kept(1, hw=(8, 8)))
 
     assert ring.get(1) is None
-    assert (len(ring), ring.size_bytes, ring.oldest) == (0, 0, None)
+    assert (ring.size_bytes, ring.oldest) == (0, None)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimedge.encode.calibration import guess_encode_seconds
-from slimedge.encode.worker import scaled_pixels, shrink
+from slimedge.encode.worker import scaled_hw, shrink
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_a_picture_is_scaled_down_and_keeps_its_shape(
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(32, 200))
-def test_the_number_of_pixels_is_known_before_scaling(height: int, width: int, edge: int) -> None:
+def test_the_size_is_known_before_scaling(height: int, width: int, edge: int) -> None:
     scaled = shrink(np.zeros((height, width, 3), np.uint8), edge)
 
-    assert scaled.shape[0] * scaled.shape[1] == scaled_pixels((height, width), edge)
+    assert scaled.shape[:2] == scaled_hw((height, width), edge)
 
 
 def test_a_heavier_level_is_guessed_to_take_longer() -> None:

@@ -97,10 +97,6 @@ def test_gauges_read_the_ledger_and_the_controller() -> None:
     assert "slim_edge_link_rate_bytes_per_second 5678.0" in lines
 
 
-def test_bits_per_pixel_count_the_encoded_picture() -> None:
-    assert Encoded(1, 1, 2, 3, 500, IMAGE, 0.1, 0.2, probe=False).bpp == 8 * 500 / 200
-
-
 def test_ready_needs_link_and_camera_and_live_needs_neither() -> None:
     now = [0.0]
     health = Health(clock=lambda: now[0])

@@ -12,15 +12,9 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
 from slimdetect.detector import Detector
-from slimtrain.calibration.calibrate import (
-    CalibrationError,
-    mean_bpp,
-    merge_profile,
-    time_encoding,
-    write_profile,
-)
-from slimtrain.calibration.measure import measure_pictures
-from slimtrain.calibration.utility import Utilities
+from slimtrain.calibration.calibrate import time_encoding
+from slimtrain.calibration.measure import Utilities, mean_bpp, measure_pictures
+from slimtrain.calibration.profile import CalibrationError, merge_calibration, write_profile
 from slimtrain.figures.mean_average_precision import MIN_SCORE
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
@@ -38,7 +32,7 @@ EVALUATED = Profile(
 
 
 def test_bits_are_replaced_and_accuracy_is_kept() -> None:
-    merged = merge_profile(EVALUATED, {(0, 0): 0.12, (1, 0): 0.25}, None, HERE)
+    merged = merge_calibration(EVALUATED, {(0, 0): 0.12, (1, 0): 0.25}, None, HERE)
 
     assert {(p.level, p.quality): (p.bpp, p.map50_relative) for p in merged.points} == {
         (0, 0): (0.12, 0.8),
@@ -51,9 +45,9 @@ def test_bits_are_replaced_and_accuracy_is_kept() -> None:
 
 
 def test_seconds_alone_leave_the_points_as_they_are() -> None:
-    earlier = merge_profile(EVALUATED, {(0, 0): 0.12}, None, HERE)
+    earlier = merge_calibration(EVALUATED, {(0, 0): 0.12}, None, HERE)
 
-    merged = merge_profile(
+    merged = merge_calibration(
         earlier, {}, None, HERE.model_copy(update={"device": "another", "pictures": 0})
     )
 
@@ -65,11 +59,11 @@ def test_seconds_alone_leave_the_points_as_they_are() -> None:
 
 def test_seconds_alone_make_no_profile() -> None:
     with pytest.raises(CalibrationError, match="measure the bytes"):
-        merge_profile(None, {}, None, HERE)
+        merge_calibration(None, {}, None, HERE)
 
 
 def test_a_model_without_a_profile_gets_one_from_its_bytes() -> None:
-    merged = merge_profile(None, {(0, 0): 0.12}, None, HERE)
+    merged = merge_calibration(None, {(0, 0): 0.12}, None, HERE)
 
     assert merged.points == (ProfilePoint(level=0, quality=0, bpp=0.12),)
     assert merged.pictures == 2
@@ -115,8 +109,8 @@ def test_a_pictures_boxes_are_those_that_the_cloud_would_find(tmp_path: Path) ->
 def test_utility_is_kept_beside_what_evaluation_measured() -> None:
     utilities = Utilities("uncompressed", {(0, 0): 0.71234, (1, 0): 0.9}, 1.0, 3, 40)
 
-    merged = merge_profile(EVALUATED, {(0, 0): 0.12, (1, 0): 0.25}, utilities, HERE)
-    later = merge_profile(merged, {(0, 0): 0.13, (1, 0): 0.26}, None, HERE)
+    merged = merge_calibration(EVALUATED, {(0, 0): 0.12, (1, 0): 0.25}, utilities, HERE)
+    later = merge_calibration(merged, {(0, 0): 0.13, (1, 0): 0.26}, None, HERE)
 
     assert {(p.level, p.quality): (p.utility, p.map50_relative) for p in merged.points} == {
         (0, 0): (0.7123, 0.8),
@@ -131,7 +125,7 @@ def test_utility_is_kept_beside_what_evaluation_measured() -> None:
 
 def test_a_written_profile_is_read_back_with_the_model(tmp_path: Path) -> None:
     folder = make_toy_codec(tmp_path)
-    profile = merge_profile(EVALUATED, {(0, 0): 0.12}, None, HERE)
+    profile = merge_calibration(EVALUATED, {(0, 0): 0.12}, None, HERE)
 
     write_profile(folder, profile)
 

@@ -15,7 +15,7 @@ from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.model.manifest import ModelReference
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
-from slimtrain.codec.artifact import load_codec_model, write_codec_artifact
+from slimtrain.codec.artifact import load_codec, write_codec_artifact
 from support.models.toy_artifact import make_image
 
 _SMALL = {
@@ -78,7 +78,7 @@ def openvino() -> OpenVinoRuntime:
 
 def expected_y_hat(artifact: CodecArtifact, level: int, quality: float) -> NDArray[np.float32]:
     """The latent by the torch codec, without any container: (1, M_l, h, w)."""
-    codec = load_codec_model(artifact.directory)
+    codec = load_codec(artifact.directory)
     multiple = artifact.manifest.pad_multiple
     h, w = (-(-side // multiple) * multiple for side in IMAGE.shape[:2])
     padded = np.pad(IMAGE, ((0, h - 70), (0, w - 100), (0, 0)), mode="edge")

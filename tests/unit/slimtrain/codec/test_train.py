@@ -67,7 +67,7 @@ def make_pictures(count: int, seed: int) -> list[NDArray[np.uint8]]:
 
 
 def run_to(out: Path, steps: int, seconds: float | None = None) -> CodecRun:
-    return CodecRun(out, 2, CONFIG, WEIGHTS, steps, seconds, batch=4, crop=64, seed=3)
+    return CodecRun(out, 2, CONFIG, WEIGHTS, steps=steps, seconds=seconds, batch=4, crop=64, seed=3)
 
 
 def rows(out: Path, name: str = "log.csv") -> list[dict[str, str]]:
@@ -147,7 +147,7 @@ def test_run_begins_with_the_weights_that_fit_and_names_the_others(tmp_path: Pat
     assert rest == ["feature_transform.body.7.bias", "feature_transform.body.7.weight"]
     for name, value in wider.state_dict().items():
         assert name in rest or torch.equal(value, average[name])
-    with pytest.raises(FileNotFoundError, match="neither"):
+    with pytest.raises(FileNotFoundError, match="nothing.pt"):
         begin_with(wider, tmp_path / "nothing.pt")
 
 
@@ -236,10 +236,10 @@ def test_frozen_level_sends_the_same_symbols_while_the_wider_one_learns(
     config = CodecConfig.from_json(
         {**CONFIG.to_json(), "prior": prior, "hyper_channels": hyper, "block_transform": True}
     )
-    first = train(CodecRun(tmp_path / "first", 2, config, WEIGHTS, 3, batch=4, crop=64))
+    first = train(CodecRun(tmp_path / "first", 2, config, WEIGHTS, steps=3, batch=4, crop=64))
     view = LossWeights(machine_levels=(0.0, 0.0), view_levels=(0.3, 1.0))
     options = {"batch": 4, "crop": 64, "start_from": first, "frozen_levels": 1}
-    second = train(CodecRun(tmp_path / "second", 2, config, view, 5, **options))  # type: ignore[arg-type]  # of mixed types
+    second = train(CodecRun(tmp_path / "second", 2, config, view, steps=5, **options))  # type: ignore[arg-type]  # of mixed types
 
     x = CropSampler(make_pictures(2, 9), 64, torch.device("cpu"), seed=1).batch(0, 2)
     before, after = (codec_from_checkpoint(path).codec for path in (first, second))
@@ -261,7 +261,7 @@ def test_freezing_more_levels_than_there_are_or_those_of_a_switchable_codec_is_r
 
 
 def test_weights_that_do_not_match_the_levels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="4 weights of levels for a codec of 2"):
+    with pytest.raises(ValueError, match="4 weights .* 2 levels"):
         train(CodecRun(tmp_path, 2, CONFIG, steps=1))
     with pytest.raises(ValueError, match="nothing to train for"):
         LossWeights(machine_levels=(0.0,), view_levels=(0.0,))

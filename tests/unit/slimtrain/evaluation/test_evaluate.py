@@ -18,7 +18,7 @@ from slimtrain.data.split import is_validation
 from slimtrain.evaluation.baseline import BASELINES, Baseline
 from slimtrain.evaluation.evaluate import CodecUnderTest, Evaluation, evaluate
 from slimtrain.evaluation.pictures import EvaluationError, choose_pictures
-from slimtrain.evaluation.table import write_profile
+from slimtrain.evaluation.rows import write_evaluated_profile
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 pytest.importorskip("pycocotools")
@@ -63,9 +63,7 @@ def _evaluate(models: Path, images: Path, out: Path, **options: Any) -> Evaluati
     assert detector is not None
     chosen = {"levels": [0, 3], "qualities": [0, 5], "baselines": [JPEG_50], **options}
     pictures = chosen.pop("pictures", None) or choose_pictures([images])
-    return evaluate(
-        [codec], detector, pictures, out, runtime=_runtime(), show_progress=False, **chosen
-    )
+    return evaluate([codec], detector, pictures, out, runtime=_runtime(), **chosen)
 
 
 def test_there_is_a_row_for_every_operating_point(
@@ -231,7 +229,7 @@ def test_a_profile_is_what_the_artifact_reads(images: Path, tmp_path: Path) -> N
     make_toy_detector(tmp_path)
     evaluation = _evaluate(tmp_path, images, tmp_path / "out", levels=None, baselines=[])
 
-    write_profile(evaluation.rows, "toy/1", tmp_path / "toy/1", "slimwire evaluate")
+    write_evaluated_profile(evaluation.rows, "toy/1", tmp_path / "toy/1", "slimwire evaluate")
 
     profile = load_codec_artifact(tmp_path / "toy/1").profile
     assert profile is not None
@@ -254,7 +252,7 @@ def test_a_profile_trusts_the_classes_with_enough_labels(
         for row in evaluation.rows
     ]
 
-    write_profile(rows, "toy/1", tmp_path / "toy/1", "slimwire evaluate")
+    write_evaluated_profile(rows, "toy/1", tmp_path / "toy/1", "slimwire evaluate")
 
     profile = load_codec_artifact(tmp_path / "toy/1").profile
     assert profile is not None
@@ -275,7 +273,7 @@ def test_a_profile_keeps_what_calibration_measured(images: Path, tmp_path: Path)
     )
     (folder / "profile.json").write_text(calibrated.model_dump_json())
 
-    write_profile(evaluation.rows, "toy/1", folder, "slimwire evaluate")
+    write_evaluated_profile(evaluation.rows, "toy/1", folder, "slimwire evaluate")
 
     profile = load_codec_artifact(folder).profile
     assert profile is not None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from slimtrain.data.pictures import PictureError
 from slimtrain.evaluation.pictures import EvaluationError, choose_pictures
 from support.models.toy_artifact import make_image
 
@@ -52,5 +53,5 @@ def test_nothing_to_evaluate_is_refused(tmp_path: Path) -> None:
         choose_pictures([folder], keep=lambda name: False)
     with pytest.raises(EvaluationError, match="holds no box for any of 3 pictures"):
         choose_pictures([folder], labels=tmp_path)
-    with pytest.raises(EvaluationError, match="found no pictures"):
+    with pytest.raises(PictureError, match="found no pictures"):
         choose_pictures([tmp_path / "a/labels"])

@@ -45,7 +45,6 @@ def evaluation(folder: Path) -> Evaluation:
             for name in ("jpeg", "hevc")
         ],
         runtime=OpenVinoRuntime(num_threads=1, precision="f32"),
-        show_progress=False,
     )
     write_report(result, folder / "out", COMMAND, shown=["1.png"])
     return result

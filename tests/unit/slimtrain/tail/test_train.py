@@ -22,8 +22,8 @@ from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail
-from slimtrain.codec.artifact import load_codec_model, write_codec_artifact
-from slimtrain.codec.stem_start import fit_picture, give_stem
+from slimtrain.codec.artifact import load_codec, write_codec_artifact
+from slimtrain.codec.start import fit_picture, give_stem
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
@@ -127,15 +127,12 @@ def tuned(
     out = tmp_path_factory.mktemp("run")
     checkpoint = train_tail(make_run(out), make_pictures(5, 3), make_pictures(2, seed=50))
     target = tmp_path_factory.mktemp("tuned") / "toy" / "2"
-    made = write_tail_artifact(
-        checkpoint, models.codec, models.detector, target, {"data": "noise"}, {}
-    )
+    made = write_tail_artifact(checkpoint, models.codec, models.detector, target, {"data": "noise"})
     return out, made
 
 
 def state_of(run: Path) -> dict[str, torch.Tensor]:
-    state = load_checkpoint(run / "checkpoint.pt", CPU)
-    assert state is not None
+    state = load_checkpoint(run / "checkpoint.pt")
     average: dict[str, torch.Tensor] = state["average"]["state"]
     return average
 
@@ -209,7 +206,7 @@ def test_the_new_version_lists_what_it_holds(models: Models, tuned: tuple[Path, 
 
 def test_weights_beside_the_graphs_are_the_tuned_ones(tuned: tuple[Path, Path]) -> None:
     run, artifact = tuned
-    stored = load_codec_model(artifact).feature_transform.state_dict()
+    stored = load_codec(artifact).feature_transform.state_dict()
     average = state_of(run)
 
     for name, value in stored.items():
@@ -296,11 +293,11 @@ def test_a_tail_that_is_left_alone_is_not_shipped(
 
     checkpoint = train_tail(run, make_pictures(4), make_pictures(0))
     made = write_tail_artifact(
-        checkpoint, models.codec, models.detector, tmp_path / "toy" / "7", {}, {}
+        checkpoint, models.codec, models.detector, tmp_path / "toy" / "7", {}
     )
 
     assert "tail.onnx" not in load_codec_artifact(made).manifest.files
-    before, after = (load_codec_model(folder).feature_transform for folder in (models.codec, made))
+    before, after = (load_codec(folder).feature_transform for folder in (models.codec, made))
     assert not torch.equal(before.first.conv.weight, after.first.conv.weight)
 
 
@@ -312,9 +309,7 @@ def test_a_second_stage_can_follow_another(
     checkpoint = train_tail(
         replace(run, tail_learning_rate=1e-12), make_pictures(4), make_pictures(0)
     )
-    made = write_tail_artifact(
-        checkpoint, tuned[1], models.detector, tmp_path / "toy" / "3", {}, {}
-    )
+    made = write_tail_artifact(checkpoint, tuned[1], models.detector, tmp_path / "toy" / "3", {})
 
     assert (made / "tail.onnx").read_bytes() == (tuned[1] / "tail.onnx").read_bytes()
 
@@ -325,9 +320,7 @@ def with_stem(make_run: RunFactory, tmp_path_factory: pytest.TempPathFactory) ->
     models = make_models(root, config=replace(CONFIG, block_transform=True))
     run = make_run(root / "run", codec=models.codec, feature_transform="stem")
     checkpoint = train_tail(run, make_pictures(6, 2), make_pictures(4, seed=50))
-    made = write_tail_artifact(
-        checkpoint, models.codec, models.detector, root / "toy" / "2", {}, {}
-    )
+    made = write_tail_artifact(checkpoint, models.codec, models.detector, root / "toy" / "2", {})
     return models.codec, made
 
 
@@ -340,8 +333,8 @@ def test_a_stem_changes_nothing_at_the_edge(with_stem: tuple[Path, Path]) -> Non
     for level in range(len(base.levels)):
         y, same = (runtime.load(path / f"g_a_{level}.onnx")(x=x)["y"] for path in with_stem)
         assert np.array_equal(y, same)
-    assert load_codec_model(with_stem[1]).config.feature_transform == "stem"
-    before, after = (load_codec_model(path).g_s.state_dict() for path in with_stem)
+    assert load_codec(with_stem[1]).config.feature_transform == "stem"
+    before, after = (load_codec(path).g_s.state_dict() for path in with_stem)
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
@@ -355,7 +348,7 @@ def test_a_stem_is_served_as_torch_runs_it(with_stem: tuple[Path, Path]) -> None
 
     exported = graph(y_hat=y_hat, level=level)["f_hat"]
 
-    transform = load_codec_model(with_stem[1]).feature_transform
+    transform = load_codec(with_stem[1]).feature_transform
     on_torch = transform(torch.from_numpy(y_hat), torch.from_numpy(level)).detach().numpy()
     assert exported.shape == (2, 8, 8, 8)
     np.testing.assert_allclose(exported, on_torch, rtol=1e-2, atol=1e-3)
@@ -365,7 +358,7 @@ def test_a_stem_begins_nearer_to_the_picture_than_the_linear_path_that_it_takes(
     with_stem: tuple[Path, Path],
 ) -> None:
     detector = make_darknet()
-    codec = give_stem(load_codec_model(with_stem[0]), detector, ALL_LAYERS_SPLIT)
+    codec = give_stem(load_codec(with_stem[0]), detector, ALL_LAYERS_SPLIT)
     transform = codec.feature_transform
     assert isinstance(transform, StemFeatureTransform)
     images = np.stack([make_image(64, 64, seed=i) for i in range(4)])
@@ -394,7 +387,7 @@ def test_frozen_latents_are_those_that_the_cloud_decodes(models: Models) -> None
     encoder, decoder = Encoder(artifact, runtime), Decoder(artifact, runtime)
     image = make_image(64, 96, seed=3)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    frozen = FrozenEncoder(load_codec_model(models.codec), CPU)
+    frozen = FrozenEncoder(load_codec(models.codec), CPU)
 
     y_hat = frozen(x.expand(2, -1, -1, -1), torch.tensor([0, 1]), torch.tensor([2.0, 3.0]))
 
@@ -445,7 +438,7 @@ def test_a_checkpoint_of_another_codec_is_refused(
         train_tail(run, make_pictures(2), make_pictures(0))
     with pytest.raises(ValueError, match="give the codec that the run began with"):
         write_tail_artifact(
-            tuned[0] / "checkpoint.pt", other.codec, other.detector, tmp_path / "toy" / "9", {}, {}
+            tuned[0] / "checkpoint.pt", other.codec, other.detector, tmp_path / "toy" / "9", {}
         )
 
 

@@ -58,7 +58,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 def _run(out: Path, seconds: float | None = None) -> TriageRun:
     return TriageRun(
-        out, steps=30, seconds=seconds, views=1, batch=4, learning_rate=0.01, num_threads=1
+        out, steps=30, seconds=seconds, views=1, batch=4, learning_rate=0.01, threads=1
     )
 
 

@@ -1,10 +1,17 @@
-"""What a recipe's model computes: multiply-accumulates per pixel of the picture, part by part."""
+"""What the codec of a recipe computes: multiply-accumulates per pixel of the picture, part by part.
+
+    python -m studies.paper.cost RECIPE... [--features N]
+
+prints the table of the README. Levels narrowest first.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+import typer
 from torch import nn
 
 from slimcodec.model.artifact import load_detector_artifact
@@ -15,9 +22,11 @@ from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
+from slimtrain.codec.artifact import level_of_prior
 from slimtrain.recipe.run import shape_for
 from slimtrain.recipe.schema import CodecRecipe, load_recipe
 
+YOLOV3_CHANNELS = 256  # at the split of the official YOLOv3, its layer 15
 COUNTED_SIDE = 64  # pixels; a multiple of every padding, so that no border adds
 
 
@@ -31,6 +40,23 @@ class CodecCost:
     feature_transform: float
     g_s: float
     trained_parameters: int
+
+
+def main(
+    recipes: Annotated[list[str], typer.Argument()],
+    features: Annotated[int, typer.Option(help="Channels at the split.")] = YOLOV3_CHANNELS,
+) -> None:
+    """Print a row for each recipe."""
+    typer.echo("| recipe | g_a | h_a | h_s | feature transform | g_s | parameters, M |")
+    typer.echo("|---|---|---|---|---|---|---|")
+    for name in recipes:
+        cost = count_recipe(name, features)
+        by_level = [
+            ", ".join(f"{kmac:.2f}" for kmac in part) if any(part) else "-"
+            for part in (cost.g_a, cost.h_a, cost.h_s)
+        ]
+        rest = [cost.feature_transform, cost.g_s, cost.trained_parameters / 1e6]
+        typer.echo(f"| {' | '.join([name, *by_level, *(f'{value:.2f}' for value in rest)])} |")
 
 
 def count_recipe(name: str, feature_channels: int) -> CodecCost:
@@ -74,7 +100,7 @@ def _count_hyperprior(codec: Codec, level: int, latent_side: int) -> tuple[float
     prior: nn.Module = codec.prior_of(level)
     if not isinstance(prior, Hyperprior):
         return 0.0, 0.0
-    own = level if codec.config.sharing == "nested" else 0  # a switchable level has a prior alone
+    own = level_of_prior(codec, level)
     v = torch.zeros(1, codec.config.latent_channels[level], latent_side, latent_side)
     z_hat = torch.zeros_like(prior.analyse(v, own))
     analysis = count_macs(prior.analyse, v, own)
@@ -83,3 +109,7 @@ def _count_hyperprior(codec: Codec, level: int, latent_side: int) -> tuple[float
 
 def _per_pixel(macs: int) -> float:
     return macs / COUNTED_SIDE**2 / 1000
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimtrain.calibration.measure import PicturePoints
-from slimtrain.calibration.utility import measure_utilities
+from slimtrain.calibration.measure import PicturePoints, measure_utilities
 from slimtrain.figures.mean_average_precision import Labels, ScoredBoxes
 
 GOOD, BAD = (0, 1), (0, 0)

@@ -1,0 +1,286 @@
+"""`slimwire train codec`, `detector`, `triage` and `tail`. Needs the extra `train`.
+
+Triage and tail are what the cloud learns for a codec that is there: nothing at the edge changes,
+and every container stays good.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slimcli.command_line import command_line
+from slimcli.exits import needs_extra
+from slimcli.models import open_codec, open_detector
+from slimcli.options import Models
+from slimcli.streams import say
+from slimcli.train.options import (
+    Batch,
+    Device,
+    Images,
+    LearningRate,
+    MaxEdge,
+    Out,
+    Recipe,
+    Seconds,
+    Seed,
+    Steps,
+    To,
+    TorchThreads,
+)
+
+# Of pictures in memory, pixels: enough for crops of 256, and thousands of them fit.
+TRAINING_MAX_EDGE = 640
+WHOLE_PICTURE_EDGE = 512  # triage and tail look at whole pictures of about this size
+
+Codec = Annotated[
+    str | None,
+    typer.Option("--model", help="The codec, by name or name/version; else the recipe's."),
+]
+
+
+def train_codec(
+    images: Images,
+    recipe: Recipe = "slim-n",
+    detector: Annotated[
+        str | None,
+        typer.Option("--detector", help="The teacher, by name or name/version; else the recipe's."),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="MODEL",
+            help="Begin with the weights of a codec (name, folder or checkpoint) where they fit.",
+        ),
+    ] = None,
+    out: Out = Path("runs/codec"),
+    models: Models = None,
+    steps: Steps = None,
+    seconds: Seconds = None,
+    batch: Batch = None,
+    crop: Annotated[int | None, typer.Option(min=64, help="Side of a crop, pixels.")] = None,
+    learning_rate: LearningRate = None,
+    max_edge: MaxEdge = TRAINING_MAX_EDGE,
+    threads: TorchThreads = None,
+    device: Device = None,
+    seed: Seed = None,
+) -> None:
+    """Train a codec against a detector, from pictures alone. Goes on where it stopped.
+
+    The recipe says what; options given here go before its schedule. One picture in ten, chosen by
+    its name, is kept for validation. Several processes:
+    torchrun --nproc-per-node N -m slimcli train codec ...
+    """
+    with needs_extra("train", "train codec"):
+        from slimtrain.loop.processes import best_device
+        from slimtrain.recipe.run import train_codec_of
+        from slimtrain.recipe.schema import CodecRecipe, load_recipe
+
+    checkpoint = train_codec_of(
+        load_recipe(recipe, CodecRecipe),
+        images,
+        out,
+        max_edge,
+        detector=detector,
+        models=models,
+        start_from=start_from,
+        say=say,
+        steps=steps,
+        seconds=seconds,
+        batch=batch,
+        crop=crop,
+        learning_rate=learning_rate,
+        threads=threads,
+        device=device or best_device(),
+        seed=seed,
+    )
+    say(f"{checkpoint}: `slimwire export` makes a model of it")
+
+
+def train_detector(
+    images: Images,
+    recipe: Recipe = "yolov3-slim",
+    cfg: Annotated[
+        Path | None,
+        typer.Option(metavar="F.cfg", exists=True, help="Darknet's graph; else the recipe's."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="F.weights", exists=True, help="To begin from; not given: at random."),
+    ] = None,
+    out: Out = Path("runs/detector"),
+    models: Models = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Of the whole schedule, over all its starts.")
+    ] = None,
+    widen: Annotated[
+        int | None, typer.Option(min=1, help="Multiply the channels of the cfg.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=64, help="Pixels a side in training.")
+    ] = None,
+    batch: Batch = None,
+    learning_rate: LearningRate = None,
+    max_edge: MaxEdge = TRAINING_MAX_EDGE,
+    device: Device = None,
+    seed: Seed = None,
+) -> None:
+    """Train a Darknet detector on labelled pictures. Goes on where it stopped."""
+    with needs_extra("train", "train detector"):
+        from slimtrain.data.pictures import load_divided
+        from slimtrain.detector.train import DetectorRun
+        from slimtrain.detector.train import train_detector as run_training
+        from slimtrain.loop.processes import best_device
+        from slimtrain.recipe.schema import DetectorRecipe, load_recipe, settings
+
+    from slimcodec.model.find import find_model
+
+    wanted = load_recipe(recipe, DetectorRecipe)
+    run = DetectorRun(
+        out=out,
+        init_cfg=cfg or find_model("detector", wanted.graph, models) / "detector.cfg",
+        init_weights=weights,
+        device=device or best_device(),
+        **settings(
+            wanted.schedule,
+            seconds=seconds,
+            widen=widen,
+            image_size=image_size,
+            batch_size=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+        ),
+    )
+    training, validation = load_divided(images, max_edge, say)
+    trained = run_training(run, training, validation)
+    say(f"{out / 'validation.csv'}: what it finds in the validation pictures")
+    say(f"{trained}: `slimwire detector import` makes a model of it and {out / 'detector.cfg'}")
+
+
+def train_triage(
+    images: Images,
+    to: To,
+    recipe: Recipe = "triage",
+    model: Codec = None,
+    out: Out = Path("runs/triage"),
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Of interest by default; may be repeated; else the recipe's."),
+    ] = None,
+    models: Models = None,
+    steps: Steps = None,
+    seconds: Seconds = None,
+    batch: Batch = None,
+    learning_rate: LearningRate = None,
+    max_edge: MaxEdge = WHOLE_PICTURE_EDGE,
+    threads: TorchThreads = None,
+    device: Device = None,
+    seed: Seed = None,
+) -> None:
+    """Train what says early which classes are there. It reads a codec's narrowest level.
+
+    No labels are needed: the codec's detector is the teacher. When the schedule is done, the codec
+    is written with the head as a new version; the fingerprint stays.
+    """
+    with needs_extra("train", "train triage"):
+        from slimtrain.data.pictures import load_divided
+        from slimtrain.loop.processes import best_device
+        from slimtrain.recipe.schema import TriageRecipe, load_recipe, settings
+        from slimtrain.triage.train import TriageRun
+        from slimtrain.triage.train import train_triage as run_training
+
+    wanted = load_recipe(recipe, TriageRecipe)
+    codec = open_codec(model or wanted.model, models)
+    detector = open_detector(codec, models)
+    run = TriageRun(
+        out=out,
+        seconds=seconds,
+        threads=threads,
+        device=device or best_device(),
+        **settings(
+            wanted.schedule,
+            labels=tuple(label) if label else None,
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+        ),
+    )
+    training, validation = load_divided(images, max_edge, say)
+    spec = run_training(run, codec, detector, training, validation, to)
+    if spec is None:
+        say(f"{out}: stopped before the end; the same command goes on")
+    else:
+        say(f"{to}: {codec.label} with triage after {run.steps} steps")
+
+
+def train_tail(
+    images: Images,
+    to: To,
+    recipe: Recipe = "tail",
+    model: Codec = None,
+    out: Out = Path("runs/tail"),
+    models: Models = None,
+    steps: Steps = None,
+    seconds: Seconds = None,
+    batch: Batch = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=64, help="Side of a picture, pixels, a multiple of 32.")
+    ] = None,
+    learning_rate: LearningRate = None,
+    tail_learning_rate: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Peak, of the detector's tail; 0 leaves the tail as it is."),
+    ] = None,
+    max_edge: MaxEdge = WHOLE_PICTURE_EDGE,
+    threads: TorchThreads = None,
+    device: Device = None,
+    seed: Seed = None,
+) -> None:
+    """Tune a codec's cloud. What it makes of latents, as a new version of the codec.
+
+    The encoder is frozen, the fingerprint stays. Labels are used where there are any.
+    """
+    with needs_extra("train", "train tail"):
+        from slimtrain.data.pictures import load_divided
+        from slimtrain.loop.processes import best_device
+        from slimtrain.recipe.schema import TailRecipe, load_recipe, settings
+        from slimtrain.tail.artifact import write_tail_artifact
+        from slimtrain.tail.train import TailRun
+        from slimtrain.tail.train import train_tail as run_training
+
+    wanted = load_recipe(recipe, TailRecipe)
+    codec = open_codec(model or wanted.model, models)
+    detector = open_detector(codec, models).directory
+    run = TailRun(
+        out=out,
+        codec=codec.directory,
+        detector=detector,
+        weights=wanted.loss,
+        feature_transform=wanted.feature_transform,
+        seconds=seconds,
+        threads=threads,
+        device=device or best_device(),
+        **settings(
+            wanted.schedule,
+            steps=steps,
+            batch=batch,
+            image_size=image_size,
+            learning_rate=learning_rate,
+            tail_learning_rate=tail_learning_rate,
+            seed=seed,
+        ),
+    )
+    training, validation = load_divided(images, max_edge, say)
+    checkpoint = run_training(run, training, validation)
+    folder = write_tail_artifact(
+        checkpoint,
+        codec.directory,
+        detector,
+        to,
+        training={"command": command_line(), "pictures": len(training)},
+    )
+    say(f"{folder}: {codec.label} with another cloud; `slimwire evaluate --profile` measures it")
