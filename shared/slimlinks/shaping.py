@@ -17,6 +17,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Coroutine
+from dataclasses import KW_ONLY, dataclass
 from typing import Self
 
 from slimlinks.trace import Trace
@@ -28,29 +29,20 @@ _FREE_CHUNK_BYTES = 2**16  # where nothing is paced
 _MOST_ON_THE_WAY = 4096  # chunks within half a round trip
 
 
+@dataclass(eq=False)
 class ShapedLink:
-    """Connections to `address` are passed on to a server over one link; use it as a context.
+    """Connections to `address` are passed on to a server over one link; use it as a context."""
 
-    Args:
-        target: The server, host:port.
-        trace: Of the bytes towards the server; None: they are only delayed.
-        round_trip_seconds: Half of it is added in each direction.
-        offset_seconds: Of the trace, when the context is entered.
-    """
+    target: str  # the server, host:port
+    trace: Trace | None  # of the bytes towards the server; None: they are only delayed
+    _: KW_ONLY
+    round_trip_seconds: float = 0.0  # half of it is added in each direction
+    offset_seconds: float = 0.0  # of the trace, when the context is entered
 
-    def __init__(
-        self,
-        target: str,
-        trace: Trace | None,
-        *,
-        round_trip_seconds: float = 0.0,
-        offset_seconds: float = 0.0,
-    ) -> None:
-        host, _, port = target.rpartition(":")
+    def __post_init__(self) -> None:
+        host, _, port = self.target.rpartition(":")
         self._target = (host, int(port))
-        self._trace = trace
-        self._delay = round_trip_seconds / 2
-        self._offset = offset_seconds
+        self._delay = self.round_trip_seconds / 2
         self._started = 0.0  # the loop's clock when the trace was at the offset, seconds
         self._free_at = 0.0  # the loop's clock when all bytes taken so far have left the link
         self._server: asyncio.Server | None = None
@@ -69,12 +61,12 @@ class ShapedLink:
     @property
     def trace_seconds(self) -> float:
         """Where the trace is now; it repeats after its end, this goes on."""
-        return asyncio.get_running_loop().time() - self._started + self._offset
+        return asyncio.get_running_loop().time() - self._started + self.offset_seconds
 
     @property
     def bytes_per_second(self) -> float:
         """What the link carries now, infinity without a trace."""
-        return float("inf") if self._trace is None else self._trace.rate_at(self.trace_seconds)
+        return float("inf") if self.trace is None else self.trace.rate_at(self.trace_seconds)
 
     def cut(self) -> None:
         """Reset every connection, as a lost link does; new ones are accepted."""
@@ -114,7 +106,7 @@ class ShapedLink:
                 opened.add(to_cloud)
                 self._writers |= opened
                 await _first_of(
-                    self._carry(edge, to_cloud, paced=self._trace is not None),
+                    self._carry(edge, to_cloud, paced=self.trace is not None),
                     self._carry(cloud, to_edge, paced=False),
                 )
         finally:
@@ -157,10 +149,10 @@ class ShapedLink:
 
     def _leave(self, now: float, size_bytes: int) -> float:
         """When these bytes, taken now, have left the link; on the loop's clock."""
-        assert self._trace is not None
-        origin = self._started - self._offset
+        assert self.trace is not None
+        origin = self._started - self.offset_seconds
         start = max(now, self._free_at) - origin
-        self._free_at = origin + self._trace.finish(start, size_bytes)
+        self._free_at = origin + self.trace.finish(start, size_bytes)
         return self._free_at
 
 

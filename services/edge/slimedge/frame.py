@@ -57,8 +57,3 @@ class FrameHeader:
 def micros_of(seconds: float) -> int:
     """Seconds as microseconds of the wire, which have no sign."""
     return max(0, round(1e6 * seconds))
-
-
-def uint32_of(value: float) -> int:
-    """A measured number as the wire can say it."""
-    return min(max(0, round(value)), 2**32 - 1)

@@ -23,7 +23,7 @@ from slimcontrol.point import OperatingPoint
 from slimedge.encode.calibration import EncodeCalibration, warm_up
 from slimedge.encode.worker import EncodedFrame, EncodeWorker
 from slimedge.event import EdgeObserver, Encoded, Skipped, SkipReason
-from slimedge.frame import CapturedFrame, FrameHeader, micros_of, uint32_of
+from slimedge.frame import CapturedFrame, FrameHeader, micros_of
 from slimedge.memory.ledger import LedgerFrame
 from slimops.tracing import make_traceparent, record_span
 
@@ -130,7 +130,7 @@ class EncodeStage:
             capture_time_mono_us=micros_of(frame.capture_time_mono),
             container_crc32c=google_crc32c.value(container),
             traceparent=traceparent,
-            link_bytes_per_second=uint32_of(link_rate),
+            link_bytes_per_second=round(link_rate),
         )
         return LedgerFrame(header, container, encoded_at=self.clock())
 

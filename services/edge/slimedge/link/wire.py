@@ -15,7 +15,6 @@ from slimwire.v1 import ingest_pb2 as pb
 PROTOCOL_MINOR = 1
 MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
-_MICRO = 1_000_000
 _SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
 
 
@@ -127,7 +126,7 @@ def max_live_level_of(welcome: pb.Welcome) -> int | None:
 
 def seconds_of(micro: int) -> float:
     """Microseconds of the wire as seconds."""
-    return micro / _MICRO
+    return micro / 1e6
 
 
 def detections_of(ack: pb.Ack) -> tuple[Detection, ...]:

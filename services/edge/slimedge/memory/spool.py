@@ -18,7 +18,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import KW_ONLY, astuple, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -67,34 +67,24 @@ class SpooledFrame:
     container: bytes
 
 
+@dataclass(eq=False)
 class Spool:
     """One camera's file, opened and locked; `close` it.
-
-    Args:
-        path: The file, made if it is not there. None: memory only.
-        epoch: Of this start of the edge.
-        max_bytes: What the frames may take in the file, with all that SQLite adds.
-        max_age_seconds: Frames kept for longer are given up.
 
     Raises:
         sqlite3.Error: it cannot be opened or written, or another process has it.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        epoch: int,
-        *,
-        max_bytes: int = 0,
-        max_age_seconds: float = float("inf"),
-    ) -> None:
-        self.in_memory = path is None
-        self._epoch = epoch
-        self._max_bytes = max_bytes
-        self._max_age_seconds = max_age_seconds
+    path: Path | None  # the file, made if it is not there; None: memory only
+    epoch: int  # of this start of the edge
+    _: KW_ONLY
+    max_bytes: int = 0  # what the frames may take in the file, with all that SQLite adds
+    max_age_seconds: float = float("inf")  # frames kept for longer are given up
+
+    def __post_init__(self) -> None:
         # Used by one thread at a time, but opened and closed by others.
         self._db = sqlite3.connect(
-            ":memory:" if path is None else path,
+            ":memory:" if self.path is None else self.path,
             timeout=0,
             isolation_level=None,
             check_same_thread=False,
@@ -131,10 +121,10 @@ class Spool:
         needed_bytes = _ROW_BYTES + len(container)
         with self._transaction():
             gaps = self._trim(now_unix, needed_bytes)
-            if self.used_bytes + needed_bytes > self._max_bytes:
-                gaps.append(gap_of(GapReason.SPOOL_FULL, self._epoch, header, len(container)))
+            if self.used_bytes + needed_bytes > self.max_bytes:
+                gaps.append(gap_of(GapReason.SPOOL_FULL, self.epoch, header, len(container)))
             else:
-                self._insert(None, self._epoch, now_unix, header, container)
+                self._insert(None, self.epoch, now_unix, header, container)
             for gap in gaps:
                 self._add_gap(gap)
         self.frames = self._number("SELECT count(*) FROM kept")
@@ -147,7 +137,7 @@ class Spool:
             return None
         place, epoch, text, container = row
         header = _read(text)
-        if epoch != self._epoch:  # an earlier start's monotonic clock may be an earlier boot's
+        if epoch != self.epoch:  # an earlier start's monotonic clock may be an earlier boot's
             header = replace(header, capture_time_mono_us=0)
         return SpooledFrame(place, epoch, header, container)
 
@@ -155,7 +145,7 @@ class Spool:
         """Sequences of this start's frames, those that were put first."""
         rows = self._db.execute(
             "SELECT sequence FROM kept WHERE epoch = ? ORDER BY place LIMIT ?",
-            (self._epoch, limit),
+            (self.epoch, limit),
         )
         return [sequence for (sequence,) in rows]
 
@@ -234,9 +224,9 @@ class Spool:
         gaps: list[Gap] = []
         while (row := self._db.execute(_OLDEST).fetchone()) is not None:
             place, epoch, kept_at, text, size_bytes = row
-            if now_unix - kept_at > self._max_age_seconds:
+            if now_unix - kept_at > self.max_age_seconds:
                 reason = GapReason.EXPIRED
-            elif self.used_bytes + needed_bytes > self._max_bytes:
+            elif self.used_bytes + needed_bytes > self.max_bytes:
                 reason = GapReason.SPOOL_FULL
             else:
                 break

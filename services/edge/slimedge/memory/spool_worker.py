@@ -117,7 +117,9 @@ class SpoolWorker:
             self._pending += 1
             header, container = frame.header, frame.container  # an Ack empties the frame
             put = self._ask(
-                lambda spool: None if spool.in_memory else spool.put(header, container, self.unix())
+                lambda spool: (
+                    None if spool.path is None else spool.put(header, container, self.unix())
+                )
             )
             self._start(self._settle(frame, put))
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from slimedge.frame import FrameHeader, micros_of, uint32_of
+from slimcontrol.link import LinkRate
+from slimedge.frame import FrameHeader, micros_of
 from slimedge.link.wire import make_frame
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -47,11 +48,15 @@ def test_every_field_of_the_header_is_one_of_the_wire() -> None:
     assert {name: getattr(frame, name) for name in names} == asdict(HEADER)
 
 
-@pytest.mark.parametrize(
-    ("value", "said"), [(-1.0, 0), (0.4, 0), (62_500.4, 62_500), (1e12, 2**32 - 1)]
-)
-def test_a_belief_beyond_the_wire_s_range_is_said_as_its_end(value: float, said: int) -> None:
-    assert pb.Frame(link_bytes_per_second=uint32_of(value)).link_bytes_per_second == said
+@pytest.mark.parametrize(("size_bytes", "seconds"), [(1, 1e9), (10**15, 1e-3)])
+def test_what_is_believed_of_any_link_fits_the_wire(size_bytes: int, seconds: float) -> None:
+    rate = LinkRate()
+    for _ in range(50):
+        rate.add_queued(size_bytes, seconds)
+
+    said = round(rate.safe)
+
+    assert pb.Frame(link_bytes_per_second=said).link_bytes_per_second == said > 0
 
 
 def test_a_time_before_1970_is_said_as_1970() -> None:
