@@ -116,13 +116,11 @@ def read_config(path: Path) -> dict[str, dict[str, object]]:
     sections = {} if content is None else content
     if not isinstance(sections, dict):
         raise SettingsError([f"{path}: expected the sections {' and '.join(SECTIONS)}"])
-    problems = [
-        f"{path}: {name}: unknown section; expected {' or '.join(SECTIONS)}"
-        for name in sections
-        if name not in SECTIONS
-    ]
+    problems = []
     for name, section in sections.items():
-        if name in SECTIONS and not isinstance(section, dict | None):
+        if name not in SECTIONS:
+            problems.append(f"{path}: {name}: unknown section; expected {' or '.join(SECTIONS)}")
+        elif not isinstance(section, dict | None):
             problems.append(f"{path}: {name}: expected settings, one a line, as `name: value`")
     if problems:
         raise SettingsError(problems)
@@ -149,14 +147,14 @@ class _Found(Generic[SettingsT]):
     def read_section(self, path: Path) -> None:
         section = self._prefix.removesuffix("_").lower()
         given = read_config(path).get(section, {})
-        self._read({key: (key, f"{path}: {section}.{key}") for key in given}, given)
+        self._read({key: (value, f"{path}: {section}.{key}") for key, value in given.items()}, "")
 
     def read_environment(self, environ: Mapping[str, str]) -> None:
         prefix = self._prefix.upper()
         if prefix:  # without one, every variable would be a setting
-            ours = [v for v in environ if v.upper().startswith(prefix)]
-            names = {v: (v.upper().removeprefix(prefix).lower(), v) for v in sorted(ours)}
-            self._read({v: n for v, n in names.items() if v.upper() not in _FOREIGN}, environ)
+            ours = [v for v in sorted(environ) if v.upper().startswith(prefix)]
+            known = [v for v in ours if v.upper() not in _FOREIGN]
+            self._read({v[len(prefix) :].lower(): (environ[v], v) for v in known}, prefix)
 
     def build(self) -> SettingsT:
         build: Callable[..., SettingsT] = self._class  # its signature is the fields'
@@ -173,24 +171,22 @@ class _Found(Generic[SettingsT]):
         settings._origins |= self._origins
         return settings
 
-    def _read(self, names: Mapping[str, tuple[str, str]], given: Mapping[str, object]) -> None:
-        """Take a source's values; `names` gives each key's field and how to call it."""
+    def _read(self, given: Mapping[str, tuple[object, str]], prefix: str) -> None:
+        """Take a source's values, each with how to call it; `prefix` begins its names."""
         fields = self._class.model_fields
-        for key, (name, shown) in names.items():
+        for name, (value, shown) in given.items():
             plain = name.removesuffix(_FILE_SUFFIX)
             if name in fields:
-                self.take(name, given[key], shown)
+                self.take(name, value, shown)
             elif plain != name and plain in fields:
-                if plain in (other for other, _ in names.values()):
+                if plain in given:
                     self._problems.append(f"{shown}: {plain} is set, too; keep one of them")
                 else:
-                    self._take_file(plain, str(given[key]), shown)
+                    self._take_file(plain, str(value), shown)
             else:
                 close = difflib.get_close_matches(name, fields, n=1)
-                meant = "".join(close)
-                if key.isupper():  # a variable, not a key of the file
-                    meant = f"{self._prefix}{meant}".upper()
-                hint = f"; did you mean {meant}?" if close else ""
+                names = (f"{prefix}{n.upper()}" if prefix else n for n in close)
+                hint = "".join(f"; did you mean {meant}?" for meant in names)
                 self._problems.append(f"{shown}: unknown setting{hint}")
 
     def _take_file(self, name: str, path: str, shown: str) -> None:

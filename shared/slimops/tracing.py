@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from slimops.errors import OpsError
 from slimops.installation import how_to_install
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 
-class _Recorder(Protocol):
-    def __call__(self, name: str, traceparent: str, seconds: float, *, is_root: bool) -> None: ...
-
-
-_recorder: _Recorder | None = None
+_recorder: Callable[[str, str, float, bool], None] | None = None
 
 
 def configure_tracing(
@@ -69,7 +65,7 @@ def configure_tracing(
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("slimwire")
 
-    def record(name: str, traceparent: str, seconds: float, *, is_root: bool) -> None:
+    def record(name: str, traceparent: str, seconds: float, is_root: bool) -> None:
         _, trace_id, span_id, flags = traceparent.split("-")
         context = SpanContext(
             int(trace_id, 16), int(span_id, 16), not is_root, TraceFlags(int(flags, 16))
@@ -102,7 +98,7 @@ def record_span(name: str, traceparent: str, seconds: float, *, is_root: bool = 
         is_root: this is the span that `traceparent` names, and not one below it.
     """
     if _recorder is not None and traceparent:
-        _recorder(name, traceparent, seconds, is_root=is_root)
+        _recorder(name, traceparent, seconds, is_root)
 
 
 def make_traceparent() -> str:

@@ -39,10 +39,6 @@ class Plan:
     against_jpeg: str | None = None  # what was measured for the model, in words
 
     @property
-    def deadline_seconds(self) -> float:
-        return self.edge.deadline_seconds
-
-    @property
     def source_name(self) -> str:
         """A file's name, or an address without the password that may be in it."""
         source = self.edge.source

@@ -150,7 +150,7 @@ class _Player:
             await self._edge
 
     def _slower(self) -> float | None:
-        return slower_rate(self._tally.recent, self.rate, self._plan.deadline_seconds)
+        return slower_rate(self._tally.recent, self.rate, self._plan.edge.deadline_seconds)
 
     async def _warm_up(self, api: str) -> None:
         """Wait for a picture's whole way, and open one, so that nothing is compiled later."""

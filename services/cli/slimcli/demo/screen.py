@@ -147,7 +147,7 @@ def _facts(tally: Tally, plan: Plan, rate: float, link_now: float | None) -> dic
     }
     if plan.shown:
         facts["boxes"] = f"only of {', '.join(plan.shown)}"
-    facts["pictures"] = pictures_line(tally.totals, plan.deadline_seconds)
+    facts["pictures"] = pictures_line(tally.totals, plan.edge.deadline_seconds)
     facts["bytes"] = sent_line(tally.totals)
     facts["delay"] = delay_line([row.latency_seconds or 0.0 for row in tally.recent])
     if plan.against_jpeg is not None:
