@@ -38,8 +38,7 @@ from slimedge.encode.calibration import guess_encode_seconds
 from slimedge.link.answer import AnswerReader
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
-from slimlinks.trace import Trace
-from slimlinks.trace_file import read_trace
+from slimlinks.trace import Trace, read_trace
 from slimops.settings import load_settings
 from slimwire.v1 import ingest_pb2 as pb
 from studies.controller.live_run import LiveRun, Measured

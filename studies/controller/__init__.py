@@ -2,7 +2,7 @@
 
 Recorded links come in, what each policy would have made of them goes out:
 
-    trace_file -> Trace ─┐
+    file -> Trace       ─┐
     content -> Content ──┴─> World ─┬─ simulate(policy) -> Run -> outcome.summarise
                                     └─ oracle: what no policy can beat
 

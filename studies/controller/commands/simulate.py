@@ -213,7 +213,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 def _links(path: Path | None, half: str, limit: int | None) -> list[Trace]:
     from slimlinks.synthetic import synthetic_traces
-    from slimlinks.trace_file import read_trace
+    from slimlinks.trace import read_trace
     from studies.controller.comparison.tuning import spread_links
     from studies.controller.simulation.recordings import find_traces, is_for_tuning
 

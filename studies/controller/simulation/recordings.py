@@ -6,8 +6,7 @@ import hashlib
 from pathlib import Path
 
 from slimlinks.errors import TraceError
-from slimlinks.trace import Trace
-from slimlinks.trace_file import read_trace
+from slimlinks.trace import Trace, read_trace
 
 _SUFFIXES = frozenset({"", ".txt", ".trace", ".up", ".down", ".log"})
 

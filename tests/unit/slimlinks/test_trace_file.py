@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from slimlinks.errors import TraceError
-from slimlinks.trace_file import read_trace
+from slimlinks.trace import read_trace
 
 
 def write(folder: Path, text: str, name: str = "link.txt") -> Path:

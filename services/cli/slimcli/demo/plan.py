@@ -14,8 +14,7 @@ from slimedge.capture.source import open_source
 from slimedge.settings import EdgeSettings
 from slimlinks.errors import TraceError
 from slimlinks.synthetic import synthetic_traces
-from slimlinks.trace import Trace
-from slimlinks.trace_file import read_trace
+from slimlinks.trace import Trace, read_trace
 
 HOST = "127.0.0.1"
 

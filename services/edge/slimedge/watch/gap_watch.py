@@ -81,8 +81,6 @@ class GapWatch:
                 )
             case ClockStepped():
                 self.record(Gap(GapReason.CLOCK, event.from_unix, event.to_unix, epoch=self.epoch))
-            case _:
-                pass
 
     def finish(self) -> None:
         """Record what goes on until now; nothing more will come."""
