@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.causal import CausalConv2d
 from slimnets.codec.hyperprior import (
     MAX_WEIGHT,
     WEIGHT_BITS,
@@ -27,6 +26,7 @@ from slimnets.codec.hyperprior import (
     gaussian_likelihoods,
 )
 from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.slimmable import CausalConv2d
 
 CHANNELS, HYPER_CHANNELS = 24, 12
 SIDE = 16  # of the latent

@@ -46,7 +46,7 @@ def main() -> None:
         latents = [codec.analyse(to_tensor(image), 3)[0].flatten(1).numpy() for image in coded]
     y = np.concatenate(latents, 1)  # (M, places)
     losses: dict[str, list[float]] = {}
-    for eighth in range((finest.num_qualities - 1) * FINEST + 1):
+    for eighth in range((len(finest.gain) - 1) * FINEST + 1):
         quality = eighth / FINEST
         symbols = np.rint(y * finest.gain_at(quality)[:, np.newaxis]).astype(np.int64)
         own = code_length(symbols, finest.at(quality))

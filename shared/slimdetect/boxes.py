@@ -10,18 +10,28 @@ Source: Redmon and Farhadi, YOLOv3, 2018, section 2.1, https://arxiv.org/abs/180
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.detection import Detection
-from slimcodec.model.manifest import Head
 
 # exp(16) times the largest anchor is beyond every picture; a wild value must not become infinity.
 _MAX_LOG_SIDE = 16.0
 _SUPPRESSION_BLOCK = 128  # boxes; 20,000 candidates take 10-14 ms, with 512 up to 47 ms (2 cores)
 _MAX_LOGIT = 80.0  # exp(80) is still finite in float32
+
+
+class HeadLayout(Protocol):
+    """How one raw map is to be read; `anchors` are (width, height) in pixels."""
+
+    @property
+    def stride(self) -> int: ...
+    @property
+    def anchors(self) -> Sequence[Sequence[float]]: ...
+    @property
+    def scale_x_y(self) -> float: ...
 
 
 class Candidates(NamedTuple):
@@ -34,7 +44,7 @@ class Candidates(NamedTuple):
 
 def decode_heads(
     raw: Sequence[NDArray[np.float32]],
-    heads: Sequence[Head],
+    heads: Sequence[HeadLayout],
     min_score: float,
 ) -> Candidates:
     """Give all boxes whose score, objectness times class probability, reaches `min_score`: one for
@@ -131,7 +141,7 @@ def clip_detections(
     ]
 
 
-def _decode_head(values: NDArray[np.float32], head: Head, min_score: float) -> Candidates:
+def _decode_head(values: NDArray[np.float32], head: HeadLayout, min_score: float) -> Candidates:
     anchors = np.asarray(head.anchors, dtype=np.float32)  # (A, 2)
     channels, h, w = values.shape
     if channels % len(anchors) or channels // len(anchors) < 6:

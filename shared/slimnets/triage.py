@@ -18,7 +18,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from slimnets.export.onnx_nodes import GraphWriter, float_value, weights_of
+from slimnets.export.onnx_file import GraphWriter, float_value, weights_of
 
 CELL_STRIDE = 2
 """Cells of the latent, a side, in one cell of the head: 32 pixels of the picture."""

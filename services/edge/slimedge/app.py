@@ -16,9 +16,10 @@ import logging
 import time
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime, this_device
+from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.manifest import this_device
 from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint

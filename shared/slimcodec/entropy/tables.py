@@ -17,6 +17,9 @@ a channel costs several bits a symbol on one side; with the mixture never more t
 its share beyond the better row (measured: docs/develop/container.md).
 """
 
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -27,7 +30,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import QUALITY_STEPS, to_fixed
+from slimcodec.container import FINGERPRINT_BYTES, QUALITY_STEPS, to_fixed
 from slimcodec.entropy.coder import PRECISION_BITS, TABLE_DTYPES, SymbolTables
 from slimcodec.errors import ModelError
 
@@ -50,21 +53,6 @@ class Tables:
     cdf_length: NDArray[np.int32]  # (R, C)
     offset: NDArray[np.int32]  # (R, C)
     table_steps: int = 1  # rows from one trained quality to the next: R = (Q - 1) * steps + 1
-
-    @property
-    def num_qualities(self) -> int:
-        """Number of trained qualities, 0 being the coarsest."""
-        return int(self.gain.shape[0])
-
-    @property
-    def num_gains(self) -> int:
-        """Latent channels that have gains."""
-        return int(self.gain.shape[1])
-
-    @property
-    def num_channels(self) -> int:
-        """Channels that have tables."""
-        return int(self.offset.shape[1])
 
     @cached_property
     def rows(self) -> tuple[SymbolTables, ...]:
@@ -179,6 +167,35 @@ def _read_arrays(path: Path, names: tuple[str, ...], optional: str = "") -> dict
         raise ModelError(f"{path}: lacks an array: {exc}") from exc
     except (OSError, ValueError, EOFError, BadZipFile) as exc:
         raise ModelError(f"{path}: cannot be read as tables: {exc}") from exc
+
+
+def compute_fingerprint(
+    structure: Mapping[str, object],
+    tables: Tables,
+    symbol_weights: Iterable[bytes],
+    scale_tables: SymbolTables | None = None,
+) -> str:
+    """Return the identity of a codec, which changes with whatever changes symbols or their coding.
+
+    16 hexadecimal digits; only exporters call this.
+
+    Args:
+        structure: levels, qualities, pad multiple, latent stride: plain JSON values.
+        tables: The entropy tables and gains.
+        symbol_weights: The bytes of g_a's weights and of the prior's, in an order of the codec's.
+        scale_tables: With a hyperprior, the tables of y.
+    """
+    digest = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
+    arrays = [tables.gain, tables.inverse_gain, tables.cdf, tables.cdf_length, tables.offset]
+    if tables.table_steps != 1:
+        arrays.append(np.array(tables.table_steps, np.int32))
+    if scale_tables is not None:
+        arrays += [scale_tables.cdf, scale_tables.cdf_length, scale_tables.offset]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
+    for weights in symbol_weights:
+        digest.update(weights)
+    return digest.digest()[:FINGERPRINT_BYTES].hex()
 
 
 def table_position(quality: float, table_steps: int) -> tuple[int, int]:

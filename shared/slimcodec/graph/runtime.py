@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
-import platform
 import sys
 import threading
 from collections import deque
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,22 +187,3 @@ class _RequestPool:
         results = request.infer(inputs)  # copies; a request that failed is not used again
         self._idle.append(request)
         return dict(zip(self._outputs, results.values(), strict=True))
-
-
-class Device(NamedTuple):
-    """A processor, and how much of it the encoder may use."""
-
-    processor: str
-    threads: int
-
-
-def this_device(num_threads: int | None = None) -> Device:
-    """Which device this is, as far as seconds measured on one say something about another.
-
-    Args:
-        num_threads: Threads of one encoding; None: as many as this process may use.
-    """
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    processor = names[0] if names else platform.machine()  # ARM's has no such line
-    return Device(processor, num_threads or len(os.sched_getaffinity(0)))

@@ -7,17 +7,15 @@ then fails with its name. A listed file that is present must match its digest.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from slimcodec.container import FINGERPRINT_BYTES, Streams
+from slimcodec.container import Streams
 from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables, load_scale_tables, load_tables
 from slimcodec.errors import ModelError
@@ -182,7 +180,7 @@ def load_codec_artifact(path: Path) -> CodecArtifact:
         scales = load_scale_tables(_file(path, manifest.files, "hyper.npz"))
     artifact = CodecArtifact(path, manifest, tables, profile, scales)
     coded = artifact.latent_layout if scales is None else artifact.hyper_layout
-    found = (tables.num_qualities, tables.num_gains, tables.num_channels)
+    found = (*tables.gain.shape, tables.offset.shape[1])
     expected = (manifest.qualities, artifact.latent_layout.num_columns, coded.num_columns)
     if found != expected:
         raise ModelError(
@@ -228,35 +226,6 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     if len(names) != classes:
         raise ModelError(f"{path}: holds {len(names)} names; the detector has {classes} classes")
     return names
-
-
-def compute_fingerprint(
-    structure: Mapping[str, object],
-    tables: Tables,
-    symbol_weights: Iterable[bytes],
-    scale_tables: SymbolTables | None = None,
-) -> str:
-    """Return the identity of a codec, which changes with whatever changes symbols or their coding.
-
-    16 hexadecimal digits; only exporters call this.
-
-    Args:
-        structure: levels, qualities, pad multiple, latent stride: plain JSON values.
-        tables: The entropy tables and gains.
-        symbol_weights: The bytes of g_a's weights and of the prior's, in an order of the codec's.
-        scale_tables: With a hyperprior, the tables of y.
-    """
-    digest = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
-    arrays = [tables.gain, tables.inverse_gain, tables.cdf, tables.cdf_length, tables.offset]
-    if tables.table_steps != 1:
-        arrays.append(np.array(tables.table_steps, np.int32))
-    if scale_tables is not None:
-        arrays += [scale_tables.cdf, scale_tables.cdf_length, scale_tables.offset]
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
-    for weights in symbol_weights:
-        digest.update(weights)
-    return digest.digest()[:FINGERPRINT_BYTES].hex()
 
 
 def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:

@@ -1,6 +1,9 @@
 """What a model's `manifest.json` and `profile.json` say, checked field by field."""
 
-from typing import Annotated, Literal, Self
+import os
+import platform
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -137,6 +140,25 @@ class ProfilePoint(_Frozen):
     # mAP50 over that of the uncompressed pictures, on the pictures that the bpp is of; instead of
     # `map50_relative` for the controller
     utility: float | None = None
+
+
+class Device(NamedTuple):
+    """A processor, and how much of it the encoder may use."""
+
+    processor: str
+    threads: int
+
+
+def this_device(num_threads: int | None = None) -> Device:
+    """Which device this is, as far as seconds measured on one say something about another.
+
+    Args:
+        num_threads: Threads of one encoding; None: as many as this process may use.
+    """
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.machine()  # ARM's has no such line
+    return Device(processor, num_threads or len(os.sched_getaffinity(0)))
 
 
 class EncodeTiming(_Frozen):

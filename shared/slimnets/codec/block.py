@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.causal import plain_conv
 from slimnets.codec.config import LATENT_STRIDE
+from slimnets.codec.slimmable import plain_conv
 
 _UNIT = 60 / 255  # of a picture in [0, 1]: a latent of one, which is one symbol at a gain of one
 

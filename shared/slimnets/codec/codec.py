@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimnets.codec.block import start_as_dct
-from slimnets.codec.causal import CausalConv2d, scale_gradient
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.hyperprior import Hyperprior
+from slimnets.codec.hyperprior import Hyperprior, straight_through
 from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.slimmable import CausalConv2d, SlimmableConv2d, scale_gradient
 from slimnets.codec.stem_transform import StemFeatureTransform
-from slimnets.codec.switchable import SlimmableConv2d
 from slimnets.codec.transform import AnalysisTransform, FeatureTransform, SynthesisTransform
 
 _GAIN_RANGE = (0.5, 3.0)  # coarsest, finest at the start: the square root of the range of lambda
@@ -221,7 +220,9 @@ class Codec(nn.Module):
         """y (B, M_level, h, w) -> y_hat and the bits of each group (B, number of groups)."""
         gain, inverse = self.gains(quality, level)
         v = y * gain[:, :, None, None]
-        return _round(v) * inverse[:, :, None, None], self._bits(v, gain, level)
+        return straight_through(v, v.round()) * inverse[:, :, None, None], self._bits(
+            v, gain, level
+        )
 
     def _bits(self, v: Tensor, gain: Tensor, level: int) -> Tensor:
         """Gained latents v (B, M_level, h, w) -> bits of each group (B, number of groups).
@@ -234,7 +235,9 @@ class Codec(nn.Module):
         if isinstance(prior, Hyperprior):
             return prior.bits(v, level if nested else 0)
         assert isinstance(prior, FactorizedPrior)
-        per_channel = -torch.log2(prior.likelihoods(_round(v), gain)).sum((2, 3))  # (B, M_level)
+        per_channel = -torch.log2(prior.likelihoods(straight_through(v, v.round()), gain)).sum(
+            (2, 3)
+        )  # (B, M_level)
         ends = self.config.latent_channels[: level + 1] if nested else (v.shape[1],)
         groups = [per_channel[:, a:b] for a, b in pairwise((0, *ends))]
         return torch.stack([group.sum(1) for group in groups], 1)
@@ -256,11 +259,6 @@ class Codec(nn.Module):
             level_bits[index, each] = bits[-1].detach()
         back = torch.cat(order).argsort()
         return torch.cat(latents)[back], torch.cat(bits)[back]
-
-
-def _round(v: Tensor) -> Tensor:
-    """Rounded, with the gradient of `v`."""
-    return v + (torch.round(v) - v).detach()
 
 
 def _build_prior(config: CodecConfig, levels: Sequence[int]) -> nn.Module:

@@ -32,8 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.causal import CausalConv2d
 from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.slimmable import CausalConv2d
 from slimnets.errors import InexactError
 
 NUM_SCALES = 64

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimnets.codec.block import BlockAnalysis, BlockSynthesis
-from slimnets.codec.causal import CausalConv2d, CausalGDN
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.switchable import SlimmableConv2d, SwitchableGDN
+from slimnets.codec.slimmable import CausalConv2d, CausalGDN, SlimmableConv2d, SwitchableGDN
 
 _KERNEL = 5  # pixels; 5x5/2 as in Balle et al. 2018
 LEAK = 0.1
@@ -134,7 +133,7 @@ def _upsample(n_in: int, n_out: int) -> nn.Sequential:
 class InverseGDN(nn.Module):
     """Inverse generalised divisive normalisation, y_i = x_i * (beta_i + sum_j gamma_ij |x_j|).
 
-    Source: as `slimnets.codec.causal.CausalGDN`; its approximate inverse with exponents of one.
+    Source: as `slimnets.codec.slimmable.CausalGDN`; its approximate inverse with exponents of one.
     """
 
     def __init__(self, channels: int) -> None:

@@ -26,8 +26,7 @@ from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.codec.transform import InverseGDN, LevelInput, ResidualBlock
 from slimnets.export.darknet import add_layers
 from slimnets.export.levels import causal_weights, level_convolution, level_norm, norm_of, squared
-from slimnets.export.onnx_nodes import GraphWriter, float_value, weights_of
-from slimnets.export.stored_weights import StoredWeights
+from slimnets.export.onnx_file import GraphWriter, StoredWeights, float_value, weights_of
 
 
 def export_g_a(codec: Codec, level: int, weights: StoredWeights | None = None) -> onnx.ModelProto:

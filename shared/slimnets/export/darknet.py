@@ -23,8 +23,7 @@ from slimnets.darknet.layers import (
     Upsample,
     YoloHead,
 )
-from slimnets.export.onnx_nodes import GraphWriter, float_value
-from slimnets.export.stored_weights import StoredWeights
+from slimnets.export.onnx_file import GraphWriter, StoredWeights, float_value
 
 
 def export_stem(

@@ -15,9 +15,14 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from slimnets.codec.causal import GDN_BETA_FLOOR, CausalConv2d, CausalGDN
-from slimnets.codec.switchable import SlimmableConv2d, SwitchableGDN
-from slimnets.export.onnx_nodes import GraphWriter
+from slimnets.codec.slimmable import (
+    GDN_BETA_FLOOR,
+    CausalConv2d,
+    CausalGDN,
+    SlimmableConv2d,
+    SwitchableGDN,
+)
+from slimnets.export.onnx_file import GraphWriter
 
 
 def level_convolution(

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.causal import CausalConv2d
 from slimnets.codec.hyperprior import (
     ACTIVATION_BITS,
     MAX_ACTIVATION,
@@ -24,9 +23,9 @@ from slimnets.codec.hyperprior import (
     NUM_SCALES,
     Hyperprior,
 )
+from slimnets.codec.slimmable import CausalConv2d
 from slimnets.export.codec import export_h_s
-from slimnets.export.onnx_nodes import GraphWriter, float_value
-from slimnets.export.stored_weights import to_array
+from slimnets.export.onnx_file import GraphWriter, float_value, to_array
 
 LATENT_GROUPS = (32, 32, 64, 64)
 HYPER_GROUPS = (8, 8, 16, 16)

@@ -19,8 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from slimcodec.container import Prior, Streams
-from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables, save_scale_tables, save_tables
-from slimcodec.model.artifact import ChannelLayout, compute_fingerprint
+from slimcodec.entropy.tables import (
+    TOTAL_FREQUENCY,
+    Tables,
+    compute_fingerprint,
+    save_scale_tables,
+    save_tables,
+)
+from slimcodec.model.artifact import ChannelLayout
 from support.models.toy_hyperprior import (
     HYPER_PER_GROUP,
     HYPER_STRIDE,

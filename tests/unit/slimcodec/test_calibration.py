@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimcodec.graph.runtime import this_device
-from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
+from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, this_device
 
 TIMED = Calibration(
     device="a processor",

@@ -16,8 +16,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.codec import export_g_a
-from slimnets.export.onnx_nodes import save_graph
-from slimnets.export.stored_weights import WEIGHTS_FILE, StoredWeights, save_weights
+from slimnets.export.onnx_file import WEIGHTS_FILE, StoredWeights, save_graph, save_weights
 
 CONFIG = CodecConfig(
     channels=((4, 6, 8, 8), (6, 8, 12, 16)),

@@ -55,7 +55,6 @@ def calibrate(
     It goes into the model's profile, for the controller. Only what is measured is replaced: the
     figures that `slimwire evaluate` left stay as they are. Without pictures it is seconds alone.
     """
-    from slimcodec.graph.runtime import this_device
     from slimcodec.image import load_image
     from slimtrain.calibration.calibrate import calibrate as run_calibration
     from slimtrain.calibration.profile import PROFILE

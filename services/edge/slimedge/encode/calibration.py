@@ -27,8 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.graph.runtime import Device
-from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
+from slimcodec.model.manifest import Calibration, Device, EncodeTiming, Profile
 from slimcodec.whole_file import write_whole
 from slimedge.encode.worker import EncodedFrame
 

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import Device, Runtime
+from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.model.manifest import Calibration, EncodeTiming, Profile
+from slimcodec.model.manifest import Calibration, Device, EncodeTiming, Profile
 from slimtrain.calibration.measure import (
     Picture,
     PicturePoints,

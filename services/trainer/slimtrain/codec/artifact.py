@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from slimcodec.entropy.tables import save_scale_tables, save_tables
+from slimcodec.entropy.tables import compute_fingerprint, save_scale_tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
-from slimcodec.model.artifact import CodecArtifact, compute_fingerprint
+from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
@@ -37,8 +37,7 @@ from slimnets.export.codec import (
     export_h_a,
     export_h_s,
 )
-from slimnets.export.onnx_nodes import save_graph
-from slimnets.export.stored_weights import WEIGHTS_FILE, save_weights, to_array
+from slimnets.export.onnx_file import WEIGHTS_FILE, save_graph, save_weights, to_array
 from slimnets.export.tabulate import tabulate
 from slimtrain.artifact_folder import new_artifact, write_manifest
 from slimtrain.data.pictures import divide, index_pictures, load_pictures

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slimnets.codec.causal import CausalConv2d, CausalGDN
 from slimnets.codec.codec import Codec
 from slimnets.codec.hyperprior import Hyperprior, IntegerCausalConv2d
 from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.slimmable import CausalConv2d, CausalGDN
 
 
 def freeze_levels(codec: Codec, count: int) -> None:

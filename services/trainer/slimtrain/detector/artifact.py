@@ -32,8 +32,7 @@ from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError, SplitError
 from slimnets.export.darknet import export_stem, export_tail
-from slimnets.export.onnx_nodes import save_graph
-from slimnets.export.stored_weights import WEIGHTS_FILE, save_weights
+from slimnets.export.onnx_file import WEIGHTS_FILE, save_graph, save_weights
 from slimtrain.artifact_folder import file_records, new_artifact
 
 SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution

@@ -20,7 +20,7 @@ from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.darknet import export_tail
-from slimnets.export.onnx_nodes import save_graph
+from slimnets.export.onnx_file import save_graph
 from slimtrain.codec.artifact import load_codec, new_version, round_convolutions, write_graphs
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.checkpoint import load_checkpoint

@@ -104,7 +104,7 @@ def test_any_symbols_come_back_from_tables_of_their_own(data: st.DataObject) -> 
 
 
 def test_symbols_at_the_edges_of_every_table_come_back() -> None:
-    for quality, channel in np.ndindex(TABLES.num_qualities, TABLES.num_channels):
+    for quality, channel in np.ndindex(*TABLES.offset.shape):
         tables, index = TABLES.at(quality), channels(channel, 1)
         first = int(tables.offset[channel])
         last = first + int(tables.cdf_length[channel]) - 3

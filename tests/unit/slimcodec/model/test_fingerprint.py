@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from slimcodec.entropy.coder import SymbolTables
-from slimcodec.entropy.tables import Tables
-from slimcodec.model.artifact import compute_fingerprint
+from slimcodec.entropy.tables import Tables, compute_fingerprint
 from support.models.toy_artifact import make_tables
 
 TABLES = make_tables(np.random.default_rng(0), num_channels=3)

@@ -10,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from slimcodec.encode import EncodedImage
-from slimcodec.graph.runtime import Device
-from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
+from slimcodec.model.manifest import Calibration, Device, EncodeTiming, Profile, ProfilePoint
 from slimedge.encode.calibration import (
     MAX_SIZES,
     REPEATS,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from slimnets.codec.hyperprior import MAX_INPUT, Hyperprior
 from slimnets.export.codec import export_h_a, export_h_s
-from slimnets.export.onnx_nodes import float_value
+from slimnets.export.onnx_file import float_value
 
 LATENT_GROUPS, HYPER_GROUPS = (4, 6, 5), (3, 4, 2)
 LEVELS = range(3)

@@ -11,7 +11,7 @@ from slimnets.darknet.fold import fold_norms, load_tail
 from slimnets.darknet.layers import Convolutional
 from slimnets.errors import NetError
 from slimnets.export.darknet import export_tail
-from slimnets.export.onnx_nodes import save_graph
+from slimnets.export.onnx_file import save_graph
 from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet, make_pictures
 
 

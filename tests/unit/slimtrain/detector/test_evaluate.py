@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from slimcodec.model.manifest import Head
 from slimdetect.boxes import decode_heads, suppress
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
@@ -26,8 +25,7 @@ def test_detections_are_those_of_the_serving_code() -> None:
     found = detect_boxes(raw, HEADS)
 
     for image in range(2):
-        heads = [Head(stride=h.stride, anchors=h.anchors, scale_x_y=h.scale_x_y) for h in HEADS]
-        expected = decode_heads([maps[image].numpy() for maps in raw], heads, 0.2)
+        expected = decode_heads([maps[image].numpy() for maps in raw], HEADS, 0.2)
         order = suppress(*expected, iou_threshold=0.5)
         keep = found[image].scores >= 0.2
         assert 5 < len(order) == int(keep.sum())

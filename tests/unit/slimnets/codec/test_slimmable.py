@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slimnets.codec.causal import CausalConv2d, CausalGDN, scale_gradient
 from slimnets.codec.config import CodecConfig
+from slimnets.codec.slimmable import CausalConv2d, CausalGDN, scale_gradient
 from slimnets.codec.transform import AnalysisTransform
 
 LEVELS = range(4)
