@@ -114,11 +114,11 @@ class Detector:
         self, artifact: CodecArtifact | DetectorArtifact, f: NDArray[np.float32]
     ) -> list[NDArray[np.float32]]:
         heads = self._runtime.load(artifact.file(TAIL))(f=f)
-        return [heads[f"head_{index}"] for index in range(len(self._detector.heads))]
+        return [heads[f"head_{index}"] for index in range(len(self._detector.manifest.heads))]
 
     def _boxes(
         self, raw: Sequence[NDArray[np.float32]], image_hw: tuple[int, int], min_score: float
     ) -> list[Detection]:
-        candidates = decode_heads(raw, self._detector.heads, min_score)
+        candidates = decode_heads(raw, self._detector.manifest.heads, min_score)
         keep = suppress(*candidates, iou_threshold=IOU_THRESHOLD, max_detections=MAX_DETECTIONS)
         return clip_detections(candidates, keep, image_hw, self._names)

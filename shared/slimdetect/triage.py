@@ -57,11 +57,6 @@ class TriageSpec(BaseModel):
     detector: str  # name/version of the teacher
 
 
-def has_triage(artifact: CodecArtifact) -> bool:
-    """Whether a codec comes with a triage head."""
-    return TRIAGE_GRAPH in artifact.manifest.files
-
-
 class TriageSession:
     """Runs a codec's triage head; safe from many threads.
 
@@ -70,7 +65,7 @@ class TriageSession:
     """
 
     def __init__(self, artifact: CodecArtifact, runtime: Runtime) -> None:
-        if not has_triage(artifact):
+        if TRIAGE_GRAPH not in artifact.manifest.files:
             raise ModelError(
                 f"codec {artifact.label} has no triage head; train one with `slimwire train "
                 "triage`, or turn triage off"

@@ -25,7 +25,6 @@ from slimcodec.model.manifest import (
     CodecManifest,
     DetectorManifest,
     FileRecord,
-    Head,
     Level,
     Profile,
 )
@@ -149,11 +148,6 @@ class DetectorArtifact:
     def label(self) -> str:
         """The model for people, as `name/version`."""
         return self.manifest.label
-
-    @property
-    def heads(self) -> tuple[Head, ...]:
-        """Heads in the order of the tail's outputs `head_0`, `head_1`, ..."""
-        return self.manifest.heads
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -122,6 +122,7 @@ class DetectorManifest(_Manifest):
     kind: Literal["detector"]
     split: Split
     classes: Annotated[int, Field(ge=1)]
+    # in the order of the outputs `head_0`, `head_1`, ... of the tail
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
 
 

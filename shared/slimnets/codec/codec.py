@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from slimnets.codec.block import start_as_dct
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.hyperprior import Hyperprior, straight_through
+from slimnets.codec.hyperprior import Hyperprior, bits_by_group, straight_through
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.codec.slimmable import CausalConv2d, SlimmableConv2d, scale_gradient
 from slimnets.codec.stem_transform import StemFeatureTransform
@@ -220,9 +220,8 @@ class Codec(nn.Module):
         """y (B, M_level, h, w) -> y_hat and the bits of each group (B, number of groups)."""
         gain, inverse = self.gains(quality, level)
         v = y * gain[:, :, None, None]
-        return straight_through(v, v.round()) * inverse[:, :, None, None], self._bits(
-            v, gain, level
-        )
+        y_hat = straight_through(v, v.round()) * inverse[:, :, None, None]
+        return y_hat, self._bits(v, gain, level)
 
     def _bits(self, v: Tensor, gain: Tensor, level: int) -> Tensor:
         """Gained latents v (B, M_level, h, w) -> bits of each group (B, number of groups).
@@ -235,12 +234,8 @@ class Codec(nn.Module):
         if isinstance(prior, Hyperprior):
             return prior.bits(v, level if nested else 0)
         assert isinstance(prior, FactorizedPrior)
-        per_channel = -torch.log2(prior.likelihoods(straight_through(v, v.round()), gain)).sum(
-            (2, 3)
-        )  # (B, M_level)
         ends = self.config.latent_channels[: level + 1] if nested else (v.shape[1],)
-        groups = [per_channel[:, a:b] for a, b in pairwise((0, *ends))]
-        return torch.stack([group.sum(1) for group in groups], 1)
+        return bits_by_group(prior.likelihoods(straight_through(v, v.round()), gain), ends)
 
     def _code_separately(
         self, x: Tensor, quality: Tensor, level: Tensor, level_bits: Tensor

@@ -4,9 +4,8 @@ environment.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import accumulate, pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -19,6 +18,8 @@ PAD_MULTIPLE = 32  # pixels: the detector's coarsest grid, so that its neck's ma
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class CodecConfig:
     """Shape of a codec: ours, or one of those that it is compared with.
+
+    Its fields are what manifests and checkpoints keep (`asdict`); lists become tuples.
 
     Args:
         channels: for each level, narrowest first, the channels after each of the four convolutions
@@ -106,12 +107,3 @@ class CodecConfig:
     def layer_groups(self, layer: int) -> tuple[int, ...]:
         """Channels that each level adds after convolution `layer` (0 to 3)."""
         return tuple(b - a for a, b in pairwise((0, *(w[layer] for w in self.channels))))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a manifest or checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> CodecConfig:
-        """The inverse of `to_json` (lists become tuples)."""
-        return cls(**values)

@@ -129,7 +129,7 @@ class Hyperprior(nn.Module):
             index = self.scale_index(z_hat, level, lower_gradient)
             z_likelihoods = self.prior.likelihoods(z_hat, z.new_ones(z.shape[:2]))
             v_likelihoods = gaussian_likelihoods(rounded, scale_of(index))
-            return _by_group(z_likelihoods, self.hyper_prefix[: level + 1]) + _by_group(
+            return bits_by_group(z_likelihoods, self.hyper_prefix[: level + 1]) + bits_by_group(
                 v_likelihoods, self.latent_prefix[: level + 1]
             )
 
@@ -188,7 +188,7 @@ def _normal_cdf(x: Tensor) -> Tensor:
     return 0.5 * torch.erfc(-(2**-0.5) * x)
 
 
-def _by_group(likelihoods: Tensor, prefix: Sequence[int]) -> Tensor:
+def bits_by_group(likelihoods: Tensor, prefix: Sequence[int]) -> Tensor:
     """(B, C, h, w) -> bits (B, groups) of the channels between successive prefixes."""
     per_channel = -torch.log2(likelihoods).sum((2, 3))
     return torch.stack([per_channel[:, a:b].sum(1) for a, b in pairwise((0, *prefix))], 1)

@@ -13,7 +13,7 @@ from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from slimdetect.triage import TriageSession, any_presence, class_ids_of, has_triage
+from slimdetect.triage import TRIAGE_GRAPH, TriageSession, any_presence, class_ids_of
 from support.models.toy_artifact import make_image, make_toy_codec
 from support.models.toy_triage import add_toy_triage, grey_image
 
@@ -24,7 +24,7 @@ RUNTIME = OpenVinoRuntime(num_threads=1, precision="f32")
 def artifact(tmp_path: Path) -> CodecArtifact:
     path = make_toy_codec(tmp_path)
     before = load_codec_artifact(path)
-    assert not has_triage(before)
+    assert TRIAGE_GRAPH not in before.manifest.files
     add_toy_triage(path)
     artifact = load_codec_artifact(path)
     assert artifact.fingerprint == before.fingerprint

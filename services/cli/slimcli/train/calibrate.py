@@ -56,6 +56,7 @@ def calibrate(
     figures that `slimwire evaluate` left stay as they are. Without pictures it is seconds alone.
     """
     from slimcodec.image import load_image
+    from slimcodec.model.manifest import this_device
     from slimtrain.calibration.calibrate import calibrate as run_calibration
     from slimtrain.calibration.profile import PROFILE
     from slimtrain.figures.mean_average_precision import labels_of

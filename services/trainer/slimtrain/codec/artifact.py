@@ -14,7 +14,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def codec_from_checkpoint(path: Path) -> TrainedCodec:
         FileNotFoundError: there is no checkpoint.
     """
     state = load_checkpoint(path)
-    codec = Codec(CodecConfig.from_json(state["config"]))
+    codec = Codec(CodecConfig(**state["config"]))
     codec.load_state_dict(state["average"]["state"])
     return TrainedCodec(codec.float().eval(), int(state["step"]), state.get("tasks", []))
 
@@ -89,7 +89,7 @@ def load_codec(source: Path) -> Codec:
     if not source.is_dir():
         return codec_from_checkpoint(source).codec
     manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
-    codec = Codec(CodecConfig.from_json(manifest["config"]))
+    codec = Codec(CodecConfig(**manifest["config"]))
     codec.load_state_dict({k: v.float() for k, v in load_file(source / WEIGHTS_FILE).items()})
     return codec.eval()
 
@@ -162,7 +162,7 @@ def write_codec_artifact(
             ),
             **structure,
             "tasks": tasks,
-            "config": config.to_json(),
+            "config": asdict(config),
             "detector": detector.model_dump(),
             "training": training,
             "figures": figures,

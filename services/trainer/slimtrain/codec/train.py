@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -176,11 +176,11 @@ class _CodecTask:
         held_out = len(validation) > 0 and processes.is_first
         self.held_out = CropSampler(validation, run.crop, device, run.seed) if held_out else None
         self.identity = {
-            "configuration": json.dumps(run.config.to_json()),
+            "configuration": json.dumps(asdict(run.config)),
             "detector": digest_of_weights(detector),
             "pictures": digest_of_pictures(training),
         }
-        self.kept = {"config": run.config.to_json(), "tasks": run.weights.tasks}
+        self.kept = {"config": asdict(run.config), "tasks": run.weights.tasks}
 
     def begin(self) -> None:
         """Scales, other weights and the prior, each where the run asks for it."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -58,7 +59,7 @@ def write_tail_artifact(
             f"{base.manifest.fingerprint}; give the codec that the run began with"
         )
     split = load_detector_artifact(detector).manifest.split
-    model = Codec(CodecConfig.from_json(state["config"]))
+    model = Codec(CodecConfig(**state["config"]))
     given = load_codec(codec).state_dict()
     kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
     model.load_state_dict(kept, strict=False)
@@ -66,7 +67,7 @@ def write_tail_artifact(
     decoder.load_state_dict(state["average"]["state"])
     round_convolutions(model)
     has_tail = bool(state["tail_is_tuned"]) or "tail.onnx" in base.manifest.files
-    changes = {"config": model.config.to_json(), "figures": {}}
+    changes = {"config": asdict(model.config), "figures": {}}
     if has_tail:
         changes["split"] = split.model_dump()
     second_stage = {

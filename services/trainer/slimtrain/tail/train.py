@@ -15,7 +15,7 @@ Source: Matsubara et al., "Supervised Compression for Resource-Constrained Edge 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -168,7 +168,7 @@ class _TailTask:
         }
         self.kept = {
             "fingerprint": fingerprint,
-            "config": self.config.to_json(),
+            "config": asdict(self.config),
             "tail_is_tuned": run.tail_learning_rate > 0,
         }
 

@@ -41,7 +41,7 @@ def test_detector_knows_its_split_and_heads(tmp_path: Path) -> None:
     detector = load_detector_artifact(make_toy_detector(tmp_path))
 
     assert detector.label == "toy-detector/1"
-    assert [head.stride for head in detector.heads] == [32, 16, 8]
+    assert [head.stride for head in detector.manifest.heads] == [32, 16, 8]
     assert (detector.manifest.split.stride, detector.manifest.classes) == (8, 80)
     assert detector.file("tail.onnx").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ NESTED = CodecConfig(
     prior="hyperprior",
     hyper_channels=(4, 8),
 )
-SWITCHABLE = CodecConfig.from_json({**NESTED.to_json(), "sharing": "switchable"})
+SWITCHABLE = CodecConfig(**{**asdict(NESTED), "sharing": "switchable"})
 
 
 @pytest.fixture(scope="module")

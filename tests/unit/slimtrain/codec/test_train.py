@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -198,9 +198,9 @@ def test_codec_without_a_stem_gives_its_linear_path_to_one_that_has(tmp_path: Pa
 @pytest.mark.parametrize("prior", ["factorized", "hyperprior"])
 def test_fitted_prior_takes_fewer_bits_and_leaves_the_rest_alone(prior: str) -> None:
     hyper = (2, 4) if prior == "hyperprior" else ()
-    config = {**CONFIG.to_json(), "prior": prior, "hyper_channels": hyper, "block_transform": True}
+    config = {**asdict(CONFIG), "prior": prior, "hyper_channels": hyper, "block_transform": True}
     torch.manual_seed(2)
-    codec = Codec(CodecConfig.from_json(config))
+    codec = Codec(CodecConfig(**config))
     crops = CropSampler(make_pictures(12, 0), 64, torch.device("cpu"), seed=1)
     codec.start_from(crops.batch(0, 16))
     before = {name: value.clone() for name, value in codec.state_dict().items()}
@@ -217,7 +217,7 @@ def test_fitted_prior_takes_fewer_bits_and_leaves_the_rest_alone(prior: str) -> 
 
 @pytest.mark.parametrize("sharing", ["nested", "switchable"])
 def test_levels_of_one_task_are_never_run_for_the_other(sharing: str, tmp_path: Path) -> None:
-    config = CodecConfig.from_json({**CONFIG.to_json(), "sharing": sharing})
+    config = CodecConfig(**{**asdict(CONFIG), "sharing": sharing})
     weights = LossWeights(machine_levels=(1.0, 0.0), view_levels=(0.0, 1.0))
     run = CodecRun(tmp_path, 2, config, weights, steps=3, batch=4, crop=64)
 
@@ -233,8 +233,8 @@ def test_frozen_level_sends_the_same_symbols_while_the_wider_one_learns(
     prior: str, tmp_path: Path
 ) -> None:
     hyper = (2, 4) if prior == "hyperprior" else ()
-    config = CodecConfig.from_json(
-        {**CONFIG.to_json(), "prior": prior, "hyper_channels": hyper, "block_transform": True}
+    config = CodecConfig(
+        **{**asdict(CONFIG), "prior": prior, "hyper_channels": hyper, "block_transform": True}
     )
     first = train(CodecRun(tmp_path / "first", 2, config, WEIGHTS, steps=3, batch=4, crop=64))
     view = LossWeights(machine_levels=(0.0, 0.0), view_levels=(0.3, 1.0))

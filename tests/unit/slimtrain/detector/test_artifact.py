@@ -70,7 +70,7 @@ def test_serving_reads_what_was_written(tmp_path: Path) -> None:
     assert artifact.label == "tiny/3"
     assert artifact.manifest.split.model_dump() == {"layer": 7, "channels": 8, "stride": 8}
     assert artifact.manifest.classes == 3
-    assert [(h.stride, h.anchors, h.scale_x_y) for h in artifact.heads] == [
+    assert [(h.stride, h.anchors, h.scale_x_y) for h in artifact.manifest.heads] == [
         (h.stride, h.anchors, h.scale_x_y) for h in model.head_specs
     ]
     assert artifact.manifest.training == {"steps": 10}
@@ -116,8 +116,8 @@ def test_imported_public_detectors_find_the_same_objects(cfg: Path, tmp_path: Pa
     raw = [head.numpy()[0] for head in model(torch.from_numpy(x))]
     served = [tail[f"head_{index}"][0] for index in range(len(raw))]
     # A score between them, so that rounding can lift no box over the limit on one side only.
-    min_score = _quiet_score(decode_heads(raw, artifact.heads, 0.001).scores)
-    expected, found = (decode_heads(r, artifact.heads, min_score) for r in (raw, served))
+    min_score = _quiet_score(decode_heads(raw, artifact.manifest.heads, 0.001).scores)
+    expected, found = (decode_heads(r, artifact.manifest.heads, min_score) for r in (raw, served))
     assert len(expected.scores) > 0
     # Before suppression: which of two boxes with nearly equal scores stays is a matter of rounding.
     assert found.class_ids.tolist() == expected.class_ids.tolist()
