@@ -27,7 +27,7 @@ idle. If no point can be in time, the frame is skipped, unless the link is idle 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
 from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance, CpuAccount
@@ -97,36 +97,26 @@ class _Choice:
     latency_seconds: float
 
 
+@dataclass(eq=False)
 class Controller:
-    """Chooses operating points for one camera.
+    """Chooses operating points for one camera."""
 
-    Args:
-        points: What may be chosen, see `slimcontrol.point`.
-        encode_seconds_per_pixel: First guess per level; corrected by measurement.
-        deadline_seconds: Capture to detection; None for no deadline.
-        frame_seconds: Shortest time between two frames.
-        cpu_share: Encode seconds per second that may be used; None for all there are.
-    """
+    points: Sequence[OperatingPoint]  # what may be chosen
+    encode_seconds_per_pixel: Mapping[int, float]  # first guess per level; corrected by measurement
+    _: KW_ONLY
+    deadline_seconds: float | None  # capture to detection; None = no deadline
+    frame_seconds: float  # shortest time between two frames
+    cpu_share: float | None = None  # encode seconds per second that may be used; None = all
 
-    def __init__(
-        self,
-        points: Sequence[OperatingPoint],
-        encode_seconds_per_pixel: Mapping[int, float],
-        *,
-        deadline_seconds: float | None,
-        frame_seconds: float,
-        cpu_share: float | None = None,
-    ) -> None:
-        self._all_points = tuple(points)
-        self._deadline = deadline_seconds or _NO_DEADLINE_SECONDS
+    def __post_init__(self) -> None:
+        self._deadline = self.deadline_seconds or _NO_DEADLINE_SECONDS
         self._link_target = min(_LONGEST_LINK_TARGET_SECONDS, _LINK_TARGET_SHARE * self._deadline)
-        self._frame_seconds = frame_seconds
-        self._bpp = {(point.level, point.quality): point.bpp for point in points}
+        self._bpp = {(point.level, point.quality): point.bpp for point in self.points}
         self._link = LinkBelief()
         self._content = ContentFactor()
-        self._encode_time = EncodeTime(dict(encode_seconds_per_pixel))
+        self._encode_time = EncodeTime(dict(self.encode_seconds_per_pixel))
         self.service = CloudService()
-        self._cpu = CpuAccount(cpu_share)
+        self._cpu = CpuAccount(self.cpu_share)
         self._probe = ProbeTimer()
         self._last_point: OperatingPoint | None = None
         self.rate = self._link.rate
@@ -137,8 +127,8 @@ class Controller:
 
         Where a person allows none of those, the person's choice stands.
         """
-        limited = tuple(p for p in self._all_points if max_level is None or p.level <= max_level)
-        points = limited or self._all_points
+        limited = tuple(p for p in self.points if max_level is None or p.level <= max_level)
+        points = limited or self.points
         self._frontiers = {
             level: build_frontier([p for p in points if p.level <= level])
             for level in sorted({p.level for p in points}, reverse=True)
@@ -148,7 +138,7 @@ class Controller:
         """Choose for the newest frame, or let it wait; it is offered again later."""
         link, budget, now = offer.link, offer.budget, offer.now
         self._cpu.advance(now)
-        frame_seconds = max(self._frame_seconds, self.service.seconds)
+        frame_seconds = max(self.frame_seconds, self.service.seconds)
         frontier = self._frontier(offer.pixels, frame_seconds)
         bytes_per_bpp = offer.pixels / 8 * self._content.safe
         queue = self._link.queue(now, link, self.rate.safe)
@@ -285,7 +275,7 @@ class Controller:
         encode = self._encode_time.safe(choice.point.level, offer.pixels)
         trip = choice.size_bytes / queue.rate + self._link.round_trip
         frames = max(1.0, offer.link.credit_bytes / choice.size_bytes)
-        return encode + trip <= frames * max(self._frame_seconds, self.service.seconds)
+        return encode + trip <= frames * max(self.frame_seconds, self.service.seconds)
 
 
 def _affordable_bytes(budget: Allowance, frame_seconds: float) -> float:

@@ -99,7 +99,16 @@ class EncodeCalibration:
             threads=self.device.threads,
             timings=tuple(t for t in timings if (t.height, t.width) in sizes),
         )
-        self._write(self._cached)
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._path, self._cached.model_dump_json(indent=1) + "\n")
+        except OSError as exc:
+            reason = str(exc)
+            logger.info(
+                "encoder timings not kept; the next start measures", extra={"reason": reason}
+            )
 
     def _is_here(self, calibration: Calibration | None) -> bool:
         return calibration is not None and self.device == (calibration.device, calibration.threads)
@@ -115,17 +124,6 @@ class EncodeCalibration:
             logger.info("encoder timings not read", extra={"reason": str(exc)})
             return None
         return found if self._is_here(found) else None
-
-    def _write(self, calibration: Calibration) -> None:
-        if self._path is None:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, calibration.model_dump_json(indent=1) + "\n")
-        except OSError as exc:
-            logger.info(
-                "encoder timings not kept; the next start measures", extra={"reason": str(exc)}
-            )
 
 
 def guess_encode_seconds(kmac_per_pixel: float) -> float:
