@@ -23,6 +23,9 @@ LEAKY_SLOPE = 0.1  # LEAKY in Darknet's src/activations.h
 # A head starts by finding almost nothing (Lin et al., Focal Loss, ICCV 2017, section 4.1).
 PRIOR_OBJECTNESS = 0.01
 _HEAD_INIT_STD = 0.01
+# YOLOv4's; Darknet's own 1 would have one anchor answer for a box and leave the others untrained.
+IOU_THRESH = 0.213
+IGNORE_THRESH = 0.5  # Darknet's
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class HeadSpec:
     """A YOLO head: how its raw map (B, A * (5 + classes), H/stride, W/stride) is to be read.
 
     `anchors` are (width, height) in input pixels; `scale_x_y` stretches the centre's sigmoid
-    about 0.5.
+    about 0.5. In training, every anchor whose shape has more than `iou_thresh` IoU with a box
+    answers for it, and a prediction with more than `ignore_thresh` is never background.
     """
 
     layer: int
@@ -46,6 +50,8 @@ class HeadSpec:
     anchors: tuple[tuple[float, float], ...]
     classes: int
     scale_x_y: float
+    iou_thresh: float = IOU_THRESH
+    ignore_thresh: float = IGNORE_THRESH
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,18 @@ class Convolutional(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, H/stride, W/stride)."""
-        x = self.conv(x)
-        if self.norm is not None:
-            x = self.norm(x)
+        conv, norm = self.conv, self.norm
+        if norm is None:
+            x = conv(x)
+        elif norm.training:
+            x = norm(conv(x))
+        else:  # folded: one pass over the pixels less, and no other function of the weights
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+            bias = norm.bias - norm.running_mean * scale
+            weight = conv.weight * scale[:, None, None, None]
+            x = conv._conv_forward(x, weight, bias)
         y: Tensor = self.activation(x)
         return y
 
@@ -161,7 +176,7 @@ class YoloHead(nn.Module):
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "linear": nn.Identity,
-    "leaky": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+    "leaky": lambda: nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "logistic": nn.Sigmoid,
@@ -299,7 +314,15 @@ def _build_yolo(section: CfgSection, number: int, shapes: Sequence[Shape]) -> Bu
             f"5 + {classes} values need {expected}"
         )
     scale_x_y = section.real("scale_x_y", 1.0, 1.0, 4.0)
-    head = HeadSpec(number, source.stride, tuple(anchors[i] for i in mask), classes, scale_x_y)
+    head = HeadSpec(
+        number,
+        source.stride,
+        tuple(anchors[i] for i in mask),
+        classes,
+        scale_x_y,
+        section.real("iou_thresh", IOU_THRESH, 0.0, 1.0),
+        section.real("ignore_thresh", IGNORE_THRESH, 0.0, 1.0),
+    )
     return BuiltLayer(YoloHead(), (number - 1,), source, head)
 
 

@@ -103,21 +103,33 @@ def train_codec(
 def train_detector(
     images: Images,
     recipe: Recipe = "yolov3-slim",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="F.cfg,F.weights",
+            help="Darknet's files to begin with; not given: the recipe's graph, at random.",
+        ),
+    ] = None,
     cfg: Annotated[
         Path | None,
-        typer.Option(metavar="F.cfg", exists=True, help="Darknet's graph; else the recipe's."),
+        typer.Option(
+            metavar="F.cfg",
+            exists=True,
+            help="Another graph, whose first layers are those of --from; the others begin anew.",
+        ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="F.weights", exists=True, help="To begin from; not given: at random."),
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="F.cfg,F.weights",
+            help="Says where classes are that nobody labelled; not given: that of --from.",
+        ),
     ] = None,
     out: Out = Path("runs/detector"),
     models: Models = None,
     seconds: Annotated[
         float | None, typer.Option(min=1, help="Of the whole schedule, over all its starts.")
-    ] = None,
-    widen: Annotated[
-        int | None, typer.Option(min=1, help="Multiply the channels of the cfg.")
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=64, help="Pixels a side in training.")
@@ -125,12 +137,14 @@ def train_detector(
     batch: Batch = None,
     learning_rate: LearningRate = None,
     max_edge: MaxEdge = TRAINING_MAX_EDGE,
+    threads: TorchThreads = None,
     device: Device = None,
     seed: Seed = None,
 ) -> None:
     """Train a Darknet detector on labelled pictures. Goes on where it stopped."""
     with needs_extra("train", "train detector"):
         from slimtrain.data.pictures import load_divided
+        from slimtrain.detector.start import DarknetFiles
         from slimtrain.detector.train import DetectorRun
         from slimtrain.detector.train import train_detector as run_training
         from slimtrain.loop.processes import best_device
@@ -139,22 +153,27 @@ def train_detector(
     from slimcodec.model.find import find_model
 
     wanted = load_recipe(recipe, DetectorRecipe)
+    begin = None if start is None else DarknetFiles.named(start)
+    graph = cfg or (begin.cfg if begin else None)
     run = DetectorRun(
         out=out,
-        init_cfg=cfg or find_model("detector", wanted.graph, models) / "detector.cfg",
-        init_weights=weights,
+        cfg=graph or find_model("detector", wanted.graph, models) / "detector.cfg",
+        start=begin,
+        teacher=None if teacher is None else DarknetFiles.named(teacher),
+        labellings=wanted.folders,
+        augmentation=wanted.augmentation,
+        threads=threads,
         device=device or best_device(),
         **settings(
             wanted.schedule,
             seconds=seconds,
-            widen=widen,
             image_size=image_size,
             batch_size=batch,
             learning_rate=learning_rate,
             seed=seed,
         ),
     )
-    training, validation = load_divided(images, max_edge, say)
+    training, validation = load_divided(images, max_edge, say, wanted.folders)
     trained = run_training(run, training, validation)
     say(f"{out / 'validation.csv'}: what it finds in the validation pictures")
     say(f"{trained}: `slimwire detector import` makes a model of it and {out / 'detector.cfg'}")

@@ -1,10 +1,11 @@
 """Pictures and their boxes: an index of folders, and what of it is in memory.
 
-    folder/images/*.jpg + folder/labels/*.txt + folder/labels_teacher.jsonl -index_pictures->
+    folder/images/*.jpg + boxes by people + boxes by a teacher network -index_pictures->
     [PictureEntry] -divide-> training, validation -load_pictures-> Pictures
 
 A folder without `images/` holds its pictures directly and has no labels: such pictures train the
-codec only.
+codec only. Where the boxes are, and what it means that there is none, says the folder's
+`Labelling`.
 
 A box is a row `class, cx, cy, w, h, confidence`, lengths in parts of the picture. The confidence is
 1 for a box that a person drew and the teacher's score for a box that a teacher network proposed.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,33 @@ COVERED_IOU = 0.5
 
 Boxes = NDArray[np.float32]
 """(n, 6) float32: class, cx, cy, w, h, confidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """How the pictures of a folder are labelled; classes by their numbers.
+
+    Args:
+        people: boxes by people: a folder of YOLO text files, or JSON lines; None: nobody drew any.
+        proposals: boxes by a teacher network with their scores, JSON lines.
+        complete: classes of which people boxed all there are; None: all classes.
+        proposed: classes of which the proposals, too, are believed to be all there are.
+        weight: how much more often the pictures are drawn.
+    """
+
+    people: str | None = "labels"
+    proposals: str | None = "labels_teacher.jsonl"
+    complete: frozenset[int] | None = None
+    proposed: frozenset[int] = frozenset()
+    weight: float = 1.0
+
+    def is_absent(self, num_classes: int) -> NDArray[np.bool_]:
+        """(C,) whether a place without a box shows none of the class; of others nothing is
+        known.
+        """
+        absent = np.full(num_classes, self.complete is None)
+        absent[[*(self.complete or ()), *self.proposed]] = True
+        return absent
 
 
 class PictureError(Exception):
@@ -89,8 +117,13 @@ class Pictures:
         )
 
 
-def index_pictures(folders: Iterable[Path]) -> list[PictureEntry]:
+def index_pictures(
+    folders: Iterable[Path], labellings: Mapping[str, Labelling] | None = None
+) -> list[PictureEntry]:
     """All pictures of the folders, sorted by name within each folder.
+
+    Args:
+        labellings: by a folder's name; of the others people boxed all classes in `labels/`.
 
     Raises:
         PictureError: a folder holds no picture, or a label cannot be read.
@@ -98,7 +131,6 @@ def index_pictures(folders: Iterable[Path]) -> list[PictureEntry]:
     entries: list[PictureEntry] = []
     for folder in folders:
         images = folder / "images"
-        labels = folder / "labels" if images.is_dir() else None
         found = sorted(
             path
             for path in (images if images.is_dir() else folder).glob("*")
@@ -106,14 +138,41 @@ def index_pictures(folders: Iterable[Path]) -> list[PictureEntry]:
         )
         if not found:
             raise PictureError(f"{folder}: found no pictures; expected them there or in images/")
-        teacher = read_teacher_boxes(folder / "labels_teacher.jsonl")
-        for path in found:
-            boxes: Boxes | None = None
-            if labels is not None and labels.is_dir():
-                boxes = read_label_file(labels / f"{path.stem}.txt")
-                boxes = merge_teacher_boxes(boxes, teacher.get(path.name))
-            entries.append(PictureEntry(path, folder.name, boxes, is_validation(path)))
+        labelling = (labellings or {}).get(folder.name, Labelling())
+        boxes = _read_boxes(folder, labelling, found) if images.is_dir() else None
+        entries += [
+            PictureEntry(
+                path, folder.name, boxes[path.name] if boxes else None, is_validation(path)
+            )
+            for path in found
+        ]
     return entries
+
+
+def _read_boxes(
+    folder: Path, labelling: Labelling, pictures: Sequence[Path]
+) -> dict[str, Boxes] | None:
+    """The boxes of each picture by its name; None where neither people nor a teacher looked."""
+    by_people: dict[str, Boxes] | None = None
+    proposals: dict[str, Boxes] = {}
+    if labelling.people is not None and (folder / labelling.people).exists():
+        by_people = read_people_boxes(folder / labelling.people, pictures)
+    if labelling.proposals is not None:
+        proposals = read_teacher_boxes(folder / labelling.proposals)
+    if by_people is None:
+        is_described = labelling.people is None and bool(proposals)
+        none = np.zeros((0, BOX_FIELDS), np.float32)
+        return (
+            {path.name: proposals.get(path.name, none) for path in pictures}
+            if is_described
+            else None
+        )
+    return {
+        path.name: merge_teacher_boxes(
+            by_people[path.name], proposals.get(path.name), labelling.complete
+        )
+        for path in pictures
+    }
 
 
 def divide(entries: Iterable[PictureEntry]) -> tuple[list[PictureEntry], list[PictureEntry]]:
@@ -128,18 +187,22 @@ def divide(entries: Iterable[PictureEntry]) -> tuple[list[PictureEntry], list[Pi
 
 
 def load_divided(
-    folders: Iterable[Path], max_edge: int, say: Callable[[str], None] = logger.info
+    folders: Iterable[Path],
+    max_edge: int,
+    say: Callable[[str], None] = logger.info,
+    labellings: Mapping[str, Labelling] | None = None,
 ) -> tuple[Pictures, Pictures]:
     """The pictures to train on and those for validation, in memory.
 
     Args:
         max_edge: longest side there, pixels.
         say: is told how many they are.
+        labellings: as `index_pictures` takes them.
 
     Raises:
         PictureError: too few for both.
     """
-    training, validation = divide(index_pictures(folders))
+    training, validation = divide(index_pictures(folders, labellings))
     if not training or not validation:
         raise PictureError(
             f"{len(training)} pictures to train on and {len(validation)} for validation, which is "
@@ -147,6 +210,14 @@ def load_divided(
         )
     say(f"{len(training)} pictures to train on, {len(validation)} for validation")
     return load_pictures(training, max_edge), load_pictures(validation, max_edge)
+
+
+def read_people_boxes(path: Path, pictures: Sequence[Path]) -> dict[str, Boxes]:
+    """People's boxes of each picture by its name, from YOLO text or JSON lines."""
+    if path.is_dir():
+        return {p.name: read_label_file(path / f"{p.stem}.txt") for p in pictures}
+    none = np.zeros((0, BOX_FIELDS), np.float32)
+    return {p.name: none for p in pictures} | read_teacher_boxes(path)
 
 
 def read_label_file(path: Path) -> Boxes:
@@ -169,22 +240,28 @@ def read_label_file(path: Path) -> Boxes:
 
 
 def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
-    """A teacher's boxes by file name, from JSON lines; empty where there is no such file."""
+    """Boxes by file name, from JSON lines; empty where there is no such file. A row that says no
+    confidence is a person's.
+    """
     if not path.exists():
         return {}
     boxes: dict[str, Boxes] = {}
     for line in path.read_text().splitlines():
         row = json.loads(line)
-        boxes[str(row["image"])] = np.asarray(row["boxes"], np.float32).reshape(-1, BOX_FIELDS)
+        rows = [[*box, 1.0][:BOX_FIELDS] for box in row["boxes"]]
+        boxes[str(row["image"])] = np.asarray(rows, np.float32).reshape(-1, BOX_FIELDS)
     return boxes
 
 
-def merge_teacher_boxes(labels: Boxes, teacher: Boxes | None) -> Boxes:
+def merge_teacher_boxes(
+    labels: Boxes, teacher: Boxes | None, complete: frozenset[int] | None = None
+) -> Boxes:
     """Labels with the teacher's confidence where a label is a teacher's box, and the teacher's
     others.
 
-    A teacher box that no label covers is added with a confidence below `POSITIVE_CONFIDENCE`, so
-    that the loss ignores it: the labels are the authority on what counts as an object.
+    A teacher box that no label covers, of a class in `complete` (None: all), gets a confidence
+    below `POSITIVE_CONFIDENCE`, so that the loss ignores it: there the labels are the authority on
+    what counts as an object.
     """
     if teacher is None or len(teacher) == 0:
         return labels
@@ -192,11 +269,13 @@ def merge_teacher_boxes(labels: Boxes, teacher: Boxes | None) -> Boxes:
     merged = labels.copy()
     same_class = labels[:, None, 0] == teacher[None, :, 0]
     same = np.where(same_class, iou, 0.0)
-    is_teacher_box = same.max(axis=1) >= SAME_BOX_IOU
+    is_teacher_box = same.max(axis=1, initial=0.0) >= SAME_BOX_IOU
     merged[is_teacher_box, 5] = teacher[same.argmax(axis=1)[is_teacher_box], 5]
-    ignored = teacher[iou.max(axis=0, initial=0.0) < COVERED_IOU]
-    ignored[:, 5] = np.minimum(ignored[:, 5], POSITIVE_CONFIDENCE - 0.01)
-    together: Boxes = np.concatenate([merged, ignored]).astype(np.float32)
+    others = teacher[iou.max(axis=0, initial=0.0) < COVERED_IOU]
+    is_doubted = np.isin(others[:, 0], list(complete)) if complete is not None else True
+    unsure = np.minimum(others[:, 5], POSITIVE_CONFIDENCE - 0.01)
+    others[:, 5] = np.where(is_doubted, unsure, others[:, 5])
+    together: Boxes = np.concatenate([merged, others]).astype(np.float32)
     return together
 
 

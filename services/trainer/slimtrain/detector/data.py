@@ -1,13 +1,10 @@
-"""Training batches for the detector, made wholly on the device: mosaic, scale, flip, colour.
+"""Training batches for the detector, made on the device: mosaic, scale, flip, colour, weather.
 
-    pictures -pack their pixels into one flat tensor-> pixels on the device
-    (seed, step) -draw-> four tiles a sample -one gather for all pixels-> x; boxes follow by the
-    same numbers -> targets
+    (seed, step) -draw-> four tiles a sample -read their pictures-> x; boxes follow by the same
+    numbers -> targets
 
 A sample is cut into four tiles at a random point (mosaic) or is one tile. A tile shows one picture,
-scaled, mirrored and shifted; where it has no pixel, grey. Every output pixel asks its tile where to
-read, so that a mosaic costs no more than a single picture, and nothing loops over pictures or boxes
-on the host.
+scaled, mirrored and shifted; where it has no pixel, grey.
 
 Source: mosaic: Bochkovskiy et al., YOLOv4, 2020, section 3.3, https://arxiv.org/abs/2004.10934;
 sampling of rare classes: Gupta et al., LVIS, CVPR 2019, appendix ("repeat factor"),
@@ -16,9 +13,10 @@ https://arxiv.org/abs/1908.03195.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -29,9 +27,11 @@ from slimtrain.data.pictures import (
     BOX_FIELDS,
     POSITIVE_CONFIDENCE,
     Boxes,
+    Labelling,
     PictureError,
     Pictures,
 )
+from slimtrain.detector.weather import Draw, augment_weather
 
 GREY = 114.0 / 255
 """Fills what no picture covers; the usual letterbox grey of YOLO training."""
@@ -41,6 +41,8 @@ MIN_VISIBLE = 0.15
 """A box of which less of the area stays in its tile is dropped."""
 CLEARLY_VISIBLE = 0.35
 """A box of which less stays is ignored: neither object nor background."""
+MAX_SIDE = 4096
+"""Of a sample, pixels."""
 MIN_SIDE_PIXELS = 2.0
 CLEAR_SIDE_PIXELS = 5.0
 RARE_CLASS_SHARE = 0.03
@@ -52,30 +54,51 @@ class DetectorBatch:
     """`x` (B, 3, S, S) float32 RGB in [0, 1]; `targets` (B, T, 6): class, cx, cy, w, h in pixels,
     confidence.
 
-    Unused rows of `targets` have w = h = 0.
+    Unused rows of `targets` have w = h = 0. `centre` (B, 2) is where four tiles meet, x before y,
+    in pixels; `absent` (B, 4, C) says of each tile's picture for which classes "no box" means "not
+    there".
     """
 
     x: Tensor
     targets: Tensor
+    centre: Tensor
+    absent: Tensor
+
+    def is_absent(self, h: int, w: int) -> Tensor:
+        """`absent` of the cells of a map: (B, h, w, C) bool."""
+        scale = self.x.shape[-1] / w
+        column, row = (
+            (torch.arange(side, device=self.x.device) + 0.5) * scale >= self.centre[:, axis, None]
+            for axis, side in enumerate((w, h))
+        )
+        tile = column[:, None, :].long() + 2 * row[:, :, None].long()  # (B, h, w)
+        images = torch.arange(len(tile), device=tile.device)[:, None, None]
+        return self.absent[images, tile]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far samples are changed; ranges are factors.
+    """How far samples are changed; ranges are factors, shares are of the samples.
 
     Args:
-        folder_weights: how much more often pictures of a folder of this name are drawn; 1 for all
-            others.
+        native_share: of tiles that show their picture at its own size.
+        night_share, haze_share, rain_share, noise_share, blur_share: of the samples that
+            `slimtrain.detector.weather` changes so.
     """
 
     mosaic_share: float = 0.5
     scale_range: tuple[float, float] = (0.55, 1.6)
     mosaic_scale_range: tuple[float, float] = (0.4, 1.3)
+    native_share: float = 0.0
     brightness: float = 0.35
     channel_gain: float = 0.1
     saturation: float = 0.5
     grey_share: float = 0.05
-    folder_weights: Mapping[str, float] = field(default_factory=dict)
+    night_share: float = 0.0
+    haze_share: float = 0.0
+    rain_share: float = 0.0
+    noise_share: float = 0.0
+    blur_share: float = 0.0
 
 
 class DetectorSampler:
@@ -90,6 +113,8 @@ class DetectorSampler:
         device: torch.device,
         augmentation: Augmentation,
         seed: int = 0,
+        labellings: Mapping[str, Labelling] | None = None,
+        num_classes: int = 1,
     ) -> None:
         labelled = pictures.select(lambda index: pictures.boxes[index] is not None)
         if len(labelled) == 0:
@@ -100,18 +125,30 @@ class DetectorSampler:
         self.augmentation = augmentation
         self.seed = seed
         self.num_pictures = len(labelled)
-        sizes = torch.tensor([image.shape[:2] for image in labelled.images])  # (N, 2)
-        areas = sizes.prod(dim=1)
-        self._starts = (areas.cumsum(0) - areas).to(device)  # (N,) first pixel of each picture
-        self._sizes = sizes.to(device)
-        self._pixels = _pack_pixels(labelled.images, int(areas.sum())).to(device)
+        self._pictures = [
+            torch.from_numpy(image).permute(2, 0, 1).contiguous().to(device)
+            for image in labelled.images
+        ]
+        sizes = [picture.shape[1:] for picture in self._pictures]
+        self._sizes = torch.tensor(sizes, device=device)  # (N, 2) h, w
+        self._at = torch.arange(MAX_SIDE, device=device) + 0.5  # middles of pixels
         self._boxes = _pad_boxes(boxes).to(device)  # (N, P, 6)
-        weights = _sampling_weights(boxes, labelled.sources, augmentation.folder_weights)
+        by_folder = [(labellings or {}).get(source, Labelling()) for source in labelled.sources]
+        absent = np.stack([labelling.is_absent(num_classes) for labelling in by_folder])
+        self._absent = torch.from_numpy(absent).to(device)  # (N, C)
+        weights = _sampling_weights(boxes, [labelling.weight for labelling in by_folder])
         self._cumulative = torch.from_numpy(np.cumsum(weights / weights.sum())).to(device)
 
     @torch.no_grad()
-    def batch(self, step: int, size: int, mosaic_share: float | None = None) -> DetectorBatch:
-        """The batch of a step; `mosaic_share` overrides the augmentation's."""
+    def batch(
+        self,
+        step: int,
+        size: int,
+        mosaic_share: float | None = None,
+        image_size: int | None = None,
+    ) -> DetectorBatch:
+        """The batch of a step; `mosaic_share` and `image_size` override the sampler's."""
+        side = image_size or self.image_size
         generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + step)
         share = self.augmentation.mosaic_share if mosaic_share is None else mosaic_share
 
@@ -121,12 +158,14 @@ class DetectorSampler:
         index = torch.searchsorted(self._cumulative, draw(size, 4).double())
         index = index.clamp(max=self.num_pictures - 1)  # (B, 4)
         is_mosaic = draw(size, 1) < share  # (B, 1)
-        tiles = self._place_tiles(index, is_mosaic, draw)
-        x = self._colour(self._read_pixels(index, tiles), draw)
-        return DetectorBatch(x, self._place_boxes(index, tiles))
+        tiles = self._place_tiles(index, is_mosaic, side, draw)
+        x = self._colour(self._read_pixels(index, tiles, side), draw)
+        x = augment_weather(x, self.augmentation, draw)
+        targets = self._place_boxes(index, tiles)
+        return DetectorBatch(x, targets, tiles.centre, self._absent[index])
 
-    def _place_tiles(self, index: Tensor, is_mosaic: Tensor, draw: _Draw) -> _Tiles:
-        B, S = len(index), float(self.image_size)
+    def _place_tiles(self, index: Tensor, is_mosaic: Tensor, side: int, draw: Draw) -> _Tiles:
+        B, S = len(index), float(side)
         centre = torch.where(is_mosaic, S * (0.25 + 0.5 * draw(B, 2)), S).round()  # (B, 2) x, y
         zero, full = torch.zeros_like(centre), torch.full_like(centre, S)
         low = torch.stack(  # (B, 4, 2): tile order left/right within top/bottom
@@ -152,47 +191,36 @@ class DetectorSampler:
         ranges = self.augmentation.scale_range, self.augmentation.mosaic_scale_range
         single, mosaic = (_log_uniform(draw(B, 4), *range_) for range_ in ranges)
         scale = fit * torch.where(is_mosaic, mosaic, single)  # (B, 4)
+        if self.augmentation.native_share:
+            is_native = draw(B, 4) < self.augmentation.native_share
+            scale = torch.where(is_native, 1.0, scale)
         slack = high - low - size_wh * scale[..., None]
         # From one edge to the other: a small picture lies anywhere in its tile, of a large one
         # anything shows.
         offset = low + slack * draw(B, 4, 2)
         return _Tiles(centre, low, high, size_wh, scale, offset, draw(B, 4) < 0.5)
 
-    def _read_pixels(self, index: Tensor, tiles: _Tiles) -> Tensor:
-        """(B, 3, S, S) float32 by bilinear interpolation."""
-        B, S = len(index), self.image_size
-        at = torch.arange(S, device=self.device, dtype=torch.float32) + 0.5
-        right = (at[None, :] >= tiles.centre[:, :1])[:, None, :].expand(B, S, S)
-        below = (at[None, :] >= tiles.centre[:, 1:])[:, :, None].expand(B, S, S)
-        tile = (right.long() + 2 * below.long()).view(B, S * S)
+    def _read_pixels(self, index: Tensor, tiles: _Tiles, side: int) -> Tensor:
+        """(B, 3, S, S) float32 by bilinear interpolation; grey where a tile shows no picture."""
+        x = torch.full((len(index), 3, side, side), GREY, device=self.device)
+        corners = torch.cat([tiles.low, tiles.high], dim=-1).long().tolist()  # (B, 4, 4)
+        numbers, mirrored = index.tolist(), tiles.mirrored.tolist()
+        for sample, tile in product(range(len(index)), range(4)):
+            left, top, right, bottom = corners[sample][tile]
+            if left >= right or top >= bottom:
+                continue
+            picture = self._pictures[numbers[sample][tile]]  # (3, h, w) uint8
+            h, w = picture.shape[1:]
+            scale, offset = tiles.scale[sample, tile], tiles.offset[sample, tile]
+            u = (self._at[left:right] - offset[0]) / scale
+            v = (self._at[top:bottom] - offset[1]) / scale
+            inside = ((v >= 0) & (v < h))[:, None] & ((u >= 0) & (u < w))
+            rows = _interpolate(picture, v, 1)
+            seen = _interpolate(rows, w - u if mirrored[sample][tile] else u, 2) / 255
+            x[sample, :, top:bottom, left:right] = torch.where(inside, seen, GREY)
+        return x
 
-        def of_tile(values: Tensor) -> Tensor:  # (B, 4) -> (B, S, S)
-            return values.gather(1, tile).view(B, S, S)
-
-        w, h = of_tile(tiles.size_wh[..., 0]), of_tile(tiles.size_wh[..., 1])
-        scale = of_tile(tiles.scale)
-        u = (at[None, None, :] - of_tile(tiles.offset[..., 0])) / scale
-        v = (at[None, :, None] - of_tile(tiles.offset[..., 1])) / scale
-        inside = (u >= 0) & (u < w) & (v >= 0) & (v < h)
-        u = torch.where(of_tile(tiles.mirrored), w - u, u) - 0.5
-        v = v - 0.5
-        u0, v0 = u.floor(), v.floor()
-        du, dv = u - u0, v - v0
-        start = of_tile(self._starts[index])
-
-        def pixel(du_whole: int, dv_whole: int) -> Tensor:  # -> (3, B, S, S) float32, 0-255
-            column = torch.minimum((u0 + du_whole).clamp(min=0), w - 1).long()
-            row = torch.minimum((v0 + dv_whole).clamp(min=0), h - 1).long()
-            packed = self._pixels[start + row * w.long() + column]
-            return torch.stack([packed & 255, (packed >> 8) & 255, (packed >> 16) & 255]).float()
-
-        # Out-of-tile coordinates are clamped to some pixel of the picture and painted grey below.
-        top = torch.lerp(pixel(0, 0), pixel(1, 0), du)
-        bottom = torch.lerp(pixel(0, 1), pixel(1, 1), du)
-        colour = torch.lerp(top, bottom, dv) / 255  # (3, B, S, S)
-        return torch.where(inside, colour, GREY).transpose(0, 1)
-
-    def _colour(self, x: Tensor, draw: _Draw) -> Tensor:
+    def _colour(self, x: Tensor, draw: Draw) -> Tensor:
         """Brightness, channel gain and saturation, each drawn per sample."""
         B, a = len(x), self.augmentation
         saturation = 1 + a.saturation * (2 * draw(B, 1, 1, 1) - 1)
@@ -235,12 +263,6 @@ class DetectorSampler:
         return placed.gather(1, order)
 
 
-class _Draw(Protocol):
-    """Draws uniform numbers in [0, 1) of a shape."""
-
-    def __call__(self, *shape: int) -> Tensor: ...
-
-
 @dataclass(frozen=True)
 class _Tiles:
     """Four tiles a sample; lengths in pixels, x before y. All but `centre` are (B, 4, ...)."""
@@ -254,17 +276,15 @@ class _Tiles:
     mirrored: Tensor  # (B, 4) bool
 
 
-def _pack_pixels(images: list[NDArray[np.uint8]], num_pixels: int) -> Tensor:
-    """All pixels one after another, each as one int32 R | G << 8 | B << 16: one gather reads a
-    pixel.
-    """
-    flat = np.zeros((num_pixels, 4), np.uint8)
-    start = 0
-    for image in images:
-        stop = start + image.shape[0] * image.shape[1]
-        flat[start:stop, :3] = image.reshape(-1, 3)
-        start = stop
-    return torch.from_numpy(flat.view("<i4").reshape(-1))
+def _interpolate(picture: Tensor, at: Tensor, axis: int) -> Tensor:
+    """Linear, along one axis: values at the positions `at`, 0.5 being the first pixel's middle."""
+    last = picture.shape[axis] - 1
+    at = (at - 0.5).clamp(0, last)
+    low = at.long()
+    share = (at - low).view(-1, 1) if axis == 1 else at - low
+    high = (low + 1).clamp(max=last)
+    one, other = (picture.index_select(axis, number).float() for number in (low, high))
+    return torch.lerp(one, other, share)
 
 
 def _pad_boxes(boxes: list[Boxes]) -> Tensor:
@@ -277,27 +297,18 @@ def _pad_boxes(boxes: list[Boxes]) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def _sampling_weights(
-    boxes: list[Boxes], sources: list[str], folder_weights: Mapping[str, float]
-) -> NDArray[np.float64]:
+def _sampling_weights(boxes: list[Boxes], folder_weights: Sequence[float]) -> NDArray[np.float64]:
     """How often each picture is drawn: sqrt(share / frequency) of its rarest class, times its
     folder's weight.
     """
     classes = [set(rows[rows[:, 5] >= POSITIVE_CONFIDENCE, 0].astype(int)) for rows in boxes]
-    counts: dict[int, int] = {}
-    for present in classes:
-        for class_id in present:
-            counts[class_id] = counts.get(class_id, 0) + 1
+    counts = Counter(class_id for present in classes for class_id in present)
     repeat = {
         class_id: max(1.0, (RARE_CLASS_SHARE * len(boxes) / count) ** 0.5)
         for class_id, count in counts.items()
     }
-    weights = [
-        max((repeat[class_id] for class_id in present), default=0.5)
-        * folder_weights.get(source, 1.0)
-        for present, source in zip(classes, sources, strict=True)
-    ]
-    return np.asarray(weights, np.float64)
+    rarest = [max((repeat[class_id] for class_id in present), default=0.5) for present in classes]
+    return np.asarray(rarest, np.float64) * np.asarray(folder_weights, np.float64)
 
 
 def _log_uniform(uniform: Tensor, low: float, high: float) -> Tensor:

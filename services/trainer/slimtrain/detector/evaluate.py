@@ -19,6 +19,7 @@ from torchvision.ops import batched_nms
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
+from slimtrain.detector.heads import by_cell, decode_boxes
 from slimtrain.figures.mean_average_precision import (
     MIN_SCORE,
     Labels,
@@ -66,12 +67,10 @@ def prepare_pictures(pictures: Pictures, image_size: int) -> PreparedPictures:
 
 
 @torch.inference_mode()
-def evaluate_prepared(
+def detect_prepared(
     model: Darknet, prepared: PreparedPictures, batch_size: int = 16
-) -> list[dict[str, float | int | str | None]]:
-    """AP50 over all pictures, then of each folder where there are several; nothing without
-    pictures. The model stays in the mode it was in.
-    """
+) -> list[ScoredBoxes]:
+    """What the model finds in each picture. It stays in the mode it was in."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -81,6 +80,16 @@ def evaluate_prepared(
         raw = model(x.contiguous(memory_format=torch.channels_last))
         found += detect_boxes(raw, model.head_specs)
     model.train(was_training)
+    return found
+
+
+def evaluate_prepared(
+    model: Darknet, prepared: PreparedPictures
+) -> list[dict[str, float | int | str | None]]:
+    """AP50 over all pictures, then of each folder where there are several; nothing without
+    pictures.
+    """
+    found = detect_prepared(model, prepared)
     folders = sorted(set(prepared.sources))
     chosen = {"all": set(folders)} if folders else {}
     if len(folders) > 1:
@@ -130,18 +139,9 @@ def decode_candidates(
     all_boxes: list[Tensor] = []
     all_scores: list[Tensor] = []
     for maps, head in zip(raw, heads, strict=True):
-        B, _, h, w = maps.shape
-        A, C, s = len(head.anchors), head.classes, head.scale_x_y
-        t = maps.view(B, A, 5 + C, h, w).permute(0, 1, 3, 4, 2)  # (B, A, h, w, 5 + C)
-        rows, columns = torch.meshgrid(
-            torch.arange(h, device=maps.device), torch.arange(w, device=maps.device), indexing="ij"
-        )
-        cells = torch.stack([columns, rows], dim=-1).float()  # (h, w, 2) x, y
-        centre = (t[..., :2].sigmoid() * s - (s - 1) / 2 + cells) * head.stride
-        anchors = torch.tensor(head.anchors, device=maps.device).view(1, A, 1, 1, 2)
-        half = t[..., 2:4].clamp(max=10).exp() * anchors / 2
-        all_boxes.append(torch.cat([centre - half, centre + half], dim=-1).reshape(B, -1, 4))
-        all_scores.append((t[..., 4:5].sigmoid() * t[..., 5:].sigmoid()).reshape(B, -1, C))
+        t = by_cell(maps, head)  # (B, A, h, w, 5 + C)
+        all_boxes.append(decode_boxes(t, head).flatten(1, 3))
+        all_scores.append((t[..., 4:5].sigmoid() * t[..., 5:].sigmoid()).flatten(1, 3))
     boxes, scores = torch.cat(all_boxes, dim=1), torch.cat(all_scores, dim=1)
     C = scores.shape[-1]
     best, index = scores.flatten(1).topk(min(MAX_CANDIDATES, scores[0].numel()), dim=1)

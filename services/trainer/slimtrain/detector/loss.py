@@ -1,33 +1,32 @@
 """The detector's training loss: raw head maps, targets -> box, objectness and class losses.
 
-    targets (B, T, 6) -every anchor within a factor of 4, every cell whose sigmoid can reach the
-    centre-> candidates
-    candidates -CIoU-> box loss; -IoU times confidence-> objectness target; -BCE-> class loss
+    targets (B, T, 6) -anchors of like shape, cells whose sigmoid reaches the centre-> matches
+    matches -CIoU-> box loss; -IoU times confidence-> objectness target; -BCE-> class loss
+    elsewhere: no object where no box means "not there", else what the teacher says
 
-Everything is dense with fixed shapes (B, T, A, cells), masked instead of selected: nothing waits
-for the device.
+The teacher is the network that the training began with. Of classes that nobody looked for in a
+picture it is believed, so that they are not forgotten.
 
 Source: heads: Redmon and Farhadi, YOLOv3, 2018, https://arxiv.org/abs/1804.02767; CIoU: Zheng et
-al., AAAI 2020, https://arxiv.org/abs/1911.08287; several anchors per object and stretched centres:
-Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934.
+al., AAAI 2020, https://arxiv.org/abs/1911.08287; several anchors per object (`iou_thresh`) and
+stretched centres: Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops import box_convert, box_iou
 
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import POSITIVE_CONFIDENCE
+from slimtrain.detector.heads import by_cell, decode_boxes
 
-MAX_SIDE_FACTOR = 4.0
-"""A target belongs to every anchor whose sides are within this factor of its own."""
 BOX_WEIGHT = 0.05
 OBJECTNESS_WEIGHT = 0.6
 CLASS_WEIGHT = 0.4
@@ -35,6 +34,8 @@ OBJECTNESS_BALANCE = {8: 4.0, 16: 1.0, 32: 0.4}
 """By stride: a fine map has more cells, and a smaller share of them holds an object."""
 MAX_LOG_SIDE = 4.0
 """Bound on the raw side: exp(4) is 55 anchors; keeps an early outlier from becoming infinite."""
+MIN_TAUGHT = 0.01
+"""Objectness from which on the teacher's classes and boxes are learned."""
 
 _NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 """Cells, x before y, that may answer for a target: its own and the four beside it."""
@@ -48,105 +49,192 @@ class DetectorLoss:
     box: Tensor
     objectness: Tensor
     classes: Tensor
+    taught: Tensor
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What the network that the training began with says of a batch.
+
+    Args:
+        raw: its head maps.
+        heads: of those maps; the trained network may have others besides.
+        is_absent: (h, w) -> (B, h, w, C) bool, whether a place without a box shows none of a
+            class; the teacher is asked of the others.
+        weight: of its classes and boxes.
+    """
+
+    raw: Sequence[Tensor]
+    heads: Sequence[HeadSpec]
+    is_absent: Callable[[int, int], Tensor]
+    weight: float
 
 
 def detector_loss(
-    raw: Sequence[Tensor], targets: Tensor, heads: Sequence[HeadSpec]
+    raw: Sequence[Tensor],
+    targets: Tensor,
+    heads: Sequence[HeadSpec],
+    teaching: Teaching | None = None,
 ) -> DetectorLoss:
     """Losses of one batch.
 
     Args:
         raw: per head (B, A * (5 + C), h, w), any float dtype; computed in float32.
         targets: (B, T, 6) class, cx, cy, w, h in pixels, confidence; rows with w = 0 are empty,
-        rows below
-            `POSITIVE_CONFIDENCE` are left out of everything.
+            rows below `POSITIVE_CONFIDENCE` are left out of everything.
+        teaching: None: a place without a box shows nothing.
     """
-    parts = [_head_loss(maps.float(), targets, head) for maps, head in zip(raw, heads, strict=True)]
-    box = torch.stack([part[0] for part in parts]).sum()
-    objectness = torch.stack([part[1] for part in parts]).sum()
-    classes = torch.stack([part[2] for part in parts]).sum()
+    boxes = _Boxes.of(targets, heads)
+    taught = [] if teaching is None else [_Taught.by(teaching, i) for i in range(len(teaching.raw))]
+    parts = [
+        _head_loss(by_cell(maps.float(), head), boxes, index, head, taught)
+        for index, (maps, head) in enumerate(zip(raw, heads, strict=True))
+    ]
+    box, objectness, classes, learned = (
+        torch.stack(part).sum() for part in zip(*parts, strict=True)
+    )
     total = BOX_WEIGHT * box + OBJECTNESS_WEIGHT * objectness + CLASS_WEIGHT * classes
-    return DetectorLoss(total, box.detach(), objectness.detach(), classes.detach())
+    if teaching is not None:
+        total = total + teaching.weight * learned
+    return DetectorLoss(
+        total, box.detach(), objectness.detach(), classes.detach(), learned.detach()
+    )
 
 
-def _head_loss(maps: Tensor, targets: Tensor, head: HeadSpec) -> tuple[Tensor, Tensor, Tensor]:
-    B, _, h, w = maps.shape
-    A, C = len(head.anchors), head.classes
-    cells_per_image = A * h * w
-    anchors = _constant(head.anchors, maps.device)  # (A, 2)
-    by_cell = maps.view(B, A, 5 + C, h, w).permute(0, 1, 3, 4, 2)  # (B, A, h, w, 5 + C)
+@dataclass(frozen=True)
+class _Boxes:
+    """All N boxes of a batch."""
 
-    # Which (target, anchor, neighbour cell) belong together: (B, T, A, L), L = 5.
-    side = targets[..., None, 3:5]  # (B, T, 1, 2)
-    ratio = side / anchors
-    fits = torch.maximum(ratio, 1 / ratio.clamp(min=1e-6)).amax(-1) < MAX_SIDE_FACTOR  # (B, T, A)
-    exists = targets[..., 3] > 0
-    centre = targets[..., 1:3] / head.stride  # (B, T, 2) in cells
-    steps = _constant(_NEIGHBOURS, maps.device)  # (L, 2)
-    cell = centre.floor()[..., None, :] + steps  # (B, T, L, 2)
+    image: Tensor  # (N,)
+    rows: Tensor  # (N, 6)
+    answers: Sequence[Tensor]  # of each head, (N, A): whether the anchor's shape answers for it
+
+    @classmethod
+    def of(cls, targets: Tensor, heads: Sequence[HeadSpec]) -> _Boxes:
+        image, slot = (targets[..., 3] > 0).nonzero(as_tuple=True)
+        rows = targets[image, slot]
+        like = [_shape_iou(rows[:, 3:5], rows.new_tensor(head.anchors)) for head in heads]
+        best = torch.cat(like, dim=1).amax(1, keepdim=True)
+        answers = [
+            (iou > head.iou_thresh) | (iou == best) for iou, head in zip(like, heads, strict=True)
+        ]
+        return cls(image, rows, answers)
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """What the teacher says by one of its heads."""
+
+    head: HeadSpec
+    cells: Tensor  # (B, A, h, w, 5 + C) raw
+    objectness: Tensor  # (B, A, h, w): zero where "no box" says that its class is not there
+
+    @classmethod
+    def by(cls, teaching: Teaching, index: int) -> _Taught:
+        head = teaching.heads[index]
+        cells = by_cell(teaching.raw[index].float(), head)
+        _, A, h, w, _ = cells.shape
+        absent = teaching.is_absent(h, w)[:, None].expand(-1, A, -1, -1, -1)
+        is_absent = absent.gather(-1, cells[..., 5:].argmax(-1, keepdim=True))[..., 0]
+        return cls(head, cells, cells[..., 4].sigmoid() * ~is_absent)
+
+
+def _head_loss(
+    cells: Tensor, boxes: _Boxes, index: int, head: HeadSpec, taught: Sequence[_Taught]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Box, objectness, class loss, and the distance to the teacher's classes and boxes."""
+    B, A, h, w, values = cells.shape
+    anchors = cells.new_tensor(head.anchors)
+
+    # Which (box, anchor, neighbour cell) belong together: (N, A, L), L = 5.
+    centre = boxes.rows[:, 1:3] / head.stride  # (N, 2) in cells
+    steps = cells.new_tensor(_NEIGHBOURS)  # (L, 2)
+    cell = centre.floor()[:, None] + steps  # (N, L, 2)
+    offset = centre[:, None] - cell  # wanted centre, seen from the cell
     reach = (head.scale_x_y - 1) / 2
-    offset = centre[..., None, :] - cell  # wanted centre, seen from the cell
     reachable = ((offset > -reach) & (offset < 1 + reach)).all(-1)
-    reachable = reachable | (steps == 0).all(-1)  # its own cell always
-    limit = _constant(((w, h),), maps.device)
-    reachable = reachable & ((cell >= 0) & (cell < limit)).all(-1)  # (B, T, L)
-    matched = fits[..., None] & (reachable & exists[..., None])[:, :, None, :]  # (B, T, A, L)
-    is_positive = (targets[..., 5] >= POSITIVE_CONFIDENCE)[..., None, None]
-    positive = matched & is_positive
-    ignored = matched & ~is_positive
+    reachable |= (steps == 0).all(-1)  # its own cell always
+    reachable &= ((cell >= 0) & (cell < cells.new_tensor((w, h)))).all(-1)  # (N, L)
+    n, a, step = (boxes.answers[index][..., None] & reachable[:, None]).nonzero(as_tuple=True)
+    column, row = cell[n, step].long().unbind(-1)
+    place = (boxes.image[n], a, row, column)
 
-    T, L = matched.shape[1], matched.shape[3]
-    column = cell[..., 0].clamp(0, w - 1).long()[:, :, None].expand(B, T, A, L)
-    row = cell[..., 1].clamp(0, h - 1).long()[:, :, None].expand(B, T, A, L)
-    anchor_index = torch.arange(A, device=maps.device).view(1, 1, A, 1).expand(B, T, A, L)
-    image_index = torch.arange(B, device=maps.device).view(B, 1, 1, 1).expand(B, T, A, L)
-    predicted = by_cell[image_index, anchor_index, row, column]  # (B, T, A, L, 5 + C)
-
+    rows = boxes.rows[n]  # (M, 6)
+    predicted = cells[place]  # (M, 5 + C)
     s = head.scale_x_y
-    predicted_offset = predicted[..., :2].sigmoid() * s - (s - 1) / 2
-    predicted_side = predicted[..., 2:4].clamp(max=MAX_LOG_SIDE).exp() * (
-        anchors[:, None] / head.stride
-    )
-    wanted_offset = offset[:, :, None].expand(B, T, A, L, 2)
-    wanted_side = (targets[..., 3:5] / head.stride)[:, :, None, None].expand(B, T, A, L, 2)
-    # An unmatched slot gets a harmless box, so that its masked value has a finite gradient.
-    safe = matched[..., None]
     iou, ciou = complete_iou(
-        torch.where(safe, predicted_offset, 0.5),
-        torch.where(safe, predicted_side, 1.0),
-        torch.where(safe, wanted_offset, 0.5),
-        torch.where(safe, wanted_side, 1.0),
+        predicted[:, :2].sigmoid() * s - (s - 1) / 2,
+        predicted[:, 2:4].clamp(max=MAX_LOG_SIDE).exp() * anchors[a] / head.stride,
+        offset[n, step],
+        rows[:, 3:5] / head.stride,
     )
-    weight = positive.float() * targets[..., 5, None, None]
+    is_object = rows[:, 5] >= POSITIVE_CONFIDENCE
+    weight = rows[:, 5] * is_object
     total_weight = weight.sum().clamp(min=1.0)
     box_loss = ((1 - ciou) * weight).sum() / total_weight
-
-    class_ids = torch.arange(C, device=maps.device)
-    class_target = (targets[..., :1] == class_ids).float()  # (B, T, C)
+    class_target = functional.one_hot(rows[:, 0].long(), values - 5).float()
     class_bce = functional.binary_cross_entropy_with_logits(
-        predicted[..., 5:], class_target[:, :, None, None].expand(B, T, A, L, C), reduction="none"
+        predicted[:, 5:], class_target, reduction="none"
     ).mean(-1)
     class_loss = (class_bce * weight).sum() / total_weight
 
-    slot = ((image_index * A + anchor_index) * h + row) * w + column
-    empty = maps.new_zeros(B * cells_per_image)
-    confidence = (iou.detach().clamp(0, 1) * weight).flatten()
-    wanted = empty.scatter_reduce(0, slot.flatten(), confidence, "amax")
-    has_positive = empty.scatter_reduce(0, slot.flatten(), positive.float().flatten(), "amax")
-    has_ignored = empty.scatter_reduce(0, slot.flatten(), ignored.float().flatten(), "amax")
-    counts = 1 - has_ignored * (1 - has_positive)
-    objectness = functional.binary_cross_entropy_with_logits(
-        by_cell[..., 4].flatten(), wanted, weight=counts
-    )
-    return box_loss, objectness * OBJECTNESS_BALANCE.get(head.stride, 1.0), class_loss
+    slot = ((place[0] * A + a) * h + row) * w + column
+    none = cells.new_zeros(B * A * h * w)
+    confidence = iou.detach().clamp(0, 1) * weight
+    wanted = none.scatter_reduce(0, slot, confidence, "amax").view(B, A, h, w)
+    has_object = none.scatter_reduce(0, slot, is_object.float(), "amax").view(B, A, h, w) > 0
+    has_unsure = none.scatter_reduce(0, slot, 1.0 - is_object.float(), "amax").view(B, A, h, w) > 0
+    is_left_out = has_unsure | _overlaps(cells.detach(), boxes, head)
+    elsewhere = ~has_object & ~is_left_out
+    counts = (has_object | elsewhere).float()
+    learned = cells.new_zeros(())
+    own = [
+        part
+        for part in taught
+        if (part.head.stride, part.head.anchors) == (head.stride, head.anchors)
+    ]
+    if own:
+        says = own[0].objectness * elsewhere
+        wanted = torch.where(elsewhere, says, wanted)
+        learned = _distance_to_teacher(cells, own[0].cells, says)
+    elif taught:  # a new head: where the teacher sees something that nobody looked for
+        seen = [part.objectness.amax(1, keepdim=True) for part in taught]
+        finest = torch.stack([functional.interpolate(map_, (h, w)) for map_ in seen]).amax(0)
+        counts = torch.where(elsewhere, 1 - finest, counts)
+    objectness = functional.binary_cross_entropy_with_logits(cells[..., 4], wanted, weight=counts)
+    return box_loss, objectness * OBJECTNESS_BALANCE.get(head.stride, 1.0), class_loss, learned
 
 
-@lru_cache(maxsize=64)
-def _constant(rows: tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
-    """A small table on the device; copied once, because every copy from the host waits for the
-    device.
-    """
-    return torch.tensor(rows, device=device, dtype=torch.float32)
+def _distance_to_teacher(cells: Tensor, teacher: Tensor, objectness: Tensor) -> Tensor:
+    """Of classes and boxes, where the teacher sees something."""
+    place = (objectness > MIN_TAUGHT).nonzero(as_tuple=True)
+    mine, its, weight = cells[place], teacher[place], objectness[place]
+    classes = functional.binary_cross_entropy_with_logits(
+        mine[:, 5:], its[:, 5:].sigmoid(), reduction="none"
+    ).mean(-1)
+    centre = (mine[:, :2].sigmoid() - its[:, :2].sigmoid()).abs().sum(-1)
+    side = (mine[:, 2:4] - its[:, 2:4]).abs().sum(-1)
+    distance = CLASS_WEIGHT * classes + BOX_WEIGHT * (centre + side)
+    return (distance * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+@torch.no_grad()
+def _overlaps(cells: Tensor, boxes: _Boxes, head: HeadSpec) -> Tensor:
+    """(B, A, h, w) whether a prediction has more than `ignore_thresh` IoU with some box."""
+    B, A, h, w, _ = cells.shape
+    found = decode_boxes(cells, head).flatten(1, 3)  # (B, A * h * w, 4)
+    truth = box_convert(boxes.rows[:, 1:5], "cxcywh", "xyxy")
+    overlaps = [
+        (box_iou(found[image], truth[boxes.image == image]) > head.ignore_thresh).any(-1)
+        for image in range(B)
+    ]
+    return torch.stack(overlaps).view(B, A, h, w)
+
+
+def _shape_iou(side_a: Tensor, side_b: Tensor) -> Tensor:
+    """IoU of boxes (N, 2) and (A, 2) laid over each other: (N, A)."""
+    overlap = torch.minimum(side_a[:, None], side_b).prod(-1)
+    return overlap / (side_a.prod(-1)[:, None] + side_b.prod(-1) - overlap)
 
 
 def complete_iou(

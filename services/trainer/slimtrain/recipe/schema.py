@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,7 +20,9 @@ from slimcodec.model.find import DEFAULT_MODEL
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.loss import LossWeights
 from slimtrain.codec.train import CodecSchedule
-from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
+from slimtrain.data.pictures import Labelling
+from slimtrain.detector.data import Augmentation
+from slimtrain.detector.train import DetectorSchedule
 from slimtrain.recipe.find import RecipeError, find_recipe
 from slimtrain.tail.loss import TailLossWeights
 from slimtrain.tail.train import TailSchedule
@@ -30,22 +32,6 @@ from slimtrain.triage.train import TriageSchedule
 class _Strict(BaseModel):
     # `extra` reaches the dataclasses inside, too
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DetectorSchedule(_Strict):
-    """How long and on what a detector is trained: the fields of `DetectorRun` of the same names."""
-
-    seconds: Annotated[float, Field(ge=1)] = 3600.0
-    widen: Count | None = None
-    image_size: Pixels | None = None
-    batch_size: Count | None = None
-    learning_rate: Rate | None = None
-    weight_decay: Share | None = None
-    warmup_steps: Annotated[int, Field(ge=0)] | None = None
-    average_decay: Share | None = None
-    max_steps: Count | None = None
-    folder_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
-    seed: Seed | None = None
 
 
 class _Recipe(_Strict):
@@ -92,11 +78,15 @@ class DetectorRecipe(_Recipe):
 
     Args:
         graph: the model whose `detector.cfg` says the layers, by name or name/version.
+        folders: how the pictures of a folder of this name are labelled.
+        augmentation: how far the pictures are changed.
     """
 
     kind: Literal["detector"]
     graph: str = "yolov3-slim"
     schedule: DetectorSchedule = DetectorSchedule()
+    folders: dict[str, Labelling] = Field(default_factory=dict)
+    augmentation: Augmentation = Augmentation()
 
 
 class TriageRecipe(_Recipe):
@@ -147,6 +137,4 @@ def settings(schedule: Any, **options: Any) -> dict[str, Any]:
     Args:
         options: of the command line; None: as the recipe, or else the trainer, says.
     """
-    is_model = isinstance(schedule, BaseModel)
-    said = schedule.model_dump(exclude_none=True) if is_model else asdict(schedule)
-    return said | {name: value for name, value in options.items() if value is not None}
+    return asdict(schedule) | {name: value for name, value in options.items() if value is not None}

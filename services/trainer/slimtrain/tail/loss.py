@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from slimnets.darknet.detector import Darknet
+from slimnets.darknet.fold import freeze
 from slimnets.darknet.layers import HeadSpec
-from slimtrain.codec.loss import freeze, head_error, normalised_error
+from slimtrain.codec.loss import head_error, normalised_error
 from slimtrain.detector.loss import detector_loss
 
 
@@ -42,7 +43,7 @@ class Teacher:
     """The uncompressed detector: bf16, norms folded, never trained."""
 
     def __init__(self, detector: Darknet, split: int, device: torch.device) -> None:
-        self._detector = freeze(detector).to(device).to(memory_format=torch.channels_last)
+        self._detector = freeze(detector).to(device)
         self._split = split
 
     @torch.no_grad()

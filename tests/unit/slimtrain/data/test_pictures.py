@@ -10,6 +10,7 @@ from PIL import Image
 
 from slimtrain.data.pictures import (
     POSITIVE_CONFIDENCE,
+    Labelling,
     PictureError,
     index_pictures,
     load_pictures,
@@ -52,6 +53,38 @@ def test_a_folder_gives_its_pictures_with_labels_and_teacher_confidences(tmp_pat
     np.testing.assert_allclose(first[:, 5], [0.8, 1.0, 0.25], rtol=1e-6)
     assert entries[1].boxes is not None
     assert len(entries[1].boxes) == 0
+
+
+def test_proposals_count_for_classes_that_people_did_not_look_for(tmp_path: Path) -> None:
+    folder = _make_folder(tmp_path)
+    people = {"image": "0.jpg", "boxes": [[0, 0.1, 0.1, 0.05, 0.1]]}
+    (folder / "people.jsonl").write_text(json.dumps(people) + "\n")
+    boxes = [
+        [0, 0.1, 0.1, 0.05, 0.1, 0.9],
+        [0, 0.6, 0.6, 0.2, 0.2, 0.9],
+        [2, 0.3, 0.3, 0.1, 0.1, 0.9],
+    ]
+    proposals = {"image": "0.jpg", "boxes": boxes}
+    (folder / "proposals.jsonl").write_text(json.dumps(proposals) + "\n")
+
+    def boxes_of(labelling: Labelling) -> list[list[float]]:
+        entries = index_pictures([folder], {"street": labelling})
+        rows = [entry.boxes for entry in entries]
+        assert rows[0] is not None
+        assert rows[1] is not None
+        assert len(rows[1]) == 0
+        return [[row[0], round(row[5], 2)] for row in rows[0].tolist()]
+
+    merged = Labelling("people.jsonl", "proposals.jsonl", complete=frozenset((0,)))
+    assert boxes_of(merged) == [[0, 0.9], [0, 0.34], [2, 0.9]]
+    alone = Labelling(None, "proposals.jsonl", complete=frozenset((0,)))
+    assert boxes_of(alone) == [[0, 0.9], [0, 0.9], [2, 0.9]]
+
+
+def test_a_class_is_absent_where_people_or_proposals_are_complete() -> None:
+    assert Labelling().is_absent(3).tolist() == [True, True, True]
+    some = Labelling(complete=frozenset((0,)), proposed=frozenset((2,)))
+    assert some.is_absent(3).tolist() == [True, False, True]
 
 
 def test_a_plain_folder_of_pictures_is_unlabelled(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """Augmented batches: boxes must follow their pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from slimtrain.data.pictures import PictureError, Pictures
+from slimtrain.data.pictures import Labelling, PictureError, Pictures
 from slimtrain.detector.data import Augmentation, DetectorSampler
 
 CPU = torch.device("cpu")
-PLAIN = Augmentation(brightness=0, channel_gain=0, saturation=0, grey_share=0, folder_weights={})
+PLAIN = Augmentation(brightness=0, channel_gain=0, saturation=0, grey_share=0)
 
 
 def _pictures(count: int = 6) -> Pictures:
@@ -85,10 +87,8 @@ def test_rare_classes_are_drawn_more_often_and_light_folders_less() -> None:
     images = [np.full((40, 40, 3), 4 * number, np.uint8) for number in range(60)]
     names = [f"{number}.png" for number in range(60)]
     pictures = Pictures(images, list(boxes), names, sources)
-    augmentation = Augmentation(
-        brightness=0, channel_gain=0, saturation=0, grey_share=0, folder_weights={"light": 0.25}
-    )
-    sampler = DetectorSampler(pictures, 32, CPU, augmentation)
+    light = {"light": Labelling(weight=0.25)}
+    sampler = DetectorSampler(pictures, 32, CPU, PLAIN, labellings=light)
 
     targets = torch.cat([sampler.batch(step, 64, mosaic_share=1.0).targets for step in range(8)])
 
@@ -103,3 +103,48 @@ def test_pictures_without_labels_cannot_train_a_detector() -> None:
 
     with pytest.raises(PictureError, match="no labelled pictures"):
         DetectorSampler(unlabelled, 64, CPU, Augmentation())
+
+
+def test_a_mosaics_cells_know_of_their_own_pictures_what_is_absent() -> None:
+    pictures = _pictures(2)
+    pictures = Pictures(pictures.images, pictures.boxes, pictures.names, ["none", "first"])
+    labellings = {
+        "none": Labelling(complete=frozenset()),
+        "first": Labelling(complete=frozenset((0,)), proposed=frozenset((2,))),
+    }
+    sampler = DetectorSampler(pictures, 64, CPU, PLAIN, labellings=labellings, num_classes=3)
+
+    batch = sampler.batch(0, 8, mosaic_share=1.0)
+    absent = batch.is_absent(8, 8)
+
+    assert absent.shape == (8, 8, 8, 3)
+    corners = absent[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert torch.equal(corners, batch.absent)
+    assert {tuple(row) for row in batch.absent.flatten(0, 1).tolist()} == {
+        (False, False, False),
+        (True, False, True),
+    }
+
+
+@pytest.mark.parametrize("share", ["night", "haze", "rain", "noise", "blur"])
+def test_weather_changes_pixels_and_no_boxes(share: str) -> None:
+    fair = DetectorSampler(_pictures(), 96, CPU, PLAIN)
+    changed = DetectorSampler(
+        _pictures(), 96, CPU, Augmentation(**{**vars(PLAIN), f"{share}_share": 1.0})
+    )
+
+    before, after = fair.batch(0, 4), changed.batch(0, 4)
+
+    assert torch.equal(before.targets, after.targets)
+    assert (before.x - after.x).abs().amax((1, 2, 3)).min() > 0.01
+    assert 0 <= after.x.min() <= after.x.max() <= 1
+
+
+def test_a_native_tile_shows_the_pictures_own_pixels() -> None:
+    sampler = DetectorSampler(_pictures(1), 200, CPU, replace(PLAIN, native_share=1.0))
+
+    targets = sampler.batch(0, 8, mosaic_share=0.0).targets
+
+    seen = targets[targets[..., 5] == 1]
+    assert len(seen)
+    torch.testing.assert_close(seen[:, 3:5], torch.tensor([[40.0, 30.0]]).expand(len(seen), 2))

@@ -1,11 +1,13 @@
 """The detector's loss."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from slimnets.darknet.layers import HeadSpec
-from slimtrain.detector.loss import complete_iou, detector_loss
+from slimtrain.detector.loss import Teaching, complete_iou, detector_loss
 
 CLASSES = 4
 GRID = 6
@@ -104,6 +106,67 @@ def test_gradients_are_finite_for_wild_maps_and_empty_targets() -> None:
 
     assert raw.grad is not None
     assert raw.grad.isfinite().all()
+
+
+def test_a_prediction_that_overlaps_a_box_is_no_background() -> None:
+    raw = _raw()
+    raw[0, 4, 3, 2] = 8.0
+    raw[0, 4, 3, 3] = 8.0  # the cell beside it, with nearly the same box
+    raw[0, 0, 3, 3] = -4.0
+
+    def objectness(ignore_thresh: float) -> float:
+        head = replace(_head(), ignore_thresh=ignore_thresh)
+        return detector_loss([raw], _targets(TARGET), [head]).objectness.item()
+
+    assert objectness(0.5) < 0.01 < objectness(0.99)
+
+
+def test_the_anchor_of_the_likest_shape_answers_whatever_the_threshold() -> None:
+    raw = _raw().requires_grad_()
+    head = replace(_head(), iou_thresh=0.99)
+
+    detector_loss([raw], _targets((*TARGET[:3], 90.0, 60.0, 1.0)), [head]).total.backward()  # type: ignore[no-untyped-call]
+
+    assert raw.grad is not None
+    by_anchor = raw.grad.view(2, VALUES, GRID, GRID)
+    assert by_anchor[0, :4].abs().sum() == 0
+    assert by_anchor[1, :4].abs().sum() > 0
+
+
+@pytest.mark.parametrize("is_absent", [True, False])
+def test_the_teacher_is_asked_of_classes_that_nobody_looked_for(is_absent: bool) -> None:
+    raw = _perfect()  # both see the box, which nobody drew
+    absent = torch.zeros(1, GRID, GRID, CLASSES, dtype=torch.bool)
+    absent[..., 2] = is_absent
+    teaching = Teaching([raw], [_head()], lambda h, w: absent, 1.0)
+
+    loss = detector_loss([raw], _targets(), [_head()], teaching)
+
+    if is_absent:
+        assert loss.objectness.item() == pytest.approx(
+            detector_loss([raw], _targets(), [_head()]).objectness.item(), rel=0.05
+        )
+        assert loss.taught.item() == 0
+    else:
+        assert loss.objectness.item() < 0.02
+        assert 0 < loss.taught.item() < 0.01
+        missed = detector_loss([_raw()], _targets(), [_head()], teaching)
+        assert missed.taught.item() > 2 * loss.taught.item()
+        assert missed.objectness.item() > 0.1
+
+
+def test_a_new_head_is_not_background_where_the_teacher_sees_what_nobody_looked_for() -> None:
+    raw = torch.zeros(1, VALUES, 2 * GRID, 2 * GRID)
+    raw[0, 4] = -8.0
+    raw[0, 4, 6, 4] = 8.0  # in the teacher's cell 3, 2
+    new = replace(_head(), stride=STRIDE // 2, anchors=((8.0, 8.0),))
+    nothing_known = torch.zeros(1, GRID, GRID, CLASSES, dtype=torch.bool)
+    teaching = Teaching([_perfect()], [_head()], lambda h, w: nothing_known, 1.0)
+
+    taught = detector_loss([raw], _targets(), [new], teaching)
+
+    assert taught.objectness.item() < 1e-3
+    assert detector_loss([raw], _targets(), [new]).objectness.item() > 0.04
 
 
 def test_complete_iou_agrees_with_torchvision() -> None:

@@ -10,9 +10,8 @@ import torch
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
-from slimtrain.data.pictures import Pictures
-from slimtrain.detector.evaluate import decode_candidates
-from slimtrain.detector.start import stretch_heads
+from slimtrain.data.pictures import Labelling, Pictures
+from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.detector.train import DetectorRun, train_detector
 from slimtrain.loop.errors import AnotherRunError, ProcessesError
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of
@@ -53,6 +52,24 @@ num=2
 """
 
 
+MORE = """
+[route]
+layers=1
+
+[convolutional]
+filters=8
+size=1
+stride=1
+activation=linear
+
+[yolo]
+mask=0
+anchors=8,8, 20,20, 40,40
+classes=3
+num=3
+"""
+
+
 def make_pictures(count: int, seed: int = 0) -> Pictures:
     box = np.array([[1, 0.5, 0.37, 0.33, 0.25, 1.0]], np.float32)
     return Pictures(
@@ -68,8 +85,8 @@ def run(tmp_path: Path) -> DetectorRun:
     (tmp_path / "tiny.cfg").write_text(CFG)
     return DetectorRun(
         out=tmp_path / "run",
-        init_cfg=tmp_path / "tiny.cfg",
-        init_weights=None,
+        cfg=tmp_path / "tiny.cfg",
+        start=None,
         seconds=1e9,  # so long that the steps alone decide
         image_size=64,
         batch_size=4,
@@ -77,6 +94,18 @@ def run(tmp_path: Path) -> DetectorRun:
         max_steps=6,
         device="cpu",
     )
+
+
+def save_start(folder: Path, objectness: float = 0.0) -> DarknetFiles:
+    """Files of a detector whose norms have seen something, and which sees more everywhere."""
+    torch.manual_seed(7)
+    model = Darknet(parse_cfg(CFG)).train()
+    model(torch.rand(4, 3, 64, 64))
+    with torch.no_grad():
+        model.get_parameter("layers.2.conv.bias")[4::8] += objectness
+    (folder / "start.cfg").write_text(CFG)
+    save_darknet_weights(model, folder / "start.weights")
+    return DarknetFiles(folder / "start.cfg", folder / "start.weights")
 
 
 def train(run: DetectorRun) -> Darknet:
@@ -98,7 +127,6 @@ def test_a_run_leaves_darknet_files_of_its_averaged_weights_and_their_figures(
         if not name.endswith("num_batches_tracked"):
             torch.testing.assert_close(tensor, average[name])
     assert checkpoint["step"] == 6
-    assert model.head_specs[0].scale_x_y == 2.0
     (row,) = log_of(run.out)
     assert float(row["loss"]) > 0
     (figures,) = log_of(run.out, "validation.csv")
@@ -115,13 +143,13 @@ def test_a_killed_run_ends_like_a_whole_one(run: DetectorRun, tmp_path: Path) ->
 def test_other_pictures_labels_or_weights_are_refused(run: DetectorRun, tmp_path: Path) -> None:
     train(run)
     relabelled = replace(make_pictures(6), boxes=[None, *make_pictures(5).boxes])
-    save_darknet_weights(Darknet(parse_cfg(CFG)), tmp_path / "w.weights")
+    start = save_start(tmp_path)
 
     for pictures in (make_pictures(5), relabelled):
         with pytest.raises(AnotherRunError, match="pictures .* another --out"):
             train_detector(run, pictures, make_pictures(2, seed=50))
     with pytest.raises(AnotherRunError, match="weights to begin with none there"):
-        train(replace(run, init_weights=tmp_path / "w.weights"))
+        train(replace(run, start=start))
 
 
 def test_several_processes_are_refused_before_anything_is_written(
@@ -158,30 +186,76 @@ def test_training_learns_a_fixed_scene(run: DetectorRun, monkeypatch: pytest.Mon
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_widened_run_starts_from_given_weights(run: DetectorRun, tmp_path: Path) -> None:
-    model = Darknet(parse_cfg(CFG))
-    save_darknet_weights(model, tmp_path / "tiny.weights")
+def test_a_graph_takes_the_layers_that_it_shares_with_its_start(
+    run: DetectorRun, tmp_path: Path
+) -> None:
+    start = save_start(tmp_path)
+    run.cfg.write_text(CFG + MORE)
 
-    widened = train(replace(run, init_weights=tmp_path / "tiny.weights", widen=2, max_steps=1))
+    model, taken = build_model(run.cfg, start)
 
-    assert widened.layer_shape(0).channels == 16
-    assert widened.head_specs[0].classes == 3
+    given = start.load().state_dict()
+    assert taken == 4
+    assert len(model.head_specs) == 2
+    assert all(torch.equal(model.state_dict()[name], given[name]) for name in given)
 
 
-def test_stretched_heads_keep_scores_and_nearly_keep_boxes() -> None:
-    torch.manual_seed(0)
-    model = Darknet(parse_cfg(CFG)).eval()
-    torch.nn.init.normal_(model.get_parameter("layers.2.conv.weight"), std=0.5)
-    sections, state = stretch_heads(model.sections, model.state_dict(), 2.0)
-    stretched = Darknet(sections).eval()
-    stretched.load_state_dict(state)
-    x = torch.rand(1, 3, 64, 64)
+def test_a_graph_that_differs_from_its_start_begins_anew_there(
+    run: DetectorRun, tmp_path: Path
+) -> None:
+    start = save_start(tmp_path)
+    run.cfg.write_text(CFG.replace("stride=4", "stride=2"))
 
-    with torch.inference_mode():
-        before, scores, classes = decode_candidates(model(x), model.head_specs)
-        after, new_scores, new_classes = decode_candidates(stretched(x), stretched.head_specs)
+    model, taken = build_model(run.cfg, start)
 
-    torch.testing.assert_close(scores, new_scores)
-    assert torch.equal(classes, new_classes)
-    moved = (before - after).abs().max().item()
-    assert 0 < moved < 8 / 7  # the stride is 8 pixels
+    given, own = start.load().state_dict(), model.state_dict()
+    assert taken == 1
+    assert torch.equal(own["layers.0.conv.weight"], given["layers.0.conv.weight"])
+    assert not torch.equal(own["layers.1.conv.weight"], given["layers.1.conv.weight"])
+
+
+def test_frozen_layers_and_norms_stay_and_new_ones_learn_faster(
+    run: DetectorRun, tmp_path: Path
+) -> None:
+    start = save_start(tmp_path)
+    run.cfg.write_text(CFG + MORE)
+    run = replace(run, start=start, frozen_layers=1, frozen_norms=True, warmup_steps=0)
+
+    trained = train(replace(run, max_steps=1, fresh_rate=10.0)).state_dict()
+
+    given = start.load().state_dict()
+    frozen = [name for name in given if name.startswith("layers.0.") or "running" in name]
+    assert all(torch.equal(trained[name], given[name]) for name in frozen)
+    begun = build_model(run.cfg, start)[0].state_dict()
+    moved = {name: (trained[name] - begun[name]).abs().max() for name in begun if "weight" in name}
+
+    assert 0 < moved["layers.1.conv.weight"] < moved["layers.5.conv.weight"]
+
+
+def test_a_taught_run_of_many_sizes_ends_like_a_whole_one(run: DetectorRun, tmp_path: Path) -> None:
+    start = save_start(tmp_path)
+    run = replace(run, start=start, taught=1.0, frozen_layers=1, frozen_norms=True)
+    run = replace(
+        run, image_sizes=(32, 64, 96), labellings={"made": Labelling(complete=frozenset())}
+    )
+
+    check_killed_run_ends_like_a_whole_one(
+        lambda out: train(replace(run, out=out, max_steps=9)), tmp_path
+    )
+
+
+def test_a_teacher_keeps_what_nobody_labelled(run: DetectorRun, tmp_path: Path) -> None:
+    start = save_start(tmp_path, objectness=5.0)
+    run = replace(run, start=start, max_steps=20, learning_rate=1e-2)
+
+    def distance(labelling: Labelling, taught: float) -> float:
+        out = tmp_path / f"{taught}"
+        of = replace(run, out=out, taught=taught, labellings={"made": labelling})
+        x = torch.stack([torch.from_numpy(image) for image in make_pictures(4).images])
+        x = x.permute(0, 3, 1, 2).float() / 255
+        trained = train(of)
+        with torch.inference_mode():
+            return float((trained(x)[0] - start.load()(x)[0]).abs()[:, 4::8].mean())
+
+    unknown = Labelling(complete=frozenset())
+    assert distance(unknown, 1.0) < 0.5 * distance(unknown, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,11 @@ import yaml
 
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.train import CodecRun
-from slimtrain.detector.train import DetectorRun
 from slimtrain.recipe.find import RecipeError, describe_recipes, find_recipe, recipe_names
 from slimtrain.recipe.run import build_codec_run
 from slimtrain.recipe.schema import (
     CodecRecipe,
     DetectorRecipe,
-    DetectorSchedule,
     TailRecipe,
     TriageRecipe,
     load_recipe,
@@ -50,10 +48,6 @@ def test_every_recipe_is_valid(name: str) -> None:
     recipe = load_recipe(name, KINDS[kind_of(name)])
 
     assert recipe.about
-
-
-def test_a_schedule_has_only_settings_of_its_trainer() -> None:
-    assert set(DetectorSchedule.model_fields) <= {field.name for field in fields(DetectorRun)}
 
 
 @pytest.mark.parametrize("name", SHAPED)
