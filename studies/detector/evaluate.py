@@ -1,0 +1,251 @@
+"""Two detectors on pictures and cameras that training never saw: AP50 of each, and the middle 95 %
+of their difference in paired draws of the pictures.
+
+COCO, vtest and tud_campus by people's boxes; the others by DEIMv2-femto's, from a score of 0.35 on.
+Letterboxed; "native" is the picture's own size. Also boxes from a score of 0.25 on: of streets'
+classes, and of others.
+
+    python -m studies.detector.evaluate --data ../shared/data --to figures.json
+        --before A.cfg,A.weights --after B.cfg,B.weights
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from slimnets.darknet.detector import Darknet
+from slimtrain.data.pictures import (
+    BOX_FIELDS,
+    Boxes,
+    Labelling,
+    Pictures,
+    index_pictures,
+    load_pictures,
+)
+from slimtrain.detector.evaluate import detect_prepared, prepare_pictures
+from slimtrain.detector.start import DarknetFiles
+from slimtrain.figures.bootstrap import draw_pictures, interval, mean_ap50
+from slimtrain.figures.mean_average_precision import (
+    Labels,
+    ScoredBoxes,
+    match_at_50,
+    mean_average_precision,
+)
+
+PERSON, CAR = 0, 2
+STREET_CLASSES = (0, 1, 2, 3, 5, 7)
+SURE = 0.25
+"""Score from which on a box would be shown."""
+LONDON_A13 = ("london_a13_day", "london_a13_sun", "london_a13_night")
+PROPOSALS = Labelling(people=None, proposals="labels_apache.jsonl")
+PEOPLE = Labelling(proposals=None)
+
+
+Figures = dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures, the side that they are fitted into (None: their own), and classes of interest
+    (none: the mean of all that are labelled).
+    """
+
+    name: str
+    read: Callable[[], Pictures]
+    side: int | None
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a detector finds in a row's pictures, and what is there."""
+
+    found: Sequence[ScoredBoxes]
+    labels: Sequence[Labels]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--before", type=files, required=True, metavar="F.cfg,F.weights")
+    parser.add_argument("--after", type=files, required=True, metavar="F.cfg,F.weights")
+    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", help="names of rows; not given: all")
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    before, after = options.before.load(), options.after.load()
+    figures: list[Figures] = []
+    for row in rows_of(options.data):
+        if options.only and row.name not in options.only:
+            continue
+        pictures = row.read()
+        figures += compare(row, look(before, pictures, row.side), look(after, pictures, row.side))
+        options.to.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def files(text: str) -> DarknetFiles:
+    cfg, weights = map(Path, text.split(","))
+    return DarknetFiles(cfg, weights)
+
+
+def rows_of(data: Path) -> list[Row]:
+    """In the order of the README's table."""
+
+    def still(names: Iterable[str], labelling: Labelling, is_tenth: bool) -> Callable[[], Pictures]:
+        folders = [data / "detect" / name for name in names]
+        return lambda: read_folders(folders, labelling, is_tenth)
+
+    def film(*names: str, by_people: bool = False) -> Callable[[], Pictures]:
+        return lambda: read_videos([data / "video" / name for name in names], by_people)
+
+    coco = still(("coco", "coco_more"), PEOPLE, is_tenth=False)
+    rows = [Row("COCO", coco, 416, ()), Row("COCO", coco, 416, (PERSON, CAR))]
+    for name in ("camvid", "dashcam_korea", "openimages_street", "pedestrian_street"):
+        of = still((name,), PROPOSALS, is_tenth=True)
+        rows += [Row(name, of, side, (PERSON, CAR)) for side in (416, 640)]
+    montreal = still(("trafficcam_montreal",), PEOPLE, is_tenth=True)
+    london = film(*(f"{name}.mp4" for name in LONDON_A13))
+    return [
+        *rows,
+        Row("trafficcam_montreal", montreal, 416, (PERSON, CAR)),
+        Row("vtest", film("vtest.avi", by_people=True), None, (PERSON,)),
+        Row("tud_campus", film("tud_campus.mp4", by_people=True), None, (PERSON,)),
+        Row("london_a13", london, None, (CAR,)),
+        Row("london_a13", london, 416, (CAR,)),
+        Row("motorway_haze", film("motorway_haze.mp4"), None, (CAR,)),
+        Row("motorway_haze", film("motorway_haze.mp4"), 416, (CAR,)),
+        Row("night_infrared_empty", film("night_infrared_empty.mp4"), 640, (PERSON,)),
+        Row("shop_door", film("shop_door.mp4"), None, (PERSON,)),
+    ]
+
+
+def look(model: Darknet, pictures: Pictures, side: int | None) -> Seen:
+    longest = max(max(image.shape[:2]) for image in pictures.images)
+    prepared = prepare_pictures(pictures, side or -(-longest // 32) * 32)
+    return Seen(detect_prepared(model, prepared, batch_size=4), prepared.labels)
+
+
+def compare(row: Row, before: Seen, after: Seen) -> list[Figures]:
+    """Figures of a row, class by class."""
+    draws = draw_pictures(len(after.labels))
+    figures: list[Figures] = []
+    for class_id in row.classes or (None,):
+        pairs = [of_class(seen, class_id) for seen in (before, after)]
+        ap = [mean_average_precision(*pair).map50 for pair in pairs]
+        drawn = [mean_ap50(match_at_50(*pair), draws) for pair in pairs]
+        figures.append(
+            {
+                "row": row.name,
+                "side": row.side or "native",
+                "class": "all" if class_id is None else class_id,
+                "pictures": len(after.labels),
+                "boxes": sum(int((~labels.is_ignored).sum()) for labels in pairs[1][1]),
+                "before": rounded(ap[0]),
+                "after": rounded(ap[1]),
+                "difference": [rounded(end) for end in interval(drawn[1] - drawn[0]) or ()],
+                "shown before": count_shown(before),
+                "shown after": count_shown(after),
+            }
+        )
+        print(json.dumps(figures[-1]), flush=True)  # noqa: T201  # a study's own output
+    return figures
+
+
+def of_class(seen: Seen, class_id: int | None) -> tuple[Sequence[ScoredBoxes], Sequence[Labels]]:
+    if class_id is None:
+        return seen.found, seen.labels
+    labels = []
+    for each in seen.labels:
+        mine = each.class_ids == class_id
+        labels.append(Labels(each.boxes_xyxy[mine], each.class_ids[mine], each.is_ignored[mine]))
+    return seen.found, labels
+
+
+def count_shown(seen: Seen) -> Figures:
+    """Boxes that would be shown."""
+    classes = np.concatenate([each.class_ids[each.scores >= SURE] for each in seen.found])
+    in_street = int(np.isin(classes, STREET_CLASSES).sum())
+    return {"street": in_street, "other": len(classes) - in_street}
+
+
+def rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def read_folders(folders: Sequence[Path], labelling: Labelling, is_tenth: bool) -> Pictures:
+    """All pictures, or the validation tenth of them."""
+    entries = index_pictures(folders, {folder.name: labelling for folder in folders})
+    return load_pictures([entry for entry in entries if entry.is_validation or not is_tenth])
+
+
+def read_videos(videos: Sequence[Path], by_people: bool) -> Pictures:
+    """The frames that are labelled, by people in `NAME.boxes.txt` (at most 80), else by the
+    teacher in `NAME.apache.jsonl`.
+    """
+    images: list[NDArray[np.uint8]] = []
+    boxes: list[Boxes | None] = []
+    names: list[str] = []
+    sources: list[str] = []
+    for video in videos:
+        proposals = read_proposals(video.with_name(f"{video.stem}.apache.jsonl"))
+        people = read_mot_boxes(video.with_name(f"{video.stem}.boxes.txt")) if by_people else {}
+        wanted = sorted(people) if by_people else sorted(proposals)
+        wanted = wanted[:: max(1, len(wanted) // 80)]
+        for number, image in read_frames(video, wanted):
+            h, w = image.shape[:2]
+            images.append(image)
+            names.append(f"{video.stem}_{number:05}")
+            sources.append(video.stem)
+            boxes.append(in_parts(people[number], h, w) if by_people else proposals[number])
+    return Pictures(images, boxes, names, sources)
+
+
+def read_frames(video: Path, wanted: Collection[int]) -> list[tuple[int, NDArray[np.uint8]]]:
+    """Frames by their numbers, 1 being the first."""
+    frames: list[tuple[int, NDArray[np.uint8]]] = []
+    with av.open(str(video)) as file:
+        for number, frame in enumerate(file.decode(video=0), start=1):
+            if number in wanted:
+                frames.append((number, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)))
+    return frames
+
+
+def read_proposals(path: Path) -> dict[int, Boxes]:
+    rows = (json.loads(line) for line in path.read_text().splitlines())
+    return {
+        row["frame"]: np.asarray(row["boxes"], np.float32).reshape(-1, BOX_FIELDS) for row in rows
+    }
+
+
+def read_mot_boxes(path: Path) -> dict[int, list[list[float]]]:
+    """Rows `left, top, width, height, flag` of each frame; flag 0 is to be ignored."""
+    boxes: dict[int, list[list[float]]] = {}
+    for line in path.read_text().splitlines():
+        frame, _, *values = (float(field) for field in line.split(","))
+        boxes.setdefault(int(frame), []).append(values[:5])
+    return boxes
+
+
+def in_parts(rows: Sequence[Sequence[float]], h: int, w: int) -> Boxes:
+    """Persons as `class, cx, cy, w, h, confidence` in parts of the picture."""
+    left, top, width, height, flag = np.asarray(rows, np.float32).T
+    centre = (left + width / 2) / w, (top + height / 2) / h
+    parts = (np.zeros_like(left), *centre, width / w, height / h, flag)
+    together: Boxes = np.stack(parts, axis=1).astype(np.float32)
+    return together
+
+
+if __name__ == "__main__":
+    main()
