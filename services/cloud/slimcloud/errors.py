@@ -8,6 +8,7 @@ CloudError
 ├── ReviewNotFoundError      no such review record, or it was trimmed         (API: 404)
 ├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
 ├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
+├── StoreLostError           Redis holds another store than before            (wire: UNAVAILABLE)
 ├── FrameRefusedError        a frame that ingest does not take                (wire: Nack)
 └── StreamRefusedError       a stream that ingest does not take or ends       (wire: gRPC status)
 """
@@ -53,6 +54,11 @@ class ReviewNotFoundError(CloudError):
 
 class StoreFullError(CloudError):
     """The store takes no more for now; the same bytes may be sent again later."""
+
+
+class StoreLostError(CloudError):
+    def __init__(self) -> None:
+        super().__init__("the store was emptied, or is another one; connect again to hear which")
 
 
 class FrameRefusedError(CloudError):

@@ -430,3 +430,28 @@ async def test_reflection_names_the_services(cloud: RunningCloud) -> None:
     names = {service.name for service in listed}
     assert {"slimwire.v1.IngestService", "grpc.health.v1.Health"} <= names
     assert described
+
+
+async def test_store_that_was_emptied_ends_the_stream_and_has_another_name(
+    cloud: RunningCloud, toy_models: ToyModels, redis_url: str
+) -> None:
+    client = redis_client(redis_url)
+    async with ToyCamera(cloud.grpc_address, toy_models) as camera:
+        first = await camera.hello()
+        await camera.send(1)
+        await camera.hear_stage(1, pb.STAGE_PERSISTED)
+        await client.flushall()
+        await client.aclose()
+        await camera.send(2)
+        end = await camera.ended()
+    async with ToyCamera(cloud.grpc_address, toy_models) as camera:
+        second = await camera.hello(unpersisted_sequences=[2])
+        await camera.send(2)
+        await camera.hear_stage(2, pb.STAGE_PERSISTED)
+    async with ToyCamera(cloud.grpc_address, toy_models) as camera:
+        third = await camera.hello()
+
+    assert end.status is grpc.StatusCode.UNAVAILABLE
+    assert "emptied" in end.detail
+    assert first.store_id not in {"", second.store_id}
+    assert second.store_id == third.store_id

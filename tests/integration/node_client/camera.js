@@ -126,6 +126,10 @@ class Camera {
     this.credit = welcome.credit_bytes;
     this.maxFrameBytes = welcome.max_frame_bytes;
     this.reconnectAfterMs = undefined;
+    if (this.storeId !== undefined && this.storeId !== welcome.store_id) {
+      for (const frame of this.frames.values()) frame.state = 'sent'; // all are still here: send them again
+    }
+    this.storeId = welcome.store_id;
     for (const sequence of welcome.persisted_sequences) this.frames.get(sequence).state = 'persisted';
     for (const sequence of this.sequences('sent', 'received')) this.frames.get(sequence).state = 'waiting';
     // Their results may have come about meanwhile, and be told only if they were sent again: do not wait for them.

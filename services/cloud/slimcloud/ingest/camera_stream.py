@@ -44,6 +44,7 @@ class CameraStream:
         self.camera_id = camera_id
         self.epoch = epoch
         self.connection_id = uuid.uuid4().hex
+        self.store_id = ""  # that the camera was told
         self.connect_event_id = ""  # of our own camera.connected: an older one cannot end us
         self.age_floor = AgeFloor(mono_us)
         self.received_bytes_total = 0

@@ -113,6 +113,7 @@ class Intake:
                     **{name: getattr(frame, name) for name in _AS_SENT},
                 ),
                 bitstream,
+                stream.store_id,
             )
         except BaseException:
             if not epoch:

@@ -16,6 +16,7 @@ from slimcloud.errors import (
     FrameNotFoundError,
     FrameRefusedError,
     StoreFullError,
+    StoreLostError,
     StreamRefusedError,
 )
 from slimcodec.errors import BitstreamError, ContainerLimitError, FingerprintMismatchError
@@ -66,5 +67,5 @@ def status_of(error: BaseException) -> grpc.StatusCode:
     """The status that ends a stream for an error."""
     if isinstance(error, StreamRefusedError):
         return error.status
-    is_away = isinstance(error, RedisError)
+    is_away = isinstance(error, RedisError | StoreLostError)
     return grpc.StatusCode.UNAVAILABLE if is_away else grpc.StatusCode.INTERNAL

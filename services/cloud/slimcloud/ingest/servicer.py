@@ -182,6 +182,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         stream.connect_event_id = await self._store.events.add(
             EventKind.CAMERA_CONNECTED, stream.camera_id, detail=stream.connection_id
         )
+        stream.store_id = await self._store.store_id()
         welcome = pb.Welcome(
             resume_after_sequence=await self._store.highest_sequence(
                 stream.camera_id, stream.epoch
@@ -195,6 +196,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
                 stream.camera_id, stream.epoch, hello.unpersisted_sequences[:_MAX_IN_DOUBT]
             ),
             server_time_unix_us=unix_us(),
+            store_id=stream.store_id,
         )
         welcome.handling_us = min(mono_us() - heard_us, 2**32 - 1)
         await context.write(pb.StreamFramesResponse(welcome=welcome))

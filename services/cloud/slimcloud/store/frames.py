@@ -19,12 +19,13 @@ The layout of the keys, with their lifetimes, is in `slimcloud.store.keys`. Ever
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 from redis.asyncio import Redis
 
-from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError
+from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError, StoreLostError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys, scripts
 from slimcloud.store.cameras.budgets import BudgetLog
@@ -98,14 +99,23 @@ class Store:
         """Wait until Redis answers."""
         await self._client.ping()
 
+    async def store_id(self) -> str:
+        """The name of this store, made where there is none: Redis is new, or was emptied."""
+        await self._client.set(keys.STORE_ID, uuid.uuid4().hex, nx=True)
+        return text(await self._client.get(keys.STORE_ID))
+
     # --- frames ---
 
-    async def put_frame(self, frame: StoredFrame, container: bytes) -> bool:
+    async def put_frame(self, frame: StoredFrame, container: bytes, store_id: str = "") -> bool:
         """Store a frame and queue it for the detector, as one step; False when it was there
         already.
 
+        Args:
+            store_id: of the store that is meant; empty: whichever is there.
+
         Raises:
             StoreFullError: too much work waits, or Redis is out of memory; nothing was written.
+            StoreLostError: another store is there; nothing was written.
         """
         frame_id, is_live = frame.frame_id, frame.lane is Lane.LIVE
         if is_live and not frame.expires_unix_us and self._queue_timeout_seconds is not None:
@@ -121,7 +131,10 @@ class Store:
                 lane=LANE_KEYS[frame.lane],
                 ttl=self._ttl,
                 max_queue_size=self._max_queue_size,
+                store_id=store_id,
             )
+        if stored == -2:
+            raise StoreLostError
         if stored == -1:
             raise StoreFullError(
                 f"{self._max_queue_size} {frame.lane} frames wait for the detector already"

@@ -10,6 +10,7 @@
     slim:index:camera:{camera}   zset    sweep   the same, one camera
     slim:index:received          zset    sweep   id by time of storing (microseconds)
     slim:sizes                   hash    sweep   id -> bytes of base and enhancement
+    slim:store-id                string  ever    names this store: another one where it was emptied
     slim:totals                  hash    ever    counters of `StoreTotals`
     slim:epoch:{camera}:{epoch}  string  7 d     highest sequence PERSISTED
     slim:cameras                 set     ever    every camera ever seen
@@ -66,6 +67,7 @@ INDEX_ALL = "slim:index:all"
 INDEX_CAMERA = "slim:index:camera:"
 INDEX_RECEIVED = "slim:index:received"
 SIZES = "slim:sizes"
+STORE_ID = "slim:store-id"
 TOTALS = "slim:totals"
 EPOCH = "slim:epoch:"
 CAMERAS = "slim:cameras"

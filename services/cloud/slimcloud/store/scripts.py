@@ -158,9 +158,10 @@ class Script:
 # --- frames ---
 
 # `fields` are names and values in turn, `lane` is the lane of work. Returns 1 stored, 0 duplicate,
-# -1 the work queue is full.
+# -1 the work queue is full, -2 the store is not the one meant (empty: whichever).
 PUT_FRAME = Script(
     """
+if store_id ~= '' and redis.call('GET', STORE_ID) ~= store_id then return -2 end
 if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
 if redis.call('XLEN', lane) >= tonumber(max_queue_size) then return -1 end
 local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
@@ -192,7 +193,7 @@ end
 count(camera, bytes, received_us)
 return 1
 """,
-    "id lane ttl max_queue_size",
+    "id lane ttl max_queue_size store_id",
     more="fields",
 )
 

@@ -8,6 +8,7 @@ from slimcloud.errors import (
     FrameNotFoundError,
     InvalidFrameIdError,
     StoreFullError,
+    StoreLostError,
 )
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
@@ -195,3 +196,28 @@ async def test_removed_frame_is_gone_and_not_unknown(store: Store) -> None:
             await ask(make_frame(1).frame_id)
     with pytest.raises(FrameNotFoundError):
         await store.get_frame(make_frame(2).frame_id)
+
+
+async def test_store_keeps_its_name_until_it_is_emptied(store: Store, client: Redis) -> None:
+    name = await store.store_id()
+
+    assert await store.store_id() == await Store(client).store_id() == name
+
+    await client.flushall()
+
+    assert await store.store_id() not in {"", name}
+
+
+async def test_frame_is_not_stored_in_another_store_than_was_meant(
+    store: Store, client: Redis
+) -> None:
+    name = await store.store_id()
+    assert await store.put_frame(*make_frame(1), name)
+    await client.flushall()
+
+    for _ in range(2):  # also once it has a new name
+        with pytest.raises(StoreLostError):
+            await store.put_frame(*make_frame(2), name)
+        await store.store_id()
+
+    assert await store.persisted("gate", EPOCH, [1, 2]) == []
