@@ -55,9 +55,9 @@ from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcodec.decode import Decoder
 from slimdetect.detector import Detector
-from slimops.durability import Durability
-from slimops.embedded_redis import EmbeddedRedis
-from slimops.redis_connection import redis_client
+from slimops.storage.durability import Durability
+from slimops.storage.embedded_redis import EmbeddedRedis
+from slimops.storage.redis_connection import redis_client
 
 # --- ingest ---
 

@@ -12,7 +12,7 @@ import pytest
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from support.cloud.whole_cloud import RunningCloud, ToyModels, cloud_settings, open_cloud
 
 CLIENT = Path(__file__).with_name("node_client")

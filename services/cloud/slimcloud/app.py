@@ -43,12 +43,12 @@ from slimcodec.model.artifact import (
     load_detector_of,
 )
 from slimcodec.model.find import find_model
-from slimops.durability import check_durability
-from slimops.embedded_redis import EmbeddedRedis
 from slimops.errors import SettingsError
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
-from slimops.redis_connection import redis_client
+from slimops.storage.durability import check_durability
+from slimops.storage.embedded_redis import EmbeddedRedis
+from slimops.storage.redis_connection import redis_client
 from slimops.user_folder import user_folder
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcodec.model.find import DEFAULT_MODEL
 from slimops.address import is_loopback
-from slimops.durability import Durability
 from slimops.logs import LogFormat
 from slimops.settings import ServiceSettings
+from slimops.storage.durability import Durability
 
 
 def split_labels(text: str | None) -> list[str]:

@@ -17,8 +17,8 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState
 from slimops.errors import SettingsError
-from slimops.redis_connection import redis_client
 from slimops.settings import load_settings
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.cloud_process import cloud_process
 from support.cloud.whole_cloud import EPOCH, ToyCamera, ToyModels, cloud_settings, open_cloud

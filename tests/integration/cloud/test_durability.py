@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from slimcloud.store.frames import Store
-from slimops.durability import Durability
 from slimops.errors import EmbeddedRedisError, SettingsError
-from slimops.redis_connection import redis_client
+from slimops.storage.durability import Durability
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.cloud_process import CloudProcess, cloud_process
 from support.cloud.whole_cloud import (

@@ -18,7 +18,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store.cameras.refetches import RefetchState
 from slimcloud.store.records import FrameState
 from slimcodec.container import pack_container, parse_container
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import (
     EPOCH,

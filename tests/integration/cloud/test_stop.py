@@ -17,7 +17,7 @@ import pytest
 from slimcloud.frame_id import FrameId
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import EPOCH, StreamEndedError, ToyCamera, ToyModels
 

@@ -16,7 +16,7 @@ from slimcloud.store.cameras.refetches import RefetchState
 from slimcloud.store.records import FrameState, Triage
 from slimcodec.container import parse_container
 from slimcodec.errors import ModelError
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import (
     EPOCH,

@@ -12,7 +12,7 @@ from slimcodec.container import parse_container
 from slimedge.app import run_edge
 from slimedge.event import Detected, Encoded, Refetched
 from slimedge.settings import EdgeSettings
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
 from support.edge.edge_recorder import EdgeRecorder
 from support.models.toy_artifact import make_image

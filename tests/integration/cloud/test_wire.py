@@ -19,7 +19,7 @@ from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
 from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.tokens import token_digest
 from slimcloud.wall_clock import unix_us
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.frames import make_frame
 from support.cloud.whole_cloud import (

@@ -16,7 +16,7 @@ from slimedge.app import run_edge
 from slimedge.event import Encoded
 from slimedge.link.wire import round_trip_of
 from slimedge.settings import EdgeSettings
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.review import ReviewWorld
 from support.cloud.whole_cloud import (

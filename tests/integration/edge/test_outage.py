@@ -18,7 +18,7 @@ from slimedge.event import Backfilled, Detected, Encoded, Lost, Spooled
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import Spool
 from slimedge.settings import EdgeSettings
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from support.cloud.cloud_process import cloud_process
 from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
 from support.edge.edge_recorder import EdgeRecorder

@@ -22,7 +22,7 @@ from slimcloud.detect.worker import DetectWorker
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimops.metrics import Metrics
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 
 
 class TimedEngine:

@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from slimcloud.store.frames import Store
-from slimops.embedded_redis import EmbeddedRedis
-from slimops.redis_connection import redis_client
+from slimops.storage.embedded_redis import EmbeddedRedis
+from slimops.storage.redis_connection import redis_client
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimops.metrics import Metrics
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from support.models.toy_artifact import make_image, make_toy_codec
 
 EPOCH = 0x197F3A1B2C3

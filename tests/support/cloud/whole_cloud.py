@@ -22,7 +22,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact
 from slimops.lifecycle import Lifecycle
-from slimops.redis_connection import redis_client
+from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector

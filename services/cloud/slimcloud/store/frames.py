@@ -73,7 +73,7 @@ class Store:
     ) -> None:
         """
         Args:
-            client: from `slimops.redis_connection`.
+            client: from `slimops.storage.redis_connection`.
             retention_seconds: how long a frame is kept.
             max_stored_bytes: container bytes that are kept; beyond it the oldest frames go.
             max_queue_size: frames of each lane that may wait for the detector; beyond it

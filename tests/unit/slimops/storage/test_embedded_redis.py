@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from slimops.durability import Durability
-from slimops.embedded_redis import EmbeddedRedis
 from slimops.errors import EmbeddedRedisError
-from slimops.redis_connection import redis_client
+from slimops.storage.durability import Durability
+from slimops.storage.embedded_redis import EmbeddedRedis
+from slimops.storage.redis_connection import redis_client
 from support.cloud.slow_fsync import build_slow_fsync
 
 
@@ -123,7 +123,7 @@ def _owner(data: Path) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
     """Another process with a server on `data`: itself, the server's id, and its socket."""
     program = (
         "import pathlib, sys, time\n"
-        "from slimops.embedded_redis import EmbeddedRedis\n"
+        "from slimops.storage.embedded_redis import EmbeddedRedis\n"
         "server = EmbeddedRedis(pathlib.Path(sys.argv[1])); server.start()\n"
         "print(server.pid, server.url, flush=True)\n"
         "time.sleep(600)\n"
@@ -170,7 +170,7 @@ def test_directory_of_another_process_is_refused_with_its_id(tmp_path: Path) -> 
 async def test_server_that_outlives_its_owner_is_ended_and_its_data_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimops.redis_directory._ORPHAN_SECONDS", 0.1)
+    monkeypatch.setattr("slimops.storage.redis_directory._ORPHAN_SECONDS", 0.1)
     with _owner(tmp_path) as (owner, pid, path):
         client = redis_client(f"unix://{path}")
         await client.set("lamp", b"lit")
@@ -188,7 +188,7 @@ async def test_server_that_outlives_its_owner_is_ended_and_its_data_are_kept(
 async def test_process_that_the_lock_names_by_mistake_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimops.redis_directory._ORPHAN_SECONDS", 0.01)
+    monkeypatch.setattr("slimops.storage.redis_directory._ORPHAN_SECONDS", 0.01)
     with (
         (tmp_path / "server.lock").open("w") as lock,
         subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander,

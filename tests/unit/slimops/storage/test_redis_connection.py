@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from slimops.embedded_redis import EmbeddedRedis
-from slimops.redis_connection import ClosedClientError, redis_client
+from slimops.storage.embedded_redis import EmbeddedRedis
+from slimops.storage.redis_connection import ClosedClientError, redis_client
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A real Redis server as our own child, for a machine that has none running.
 
-It keeps an append-only file in a directory of its own (`slimops.redis_directory`) and never evicts.
-It listens on a unix socket in a private temporary directory, for a socket's path must be short.
+It keeps an append-only file in a directory of its own (`redis_directory`) and never evicts. It
+listens on a unix socket in a private temporary directory, for a socket's path must be short.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 from slimops.child import ChildProcess
-from slimops.durability import Durability
 from slimops.errors import EmbeddedRedisError
 from slimops.installation import how_to_install
-from slimops.redis_directory import HOW_TO_CHANGE, RedisDirectory
+from slimops.storage.durability import Durability
+from slimops.storage.redis_directory import HOW_TO_CHANGE, RedisDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """For `slimops.redis_connection.redis_client`."""
+        """For `slimops.storage.redis_connection.redis_client`."""
         return f"unix://{self._started.directory / _SOCKET}"
 
     @property

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from slimops.durability import Durability, check_durability
-from slimops.embedded_redis import EmbeddedRedis
 from slimops.errors import SettingsError
-from slimops.redis_connection import redis_client
+from slimops.storage.durability import Durability, check_durability
+from slimops.storage.embedded_redis import EmbeddedRedis
+from slimops.storage.redis_connection import redis_client
 
 
 @pytest.fixture
