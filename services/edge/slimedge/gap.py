@@ -18,6 +18,7 @@ class GapReason(StrEnum):
     REFUSED = "refused"  # the cloud had no room for them, or they were above its limits
     ENCODER = "encoder"  # the encoder refused them
     CLOCK = "clock"  # nothing is lost: the wall clock was set, from one time to another
+    STORE_LOST = "store_lost"  # the cloud had them, and lost its store
     LINK_DOWN = "link_down"  # there was no link, and nothing is kept for later
 
 

@@ -14,7 +14,7 @@ from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimedge.app import run_edge
-from slimedge.event import Backfilled, Detected, Encoded, Lost, Spooled
+from slimedge.event import Acked, Backfilled, Detected, Encoded, GapRecorded, Lost, Spooled, Stage
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import Spool
 from slimedge.settings import EdgeSettings
@@ -144,3 +144,28 @@ async def settled_frames(store: Store) -> list[StoredFrame]:
         if all(record.state is not FrameState.QUEUED for record in page.frames):
             return list(page.frames)
         await asyncio.sleep(0.05)
+
+
+async def test_store_that_was_emptied_is_told_as_a_gap(
+    redis_url: str, toy_models: ToyModels, edge_settings: EdgeSettings
+) -> None:
+    client = redis_client(redis_url)
+    await client.flushall()
+    recorder = EdgeRecorder()
+    async with open_cloud(cloud_settings(toy_models, redis_url)) as cloud:
+        settings = edge_settings.model_copy(update={"cloud_address": cloud.grpc_address})
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) >= 3)
+            await client.flushall()
+            told = {a.sequence for a in recorder.of(Acked) if a.stage is Stage.PERSISTED}
+            await recorder.wait_until(lambda: bool(recorder.of(GapRecorded)))
+            while not await cloud.store.gaps.list("gate", limit=10):
+                await asyncio.sleep(0.05)
+            gap, *others = await cloud.store.gaps.list("gate", limit=10)
+    await client.aclose()
+
+    assert others == []
+    assert gap.reason == "store_lost"
+    assert gap.dropped_frames >= len(told) >= 3
+    assert gap.first_sequence <= min(told)
+    assert gap.last_sequence >= max(told)

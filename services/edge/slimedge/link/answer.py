@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller
@@ -48,7 +48,10 @@ class AnswerReader:
         self.drain: pb.Drain | None = None  # the cloud is about to stop
 
     def begin(self, welcome: pb.Welcome, round_trip_seconds: float) -> None:
-        """A new stream, of a link that may be another."""
+        """A new stream, of a link that may be another, into a store that may be."""
+        for lost in self.ledger.persisted.enter(welcome.store_id):
+            logger.warning("the cloud has another store: %d frames are lost", lost.frames)
+            self.spool.record(replace(lost, epoch=lost.epoch or self.spool.epoch))
         self.ledger.credit_bytes = welcome.credit_bytes
         self.ledger.max_frame_bytes = welcome.max_frame_bytes
         self.controller.limit_level(max_live_level_of(welcome))

@@ -130,7 +130,7 @@ class Uplink:
             DisconnectedError: the stream has ended.
         """
         epoch = self._epoch_on_wire(kept.epoch)
-        self.ledger.send_backfill(epoch, kept.header.sequence, len(kept.container))
+        self.ledger.send_backfill(epoch, kept.header, len(kept.container))
         await self._say(make_frame(kept.header, kept.container, late=True, epoch=epoch))
 
     async def send_gap(self, gap: Gap) -> None:

@@ -30,6 +30,7 @@ from enum import StrEnum
 from slimcontrol.link import LinkView, has_room
 from slimedge.event import LossReason, Lost
 from slimedge.frame import FrameHeader
+from slimedge.memory.persisted import PersistedFrames
 
 RESEND_FRAMES = 64  # unpersisted frames kept for a reconnect; the oldest are given up first
 
@@ -79,7 +80,7 @@ class BackfillOnItsWay:
     """A kept frame that was sent; one at a time, so that live frames wait for one at most."""
 
     epoch: int  # as on the wire: 0 = of this start
-    sequence: int
+    header: FrameHeader
     size_bytes: int
     state: BackfillState = BackfillState.SENT
 
@@ -110,6 +111,7 @@ class Ledger:
         self._frames: dict[int, LedgerFrame] = {}
         self.may_go = Condition()
         self.backfill: BackfillOnItsWay | None = None
+        self.persisted = PersistedFrames()
         self.gap_on_its_way: int | None = None  # number of the gap that is not answered yet
         self.sent_bytes = 0  # of containers, ever, repeats too
         self._enhancements: dict[str, int] = {}  # request -> bytes not yet acknowledged
@@ -168,16 +170,18 @@ class Ledger:
             del self._frames[old.sequence]
         return surplus
 
-    def send_backfill(self, epoch: int, sequence: int, size_bytes: int) -> None:
+    def send_backfill(self, epoch: int, header: FrameHeader, size_bytes: int) -> None:
         """Enter a kept frame that is being sent; none is on its way."""
         self.sent_bytes += size_bytes
-        self.backfill = BackfillOnItsWay(epoch, sequence, size_bytes)
+        self.backfill = BackfillOnItsWay(epoch, header, size_bytes)
 
     def answer_backfill(self, epoch: int, sequence: int, state: BackfillState) -> bool:
         """Take what the cloud says of a kept frame; whether it is the one on its way."""
         backfill = self.backfill
-        if backfill is None or (backfill.epoch, backfill.sequence) != (epoch, sequence):
+        if backfill is None or (backfill.epoch, backfill.header.sequence) != (epoch, sequence):
             return False
+        if state is BackfillState.PERSISTED and backfill.state is not state:
+            self.persisted.add(epoch, backfill.header, backfill.size_bytes)
         backfill.state = state
         return True
 
@@ -195,8 +199,7 @@ class Ledger:
         frame = self._frames.get(sequence)
         if frame is None or frame.persisted:
             return None
-        frame.persisted = True
-        frame.container = b""
+        self._set_persisted(frame)
         return frame
 
     def close(self, sequence: int) -> LedgerFrame | None:
@@ -239,8 +242,8 @@ class Ledger:
         """
         for frame in self._frames.values():
             if not frame.persisted and frame.sequence in persisted:
-                frame.received = frame.persisted = True
-                frame.container = b""
+                frame.received = True
+                self._set_persisted(frame)
             if frame.persisted:
                 frame.received_at_server = None  # its clock may have been another server's
         again = self.unpersisted
@@ -269,6 +272,11 @@ class Ledger:
     def undetected_frames(self) -> int:
         """Frames that were sent, or shall be again, and have no result yet."""
         return len(self._frames)
+
+    def _set_persisted(self, frame: LedgerFrame) -> None:
+        frame.persisted = True
+        frame.container = b""
+        self.persisted.add(0, frame.header, frame.size_bytes)
 
     def _in_flight(self) -> list[LedgerFrame]:
         return [f for f in self._frames.values() if f.sent_at is not None and not f.received]
