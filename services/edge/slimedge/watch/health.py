@@ -7,13 +7,16 @@ stream to the cloud is open. Liveness depends on nothing outside the process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from slimedge.event import (
     CameraChanged,
@@ -28,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 STALE_SECONDS = 10.0  # without a heartbeat, the loop counts as hung
-REQUEST_SECONDS = 5.0  # for one request; an idle client must not hold a thread
+REQUEST_SECONDS = 5.0  # for one request; a client that waits or drips must not hold a thread
+MAX_REQUESTS = 16  # at the same time, a thread each; more are closed unheard
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -82,8 +86,7 @@ class HealthServer:
     """Serves one `Health` and its metrics until closed; `port` is the bound one."""
 
     def __init__(self, health: Health, expose: Callable[[], bytes], host: str, port: int) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler_class(health, expose))
-        self._server.daemon_threads = True
+        self._server = _BoundedServer((host, port), _handler_class(health, expose))
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="health"
@@ -97,10 +100,38 @@ class HealthServer:
         self._thread.join()
 
 
+class _BoundedServer(ThreadingHTTPServer):
+    """A thread for each request, but neither too many nor for too long."""
+
+    def __init__(
+        self, address: tuple[str, int], handler_class: type[BaseHTTPRequestHandler]
+    ) -> None:
+        self._deadlines: dict[socket.socket, float] = {}  # monotonic seconds, of open requests
+        super().__init__(address, handler_class)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if len(self._deadlines) >= MAX_REQUESTS:
+            self.shutdown_request(request)
+            return
+        self._deadlines[request] = time.monotonic() + REQUEST_SECONDS
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:  # at each turn of its loop
+        for request, deadline in list(self._deadlines.items()):
+            if time.monotonic() > deadline:
+                with contextlib.suppress(OSError):  # its thread was faster
+                    request.shutdown(socket.SHUT_RDWR)  # its thread reads the end
+
+    def shutdown_request(self, request: Any) -> None:
+        self._deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        logger.debug("a request of %s broke off", client_address, exc_info=True)
+
+
 def _handler_class(health: Health, expose: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = REQUEST_SECONDS
-
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
