@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import (
     EPOCH,
     RunningCloud,
+    StreamEndedError,
     ToyCamera,
     ToyModels,
     cloud_settings,
@@ -251,6 +253,52 @@ async def test_second_hello_ends_the_stream(camera: ToyCamera) -> None:
     await camera.say(hello=pb.Hello(camera_id="gate"))
 
     assert (await camera.ended()).status is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def say_raw(address: str, *messages: bytes) -> StreamEndedError:
+    """Say bytes that no client of ours would, and hear how the stream ends."""
+    path = "/slimwire.v1.IngestService/StreamFrames"
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = channel.stream_stream(path, None, None)(iter(messages))
+        try:
+            async for _ in call:
+                pass
+        except grpc.aio.AioRpcError as exc:
+            return StreamEndedError(exc.code(), exc.details() or "")
+    raise EOFError
+
+
+async def test_first_message_of_garbage_is_one_line_of_log(
+    cloud: RunningCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    end = await say_raw(cloud.grpc_address, b"\xff" * 100)
+
+    assert end.status is grpc.StatusCode.INVALID_ARGUMENT
+    assert "cannot be read" in end.detail
+    lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [(line.levelname, line.exc_info) for line in lines] == [("WARNING", None)]
+
+
+async def test_garbage_after_a_hello_lets_the_camera_come_back(
+    cloud: RunningCloud, toy_models: ToyModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    fingerprint = toy_models.artifact.fingerprint
+    hello = pb.Hello(camera_id="gate", epoch=EPOCH, model_fingerprint=fingerprint)
+    first = pb.StreamFramesRequest(hello=hello).SerializeToString()
+
+    end = await say_raw(cloud.grpc_address, first, b"\xff" * 100)
+
+    assert end.status is grpc.StatusCode.DATA_LOSS  # which an edge takes for a broken link
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_hello_of_a_megabyte_is_refused(cloud: RunningCloud) -> None:
+    hello = pb.StreamFramesRequest(hello=pb.Hello(camera_id="gate", model_name="x" * 2**20))
+
+    end = await say_raw(cloud.grpc_address, hello.SerializeToString())
+
+    assert end.status is grpc.StatusCode.INVALID_ARGUMENT
+    assert "65536" in end.detail
 
 
 async def test_ten_damaged_frames_in_a_row_end_the_stream(camera: ToyCamera) -> None:

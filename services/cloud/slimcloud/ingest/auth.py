@@ -8,7 +8,7 @@ has cameras, the call's `authorization: Bearer <token>` must be that camera's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import grpc
@@ -16,7 +16,7 @@ import grpc
 from slimcloud.errors import StreamRefusedError
 from slimcloud.roles import AccessRole
 from slimcloud.settings import CloudSettings
-from slimcloud.tokens import TokenTable, bearer_token
+from slimcloud.tokens import Identity, TokenTable, bearer_token
 
 CAMERA_URI = "slimwire://camera/"
 _ALTERNATIVE_NAMES = "x509_subject_alternative_name"  # of gRPC's auth context
@@ -42,6 +42,19 @@ class CameraAuth:
         table = settings.token_table
         return cls(settings.camera_ca is not None, table if table.has_cameras else None)
 
+    def with_tokens(self, table: TokenTable) -> Self:
+        """The same by another table; whether tokens are asked for stays as it was."""
+        return self if self.tokens is None else replace(self, tokens=table)
+
+    def admit(self, call: _Call) -> None:
+        """Let a call say its Hello.
+
+        Raises:
+            StreamRefusedError: UNAUTHENTICATED without a known token, where one is asked for.
+        """
+        if not self.certificates and self.tokens is not None:
+            _identify(self.tokens, call)
+
     def check(self, call: _Call, camera_id: str) -> None:
         """Let a call pass as that of a camera.
 
@@ -54,17 +67,22 @@ class CameraAuth:
             if f"{CAMERA_URI}{camera_id}".encode() not in names:
                 raise _denied(f"the certificate is not that of camera {camera_id!r}")
         elif self.tokens is not None:
-            identity = self.tokens.find(_token_of(call))
-            if identity is None:
-                raise StreamRefusedError(
-                    grpc.StatusCode.UNAUTHENTICATED,
-                    "no known token came with the call; set EDGE_TOKEN_FILE at the camera",
-                )
+            identity = _identify(self.tokens, call)
             if identity.role is not AccessRole.CAMERA or identity.name != camera_id:
                 raise _denied(
                     f"the token is that of {identity.role} {identity.name!r}, the Hello says "
                     f"camera {camera_id!r}"
                 )
+
+
+def _identify(tokens: TokenTable, call: _Call) -> Identity:
+    identity = tokens.find(_token_of(call))
+    if identity is None:
+        raise StreamRefusedError(
+            grpc.StatusCode.UNAUTHENTICATED,
+            "no known token came with the call; set EDGE_TOKEN_FILE at the camera",
+        )
+    return identity
 
 
 def _token_of(call: _Call) -> str:

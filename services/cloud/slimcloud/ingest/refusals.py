@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from slimcloud.errors import (
@@ -67,5 +68,7 @@ def status_of(error: BaseException) -> grpc.StatusCode:
     """The status that ends a stream for an error."""
     if isinstance(error, StreamRefusedError):
         return error.status
+    if isinstance(error, DecodeError):  # of a camera that could speak before
+        return grpc.StatusCode.DATA_LOSS
     is_away = isinstance(error, RedisError | StoreLostError)
     return grpc.StatusCode.UNAVAILABLE if is_away else grpc.StatusCode.INTERNAL

@@ -17,6 +17,7 @@ from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
 _MIB = 2**20
+SPARE_CALLS = 64  # beside those of cameras: health checks, reflection, streams that take over
 _SERVICE_NAME = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
 
 
@@ -41,7 +42,10 @@ class IngestServer:
 
 async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
     """Serve cameras; raises `OSError` when the address cannot be bound."""
-    server = grpc.aio.server(options=server_options(settings))
+    server = grpc.aio.server(
+        options=server_options(settings),
+        maximum_concurrent_rpcs=settings.max_cameras + SPARE_CALLS,
+    )
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -79,6 +83,10 @@ def server_options(settings: CloudSettings) -> list[tuple[str, int]]:
     return [
         # A frame beyond max_frame_bytes must still arrive to get its Nack.
         ("grpc.max_receive_message_length", max(4 * _MIB, 2 * settings.max_frame_bytes)),
+        ("grpc.max_allowed_incoming_connections", settings.max_cameras + SPARE_CALLS),
+        ("grpc.max_concurrent_streams", SPARE_CALLS),  # of one connection
+        ("grpc.max_connection_idle_ms", 60_000),  # without any call
+        ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from slimcloud.errors import StreamRefusedError
@@ -45,6 +46,7 @@ _HELLO_SECONDS = 10.0  # a stream that does not introduce itself by then is ende
 _HALF_CLOSED_SECONDS = 30.0  # for the answers that a camera awaits after its last word
 _LAST_ANSWERS_SECONDS = 10.0  # for a camera that has said its last word to read them
 _RECONNECT_AFTER_MS = 1000
+_MAX_HELLO_BYTES = 2**16  # 1,024 sequences in doubt take 10 kB
 _MAX_IN_DOUBT = 1024  # sequences of a Hello that are looked up
 _MAX_PERIOD_SECONDS = 31 * 24 * 3600  # of a byte budget
 
@@ -111,9 +113,10 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         try:
+            self._auth.admit(context)  # first: strangers cost and learn as little as can be
             hello = await _read_hello(request_iterator)
             heard_us = mono_us()
-            self._auth.check(context, hello.camera_id)  # first: strangers learn nothing of us
+            self._auth.check(context, hello.camera_id)
             self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
             try:
@@ -269,6 +272,10 @@ async def _read_hello(requests: _Requests) -> pb.Hello:
         ) from None
     except StopAsyncIteration:
         raise _invalid("no Hello came; it must be the first message") from None
+    except DecodeError:
+        raise _invalid("the first message cannot be read; it must be a Hello") from None
+    if first.ByteSize() > _MAX_HELLO_BYTES:
+        raise _invalid(f"a Hello of {first.ByteSize()} bytes; at most {_MAX_HELLO_BYTES} are read")
     if first.WhichOneof("message") != "hello":
         raise _invalid(
             f"the first message is {first.WhichOneof('message')}; it must be a Hello",
