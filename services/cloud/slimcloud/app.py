@@ -31,7 +31,7 @@ from slimcloud.probes import Readiness, build_probes
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
-from slimcloud.settings import CloudSettings
+from slimcloud.settings import CloudSettings, split_words
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
@@ -227,6 +227,7 @@ def _start_review(process: _Process) -> str:
         readiness_probe=process.is_ready,
         metrics=metrics,
         tokens=settings.token_table if settings.token_table.has_people else None,
+        allowed_hosts=[settings.http_host, *split_words(settings.allowed_hosts)],
     )
     server = HttpServer(
         app,
@@ -234,6 +235,7 @@ def _start_review(process: _Process) -> str:
         settings.http_port,
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,
+        trusted_proxies=split_words(settings.trusted_proxies),
     )
     server.start(life.spawn)
 

@@ -1,16 +1,23 @@
-"""The web server of the review role: uvicorn, on our own socket, without its signal handlers."""
+"""The web server of the review API and of the probes: uvicorn, on our own socket, without its
+signal handlers, and with bounds on what strangers may hold before a token is asked for.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+MAX_CONNECTIONS = 512  # a page holds two: its event stream, and one for everything else
+REQUEST_SECONDS = 10.0  # for a request to come, head and body, of 64 KiB at most
+MAX_HEAD_BYTES = 2**14  # of the line and the headers of a request
 _LISTEN_BACKLOG = 512
 _GRACE_SECONDS = 2  # for responses under way at a stop
 
@@ -23,8 +30,56 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _BoundedProtocol(H11Protocol):
+    """uvicorn's, which closes idle connections, but takes any number and waits for a request that
+    has begun, or never begins, for ever.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None  # of the request that comes
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._make_room()
+        self._watch_request()
+
+    def data_received(self, data: bytes) -> None:
+        # In pieces, for h11 looks at the size of a head only while it waits for the rest of it.
+        for start in range(0, len(data), MAX_HEAD_BYTES):
+            if not self.transport.is_closing():
+                super().data_received(data[start : start + MAX_HEAD_BYTES])
+        self._watch_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._end_watch()
+
+    def _make_room(self) -> None:
+        """Drop a connection that has not asked yet, so that holding them all shuts nobody out; the
+        new one where all have asked.
+        """
+        others = (c for c in self.connections if isinstance(c, _BoundedProtocol))
+        dropped = next((other for other in others if other._deadline is not None), self)
+        self.connections.discard(dropped)
+        dropped.transport.abort()
+
+    def _watch_request(self) -> None:
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._end_watch()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _end_watch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
 class HttpServer:
     """Binds at once, so that the address is known before the first request.
+
+    Args:
+        trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
 
     Raises:
         OSError: the address cannot be bound.
@@ -38,6 +93,7 @@ class HttpServer:
         *,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
         self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
         # accepted sockets inherit it; asyncio does not set it on theirs (their `proto` is 0), and
@@ -52,6 +108,11 @@ class HttpServer:
                 log_level="warning",  # that it starts and stops is ours to say
                 access_log=False,
                 lifespan="off",
+                http=_BoundedProtocol,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                ws="none",
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=list(trusted_proxies),
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 ssl_certfile=tls_cert,
                 ssl_keyfile=tls_key,

@@ -20,9 +20,9 @@ from slimops.settings import ServiceSettings
 from slimops.storage.durability import Durability
 
 
-def split_labels(text: str | None) -> list[str]:
-    """Labels that stand with commas between; none where nothing is said."""
-    return [label for part in (text or "").split(",") if (label := part.strip())]
+def split_words(text: str | None) -> list[str]:
+    """What stands with commas between; nothing where nothing is said."""
+    return [word for part in (text or "").split(",") if (word := part.strip())]
 
 
 class CloudSettings(ServiceSettings):
@@ -60,6 +60,19 @@ class CloudSettings(ServiceSettings):
     )
     state_file: Path | None = Field(
         default=None, description="JSON file for the bound addresses, written when ready"
+    )
+
+    allowed_hosts: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="names by which people reach an API without tokens, with commas between; "
+        "localhost and addresses always serve",
+    )
+    trusted_proxies: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto "
+        "are believed, with commas between",
     )
 
     # --- what it remembers ---

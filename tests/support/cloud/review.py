@@ -91,6 +91,7 @@ class ReviewWorld:
             readiness_probe=self._probe,
             metrics=self.metrics,
             tokens=tokens,
+            allowed_hosts=["review"],
         )
         self.images: dict[FrameId, NDArray[np.uint8]] = {}
         self.http = httpx.AsyncClient(

@@ -25,7 +25,7 @@ from enum import Enum, auto
 
 import numpy as np
 
-from slimcloud.settings import CloudSettings, split_labels
+from slimcloud.settings import CloudSettings, split_words
 from slimcodec.decode import Decoder, Latent
 from slimcodec.detection import Detection
 from slimcodec.errors import BitstreamError, ModelError
@@ -95,7 +95,7 @@ class DetectionEngine:
         self._codec = codec
         self._decoder = Decoder(codec, runtime, settings.max_pixels)
         self._detector = Detector(codec, detector, runtime, settings.max_batch_size)
-        labels = split_labels(settings.detect_labels) or self._detector.names
+        labels = split_words(settings.detect_labels) or self._detector.names
         self._kept = frozenset(class_ids_of(labels, self._detector.names))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
         self.codec_label = codec.label
@@ -173,7 +173,7 @@ class TriagePolicy:
     ) -> None:
         self._session = TriageSession(codec, runtime)
         spec, threshold = self._session.spec, settings.triage_threshold
-        self._class_ids = class_ids_of(split_labels(settings.triage_labels) or spec.labels, names)
+        self._class_ids = class_ids_of(split_words(settings.triage_labels) or spec.labels, names)
         self._threshold = spec.threshold if threshold is None else threshold
         # whether a wider stream begins with the narrowest latent
         self._is_nested = codec.manifest.streams == "nested"

@@ -1,6 +1,6 @@
 """Wires the review API: the resources of `routes`, sessions, probes, the page, and their errors."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -9,9 +9,11 @@ from fastapi.openapi.utils import get_openapi
 from slimcloud.probes import Readiness, probe_router
 from slimcloud.review.auth import authorise
 from slimcloud.review.auth import router as session_router
+from slimcloud.review.body_limit import BodyLimit
 from slimcloud.review.errors import Problem, install_error_handlers, problems
 from slimcloud.review.event_feed import EventFeed
 from slimcloud.review.metrics import RequestTimer, ReviewMetrics
+from slimcloud.review.origin import refuse_foreign_pages
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.review.pictures.render import PictureRenderer
 from slimcloud.review.resource import API_PREFIX, ApiContext, keep_nothing
@@ -39,6 +41,7 @@ def build_api(
     readiness_probe: Callable[[], Awaitable[bool]],
     metrics: ReviewMetrics,
     tokens: TokenTable | None = None,
+    allowed_hosts: Collection[str] = (),
 ) -> FastAPI:
     """The review API over a store and a decoder. It owns neither: who made them closes them.
 
@@ -48,6 +51,7 @@ def build_api(
         readiness_probe: true when this process can do its work: store answers, picture decodes.
         metrics: what counts; `/metrics` shows the whole process's.
         tokens: of people; without, the API is open.
+        allowed_hosts: names by which an open API may be asked, besides localhost and addresses.
     """
     app = FastAPI(
         title="Slimwire review",
@@ -65,9 +69,12 @@ def build_api(
         num_levels=num_levels,
     )
     app.state.tokens = tokens
+    app.state.allowed_hosts = frozenset(allowed_hosts)
     install_error_handlers(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(RequestTimer, metrics=metrics)
-    allowed = [Depends(authorise)]
+    ours = Depends(refuse_foreign_pages)
+    allowed = [ours, Depends(authorise)]
     for module in (frames, refetches, dead_letters, reviews, cameras, overview):
         app.include_router(
             module.router,
@@ -76,7 +83,7 @@ def build_api(
         )
     for module in (images, events):
         app.include_router(module.router, dependencies=allowed, responses=problems(401, 403))
-    app.include_router(session_router)
+    app.include_router(session_router, dependencies=[ours], responses=problems(403))
     app.include_router(probe_router(Readiness(readiness_probe), metrics.process))
     app.include_router(build_page_router())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way

@@ -20,6 +20,7 @@ from slimcloud.store.frames import Store
 from slimcloud.wall_clock import time_of
 
 API_PREFIX = "/api/v1"
+_MAX_ADDRESS = 64  # characters: what a proxy forwards is any text
 _RFC_3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
@@ -50,7 +51,7 @@ def _caller(request: Request) -> str:
     identity = getattr(request.state, "identity", None)
     if identity is not None:
         return str(identity.name)
-    return request.client.host if request.client else "unknown"
+    return request.client.host[:_MAX_ADDRESS] if request.client else "unknown"
 
 
 def _frame(frame_id: str) -> FrameId:

@@ -148,7 +148,7 @@ async def get_budget(camera_id: str, context: Context) -> CameraBudgetView:
     return await _budget(context, camera_id)
 
 
-@router.put("/{camera_id}/budget", status_code=202, responses=problems(400, 404, 422, 503))
+@router.put("/{camera_id}/budget", status_code=202, responses=problems(400, 404, 413, 422, 503))
 async def put_budget(
     camera_id: str, wanted: BudgetView, context: Context, caller: Caller
 ) -> CameraBudgetView:

@@ -114,7 +114,7 @@ class ReviewList(BaseView):
 
 
 @router.post(
-    "/frames/{frame_id}/reviews", status_code=201, responses=problems(400, 404, 410, 422, 503)
+    "/frames/{frame_id}/reviews", status_code=201, responses=problems(400, 404, 410, 413, 422, 503)
 )
 async def add_review(
     frame: Frame, review: NewReview, response: Response, context: Context, caller: Caller
