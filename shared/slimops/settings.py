@@ -45,6 +45,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
@@ -57,6 +58,11 @@ class ServiceSettings(BaseSettings):
     def origins(self) -> Mapping[str, str]:
         """Where each field that is no default was said: a variable, a line, or `argument`."""
         return self._origins
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """The file that each field's value was read from, where it was."""
+        return self._files
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
@@ -138,11 +144,13 @@ class _Found(Generic[SettingsT]):
         self._prefix = settings_class.model_config.get("env_prefix", "")
         self._values: dict[str, object] = {}
         self._origins: dict[str, str] = {}
+        self._files: dict[str, Path] = {}
         self._problems: list[str] = []
 
     def take(self, name: str, value: object, origin: str) -> None:
         self._values[name] = value
         self._origins[name] = origin
+        self._files.pop(name, None)
 
     def read_section(self, path: Path) -> None:
         section = self._prefix.removesuffix("_").lower()
@@ -169,6 +177,7 @@ class _Found(Generic[SettingsT]):
         if self._problems:
             raise SettingsError(self._problems)
         settings._origins |= self._origins
+        settings._files |= self._files
         return settings
 
     def _read(self, given: Mapping[str, tuple[object, str]], prefix: str) -> None:
@@ -192,6 +201,7 @@ class _Found(Generic[SettingsT]):
     def _take_file(self, name: str, path: str, shown: str) -> None:
         try:
             self.take(name, Path(path).read_text("utf-8").strip(), shown)
+            self._files[name] = Path(path)
         except OSError as exc:
             self._problems.append(f"{shown}: cannot read {path}: {exc.strerror}")
         except UnicodeDecodeError:

@@ -114,6 +114,19 @@ def test_named_code_exists(document: Path) -> None:
             assert _exists(name.replace(":", ".")), name
 
 
+def test_every_line_of_the_threats_is_held_by_a_test() -> None:
+    page = (ROOT / "docs" / "develop" / "threats.md").read_text(encoding="utf-8")
+    held = {
+        name
+        for module in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", module.read_text(encoding="utf-8"))
+    }
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+
+    assert all(re.search(r"`test_\w+`", row) for row in rows)
+    assert set(re.findall(r"`(test_\w+)`", page)) <= held
+
+
 def test_the_readme_shows_how_to_begin() -> None:
     assert ["demo"] in list(_typed(ROOT / "README.md", "make"))
     assert ["test"] in list(_typed(ROOT / "README.md", "make"))

@@ -28,11 +28,12 @@ from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.probes import Readiness, build_probes
-from slimcloud.review import ReviewMetrics, build_api, end_event_streams
+from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
 from slimcloud.store.frames import Store
+from slimcloud.tokens import TokenTable, follow_tokens
 from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
@@ -72,6 +73,7 @@ class _Process:
     metrics: Metrics
     life: Lifecycle
     checks: list[Callable[[], Awaitable[object]]]  # raise what keeps it from working
+    token_users: list[Callable[[TokenTable], None]]  # told of each new table
 
     async def is_ready(self) -> bool:
         for check in self.checks:
@@ -105,7 +107,7 @@ async def run_cloud(
     async with life:
         addresses = CloudAddresses(pid=os.getpid(), redis_url=_start_redis(settings, life))
         store = await _open_store(settings, addresses.redis_url, life)
-        process = _Process(settings, models, store, Metrics("cloud"), life, [store.ping])
+        process = _Process(settings, models, store, Metrics("cloud"), life, [store.ping], [])
         if settings.role.includes(Role.DETECT):
             await _start_detect(process)
         if settings.role.includes(Role.INGEST):
@@ -115,6 +117,8 @@ async def run_cloud(
         if settings.metrics_port is not None:
             url = _start_probes(process, settings.metrics_port)
             addresses = replace(addresses, metrics=f"{url}/metrics")
+        if (path := settings.files.get("tokens")) is not None:
+            life.spawn(follow_tokens(path, settings.token_table, process.token_users), "tokens")
         _announce(settings, addresses, life)
         if ready is not None:
             ready(addresses)
@@ -194,6 +198,7 @@ async def _start_ingest(process: _Process) -> str:
     life.spawn(servicer.event_relay.run(await store.events.latest_id()), "event relay")
     life.spawn(servicer.credit.run(), "credit")
     life.spawn(_sweep(store, settings), "retention")
+    process.token_users.append(servicer.take_tokens)
     server = await start_ingest_server(servicer, settings)
 
     async def refuse() -> None:
@@ -229,6 +234,7 @@ def _start_review(process: _Process) -> str:
         tokens=settings.token_table if settings.token_table.has_people else None,
         allowed_hosts=[settings.http_host, *split_words(settings.allowed_hosts)],
     )
+    process.token_users.append(lambda table: take_tokens(app, table))
     server = HttpServer(
         app,
         settings.http_host,

@@ -7,15 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from slimcli.app import run
+from slimcloud.settings import CloudSettings
 from slimcloud.tokens import token_digest
 from slimedge.errors import RefusedError
 from slimedge.link.connection import DisconnectedError, connect
 from slimedge.settings import EdgeSettings
+from slimops.settings import load_settings
 from slimwire.v1 import ingest_pb2 as pb
-from support.cloud.whole_cloud import EPOCH, RunningCloud, ToyModels, cloud_settings, open_cloud
+from support.cloud.whole_cloud import (
+    EPOCH,
+    RunningCloud,
+    ToyCamera,
+    ToyModels,
+    cloud_settings,
+    open_cloud,
+)
 
 TOKEN = "the-token-of-the-gate"
 BOSS = "the-token-of-the-boss"
@@ -72,6 +82,45 @@ async def test_camera_with_its_token_is_taken_and_others_are_not(
             await _welcomed(_camera(address, token=TOKEN), toy_models, "yard")
         with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*admin 'boss'"):
             await _welcomed(_camera(address, token=BOSS), toy_models)
+
+
+async def test_stranger_is_refused_before_the_hello(redis_url: str, toy_models: ToyModels) -> None:
+    table = f"camera gate {token_digest(TOKEN)}"
+    async with (
+        _cloud(toy_models, redis_url, tokens=table) as cloud,
+        ToyCamera(cloud.grpc_address, toy_models) as camera,
+    ):
+        end = await camera.ended()  # and has not said a word
+
+    assert end.status is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_token_that_is_taken_back_ends_its_stream(
+    redis_url: str, toy_models: ToyModels, tmp_path: Path
+) -> None:
+    gate, yard = (f"camera {name} {token_digest(name)}\n" for name in ("gate", "yard"))
+    (tmp_path / "tokens").write_text(gate + yard)
+    settings = cloud_settings(toy_models, redis_url, role="ingest")
+    settings = load_settings(
+        CloudSettings,
+        {name: getattr(settings, name) for name in settings.model_fields_set},
+        environ={"CLOUD_TOKENS_FILE": str(tmp_path / "tokens")},
+    )
+    async with (
+        open_cloud(settings) as cloud,
+        ToyCamera(cloud.grpc_address, toy_models, token="gate") as kept,
+        ToyCamera(cloud.grpc_address, toy_models, token="yard") as revoked,
+    ):
+        await kept.hello("gate")
+        await revoked.hello("yard")
+
+        (tmp_path / "tokens").write_text(gate)
+        async with asyncio.timeout(5):
+            end = await revoked.ended()
+        await kept.send(1)
+        await kept.hear_stage(1, pb.STAGE_PERSISTED)
+
+    assert end.status is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_camera_with_its_certificate_is_taken_and_others_are_not(

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from slimcloud.review import take_tokens
 from slimcloud.review.body_limit import MAX_BODY_BYTES
-from support.cloud.review import ReviewWorld, give_tokens
+from support.cloud.review import ReviewWorld, give_tokens, served
 
 CROSS_SITE = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
 LARGE = b'{"comment":"' + b"a" * MAX_BODY_BYTES + b'"}'
@@ -141,3 +142,21 @@ async def test_names_in_the_audit_are_bounded(review: ReviewWorld) -> None:
         answer = await http.post(f"/api/v1/frames/{frame_id}/reviews", json={"comment": "seen"})
 
     assert answer.json()["reviewer"] == "z" * 64
+
+
+async def test_token_that_is_taken_back_ends_its_event_stream(guarded: ReviewWorld) -> None:
+    path, headers = "/api/v1/events", {"Authorization": "Bearer wall"}
+    async with served(guarded) as http, http.stream("GET", path, headers=headers) as response:
+        lines = response.aiter_lines()
+        await anext(lines)  # it has begun
+
+        take_tokens(guarded.api, give_tokens(anna="reviewer"))
+
+        assert [line async for line in lines if line.startswith("event")] == []
+        assert (await http.get(path, headers=headers)).status_code == 401
+
+
+async def test_table_without_people_does_not_open_the_api(guarded: ReviewWorld) -> None:
+    take_tokens(guarded.api, give_tokens())
+
+    assert (await guarded.http.get("/api/v1/cameras")).status_code == 401

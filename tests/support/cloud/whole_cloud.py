@@ -99,11 +99,13 @@ async def open_cloud(settings: CloudSettings) -> AsyncIterator[RunningCloud]:
 class ToyCamera:
     """One stream to the cloud; `async with` opens and closes its channel."""
 
-    def __init__(self, address: str, models: ToyModels) -> None:
+    def __init__(self, address: str, models: ToyModels, *, token: str = "") -> None:
         self._models = models
         self._channel = grpc.aio.insecure_channel(address)
         stub = ingest_pb2_grpc.IngestServiceStub(self._channel)
-        self._uplink = stub.StreamFrames()  # type: ignore[call-arg]  # written to by hand
+        self._uplink = stub.StreamFrames(  # type: ignore[call-arg]  # written to by hand
+            metadata=(("authorization", f"Bearer {token}"),)
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -70,7 +70,11 @@ def test_value_is_read_from_the_file_that_a_variable_names(
     (tmp_path / "colour").write_text("green\n")
     monkeypatch.setenv("LAMP_COLOUR_FILE", str(tmp_path / "colour"))
 
-    assert load_settings(LampSettings).colour == "green"
+    settings = load_settings(LampSettings)
+
+    assert settings.colour == "green"
+    assert settings.files == {"colour": tmp_path / "colour"}  # it may be looked at again
+    assert load_settings(LampSettings, {"colour": "red"}).files == {}
 
 
 def test_missing_file_is_refused_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

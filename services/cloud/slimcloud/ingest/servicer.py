@@ -35,6 +35,7 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store.cameras.budgets import ByteBudget
 from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
+from slimcloud.tokens import TokenTable
 from slimcloud.wall_clock import unix_us
 from slimcodec.model.artifact import CodecArtifact
 from slimwire.v1 import ingest_pb2 as pb
@@ -78,6 +79,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._intake = Intake(store, checker, metrics)
         self._auth = CameraAuth.of(settings)
         self._streams: dict[str, CameraStream] = {}
+        self._contexts: dict[CameraStream, _Context] = {}
         self.event_relay = EventRelay(store, self._streams, metrics)
         self._calls: set[asyncio.Task[object]] = set()
         self._draining = False
@@ -97,6 +99,15 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         )
         for stream in self._streams.values():
             stream.answer(pb.StreamFramesResponse(drain=drain))
+
+    def take_tokens(self, table: TokenTable) -> None:
+        """Go by another table from now on, and end the streams that it does not let in."""
+        self._auth = self._auth.with_tokens(table)
+        for stream, context in self._contexts.items():
+            try:
+                self._auth.check(context, stream.camera_id)
+            except StreamRefusedError as exc:
+                stream.end(exc.status, str(exc))
 
     async def ended(self) -> None:
         """Return when none of the calls that run now is left: `grpc.aio.Server.stop` cancels them,
@@ -119,10 +130,12 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             self._auth.check(context, hello.camera_id)
             self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
+            self._contexts[stream] = context
             try:
                 await self._connect(stream, hello, heard_us, context)
                 await self._converse(stream, request_iterator, context)
             finally:
+                del self._contexts[stream]
                 await self._disconnect(stream)
         except Exception as exc:
             status, detail = status_of(exc), str(exc)

@@ -90,6 +90,16 @@ def build_api(
     return app
 
 
+def take_tokens(app: FastAPI, tokens: TokenTable) -> None:
+    """Go by another table from now on, unless the API is open: event streams end, and who is still
+    known comes back.
+    """
+    if app.state.tokens is not None:
+        app.state.tokens = tokens
+        context: ApiContext = app.state.context
+        context.event_feed.interrupt()
+
+
 def end_event_streams(app: FastAPI) -> None:
     """End the open event streams.
 

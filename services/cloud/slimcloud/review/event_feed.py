@@ -30,15 +30,17 @@ class EventFeed:
         self._listeners = 0
         self._tail: asyncio.Task[None] | None = None
         self._news = asyncio.Event()  # replaced at each wake-up
+        self._round = 0  # a listener of an earlier one ends
         self._stopped = False
 
     async def listen(self, after: str) -> AsyncIterator[Event]:
-        """Events after the id `after`, for ever, or until `stop`."""
+        """Events after the id `after`, for ever, or until `stop` or `interrupt`."""
+        begun = self._round
         self._listeners += 1
         if self._tail is None:
             self._tail = asyncio.create_task(self._run_tail(), name="event-tail")
         try:
-            while not self._stopped:
+            while not self._stopped and begun == self._round:
                 news = self._news  # taken before reading: what comes in between sets it
                 events = await self._log.read(after, count=READ_COUNT)
                 for event in events:
@@ -56,6 +58,11 @@ class EventFeed:
     def stop(self) -> None:
         """End every open stream, so that the server need not wait for its clients to leave."""
         self._stopped = True
+        self._wake()
+
+    def interrupt(self) -> None:
+        """End every stream that is open now; clients come back where they were."""
+        self._round += 1
         self._wake()
 
     def _wake(self) -> None:
