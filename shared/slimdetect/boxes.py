@@ -5,7 +5,8 @@ raw (A * (5 + C), h, w) -objectness passes?-> few cells -sigmoid, exp-> boxes -s
 ```
 Only cells whose objectness alone reaches the wanted score are decoded: usually a few in a thousand.
 Source: Redmon and Farhadi, YOLOv3, 2018, section 2.1, https://arxiv.org/abs/1804.02767; and for
-`scale_x_y` Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934.
+`scale_x_y` Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934; for
+`new_coords` Wang et al., Scaled-YOLOv4, CVPR 2021, https://arxiv.org/abs/2011.08036.
 """
 
 import math
@@ -32,6 +33,8 @@ class HeadLayout(Protocol):
     def anchors(self) -> Sequence[Sequence[float]]: ...
     @property
     def scale_x_y(self) -> float: ...
+    @property
+    def new_coords(self) -> bool: ...
 
 
 class Candidates(NamedTuple):
@@ -53,7 +56,7 @@ def decode_heads(
     Args:
         raw: one (A * (5 + C), h, w) map per head of one picture; an anchor has x, y, w, h,
             objectness, classes.
-        heads: stride, anchors and scale_x_y of each map, in the same order.
+        heads: stride, anchors, scale_x_y and new_coords of each map, in the same order.
         min_score: in [0, 1].
     """
     if len(raw) != len(heads):
@@ -148,15 +151,21 @@ def _decode_head(values: NDArray[np.float32], head: HeadLayout, min_score: float
         raise ValueError(f"{channels} channels are no {len(anchors)} anchors of 5 + classes values")
     maps = values.reshape(len(anchors), -1, h * w)  # (A, 5 + C, h * w)
     # NaN compares as false and so never becomes a box.
-    anchor_ids, cells = np.nonzero(maps[:, 4] >= _logit(min_score))
+    least = min_score if head.new_coords else _logit(min_score)
+    anchor_ids, cells = np.nonzero(maps[:, 4] >= least)
     t = maps[anchor_ids, :, cells].astype(np.float32, copy=False)  # (n, 5 + C)
+    p = t if head.new_coords else _sigmoid(t)
 
-    scores = _sigmoid(t[:, 4:5]) * _sigmoid(t[:, 5:])  # (n, C)
+    scores = p[:, 4:5] * p[:, 5:]  # (n, C)
     rows, class_ids = np.nonzero(scores >= min_score)
     s = np.float32(head.scale_x_y)
     grid = np.stack([cells % w, cells // w], axis=1).astype(np.float32)
-    centre = (_sigmoid(t[:, :2]) * s - (s - 1) / 2 + grid) * np.float32(head.stride)
-    half_side = np.exp(np.minimum(t[:, 2:4], _MAX_LOG_SIDE)) * anchors[anchor_ids] / 2
+    centre = (p[:, :2] * s - (s - 1) / 2 + grid) * np.float32(head.stride)
+    if head.new_coords:
+        sides = np.square(2 * t[:, 2:4])  # in anchors
+    else:
+        sides = np.exp(np.minimum(t[:, 2:4], _MAX_LOG_SIDE))
+    half_side = sides * anchors[anchor_ids] / 2
     boxes = np.concatenate([centre - half_side, centre + half_side], axis=1)[rows]
     finite = np.isfinite(boxes).all(axis=1)
     return Candidates(

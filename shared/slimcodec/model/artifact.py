@@ -213,7 +213,7 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
         OSError: the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Notepad's mark is no part of a name
     except UnicodeDecodeError as exc:
         raise ModelError(f"{path}: is not UTF-8 text: {exc}") from exc
     names = tuple(line.strip() for line in text.rstrip().splitlines())

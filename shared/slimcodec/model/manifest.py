@@ -51,6 +51,7 @@ class Head(_Frozen):
     stride: Annotated[int, Field(ge=1)]  # pixels per cell
     anchors: Annotated[tuple[tuple[float, float], ...], Field(min_length=1)]  # (w, h), pixels
     scale_x_y: float = 1.0
+    new_coords: bool = False  # probabilities instead of logits; sides are (2 * t)^2 anchors
 
 
 class Split(_Frozen):

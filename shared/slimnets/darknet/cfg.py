@@ -7,6 +7,7 @@ Source: J. Redmon, Darknet, 2013-2018, https://pjreddie.com/darknet; forks by A.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from slimnets.errors import CfgError
@@ -77,6 +78,15 @@ class CfgSection:
             return convert(text)
         except ValueError as exc:
             raise self.fail(f"{key}={text}; expected a number") from exc
+
+
+def read_cfg_text(path: Path) -> str:
+    """The text of a `.cfg` file, whatever its comments are written in; without a byte-order mark.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def parse_cfg(text: str) -> list[CfgSection]:

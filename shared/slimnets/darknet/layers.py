@@ -41,8 +41,10 @@ class HeadSpec:
     """A YOLO head: how its raw map (B, A * (5 + classes), H/stride, W/stride) is to be read.
 
     `anchors` are (width, height) in input pixels; `scale_x_y` stretches the centre's sigmoid
-    about 0.5. In training, every anchor whose shape has more than `iou_thresh` IoU with a box
-    answers for it, and a prediction with more than `ignore_thresh` is never background.
+    about 0.5. With `new_coords` the map holds probabilities instead of logits, and sides are
+    (2 * t)^2 anchors instead of exp(t). In training, every anchor whose shape has more than
+    `iou_thresh` IoU with a box answers for it, and a prediction with more than `ignore_thresh` is
+    never background.
     """
 
     layer: int
@@ -52,6 +54,7 @@ class HeadSpec:
     scale_x_y: float
     iou_thresh: float = IOU_THRESH
     ignore_thresh: float = IGNORE_THRESH
+    new_coords: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,24 +197,41 @@ def build_layer(section: CfgSection, number: int, shapes: Sequence[Shape]) -> Bu
     build = _BUILDERS.get(section.kind)
     if build is None:
         raise section.fail(f"is not a known layer; this build knows {', '.join(sorted(_BUILDERS))}")
-    for option, neutral in _REFUSED_OPTIONS.get(section.kind, {}).items():
-        if section.text(option, neutral) not in (neutral, f"{neutral}.0"):
-            raise section.fail(f"{option}={section.options[option]} is not supported")
+    known = {*_OPTIONS[section.kind].split(), *_TRAINING_OPTIONS.split()}
+    for option, value in section.options.items():
+        if option not in known and value not in _OFF:
+            raise section.fail(f"{option}={value} is not supported")
     return build(section, number, shapes)
 
 
-# Options of Darknet forks that change the result; ignoring one would give silently wrong boxes.
-_REFUSED_OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "convolutional": dict.fromkeys(
-        ("binary", "xnor", "antialiasing", "deform", "sway", "rotate", "stretch", "stretch_sway"),
-        "0",
-    ),
-    "shortcut": {"weights_type": "none"},
-    "route": {"stream": "0"},
-    "upsample": {"scale": "1", "reverse": "0"},
-    "maxpool": {"maxpool_depth": "0", "antialiasing": "0"},
-    "yolo": {"new_coords": "0"},
+# Options that the builders read. Any other that is on might change the result, and to ignore one
+# would give silently wrong boxes.
+_CONVOLUTIONAL = (
+    "filters size stride stride_x stride_y pad padding groups dilation batch_normalize activation"
+)
+_MAXPOOL = "size stride stride_x stride_y padding"
+_OPTIONS: Mapping[str, str] = {
+    "convolutional": _CONVOLUTIONAL,
+    "conv": _CONVOLUTIONAL,
+    "shortcut": "from activation",
+    "route": "layers groups group_id",
+    "upsample": "stride scale",
+    "maxpool": _MAXPOOL,
+    "max": _MAXPOOL,
+    "dropout": "probability",
+    "yolo": "mask anchors classes num scale_x_y new_coords iou_thresh ignore_thresh",
 }
+_OFF = frozenset(("0", "0.0", "none"))
+# Of Darknet's training, its own suppression and its tracking: they change no raw map.
+_TRAINING_OPTIONS = (
+    "absolute assisted_excitation bad_label_threshold beta_nms bias_match burnin_update "
+    "cls_normalizer counters_per_class delta_normalizer dets_for_show dets_for_track dontload "
+    "dontloadscales dont_update dropblock dropblock_size_abs dropblock_size_rel focal_loss "
+    "grad_centr iou_loss iou_normalizer iou_thresh_kind jitter label_smooth_eps learning_rate map "
+    "max_boxes max_delta nms_kind obj_normalizer objectness_smooth onlyforward random rescore "
+    "resize show_details sim_thresh stopbackward thresh track_ciou_norm track_history_size "
+    "train_only_bn truth_thresh uc_normalizer"
+)
 
 
 def _build_convolutional(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
@@ -219,7 +239,7 @@ def _build_convolutional(section: CfgSection, number: int, shapes: Sequence[Shap
     filters = section.integer("filters", 1, low=1)
     groups = section.integer("groups", 1, low=1)
     size = section.integer("size", 1, low=1, high=31)
-    stride = section.integer("stride", 1, low=1, high=32)
+    stride = _stride(section)
     dilation = section.integer("dilation", 1, low=1, high=32)
     batch_normalize = bool(section.integer("batch_normalize", 0, high=1))
     padding = section.integer("padding", 0, high=31)
@@ -274,6 +294,7 @@ def _build_route(section: CfgSection, number: int, shapes: Sequence[Shape]) -> B
 def _build_upsample(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
     source = shapes[number]
     stride = section.integer("stride", 2, low=1, high=32)
+    section.real("scale", 1.0, 1.0, 1.0)
     if source.stride % stride:
         raise section.fail(f"stride={stride} enlarges beyond the picture (stride {source.stride})")
     shape = Shape(source.channels, source.stride // stride)
@@ -282,7 +303,7 @@ def _build_upsample(section: CfgSection, number: int, shapes: Sequence[Shape]) -
 
 def _build_maxpool(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
     source = shapes[number]
-    stride = section.integer("stride", 1, low=1, high=32)
+    stride = _stride(section)
     size = section.integer("size", stride, low=1, high=63)
     padding = section.integer("padding", size - 1, high=size)
     shape = Shape(source.channels, source.stride * stride)
@@ -322,6 +343,7 @@ def _build_yolo(section: CfgSection, number: int, shapes: Sequence[Shape]) -> Bu
         scale_x_y,
         section.real("iou_thresh", IOU_THRESH, 0.0, 1.0),
         section.real("ignore_thresh", IGNORE_THRESH, 0.0, 1.0),
+        bool(section.integer("new_coords", 0, high=1)),
     )
     return BuiltLayer(YoloHead(), (number - 1,), source, head)
 
@@ -337,6 +359,15 @@ _BUILDERS: Mapping[str, Callable[[CfgSection, int, Sequence[Shape]], BuiltLayer]
     "dropout": _build_dropout,
     "yolo": _build_yolo,
 }
+
+
+def _stride(section: CfgSection) -> int:
+    """One stride for both axes; Darknet takes `stride_x` and `stride_y` before `stride`."""
+    stride = section.integer("stride", 1, low=1, high=32)
+    across, down = (section.integer(f"stride_{axis}", stride, low=1, high=32) for axis in "xy")
+    if across != down:
+        raise section.fail(f"stride_x={across} and stride_y={down}; expected equal strides")
+    return across
 
 
 def _activation(section: CfgSection) -> str:

@@ -27,7 +27,7 @@ from slimcodec.model.manifest import (
     Head,
     Split,
 )
-from slimnets.darknet.cfg import CfgSection, parse_cfg
+from slimnets.darknet.cfg import CfgSection, parse_cfg, read_cfg_text
 from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError, SplitError
@@ -85,7 +85,12 @@ def write_detector_artifact(
             split=Split(layer=point.layer, channels=point.channels, stride=point.stride),
             classes=model.classes,
             heads=tuple(
-                Head(stride=head.stride, anchors=head.anchors, scale_x_y=head.scale_x_y)
+                Head(
+                    stride=head.stride,
+                    anchors=head.anchors,
+                    scale_x_y=head.scale_x_y,
+                    new_coords=head.new_coords,
+                )
                 for head in model.head_specs
             ),
             files={
@@ -118,7 +123,7 @@ def import_detector(
         OSError: a file that cannot be read.
     """
     cfg, weights = Path(cfg), Path(weights)
-    cfg_text = cfg.read_text(encoding="utf-8", errors="replace")
+    cfg_text = read_cfg_text(cfg)
     model = Darknet(parse_cfg(cfg_text)).eval()
     load_darknet_weights(model, weights)
     split = choose_split(model).layer if split_layer is None else split_layer

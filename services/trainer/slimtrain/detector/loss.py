@@ -25,7 +25,7 @@ from torchvision.ops import box_convert, box_iou
 
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import POSITIVE_CONFIDENCE
-from slimtrain.detector.heads import by_cell, decode_boxes
+from slimtrain.detector.heads import by_cell, decode_boxes, decode_sides
 
 BOX_WEIGHT = 0.05
 OBJECTNESS_WEIGHT = 0.6
@@ -164,7 +164,7 @@ def _head_loss(
     s = head.scale_x_y
     iou, ciou = complete_iou(
         predicted[:, :2].sigmoid() * s - (s - 1) / 2,
-        predicted[:, 2:4].clamp(max=MAX_LOG_SIDE).exp() * anchors[a] / head.stride,
+        decode_sides(predicted[:, 2:4], head, MAX_LOG_SIDE) * anchors[a] / head.stride,
         offset[n, step],
         rows[:, 3:5] / head.stride,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from slimnets.darknet.cfg import CfgSection, parse_cfg
+from slimnets.darknet.cfg import CfgSection, parse_cfg, read_cfg_text
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError
@@ -42,7 +42,7 @@ class DarknetFiles:
             NetError: a cfg that cannot be built, or weights that are not its own.
             OSError: a file that cannot be read.
         """
-        model = Darknet(parse_cfg(self.cfg.read_text(encoding="utf-8", errors="replace")))
+        model = Darknet(parse_cfg(read_cfg_text(self.cfg)))
         load_darknet_weights(model, self.weights)
         return model.eval()
 
@@ -54,7 +54,7 @@ def build_model(cfg: Path, start: DarknetFiles | None) -> tuple[Darknet, int]:
         start: its layers are taken up to the first that is another in `cfg`; the others, or
             without a start all, begin at random.
     """
-    model = Darknet(parse_cfg(cfg.read_text(encoding="utf-8", errors="replace")))
+    model = Darknet(parse_cfg(read_cfg_text(cfg)))
     taken = 0
     if start is not None:
         source = start.load()

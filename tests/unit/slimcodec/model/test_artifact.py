@@ -145,7 +145,7 @@ def test_directory_without_a_manifest_is_refused(tmp_path: Path) -> None:
 
 def test_class_names_are_read_in_order(tmp_path: Path) -> None:
     path = tmp_path / "a.names"
-    path.write_bytes("person\r\n traffic light \nVélo\n\n".encode())
+    path.write_bytes("\ufeffperson\r\n traffic light \nVélo\n\n".encode())
 
     assert read_class_names(path, classes=3) == ("person", "traffic light", "Vélo")
 

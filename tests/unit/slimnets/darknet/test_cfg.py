@@ -1,10 +1,11 @@
 """Reading Darknet's `.cfg` text."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from slimnets.darknet.cfg import MAX_CFG_CHARACTERS, format_cfg, parse_cfg
+from slimnets.darknet.cfg import MAX_CFG_CHARACTERS, format_cfg, parse_cfg, read_cfg_text
 from slimnets.errors import CfgError
 from support.models.darknets import ALL_LAYERS_CFG
 
@@ -16,6 +17,12 @@ def test_comments_and_blanks_do_not_count() -> None:
     assert sections[0].options == {"width": "32"}
     assert sections[1].integers("layers") == (-1, 6)
     assert sections[1].line == 5
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "a.cfg").write_bytes(b"\xef\xbb\xbf[net]\n# caf\xe9\n[convolutional]\n")
+
+    assert len(parse_cfg(read_cfg_text(tmp_path / "a.cfg"))) == 2
 
 
 def test_what_is_written_reads_back_the_same() -> None:

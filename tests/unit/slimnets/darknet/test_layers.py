@@ -115,7 +115,11 @@ def test_a_head_starts_with_few_objects() -> None:
         ),
         ("[convolutional]\n[route]\nlayers=0\ngroups=2\ngroup_id=2", "group_id=2; expected 0 to 1"),
         ("[upsample]\nstride=2", "enlarges beyond the picture"),
-        ("[upsample]\nstride=1\nscale=2", "scale=2 is not supported"),
+        ("[upsample]\nstride=1\nscale=2", "scale=2.0; expected 1.0"),
+        ("[convolutional]\nstride_x=2\nstride_y=1", "stride_x=2 and stride_y=1; expected equal"),
+        ("[convolutional]\ncoordconv=1", "coordconv=1 is not supported"),
+        ("[maxpool]\nsize=2\nstride=2\nmaxpool_zero_nonmax=1", "maxpool_zero_nonmax=1 is not"),
+        ("[route]\nlayers=-1\nnew_option=yes", "new_option=yes is not supported"),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(body: str, message: str) -> None:
@@ -132,12 +136,28 @@ def test_what_cannot_be_built_is_refused_by_name(body: str, message: str) -> Non
         ("mask=0\nanchors=4,-5\nclasses=3\nnum=1", "expected more than 0 pixels"),
         ("mask=0\nclasses=3\nnum=1", "has no 'anchors'"),
         ("mask=0\nanchors=4,5\nclasses=3\nnum=1\nscale_x_y=0", "scale_x_y=0.0; expected 1.0"),
-        ("mask=0\nanchors=4,5\nclasses=3\nnum=1\nnew_coords=1", "new_coords=1 is not supported"),
     ],
 )
 def test_a_head_that_contradicts_itself_is_refused(yolo: str, message: str) -> None:
     with pytest.raises(CfgError, match=re.escape(message)):
         build("", f"[convolutional]\nfilters=8\n[yolo]\n{yolo}\n")
+
+
+def test_strides_by_axis_go_before_the_stride() -> None:
+    model = build("[convolutional]\nfilters=4\nstride=1\nstride_x=2\nstride_y=2")
+
+    assert model.head_specs[0].stride == 2
+
+
+def test_options_of_training_and_those_that_are_off_are_passed_over() -> None:
+    build("[convolutional]\nxnor=0\nstopbackward=1\n[shortcut]\nfrom=-1\nweights_type=none")
+
+
+def test_a_head_says_how_it_is_read_and_trained() -> None:
+    yolo = "mask=0\nanchors=4,5\nclasses=3\nnum=1\nnew_coords=1\niou_thresh=.3\nignore_thresh=.7"
+    (head,) = build("", f"[convolutional]\nfilters=8\n[yolo]\n{yolo}\n").head_specs
+
+    assert (head.new_coords, head.iou_thresh, head.ignore_thresh) == (True, 0.3, 0.7)
 
 
 def test_a_graph_without_a_head_is_refused() -> None:

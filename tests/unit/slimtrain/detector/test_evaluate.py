@@ -1,6 +1,9 @@
 """Decoding and suppression on the device agree with the serving code."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from slimdetect.boxes import decode_heads, suppress
@@ -15,17 +18,21 @@ HEADS = (
 )
 
 
-def test_detections_are_those_of_the_serving_code() -> None:
+@pytest.mark.parametrize("new_coords", [False, True])
+def test_detections_are_those_of_the_serving_code(new_coords: bool) -> None:
     generator = torch.Generator().manual_seed(4)
+    heads = [replace(head, new_coords=new_coords) for head in HEADS]
     raw = [
         2 * torch.randn(2, 20, 4, 5, generator=generator) - 1,
         2 * torch.randn(2, 20, 8, 10, generator=generator) - 2,
     ]
+    if new_coords:
+        raw = [maps.sigmoid() for maps in raw]
 
-    found = detect_boxes(raw, HEADS)
+    found = detect_boxes(raw, heads)
 
     for image in range(2):
-        expected = decode_heads([maps[image].numpy() for maps in raw], HEADS, 0.2)
+        expected = decode_heads([maps[image].numpy() for maps in raw], heads, 0.2)
         order = suppress(*expected, iou_threshold=0.5)
         keep = found[image].scores >= 0.2
         assert 5 < len(order) == int(keep.sum())

@@ -169,6 +169,18 @@ def test_a_new_head_is_not_background_where_the_teacher_sees_what_nobody_looked_
     assert detector_loss([raw], _targets(), [new]).objectness.item() > 0.04
 
 
+def test_a_head_of_probabilities_learns_as_one_of_logits() -> None:
+    """In a square anchor of the box's own side: (2 * 0.5)^2 = exp(0)."""
+    raw = _perfect()
+
+    logits = detector_loss([raw], _targets(TARGET), [_head()])
+    probabilities = detector_loss(
+        [raw.sigmoid()], _targets(TARGET), [replace(_head(), new_coords=True)]
+    )
+
+    torch.testing.assert_close(probabilities.total, logits.total)
+
+
 def test_complete_iou_agrees_with_torchvision() -> None:
     ops = pytest.importorskip("torchvision.ops")
     generator = torch.Generator().manual_seed(0)
