@@ -1,12 +1,12 @@
-"""Two detectors on pictures and cameras that training never saw: AP50 of each, and the middle 95 %
-of their difference in paired draws of the pictures.
+"""Detectors on pictures and cameras that training never saw: AP50 of each, and the middle 95 % of
+the last one's difference to each before it in paired draws of the pictures.
 
 COCO, vtest and tud_campus by people's boxes; the others by DEIMv2-femto's, from a score of 0.35 on.
 Letterboxed; "native" is the picture's own size. Also boxes from a score of 0.25 on: of streets'
 classes, and of others.
 
     python -m studies.detector.evaluate --data ../shared/data --to figures.json
-        --before A.cfg,A.weights --after B.cfg,B.weights
+        --detectors A.cfg,A.weights B.cfg,B.weights
 """
 
 from __future__ import annotations
@@ -77,27 +77,23 @@ class Seen:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--before", type=files, required=True, metavar="F.cfg,F.weights")
-    parser.add_argument("--after", type=files, required=True, metavar="F.cfg,F.weights")
+    parser.add_argument(
+        "--detectors", type=DarknetFiles.named, nargs="+", required=True, metavar="F.cfg,F.weights"
+    )
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names of rows; not given: all")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    before, after = options.before.load(), options.after.load()
+    models = [files.load() for files in options.detectors]
     figures: list[Figures] = []
     for row in rows_of(options.data):
         if options.only and row.name not in options.only:
             continue
         pictures = row.read()
-        figures += compare(row, look(before, pictures, row.side), look(after, pictures, row.side))
+        figures += compare(row, [look(model, pictures, row.side) for model in models])
         options.to.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def files(text: str) -> DarknetFiles:
-    cfg, weights = map(Path, text.split(","))
-    return DarknetFiles(cfg, weights)
 
 
 def rows_of(data: Path) -> list[Row]:
@@ -137,26 +133,25 @@ def look(model: Darknet, pictures: Pictures, side: int | None) -> Seen:
     return Seen(detect_prepared(model, prepared, batch_size=4), prepared.labels)
 
 
-def compare(row: Row, before: Seen, after: Seen) -> list[Figures]:
+def compare(row: Row, seen: Sequence[Seen]) -> list[Figures]:
     """Figures of a row, class by class."""
-    draws = draw_pictures(len(after.labels))
+    labels = seen[0].labels
+    draws = draw_pictures(len(labels))
     figures: list[Figures] = []
     for class_id in row.classes or (None,):
-        pairs = [of_class(seen, class_id) for seen in (before, after)]
-        ap = [mean_average_precision(*pair).map50 for pair in pairs]
+        pairs = [of_class(each, class_id) for each in seen]
         drawn = [mean_ap50(match_at_50(*pair), draws) for pair in pairs]
+        gains = [interval(drawn[-1] - earlier) for earlier in drawn[:-1]]
         figures.append(
             {
                 "row": row.name,
                 "side": row.side or "native",
                 "class": "all" if class_id is None else class_id,
-                "pictures": len(after.labels),
-                "boxes": sum(int((~labels.is_ignored).sum()) for labels in pairs[1][1]),
-                "before": rounded(ap[0]),
-                "after": rounded(ap[1]),
-                "difference": [rounded(end) for end in interval(drawn[1] - drawn[0]) or ()],
-                "shown before": count_shown(before),
-                "shown after": count_shown(after),
+                "pictures": len(labels),
+                "boxes": sum(int((~each.is_ignored).sum()) for each in pairs[0][1]),
+                "ap50": [rounded(mean_average_precision(*pair).map50) for pair in pairs],
+                "gain": [[rounded(end) for end in gain or ()] for gain in gains],
+                "shown": [count_shown(each) for each in seen],
             }
         )
         print(json.dumps(figures[-1]), flush=True)  # noqa: T201  # a study's own output
