@@ -33,6 +33,7 @@ from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
 from slimcloud.store.frames import Store
+from slimcloud.store.keys import LEASE_SECONDS
 from slimcloud.tokens import TokenTable, follow_tokens
 from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
@@ -198,6 +199,7 @@ async def _start_ingest(process: _Process) -> str:
     life.spawn(servicer.event_relay.run(await store.events.latest_id()), "event relay")
     life.spawn(servicer.credit.run(), "credit")
     life.spawn(_sweep(store, settings), "retention")
+    life.spawn(_keep_lease(store), "lease")
     process.token_users.append(servicer.take_tokens)
     server = await start_ingest_server(servicer, settings)
 
@@ -262,6 +264,16 @@ def _start_probes(process: _Process, port: int) -> str:
     process.life.on_stop(Phase.REFUSE, "probes", server.stop)
     process.life.on_stop(Phase.CLOSE, "probes", server.close)
     return server.url
+
+
+async def _keep_lease(store: Store) -> None:
+    """Have the cameras of this process count as connected for as long as it lives."""
+    while True:
+        try:
+            await store.cameras.renew_lease()
+        except RedisError as exc:
+            logger.warning("the lease of connections could not be renewed: %s", exc)
+        await asyncio.sleep(LEASE_SECONDS / 4)
 
 
 async def _sweep(store: Store, settings: CloudSettings) -> None:

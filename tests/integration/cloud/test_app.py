@@ -14,6 +14,7 @@ import pytest
 
 from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
+from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState
 from slimops.errors import SettingsError
@@ -59,6 +60,23 @@ async def test_process_with_its_own_redis_serves_cameras_and_reviewers(
     assert 'slim_cloud_frames_total{width_level="0"} 1.0' in metrics
     assert 'slim_cloud_frames_detected_total{width_level="0"} 1.0' in metrics
     assert "slim_cloud_queue_seconds_count 1.0" in metrics
+
+
+async def test_camera_of_a_living_process_stays_connected(
+    redis_url: str, toy_models: ToyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimcloud.app.LEASE_SECONDS", 0.1)
+    settings = cloud_settings(toy_models, redis_url, role="ingest")
+    async with open_cloud(settings) as cloud, ToyCamera(cloud.grpc_address, toy_models) as camera:
+        await camera.hello("leased")
+        client = redis_client(redis_url)
+        for lease in await client.keys(f"{keys.INGEST}*"):
+            await client.delete(lease)
+        while not await client.keys(f"{keys.INGEST}*"):  # until it is renewed
+            await asyncio.sleep(0)
+        await client.aclose()
+
+        assert await cloud.store.cameras.epoch("leased") == EPOCH
 
 
 def test_terminated_process_ends_well_and_leaves_nothing(

@@ -14,7 +14,9 @@
     slim:totals                  hash    ever    counters of `StoreTotals`
     slim:epoch:{camera}:{epoch}  string  7 d     highest sequence PERSISTED
     slim:cameras                 set     ever    every camera ever seen
-    slim:camera:{camera}         hash    ever    fields of `CameraRecord`; `connection` holds it
+    slim:camera:{camera}         hash    ever    fields of `CameraRecord`; `connection` holds it,
+                                                 in the process `ingest`
+    slim:ingest:{ingest}         string  15 s    lease of a process that holds connections
     slim:work                    stream  done    `frame_id`, `expires_unix_us`; group `detect`: live
     slim:work:review             stream  done    the same: a person asks
     slim:work:backfill           stream  done    the same: what a camera sent late
@@ -38,7 +40,7 @@
 
 Lives: `R` is `CloudSettings.retention_seconds` and a slack of ten minutes, so that the sweep can
 still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with their frames;
-`7 d`, `1 h`: after its last change; `done`: an entry is deleted when it is done;
+`7 d`, `1 h`, `15 s`: after its last change; `done`: an entry is deleted when it is done;
 `1,000`: about the last so many entries, of gaps those of each camera.
 
 The hash of a frame holds what `slimcloud.store.records` declares: the fields of `StoredFrame`, the
@@ -53,6 +55,7 @@ from __future__ import annotations
 RETENTION_SLACK_SECONDS = 600
 EPOCH_TTL_SECONDS = 7 * 24 * 3600
 REFETCH_TTL_SECONDS = 3600
+LEASE_SECONDS = 15
 EVENTS_LENGTH = 10_000
 DEAD_LENGTH = 1_000
 GAPS_PER_CAMERA = 1_000
@@ -72,6 +75,7 @@ TOTALS = "slim:totals"
 EPOCH = "slim:epoch:"
 CAMERAS = "slim:cameras"
 CAMERA = "slim:camera:"
+INGEST = "slim:ingest:"
 WORK = "slim:work"
 WORK_REVIEW = "slim:work:review"
 WORK_BACKFILL = "slim:work:backfill"

@@ -1,8 +1,12 @@
-"""Who is connected, and what each camera sent last."""
+"""Who is connected, and what each camera sent last.
+
+A process that holds connections renews a lease: when it dies, its cameras are not connected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -49,6 +53,11 @@ class CameraRegistry:
     def __init__(self, client: Redis, clock_unix_us: Callable[[], int]) -> None:
         self._client = client
         self._clock_unix_us = clock_unix_us
+        self._process = uuid.uuid4().hex
+
+    async def renew_lease(self) -> None:
+        """Say that this process holds its connections still: often in `LEASE_SECONDS`."""
+        await self._client.set(f"{keys.INGEST}{self._process}", "", ex=keys.LEASE_SECONDS)
 
     async def connect(
         self,
@@ -64,6 +73,7 @@ class CameraRegistry:
         Args:
             deadline_seconds: capture to detection that the camera aims for; None for none.
         """
+        await self.renew_lease()
         await self._client.sadd(keys.CAMERAS, camera_id)
         await self._client.hset(
             f"{keys.CAMERA}{camera_id}",
@@ -72,6 +82,7 @@ class CameraRegistry:
                 "epoch": f"{epoch:016x}",
                 "model_name": model_name,
                 "connection": connection,
+                "ingest": self._process,
                 "connected_time_unix_us": self._clock_unix_us(),
                 "deadline_seconds": deadline_seconds or 0,
             },
@@ -84,10 +95,8 @@ class CameraRegistry:
 
     async def epoch(self, camera_id: str) -> int | None:
         """The epoch of the camera's newest connection, when it is connected now."""
-        connected, epoch = await self._client.hmget(
-            f"{keys.CAMERA}{camera_id}", ["connected", "epoch"]
-        )
-        return int(text(epoch), 16) if text(connected) == "1" else None
+        fields = fields_of(await self._client.hgetall(f"{keys.CAMERA}{camera_id}"))
+        return int(fields["epoch"], 16) if await self._is_connected(fields) else None
 
     async def get(self, camera_id: str) -> CameraRecord | None:
         """What is known of a camera; None when it was never seen."""
@@ -105,7 +114,7 @@ class CameraRegistry:
                 level, quality = newest.level, newest.quality
         return CameraRecord(
             camera_id=camera_id,
-            connected=fields.get("connected") == "1",
+            connected=await self._is_connected(fields),
             epoch=int(fields["epoch"], 16),
             model_name=fields.get("model_name", ""),
             connected_time_unix_us=int(fields.get("connected_time_unix_us", 0)),
@@ -119,6 +128,12 @@ class CameraRegistry:
             lag_seconds=await self._lag_seconds(camera_id),
             deadline_seconds=float(fields.get("deadline_seconds", 0)) or None,
         )
+
+    async def _is_connected(self, fields: Mapping[str, str]) -> bool:
+        if fields.get("connected") != "1":
+            return False
+        process = fields.get("ingest")  # None: of a process that has no lease yet
+        return process is None or await self._client.exists(f"{keys.INGEST}{process}") == 1
 
     def _bytes_today(self, fields: dict[str, str]) -> int:
         today = self._clock_unix_us() // _DAY_US

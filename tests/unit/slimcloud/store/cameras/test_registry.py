@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
+from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from support.cloud.frames import EPOCH, make_frame, make_result
 
@@ -40,6 +41,36 @@ async def test_only_the_connection_that_holds_a_camera_lets_it_go(store: Store) 
 
     assert await store.cameras.disconnect("gate", "new")
     assert await store.cameras.epoch("gate") is None
+
+
+async def test_camera_is_offline_when_the_process_that_held_it_is_gone(
+    store: Store, client: Redis
+) -> None:
+    ingest, review = store.cameras, Store(client).cameras
+
+    async def seen() -> tuple[bool, int | None]:
+        (state,) = await review.list()
+        return state.connected, await review.epoch("gate")
+
+    await ingest.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    held = await seen()
+    (lease,) = await client.keys(f"{keys.INGEST}*")
+    lives_seconds = await client.ttl(lease)
+    await client.delete(lease)  # as time does where nobody renews it
+    left = await seen()
+    await ingest.renew_lease()
+
+    assert (held, left, await seen()) == ((True, EPOCH), (False, None), (True, EPOCH))
+    assert 0 < lives_seconds <= 15
+
+
+async def test_camera_of_a_process_without_a_lease_is_connected(
+    store: Store, client: Redis
+) -> None:
+    await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    await client.hdel(f"{keys.CAMERA}gate", "ingest")  # as an older ingest wrote it
+
+    assert await store.cameras.epoch("gate") == EPOCH
 
 
 async def test_unknown_camera_has_no_state(store: Store) -> None:
