@@ -101,6 +101,7 @@ def _require_rfc_3339(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(str)]  # of a FrameId
+TextOrNone = Annotated[str | None, BeforeValidator(lambda name: name and str(name))]
 FrameUrl = Annotated[str, BeforeValidator(lambda frame_id: url_of("frames", frame_id))]
 Time = Annotated[datetime, BeforeValidator(time_of)]  # of microseconds since 1970
 TimeOrNone = Annotated[  # 0 stands for never

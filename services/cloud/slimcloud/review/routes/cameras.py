@@ -1,22 +1,27 @@
 """`/cameras`: who sends, how it fares, and the bytes that it keeps to."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Self
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from slimcloud.review.errors import ApiError, problems
-from slimcloud.review.resource import API_PREFIX, ApiContext, BaseView, Caller, Context, Time
+from slimcloud.review.resource import (
+    API_PREFIX,
+    ApiContext,
+    BaseView,
+    Caller,
+    Context,
+    TextOrNone,
+    Time,
+    TimeOrNone,
+)
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
-from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.cameras.registry import CameraRecord
-from slimcloud.wall_clock import time_of, unix_us
+from slimcloud.wall_clock import unix_us
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +57,24 @@ class GapView(BaseView):
 class CameraView(BaseView):
     """A camera, and the newest that is known of it."""
 
-    id: str
+    id: str = Field(validation_alias="camera_id")
     state: CameraCondition
     connected: bool
     lag_seconds: float | None = Field(
         description="capture (edge clock) to detected (cloud clock) of its newest detected frame; "
         "null before the first"
     )
-    model: str = Field(description="codec that it speaks, name/version")
-    connected_time: datetime = Field(
-        description="start of its newest stream, wall clock of the cloud, UTC"
+    model: str = Field(
+        validation_alias="model_name", description="codec that it speaks, name/version"
     )
-    last_frame_id: str | None
-    last_received_time: datetime | None = Field(description="wall clock of the cloud, UTC")
+    connected_time: Time = Field(
+        validation_alias="connected_time_unix_us",
+        description="start of its newest stream, wall clock of the cloud, UTC",
+    )
+    last_frame_id: TextOrNone
+    last_received_time: TimeOrNone = Field(
+        validation_alias="last_received_time_unix_us", description="wall clock of the cloud, UTC"
+    )
     frames_total: int = Field(ge=0, description="frames stored since it was first seen")
     bytes_total: int = Field(ge=0, description="their base containers, bytes")
     bytes_today: int = Field(
@@ -76,31 +86,6 @@ class CameraView(BaseView):
     deadline_seconds: float | None = Field(
         gt=0, description="capture to detection that it aims for; null where it has none"
     )
-
-    @classmethod
-    def of(cls, camera: CameraRecord, gaps: Sequence[GapRecord], *, now_unix_us: int) -> Self:
-        """A camera, its newest frame and its newest gaps."""
-        last_heard_us = max(camera.last_received_time_unix_us, camera.connected_time_unix_us)
-        is_silent = now_unix_us - last_heard_us > _SILENT_US
-        condition = CameraCondition.SILENT if is_silent else CameraCondition.LIVE
-        received_us = camera.last_received_time_unix_us
-        return cls(
-            id=camera.camera_id,
-            state=condition if camera.connected else CameraCondition.OFFLINE,
-            lag_seconds=camera.lag_seconds,
-            connected=camera.connected,
-            model=camera.model_name,
-            connected_time=time_of(camera.connected_time_unix_us),
-            last_frame_id=str(camera.last_frame_id) if camera.last_frame_id else None,
-            last_received_time=time_of(received_us) if received_us else None,
-            frames_total=camera.frames_total,
-            bytes_total=camera.bytes_total,
-            bytes_today=camera.bytes_today,
-            gaps=list(map(GapView.model_validate, gaps)),
-            level=camera.level,
-            quality=camera.quality,
-            deadline_seconds=camera.deadline_seconds,
-        )
 
 
 class CameraList(BaseView):
@@ -173,7 +158,11 @@ async def _find(context: ApiContext, camera_id: str) -> CameraRecord:
 
 async def _view(context: ApiContext, camera: CameraRecord) -> CameraView:
     gaps = await context.store.gaps.list(camera.camera_id, limit=MAX_GAPS)
-    return CameraView.of(camera, gaps, now_unix_us=unix_us())
+    last_heard_us = max(camera.last_received_time_unix_us, camera.connected_time_unix_us)
+    is_silent = unix_us() - last_heard_us > _SILENT_US
+    condition = CameraCondition.SILENT if is_silent else CameraCondition.LIVE
+    state = condition if camera.connected else CameraCondition.OFFLINE
+    return CameraView.model_validate({**vars(camera), "state": state, "gaps": gaps})
 
 
 async def _budget(context: ApiContext, camera_id: str) -> CameraBudgetView:

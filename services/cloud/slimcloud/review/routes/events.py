@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from slimcloud.review.errors import problems
-from slimcloud.review.resource import API_PREFIX, BaseView, Context
+from slimcloud.review.resource import API_PREFIX, BaseView, Context, TextOrNone
 
 RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
 _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
@@ -21,7 +21,7 @@ class EventView(BaseView):
     """`data` of one server-sent event; its `event` is the kind, its `id` fits Last-Event-ID."""
 
     camera: str = Field(validation_alias="camera_id")
-    frame_id: Annotated[str | None, BeforeValidator(lambda name: name and str(name))]
+    frame_id: TextOrNone
     detail: str = Field(description="request id, connection id or reason, by kind")
 
 

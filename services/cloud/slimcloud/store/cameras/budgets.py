@@ -80,19 +80,21 @@ class BudgetLog:
     async def want(self, camera_id: str, budget: ByteBudget) -> str:
         """Ask a camera to keep to a budget; gives the request's id."""
         request_id = uuid.uuid4().hex
-        await self._set(
-            camera_id,
-            wanted=_format(budget),
-            request_id=request_id,
-            state=BudgetState.PENDING.value,
-            detail="",
+        await self._client.hset(
+            f"{keys.BUDGET}{camera_id}",
+            mapping={
+                "wanted": _format(budget),
+                "request_id": request_id,
+                "state": BudgetState.PENDING.value,
+                "detail": "",
+            },
         )
         await self._events.add(EventKind.BUDGET_REQUESTED, camera_id, detail=request_id)
         return request_id
 
     async def state(self, camera_id: str, stated: ByteBudget | None) -> None:
         """Note what a camera says in its Hello; where another budget is wanted, ask again."""
-        await self._set(camera_id, stated=_format(stated))
+        await self._client.hset(f"{keys.BUDGET}{camera_id}", "stated", _format(stated))
         found = await self.get(camera_id)
         if found.wanted is not None and found.state is not BudgetState.REFUSED:
             kept = found.wanted == stated
@@ -125,10 +127,6 @@ class BudgetLog:
         return await self._set_of_wish(
             camera_id, request_id, state=BudgetState.REFUSED.value, detail=detail
         )
-
-    async def _set(self, camera_id: str, **fields: str) -> None:
-        parts = [part for field in fields.items() for part in field]
-        await self._client.hset(f"{keys.BUDGET}{camera_id}", items=parts)
 
     async def _set_of_wish(self, camera_id: str, request_id: str, **fields: str) -> bool:
         """False, and nothing is set, when another wish is the newest."""

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter
 from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
@@ -31,22 +32,25 @@ return 1
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CameraRecord:
     camera_id: str
     connected: bool
     epoch: int
     model_name: str
     connected_time_unix_us: int
-    last_frame_id: FrameId | None
-    last_received_time_unix_us: int  # 0 = no frame yet
-    frames_total: int
-    bytes_total: int
-    level: int  # of the newest frame
-    quality: float
+    last_frame_id: FrameId | None = None
+    last_received_time_unix_us: int = 0  # 0 = no frame yet
+    frames_total: int = 0
+    bytes_total: int = 0
+    level: int = 0  # of the newest frame
+    quality: float = 0.0
     bytes_today: int = 0  # containers received since midnight UTC
     lag_seconds: float | None = None  # capture to detected, of the newest detected frame
     deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
+
+
+_RECORD = TypeAdapter(CameraRecord)
 
 
 class CameraRegistry:
@@ -103,41 +107,28 @@ class CameraRegistry:
         fields = fields_of(await self._client.hgetall(f"{keys.CAMERA}{camera_id}"))
         if "epoch" not in fields:
             return None
-        last_frame_id = (
-            FrameId.parse(fields["last_frame_id"]) if fields.get("last_frame_id") else None
-        )
-        level, quality = 0, 0.0
-        if last_frame_id is not None:
-            values = await self._client.hmget(f"{keys.FRAME}{last_frame_id}", StoredFrame.names())
-            newest = StoredFrame.read(last_frame_id, values)
-            if newest is not None:
-                level, quality = newest.level, newest.quality
-        return CameraRecord(
-            camera_id=camera_id,
-            connected=await self._is_connected(fields),
-            epoch=int(fields["epoch"], 16),
-            model_name=fields.get("model_name", ""),
-            connected_time_unix_us=int(fields.get("connected_time_unix_us", 0)),
-            last_frame_id=last_frame_id,
-            last_received_time_unix_us=int(fields.get("last_received_time_unix_us", 0)),
-            frames_total=int(fields.get("frames_total", 0)),
-            bytes_total=int(fields.get("bytes_total", 0)),
-            level=level,
-            quality=quality,
-            bytes_today=self._bytes_today(fields),
-            lag_seconds=await self._lag_seconds(camera_id),
-            deadline_seconds=float(fields.get("deadline_seconds", 0)) or None,
-        )
+        found: dict[str, object] = {
+            **fields,
+            "camera_id": camera_id,
+            "connected": await self._is_connected(fields),
+            "epoch": int(fields["epoch"], 16),
+            "lag_seconds": await self._lag_seconds(camera_id),
+            "deadline_seconds": float(fields.get("deadline_seconds", 0)) or None,
+        }
+        if fields.get("bytes_day") != str(self._clock_unix_us() // _DAY_US):
+            found["bytes_today"] = 0
+        if name := fields.get("last_frame_id"):
+            found["last_frame_id"] = frame_id = FrameId.parse(name)
+            values = await self._client.hmget(f"{keys.FRAME}{frame_id}", StoredFrame.names())
+            if newest := StoredFrame.read(frame_id, values):
+                found |= {"level": newest.level, "quality": newest.quality}
+        return _RECORD.validate_python(found)
 
     async def _is_connected(self, fields: Mapping[str, str]) -> bool:
         if fields.get("connected") != "1":
             return False
         process = fields.get("ingest")  # None: of a process that has no lease yet
         return process is None or await self._client.exists(f"{keys.INGEST}{process}") == 1
-
-    def _bytes_today(self, fields: dict[str, str]) -> int:
-        today = self._clock_unix_us() // _DAY_US
-        return int(fields["bytes_today"]) if fields.get("bytes_day") == str(today) else 0
 
     async def _lag_seconds(self, camera_id: str) -> float | None:
         """Capture to detected, of the newest detected frame among the camera's latest few."""
