@@ -22,7 +22,6 @@ from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
-from slimtrain.codec.artifact import level_of_prior
 from slimtrain.recipe.run import shape_for
 from slimtrain.recipe.schema import CodecRecipe, load_recipe
 
@@ -78,16 +77,16 @@ def count_recipe(name: str, feature_channels: int) -> CodecCost:
 
 
 def count_codec(codec: Codec) -> CodecCost:
-    """Count every part while it runs on an empty picture."""
+    """Count every part while it runs on an empty picture; what the edge runs as it is exported."""
     config = codec.config
-    levels = range(config.num_levels)
+    levels = [Codec(config.only(level)) for level in range(config.num_levels)]
     x = torch.zeros(1, 3, COUNTED_SIDE, COUNTED_SIDE)
     latent_side = COUNTED_SIDE // LATENT_STRIDE
     y_hat = torch.zeros(1, config.latent_channels[-1], latent_side, latent_side)
     one_hot = torch.eye(config.num_levels)[-1:]
-    hyper = [_count_hyperprior(codec, level, latent_side) for level in levels]
+    hyper = [_count_hyperprior(alone, latent_side) for alone in levels]
     return CodecCost(
-        g_a=tuple(_per_pixel(count_macs(codec.g_a.merge(level), x)) for level in levels),
+        g_a=tuple(_per_pixel(count_macs(alone.g_a, x, 0)) for alone in levels),
         h_a=tuple(h_a for h_a, _ in hyper),
         h_s=tuple(h_s for _, h_s in hyper),
         feature_transform=_per_pixel(count_macs(codec.feature_transform, y_hat, one_hot)),
@@ -96,15 +95,15 @@ def count_codec(codec: Codec) -> CodecCost:
     )
 
 
-def _count_hyperprior(codec: Codec, level: int, latent_side: int) -> tuple[float, float]:
-    prior: nn.Module = codec.prior_of(level)
+def _count_hyperprior(codec: Codec, latent_side: int) -> tuple[float, float]:
+    """h_a and h_s of a codec of one level."""
+    prior: nn.Module = codec.prior_of(0)
     if not isinstance(prior, Hyperprior):
         return 0.0, 0.0
-    own = level_of_prior(codec, level)
-    v = torch.zeros(1, codec.config.latent_channels[level], latent_side, latent_side)
-    z_hat = torch.zeros_like(prior.analyse(v, own))
-    analysis = count_macs(prior.analyse, v, own)
-    return _per_pixel(analysis), _per_pixel(count_macs(prior.scale_index, z_hat, own))
+    v = torch.zeros(1, codec.config.latent_channels[0], latent_side, latent_side)
+    z_hat = torch.zeros_like(prior.analyse(v, 0))
+    analysis = count_macs(prior.analyse, v, 0)
+    return _per_pixel(analysis), _per_pixel(count_macs(prior.scale_index, z_hat, 0))
 
 
 def _per_pixel(macs: int) -> float:

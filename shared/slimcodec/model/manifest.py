@@ -42,7 +42,7 @@ class Level(_Frozen):
     latent_channels: Annotated[int, Field(ge=1)]  # M_l, all that the level sends
     hyper_channels: Annotated[int, Field(ge=0)] = 0  # of z; 0 without a hyperprior
     channels: tuple[int, ...] = ()  # outputs of each layer of g_a
-    kmac_per_pixel: Annotated[float, Field(ge=0)]  # of g_a, per pixel of the picture
+    kmac_per_pixel: Annotated[float, Field(ge=0)]  # all that the edge runs, per pixel
 
 
 class Head(_Frozen):

@@ -4,6 +4,7 @@ environment.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Annotated, Literal
 
@@ -103,6 +104,11 @@ class CodecConfig:
         """One level for each prior, the widest that it codes."""
         levels = tuple(range(self.num_levels))
         return levels[-1:] if self.sharing == "nested" else levels
+
+    def only(self, level: int) -> CodecConfig:
+        """A codec of one level, of the same widths; it is dense, as that level's graphs are."""
+        kept = slice(level, level + 1)
+        return replace(self, channels=self.channels[kept], hyper_channels=self.hyper_channels[kept])
 
     def layer_groups(self, layer: int) -> tuple[int, ...]:
         """Channels that each level adds after convolution `layer` (0 to 3)."""

@@ -57,7 +57,7 @@ class FloatScales(nn.Module):
     def __init__(self, hyperprior: Hyperprior) -> None:
         super().__init__()
         layers = [layer for layer in hyperprior.h_s if isinstance(layer, CausalConv2d)]
-        merged = [CausalConv2d.merge(layer, WIDEST) for layer in layers]
+        merged = [_dense(layer) for layer in layers]
         self.wide_convs, self.last = nn.ModuleList(merged[:-1]), merged[-1]
         self.top = MAX_ACTIVATION / 2**ACTIVATION_BITS
 
@@ -188,6 +188,17 @@ def _conv(graph: GraphWriter, conv: nn.Module, source: str, name: str) -> str:
     side = conv.kernel_size[0]
     pads = [side // 2] * 4
     return graph.add("Conv", [source, weight, bias], name, kernel_shape=[side] * 2, pads=pads)
+
+
+def _dense(layer: CausalConv2d) -> nn.Conv2d:
+    """The widest level as one convolution, zero where a group may not read."""
+    convs = [conv for _, conv in layer.filled(WIDEST)]
+    width = layer.in_prefix[WIDEST]
+    dense = nn.Conv2d(width, layer.out_prefix[WIDEST], 3, padding=1)
+    kernels = [F.pad(conv.weight, (0, 0, 0, 0, 0, width - conv.in_channels)) for conv in convs]
+    bias = torch.cat([conv.get_parameter("bias") for conv in convs])
+    dense.load_state_dict({"weight": torch.cat(kernels), "bias": bias})
+    return dense
 
 
 def _clip(graph: GraphWriter, source: str, low: float, high: float, name: str) -> str:

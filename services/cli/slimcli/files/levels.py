@@ -31,7 +31,7 @@ class CloudCost:
 
 
 def levels(model: Model = DEFAULT_MODEL, models: Models = None, as_json: AsJson = False) -> None:
-    """Show what each level costs. Channels, kMAC per pixel counted in the graph, expected bits."""
+    """Show what each level costs. Channels, kMAC per pixel at the edge, expected bits."""
     codec = open_codec(model, models)
     rows = [_row(codec, level) for level in codec.levels]
     cloud = count_cloud(codec, open_detector(codec, models))
@@ -71,21 +71,9 @@ def _row(codec: CodecArtifact, level: Level) -> dict[str, Any]:
         "level": level.level,
         "channels": level.channels,  # of the stages of g_a
         "latent_channels": level.latent_channels,
-        "kmac_per_pixel": count_edge(codec, level),
+        "kmac_per_pixel": level.kmac_per_pixel,
         "expected_bpp": [expected.get(quality) for quality in range(codec.manifest.qualities)],
     }
-
-
-def count_edge(codec: CodecArtifact, level: Level) -> float:
-    """kMAC per pixel of all that the edge runs at a level: g_a, and h_a and h_s if there."""
-    kmac = _count(codec.analysis_path(level.level), x=(1, 3, COUNTED_SIDE, COUNTED_SIDE))
-    manifest = codec.manifest
-    if manifest.prior == "hyperprior":
-        assert manifest.hyper_stride is not None
-        v, z = COUNTED_SIDE // manifest.latent_stride, COUNTED_SIDE // manifest.hyper_stride
-        kmac += _count(codec.file(f"h_a_{level.level}.onnx"), v=(1, level.latent_channels, v, v))
-        kmac += _count(codec.file(f"h_s_{level.level}.onnx"), z_hat=(1, level.hyper_channels, z, z))
-    return kmac
 
 
 def count_cloud(codec: CodecArtifact, detector: DetectorArtifact) -> CloudCost:

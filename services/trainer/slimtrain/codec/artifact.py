@@ -211,7 +211,7 @@ def _structure(codec: Codec) -> dict[str, object]:
             "level": level,
             "latent_channels": config.latent_channels[level],
             "channels": list(config.channels[level]),
-            "kmac_per_pixel": _edge_kmac_per_pixel(codec, level),
+            "kmac_per_pixel": _edge_kmac_per_pixel(config, level),
         }
         for level in range(config.num_levels)
     ]
@@ -230,14 +230,14 @@ def _structure(codec: Codec) -> dict[str, object]:
     return structure
 
 
-def _edge_kmac_per_pixel(codec: Codec, level: int) -> float:
-    """Of all that the edge runs: g_a, and with a hyperprior h_a and h_s."""
-    macs = count_macs(codec.g_a.merge(level), torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE))
-    prior = codec.prior_of(level)
+def _edge_kmac_per_pixel(config: CodecConfig, level: int) -> float:
+    """Of all that the edge runs: g_a, and with a hyperprior h_a and h_s, dense as their graphs."""
+    dense = Codec(config.only(level))
+    x = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
+    macs = count_macs(dense.g_a, x, 0)
+    prior = dense.prior_of(0)
     if isinstance(prior, Hyperprior):
-        side = _COUNTED_SIDE // LATENT_STRIDE
-        v = torch.zeros(1, codec.config.latent_channels[level], side, side)
-        macs += count_macs(prior, v, level_of_prior(codec, level))
+        macs += count_macs(prior, dense.analyse(x, 0), 0)
     return macs / _COUNTED_SIDE**2 / 1000
 
 

@@ -42,11 +42,11 @@ def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixe
     x = torch.rand(1, 3, 64, 64)
 
     kmacs = [count_macs(codec.g_a, x, level) / 64**2 / 1000 for level in range(4)]
-    merged = [count_macs(codec.g_a.merge(level), x) / 64**2 / 1000 for level in range(4)]
+    dense = Codec(codec.config.only(3))  # as it is exported
 
     assert kmacs == sorted(kmacs)
     assert kmacs[0] <= 1.0
-    assert max(kmacs[-1], merged[-1]) <= 20.0
+    assert count_macs(dense.g_a, x, 0) / 64**2 / 1000 <= 20.0
     # 5x5 convolutions of 3-8-16-24-32 channels at strides 2, 4, 8, 16, and GDN's 8^2, 16^2, 24^2
     by_hand = (
         25 * (3 * 8 / 4 + 8 * 16 / 16 + 16 * 24 / 64 + 24 * 32 / 256) + 64 / 4 + 256 / 16 + 576 / 64
