@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 
 from slimcodec.encode import Encoder
@@ -154,9 +155,15 @@ class _Edge:
         )
 
         # Who watches, and the spool, which is watched and keeps the gaps that are seen.
-        self._health, self._metrics = Health(), Metrics("edge")
+        def ack_age() -> float | None:
+            return ledger.answer_age(clock())
+
+        self._health, self._metrics = Health(ack_age), Metrics("edge")
         counting = MetricsObserver(
-            self._metrics, lambda: float(ledger.in_flight_bytes), lambda: controller.rate.mean
+            self._metrics,
+            lambda: float(ledger.in_flight_bytes),
+            lambda: controller.rate.mean,
+            lambda: math.nan if (age := ack_age()) is None else age,
         )
         self._observers = observers = _Observers([self._health, counting])
         if observer is not None:

@@ -7,7 +7,8 @@
 A camera that is faster than the encoder overwrites the frame that waits: a queue would only make
 frames old. The encoder is never ahead of the link: a frame is encoded only when the link is up and
 the controller finds a point that meets the deadline and every budget, or wants a probe. While the
-link is down, frames are encoded for the spool, a few each second.
+link is down, or the cloud answers nothing or keeps its window closed, frames are encoded for the
+spool, a few each second.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from slimedge.event import (
     SkipReason,
 )
 from slimedge.frame import CapturedFrame
-from slimedge.link.uplink import Uplink
-from slimedge.memory.ledger import Ledger
+from slimedge.link.uplink import LOOK_SECONDS, Uplink
+from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.settings import EdgeSettings
 from slimops.tracing import record_span
@@ -54,6 +55,7 @@ class Pipeline:
     clock: Callable[[], float]  # monotonic seconds
 
     def __post_init__(self) -> None:
+        self._sending: set[asyncio.Task[None]] = set()
         self._newest: CapturedFrame | None = None  # waits for the encoder
         self._has_ended = False  # none will come
         self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
@@ -84,10 +86,16 @@ class Pipeline:
             return
         await self.encode.warm_up(first, warm_up_points)
         frame: CapturedFrame | None = self._newer(first, SkipReason.WARM_UP) or first
-        while frame is not None:
-            await self._send_it_or_a_newer(frame)
-            await self._pace()
-            frame = await self._wait_for_frame()
+        try:
+            while frame is not None:
+                await self._send_it_or_a_newer(frame)
+                await self._pace()
+                frame = await self._wait_for_frame()
+            await asyncio.gather(*self._sending)
+        finally:
+            for sending in self._sending:
+                sending.cancel()
+            await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def drain(self) -> None:
         """Wait until every sent frame has its result."""
@@ -113,16 +121,19 @@ class Pipeline:
             self.observer.notify(overdue.lost(LossReason.NO_RESULT))
         height, width = scaled_hw(frame.image_hw, self.settings.max_edge)
         pixels = height * width
-        if not self.uplink.is_up:
-            return self._decide_for_later(now, pixels)
+        why_not = self.uplink.why_not
+        if why_not is not None:
+            return self._decide_for_later(now, pixels, why_not)
         age = now - frame.capture_time_mono
         offer = Offer(now, age, pixels, self.ledger.view(now), self.budget.view())
         decision = self.controller.decide(offer)
         return decision.reason or decision
 
-    def _decide_for_later(self, now: float, pixels: int) -> Decision | SkipReason | WaitReason:
+    def _decide_for_later(
+        self, now: float, pixels: int, why_not_now: SkipReason | WaitReason
+    ) -> Decision | SkipReason | WaitReason:
         if not self.spool.is_up:
-            return SkipReason.LINK_DOWN
+            return why_not_now
         if now < self._next_for_later:
             return SkipReason.OUTAGE
         frame_seconds = 1 / self.settings.spool_fps
@@ -134,9 +145,24 @@ class Pipeline:
         encoded = await self.encode.encode(frame, decision)
         if encoded is None:
             return
-        await self.uplink.send(encoded)
-        seconds = self.clock() - frame.capture_time_mono
-        record_span("capture", encoded.header.traceparent, seconds, is_root=True)
+        if self.uplink.is_up and self.uplink.why_not is not None:
+            self.spool.keep(encoded)
+        if encoded.spooled is not None:
+            return
+        sending = asyncio.create_task(self._send_encoded(encoded))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        # Held up in a silent stream, it waits on there by itself, and newer frames are kept.
+        done: set[asyncio.Task[None]] = set()
+        while not done and self.uplink.why_not is None:
+            done, _ = await asyncio.wait([sending], timeout=LOOK_SECONDS)
+        for ended in done:
+            ended.result()
+
+    async def _send_encoded(self, frame: LedgerFrame) -> None:
+        await self.uplink.send(frame)
+        seconds = self.clock() - frame.header.capture_time_mono
+        record_span("capture", frame.header.traceparent, seconds, is_root=True)
 
     async def _wait_for_frame(self) -> CapturedFrame | None:
         while (frame := self._take()) is None and not self._has_ended:

@@ -84,6 +84,12 @@ class EdgeSettings(ServiceSettings):
     ring_bytes: int = Field(
         default=256 * 2**20, ge=2**20, description="memory of those frames, bytes"
     )
+    answer_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=600,
+        description="without an answer to what was sent for so long, the stream is made anew, s",
+    )
     reconnect_min_seconds: float = Field(
         default=0.5, gt=0, le=60, description="first bound of the random wait before a reconnect"
     )

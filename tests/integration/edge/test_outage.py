@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +16,18 @@ from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimedge.app import run_edge
-from slimedge.event import Acked, Backfilled, Detected, Encoded, GapRecorded, Lost, Spooled, Stage
+from slimedge.event import (
+    Acked,
+    Backfilled,
+    Detected,
+    Encoded,
+    GapRecorded,
+    LinkChanged,
+    LinkState,
+    Lost,
+    Spooled,
+    Stage,
+)
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.spool import Spool
 from slimedge.settings import EdgeSettings
@@ -169,3 +182,38 @@ async def test_store_that_was_emptied_is_told_as_a_gap(
     assert gap.dropped_frames >= len(told) >= 3
     assert gap.first_sequence <= min(told)
     assert gap.last_sequence >= max(told)
+
+
+@pytest.mark.parametrize("victim", ["cloud", "redis"])
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_frozen_cloud_leaves_no_picture_neither_kept_nor_told(
+    victim: str, keeps: bool, toy_models: ToyModels, edge_settings: EdgeSettings, tmp_path: Path
+) -> None:
+    recorder = EdgeRecorder()
+    with cloud_process(toy_models, tmp_path / "state.json") as cloud:
+        settings = edge_settings.model_copy(
+            update={
+                "cloud_address": cloud.addresses["grpc"],
+                "spool_folder": edge_settings.spool_folder if keeps else None,
+            }
+        )
+        pid = cloud.process.pid if victim == "cloud" else cloud.redis_pid()
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) >= 3)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                told, count = (Spooled, OUTAGE_FRAMES) if keeps else (GapRecorded, 1)
+                await recorder.wait_until(lambda: len(recorder.of(told)) >= count)
+                still_up = recorder.of(LinkChanged)[-1].state is LinkState.UP
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            if keeps:
+                await recorder.wait_until(lambda: len(recorder.of(Backfilled)) >= OUTAGE_FRAMES)
+            thawed = len(recorder.of(Detected))
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) > thawed)
+
+    assert still_up, "long before the stream is given up"
+    assert recorder.of(Lost) == []
+    assert {e.gap.reason for e in recorder.of(GapRecorded)} == (
+        set() if keeps else {GapReason.LINK_DOWN}
+    )

@@ -21,11 +21,13 @@ from slimedge.app import run_edge
 from slimedge.errors import CameraError, ModelMismatchError
 from slimedge.event import (
     Acked,
+    Backfilled,
     CameraChanged,
     CameraState,
     Captured,
     Detected,
     Encoded,
+    GapRecorded,
     LinkChanged,
     LinkState,
     Lost,
@@ -40,6 +42,7 @@ from slimedge.event import (
     Spooled,
     Stage,
 )
+from slimedge.gap import GapReason
 from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_recorder import EdgeRecorder
@@ -48,6 +51,7 @@ from support.models.toy_artifact import make_image, make_toy_codec
 
 IMAGE_HW = (64, 96)
 PICTURES = 5
+LOST = 4  # sequence of the frame of which a message vanishes
 
 
 @pytest.fixture
@@ -356,3 +360,62 @@ def _refetch(
     return pb.StreamFramesResponse(
         command=pb.Command(request_id=request_id, refetch_enhancement=asked)
     )
+
+
+@pytest.mark.parametrize("lost", ["lost_frames", "lost_acks"])
+async def test_a_lost_message_mutes_a_camera_only_until_its_answer_is_overdue(
+    lost: str, codec: CodecArtifact, pictures: Path, tmp_path: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        getattr(cloud, lost).add(LOST)
+        settings = make_settings(
+            codec, pictures, cloud.address, loop=True, answer_seconds=0.5, spool_folder=tmp_path
+        )
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(
+                lambda: any(event.sequence > LOST + 5 for event in recorder.of(Detected))
+            )
+
+    reasons = [e.detail for e in recorder.of(LinkChanged) if e.state is LinkState.DOWN]
+    assert ["no answer to what was sent" in reason for reason in reasons] == [True]
+    assert recorder.of(Lost) == []
+    assert LOST in {sequence for stored in cloud.persisted.values() for sequence in stored}
+
+
+async def test_a_window_that_stays_closed_is_told_as_a_gap_where_nothing_is_kept(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(codec, pictures, cloud.address, loop=True)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) >= 3)
+            cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=0)))
+            await recorder.wait_until(lambda: recorder.of(GapRecorded) != [])
+            before = len(recorder.of(Detected))
+            cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=2**18)))
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) > before)
+            await cloud.wait_until(lambda: cloud.gaps != [])
+
+    assert {event.gap.reason for event in recorder.of(GapRecorded)} == {GapReason.REFUSED}
+    assert {event.state for event in recorder.of(LinkChanged)}.isdisjoint({LinkState.DOWN})
+
+
+async def test_a_window_that_stays_closed_fills_the_spool_until_it_opens(
+    codec: CodecArtifact, pictures: Path, tmp_path: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        settings = make_settings(
+            codec, pictures, cloud.address, loop=True, spool_folder=tmp_path, spool_fps=25.0
+        )
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Detected)) >= 3)
+            cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=0)))
+            await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 5)
+            cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=2**18)))
+            await recorder.wait_until(lambda: len(recorder.of(Backfilled)) >= 5)
+
+    assert recorder.of(Lost) == []
+    assert recorder.of(GapRecorded) == []

@@ -43,11 +43,11 @@ def exposed_metrics() -> Iterator[dict[str, str]]:
     """`host:port` of a cloud's and an edge's metrics over HTTP, by job."""
     cloud, _ = moved_cloud()
     edge = Metrics("edge")
-    observer = MetricsObserver(edge, lambda: 1.0, lambda: 1.0)
+    observer = MetricsObserver(edge, lambda: 1.0, lambda: 1.0, lambda: 1.0)
     for event, _ in EVENTS_AND_SAMPLES:
         observer.notify(event)
     scraped, thread = start_http_server(0, "127.0.0.1", cloud.registry)
-    server = HealthServer(Health(), edge.exposition, "127.0.0.1", 0)
+    server = HealthServer(Health(lambda: None), edge.exposition, "127.0.0.1", 0)
     try:
         yield {"cloud": f"127.0.0.1:{scraped.server_port}", "edge": f"127.0.0.1:{server.port}"}
     finally:

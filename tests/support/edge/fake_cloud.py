@@ -47,6 +47,8 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         self.refusals: list[pb.Refusal] = []
         self.damaged_sequences: list[int] = []
         self.gaps: list[pb.Gap] = []
+        self.lost_frames: set[int] = set()  # sequences: the next Frame never arrives
+        self.lost_acks: set[int] = set()  # sequences: the next Frame's Acks never do
         self.unanswered_gaps = 0  # so many of the first gaps get no GapAck
         self.acceptances: list[str] = []  # request ids
         self.persisted: dict[int, set[int]] = {}  # epoch -> sequences
@@ -198,6 +200,9 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         received_bytes: int,
         outbox: asyncio.Queue[pb.StreamFramesResponse | None],
     ) -> None:
+        if frame.sequence in self.lost_frames:
+            self.lost_frames.remove(frame.sequence)
+            return
         self.frames.append(frame)
         if google_crc32c.value(frame.container) != frame.container_crc32c:
             self.damaged_sequences.append(frame.sequence)
@@ -217,7 +222,9 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                 if frame.epoch:
                     break
                 ack.ack.detections.extend(self.detections)
-            outbox.put_nowait(ack)
+            if frame.sequence not in self.lost_acks:
+                outbox.put_nowait(ack)
+        self.lost_acks.discard(frame.sequence)
 
 
 def _ack(sequence: int, stage: pb.Stage, received_bytes: int) -> pb.StreamFramesResponse:

@@ -25,7 +25,7 @@ from slimedge.event import Backfilled, EdgeObserver
 from slimedge.gap import Gap, GapReason
 from slimedge.link.connection import DisconnectedError
 from slimedge.link.uplink import Uplink
-from slimedge.memory.ledger import BackfillState, Ledger
+from slimedge.memory.ledger import UNANSWERED, BackfillState, Ledger
 from slimedge.memory.spool import SpooledFrame
 from slimedge.memory.spool_worker import SpoolWorker
 
@@ -34,8 +34,7 @@ SHARE = 0.2  # of the link, and of the cloud's time per frame
 _LATER_SECONDS = 1.0  # after a Nack that may be mended by waiting
 _LOOK_SECONDS = 0.25  # how often a pause or a budget is looked at, which end without a word
 _IDLE_SECONDS = 5.0  # an empty spool is looked into again, though nothing has arrived in it
-_ANSWER_SECONDS = 30.0  # to PERSISTED, or to a GapAck; what takes longer is sent again
-_UNANSWERED = (BackfillState.SENT, BackfillState.RECEIVED)
+_ANSWER_SECONDS = 30.0  # to a GapAck; what takes longer is sent again
 
 
 @dataclass(eq=False)
@@ -115,9 +114,7 @@ class Backfill:
     async def _answer(self) -> BackfillState:
         backfill = self.ledger.backfill
         assert backfill is not None, "sent a moment ago"
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.answer_seconds):
-                await self._until(lambda: backfill.state not in _UNANSWERED)
+        await self._until(lambda: backfill.state not in UNANSWERED)
         self.ledger.backfill = None
         return backfill.state
 

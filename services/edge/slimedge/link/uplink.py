@@ -3,10 +3,11 @@
     CONNECTING ─ Hello, Welcome ─► UP ─ stream ends, Drain ─► DOWN ─ random wait ─► CONNECTING ...
 
 Every frame waits its turn, then for room under the credit; so what is on its way is bounded by the
-cloud's window and not by the transport's buffers. When the stream ends, the frames that the cloud
-has not persisted go to the spool. After a reconnect those that are still in time, or are not on
-disk, are sent again, in order and before newer ones; the others are left to the backfill. A refusal
-that will not change by itself (another model, say) ends `run` with its error.
+cloud's window and not by the transport's buffers. What has no answer for `answer_seconds` ends the
+stream: something on the way has lost it, or is frozen. When the stream ends, the frames that the
+cloud has not persisted go to the spool. After a reconnect those that are still in time, or are not
+on disk, are sent again, in order and before newer ones; the others are left to the backfill. A
+refusal that will not change by itself (another model, say) ends `run` with its error.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from dataclasses import dataclass
 
 import google_crc32c
 
+from slimcontrol.controller import WaitReason
 from slimedge.backoff import FullJitter
-from slimedge.event import EdgeObserver, LinkChanged, LinkState, LossReason, Sent
+from slimedge.event import EdgeObserver, LinkChanged, LinkState, LossReason, Sent, SkipReason
 from slimedge.gap import Gap
 from slimedge.link.answer import AnswerReader
 from slimedge.link.connection import Connection, DisconnectedError, connect
@@ -40,6 +42,7 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
+LOOK_SECONDS = 0.25  # how often it is looked whether answers are overdue, or a send is held up
 DRAIN_GRACE_SECONDS = 2.0  # for the answers on their way, if a Drain names none
 
 
@@ -58,6 +61,7 @@ class Uplink:
     def __post_init__(self) -> None:
         self._connection: Connection | None = None
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
+        self._is_silent = False  # and it was said in the log
         self._turn = asyncio.Lock()  # writes go out one by one, first come first served
         self._backoff = FullJitter(
             self.settings.reconnect_min_seconds, self.settings.reconnect_max_seconds
@@ -67,6 +71,11 @@ class Uplink:
     def is_up(self) -> bool:
         """Whether a stream is open."""
         return self._connection is not None
+
+    @property
+    def why_not(self) -> SkipReason | WaitReason | None:
+        """Why no frame is worth sending now; None if one may be."""
+        return self.answers.why_not if self.is_up else SkipReason.LINK_DOWN
 
     @property
     def is_busy(self) -> bool:
@@ -119,7 +128,7 @@ class Uplink:
             connection = await self._wait_for_room(len(container))
             if connection is None:
                 raise DisconnectedError("the stream ended before the enhancement was sent")
-            self.ledger.send_enhancement(request_id, len(container))
+            self.ledger.send_enhancement(request_id, len(container), self.clock())
             crc32c = google_crc32c.value(container)
             await connection.write(make_enhancement(sequence, container, crc32c, request_id))
 
@@ -130,7 +139,7 @@ class Uplink:
             DisconnectedError: the stream has ended.
         """
         epoch = self._epoch_on_wire(kept.epoch)
-        self.ledger.send_backfill(epoch, kept.header, len(kept.container))
+        self.ledger.send_backfill(epoch, kept.header, len(kept.container), self.clock())
         await self._say(make_frame(kept.header, kept.container, late=True, epoch=epoch))
 
     async def send_gap(self, gap: Gap) -> None:
@@ -165,7 +174,7 @@ class Uplink:
         flush = asyncio.create_task(self._flush())
         try:
             while self.answers.drain is None:
-                again = self.answers.take(await connection.read())
+                again = self.answers.take(await self._hear(connection))
                 if again is not None:
                     self._backlog.append(again)
                 self._backoff.reset()  # an answer, not only a Welcome: the cloud means it
@@ -187,6 +196,28 @@ class Uplink:
             flush.cancel()
             with suppress(asyncio.CancelledError):
                 await flush
+
+    async def _hear(self, connection: Connection) -> pb.StreamFramesResponse:
+        """Wait for the next message, unless what was sent has no answer for too long."""
+        reading = asyncio.create_task(connection.read())
+        try:
+            while True:
+                self._check_answers()
+                done, _ = await asyncio.wait([reading], timeout=LOOK_SECONDS)
+                if done:
+                    return reading.result()
+        finally:
+            reading.cancel()
+
+    def _check_answers(self) -> None:
+        was_silent, self._is_silent = self._is_silent, self.answers.why_not is SkipReason.LINK_DOWN
+        if self._is_silent and not was_silent:
+            age = self.ledger.answer_age(self.clock())
+            logger.warning("the cloud answers nothing", extra={"seconds": age})
+        if self.answers.overdue_seconds > self.settings.answer_seconds:
+            age = self.ledger.answer_age(self.clock())
+            last = "none ever came" if age is None else f"the last one came {age:.0f} s ago"
+            raise DisconnectedError(f"no answer to what was sent; {last}")
 
     def _resume(self, welcome: pb.Welcome) -> None:
         """Decide what is sent again as it was meant, before anything newer."""

@@ -75,6 +75,9 @@ class BackfillState(StrEnum):
     BROKEN = "broken"  # the stream ended first
 
 
+UNANSWERED = (BackfillState.SENT, BackfillState.RECEIVED)
+
+
 @dataclass(slots=True)
 class BackfillOnItsWay:
     """A kept frame that was sent; one at a time, so that live frames wait for one at most."""
@@ -82,7 +85,14 @@ class BackfillOnItsWay:
     epoch: int  # as on the wire: 0 = of this start
     header: FrameHeader
     size_bytes: int
+    sent_at: float  # monotonic seconds
     state: BackfillState = BackfillState.SENT
+
+
+@dataclass(frozen=True, slots=True)
+class _EnhancementOnItsWay:
+    size_bytes: int
+    sent_at: float  # monotonic seconds
 
 
 class Condition:
@@ -114,8 +124,10 @@ class Ledger:
         self.persisted = PersistedFrames()
         self.gap_on_its_way: int | None = None  # number of the gap that is not answered yet
         self.sent_bytes = 0  # of containers, ever, repeats too
-        self._enhancements: dict[str, int] = {}  # request -> bytes not yet acknowledged
+        self._enhancements: dict[str, _EnhancementOnItsWay] = {}  # by request
+        self.answered_at: float | None = None  # monotonic seconds of the last Ack or Nack
         self.credit_bytes = 0
+        self._closed_at: float | None = None  # monotonic seconds: no credit since then
         self.max_frame_bytes = 0
         self._paused_until = 0.0  # monotonic seconds
 
@@ -125,11 +137,32 @@ class Ledger:
         frames = sum(f.size_bytes for f in self._in_flight())
         backfill = self.backfill
         late = backfill.size_bytes if backfill and backfill.state is BackfillState.SENT else 0
-        return frames + late + sum(self._enhancements.values())
+        return frames + late + sum(e.size_bytes for e in self._enhancements.values())
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether the credit allows these bytes now."""
         return has_room(size_bytes, self.in_flight_bytes, self.credit_bytes)
+
+    def grant(self, credit_bytes: int, now: float) -> None:
+        """Take a new window of the cloud at monotonic time `now`."""
+        self.credit_bytes = credit_bytes
+        self._closed_at = None if credit_bytes else self._closed_at or now
+
+    def closed_seconds(self, now: float) -> float:
+        """For how long the cloud's window has been closed."""
+        return 0.0 if self._closed_at is None else now - self._closed_at
+
+    def unanswered_seconds(self, now: float) -> float:
+        """How long ago the oldest container was sent that is neither PERSISTED nor refused."""
+        return now - self._oldest_sent_at(now)
+
+    def silent_seconds(self, now: float) -> float:
+        """For how long nothing has been answered while something was on its way."""
+        return now - max(self.answered_at or 0.0, self._oldest_sent_at(now))
+
+    def answer_age(self, now: float) -> float | None:
+        """Seconds since the last Ack or Nack on any stream; None before the first."""
+        return None if self.answered_at is None else now - self.answered_at
 
     def view(self, now: float) -> LinkView:
         """Give the state of the link at monotonic time `now`."""
@@ -170,10 +203,10 @@ class Ledger:
             del self._frames[old.sequence]
         return surplus
 
-    def send_backfill(self, epoch: int, header: FrameHeader, size_bytes: int) -> None:
+    def send_backfill(self, epoch: int, header: FrameHeader, size_bytes: int, now: float) -> None:
         """Enter a kept frame that is being sent; none is on its way."""
         self.sent_bytes += size_bytes
-        self.backfill = BackfillOnItsWay(epoch, header, size_bytes)
+        self.backfill = BackfillOnItsWay(epoch, header, size_bytes, now)
 
     def answer_backfill(self, epoch: int, sequence: int, state: BackfillState) -> bool:
         """Take what the cloud says of a kept frame; whether it is the one on its way."""
@@ -206,10 +239,10 @@ class Ledger:
         """Strike off a frame whose result is here, or that the cloud refused."""
         return self._frames.pop(sequence, None)
 
-    def send_enhancement(self, request_id: str, size_bytes: int) -> None:
+    def send_enhancement(self, request_id: str, size_bytes: int, now: float) -> None:
         """Enter the bytes of an enhancement that is being sent."""
         self.sent_bytes += size_bytes
-        self._enhancements[request_id] = size_bytes
+        self._enhancements[request_id] = _EnhancementOnItsWay(size_bytes, now)
 
     def release_enhancement(self, request_id: str) -> None:
         """The cloud has, or has refused, the enhancement that a request asked for."""
@@ -277,6 +310,14 @@ class Ledger:
         frame.persisted = True
         frame.container = b""
         self.persisted.add(0, frame.header, frame.size_bytes)
+
+    def _oldest_sent_at(self, now: float) -> float:
+        """Monotonic seconds, of what is not PERSISTED; `now` where there is nothing."""
+        sent_at = [f.sent_at for f in self._frames.values() if f.sent_at and not f.persisted]
+        sent_at += [enhancement.sent_at for enhancement in self._enhancements.values()]
+        if self.backfill is not None and self.backfill.state in UNANSWERED:
+            sent_at.append(self.backfill.sent_at)
+        return min(sent_at, default=now)
 
     def _in_flight(self) -> list[LedgerFrame]:
         return [f for f in self._frames.values() if f.sent_at is not None and not f.received]

@@ -40,7 +40,10 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Health:
     """What the edge knows about itself; an observer, read from the HTTP thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ack_age: Callable[[], float | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ack_age = ack_age  # seconds since the cloud last answered, None before that
         self._clock = clock
         self._beat = clock()
         self._link = LinkChanged(LinkState.CONNECTING, "")
@@ -70,11 +73,13 @@ class Health:
         up = self._link.state is LinkState.UP and self._camera.state is CameraState.UP
         return up and self.is_live
 
-    def describe(self) -> dict[str, str]:
-        """State in words, by part."""
+    def describe(self) -> dict[str, str | float | None]:
+        """State in words, by part; seconds since the cloud last answered."""
+        ack_age = self._ack_age()
         return {
             "link": self._link.state.value,
             "link_detail": self._link.detail,
+            "last_ack_age_seconds": None if ack_age is None else round(ack_age, 1),
             "camera": self._camera.state.value,
             "camera_detail": self._camera.detail,
             "spool": "up" if self._spool.is_up else "down",

@@ -40,6 +40,7 @@ class MetricsObserver:
         metrics: Where they are registered; made for the service `edge`.
         in_flight_bytes: Reads the bytes that count against the credit.
         link_rate: Reads what the controller believes, bytes per second.
+        ack_age: Reads how long ago the cloud last answered, seconds.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class MetricsObserver:
         metrics: Metrics,
         in_flight_bytes: Callable[[], float],
         link_rate: Callable[[], float],
+        ack_age: Callable[[], float],
     ) -> None:
         by_level = ("width_level",)
         self._captured = metrics.counter("frames_captured", "Frames that the camera gave")
@@ -76,6 +78,7 @@ class MetricsObserver:
         self._metrics = metrics
         metrics.gauge("in_flight_bytes", "Sent and not yet received", in_flight_bytes)
         metrics.gauge("link_rate_bytes_per_second", "Believed throughput of the link", link_rate)
+        metrics.gauge("last_ack_age_seconds", "Since the cloud last answered", ack_age)
 
     def watch_spool(self, spool: SpoolWorker) -> None:
         """Show what waits on disk."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimedge.frame import FrameHeader
-from slimedge.memory.ledger import RESEND_FRAMES, Ledger, LedgerFrame
+from slimedge.memory.ledger import RESEND_FRAMES, BackfillState, Ledger, LedgerFrame
 
 
 def make_frame(sequence: int, size_bytes: int = 100) -> LedgerFrame:
@@ -118,14 +118,54 @@ def test_the_answer_to_an_enhancement_releases_its_bytes_and_leaves_its_frame() 
     ledger = make_ledger(1)
     ledger.receive(1, 0.0)
     ledger.persist(1)
-    ledger.send_enhancement("wish", 500)
-    ledger.send_enhancement("another", 70)
+    ledger.send_enhancement("wish", 500, 0.0)
+    ledger.send_enhancement("another", 70, 0.0)
 
     assert ledger.in_flight_bytes == 570
     ledger.release_enhancement("wish")
     assert ledger.in_flight_bytes == 70
     assert not ledger.is_answered
     assert ledger.close(1) is not None
+
+
+def test_whatever_was_sent_awaits_its_answer_until_it_is_persisted_or_refused() -> None:
+    ledger = make_ledger(3)
+    ledger.send_enhancement("wish", 10, 4.0)
+    ledger.send_backfill(1, make_frame(9).header, 10, 5.0)
+
+    assert ledger.unanswered_seconds(10.0) == 7.0
+    ledger.receive(3, 0.0)
+    assert ledger.unanswered_seconds(10.0) == 7.0, "RECEIVED keeps nothing"
+    ledger.persist(3)
+    assert ledger.unanswered_seconds(10.0) == 6.0
+    ledger.release_enhancement("wish")
+    assert ledger.unanswered_seconds(10.0) == 5.0
+    ledger.answer_backfill(1, 9, BackfillState.REFUSED)
+    assert ledger.unanswered_seconds(10.0) == 0.0
+
+
+def test_silence_is_counted_from_the_last_answer_and_only_while_one_is_awaited() -> None:
+    ledger = make_ledger(3)
+    assert ledger.answer_age(10.0) is None
+    assert ledger.silent_seconds(10.0) == 7.0
+
+    ledger.answered_at = 6.0
+
+    assert ledger.silent_seconds(10.0) == ledger.answer_age(10.0) == 4.0
+    ledger.disconnect()
+    assert ledger.silent_seconds(10.0) == 0.0
+    assert ledger.answer_age(10.0) == 4.0
+
+
+def test_a_window_is_closed_from_the_first_grant_of_nothing() -> None:
+    ledger = make_ledger()
+    ledger.grant(0, 2.0)
+    ledger.grant(0, 5.0)
+    assert ledger.closed_seconds(6.0) == 4.0
+
+    ledger.grant(100, 7.0)
+
+    assert ledger.closed_seconds(8.0) == 0.0
 
 
 def test_a_result_that_does_not_come_is_forgotten_but_a_frame_on_its_way_is_not() -> None:
@@ -165,7 +205,7 @@ def test_the_bytes_in_flight_are_never_negative_and_end_at_nothing(
             case "refuse":
                 ledger.close(sequence)
             case "enhance":
-                ledger.send_enhancement(f"r-{sequence}", 10)
+                ledger.send_enhancement(f"r-{sequence}", 10, 0.0)
             case "answer":
                 ledger.release_enhancement(f"r-{sequence}")
             case "drop":

@@ -15,7 +15,7 @@ from slimedge.watch.health import MAX_REQUESTS, Health, HealthServer
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr("slimedge.watch.health.REQUEST_SECONDS", 0.3)
-    server = HealthServer(Health(), lambda: b"metrics", "127.0.0.1", 0)
+    server = HealthServer(Health(lambda: 2.04), lambda: b"metrics", "127.0.0.1", 0)
     yield server.port
     server.close()
 

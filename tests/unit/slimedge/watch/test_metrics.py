@@ -79,7 +79,7 @@ EVENTS_AND_SAMPLES: list[tuple[EdgeEvent, str]] = [
 @pytest.mark.parametrize(("event", "sample"), EVENTS_AND_SAMPLES)
 def test_an_event_moves_its_metric(event: EdgeEvent, sample: str) -> None:
     metrics = Metrics("edge")
-    observer = MetricsObserver(metrics, lambda: 0.0, lambda: 0.0)
+    observer = MetricsObserver(metrics, lambda: 0.0, lambda: 0.0, lambda: 0.0)
     assert sample not in metrics.exposition().decode().splitlines()
 
     observer.notify(event)
@@ -89,17 +89,18 @@ def test_an_event_moves_its_metric(event: EdgeEvent, sample: str) -> None:
 
 def test_gauges_read_the_ledger_and_the_controller() -> None:
     metrics = Metrics("edge")
-    MetricsObserver(metrics, lambda: 1234.0, lambda: 5678.0)
+    MetricsObserver(metrics, lambda: 1234.0, lambda: 5678.0, lambda: 9.5)
 
     lines = metrics.exposition().decode().splitlines()
 
     assert "slim_edge_in_flight_bytes 1234.0" in lines
+    assert "slim_edge_last_ack_age_seconds 9.5" in lines
     assert "slim_edge_link_rate_bytes_per_second 5678.0" in lines
 
 
 def test_ready_needs_link_and_camera_and_live_needs_neither() -> None:
     now = [0.0]
-    health = Health(clock=lambda: now[0])
+    health = Health(lambda: 2.04, clock=lambda: now[0])
     server = HealthServer(health, lambda: b"metrics\n", "127.0.0.1", 0)
     try:
         assert _get(server, "/livez")[0] == 200
@@ -109,6 +110,7 @@ def test_ready_needs_link_and_camera_and_live_needs_neither() -> None:
         health.notify(CameraChanged(CameraState.UP, ""))
         status, body = _get(server, "/readyz")
         assert (status, json.loads(body)["link_detail"]) == (200, "cloud:1")
+        assert json.loads(body)["last_ack_age_seconds"] == 2.0
         now[0] = STALE_SECONDS + 1
         assert _get(server, "/livez")[0] == 503
         assert _get(server, "/metrics") == (200, b"metrics\n")
