@@ -76,22 +76,18 @@ class Baseline:
         return CodedImage(bitstream, image_hat, encoded - started, decoded - encoded)
 
 
-def _encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    return _save(image, "JPEG", quality=quality, optimize=True, subsampling="4:2:0")
+def _pillow(
+    name: str, ladder: tuple[int, ...], setting: str, feature: str, **options: object
+) -> Baseline:
+    """One of Pillow's formats, written with these options; `feature` is its library's name."""
 
+    def encode(image: NDArray[np.uint8], quality: int) -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, name.upper(), quality=quality, **options)
+        return stream.getvalue()
 
-def _encode_webp(image: NDArray[np.uint8], quality: int) -> bytes:
-    return _save(image, "WEBP", quality=quality, method=WEBP_METHOD)
-
-
-def _encode_avif(image: NDArray[np.uint8], quality: int) -> bytes:
-    return _save(image, "AVIF", quality=quality, speed=AVIF_SPEED, subsampling="4:2:0")
-
-
-def _save(image: NDArray[np.uint8], file_format: str, **options: object) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, file_format, **options)
-    return stream.getvalue()
+    versions = f"Pillow {PIL.__version__}, {feature} {features.version(feature)}"
+    return Baseline(name, ladder, f"{setting}; {versions}", encode, _decode_by_pillow)
 
 
 def _decode_by_pillow(bitstream: bytes, image_hw: tuple[int, int]) -> NDArray[np.uint8]:
@@ -143,42 +139,36 @@ def _to_planes(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
 
 
 def _planes(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
-    stacked = frame.to_ndarray().reshape(-1)  # yuv420p or yuvj420p: Y, then Cb, then Cr
     h, w = frame.height, frame.width
-    ends = np.cumsum([h * w, h * w // 4])
-    shapes = ((h, w), (h // 2, w // 2), (h // 2, w // 2))
-    return [
-        part.reshape(shape) for part, shape in zip(np.split(stacked, ends), shapes, strict=True)
-    ]
+    y, chroma = np.split(frame.to_ndarray(), [h])  # yuv420p or yuvj420p: Y, then Cb, then Cr
+    return [y, *chroma.reshape(2, h // 2, w // 2)]
 
 
-def _versions(feature: str) -> str:
-    return f"Pillow {PIL.__version__}, {feature} {features.version(feature)}"
-
-
-JPEG = Baseline(
+_JPEG = _pillow(
     "jpeg",
     (5, 8, 12, 16, 20, 30, 40, 50, 65, 80, 90),
-    f"4:2:0, Huffman tables made for the picture; {_versions('jpg')}",
-    _encode_jpeg,
-    _decode_by_pillow,
+    "4:2:0, Huffman tables made for the picture",
+    "jpg",
+    optimize=True,
+    subsampling="4:2:0",
 )
-WEBP = Baseline(
+_WEBP = _pillow(
     "webp",
     (1, 5, 10, 20, 30, 40, 50, 65, 80, 90),
-    f"4:2:0, method {WEBP_METHOD}; {_versions('webp')}",
-    _encode_webp,
-    _decode_by_pillow,
+    f"4:2:0, method {WEBP_METHOD}",
+    "webp",
+    method=WEBP_METHOD,
 )
-AVIF = Baseline(
+_AVIF = _pillow(
     "avif",
     (5, 15, 25, 35, 45, 55, 65, 75, 85),
-    f"4:2:0, speed {AVIF_SPEED}; {_versions('avif')}",
-    _encode_avif,
-    _decode_by_pillow,
+    f"4:2:0, speed {AVIF_SPEED}",
+    "avif",
+    speed=AVIF_SPEED,
+    subsampling="4:2:0",
 )
-HEVC = Baseline(
+_HEVC = Baseline(
     "hevc", (51, 48, 45, 42, 39, 36, 33, 30, 27, 24), HEVC_SETTING, _encode_hevc, _decode_hevc
 )
-BASELINES: Mapping[str, Baseline] = {codec.name: codec for codec in (JPEG, WEBP, AVIF, HEVC)}
+BASELINES: Mapping[str, Baseline] = {codec.name: codec for codec in (_JPEG, _WEBP, _AVIF, _HEVC)}
 """By name, in the order of the report."""
