@@ -8,6 +8,9 @@ layers hold no state that a call could change.
 Switchable: widths share the leading slices of one kernel, and each has a normalisation of its own;
 every width computes, codes and sends its latent by itself.
 
+`merge` gives a level as a single dense layer, with zeros above the block diagonal of groups, which
+runs faster when wide; it agrees within float rounding.
+
 Source of the switchable layers: Cao et al., "Slimmable Multi-Task Image Compression for Human and
 Machine Vision" (IEEE Access 2023); Yu et al., "Slimmable Neural Networks" (ICLR 2019).
 """
@@ -62,6 +65,14 @@ class CausalConv2d(nn.Module):
         ]
         return torch.cat(outs, 1)
 
+    def merge(self, level: int) -> nn.Conv2d:
+        """One dense convolution for `level`, zero where a group may not read."""
+        convs = [conv for _, conv in self.filled(level)]
+        width = self.in_prefix[level]
+        kernels = [F.pad(c.weight, (0, 0, 0, 0, 0, width - c.in_channels)) for c in convs]
+        bias = torch.cat([conv.get_parameter("bias") for conv in convs])
+        return plain_conv(torch.cat(kernels), bias, convs[0].stride[0])
+
     @torch.no_grad()
     def rescale(self, scale: Tensor, mean: Tensor) -> None:
         """Make the result (result - mean) * scale, channel by channel."""
@@ -112,6 +123,12 @@ class CausalGDN(nn.Module):
             outs.append(x[:, self.prefix[k - 1] if k else 0 : self.prefix[k]] / norm)
         return torch.cat(outs, 1)
 
+    def merge(self, level: int) -> DenseGDN:
+        """One dense layer for `level`, zero where a group may not read."""
+        levels, total = range(level + 1), self.prefix[level]
+        gamma = torch.cat([F.pad(self._gamma(k), (0, total - self.prefix[k])) for k in levels])
+        return DenseGDN(torch.cat([self._beta(k) for k in levels]), gamma)
+
     def _beta(self, k: int) -> Tensor:
         beta: Tensor = self.beta[k].square() + GDN_BETA_FLOOR
         return beta
@@ -119,6 +136,18 @@ class CausalGDN(nn.Module):
     def _gamma(self, k: int) -> Tensor:
         gamma: Tensor = self.gamma[k].square()
         return gamma
+
+
+class DenseGDN(nn.Module):
+    """The same normalisation with fixed dense parameters, for exported graphs."""
+
+    def __init__(self, beta: Tensor, gamma: Tensor) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(beta.detach().clone())
+        self.gamma = nn.Parameter(gamma.detach().clone()[..., None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / F.conv2d(x.abs(), self.gamma, self.beta)
 
 
 class SlimmableConv2d(nn.Module):
@@ -151,6 +180,11 @@ class SlimmableConv2d(nn.Module):
         """
         self.widest.weight.mul_(scale[:, None, None, None])
 
+    def merge(self, level: int) -> nn.Conv2d:
+        """The plain convolution of one level, with a bias of zero."""
+        weight = self._weight(level)
+        return plain_conv(weight, weight.new_zeros(len(weight)), self.widest.stride[0])
+
     def _weight(self, level: int) -> Tensor:
         return self.widest.weight[: self.out_widths[level], : self.in_widths[level]]
 
@@ -167,6 +201,12 @@ class SwitchableGDN(nn.Module):
         y: Tensor = self.levels[level](x, 0)
         return y
 
+    def merge(self, level: int) -> DenseGDN:
+        """The layer of one level with fixed parameters, for export."""
+        gdn = self.levels[level]
+        assert isinstance(gdn, CausalGDN)
+        return gdn.merge(0)
+
 
 def _visible(x: Tensor, prefix: Sequence[int], k: int, lower_gradient: float) -> Tensor:
     """The channels that group `k` may read; those of narrower groups get a scaled gradient."""
@@ -175,6 +215,14 @@ def _visible(x: Tensor, prefix: Sequence[int], k: int, lower_gradient: float) ->
     if own == 0 or own == prefix[k] or lower_gradient == 1.0:
         return seen
     return torch.cat([scale_gradient(seen[:, :own], lower_gradient), seen[:, own:]], 1)
+
+
+def plain_conv(weight: Tensor, bias: Tensor, stride: int, padding: int | None = None) -> nn.Conv2d:
+    """A convolution with a copy of this weight (C_out, C_in, k, k); padding k // 2 if not given."""
+    n_out, n_in, size, _ = weight.shape
+    conv = nn.Conv2d(n_in, n_out, size, stride, size // 2 if padding is None else padding)
+    conv.load_state_dict({"weight": weight, "bias": bias})
+    return conv
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:

@@ -61,6 +61,32 @@ class AnalysisTransform(nn.Module):
             out = out + self.block(x, self.latent_channels[level])
         return out
 
+    def merge(self, level: int) -> MergedAnalysis:
+        """The plain dense network of one level, for export."""
+        layers: list[nn.Module] = []
+        for i, conv in enumerate(self.convs):
+            assert isinstance(conv, CausalConv2d | SlimmableConv2d)
+            layers.append(conv.merge(level))
+            if i < len(self.gdns):
+                gdn = self.gdns[i]
+                assert isinstance(gdn, CausalGDN | SwitchableGDN)
+                layers.append(gdn.merge(level))
+        block = None if self.block is None else self.block.merge(self.latent_channels[level])
+        return MergedAnalysis(nn.Sequential(*layers), block)
+
+
+class MergedAnalysis(nn.Module):
+    """g_a of one level as plain layers: `body(x)`, and `block(x)` added to it if there is one."""
+
+    def __init__(self, body: nn.Sequential, block: nn.Conv2d | None) -> None:
+        super().__init__()
+        self.body, self.block = body, block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16)."""
+        y: Tensor = self.body(x) if self.block is None else self.body(x) + self.block(x)
+        return y
+
 
 class ResidualBlock(nn.Module):
     """x + conv(leaky(conv(x)))."""
