@@ -57,13 +57,13 @@ Figures = dict[str, JsonValue]
 @dataclass(frozen=True)
 class Row:
     """Pictures, the side that they are fitted into (None: their own), and classes of interest
-    (none: the mean of all that are labelled).
+    (None: the mean of all that are labelled).
     """
 
     name: str
     read: Callable[[], Pictures]
     side: int | None
-    classes: tuple[int, ...]
+    classes: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def rows_of(data: Path) -> list[Row]:
         return lambda: read_videos([data / "video" / name for name in names], by_people)
 
     coco = still(("coco", "coco_more"), PEOPLE, is_tenth=False)
-    rows = [Row("COCO", coco, 416, ()), Row("COCO", coco, 416, (PERSON, CAR))]
+    rows = [Row("COCO", coco, 416, (None, PERSON, CAR))]
     for name in ("camvid", "dashcam_korea", "openimages_street", "pedestrian_street"):
         of = still((name,), PROPOSALS, is_tenth=True)
         rows += [Row(name, of, side, (PERSON, CAR)) for side in (416, 640)]
@@ -138,7 +138,7 @@ def compare(row: Row, seen: Sequence[Seen]) -> list[Figures]:
     labels = seen[0].labels
     draws = draw_pictures(len(labels))
     figures: list[Figures] = []
-    for class_id in row.classes or (None,):
+    for class_id in row.classes:
         pairs = [of_class(each, class_id) for each in seen]
         drawn = [mean_ap50(match_at_50(*pair), draws) for pair in pairs]
         gains = [interval(drawn[-1] - earlier) for earlier in drawn[:-1]]
