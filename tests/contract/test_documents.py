@@ -37,7 +37,8 @@ _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 def _typed(document: Path, program: str) -> Iterator[list[str]]:
     """Every command line of `program` in a document, split into words, comments removed."""
     text = document.read_text(encoding="utf-8")
-    lines = [line for block in _FENCE.findall(text) for line in block.splitlines()]
+    blocks = [block.replace("\\\n", " ") for block in _FENCE.findall(text)]
+    lines = [line for block in blocks for line in block.splitlines()]
     for line in [*lines, *_INLINE.findall(text)]:
         words = shlex.split(line.removeprefix("$ "), comments=True)
         while words and "=" in words[0]:  # VARIABLE=value before the command
