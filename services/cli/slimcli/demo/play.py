@@ -10,7 +10,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -34,6 +34,10 @@ SETTLE_SECONDS = 5.0  # for the results of the last frames
 _TICK_SECONDS = 0.05
 
 T = TypeVar("T")
+
+
+class _Stopped(Exception):
+    """The stop came while something else was awaited."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +72,20 @@ async def play(
         UnavailableError: the cloud does not come up, or ends by itself.
         EdgeError, ControlError, CodecError: the edge cannot work.
     """
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
     screen = LiveScreen(console, plan) if console.is_terminal else PlainScreen(console, plan)
-    player = _Player(plan, cloud, tally, screen, run_edge)
-    with screen:
-        playing = asyncio.create_task(player.run())
+    player = _Player(plan, cloud, tally, screen, stop, run_edge)
+    try:
+        with screen:
+            await player.run()
+    except _Stopped:
+        pass
+    finally:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, playing.cancel)
-        try:
-            await asyncio.wait((playing,))
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-    if not playing.cancelled():
-        playing.result()
+            loop.remove_signal_handler(number)
     return Outcome(player.viewed, player.rate)
 
 
@@ -94,12 +98,14 @@ class _Player:
         cloud: Cloud,
         tally: Tally,
         screen: PlainScreen,
+        stop: asyncio.Event,
         run_edge: RunEdge,
     ) -> None:
         self._plan = plan
         self._cloud = cloud
         self._tally = tally
         self._screen = screen
+        self._stop = stop
         self._run_edge = run_edge
         self._link: ShapedLink | None = None
         self._is_warm = False  # the cloud's graphs are
@@ -107,10 +113,10 @@ class _Player:
         self.viewed: ViewedFrame | None = None
 
     async def run(self) -> None:
-        """From the cloud's start to the end."""
+        """From the cloud's start to the end; raises `_Stopped` where a signal came before."""
         screen = self._screen
         screen.update(self._tally, "starting the cloud: it loads its models, some seconds")
-        ingest, review = await self._cloud.ready()
+        ingest, review = await _unless(self._stop, self._cloud.ready())
         async with ShapedLink(
             ingest, self._plan.link, round_trip_seconds=self._plan.round_trip_seconds
         ) as self._link:
@@ -134,8 +140,8 @@ class _Player:
             await self._warm_up(api)
             self._tally.restart()
             await self._until(lambda: self._slower() is not None, self._plan.seconds)
-            slower = None if self._edge.done() else self._slower()
-            if slower is None and not self._edge.done():
+            slower = None if self._is_over else self._slower()
+            if slower is None and not self._is_over:
                 await self._finish(api)
             return slower
         finally:
@@ -151,17 +157,17 @@ class _Player:
         tally = self._tally
         note = "waiting for the camera"
         await self._until(lambda: tally.totals.frames_captured > 0, FIRST_FRAME_SECONDS, note)
-        if not (self._edge.done() or tally.totals.frames_captured):
+        if not (self._is_over or tally.totals.frames_captured):
             why = tally.camera_detail or f"it is {tally.camera}"
             source = self._plan.source_name
             raise UnavailableError(f"{source}: no picture after {FIRST_FRAME_SECONDS:.0f} s; {why}")
         note = "warming up: the first pictures are on their way, and are not counted"
         await self._until(lambda: len(tally.recent) > 0, WARM_SECONDS, note)
-        if tally.recent and not (self._is_warm or self._edge.done()):
+        if tally.recent and not (self._is_warm or self._is_over):
             self._is_warm = True
             camera, sequence = self._plan.edge.camera_id, tally.recent[-1].sequence
             with contextlib.suppress(UnavailableError):  # it is for the person's first click only
-                await _in_thread(lambda: open_frame(api, camera, sequence))
+                await _unless(self._stop, _in_thread(lambda: open_frame(api, camera, sequence)))
 
     async def _finish(self, api: str) -> None:
         """Take the last results, and look at one picture as a person would."""
@@ -170,22 +176,29 @@ class _Player:
         note = "waiting for the last results"
         await self._until(lambda: tally.is_settled, SETTLE_SECONDS, note)
         best = tally.best_to_look_at()
-        if self._edge.done() or best is None:
+        if self._is_over or best is None:
             return
         sequence, image = best
         self._show(f"looking at picture {sequence} as the page does")
         camera = self._plan.edge.camera_id
         try:
-            self.viewed = await _in_thread(lambda: view_frame(api, camera, sequence, image))
+            self.viewed = await _unless(
+                self._stop, _in_thread(lambda: view_frame(api, camera, sequence, image))
+            )
         except UnavailableError as exc:
             self._screen.say(f"no picture on demand: {exc}")
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether somebody wants the end, or the edge has ended by itself."""
+        return self._stop.is_set() or self._edge.done()
+
     async def _until(self, done: Callable[[], bool], seconds: float | None, note: str = "") -> None:
-        """Show the tally until `done`, the time is over, or the edge has ended."""
+        """Show the tally until `done`, the time is over, or the end."""
         started = shown = time.monotonic()
         self._cloud.check()
         self._show(note)
-        while not self._edge.done() and not done():
+        while not self._is_over and not done():
             now = time.monotonic()
             if seconds is not None and now - started >= seconds:
                 return
@@ -193,11 +206,24 @@ class _Player:
                 self._cloud.check()
                 self._show(note)
                 shown = now
-            await asyncio.sleep(_TICK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _TICK_SECONDS)
 
     def _show(self, note: str) -> None:
         now = self._link.bytes_per_second if self._link and self._plan.is_replayed else None
         self._screen.update(self._tally, note, self.rate, now)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[object, object, T]) -> T:
+    """The work's result; `_Stopped` if the stop comes first."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    raise _Stopped
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
