@@ -1,15 +1,18 @@
 import io
+import struct
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from slimcodec.errors import ImageError
 from slimcodec.image import (
     check_image,
     crop,
+    files_in,
     image_bytes,
     load_image,
     pad_to_multiple,
@@ -17,6 +20,8 @@ from slimcodec.image import (
     to_x,
 )
 from support.models.toy_artifact import make_image
+
+INPUTS = Path(__file__).parents[2] / "vectors" / "inputs"
 
 
 def png(picture: Image.Image, **options: object) -> bytes:
@@ -93,6 +98,46 @@ def test_exif_rotated_picture_is_turned_upright() -> None:
     assert np.array_equal(upright, np.rot90(image, k=-1))
 
 
+@pytest.mark.parametrize("path", sorted(INPUTS.glob("exif_*.jpg")), ids=lambda path: path.stem)
+def test_other_exif_tags_do_not_hinder_turning(path: Path) -> None:
+    with Image.open(path) as stored:
+        expected = np.rot90(np.asarray(stored.convert("RGB")), k=-1)
+
+    assert np.array_equal(load_image(path), expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of such tags
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_random_exif_tags_never_hinder_reading(form: str) -> None:
+    random = Random(7)
+    picture = Image.fromarray(make_image(8, 16))
+    shapes = []
+
+    for _ in range(200):
+        buffer = io.BytesIO()
+        picture.save(buffer, form, exif=_random_tags(random))
+        shapes.append(load_image(buffer.getvalue()).shape)
+
+    assert set(shapes) <= {(16, 8, 3), (8, 16, 3)}
+    assert shapes.count((16, 8, 3)) >= 190  # of the others no orientation can be read
+
+
+def _random_tags(random: Random) -> bytes:
+    """EXIF that says to turn the picture, beside tags of types that are not theirs."""
+    entries = {0x0112: struct.pack("<HHII", 0x0112, 3, 1, 6)}
+    for tag in random.sample([*ExifTags.TAGS], random.randint(1, 4)):
+        kind, count = random.randint(0, 14), random.choice([0, 1, 2, 40, 2**31])
+        value = random.choice([0, 8, 65535, 2**32 - 1])
+        entries.setdefault(tag, struct.pack("<HHII", tag, kind, count, value))
+    directory = b"".join(entries[tag] for tag in sorted(entries))
+    return (
+        b"Exif\x00\x00II*\x00\x08\x00\x00\x00"
+        + struct.pack("<H", len(entries))
+        + directory
+        + bytes(64)
+    )
+
+
 def test_picture_above_max_pixels_is_refused_with_what_to_do() -> None:
     encoded = png(Image.new("L", (8000, 6000)), compress_level=1)
 
@@ -144,6 +189,14 @@ def test_float_samples_are_refused() -> None:
 def test_missing_path_is_failed_io_not_a_bad_picture(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_image(tmp_path / "none.png")
+
+
+def test_files_of_a_folder_leave_out_dot_files_folders_and_others(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.pgm", "._a.pgm", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "c.jpg").mkdir()
+
+    assert [path.name for path in files_in(tmp_path)] == ["a.pgm", "b.JPG"]
 
 
 def test_x_and_back_is_the_same_image() -> None:

@@ -40,13 +40,13 @@ def expand(source: str) -> Sequence[str]:
     Raises:
         FileNotFoundError: a folder or a pattern has none.
     """
-    from slimcodec.image import PICTURE_SUFFIXES
+    from slimcodec.image import PICTURE_SUFFIXES, files_in
 
     if is_camera(source) or (path := Path(source)).is_file() or path == STANDARD:
         return [source]
     known = PICTURE_SUFFIXES | VIDEO_SUFFIXES | {CONTAINER_SUFFIX}
     if path.is_dir():
-        found = [str(p) for p in sorted(path.iterdir()) if p.suffix.lower() in known]
+        found = [str(p) for p in files_in(path, known)]
     elif glob.has_magic(source):
         found = [p for p in sorted(glob.glob(source, recursive=True)) if Path(p).is_file()]
     else:

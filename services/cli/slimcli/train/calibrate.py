@@ -59,13 +59,19 @@ def calibrate(
     from slimcodec.model.manifest import this_device
     from slimtrain.calibration.calibrate import calibrate as run_calibration
     from slimtrain.calibration.profile import PROFILE
+    from slimtrain.data.split import is_validation
+    from slimtrain.evaluation.pictures import choose_pictures
     from slimtrain.figures.mean_average_precision import labels_of
 
     codec = open_codec(model, models)
     with_detector = utility and bool(images) and codec.manifest.detector is not None
     detector = _open_detector(codec, models) if with_detector else None
     sizes = [_parse_size(text) for text in size or DEFAULT_SIZES]
-    chosen = _choose(images or (), validation, limit)
+    chosen = (
+        choose_pictures(images, None, is_validation if validation else None, limit, spread=True)
+        if images
+        else []
+    )
     runtime = open_runtime(threads, precision)
     measured = _measure(codec, detector, runtime, chosen)
     labels = [
@@ -145,18 +151,6 @@ def _report(label: str, profile: Profile, utilities: Utilities | None, with_pict
             unknown = utilities is None or point.utility is None  # not one of the trained qualities
             worth = "" if unknown else f", utility {point.utility:.3f}"
             say(f"  level {point.level}, quality {point.quality:g}: {point.bpp:.4f} bpp{worth}")
-
-
-def _choose(folders: Sequence[Path], validation: bool, limit: int) -> list[PictureEntry]:
-    """Pictures evenly spread over all, since neighbours in a folder are often of one moment."""
-    from slimtrain.data.split import is_validation
-    from slimtrain.evaluation.pictures import choose_pictures
-
-    if not folders:
-        return []
-    found = choose_pictures(folders, keep=is_validation if validation else None)
-    count = min(limit, len(found))
-    return [found[index * len(found) // count] for index in range(count)]
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from slimcodec.errors import ImageError
-from slimcodec.image import PICTURE_SUFFIXES, load_image
+from slimcodec.image import files_in, load_image
 from slimedge.errors import CameraError, CameraLostError
 from slimops.address import without_passwords
 
@@ -114,7 +114,7 @@ class PictureFolder:
     fps: float
 
     def pictures(self) -> Iterator[Picture]:
-        paths = sorted(p for p in self.path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        paths = files_in(self.path)
         if not paths:
             raise CameraError(f"{self.path}: holds no pictures")
         for index, path in enumerate(paths):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimcodec.image import PICTURE_SUFFIXES, load_image
+from slimcodec.errors import ImageError
+from slimcodec.image import files_in, load_image
 from slimtrain.data.split import is_validation
 
 logger = logging.getLogger(__name__)
@@ -131,11 +132,8 @@ def index_pictures(
     entries: list[PictureEntry] = []
     for folder in folders:
         images = folder / "images"
-        found = sorted(
-            path
-            for path in (images if images.is_dir() else folder).glob("*")
-            if path.suffix.lower() in PICTURE_SUFFIXES
-        )
+        place = images if images.is_dir() else folder
+        found = files_in(place) if place.is_dir() else []
         if not found:
             raise PictureError(f"{folder}: found no pictures; expected them there or in images/")
         labelling = (labellings or {}).get(folder.name, Labelling())
@@ -321,11 +319,37 @@ def read_picture(path: Path, max_edge: int | None = None) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.LANCZOS))
 
 
+def decode_pictures(
+    entries: Iterable[PictureEntry], max_edge: int | None = None
+) -> Iterator[tuple[PictureEntry, NDArray[np.uint8]]]:
+    """Each picture with its image, as `read_picture` gives it; those that cannot be read are told
+    and passed over.
+    """
+    bad = 0
+    for entry in entries:
+        try:
+            image = read_picture(entry.path, max_edge)
+        except (ImageError, OSError) as exc:
+            logger.warning("passed over: %s", exc)
+            bad += 1
+            continue
+        yield entry, image
+    if bad:
+        logger.warning("%d pictures passed over", bad)
+
+
 def load_pictures(entries: Sequence[PictureEntry], max_edge: int | None = None) -> Pictures:
-    """Read and decode them all."""
+    """Read and decode them all.
+
+    Raises:
+        PictureError: none of them can be read.
+    """
+    decoded = list(decode_pictures(entries, max_edge))
+    if not decoded:
+        raise PictureError(f"none of {len(entries)} pictures can be read")
     return Pictures(
-        images=[read_picture(entry.path, max_edge) for entry in entries],
-        boxes=[entry.boxes for entry in entries],
-        names=[entry.path.name for entry in entries],
-        sources=[entry.source for entry in entries],
+        images=[image for _, image in decoded],
+        boxes=[entry.boxes for entry, _ in decoded],
+        names=[entry.path.name for entry, _ in decoded],
+        sources=[entry.source for entry, _ in decoded],
     )

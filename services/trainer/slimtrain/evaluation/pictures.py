@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-from slimtrain.data.pictures import PictureEntry, index_pictures, read_label_file
+from slimtrain.data.pictures import (
+    PictureEntry,
+    decode_pictures,
+    index_pictures,
+    read_label_file,
+)
 
 
 class EvaluationError(Exception):
@@ -23,6 +29,8 @@ def choose_pictures(
     labels: Path | None = None,
     keep: Callable[[str], bool] | None = None,
     limit: int | None = None,
+    *,
+    spread: bool = False,
 ) -> list[PictureEntry]:
     """The pictures of some folders, by folder and name.
 
@@ -32,13 +40,21 @@ def choose_pictures(
             beside the pictures.
         keep: whether the picture of a file name takes part; None takes all.
         limit: only so many, the first.
+        spread: instead of the first, since neighbours in a folder are often of one moment, those
+            at even distances.
+
+    Pictures that cannot be read are told and passed over.
 
     Raises:
         PictureError: a folder holds no picture, or a label cannot be read.
         EvaluationError: no picture is left, only some folders have labels, or none has a box.
     """
     entries = index_pictures(folders)
-    chosen = [e for e in entries if keep is None or keep(e.path.name)][:limit]
+    kept = [e for e in entries if keep is None or keep(e.path.name)]
+    if spread and limit is not None:
+        count = min(limit, len(kept))
+        kept = [kept[index * len(kept) // count] for index in range(count)]
+    chosen = [entry for entry, _ in islice(decode_pictures(kept), limit)]
     if not chosen:
         raise EvaluationError(f"none of {len(entries)} pictures is left to evaluate")
     if labels is not None:

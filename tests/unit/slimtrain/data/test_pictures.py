@@ -142,3 +142,23 @@ def test_loaded_pictures_keep_boxes_names_and_folders(tmp_path: Path) -> None:
     assert loaded.boxes[3] is None
     for entry, boxes in zip(entries[:3], loaded.boxes[:3], strict=True):
         assert boxes is entry.boxes
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = _make_folder(tmp_path)
+    (folder / "images" / "1.jpg").write_bytes((folder / "images" / "0.jpg").read_bytes()[:800])
+
+    loaded = load_pictures(index_pictures([folder]))
+
+    assert loaded.names == ["0.jpg", "2.jpg"]
+    assert "images/1.jpg: cannot be decoded" in caplog.text
+    assert "1 pictures passed over" in caplog.text
+
+
+def test_pictures_of_which_none_can_be_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+
+    with pytest.raises(PictureError, match="none of 1 pictures"):
+        load_pictures(index_pictures([tmp_path]))

@@ -55,3 +55,18 @@ def test_nothing_to_evaluate_is_refused(tmp_path: Path) -> None:
         choose_pictures([folder], labels=tmp_path)
     with pytest.raises(PictureError, match="found no pictures"):
         choose_pictures([tmp_path / "a/labels"])
+
+
+def test_a_picture_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, "a", boxes=None)
+    (folder / "images" / "a0.png").write_bytes(b"no picture")
+
+    assert [picture.path.name for picture in choose_pictures([folder])] == ["a1.png", "a2.png"]
+
+
+def test_spread_pictures_are_not_neighbours(tmp_path: Path) -> None:
+    folders = [_folder(tmp_path, name, boxes=None) for name in "abc"]
+
+    chosen = choose_pictures(folders, limit=3, spread=True)
+
+    assert [picture.path.name for picture in chosen] == ["a0.png", "b0.png", "c0.png"]
