@@ -1,7 +1,5 @@
 """Peak signal-to-noise ratio of a decoded picture."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -15,8 +15,6 @@ frame of more than a second's worth could never go. So over any time the share i
 that second's worth, or one frame, and the error of the last expectation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -24,8 +24,6 @@ idle. If no point can be in time, the frame is skipped, unless the link is idle 
 `docs/develop/controller.md` has the reasons and what was measured.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum

@@ -3,8 +3,6 @@
 Sizes spread over orders of magnitude, so they are averaged as logarithms.
 """
 
-from __future__ import annotations
-
 import math
 
 _BYTES_WEIGHT = 0.1

@@ -7,8 +7,6 @@ sent ──► link, one frame after another ──► server ──► ack
 Rates spread over orders of magnitude, so they are averaged as logarithms.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Protocol

@@ -16,8 +16,6 @@ Source: Kellerer, Pferschy, Pisinger, "Knapsack Problems" (2004), section 11.2 (
 relaxation of the multiple-choice knapsack).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ where the controller starts: it corrects all points by one multiplier that it le
 containers.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 

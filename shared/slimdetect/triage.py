@@ -7,8 +7,6 @@
 detector found anything, as measured on validation pictures (`slimwire train triage`).
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Annotated

@@ -1,7 +1,5 @@
 """What can go wrong with a recorded link: `TraceError`, and nothing else."""
 
-from __future__ import annotations
-
 
 class TraceError(Exception):
     """A file that is no recorded link, or a link that nothing passes."""

@@ -10,8 +10,6 @@ that the sender sees the link and not a buffer. It carries bytes, not packets: t
 a connection's own opening handshake is with the relay.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

@@ -7,8 +7,6 @@
 They repeat after their end. None was recorded; no result is reported on them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import accumulate

@@ -18,8 +18,6 @@ millisecond before it; mahimahi carries them at once.
 Source: mahimahi's mm-link(1), section "Trace format"; its last line is the length of the round.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter

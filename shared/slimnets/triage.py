@@ -9,8 +9,6 @@ of rare, separate events add, so the picture's logit is the log-sum-exp of its c
 sure object is enough, and a larger picture has more room for one.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Addresses: whether one stays on this machine, and how one is shown without its password."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

@@ -5,8 +5,6 @@ order; the kernel ends it when we are killed (`slimops.supervise`). The director
 one that a killed process left is removed by the next start on the machine.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -5,8 +5,6 @@ OpsError
 └── EmbeddedRedisError     no Redis server to start, or it did not start, or it ended
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -1,7 +1,5 @@
 """How an extra is installed beside this program, wherever the program came from."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys

@@ -8,8 +8,6 @@ of them run side by side. CLOSE always runs, one by one in reverse order of regi
 grace of its own. A second signal ends REFUSE and DRAIN.
 """
 
-from __future__ import annotations
-
 import asyncio
 import enum
 import logging

@@ -5,8 +5,6 @@ json   {"time": "2026-01-02T03:04:05.678901Z", "level": "INFO", "logger": "slimc
 text   03:04:05  ready  camera_id=gate-1 seconds=0.3
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import logging

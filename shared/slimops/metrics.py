@@ -8,8 +8,6 @@ Labels come from small sets (`width_level`, `stage`, `reason`), never a camera o
 keeps `MAX_LABEL_SETS` combinations at most; what comes after them is counted as `other`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Self

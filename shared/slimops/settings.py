@@ -19,8 +19,6 @@ from `--config` or `SLIMWIRE_CONFIG`, and no directory is searched:
       source: /dev/video0
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Callable, Hashable, Mapping

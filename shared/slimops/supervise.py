@@ -10,8 +10,6 @@ The wish follows the parent's *thread* that started this: start it from the main
 Source: prctl(2), PR_SET_PDEATHSIG.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

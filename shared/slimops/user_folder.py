@@ -3,8 +3,6 @@
 Source: https://specifications.freedesktop.org/basedir-spec/latest/
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

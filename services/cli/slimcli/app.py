@@ -4,8 +4,6 @@ The commands and what they need are loaded inside the `try`: an interrupt in the
 like any other.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The command as it is written into models and reports, which travel to other machines."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from pathlib import Path

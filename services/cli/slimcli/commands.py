@@ -1,7 +1,5 @@
 """What `slimwire` can do: every command, in the order in which the help lists them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Annotated

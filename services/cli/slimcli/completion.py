@@ -1,7 +1,5 @@
 """`slimwire completion`: what a shell needs to complete commands and options."""
 
-from __future__ import annotations
-
 import enum
 import os
 from typing import Annotated

@@ -10,8 +10,6 @@ and from a wrong setting (78).
     +-- UnavailableError      a service does not answer, or is not well  69
 """
 
-from __future__ import annotations
-
 import enum
 import os
 from collections.abc import Iterator

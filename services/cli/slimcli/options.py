@@ -1,7 +1,5 @@
 """Options that several commands share, with one wording each."""
 
-from __future__ import annotations
-
 import enum
 from pathlib import Path
 from typing import Annotated

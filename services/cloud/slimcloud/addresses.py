@@ -1,7 +1,5 @@
 """Where a cloud process listens, and the file that says so (`CloudSettings.state_file`)."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -8,8 +8,6 @@ To stop: Drain to the cameras and no new streams; the detector ends what it took
 store's connections and the embedded Redis are closed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -13,8 +13,6 @@ CloudError
 └── StreamRefusedError       a stream that ingest does not take or ends       (wire: gRPC status)
 """
 
-from __future__ import annotations
-
 import grpc
 
 

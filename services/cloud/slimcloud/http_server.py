@@ -2,8 +2,6 @@
 signal handlers, and with bounds on what strangers may hold before a token is asked for.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

@@ -3,8 +3,6 @@
 A wrong or unknown one stops the start with exit code 78 and its name (see `slimops.settings`).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal, Self
 

@@ -8,8 +8,6 @@ Tokens are random (`slimwire token`), so a plain digest is enough: there is no w
 table's file is looked at while the process runs: who was taken out of it is let go.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """The cloud's wall clock: microseconds since 1970, and what the API shows of them."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime, timedelta
 

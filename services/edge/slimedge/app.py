@@ -8,8 +8,6 @@ To stop (`slimops.lifecycle`): the camera, then what is on its way for a bounded
 stream; what the cloud does not have by then goes to the spool.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -4,8 +4,6 @@ Source: "Exponential Backoff and Jitter", full jitter,
 https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from random import Random
 

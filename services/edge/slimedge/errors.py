@@ -9,8 +9,6 @@
 A lost link is no error: the uplink connects again, and says so in its state.
 """
 
-from __future__ import annotations
-
 
 class EdgeError(Exception):
     """Base of everything that slimedge raises itself."""

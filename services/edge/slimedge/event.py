@@ -15,8 +15,6 @@ for the wire (1, 2, 3 ... per start of the process). All durations are seconds o
 monotonic clock unless the field says cloud.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol

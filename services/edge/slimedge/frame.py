@@ -5,8 +5,6 @@ pass it whole. So one more field of a frame stands in the `.proto`, here, and in
 of a frame.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -11,8 +11,6 @@ link is down, or the cloud answers nothing or keeps its window closed, frames ar
 spool, a few each second.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 An unknown or impossible setting stops the start and is named.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Self
 

@@ -7,8 +7,6 @@ Each step leaves something behind, and is skipped when that is there: called aga
 settings it goes on where it was stopped.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -9,8 +9,6 @@ most 0.58 kMAC per pixel for 192 channels. Training changes the kernels like any
 float32 even under autocast: the mean of a block needs more than the eight bits of bf16.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -8,8 +8,6 @@ f_hat is what the feature transform gives, x_hat what g_s gives. Nested levels a
 y; switchable levels each run g_a and are coded by themselves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

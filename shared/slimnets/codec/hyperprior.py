@@ -21,8 +21,6 @@ Balle, Johnston, Minnen, "Integer networks for data compression with latent-vari
 powers of two and the guard of half a unit are ours.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise

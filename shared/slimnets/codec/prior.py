@@ -5,8 +5,6 @@ It guides training only. What codes bits is a set of integer tables, made from i
 (`slimnets.export.tabulate`).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -7,8 +7,6 @@ through a linear decoder; training then makes it a reader of what the codec leav
 g_s.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 Without stored weights a graph holds its own.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import onnx
 from torch import nn

@@ -8,8 +8,6 @@ Every level's graph names the same stored groups. Runtimes put them together onc
 what then runs is one dense layer: faster when wide, and equal to the groups within float rounding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -8,8 +8,6 @@ Floats end here. A table is a list of frequencies that sum to 2**16; edge and cl
 file.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from itertools import accumulate, pairwise

@@ -7,8 +7,6 @@ kills with an fsync of 3 s, with always none of 314 (60 ms).
 Source: https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
 """
 
-from __future__ import annotations
-
 import enum
 import logging
 

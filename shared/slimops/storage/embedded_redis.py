@@ -4,8 +4,6 @@ It keeps an append-only file in a directory of its own (`redis_directory`) and n
 listens on a unix socket in a private temporary directory, for a socket's path must be short.
 """
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import logging

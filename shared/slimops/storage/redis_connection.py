@@ -13,8 +13,6 @@ A closed client of redis-py connects again at its next command, and tries again 
 interrupted: who is late at a stop would leave a connection open. Ours stays closed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import builtins
 from collections.abc import Iterable

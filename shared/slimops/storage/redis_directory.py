@@ -8,8 +8,6 @@ A lock ends with its last holder, however that ends: a server that outlives its 
 by its lock, and is ended before another begins. No data is ever removed here.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

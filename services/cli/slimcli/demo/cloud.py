@@ -1,7 +1,5 @@
 """The cloud of the demo: a child process that stops with the demo, however the demo ends."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

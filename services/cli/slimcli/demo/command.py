@@ -1,7 +1,5 @@
 """`slimwire demo`: its options, and what it prints at the end."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

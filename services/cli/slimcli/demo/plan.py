@@ -1,7 +1,5 @@
 """What a person asked for, checked before anything starts."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A machine that cannot keep up gets a new edge that takes fewer pictures, and the counts begin anew.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import signal

@@ -4,8 +4,6 @@ An edge and a cloud share it. Where one picture keeps the processors for longer 
 time, results come later and later: the demo then takes fewer pictures and says so.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

@@ -6,8 +6,6 @@ GET  /api/v1/refetches/{request}        until it is done
 GET  /api/v1/frames/{id}/image          the same picture, better
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import time

@@ -4,8 +4,6 @@ Both begin with the page's address. Plain lines are for what is no terminal: a l
 live screen fits 80 columns of 24 lines.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Self

@@ -4,8 +4,6 @@ Convolutions (plain, grouped, transposed) and matrix products count; what works 
 (activations, additions, the division of a GDN) does not, as is usual in the literature.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Certificates for development: an authority, and what it signs. Needs the extra `certs`."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 from collections.abc import Sequence

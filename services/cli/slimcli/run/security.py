@@ -7,11 +7,9 @@ For a deployment use the authority that you have; the names below are all that S
     DIR/camera-<id>.pem, camera-<id>-key.pem   for EDGE_TLS_CERT, EDGE_TLS_KEY
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +17,6 @@ from slimcli.exits import BadUsageError, needs_extra
 from slimcli.options import Force
 from slimcli.streams import refuse_existing, say
 from slimcloud.roles import AccessRole
-
-if TYPE_CHECKING:
-    from cryptography import x509
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 

@@ -3,8 +3,6 @@
 They need the extra `train`; what they write needs only the base package.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

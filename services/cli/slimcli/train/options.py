@@ -1,7 +1,5 @@
 """Options that the commands share that train, measure and make models."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

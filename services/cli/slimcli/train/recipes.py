@@ -1,7 +1,5 @@
 """`slimwire recipes`: what can be trained."""
 
-from __future__ import annotations
-
 from slimcli.exits import needs_extra
 from slimcli.streams import say
 

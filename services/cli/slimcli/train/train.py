@@ -4,8 +4,6 @@ Triage and tail are what the cloud learns for a codec that is there: nothing at 
 and every container stays good.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

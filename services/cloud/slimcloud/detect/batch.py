@@ -6,8 +6,6 @@ batch ─► still wanted? ─► engine ─┬─► detections, or quiet: stor
                                   └─► crash ─► each alone ─► stays, is reclaimed, tried again
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence

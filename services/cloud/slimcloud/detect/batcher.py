@@ -11,8 +11,6 @@ where it is.
 Source: dynamic batching as in NVIDIA Triton's model configuration.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Hashable

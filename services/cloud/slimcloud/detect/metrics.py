@@ -1,7 +1,5 @@
 """What the detect role counts."""
 
-from __future__ import annotations
-
 from slimops.metrics import Metrics
 
 

@@ -19,8 +19,6 @@ first is kept. First in, first out per camera and lane; the newest are not prefe
 waits for its enhancement is answered after quiet ones that came later.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

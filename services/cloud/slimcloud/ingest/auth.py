@@ -5,8 +5,6 @@ With `camera_ca` the TLS library has checked the certificate already; its subjec
 has cameras, the call's `authorization: Bearer <token>` must be that camera's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, Self

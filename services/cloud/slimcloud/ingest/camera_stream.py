@@ -4,8 +4,6 @@ Answers go through a bounded outbox, so that neither Redis nor another camera ev
 reader; a camera that does not read its answers is let go.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 import uuid

@@ -5,8 +5,6 @@
 Symbols are not decoded here: that is the detector's work, and its cost.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import google_crc32c

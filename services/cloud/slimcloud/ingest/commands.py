@@ -3,8 +3,6 @@
 store ──► Command ──► camera ──► Acceptance, Refusal or Enhancement
 """
 
-from __future__ import annotations
-
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us

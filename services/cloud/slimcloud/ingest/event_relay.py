@@ -14,8 +14,6 @@ budget.requested    ─► Command: keep to this budget
 camera.connected    ─► the older connection of that camera, if it is ours, ends with ABORTED
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

@@ -1,7 +1,5 @@
 """What cameras say of pictures that will never come."""
 
-from __future__ import annotations
-
 import logging
 
 from slimcloud.errors import StoreFullError

@@ -10,8 +10,6 @@ A frame that an earlier start of the camera captured keeps that start's epoch. I
 the store, and its answers name the epoch; they end with PERSISTED, for nobody waits for its result.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable
 

@@ -1,7 +1,5 @@
 """What ingest counts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from slimops.metrics import Metrics

@@ -4,8 +4,6 @@ A Nack refuses one frame and the stream lives on; a status ends the stream. The 
 fits counts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import grpc

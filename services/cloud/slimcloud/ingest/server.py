@@ -1,7 +1,5 @@
 """The gRPC server of the ingest role: TLS, limits, keepalive, health, reflection."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import grpc

@@ -7,8 +7,6 @@ A bad frame gets a Nack and the stream lives on; a bad stream ends with a status
 camera is who it says it is (`auth`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

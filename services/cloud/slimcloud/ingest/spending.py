@@ -9,8 +9,6 @@ Below 0 it has broken its budget, however it spread its bytes. After a report th
 anew, so each stands for one more period's bytes.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Where a page of a list ended, as a word for a URL: base64 of what the list needs to go on."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 

@@ -4,8 +4,6 @@ Ingest reads it to answer its cameras (`slimcloud.ingest.event_relay`), and the 
 people (SSE).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

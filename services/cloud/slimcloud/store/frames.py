@@ -16,8 +16,6 @@ The layout of the keys, with their lifetimes, is in `slimcloud.store.keys`. Ever
 `redis.RedisError`.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Callable, Sequence

@@ -50,8 +50,6 @@ Only commands of Redis 6.2 are used, so Redis 6.2-8 and Valkey serve alike. Scri
 keys and name them themselves, so Redis Cluster does not.
 """
 
-from __future__ import annotations
-
 RETENTION_SLACK_SECONDS = 600
 EPOCH_TTL_SECONDS = 7 * 24 * 3600
 REFETCH_TTL_SECONDS = 3600

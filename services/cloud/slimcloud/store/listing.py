@@ -5,8 +5,6 @@ scores are not indexed: frames are looked at in order, at most `_MAX_LOOKED_AT` 
 may be short and still go on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Redis' replies as plain types: the client's own are unions over protocols and decodings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast

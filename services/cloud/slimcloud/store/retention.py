@@ -4,8 +4,6 @@ Oldest means stored first, whatever the cameras' clocks say. Any number of proce
 once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from redis.asyncio import Redis

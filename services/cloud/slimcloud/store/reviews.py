@@ -9,8 +9,6 @@ comment by another comment. The audit outlives the frames; every note is also a 
 process's log, for whoever must keep it longer.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Sequence

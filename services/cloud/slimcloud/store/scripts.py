@@ -19,8 +19,6 @@ that needs memory. Those that give memory back begin with one that needs none: R
 write that comes after another of its script, so a full store can be made empty.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from redis.asyncio import Redis

@@ -22,8 +22,6 @@ Outcomes of one camera's live frames are told in the order in which the frames w
 whichever workers: see `scripts`. A frame that is tried again has lost its place.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

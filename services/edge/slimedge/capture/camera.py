@@ -6,8 +6,6 @@
 The thread only delivers; what is too much is dropped by the pipeline, never queued.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

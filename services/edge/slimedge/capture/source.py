@@ -9,8 +9,6 @@ A source yields `Picture`s; clocks, threads and reconnects are the business of
 `slimedge.capture.camera`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import closing

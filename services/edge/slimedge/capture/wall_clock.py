@@ -6,8 +6,6 @@ among older ones, so the step is told and becomes a record of its own at the clo
 gives the true order always. Suspending the machine looks like a step forward, and is one.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

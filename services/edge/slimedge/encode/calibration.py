@@ -14,8 +14,6 @@ The cache file is `encode-<model>-<device>.json` in `EDGE_CACHE_FOLDER`, else in
 measures; nothing else is lost.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import logging

@@ -6,8 +6,6 @@ CapturedFrame, (level, quality) ─► worker ─► container ─► LedgerFram
 What has left the ring is gone: the cloud is told so and keeps the picture that it has.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

@@ -6,8 +6,6 @@ One thread: the graphs use all cores that they are given, so a second one would 
 slower. An enhancement therefore waits behind at most one frame, and one frame behind it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor

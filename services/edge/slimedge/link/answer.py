@@ -2,8 +2,6 @@
 link and the cloud, to the spool, and as events to whoever watches.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable

@@ -10,8 +10,6 @@ at most. A fifth of the link and of the cloud's detector, as far as this edge kn
 the chance of that is small and an outage of many cameras does not end in a queue of their past.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress

@@ -5,8 +5,6 @@ whoever writes here has asked the ledger for room first. Certificates are read f
 renewed ones are used from the next reconnect on.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

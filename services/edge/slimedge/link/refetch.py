@@ -8,8 +8,6 @@ Command ─► queue (bounded) ─► ring ─► encoder ─► uplink ─► E
 A command that is told again while it waits or is carried out is not carried out twice.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections import deque

@@ -10,8 +10,6 @@ on disk, are sent again, in order and before newer ones; the others are left to 
 refusal that will not change by itself (another model, say) ends `run` with its error.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import deque

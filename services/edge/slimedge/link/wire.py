@@ -1,7 +1,5 @@
 """Between the edge's types and the messages of `slimwire.v1`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 

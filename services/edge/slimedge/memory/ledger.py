@@ -20,8 +20,6 @@ The parts of an edge wait for each other at `Ledger.may_go`: a frame may go whic
 Whoever is woken looks at everything again: it says that something has happened, not what.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass

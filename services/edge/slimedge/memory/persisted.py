@@ -1,7 +1,5 @@
 """What the cloud told PERSISTED: facts until its store is another one, then a gap."""
 
-from __future__ import annotations
-
 from slimedge.frame import FrameHeader
 from slimedge.gap import Gap, GapReason
 

@@ -11,8 +11,6 @@ would have been kept on it, said once in the log and in `slim_edge_spool_up`; li
 The file keeps a sign of life, so the next start knows for how long no edge was running: a gap, too.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -11,8 +11,6 @@ that a crash loses little of it and the cloud is not told every moment. Its leng
 monotonic clock: should the wall clock be set meanwhile, the gap goes by the time that it began in.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Live: the event loop turned within the last seconds. Ready: live, the camera giv
 stream to the cloud is open. Liveness depends on nothing outside the process.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

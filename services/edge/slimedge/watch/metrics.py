@@ -1,7 +1,5 @@
 """Events as Prometheus metrics, `slim_edge_*`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from slimedge.event import (

@@ -6,8 +6,6 @@
 What else the profile says is kept. No torch; without a detector, seconds and bytes only.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

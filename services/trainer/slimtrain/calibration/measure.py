@@ -10,8 +10,6 @@ pictures, whose mAP50 is then 1. The two answer different questions: what detect
 what the codec changes in them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ the points' accuracy, `slimwire calibrate` this device's seconds and what the po
 person's own pictures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -8,8 +8,6 @@ checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
                                    `-> manifest.json
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -7,8 +7,6 @@ Source of the order: "Base layer efficiency in scalable human-machine coding" (F
 2023); the gradients of narrow groups are independent of wide ones here, so it costs nothing.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -10,8 +10,6 @@ features are worth". It is measured at three depths: the split point, the maps t
 and the heads.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ prior that fits its latents, and with the detector's own first layers where it h
     block of g_s, stem of the detector -> transform -fit_picture-> its picture is near the original
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -6,8 +6,6 @@ loss.
 Under `torchrun` every process takes its share of the batch.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Random crops, cut on the device from pictures that stay in its memory; aspect ratios are kept."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

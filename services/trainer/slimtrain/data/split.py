@@ -4,8 +4,6 @@ The rule hashes the file name without its folder, so that it needs no list, surv
 folder, and puts copies of a picture in two folders on the same side.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import PurePath
 

@@ -5,8 +5,6 @@ This watches training. The served path, with the codec in between, is measured b
 `slimtrain.evaluation.evaluate`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Raw head maps read as boxes, on the device."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -6,8 +6,6 @@
 What a run's own is here; the rest is `slimtrain.loop.loop`. On CUDA its graph is compiled.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What a camera in a street sees besides fair days: night, haze, rain, a noisy or soft sensor."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import torch

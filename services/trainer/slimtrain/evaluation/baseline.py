@@ -16,8 +16,6 @@ costs 0.0 to 0.1 dB, and rows that wait for each other (WPP, on when there are t
 0.4 % of the bytes. An odd side is padded by one pixel; its bits count, its pixel does not.
 """
 
-from __future__ import annotations
-
 import io
 import time
 from collections.abc import Callable, Mapping

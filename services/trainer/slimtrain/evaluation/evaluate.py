@@ -6,8 +6,6 @@
 This module ties these together; each is a module of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ decides the results (model files, detector files, libraries and settings, precis
 model is measured anew and a baseline is measured once. Rows are known by their picture's SHA-256.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

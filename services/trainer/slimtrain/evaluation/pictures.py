@@ -5,8 +5,6 @@ folder that is named, or nowhere: then what the detector sees in the uncompresse
 for them. All pictures of one evaluation are of one kind.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice

@@ -11,8 +11,6 @@ bytes of length for each, and 10 bytes for model, quality and sizes. Pictures ar
 CompressAI's own evaluation pads them.
 """
 
-from __future__ import annotations
-
 import struct
 import warnings
 from collections.abc import Mapping, Sequence

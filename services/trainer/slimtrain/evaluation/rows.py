@@ -3,8 +3,6 @@
 rows -> table.json, table.csv; a model's own rows -> the points of its profile.json
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Sequence

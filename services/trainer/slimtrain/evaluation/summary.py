@@ -4,8 +4,6 @@ Every number comes with the interval of the same bootstrap draws that the rows h
 of the pictures, fronts, rates and differences are computed again.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -7,8 +7,6 @@ so differences between them are paired: a picture that is hard for all codecs ca
 Source: Efron and Tibshirani: An Introduction to the Bootstrap, 1993, section 13.3 (percentiles).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

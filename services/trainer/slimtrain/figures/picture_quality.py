@@ -1,7 +1,5 @@
 """How near a decoded picture is to the original, as people see it: MS-SSIM, by pytorch-msssim."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytorch_msssim
 import torch

@@ -10,8 +10,6 @@ Source: Bjontegaard: Calculation of average PSNR differences between RD-curves, 
 computed by the package `bjontegaard` with piecewise cubic (PCHIP) interpolation.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a run is about, short enough to be kept in its checkpoint and told to a person."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path

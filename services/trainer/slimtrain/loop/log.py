@@ -2,8 +2,6 @@
 the means that stand in them.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

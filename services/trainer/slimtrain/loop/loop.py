@@ -8,8 +8,6 @@ the same weights bit for bit. A step whose gradient is not finite is left out. U
 process draws its share of the batch (`slimtrain.loop.processes`).
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

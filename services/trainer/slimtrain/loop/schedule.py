@@ -1,7 +1,5 @@
 """How fast is learned, step by step."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

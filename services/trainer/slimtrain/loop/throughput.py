@@ -6,8 +6,6 @@ trained, times two operations, times three passes (forward, and backward for inp
 The frozen detector works besides and is not counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

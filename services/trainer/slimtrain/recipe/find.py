@@ -1,7 +1,5 @@
 """Where recipes are and what they are about; to list them takes no torch."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

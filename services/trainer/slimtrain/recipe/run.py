@@ -1,7 +1,5 @@
 """A recipe, a detector and what the command line says besides -> the run of a codec's trainer."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace

@@ -7,8 +7,6 @@ differs from them, and a new setting of a trainer is at once one of its recipes.
 refused with its path: a misspelt one would train another model for hours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, Self, TypeVar

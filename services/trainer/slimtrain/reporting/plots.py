@@ -1,7 +1,5 @@
 """The report's plots: a figure over bits, one colour for each codec, levels as line styles."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path

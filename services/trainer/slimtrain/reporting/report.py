@@ -3,8 +3,6 @@
 The page is the Markdown rendered, with its pictures inside it: one file to send to somebody.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ They show pictures that an evaluation was made with, so a report folder is not f
 are JPEG files at full colour resolution, fine enough beside what they show: a quarter of the bytes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The report's tables, as Markdown; its words are in `report.md`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

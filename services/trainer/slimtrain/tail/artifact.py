@@ -8,8 +8,6 @@
 (`slimwire evaluate --profile` measures new ones).
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict

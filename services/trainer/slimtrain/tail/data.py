@@ -2,8 +2,6 @@
 which there are any.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

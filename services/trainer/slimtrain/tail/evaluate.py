@@ -3,8 +3,6 @@
 This watches the second stage. The served path is measured by `slimtrain.evaluation.evaluate`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

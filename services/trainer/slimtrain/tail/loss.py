@@ -9,8 +9,6 @@ nobody labelled; with labels the two shares keep the tail from learning the labe
 heart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

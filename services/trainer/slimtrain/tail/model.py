@@ -7,8 +7,6 @@ Source: the second stage of the Entropic Student, Matsubara et al., WACV 2022,
 https://arxiv.org/abs/2108.11898.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

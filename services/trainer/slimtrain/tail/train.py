@@ -13,8 +13,6 @@ Source: Matsubara et al., "Supervised Compression for Resource-Constrained Edge 
 (WACV 2022), section 4.2, https://arxiv.org/abs/2108.11898.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal

@@ -3,8 +3,6 @@
 Everything takes `scores` (n,) and `truth` (n,) bool, and needs at least one of each kind.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

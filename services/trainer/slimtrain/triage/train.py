@@ -8,8 +8,6 @@ fingerprint stays. A run is its folder: started again it keeps the labels, and g
 checkpoint.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

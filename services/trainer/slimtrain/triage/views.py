@@ -9,8 +9,6 @@ there. Views depend on (seed, picture's name, number) alone: labels are made onc
 whatever codec comes after it.
 """
 
-from __future__ import annotations
-
 import time
 import zlib
 from collections.abc import Sequence

@@ -9,8 +9,6 @@ wants stays wanted until it is refused, or replaced by something else. What is n
 noted of that one only: a newer one may come at any moment.
 """
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum

@@ -8,8 +8,6 @@ A camera tells a gap until it is acknowledged, and again when the gap has grown:
 counts. A gap outlives the frames around it, for an outage matters longer than its pictures.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -9,8 +9,6 @@ A request is forgotten after an hour. Asking again while a request is open that 
 that same request. A frame that waits to be detected from its enhancement is woken by a refusal.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A process that holds connections renews a lease: when it dies, its cameras are not connected.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
