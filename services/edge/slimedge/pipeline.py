@@ -20,14 +20,7 @@ from slimcontrol.controller import Controller, Decision, Offer, WaitReason
 from slimcontrol.point import OperatingPoint
 from slimedge.encode.stage import EncodeStage
 from slimedge.encode.worker import scaled_hw
-from slimedge.event import (
-    Captured,
-    EdgeObserver,
-    LossReason,
-    Replaced,
-    Skipped,
-    SkipReason,
-)
+from slimedge.event import Captured, EdgeObserver, LossReason, Replaced, Skipped, SkipReason
 from slimedge.frame import CapturedFrame
 from slimedge.link.uplink import LOOK_SECONDS, Uplink
 from slimedge.memory.ledger import Ledger, LedgerFrame

@@ -9,15 +9,7 @@ from dataclasses import dataclass, replace
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller, WaitReason
-from slimedge.event import (
-    Acked,
-    Detected,
-    EdgeObserver,
-    LossReason,
-    Nacked,
-    SkipReason,
-    Stage,
-)
+from slimedge.event import Acked, Detected, EdgeObserver, LossReason, Nacked, SkipReason, Stage
 from slimedge.link.wire import (
     budget_of,
     detections_of,

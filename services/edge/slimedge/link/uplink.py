@@ -25,13 +25,7 @@ from slimedge.event import EdgeObserver, LinkChanged, LinkState, LossReason, Sen
 from slimedge.gap import Gap
 from slimedge.link.answer import AnswerReader
 from slimedge.link.connection import Connection, DisconnectedError, connect
-from slimedge.link.wire import (
-    MAX_UNPERSISTED,
-    make_enhancement,
-    make_frame,
-    make_gap,
-    make_refusal,
-)
+from slimedge.link.wire import MAX_UNPERSISTED, make_enhancement, make_frame, make_gap, make_refusal
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool import SpooledFrame
 from slimedge.memory.spool_worker import SpoolWorker

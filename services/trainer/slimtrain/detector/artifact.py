@@ -21,12 +21,7 @@ from pydantic import JsonValue
 from safetensors.numpy import load_file
 
 from slimcodec.model.artifact import read_class_names
-from slimcodec.model.manifest import (
-    DetectorManifest,
-    FileRecord,
-    Head,
-    Split,
-)
+from slimcodec.model.manifest import DetectorManifest, FileRecord, Head, Split
 from slimnets.darknet.cfg import CfgSection, parse_cfg, read_cfg_text
 from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.darknet.weights import load_darknet_weights

@@ -10,12 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from slimtrain.data.pictures import (
-    PictureEntry,
-    decode_pictures,
-    index_pictures,
-    read_label_file,
-)
+from slimtrain.data.pictures import PictureEntry, decode_pictures, index_pictures, read_label_file
 
 
 class EvaluationError(Exception):

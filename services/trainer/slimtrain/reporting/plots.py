@@ -8,12 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from slimtrain.evaluation.rows import (
-    MIN_LABELS,
-    BoxFigures,
-    EvaluatedPoint,
-    EvaluationRow,
-)
+from slimtrain.evaluation.rows import MIN_LABELS, BoxFigures, EvaluatedPoint, EvaluationRow
 from slimtrain.evaluation.summary import Curve
 from slimtrain.figures.rate_curve import CurvePoint, front
 

@@ -7,13 +7,7 @@ from string import Template
 
 from slimtrain.evaluation.evaluate import Evaluation
 from slimtrain.evaluation.rows import MIN_LABELS, EvaluationRow
-from slimtrain.evaluation.summary import (
-    ANCHORS,
-    DETECTION_FIGURES,
-    Comparison,
-    Figure,
-    Target,
-)
+from slimtrain.evaluation.summary import ANCHORS, DETECTION_FIGURES, Comparison, Figure, Target
 from slimtrain.figures.bootstrap import Interval, interval
 from slimtrain.figures.mean_average_precision import PSEUDO_LABEL_SCORE
 from slimtrain.figures.rate_curve import MIN_OVERLAP, MIN_POINTS

@@ -8,12 +8,7 @@ from torch import Tensor
 
 from slimtrain.codec.loss import normalised_error
 from slimtrain.data.pictures import Pictures
-from slimtrain.detector.evaluate import (
-    MIN_LABELS,
-    PreparedPictures,
-    detect_boxes,
-    prepare_pictures,
-)
+from slimtrain.detector.evaluate import MIN_LABELS, PreparedPictures, detect_boxes, prepare_pictures
 from slimtrain.figures.mean_average_precision import ScoredBoxes, average_precision_50
 from slimtrain.loop.log import Cell
 from slimtrain.tail.data import without_boxes

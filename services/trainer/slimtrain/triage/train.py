@@ -22,13 +22,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.detector import Detector
-from slimdetect.triage import (
-    TRIAGE_GRAPH,
-    TRIAGE_SPEC,
-    TriageSpec,
-    any_presence,
-    class_ids_of,
-)
+from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC, TriageSpec, any_presence, class_ids_of
 from slimnets.count import count_macs
 from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
 from slimtrain.artifact_folder import check_new_artifact
