@@ -17,9 +17,9 @@ import pickle
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +28,7 @@ from slimcodec.image import load_image
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
 from slimcontrol.profile import smooth_monotone
+from slimedge.capture.source import open_source
 from slimtrain.calibration.measure import PicturePoints, measure_pictures
 from slimtrain.data.pictures import POSITIVE_CONFIDENCE, index_pictures
 from slimtrain.figures.mean_average_precision import (
@@ -145,12 +146,8 @@ def measured(
 
 
 def read_video(path: Path, every: int, frames: int) -> list[NDArray[np.uint8]]:
-    with av.open(str(path)) as container:
-        chosen = (f for i, f in enumerate(container.decode(video=0)) if i % every == 0)
-        return [
-            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-            for frame, _ in zip(chosen, range(frames), strict=False)
-        ]
+    pictures = open_source(str(path), 1.0).pictures()
+    return [picture.image for picture in islice(pictures, 0, every * frames, every)]
 
 
 def score(points: list[PicturePoints], labels: Sequence[Labels] | None) -> Seen:

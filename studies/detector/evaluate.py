@@ -17,12 +17,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from slimedge.capture.source import warn
+from slimedge.capture.video import Video
 from slimnets.darknet.detector import Darknet
 from slimtrain.data.pictures import (
     BOX_FIELDS,
@@ -209,12 +210,9 @@ def read_videos(videos: Sequence[Path], by_people: bool) -> Pictures:
 
 def read_frames(video: Path, wanted: Collection[int]) -> list[tuple[int, NDArray[np.uint8]]]:
     """Frames by their numbers, 1 being the first."""
-    frames: list[tuple[int, NDArray[np.uint8]]] = []
-    with av.open(str(video)) as file:
-        for number, frame in enumerate(file.decode(video=0), start=1):
-            if number in wanted:
-                frames.append((number, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)))
-    return frames
+    pictures = Video(str(video), keep_damaged=True).play(warn)
+    numbered = enumerate((picture.image for picture in pictures), start=1)
+    return [(number, image) for number, image in numbered if number in wanted]
 
 
 def read_proposals(path: Path) -> dict[int, Boxes]:

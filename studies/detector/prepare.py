@@ -22,6 +22,8 @@ from typing import Any
 import av
 from PIL import Image
 
+from slimcodec.image import load_image
+
 SETS = (
     "camvid",
     "coco_person_only",
@@ -106,7 +108,7 @@ def label_pictures(source: Path, to: Path, label: Label) -> None:
     to.mkdir(parents=True, exist_ok=True)
     link(source, to / "images")
     paths = sorted(path for path in source.iterdir() if path.suffix in (".jpg", ".png"))
-    rows = {path.name: propose(Image.open(path).convert("RGB"), label) for path in paths}
+    rows = {path.name: propose(Image.fromarray(load_image(path)), label) for path in paths}
     write_rows(to / "proposals.jsonl", rows)
 
 

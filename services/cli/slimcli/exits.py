@@ -138,8 +138,12 @@ class Failures:
             code = exit_code_of(error)
             if code is ExitCode.INTERNAL or wants_traceback():
                 raise
-            typer.echo(f"error: {message_of(error)}", err=True)
-            self._first = self._first or code
+            self.tell(message_of(error), code)
+
+    def tell(self, message: str, code: ExitCode = ExitCode.BAD_DATA) -> None:
+        """Tell of an input, or a part of one, that was passed over."""
+        typer.echo(f"error: {message}", err=True)
+        self._first = self._first or code
 
     def end(self) -> None:
         """End the command with the code of the first failure, if there was one."""

@@ -31,7 +31,7 @@ from slimedge.encode.calibration import EncodeCalibration, guess_encode_seconds
 from slimedge.encode.stage import EncodeStage, FrameRing
 from slimedge.encode.worker import EncodeWorker
 from slimedge.errors import CameraError, EdgeError
-from slimedge.event import CameraChanged, ClockStepped, EdgeEvent, EdgeObserver
+from slimedge.event import CameraChanged, ClockStepped, Damaged, EdgeEvent, EdgeObserver
 from slimedge.frame import CapturedFrame
 from slimedge.link.answer import AnswerReader
 from slimedge.link.backfill import Backfill
@@ -84,7 +84,9 @@ async def run_edge(
         expected=(EdgeError,),
     )
     async with life:
-        source = open_source(settings.source, settings.picture_fps)
+        source = open_source(
+            settings.source, settings.picture_fps, keep_damaged=settings.keep_damaged
+        )
         artifact = await asyncio.to_thread(
             lambda: load_codec_artifact(find_model("codec", settings.model, settings.models_root))
         )
@@ -286,7 +288,7 @@ class _Edge:
         match message:
             case CapturedFrame():
                 self._pipeline.deliver(message)
-            case CameraChanged():
+            case CameraChanged() | Damaged():
                 self._observers.notify(message)
             case ClockStepped():
                 self._spool.shift_ages(message.to_unix - message.from_unix)

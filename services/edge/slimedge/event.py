@@ -1,5 +1,6 @@
 """What happens at the edge, as typed events for whoever watches: a terminal, metrics, a test.
 
+    Damaged
     Captured -> Replaced | Skipped
              -> Encoded -> Sent -> Acked(RECEIVED) -> Acked(PERSISTED) -> Detected
                         |       -> Nacked
@@ -86,6 +87,13 @@ class EdgeEvent:
 class Captured(EdgeEvent):
     frame: int
     image_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged(EdgeEvent):
+    """A picture that cannot be read whole was passed over; it was not captured."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ class EdgeSettings(ServiceSettings):
     picture_fps: float = Field(
         default=2.0, gt=0, le=60, description="pictures per second from a directory"
     )
+    keep_damaged: bool = Field(
+        default=False, description="send pictures, too, that the decoder knows to be damaged"
+    )
     max_edge: int | None = Field(
         default=None, ge=32, le=8192, description="longest edge after scaling down, pixels"
     )

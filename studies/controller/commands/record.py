@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +56,7 @@ def record(
     No picture is kept, only bytes of containers.
     """
     from slimcodec.encode import Encoder
+    from slimedge.capture.source import open_source
     from studies.controller.simulation.content import record_content, write_content
 
     refuse_existing(output, force=force)
@@ -69,20 +70,12 @@ def record(
         encode = _model(Encoder(artifact, open_runtime(threads, precision)))
     else:
         points, encode = _classic(codec.value)
-    content = record_content(islice(_pictures(video), frames), points, encode)
+    pictures = (picture.image for picture in open_source(str(video), 1.0).pictures())
+    content = record_content(islice(pictures, frames), points, encode)
     refuse_existing(output, force=force)
     write_content(content, output)
     height, width = content.image_hw
     say(f"{output}: {len(content.sizes)} frames of {width} x {height} at {len(points)} points")
-
-
-def _pictures(video: Path) -> Iterator[Image]:
-    import av
-
-    with av.open(str(video)) as opened:
-        for frame in opened.decode(video=0):
-            image: Image = frame.to_ndarray(format="rgb24").astype("uint8", copy=False)
-            yield image
 
 
 def _model(encoder: Encoder) -> Encode:

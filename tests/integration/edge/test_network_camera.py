@@ -13,6 +13,7 @@ import numpy as np
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
 from slimedge.capture.source import LiveVideo
+from slimedge.capture.video import Video
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError
 from slimedge.event import CameraChanged, CameraState
@@ -66,7 +67,7 @@ def test_a_network_camera_is_captured_again_after_it_was_away() -> None:
                 ends.put(message.failure)
 
     camera = Camera(
-        LiveVideo(f"udp://127.0.0.1:{port}", None, {}, read_timeout_seconds=0.5),
+        LiveVideo(Video(f"udp://127.0.0.1:{port}", is_live=True, read_timeout_seconds=0.5)),
         post,
         loop=False,
         backoff=FullJitter(0.01, 0.05, Random(1)),

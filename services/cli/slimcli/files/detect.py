@@ -103,7 +103,9 @@ def detect(
     names = _Names()
     for source in chosen:
         with failures.kept():
-            for shot in islice(read_shots(source), 0, limit and limit * every, every):
+            for shot in islice(
+                read_shots(source, failures.tell), 0, limit and limit * every, every
+            ):
                 seen = session.see(shot)
                 if out is not None:
                     write_picture(out / names.new(shot), seen.drawn(), force=force)

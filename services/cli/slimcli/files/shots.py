@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,8 +56,11 @@ def expand(source: str) -> Sequence[str]:
     return found
 
 
-def read_shots(source: str) -> Iterator[Shot]:
+def read_shots(source: str, tell: Callable[[str], None]) -> Iterator[Shot]:
     """The pictures of one source that `expand` gave, in their order.
+
+    Args:
+        tell: takes which picture of a video was damaged, and passed over.
 
     Raises:
         ImageError: a file is neither container nor picture, and is not named as a video.
@@ -66,7 +69,7 @@ def read_shots(source: str) -> Iterator[Shot]:
         OSError: it cannot be read.
     """
     if is_video(source):
-        yield from _play(source)
+        yield from _play(source, tell)
         return
     from slimcodec.container import MAGIC
     from slimcodec.errors import ImageError
@@ -91,11 +94,12 @@ def is_camera(source: str) -> bool:
     return "://" in source or source.startswith("/dev/video")
 
 
-def _play(source: str) -> Iterator[Shot]:
+def _play(source: str, tell: Callable[[str], None]) -> Iterator[Shot]:
     with needs_extra("edge", "detect VIDEO"):
         from slimedge.capture.source import open_source
     from slimops.address import without_passwords
 
     name = without_passwords(source)
-    for index, picture in enumerate(open_source(source, _FOLDER_FPS).pictures()):
+    pictures = open_source(source, _FOLDER_FPS).pictures(lambda why: tell(f"{name}: {why}"))
+    for index, picture in enumerate(pictures):
         yield Shot(name, image=picture.image, frame=index, seconds=picture.due_seconds)

@@ -17,7 +17,7 @@ from slimedge.backoff import FullJitter
 from slimedge.capture.source import FrameSource
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError, CameraLostError
-from slimedge.event import CameraChanged, CameraState, ClockStepped
+from slimedge.event import CameraChanged, CameraState, ClockStepped, Damaged
 from slimedge.frame import CapturedFrame
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class CameraEnded:
     failure: CameraError | None
 
 
-CameraMessage: TypeAlias = CapturedFrame | CameraChanged | ClockStepped | CameraEnded
+CameraMessage: TypeAlias = CapturedFrame | CameraChanged | ClockStepped | Damaged | CameraEnded
 
 
 @dataclass(eq=False)
@@ -49,6 +49,8 @@ class Camera:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._sequence = 0
+        self._damaged = 0  # pictures
+        self._last_damage = ""
         # A daemon: a read that hangs inside the operating system must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
 
@@ -90,13 +92,21 @@ class Camera:
                 self._stop.wait(wait)
                 continue
             if not self.loop:
-                return
+                break
             self._stop.wait(_LOOP_GAP_SECONDS)
+        if self._damaged:
+            raise CameraError(f"{self._damaged} pictures of the source were damaged; see the log")
+
+    def _tell(self, reason: str) -> None:
+        """Count a picture that was passed over; in the log once where many have one reason."""
+        level = logging.DEBUG if reason == self._last_damage else logging.WARNING
+        logger.log(level, "picture passed over", extra={"reason": reason})
+        self._damaged, self._last_damage = self._damaged + 1, reason
+        self.post(Damaged(reason))
 
     def _play_once(self) -> None:
         start: float | None = None
-        pictures = self.source.pictures()
-        for picture in pictures:
+        for picture in self.source.pictures(self._tell):
             now = time.monotonic()
             if start is None:
                 start = now

@@ -5,24 +5,21 @@
     open_source("rtsp://...") -> LiveVideo       paced by the camera
     open_source("/dev/video0")-> LiveVideo
 
-A source yields `Picture`s; clocks, threads and reconnects are the business of
-`slimedge.capture.camera`.
+A source yields `Picture`s and tells which ones it passed over; clocks, threads and reconnects are
+the business of `slimedge.capture.camera`.
 """
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import av
-import numpy as np
-from av.container import InputContainer
-from numpy.typing import NDArray
 
 from slimcodec.errors import ImageError
 from slimcodec.image import files_in, load_image
+from slimedge.capture.video import Picture, Tell, Video
 from slimedge.errors import CameraError, CameraLostError
 from slimops.address import without_passwords
 
@@ -30,24 +27,21 @@ logger = logging.getLogger(__name__)
 
 _LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "srt", "udp")
 _DEVICE_PREFIX = "/dev/video"
-_OPEN_TIMEOUT_SECONDS = 5.0
-_READ_TIMEOUT_SECONDS = 5.0  # a camera that is silent for so long is lost
-_FALLBACK_FPS = 25.0  # of a file without timestamps
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture of a source."""
-
-    image: NDArray[np.uint8]  # (H, W, 3) RGB
-    due_seconds: float | None  # after the first picture; None: it is live, so it is due now
+def warn(reason: str) -> None:
+    """Take why a picture was passed over, where nobody counts them."""
+    logger.warning("picture passed over", extra={"reason": reason})
 
 
 class FrameSource(Protocol):
     """Something that can be played from its start as often as wanted."""
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         """Open the source and yield what it gives.
+
+        Args:
+            tell: takes why a picture was passed over; the next ones follow.
 
         Raises:
             CameraError: it cannot be used, now or ever.
@@ -56,12 +50,13 @@ class FrameSource(Protocol):
         ...
 
 
-def open_source(source: str, picture_fps: float) -> FrameSource:
+def open_source(source: str, picture_fps: float, *, keep_damaged: bool = False) -> FrameSource:
     """Give the source that a setting names.
 
     Args:
         source: Path, `rtsp://...` or `/dev/videoN`.
         picture_fps: Pictures per second from a directory.
+        keep_damaged: Yield pictures that the decoder knows to be damaged.
 
     Raises:
         CameraError: there is no such file, or the kind is not known.
@@ -74,14 +69,14 @@ def open_source(source: str, picture_fps: float) -> FrameSource:
                 f"{shown}: scheme {scheme!r} is not one of {', '.join(_LIVE_SCHEMES)}"
             )
         options = {"rtsp_transport": "tcp"} if scheme.lower().startswith("rtsp") else {}
-        return LiveVideo(source, None, options)
+        return LiveVideo(Video(source, None, options, is_live=True, keep_damaged=keep_damaged))
     if source.startswith(_DEVICE_PREFIX):
-        return LiveVideo(source, "v4l2", {})
+        return LiveVideo(Video(source, "v4l2", is_live=True, keep_damaged=keep_damaged))
     path = Path(source)
     if path.is_dir():
         return PictureFolder(path, picture_fps)
     if path.is_file():
-        return VideoFile(path)
+        return VideoFile(Video(source, keep_damaged=keep_damaged))
     raise CameraError(f"{source}: no such file, directory or camera")
 
 
@@ -89,19 +84,18 @@ def open_source(source: str, picture_fps: float) -> FrameSource:
 class VideoFile:
     """A video file; its pictures are due at their own times."""
 
-    path: Path
+    video: Video
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         found = False
         try:
-            with closing(_open(str(self.path), None, {}, _READ_TIMEOUT_SECONDS)) as container:
-                for picture in _timed(container):
-                    found = True
-                    yield picture
+            for picture in self.video.play(tell):
+                found = True
+                yield picture
         except (av.error.FFmpegError, OSError) as exc:
-            raise CameraError(f"{self.path}: cannot be played: {exc}") from exc
+            raise CameraError(f"{self.video.address}: cannot be played: {exc}") from exc
         if not found:
-            raise CameraError(f"{self.path}: none of its pictures can be decoded")
+            raise CameraError(f"{self.video.address}: none of its pictures can be decoded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,75 +105,34 @@ class PictureFolder:
     path: Path
     fps: float
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         paths = files_in(self.path)
         if not paths:
             raise CameraError(f"{self.path}: holds no pictures")
+        found = False
         for index, path in enumerate(paths):
             try:
                 image = load_image(path)
             except (ImageError, OSError) as exc:
-                raise CameraError(f"{path}: cannot be read: {exc}") from exc
+                tell(str(exc))
+                continue
+            found = True
             yield Picture(image, index / self.fps)
+        if not found:
+            raise CameraError(f"{self.path}: none of its {len(paths)} pictures can be read")
 
 
 @dataclass(frozen=True, slots=True)
 class LiveVideo:
     """A network camera or a device; its pictures are due when they come."""
 
-    address: str
-    file_format: str | None
-    options: dict[str, str]
-    read_timeout_seconds: float = _READ_TIMEOUT_SECONDS
+    video: Video
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
+        address = self.video.address
         try:
-            with closing(
-                _open(self.address, self.file_format, self.options, self.read_timeout_seconds)
-            ) as container:
-                for frame in _decode(container):
-                    yield Picture(_upright(frame), None)
+            yield from self.video.play(tell)
         except (av.error.FFmpegError, OSError) as exc:
             # neither in the message nor in a traceback: FFmpeg's error repeats the address
-            raise CameraLostError(without_passwords(f"{self.address}: {exc}")) from None
-        raise CameraLostError(without_passwords(f"{self.address}: the camera ended its stream"))
-
-
-def _open(
-    address: str, file_format: str | None, options: dict[str, str], read_timeout_seconds: float
-) -> InputContainer:
-    container = av.open(
-        address,
-        format=file_format,
-        options=options,
-        timeout=(_OPEN_TIMEOUT_SECONDS, read_timeout_seconds),
-    )
-    if not container.streams.video:
-        container.close()
-        raise CameraError(without_passwords(f"{address}: has no video stream"))
-    return container
-
-
-def _decode(container: InputContainer) -> Iterator[av.VideoFrame]:
-    for packet in container.demux(container.streams.video[0]):
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError as exc:  # damaged on its way: the next ones may be whole
-            logger.debug("packet passed over", extra={"reason": str(exc)})
-            continue
-        yield from frames
-
-
-def _timed(container: InputContainer) -> Iterator[Picture]:
-    rate = float(container.streams.video[0].average_rate or _FALLBACK_FPS)
-    first: float | None = None
-    for index, frame in enumerate(_decode(container)):
-        time = index / rate if frame.pts is None else frame.time
-        first = time if first is None else first
-        yield Picture(_upright(frame), max(0.0, time - first))
-
-
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-    quarters = round(frame.rotation / 90)  # counterclockwise, as np.rot90 turns
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+            raise CameraLostError(without_passwords(f"{address}: {exc}")) from None
+        raise CameraLostError(without_passwords(f"{address}: the camera ended its stream"))

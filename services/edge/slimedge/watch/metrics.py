@@ -9,6 +9,7 @@ from slimedge.event import (
     CameraState,
     Captured,
     ClockStepped,
+    Damaged,
     Detected,
     EdgeEvent,
     Encoded,
@@ -29,6 +30,7 @@ from slimedge.memory.spool_worker import SpoolWorker
 from slimops.metrics import Metrics
 
 _REPLACED = "replaced"  # the reason of a frame that a newer one displaced
+_DAMAGED = "damaged"  # of a picture that could not be read whole
 
 
 class MetricsObserver:
@@ -87,6 +89,8 @@ class MetricsObserver:
         match event:
             case Captured():
                 self._captured.inc()
+            case Damaged():
+                self._dropped.labels(_DAMAGED).inc()
             case Replaced():
                 self._dropped.labels(_REPLACED).inc()
             case Skipped(reason=skip):

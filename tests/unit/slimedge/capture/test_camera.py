@@ -11,25 +11,31 @@ import pytest
 
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
-from slimedge.capture.source import Picture
+from slimedge.capture.source import warn
+from slimedge.capture.video import Picture, Tell
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError, CameraLostError
-from slimedge.event import CameraChanged, CameraState, ClockStepped
+from slimedge.event import CameraChanged, CameraState, ClockStepped, Damaged
 from slimedge.frame import CapturedFrame
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 
 
 class FakeSource:
-    """Plays `plays` in turn: pictures with their times, then an error if one is given."""
+    """Plays `plays` in turn: pictures with their times, or the words for a damaged one, then an
+    error if one is given.
+    """
 
-    def __init__(self, *plays: tuple[list[float | None], Exception | None]) -> None:
+    def __init__(self, *plays: tuple[list[float | str | None], Exception | None]) -> None:
         self._plays = list(plays)
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         times, error = self._plays.pop(0)
         for due in times:
-            yield Picture(IMAGE, due)
+            if isinstance(due, str):
+                tell(due)
+            else:
+                yield Picture(IMAGE, due)
         if error is not None:
             raise error
 
@@ -41,6 +47,7 @@ class Listening:
         self.frames: queue.Queue[CapturedFrame] = queue.Queue()
         self.states: list[CameraState] = []
         self.steps: list[tuple[float, float]] = []
+        self.damages: list[str] = []
         self.ends: queue.Queue[CameraError | None] = queue.Queue()
 
     def post(self, message: CameraMessage) -> None:
@@ -51,6 +58,8 @@ class Listening:
                 self.states.append(message.state)
             case ClockStepped():
                 self.steps.append((message.from_unix, message.to_unix))
+            case Damaged():
+                self.damages.append(message.reason)
             case CameraEnded():
                 self.ends.put(message.failure)
 
@@ -109,6 +118,25 @@ def test_a_lost_camera_is_opened_again_and_frames_count_on() -> None:
         CameraState.UP,
         CameraState.ENDED,
     ]
+
+
+def test_damaged_pictures_are_told_and_the_end_says_how_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listening = Listening()
+    damages: list[float | str | None] = ["a.png is cut", "on its way", "on its way"]
+    camera = make_camera(FakeSource(([0.0, *damages, 0.0], None)), listening)
+
+    camera.start()
+    failure = listening.ends.get(timeout=30)
+
+    assert "3 pictures" in str(failure)
+    assert [frame.sequence for frame in listening.all_frames()] == [1, 2]
+    assert listening.damages == damages
+    warned = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert [vars(record)["reason"] for record in warned] == damages[
+        :2
+    ]  # a link damages many at once
 
 
 def test_a_wall_clock_that_is_set_between_two_pictures_is_told() -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from slimedge.capture.source import LiveVideo, open_source
+from slimedge.capture.video import Video
 from slimedge.errors import CameraError, CameraLostError
 
 FPS = 10
@@ -58,6 +59,26 @@ def test_a_directory_gives_its_pictures_in_order_at_the_given_rate(tmp_path: Pat
     assert [int(p.image[0, 0, 0]) for p in pictures] == [10, 20, 30]
 
 
+def test_a_picture_that_cannot_be_read_is_told_by_name_and_passed_over(tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        Image.new("RGB", (32, 32)).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    told: list[str] = []
+
+    pictures = list(open_source(str(tmp_path), picture_fps=4.0).pictures(told.append))
+
+    assert [p.due_seconds for p in pictures] == [0.0, 0.5]
+    assert len(told) == 1
+    assert "b.png: not a picture" in told[0]
+
+
+def test_a_directory_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+
+    with pytest.raises(CameraError, match="none of its 1 pictures"):
+        next(open_source(str(tmp_path), 1.0).pictures())
+
+
 def test_a_directory_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CameraError, match="no pictures"):
         next(open_source(str(tmp_path), 1.0).pictures())
@@ -89,7 +110,7 @@ def test_a_camera_that_is_not_there_counts_as_lost_and_not_as_unusable() -> None
 
 
 def test_a_live_stream_that_ends_counts_as_lost(video: Path) -> None:
-    pictures = LiveVideo(str(video), None, {}).pictures()
+    pictures = LiveVideo(Video(str(video), is_live=True)).pictures()
 
     images = [next(pictures).image for _ in range(FRAMES)]
 

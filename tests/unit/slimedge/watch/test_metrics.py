@@ -17,6 +17,7 @@ from slimedge.event import (
     CameraState,
     Captured,
     ClockStepped,
+    Damaged,
     Detected,
     EdgeEvent,
     Encoded,
@@ -43,6 +44,7 @@ from slimops.metrics import Metrics
 IMAGE = np.zeros((10, 20, 3), np.uint8)
 EVENTS_AND_SAMPLES: list[tuple[EdgeEvent, str]] = [
     (Captured(1, (10, 20)), "slim_edge_frames_captured_total 1.0"),
+    (Damaged("cut"), 'slim_edge_frames_dropped_total{reason="damaged"} 1.0'),
     (Replaced(1), 'slim_edge_frames_dropped_total{reason="replaced"} 1.0'),
     (Skipped(1, WaitReason.CREDIT), 'slim_edge_frames_dropped_total{reason="credit"} 1.0'),
     (Lost(1, LossReason.EXPIRED), 'slim_edge_frames_dropped_total{reason="expired"} 1.0'),
