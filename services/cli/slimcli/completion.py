@@ -5,7 +5,10 @@ import os
 from typing import Annotated
 
 import typer
-from typer.completion import completion_init, get_completion_script  # type: ignore[attr-defined]  # typer re-exports without saying so
+from typer.completion import (  # type: ignore[attr-defined]  # typer re-exports without saying so
+    completion_init,
+    get_completion_script,
+)
 
 from slimcli.streams import say
 

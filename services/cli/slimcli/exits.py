@@ -3,18 +3,14 @@
 The codes are those of sysexits.h, so scripts can tell bad data (65) from a missing file (66)
 and from a wrong setting (78).
 
-    CliError
-    +-- BadUsageError         options that do not go together            64
-    +-- OutputExistsError     refuses to overwrite                       73
-    +-- MissingExtraError     an optional dependency is not installed    69
-    +-- UnavailableError      a service does not answer, or is not well  69
+    BadUsageError       options that do not go together                                      64
+    UnavailableError    a service is not well, or what a command needs is not installed      69
 """
 
 import enum
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 
@@ -36,38 +32,12 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
-class CliError(Exception):
-    """Base of what this package raises."""
-
-    exit_code = ExitCode.INTERNAL
+class BadUsageError(Exception):
+    """Options that do not go together."""
 
 
-class BadUsageError(CliError):
-    exit_code = ExitCode.USAGE
-
-
-class OutputExistsError(CliError):
-    exit_code = ExitCode.CANNOT_CREATE
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists; use --force to replace it, or another name")
-        self.path = path
-
-
-class MissingExtraError(CliError):
-    exit_code = ExitCode.UNAVAILABLE
-
-    def __init__(self, command: str, module: str, extra: str) -> None:
-        from slimops.installation import how_to_install
-
-        super().__init__(
-            f"`slimwire {command}` needs {module}, which is not installed; "
-            f"run: {how_to_install(extra)}"
-        )
-
-
-class UnavailableError(CliError):
-    exit_code = ExitCode.UNAVAILABLE
+class UnavailableError(Exception):
+    """A service does not answer or is not well, or something is not installed."""
 
 
 @contextmanager
@@ -75,7 +45,7 @@ def needs_extra(extra: str, command: str) -> Iterator[None]:
     """Around the imports of a command: a package that is missing is named with its extra.
 
     Raises:
-        MissingExtraError: a package of others is not installed; one of ours missing is a bug, and
+        UnavailableError: a package of others is not installed; one of ours missing is a bug, and
             stays a `ModuleNotFoundError`.
     """
     try:
@@ -84,7 +54,12 @@ def needs_extra(extra: str, command: str) -> Iterator[None]:
         package = (exc.name or "").partition(".")[0]
         if not package or package.startswith("slim"):
             raise
-        raise MissingExtraError(command, package, extra) from exc
+        from slimops.installation import how_to_install
+
+        raise UnavailableError(
+            f"`slimwire {command}` needs {package}, which is not installed; "
+            f"run: {how_to_install(extra)}"
+        ) from exc
 
 
 def wants_traceback() -> bool:
@@ -94,10 +69,6 @@ def wants_traceback() -> bool:
 
 def exit_code_of(error: BaseException) -> ExitCode:
     """The exit code for an error; `INTERNAL` for one that nobody foresaw."""
-    if isinstance(error, CliError):
-        return error.exit_code
-    if type(error).__name__ == "CodecError":  # itself, no leaf of it: no such level, say
-        return ExitCode.USAGE
     names = (base.__name__ for base in type(error).__mro__)
     return next((_CODES[name] for name in names if name in _CODES), ExitCode.INTERNAL)
 
@@ -172,26 +143,16 @@ def _settings_message(error: BaseException) -> str:
 
 # By the names of classes, for their packages are not imported here; the nearest base counts. See
 # the trees in each errors.py.
-_ERRORS: dict[ExitCode, tuple[str, ...]] = {
-    ExitCode.USAGE: (
-        "TyperException",
-        "CalibrationError",
-        "LoopError",
-        "TailError",
-        "OtherDetectorError",
-    ),
-    ExitCode.BAD_DATA: ("CodecError", "NetError", "PictureError", "EvaluationError", "TraceError"),
-    ExitCode.NO_INPUT: (
-        *("FileNotFoundError", "IsADirectoryError", "NotADirectoryError", "PermissionError"),
-        "CameraError",
-    ),
-    ExitCode.UNAVAILABLE: ("EdgeError", "ControlError", "CloudError", "OpsError"),
-    ExitCode.CANNOT_CREATE: ("ArtifactFolderError",),
-    ExitCode.IO: ("OSError",),
-    ExitCode.CONFIG: (
-        *("SettingsError", "ModelError", "ModelMismatchError", "RecipeError"),
-        "ValidationError",  # pydantic's
-    ),
-    ExitCode.INTERRUPTED: ("KeyboardInterrupt", "Abort"),
+_ERRORS = {
+    ExitCode.USAGE: "BadUsageError TyperException CalibrationError LoopError TailError "
+    "OtherDetectorError CodecError",  # CodecError itself, none of its leaves: no such level, say
+    ExitCode.BAD_DATA: "BitstreamError ImageError NetError PictureError EvaluationError TraceError",
+    ExitCode.NO_INPUT: "FileNotFoundError IsADirectoryError NotADirectoryError PermissionError "
+    "CameraError",
+    ExitCode.UNAVAILABLE: "UnavailableError EdgeError ControlError CloudError OpsError",
+    ExitCode.CANNOT_CREATE: "FileExistsError ArtifactFolderError",
+    ExitCode.IO: "OSError",
+    ExitCode.CONFIG: "SettingsError ModelError ModelMismatchError RecipeError ValidationError",
+    ExitCode.INTERRUPTED: "KeyboardInterrupt Abort",
 }
-_CODES = {name: code for code, names in _ERRORS.items() for name in names}
+_CODES = {name: code for code, names in _ERRORS.items() for name in names.split()}

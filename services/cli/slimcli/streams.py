@@ -5,6 +5,7 @@ Files are written whole or not at all, and never over another by accident.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slimcli.exits import BadUsageError, OutputExistsError
+from slimcli.exits import BadUsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,20 +58,21 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """Refuse what could not be written in the end, before any work is done.
 
     Raises:
-        OutputExistsError: a file would be lost, and `force` is false.
+        FileExistsError: a file would be lost, and `force` is false.
         OSError: `path` is a folder, or in none that exists.
     """
     from slimcodec.whole_file import is_replaceable
 
     if path != STANDARD and is_replaceable(path) and path.exists() and not force:
-        raise OutputExistsError(path)
+        advice = "exists; use --force to replace it, or another name"
+        raise FileExistsError(errno.EEXIST, advice, str(path))
 
 
 def write_bytes(path: Path, data: bytes, *, force: bool) -> None:
     """Write `data` to `path` in one step; what is no file, as `-` or a pipe, is written straight.
 
     Raises:
-        OutputExistsError: a file appeared there meanwhile, and `force` is false.
+        FileExistsError: a file appeared there meanwhile, and `force` is false.
     """
     from slimcodec.whole_file import write_whole
 
@@ -87,7 +89,7 @@ def write_picture(path: Path, image: NDArray[np.uint8], *, force: bool) -> None:
 
     Raises:
         ImageError: the suffix names no format that can be written.
-        OutputExistsError: a file appeared there meanwhile, and `force` is false.
+        FileExistsError: a file appeared there meanwhile, and `force` is false.
     """
     from slimcodec.image import image_bytes
 

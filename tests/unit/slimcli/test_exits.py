@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from slimcli.exits import (
+    BadUsageError,
     ExitCode,
-    MissingExtraError,
-    OutputExistsError,
+    UnavailableError,
     exit_code_of,
     message_of,
     needs_extra,
@@ -40,6 +38,9 @@ from slimops.installation import how_to_install
         (RefusedError("UNAUTHENTICATED", "no token"), ExitCode.UNAVAILABLE),
         (StoreFullError("full"), ExitCode.UNAVAILABLE),
         (EmbeddedRedisError("no server"), ExitCode.UNAVAILABLE),
+        (UnavailableError("it does not answer"), ExitCode.UNAVAILABLE),
+        (BadUsageError("one or the other"), ExitCode.USAGE),
+        (FileExistsError(17, "exists", "a"), ExitCode.CANNOT_CREATE),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED),
         (ZeroDivisionError("division by zero"), ExitCode.INTERNAL),
     ],
@@ -70,7 +71,7 @@ def test_a_wrong_field_is_named() -> None:
 
 
 def test_a_missing_package_names_the_extra_to_install() -> None:
-    with pytest.raises(MissingExtraError) as caught, needs_extra("train", "train codec"):
+    with pytest.raises(UnavailableError) as caught, needs_extra("train", "train codec"):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     assert "`slimwire train codec` needs torch" in str(caught.value)
@@ -81,10 +82,3 @@ def test_a_missing_package_names_the_extra_to_install() -> None:
 def test_a_missing_module_of_our_own_is_a_bug() -> None:
     with pytest.raises(ModuleNotFoundError), needs_extra("train", "train codec"):
         raise ModuleNotFoundError("No module named 'slimtrain.nothing'", name="slimtrain.nothing")
-
-
-def test_an_existing_output_is_named_with_the_way_out() -> None:
-    error = OutputExistsError(Path("a.slim"))
-
-    assert error.path == Path("a.slim")
-    assert "--force" in str(error)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slimcli.exits import OutputExistsError
 from slimcli.streams import refuse_existing, write_bytes
 
 
 def test_an_existing_file_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"before")
 
-    with pytest.raises(OutputExistsError):
+    with pytest.raises(FileExistsError, match="--force"):
         refuse_existing(tmp_path / "a.bin", force=False)
 
 
@@ -22,7 +21,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     refuse_existing(target, force=False)
     target.write_bytes(b"another's")
 
-    with pytest.raises(OutputExistsError):
+    with pytest.raises(FileExistsError):
         write_bytes(target, b"ours", force=False)
 
     assert target.read_bytes() == b"another's"

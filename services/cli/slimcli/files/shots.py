@@ -65,7 +65,7 @@ def read_shots(source: str, tell: Callable[[str], None]) -> Iterator[Shot]:
     Raises:
         ImageError: a file is neither container nor picture, and is not named as a video.
         CameraError: a video cannot be played, or a camera is not there.
-        MissingExtraError: it is a video, and nothing here plays videos.
+        UnavailableError: it is a video, and nothing here plays videos.
         OSError: it cannot be read.
     """
     if is_video(source):
