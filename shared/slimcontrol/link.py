@@ -60,17 +60,9 @@ def has_room(size_bytes: float, in_flight_bytes: int, credit_bytes: int) -> bool
 class SentFrame(Protocol):
     """A frame that was sent, as far as its acknowledgement teaches the link's rate."""
 
-    @property
-    def size_bytes(self) -> int:
-        """Of its container."""
-
-    @property
-    def sent_at(self) -> float | None:
-        """Monotonic seconds; None: not on this stream."""
-
-    @property
-    def behind(self) -> bool:
-        """Bytes of another frame were unacknowledged when it was sent."""
+    size_bytes: int  # of its container
+    sent_at: float | None  # monotonic seconds; None: not on this stream
+    behind: bool  # bytes of another frame were unacknowledged when it was sent
 
 
 class LinkRate:

@@ -143,7 +143,13 @@ class _Edge:
             this_device(settings.encoder_threads),
             settings.cache_folder or user_folder("XDG_CACHE_HOME", ".cache"),
         )
-        controller = _build_controller(settings, artifact, points, calibration)
+        controller = Controller(
+            points,
+            {level.level: guess_encode_seconds(level.kmac_per_pixel) for level in artifact.levels},
+            deadline_seconds=settings.deadline_seconds or None,
+            frame_seconds=1 / settings.max_fps,
+            cpu_share=settings.cpu_share,
+        )
         clock = time.monotonic
         ledger = Ledger()
         budget = BudgetAccount(
@@ -310,26 +316,6 @@ class _Edge:
             self._health, self._metrics.exposition, settings.http_host, settings.http_port
         )
         self._life.on_stop(Phase.CLOSE, "health", lambda: asyncio.to_thread(server.close))
-
-
-def _build_controller(
-    settings: EdgeSettings,
-    artifact: CodecArtifact,
-    points: tuple[OperatingPoint, ...],
-    calibration: EncodeCalibration,
-) -> Controller:
-    encode_seconds = {
-        level.level: calibration.seconds_per_pixel(level.level)
-        or guess_encode_seconds(level.kmac_per_pixel)
-        for level in artifact.levels
-    }
-    return Controller(
-        points,
-        encode_seconds,
-        deadline_seconds=settings.deadline_seconds or None,
-        frame_seconds=1 / settings.max_fps,
-        cpu_share=settings.cpu_share,
-    )
 
 
 def _middle_qualities(points: tuple[OperatingPoint, ...]) -> tuple[OperatingPoint, ...]:

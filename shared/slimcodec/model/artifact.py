@@ -7,11 +7,10 @@ then fails with its name. A listed file that is present must match its digest.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -30,6 +29,7 @@ from slimcodec.model.manifest import (
 )
 
 _Validated = TypeVar("_Validated", bound=BaseModel)
+_Manifest = TypeVar("_Manifest", CodecManifest, DetectorManifest)
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,29 @@ class ChannelLayout:
 
 
 @dataclass(frozen=True, eq=False)
-class CodecArtifact:
+class _Artifact(Generic[_Manifest]):
+    directory: Path
+    manifest: _Manifest
+
+    @property
+    def label(self) -> str:
+        """The model for people, as `name/version`."""
+        return self.manifest.label
+
+    def file(self, name: str) -> Path:
+        """Return the path of a listed file that is there, or raise a ModelError."""
+        path = self.directory / name
+        if name not in self.manifest.files:
+            raise ModelError(f"{self.directory}: the manifest lists no {name}")
+        if not path.exists():
+            raise ModelError(f"{path}: is missing; this installation cannot do what needs it")
+        return path
+
+
+@dataclass(frozen=True, eq=False)
+class CodecArtifact(_Artifact[CodecManifest]):
     """A codec: graphs, entropy tables, manifest, and (when measured) the profile."""
 
-    directory: Path
-    manifest: CodecManifest
     tables: Tables
     profile: Profile | None
     scale_tables: SymbolTables | None = None  # of y, by the scale index; with a hyperprior
@@ -86,11 +104,6 @@ class CodecArtifact:
     def fingerprint(self) -> bytes:
         """8 bytes that every container of this codec carries."""
         return bytes.fromhex(self.manifest.fingerprint)
-
-    @property
-    def label(self) -> str:
-        """The model for people, as `name/version`."""
-        return self.manifest.label
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -128,35 +141,18 @@ class CodecArtifact:
         h, w = (-(-side // multiple) * multiple // stride for side in image_hw)
         return h, w
 
-    def file(self, name: str) -> Path:
-        """Return the path of a listed file that is there, or raise a ModelError."""
-        return _file(self.directory, self.manifest.files, name)
-
     def analysis_path(self, level: int) -> Path:
         """Return the path of the graph g_a at a level."""
         return self.file(f"g_a_{level}.onnx")
 
 
-@dataclass(frozen=True)
-class DetectorArtifact:
+class DetectorArtifact(_Artifact[DetectorManifest]):
     """A detector, cut into stem and tail."""
-
-    directory: Path
-    manifest: DetectorManifest
-
-    @property
-    def label(self) -> str:
-        """The model for people, as `name/version`."""
-        return self.manifest.label
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Class names, by class number; a ModelError if the file does not fit."""
         return read_class_names(self.file("detector.names"), self.manifest.classes)
-
-    def file(self, name: str) -> Path:
-        """Return the path of a listed file that is there, or raise a ModelError."""
-        return _file(self.directory, self.manifest.files, name)
 
 
 def load_codec_artifact(path: Path) -> CodecArtifact:
@@ -166,12 +162,13 @@ def load_codec_artifact(path: Path) -> CodecArtifact:
         ModelError: a file is missing, altered, or says something that cannot be.
     """
     manifest = _load_manifest(path, CodecManifest)
-    tables = load_tables(_file(path, manifest.files, "tables.npz"))
+    listed = _Artifact(path, manifest)
+    tables = load_tables(listed.file("tables.npz"))
     profile_path = path / "profile.json"
     profile = read_checked(profile_path, Profile) if profile_path.exists() else None
     scales = None
     if manifest.prior == "hyperprior":
-        scales = load_scale_tables(_file(path, manifest.files, "hyper.npz"))
+        scales = load_scale_tables(listed.file("hyper.npz"))
     artifact = CodecArtifact(path, manifest, tables, profile, scales)
     coded = artifact.latent_layout if scales is None else artifact.hyper_layout
     found = (*tables.gain.shape, tables.offset.shape[1])
@@ -222,7 +219,7 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     return names
 
 
-def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:
+def _load_manifest(directory: Path, schema: type[_Manifest]) -> _Manifest:
     path = directory / "manifest.json"
     raw = read_json(path)
     if raw.get("format") != MANIFEST_FORMAT:
@@ -230,8 +227,7 @@ def _load_manifest(directory: Path, schema: type[_Validated]) -> _Validated:
             f"{path}: format {raw.get('format')!r}; this build reads {MANIFEST_FORMAT}; update it"
         )
     manifest = read_checked(path, schema)
-    files: Mapping[str, FileRecord] = getattr(manifest, "files", {})
-    for name, record in files.items():
+    for name, record in manifest.files.items():
         _check_digest(directory / name, record)
     return manifest
 
@@ -254,12 +250,3 @@ def _check_digest(path: Path, record: FileRecord) -> None:
             f"{path}: SHA-256 {found[:16]}..., the manifest says {record.sha256[:16]}...; "
             "fetch the model again"
         )
-
-
-def _file(directory: Path, files: Mapping[str, FileRecord], name: str) -> Path:
-    path = directory / name
-    if name not in files:
-        raise ModelError(f"{directory}: the manifest lists no {name}")
-    if not path.exists():
-        raise ModelError(f"{path}: is missing; this installation cannot do what needs it")
-    return path

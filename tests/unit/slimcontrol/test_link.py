@@ -13,7 +13,7 @@ from slimcontrol.link import LinkBelief, LinkView
 ROUND_TRIP = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass
 class Frame:
     size_bytes: int
     sent_at: float | None

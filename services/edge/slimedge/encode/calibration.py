@@ -40,7 +40,6 @@ _FIXED_SECONDS_PER_PIXEL = 0.6e-8
 _SECONDS_PER_KMAC = 1.0e-8
 
 _AGREES = 2.0  # first runs may take so many times longer or shorter than what is known
-_TYPICAL_PIXELS = 1280 * 720  # for a guess before the camera's size is known
 
 
 @dataclass(eq=False)
@@ -66,12 +65,6 @@ class EncodeCalibration:
     def source(self) -> str:
         """Where what is known comes from, for people."""
         return "the model's profile" if self._cached is None else "an earlier start"
-
-    def seconds_per_pixel(self, level: int) -> float | None:
-        """Give a first guess, before the camera's size is known; None: this device is not known."""
-        known = self._cached or self._shipped
-        seconds = None if known is None else known.encode_seconds(level, _TYPICAL_PIXELS)
-        return None if seconds is None else seconds / _TYPICAL_PIXELS
 
     def at(self, pixels: int, levels: Sequence[int]) -> dict[int, float] | None:
         """Give the seconds of levels for a picture of this size; None: not all are known."""

@@ -168,15 +168,6 @@ def test_the_cache_keeps_other_levels_and_drops_the_oldest_sizes(tmp_path: Path)
     assert sizes == set(range(11, 11 + MAX_SIZES))
 
 
-def test_a_first_guess_comes_from_what_is_known() -> None:
-    known = EncodeCalibration(MODEL, make_profile(), HERE, None)
-    unknown = EncodeCalibration(MODEL, None, HERE, None)
-
-    assert known.seconds_per_pixel(1) == pytest.approx(0.040 / (60 * 80))
-    assert known.seconds_per_pixel(3) is None  # not timed
-    assert unknown.seconds_per_pixel(1) is None
-
-
 async def test_without_points_there_is_nothing_to_warm_up() -> None:
     calibration = EncodeCalibration(MODEL, None, HERE, None)
 
