@@ -241,7 +241,7 @@ class _Edge:
             backoff=FullJitter(settings.reconnect_min_seconds, settings.reconnect_max_seconds),
             clock=WallClock(),
         )
-        pipeline = life.spawn(self._pipeline.run(self._warm_up_points), "pipeline")
+        pipeline = life.spawn(self._pipeline.run(self._warm_up_points, camera.want), "pipeline")
         others = [
             life.spawn(self._uplink.run(), "uplink"),
             life.spawn(self._refetcher.run(self._uplink), "refetcher"),

@@ -22,6 +22,7 @@ class CapturedFrame:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     capture_time_unix: float  # seconds
     capture_time_mono: float  # seconds
+    waits: bool = False  # none is newer: it grows no older while it waits to be sent
 
     @property
     def image_hw(self) -> tuple[int, int]:

@@ -5,15 +5,16 @@
                         └─► encode at (level, quality) ─► ring ─► uplink
 
 A camera that is faster than the encoder overwrites the frame that waits: a queue would only make
-frames old. The encoder is never ahead of the link: a frame is encoded only when the link is up and
-the controller finds a point that meets the deadline and every budget, or wants a probe. While the
-link is down, or the cloud answers nothing or keeps its window closed, frames are encoded for the
-spool, a few each second.
+frames old. A source that waits is asked for each picture instead, and none of them is skipped. The
+encoder is never ahead of the link: a frame is encoded only when the link is up and the controller
+finds a point that meets the deadline and every budget, or wants a probe. While the link is down, or
+the cloud answers nothing or keeps its window closed, frames are encoded for the spool, a few each
+second.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller, Decision, Offer, WaitReason
@@ -67,11 +68,14 @@ class Pipeline:
         self._has_ended = True
         self.ledger.may_go.notify_all()
 
-    async def run(self, warm_up_points: Sequence[OperatingPoint]) -> None:
+    async def run(self, warm_up_points: Sequence[OperatingPoint], want: Callable[[], None]) -> None:
         """Send frames until the camera has ended and its last frame is dealt with.
 
-        The first one is encoded at `warm_up_points`, to compile graphs and learn times.
+        Args:
+            warm_up_points: The first frame is encoded at, to compile graphs and learn times.
+            want: Asks the camera for its next picture, if it waits.
         """
+        self._want = want
         first = await self._wait_for_frame()
         if first is None:
             return
@@ -104,6 +108,8 @@ class Pipeline:
         while not isinstance(decision := self._decide(frame), Decision):
             await self.ledger.may_go.wait()
             frame = self._newer(frame, decision) or frame
+            if frame.waits:
+                frame = replace(frame, capture_time_mono=self.clock())
         await self._send(frame, decision)
 
     def _decide(self, frame: CapturedFrame) -> Decision | SkipReason | WaitReason:
@@ -156,6 +162,7 @@ class Pipeline:
         record_span("capture", frame.header.traceparent, seconds, is_root=True)
 
     async def _wait_for_frame(self) -> CapturedFrame | None:
+        self._want()
         while (frame := self._take()) is None and not self._has_ended:
             await self.ledger.may_go.wait()
         return frame

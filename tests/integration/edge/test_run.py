@@ -110,8 +110,8 @@ async def test_a_folder_is_sent_until_it_ends_and_every_sent_frame_is_detected(
     assert len(recorder.of(Captured)) == PICTURES
     assert cloud.sequences == [event.sequence for event in sent] == list(range(1, len(sent) + 1))
     assert [event.sequence for event in recorder.of(Detected)] == cloud.sequences
-    dropped = len(recorder.of(Replaced)) + len(recorder.of(Skipped))
-    assert len(sent) + dropped == PICTURES
+    assert len(sent) == PICTURES  # none is replaced, however busy the machine
+    assert not recorder.of(Replaced) + recorder.of(Skipped)
     assert recorder.of(Detected)[0].detections[0].label == "car"
     assert all(event.latency_seconds > 0 for event in recorder.of(Detected))
     assert {event.stage for event in recorder.of(Acked)} == set(Stage)

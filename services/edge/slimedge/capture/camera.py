@@ -3,7 +3,8 @@
     OPENING -> UP -> LOST -> (random wait) -> OPENING ...      a live camera, for ever
     OPENING -> UP -> ENDED                                     a file, unless it loops
 
-The thread only delivers; what is too much is dropped by the pipeline, never queued.
+The thread only delivers; what is too much is dropped by the pipeline, never queued. Only a source
+that waits is asked for its pictures one by one; where it loops, it stands for a live one.
 """
 
 import logging
@@ -48,9 +49,11 @@ class Camera:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        self._wanted = threading.Event()  # the next picture of a source that waits
         self._sequence = 0
         self._damaged = 0  # pictures
         self._last_damage = ""
+        self._waits = self.source.waits and not self.loop
         # A daemon: a read that hangs inside the operating system must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
 
@@ -61,6 +64,11 @@ class Camera:
     def stop(self) -> None:
         """Ask the thread to end; it does before its next picture."""
         self._stop.set()
+        self._wanted.set()
+
+    def want(self) -> None:
+        """Ask for the next picture; only a source that waits needs it."""
+        self._wanted.set()
 
     def join(self, timeout_seconds: float) -> bool:
         """Wait for the thread; whether it has ended."""
@@ -114,10 +122,21 @@ class Camera:
                 self.post(CameraChanged(CameraState.UP, ""))
             if picture.due_seconds is not None:
                 self._stop.wait(max(0.0, start + picture.due_seconds - now))
+            self._wait_until_wanted()
             if self._stop.is_set():
                 return
             self._sequence += 1
             reading = self.clock.read()
             if reading.expected_unix is not None:
                 self.post(ClockStepped(reading.expected_unix, reading.unix))
-            self.post(CapturedFrame(self._sequence, picture.image, reading.unix, reading.mono))
+            self.post(
+                CapturedFrame(
+                    self._sequence, picture.image, reading.unix, reading.mono, self._waits
+                )
+            )
+        self._wait_until_wanted()  # the last one has been dealt with
+
+    def _wait_until_wanted(self) -> None:
+        if self._waits:
+            self._wanted.wait()
+            self._wanted.clear()

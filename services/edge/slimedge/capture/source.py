@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import av
 
@@ -36,6 +36,11 @@ def warn(reason: str) -> None:
 
 class FrameSource(Protocol):
     """Something that can be played from its start as often as wanted."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether its pictures wait until they are asked for: none is newer than another."""
+        ...
 
     def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         """Open the source and yield what it gives.
@@ -85,6 +90,7 @@ class VideoFile:
     """A video file; its pictures are due at their own times."""
 
     video: Video
+    waits: ClassVar[bool] = False
 
     def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         found = False
@@ -104,6 +110,7 @@ class PictureFolder:
 
     path: Path
     fps: float
+    waits: ClassVar[bool] = True
 
     def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         paths = files_in(self.path)
@@ -127,6 +134,7 @@ class LiveVideo:
     """A network camera or a device; its pictures are due when they come."""
 
     video: Video
+    waits: ClassVar[bool] = False
 
     def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         address = self.video.address

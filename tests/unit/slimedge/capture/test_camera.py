@@ -26,8 +26,11 @@ class FakeSource:
     error if one is given.
     """
 
-    def __init__(self, *plays: tuple[list[float | str | None], Exception | None]) -> None:
+    def __init__(
+        self, *plays: tuple[list[float | str | None], Exception | None], waits: bool = False
+    ) -> None:
         self._plays = list(plays)
+        self.waits = waits
 
     def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
         times, error = self._plays.pop(0)
@@ -137,6 +140,32 @@ def test_damaged_pictures_are_told_and_the_end_says_how_many(
     assert [vars(record)["reason"] for record in warned] == damages[
         :2
     ]  # a link damages many at once
+
+
+def test_a_source_that_waits_is_asked_for_every_picture() -> None:
+    listening = Listening()
+    camera = make_camera(FakeSource(([0.0, 0.0], None), waits=True), listening)
+
+    camera.start()
+    for sequence in (1, 2):
+        assert listening.frames.empty()
+        camera.want()
+        assert listening.frames.get(timeout=30).sequence == sequence
+    assert listening.ends.empty()  # the last one is under way
+    camera.want()
+
+    assert listening.ends.get(timeout=30) is None
+
+
+def test_a_stop_interrupts_the_wait_to_be_asked() -> None:
+    listening = Listening()
+    camera = make_camera(FakeSource(([0.0, 0.0], None), waits=True), listening)
+
+    camera.start()
+    camera.stop()
+
+    assert camera.join(30)
+    assert listening.frames.empty()
 
 
 def test_a_wall_clock_that_is_set_between_two_pictures_is_told() -> None:
