@@ -68,6 +68,14 @@ class Tables:
         row, part = table_position(quality, self.table_steps)
         return _mixed(self, row, part) if part else self.rows[row]
 
+    def gain_at(self, quality: float) -> NDArray[np.float32]:
+        """Return the (M,) gains at a rounded quality."""
+        return gain_at(self.gain, quality)
+
+    def inverse_gain_at(self, quality: float) -> NDArray[np.float32]:
+        """Return the (M,) inverse gains at a rounded quality."""
+        return gain_at(self.inverse_gain, quality)
+
     def validate(self) -> None:
         """Check shapes, types and every table.
 
