@@ -198,7 +198,7 @@ async def _start_ingest(process: _Process) -> str:
     life.spawn(servicer.credit.run(), "credit")
     life.spawn(_sweep(store, settings), "retention")
     life.spawn(_keep_lease(store), "lease")
-    process.token_users.append(servicer.take_tokens)
+    process.token_users.append(lambda table: servicer.go_by(servicer.auth.with_tokens(table)))
     server = await start_ingest_server(servicer, settings)
 
     async def refuse() -> None:

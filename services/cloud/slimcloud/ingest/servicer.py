@@ -33,7 +33,6 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store.cameras.budgets import ByteBudget
 from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
-from slimcloud.tokens import TokenTable
 from slimcloud.wall_clock import unix_us
 from slimcodec.model.artifact import CodecArtifact
 from slimwire.v1 import ingest_pb2 as pb
@@ -57,6 +56,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     """Serves the cameras of one process.
 
     Attributes:
+        auth: lets cameras in.
         event_relay: answers cameras from the store's events; must run beside it.
         credit: lets cameras wait while the queue is nearly full; must run beside it.
     """
@@ -75,7 +75,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             artifact, max_frame_bytes=settings.max_frame_bytes, max_pixels=settings.max_pixels
         )
         self._intake = Intake(store, checker, metrics)
-        self._auth = CameraAuth.of(settings)
+        self.auth = CameraAuth.of(settings)
         self._streams: dict[str, CameraStream] = {}
         self._contexts: dict[CameraStream, _Context] = {}
         self.event_relay = EventRelay(store, self._streams, metrics)
@@ -98,12 +98,12 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         for stream in self._streams.values():
             stream.answer(pb.StreamFramesResponse(drain=drain))
 
-    def take_tokens(self, table: TokenTable) -> None:
-        """Go by another table from now on, and end the streams that it does not let in."""
-        self._auth = self._auth.with_tokens(table)
+    def go_by(self, auth: CameraAuth) -> None:
+        """Let cameras in by it from now on, and end the streams that it does not let in."""
+        self.auth = auth
         for stream, context in self._contexts.items():
             try:
-                self._auth.check(context, stream.camera_id)
+                auth.check(context, stream.camera_id)
             except StreamRefusedError as exc:
                 stream.end(exc.status, str(exc))
 
@@ -122,10 +122,10 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         try:
-            self._auth.admit(context)  # first: strangers cost and learn as little as can be
+            self.auth.admit(context)  # first: strangers cost and learn as little as can be
             hello = await _read_hello(request_iterator)
             heard_us = mono_us()
-            self._auth.check(context, hello.camera_id)
+            self.auth.check(context, hello.camera_id)
             self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
             self._contexts[stream] = context
