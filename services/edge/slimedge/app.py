@@ -294,10 +294,7 @@ class _Edge:
         match message:
             case CapturedFrame():
                 self._pipeline.deliver(message)
-            case CameraChanged() | Damaged():
-                self._observers.notify(message)
-            case ClockStepped():
-                self._spool.shift_ages(message.to_unix - message.from_unix)
+            case CameraChanged() | Damaged() | ClockStepped():
                 self._observers.notify(message)
             case CameraEnded() if not self._camera_ended.done():
                 self._camera_ended.set_result(message.failure)

@@ -118,7 +118,9 @@ class EdgeSettings(ServiceSettings):
         description="disk of those frames; beyond it the oldest go, bytes",
     )
     spool_age_seconds: float = Field(
-        default=259_200.0, gt=0, description="frames kept for longer are given up, s"
+        default=259_200.0,
+        gt=0,
+        description="frames kept for longer while the edge runs are given up, s",
     )
     spool_fps: float = Field(
         default=1.0, gt=0, le=120, description="frames per second while the link is down, at most"

@@ -7,6 +7,9 @@
 A frame keeps the epoch and the sequence that it was captured under, whichever start of the edge
 sends it. What is given up becomes a gap in the same transaction: nothing goes missing in between.
 
+Ages count the time that an edge has run: wall clocks are set, and nobody can tell a step from the
+time that the machine was off. So neither makes a frame old.
+
 WAL without a sync per commit: what was put outlives `kill -9` of the edge; a loss of power may take
 the last seconds, but not the file. Blocking, and used by one thread at a time. What SQLite raises
 (`sqlite3.Error`: disk full, I/O error, damaged file) is for the caller to deal with.
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, astuple, dataclass, replace
 from pathlib import Path
@@ -41,7 +44,8 @@ CREATE TABLE IF NOT EXISTS gaps (reason TEXT NOT NULL, from_unix REAL NOT NULL,
     first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL, epoch INTEGER NOT NULL,
     number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS alive (one INTEGER PRIMARY KEY, at_unix REAL NOT NULL);
-"""  # `header` is a `FrameHeader` as JSON; the columns of `gaps` are the fields of `Gap`
+"""  # `header` is a `FrameHeader` as JSON; the columns of `gaps` are the fields of `Gap`;
+# `alive`: 1 the wall clock at the last sign of life, 2 the spool's own clock then, of `kept_at`
 _OLDEST = """SELECT place, epoch, kept_at, header, length(container)
     FROM kept ORDER BY place LIMIT 1"""
 _NEXT = """SELECT place, epoch, header, container FROM kept WHERE place > ?
@@ -80,6 +84,7 @@ class Spool:
     _: KW_ONLY
     max_bytes: int = 0  # what the frames may take in the file, with all that SQLite adds
     max_age_seconds: float = float("inf")  # frames kept for longer are given up
+    mono: Callable[[], float] = time.monotonic  # seconds
 
     def __post_init__(self) -> None:
         # Used by one thread at a time, but opened and closed by others.
@@ -98,8 +103,10 @@ class Spool:
             )
             self._take_over()
             self.frames = self._number("SELECT count(*) FROM kept")
-            row = self._db.execute("SELECT at_unix FROM alive").fetchone()
-            self.alive_unix: float | None = row and row[0]  # an earlier start's last sign of life
+            alive = dict(self._db.execute("SELECT one, at_unix FROM alive").fetchall())
+            self.alive_unix: float | None = alive.get(1)  # an earlier start's last sign of life
+            # A file of an older version has no clock of its own, and `kept_at` by the wall clock.
+            self._clock_offset = alive.get(2, alive.get(1, time.time())) - self.mono()
         except BaseException:
             self._db.close()
             raise
@@ -116,15 +123,15 @@ class Spool:
         pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
         return pages * _PAGE_BYTES
 
-    def put(self, header: FrameHeader, container: bytes, now_unix: float) -> list[Gap]:
+    def put(self, header: FrameHeader, container: bytes) -> list[Gap]:
         """Keep a frame of this start, once; a gap for each frame that was given up for it."""
         needed_bytes = _ROW_BYTES + len(container)
         with self._transaction():
-            gaps = self._trim(now_unix, needed_bytes)
+            gaps = self._trim(needed_bytes)
             if self.used_bytes + needed_bytes > self.max_bytes:
                 gaps.append(gap_of(GapReason.SPOOL_FULL, self.epoch, header, len(container)))
             else:
-                self._insert(None, self.epoch, now_unix, header, container)
+                self._insert(None, self.epoch, self._now(), header, container)
             for gap in gaps:
                 self._add_gap(gap)
         self.frames = self._number("SELECT count(*) FROM kept")
@@ -158,17 +165,9 @@ class Spool:
         if found and not self.frames:
             self._db.executescript("PRAGMA incremental_vacuum")
 
-    def shift_ages(self, seconds: float, now_unix: float) -> None:
-        """The wall clock was set by so much, to `now_unix`: that ages nothing.
-
-        An earlier start may have kept its frames by either clock; none is taken to be older than it
-        was, or from the future.
-        """
-        self._db.execute("UPDATE kept SET kept_at = min(kept_at + ?, ?)", (seconds, now_unix))
-
     def mark_alive(self, now_unix: float) -> None:
         """Leave a sign of life for the next start."""
-        self._db.execute("REPLACE INTO alive VALUES (1, ?)", (now_unix,))
+        self._db.execute("REPLACE INTO alive VALUES (1, ?), (2, ?)", (now_unix, self._now()))
 
     # --- gaps ---
 
@@ -219,12 +218,16 @@ class Spool:
             self._db.execute("BEGIN IMMEDIATE")
             yield
 
-    def _trim(self, now_unix: float, needed_bytes: int) -> list[Gap]:
+    def _now(self) -> float:
+        """The spool's clock: seconds, counted while an edge runs."""
+        return self._clock_offset + self.mono()
+
+    def _trim(self, needed_bytes: int) -> list[Gap]:
         """Delete the oldest frames until so many bytes have room and none is too old."""
         gaps: list[Gap] = []
         while (row := self._db.execute(_OLDEST).fetchone()) is not None:
             place, epoch, kept_at, text, size_bytes = row
-            if now_unix - kept_at > self.max_age_seconds:
+            if self._now() - kept_at > self.max_age_seconds:
                 reason = GapReason.EXPIRED
             elif self.used_bytes + needed_bytes > self.max_bytes:
                 reason = GapReason.SPOOL_FULL

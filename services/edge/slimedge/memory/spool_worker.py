@@ -115,9 +115,7 @@ class SpoolWorker:
             self._pending += 1
             header, container = frame.header, frame.container  # an Ack empties the frame
             put = self._ask(
-                lambda spool: (
-                    None if spool.path is None else spool.put(header, container, self.unix())
-                )
+                lambda spool: None if spool.path is None else spool.put(header, container)
             )
             self._start(self._settle(frame, put))
 
@@ -129,11 +127,6 @@ class SpoolWorker:
         """The frame can never be sent."""
         self.record(gap_of(reason, kept.epoch, kept.header, len(kept.container)))
         self.forget(kept.epoch, kept.header.sequence)
-
-    def shift_ages(self, seconds: float) -> None:
-        """The wall clock was set by so much."""
-        now_unix = self.unix()
-        self._start(self._ask(lambda spool: spool.shift_ages(seconds, now_unix)))
 
     async def next_frame(self, after_place: int) -> SpooledFrame | None:
         """Give the frame that was kept next after a place, if there is one and the disk works."""

@@ -40,8 +40,8 @@ def pack(sequence: int, size_bytes: int = 1000) -> Packed:
     return Packed(frame.header, frame.container)
 
 
-def put(spool: Spool, frame: Packed, now_unix: float) -> list[Gap]:
-    return spool.put(frame.header, frame.container, now_unix)
+def put(spool: Spool, frame: Packed) -> list[Gap]:
+    return spool.put(frame.header, frame.container)
 
 
 def content_of(spool: Spool) -> list[tuple[int, Packed]]:
@@ -63,12 +63,12 @@ def test_a_frame_comes_out_as_it_went_in_and_keeps_its_name_after_a_restart(path
     frames = [pack(n, 100 * n) for n in (1, 2, 5)]
     first = Spool(path, 7, max_bytes=10**6)
     for frame in frames:
-        put(first, frame, NOW)
+        put(first, frame)
     assert content_of(first) == [(7, frame) for frame in frames]
     first.close()
 
     second = Spool(path, 8, max_bytes=10**6)
-    put(second, pack(1, 50), NOW)
+    put(second, pack(1, 50))
 
     assert second.frames == 4
     kept = content_of(second)
@@ -96,7 +96,7 @@ def test_every_frame_is_kept_or_forgotten_on_purpose_or_in_a_gap(
     spool = Spool(None, 7, max_bytes=max_bytes)
     told, forgotten = 0, 0
     for sequence, size_bytes in enumerate(sizes, start=1):
-        told += len(put(spool, pack(sequence, size_bytes), NOW))
+        told += len(put(spool, pack(sequence, size_bytes)))
         assert spool.used_bytes <= max_bytes
         if sequence in persisted:
             before = spool.frames
@@ -118,7 +118,7 @@ def test_the_oldest_leave_a_full_spool_and_are_one_gap(path: Path) -> None:
     frames = [pack(n, 3000) for n in range(1, 31)]
 
     for frame in frames:
-        put(spool, frame, NOW)
+        put(spool, frame)
 
     lost = 30 - spool.frames
     assert 10 < spool.frames < 20
@@ -132,50 +132,45 @@ def test_the_oldest_leave_a_full_spool_and_are_one_gap(path: Path) -> None:
     assert path.stat().st_size <= 60_000
 
 
-def test_what_was_kept_for_too_long_is_given_up_and_a_set_clock_ages_nothing(path: Path) -> None:
-    spool = Spool(path, 7, max_bytes=10**6, max_age_seconds=60)
-    put(spool, pack(1), NOW)
-    hour = 3600.0
+@dataclass
+class Mono:
+    """A monotonic clock that is set by hand; another boot's begins anew."""
 
-    spool.shift_ages(hour, NOW + hour)
-    put(spool, pack(2), NOW + hour + 59)
-    kept = spool.frames
-    put(spool, pack(3), NOW + hour + 61)
+    seconds: float
 
-    assert kept == 2
-    assert [frame.header.sequence for _, frame in content_of(spool)] == [2, 3]
-    assert [(gap.reason, gap.frames) for gap in gaps_of(spool)] == [(GapReason.EXPIRED, 1)]
-    spool.close()
+    def __call__(self) -> float:
+        return self.seconds
 
 
-def test_frames_of_a_start_that_did_not_know_the_time_do_not_die_of_old_age(path: Path) -> None:
-    """No battery, no network: the clock begins in 1970 until the outage is over."""
-    first = Spool(path, 7, max_bytes=10**6, max_age_seconds=60)
-    put(first, pack(1), NOW)
+def test_what_was_kept_for_too_long_while_edges_ran_is_given_up(path: Path) -> None:
+    first = Spool(path, 7, max_bytes=10**6, max_age_seconds=60, mono=(mono := Mono(500.0)))
+    put(first, pack(1))
+    mono.seconds += 40
+    put(first, pack(2))
+    first.mark_alive(NOW)
     first.close()
-    second = Spool(path, 8, max_bytes=10**6, max_age_seconds=60)
-    put(second, pack(1), 10.0)
-    second.close()
-    third = Spool(path, 9, max_bytes=10**6, max_age_seconds=60)
-    put(third, pack(1), 20.0)
 
-    third.shift_ages(NOW + 9 - 30, NOW + 9)
-    put(third, pack(2), NOW + 10)
-    kept = third.frames
-    put(third, pack(3), NOW + 69.5)
+    second = Spool(path, 8, max_bytes=10**6, max_age_seconds=60, mono=(mono := Mono(3.0)))
+    mono.seconds += 19
+    put(second, pack(1))
+    kept = second.frames
+    mono.seconds += 2
+    put(second, pack(2))
 
-    assert kept == 4
-    assert [(epoch, frame.header.sequence) for epoch, frame in content_of(third)] == [
-        (9, 2),
-        (9, 3),
+    assert kept == 3
+    assert [(epoch, frame.header.sequence) for epoch, frame in content_of(second)] == [
+        (7, 2),
+        (8, 1),
+        (8, 2),
     ]
-    third.close()
+    assert [(gap.reason, gap.frames) for gap in gaps_of(second)] == [(GapReason.EXPIRED, 1)]
+    second.close()
 
 
 def test_an_empty_spool_gives_its_disk_back(path: Path) -> None:
     spool = Spool(path, 7, max_bytes=10**6)
     for sequence in range(1, 101):
-        put(spool, pack(sequence, 5000), NOW)
+        put(spool, pack(sequence, 5000))
 
     for sequence in range(1, 101):
         spool.forget(7, sequence)
@@ -241,7 +236,7 @@ spool = Spool(Path(sys.argv[1]), 7, max_bytes=10**9)
 try:
     for sequence in range(1, int(sys.argv[2]) + 1):
         frame = make_ledger_frame(sequence, 3000)
-        spool.put(frame.header, frame.container, 0.0)
+        spool.put(frame.header, frame.container)
         sys.stdout.write(f"{sequence}\\n")
         sys.stdout.flush()
 except sqlite3.Error as exc:
@@ -288,7 +283,7 @@ def test_a_full_disk_loses_nothing_that_was_put_and_serves_again_with_room(
     def put_many() -> None:
         nonlocal last
         for sequence in range(1, 1000):
-            put(spool, pack(sequence, 3000), NOW)
+            put(spool, pack(sequence, 3000))
             last = sequence
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
@@ -296,7 +291,7 @@ def test_a_full_disk_loses_nothing_that_was_put_and_serves_again_with_room(
 
     assert [frame.header.sequence for _, frame in content_of(spool)] == list(range(1, last + 1))
     ballast.unlink()
-    put(spool, pack(last + 1, 3000), NOW)
+    put(spool, pack(last + 1, 3000))
     assert last > 10
     assert spool.frames == last + 1
     spool.close()

@@ -99,6 +99,19 @@ async def test_the_time_without_an_edge_is_a_gap(tmp_path: Path) -> None:
     assert (gap.from_unix, gap.to_unix) == (NOW + 0.5, NOW + 3600)
 
 
+async def test_a_step_of_the_wall_clock_gives_nothing_up(tmp_path: Path) -> None:
+    """Not while the edge runs, nor while it is off: there, nobody can tell it from a long time."""
+    days = 4 * 86_400.0
+    sequences = itertools.count(1)
+    for start, now in enumerate((NOW, NOW + days, NOW - days, 10.0)):
+        clock, recorder = itertools.cycle((now, now + days, now - days)), EdgeRecorder()
+        async with working(tmp_path / "s", recorder, unix=clock.__next__) as worker:
+            for _ in range(6):
+                await keep(worker, recorder, make_ledger_frame(next(sequences)))
+
+            assert worker.frames == 6 * (start + 1)
+
+
 async def test_a_killed_edge_has_left_signs_of_life(tmp_path: Path) -> None:
     path, dead = tmp_path / "gate.spool", tmp_path / "dead.spool"
     times = itertools.count(NOW, 10)
