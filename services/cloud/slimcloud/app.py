@@ -30,10 +30,10 @@ from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_t
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
+from slimcloud.store.clock import StoreClock
 from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
 from slimcloud.tokens import TokenTable, follow_tokens
-from slimcloud.wall_clock import unix_us
 from slimcodec.decode import Decoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import (
@@ -159,14 +159,17 @@ def _default_data() -> Path:
 async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Store:
     client = redis_client(url)
     life.on_stop(Phase.CLOSE, "Redis connections", client.aclose)
+    clock = StoreClock(client)
     store = Store(
         client,
         retention_seconds=settings.retention_seconds,
         max_stored_bytes=settings.max_stored_bytes,
         max_queue_size=settings.max_queue_size,
         queue_timeout_seconds=settings.queue_timeout_seconds,
+        clock=clock,
     )
-    await store.ping()
+    await clock.read()
+    life.spawn(clock.follow(), "clock")
     await check_durability(client, settings.durability)
     await store.work.prepare()
     return store
@@ -281,7 +284,7 @@ async def _sweep(store: Store, settings: CloudSettings) -> None:
             removed = await store.retention.sweep()
             if removed:
                 logger.info("retention removed %d frames", removed)
-            dropped = await store.drop_expired(unix_us())
+            dropped = await store.drop_expired()
             if dropped:
                 logger.warning("%d frames expired before a detector took them", dropped)
             await store.work.release_held(settings.order_wait_seconds)  # with no detector left

@@ -62,6 +62,33 @@ async def camera(cloud: RunningCloud, toy_models: ToyModels) -> AsyncIterator[To
         yield camera
 
 
+async def test_capture_time_of_the_year_2255_does_not_stand_first(
+    camera: ToyCamera, cloud: RunningCloud
+) -> None:
+    await camera.hello()
+    for sequence, age_seconds in ((1, 0.0), (2, -7.2e9), (3, 0.0)):
+        await camera.send(sequence, age_seconds=age_seconds)
+        await camera.hear_stage(sequence, DETECTED)
+
+    page = await cloud.store.index.page()
+
+    assert [frame.frame_id.sequence for frame in page.frames] == [3, 2, 1]
+
+
+async def test_clock_of_a_camera_is_measured_and_taken_off(
+    camera: ToyCamera, cloud: RunningCloud
+) -> None:
+    await camera.hello()
+    await camera.send(1, age_seconds=-3600.0)
+    await camera.hear_stage(1, DETECTED)
+
+    record = await cloud.store.cameras.get("gate")
+    assert record is not None
+    assert 3500e6 < record.clock_offset_us <= 3600e6
+    assert record.lag_seconds is not None
+    assert 0 <= record.lag_seconds < 100
+
+
 async def test_frame_is_received_persisted_and_detected_in_that_order(
     cloud: RunningCloud, camera: ToyCamera
 ) -> None:

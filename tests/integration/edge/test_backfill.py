@@ -74,7 +74,7 @@ def fill(path: Path, *sequences: int) -> None:
     spool = Spool(path, EARLIER_EPOCH, max_bytes=10**7)
     for sequence in sequences:
         frame = make_ledger_frame(sequence)
-        spool.put(frame.header, frame.container, 0.0)
+        spool.put(frame.header, frame.container)
     spool.add_gap(Gap(GapReason.SPOOL_FULL, 5.0, 9.5, 40, 4000, 1, 40, EARLIER_EPOCH))
     spool.close()
 

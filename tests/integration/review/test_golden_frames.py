@@ -86,6 +86,8 @@ def _today(value: object) -> object:
     """What the earlier build knew, without what was taken away since."""
     if isinstance(value, dict):
         return {k: _today(v) for k, v in value.items() if k != TAKEN_AWAY}
+    if isinstance(value, float):  # a latency below 0, where clocks differed, is told as 0
+        return max(0.0, value)
     if isinstance(value, list):
         return [_today(item) for item in value if item != TAKEN_AWAY]
     return value

@@ -1,7 +1,5 @@
 """What the page begins with, the timeline, and one camera: over a real Redis."""
 
-import time
-
 import pytest
 
 from slimcloud.store.cameras.gaps import GapRecord
@@ -92,7 +90,7 @@ async def test_a_camera_is_live_silent_or_offline(review: ReviewWorld) -> None:
     connect = review.store.cameras.connect
     await connect("gate-1", epoch=EPOCH, model_name="toy/1", connection="one")
     live = (await review.http.get("/api/v1/cameras/gate-1")).json()
-    await review.client.hset("slim:camera:gate-1", "connected_time_unix_us", _now_us() - 11_000_000)
+    await review.client.hincrby("slim:camera:gate-1", "heard_us", -11_000_000)
     silent = (await review.http.get("/api/v1/cameras/gate-1")).json()
     await review.store.cameras.disconnect("gate-1", "one")
     offline = (await review.http.get("/api/v1/cameras/gate-1")).json()
@@ -113,7 +111,3 @@ async def test_boxes_come_with_frames_when_asked_for(review: ReviewWorld) -> Non
     assert plain["detections"] is None
     assert listed == single
     assert listed["detections"][0]["label"] == "car"
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

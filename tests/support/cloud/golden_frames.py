@@ -36,7 +36,7 @@ _PEOPLE = (
 
 async def make_frames(client: Redis) -> None:
     """A store of one frame in each state."""
-    store = Store(client, clock_unix_us=lambda: _START_UNIX_US)
+    store = Store(client, clock=lambda: _START_UNIX_US)
     await store.work.prepare()
     waiting, dead = _frame(1), _frame(2)
     await store.put_frame(*dead)  # first: it is the one that is taken
@@ -70,7 +70,7 @@ async def make_frames(client: Redis) -> None:
     await store.put_frame(*_frame(12))
     parked = await store.work.take("worker", count=20)
     item = next(item for item in parked if item.frame_id == _id(12))
-    await store.work.park(item, presence=0.5, level=_SHARPEST, until_unix_us=_START_UNIX_US)
+    await store.work.park(item, presence=0.5, level=_SHARPEST, until_us=_START_UNIX_US)
 
 
 async def plain(client: Redis) -> dict[str, dict[str, str] | str]:

@@ -8,7 +8,7 @@ batch ─► still wanted? ─► engine ─┬─► detections, or quiet: stor
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -52,12 +52,9 @@ class HeldWork:
           └─ release  it stays on the queue, to be reclaimed; or left it with its outcome
     """
 
-    def __init__(
-        self, store: Store, metrics: DetectMetrics, clock_unix_us: Callable[[], int]
-    ) -> None:
+    def __init__(self, store: Store, metrics: DetectMetrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._clock_unix_us = clock_unix_us
         self._ended: dict[WorkItem, asyncio.Event] = {}
 
     def hold(self, items: Iterable[WorkItem]) -> None:
@@ -92,7 +89,7 @@ class HeldWork:
 
     async def drop_if_expired(self, item: WorkItem, record: StoredFrame) -> bool:
         """Whether the frame's deadline has passed, and it was dropped for that."""
-        reason = record.expired_reason(self._clock_unix_us())
+        reason = record.expired_reason(self._store.clock())
         if reason is not None:
             await self.drop(item, reason)
         return reason is not None
@@ -108,14 +105,12 @@ class BatchRunner:
         settings: CloudSettings,
         metrics: DetectMetrics,
         held: HeldWork,
-        clock_unix_us: Callable[[], int],
     ) -> None:
         self._store = store
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
         self._held = held
-        self._clock_unix_us = clock_unix_us
 
     async def run(self, jobs: list[Job]) -> None:
         """Detect the frames of a batch that did not expire and were not cancelled meanwhile."""
@@ -136,7 +131,7 @@ class BatchRunner:
             await self._detect(wanted)
 
     async def _detect(self, jobs: list[Job]) -> None:
-        started_us = self._clock_unix_us()
+        started_us = self._store.clock()
         try:
             results = await self._engine.detect([job.containers for job in jobs])
         except Exception as exc:
@@ -174,12 +169,12 @@ class BatchRunner:
         presence, level = result.judgement.presence, result.judgement.level
         assert presence is not None, "only triage asks for enhancements"
         assert level is not None, "only triage asks for enhancements"
-        now_us = self._clock_unix_us()
+        now_us = self._store.clock()
         wait_us = round(1e6 * self._settings.triage_wait_seconds)
         if job.record.expires_unix_us:
             wait_us = min(wait_us, max(0, job.record.expires_unix_us - now_us) // 2)
         parked = await self._store.work.park(
-            job.work, presence=presence, level=level, until_unix_us=now_us + wait_us
+            job.work, presence=presence, level=level, until_us=now_us + wait_us
         )
         if parked is Parked.YES:
             self._held.release(job.work)
@@ -197,13 +192,13 @@ class BatchRunner:
     async def _store_result(
         self, job: Job, result: EngineResult, started_us: int, batch_size: int
     ) -> None:
-        frame_id, received_us = job.record.frame_id, job.record.received_time_unix_us
+        frame_id = job.record.frame_id
         if result.error is not None:
             is_first = await self._store.set_failed(frame_id, str(result.error))
             self._metrics.lost.labels("bitstream").inc()
             logger.error("not decoded: %s", result.error, extra={"frame_id": frame_id})
         else:
-            queue_seconds = max(0.0, (started_us - received_us) / 1e6)
+            queue_seconds = job.record.waited_us(started_us) / 1e6
             triage, presence = _triage_of(job, result)
             is_first = await self._store.put_detections(
                 frame_id,
@@ -215,7 +210,8 @@ class BatchRunner:
                     queue_seconds=queue_seconds,
                     compute_seconds=result.compute_seconds,
                     batch_size=batch_size,
-                    detected_time_unix_us=self._clock_unix_us(),
+                    detected_time_unix_us=job.record.received_time_unix_us
+                    + job.record.waited_us(self._store.clock()),
                     triage=triage,
                     presence=presence,
                 ),

@@ -36,7 +36,6 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.store.work_queue import WorkItem
-from slimcloud.wall_clock import unix_us
 
 logger = logging.getLogger(__name__)
 
@@ -56,17 +55,14 @@ class DetectWorker:
         engine: Engine,
         settings: CloudSettings,
         metrics: DetectMetrics,
-        *,
-        clock_unix_us: Callable[[], int] = unix_us,
     ) -> None:
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._store = store
         self._settings = settings
         self._metrics = metrics
-        self._clock_unix_us = clock_unix_us
-        self._held = HeldWork(store, metrics, clock_unix_us)
+        self._held = HeldWork(store, metrics)
         self._taking: asyncio.Future[bool] | None = None
-        self._batches = BatchRunner(store, engine, settings, metrics, self._held, clock_unix_us)
+        self._batches = BatchRunner(store, engine, settings, metrics, self._held)
         self._batcher: Batcher[Job] = Batcher(
             key=lambda job: (
                 engine.latent_hw(job.record.image_hw),
@@ -151,7 +147,7 @@ class DetectWorker:
         """Take frames up again whose enhancement did not come; also those that were left by a
         worker with other settings. Tell outcomes that waited too long for an earlier one.
         """
-        await self._store.work.wake_overdue(self._clock_unix_us())
+        await self._store.work.wake_overdue(self._store.clock())
         await self._store.work.release_held(self._settings.order_wait_seconds)
 
     async def _measure(self) -> None:

@@ -14,6 +14,7 @@ import grpc
 from slimcloud.errors import StreamRefusedError
 from slimcloud.frame_id import FrameId
 from slimcloud.ingest.checks import AgeFloor
+from slimcloud.ingest.clock_offset import ClockOffset
 from slimcloud.ingest.refusals import Refusal
 from slimcloud.ingest.spending import Spending
 from slimcloud.store.records import DetectionResult, Triage
@@ -45,6 +46,7 @@ class CameraStream:
         self.store_id = ""  # that the camera was told
         self.connect_event_id = ""  # of our own camera.connected: an older one cannot end us
         self.age_floor = AgeFloor(mono_us)
+        self.clock = ClockOffset(camera_id)
         self.received_bytes_total = 0
         self.spending = Spending()
         self.crc_errors_in_a_row = 0

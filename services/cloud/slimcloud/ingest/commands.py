@@ -5,7 +5,6 @@ store ──► Command ──► camera ──► Acceptance, Refusal or Enhanc
 
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.store.frames import Store
-from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
 MAX_DETAIL = 500  # characters of a camera's words that are kept
@@ -23,7 +22,7 @@ async def send_commands(store: Store, stream: CameraStream) -> None:
         )
         stream.answer(pb.StreamFramesResponse(command=command))
     for asked in await store.refetches.take(stream.camera_id, stream.epoch):
-        left_us = asked.expires_unix_us - unix_us() if asked.expires_unix_us else 0
+        left_us = asked.expires_unix_us - store.clock() if asked.expires_unix_us else 0
         command = pb.Command(
             request_id=asked.request_id,
             refetch_enhancement=pb.RefetchEnhancement(

@@ -32,7 +32,6 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store.events import Event, EventKind, event_order
 from slimcloud.store.frames import Store
 from slimcloud.store.records import Lane
-from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -102,9 +101,7 @@ class EventRelay:
                 logger.warning("a result is gone before it was answered: %s", exc)
             else:
                 stream.ack(sequence, pb.STAGE_DETECTED, result)
-                self._metrics.answer_seconds.observe(
-                    (unix_us() - record.received_time_unix_us) / 1e6
-                )
+                self._metrics.answer_seconds.observe(record.waited_us(self._store.clock()) / 1e6)
             stream.settle(sequence)
         elif event.kind in (EventKind.FRAME_DROPPED, EventKind.FRAME_FAILED):
             is_dropped = event.kind is EventKind.FRAME_DROPPED

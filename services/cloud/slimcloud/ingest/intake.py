@@ -87,10 +87,13 @@ class Intake:
                 f"sequences begin with 1, times end below {MAX_TIME_US}",
             )
         container = self._checker.check_base(bitstream, frame.container_crc32c)
-        received_us = unix_us()
+        received_us, stored_us = unix_us(), self._store.clock()
         epoch = stream.foreign_epoch(frame.epoch)
         left_us = 0 if epoch else _time_left_us(stream, frame)
         is_late = bool(epoch) or frame.lane == pb.LANE_BACKFILL
+        clock_offset_us = stream.clock.take(
+            frame.capture_time_unix_us, received_us, is_late=is_late
+        )
         stream.ack(frame.sequence, pb.STAGE_RECEIVED, epoch=epoch)
         if not epoch:
             stream.await_outcome(frame.sequence)
@@ -103,7 +106,9 @@ class Intake:
                     image_height=container.image_hw[0],
                     image_width=container.image_hw[1],
                     received_time_unix_us=received_us,
-                    expires_unix_us=received_us + left_us if left_us else 0,
+                    expires_unix_us=stored_us + left_us if left_us else 0,
+                    stored_us=stored_us,
+                    clock_offset_us=clock_offset_us,
                     lane=Lane.BACKFILL if is_late else Lane.LIVE,
                     base_bytes=len(bitstream),
                     state=FrameState.QUEUED,
@@ -111,7 +116,8 @@ class Intake:
                     **{name: getattr(frame, name) for name in _AS_SENT},
                 ),
                 bitstream,
-                stream.store_id,
+                clock_offset_us=stream.clock.offset_us,
+                store_id=stream.store_id,
             )
         except BaseException:
             if not epoch:
@@ -120,7 +126,8 @@ class Intake:
         stream.ack(frame.sequence, pb.STAGE_PERSISTED, epoch=epoch)
         self._metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
         if is_new:
-            record_span("ingest", trace_of(frame.traceparent), (unix_us() - received_us) / 1e6)
+            seconds = (self._store.clock() - stored_us) / 1e6
+            record_span("ingest", trace_of(frame.traceparent), seconds)
         if not is_new and not epoch:
             await self._repeat_outcome(stream, frame.sequence)
 

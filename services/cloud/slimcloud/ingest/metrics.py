@@ -37,6 +37,14 @@ class IngestMetrics:
         """Show the window that cameras have now."""
         self._metrics.gauge("credit_bytes", "Window of each camera; 0 = they wait", window_bytes)
 
+    def watch_clocks(self, largest_seconds: Callable[[], float]) -> None:
+        """Show how far clocks are apart; which camera's, the API says."""
+        self._metrics.gauge(
+            "clock_offset_seconds",
+            "Largest of a camera; 0 = all in step",
+            largest_seconds,
+        )
+
     def frame_taken(self, width_level: int, frame_bytes: int, *, is_new: bool) -> None:
         if not is_new:
             self._duplicates.inc()

@@ -84,6 +84,9 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self.credit = CreditControl(store, self._streams, settings)
         metrics.watch_streams(lambda: float(len(self._streams)))
         metrics.watch_credit(lambda: float(self.credit.credit_bytes))
+        metrics.watch_clocks(
+            lambda: max((abs(s.clock.offset_us) for s in self._streams.values()), default=0) / 1e6
+        )
 
     def drain(self, grace_seconds: float) -> None:
         """Take no new streams, and ask the connected cameras to leave and come back.

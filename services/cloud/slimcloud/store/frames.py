@@ -11,6 +11,7 @@
     store.budgets     the bytes that each camera keeps to            store.cameras.budgets
     store.reviews     who looked at what, marks and comments         store.reviews
     store.retention   removes what is too old or too much            store.retention
+    store.clock       what ages and deadlines go by                  store.clock
 
 The layout of the keys, with their lifetimes, is in `slimcloud.store.keys`. Every method may raise
 `redis.RedisError`.
@@ -30,6 +31,7 @@ from slimcloud.store.cameras.budgets import BudgetLog
 from slimcloud.store.cameras.gaps import GapLog
 from slimcloud.store.cameras.refetches import RefetchLog
 from slimcloud.store.cameras.registry import CameraRegistry
+from slimcloud.store.clock import StoreClock
 from slimcloud.store.events import EventLog
 from slimcloud.store.listing import FrameIndex
 from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
@@ -67,6 +69,7 @@ class Store:
         max_stored_bytes: int = 128 * 2**20,
         max_queue_size: int = 1000,
         queue_timeout_seconds: float | None = None,
+        clock: Callable[[], int] | None = None,
         clock_unix_us: Callable[[], int] = unix_us,
     ) -> None:
         """
@@ -77,21 +80,23 @@ class Store:
             max_queue_size: frames of each lane that may wait for the detector; beyond it
                 `put_frame` refuses.
             queue_timeout_seconds: live frames without a deadline get this one; None = none.
+            clock: that ages and deadlines go by, microseconds; None = `StoreClock`.
+            clock_unix_us: the wall clock, for people.
         """
         self._client = client
+        self.clock = clock = clock or StoreClock(client)
         self._clock_unix_us = clock_unix_us
-        self._ttl = retention_seconds + keys.RETENTION_SLACK_SECONDS
         self._max_queue_size = max_queue_size
         self._queue_timeout_seconds = queue_timeout_seconds
         self.work = WorkQueue(client, max_queue_size)
         self.index = FrameIndex(client)
         self.events = EventLog(client)
-        self.cameras = CameraRegistry(client, clock_unix_us)
-        self.refetches = RefetchLog(client, self.events, self.work, clock_unix_us)
+        self.cameras = CameraRegistry(client, clock, clock_unix_us)
+        self.refetches = RefetchLog(client, self.events, self.work, clock)
         self.gaps = GapLog(client)
         self.budgets = BudgetLog(client, self.events)
         self.reviews = ReviewLog(client)
-        self.retention = Retention(client, retention_seconds, max_stored_bytes, clock_unix_us)
+        self.retention = Retention(client, retention_seconds, max_stored_bytes, clock)
 
     async def ping(self) -> None:
         """Wait until Redis answers."""
@@ -104,11 +109,19 @@ class Store:
 
     # --- frames ---
 
-    async def put_frame(self, frame: StoredFrame, container: bytes, store_id: str = "") -> bool:
+    async def put_frame(
+        self,
+        frame: StoredFrame,
+        container: bytes,
+        *,
+        clock_offset_us: int = 0,
+        store_id: str = "",
+    ) -> bool:
         """Store a frame and queue it for the detector, as one step; False when it was there
         already.
 
         Args:
+            clock_offset_us: of its camera, for people; see `CameraRecord`.
             store_id: of the store that is meant; empty: whichever is there.
 
         Raises:
@@ -117,7 +130,7 @@ class Store:
         """
         frame_id, is_live = frame.frame_id, frame.lane is Lane.LIVE
         if is_live and not frame.expires_unix_us and self._queue_timeout_seconds is not None:
-            expires_us = frame.received_time_unix_us + round(1e6 * self._queue_timeout_seconds)
+            expires_us = frame.taken_us + round(1e6 * self._queue_timeout_seconds)
             frame = frame.model_copy(update={"expires_unix_us": expires_us})
         with full_memory_is_store_full():
             stored = await scripts.PUT_FRAME(
@@ -127,7 +140,8 @@ class Store:
                 *frame.written(),
                 id=str(frame_id),
                 lane=LANE_KEYS[frame.lane],
-                ttl=self._ttl,
+                captured_us=frame.captured_us,
+                clock_offset_us=clock_offset_us,
                 max_queue_size=self._max_queue_size,
                 store_id=store_id,
             )
@@ -203,7 +217,6 @@ class Store:
             id=str(frame_id),
             document=result.to_json(),
             label_scores=json.dumps(label_scores, separators=(",", ":")),
-            ttl=self._ttl,
             triage=result.triage,
             presence="" if result.presence is None else result.presence,
         )
@@ -227,7 +240,7 @@ class Store:
         """
         return await self._set_outcome(frame_id, FrameState.FAILED, reason)
 
-    async def drop_expired(self, now_unix_us: int) -> int:
+    async def drop_expired(self) -> int:
         """Drop the live frames whose deadline passed before any worker took them; how many.
 
         Workers drop what has expired when they take it. A queue that nobody takes from must not
@@ -236,7 +249,7 @@ class Store:
         dropped = 0
         for frame_id in await self.work.untaken_with_deadline():
             frame = await self._find(frame_id)
-            reason = frame and frame.expired_reason(now_unix_us)
+            reason = frame and frame.expired_reason(self.clock())
             if reason:
                 dropped += await self.set_dropped(frame_id, reason)
         return dropped
@@ -297,7 +310,6 @@ class Store:
                 self._client,
                 id=str(frame_id),
                 container=container,
-                ttl=self._ttl,
                 request_id=request_id,
                 level=level,
                 now_us=self._clock_unix_us(),

@@ -1,14 +1,15 @@
-"""The Redis layout, all of it. Bytes lie under keys with a TTL; streams carry pointers only.
+"""The Redis layout, all of it. Streams carry pointers only.
 
 `{id}` is a frame id, `camera:epoch:sequence`.
 
     key                          type    lives   holds
-    slim:frame:{id}              hash    R       a frame, see below
+    slim:frame:{id}              hash    sweep   a frame, see below
     slim:enh:{id}                string  frame   the enhancement container
     slim:detections:{id}         string  frame   `DetectionResult` as JSON
-    slim:index:all               zset    sweep   id by capture time (microseconds)
+    slim:index:all               zset    sweep   id by capture (microseconds, cloud's clock)
     slim:index:camera:{camera}   zset    sweep   the same, one camera
-    slim:index:received          zset    sweep   id by time of storing (microseconds)
+    slim:index:received          zset    sweep   id by time of storing (the store's clock)
+    slim:clock                   hash    ever    the store's clock: see `clock`
     slim:sizes                   hash    sweep   id -> bytes of base and enhancement
     slim:store-id                string  ever    names this store: another one where it was emptied
     slim:totals                  hash    ever    counters of `StoreTotals`
@@ -38,8 +39,8 @@
     slim:gaps:{camera}           zset    1,000   the same, one camera
     slim:budget:{camera}         hash    ever    the fields of `CameraBudget`
 
-Lives: `R` is `CloudSettings.retention_seconds` and a slack of ten minutes, so that the sweep can
-still subtract sizes; `frame`: goes with its frame; `sweep`: entries go with their frames;
+Lives: `sweep`: until `slimcloud.store.retention` removes the frame (Redis' own ends go by a clock
+that may be set, and would delete all at once); `frame`: goes with its frame;
 `7 d`, `1 h`, `15 s`: after its last change; `done`: an entry is deleted when it is done;
 `1,000`: about the last so many entries, of gaps those of each camera.
 
@@ -50,7 +51,6 @@ Only commands of Redis 6.2 are used, so Redis 6.2-8 and Valkey serve alike. Scri
 keys and name them themselves, so Redis Cluster does not.
 """
 
-RETENTION_SLACK_SECONDS = 600
 EPOCH_TTL_SECONDS = 7 * 24 * 3600
 REFETCH_TTL_SECONDS = 3600
 LEASE_SECONDS = 15
@@ -67,6 +67,7 @@ DETECTIONS = "slim:detections:"
 INDEX_ALL = "slim:index:all"
 INDEX_CAMERA = "slim:index:camera:"
 INDEX_RECEIVED = "slim:index:received"
+CLOCK = "slim:clock"
 SIZES = "slim:sizes"
 STORE_ID = "slim:store-id"
 TOTALS = "slim:totals"

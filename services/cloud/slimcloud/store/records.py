@@ -98,7 +98,7 @@ class StoredFrame(BaseModel):
     received_time_unix_us: _Time = Field(
         serialization_alias="received_time", description="wall clock of the cloud, UTC"
     )
-    expires_unix_us: int = Field(exclude=True, description="wall clock of the cloud; 0 = never")
+    expires_unix_us: int = Field(exclude=True, description="clock of the store; 0 = never")
     lane: Literal[Lane.LIVE, Lane.BACKFILL] = Field(
         exclude=True, description="live, or backfill: it came late"
     )
@@ -135,6 +135,14 @@ class StoredFrame(BaseModel):
     traceparent: str = Field(
         default="", exclude=True, description="W3C Trace Context of its capture; empty = not traced"
     )
+    stored_us: int = Field(
+        default=0, exclude=True, description="clock of the store when it was taken; 0 = not known"
+    )
+    clock_offset_us: int = Field(
+        default=0,
+        exclude=True,
+        description="what its camera's wall clock was ahead of the cloud's; 0 = in step",
+    )
     link_bytes_per_second: _Known = Field(
         default=0,
         description="what the camera believed that its link carries when it chose level and "
@@ -145,15 +153,25 @@ class StoredFrame(BaseModel):
     def image_hw(self) -> tuple[int, int]:
         return self.image_height, self.image_width
 
-    def expired_reason(self, now_unix_us: int) -> str | None:
-        """Why it is to be dropped: its deadline has passed; None while it has not.
+    @property
+    def captured_us(self) -> int:
+        """Capture on the cloud's wall clock, microseconds since 1970."""
+        return self.capture_time_unix_us - self.clock_offset_us
 
-        Args:
-            now_unix_us: the cloud's wall clock.
-        """
-        if not 0 < self.expires_unix_us < now_unix_us:
+    @property
+    def taken_us(self) -> int:
+        """When it was taken, by the store's clock; an older build did not say, but nearly."""
+        return self.stored_us or self.received_time_unix_us
+
+    def waited_us(self, now_us: int) -> int:
+        """Microseconds since then."""
+        return max(0, now_us - self.taken_us)
+
+    def expired_reason(self, now_us: int) -> str | None:
+        """Why it is to be dropped: its deadline has passed by the store's clock; None before."""
+        if not 0 < self.expires_unix_us < now_us:
             return None
-        waited_seconds = (now_unix_us - self.received_time_unix_us) / 1e6
+        waited_seconds = self.waited_us(now_us) / 1e6
         return f"its deadline passed while it waited for {waited_seconds:.3f} s"
 
     @classmethod

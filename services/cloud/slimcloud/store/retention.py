@@ -42,17 +42,17 @@ class Retention:
         client: Redis,
         retention_seconds: int,
         max_stored_bytes: int,
-        clock_unix_us: Callable[[], int],
+        clock: Callable[[], int],
     ) -> None:
         self._client = client
         self._retention_us = retention_seconds * 1_000_000
         self._max_stored_bytes = max_stored_bytes
-        self._clock_unix_us = clock_unix_us
+        self._clock = clock
 
     async def sweep(self) -> int:
         """Remove what may not stay; gives the number of frames removed."""
         removed = 0
-        horizon_us = self._clock_unix_us() - self._retention_us
+        horizon_us = self._clock() - self._retention_us
         while old := await self._client.zrangebyscore(
             keys.INDEX_RECEIVED, "-inf", f"({horizon_us}", start=0, num=_STEP
         ):

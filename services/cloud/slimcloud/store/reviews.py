@@ -39,7 +39,6 @@ local fields = {'frame_id', id, 'kind', kind, 'reviewer', reviewer, 'level', lev
                 'mark', mark, 'comment', comment}
 local entry = redis.call('XADD', REVIEWS, 'MAXLEN', '~', REVIEWS_LENGTH, '*', unpack(fields))
 redis.call('XADD', REVIEWS_OF .. id, 'MAXLEN', '~', REVIEWS_OF_FRAME_LENGTH, entry, unpack(fields))
-redis.call('PEXPIRE', REVIEWS_OF .. id, redis.call('PTTL', FRAME .. id))
 if mark ~= '' then redis.call('HSET', FRAME .. id, 'mark', mark) end
 if comment ~= '' then redis.call('HINCRBY', FRAME .. id, 'comments_count', 1) end
 if kind == 'note' then tell(REVIEW_RECORDED, camera_of(id), id, entry) end

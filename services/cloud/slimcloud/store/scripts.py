@@ -115,7 +115,7 @@ end
 -- what a camera brought today
 local function count(camera, bytes, time_us)
   local day = math.floor(tonumber(time_us) / 86400000000)  -- since 1970, UTC
-  if tonumber(redis.call('HGET', CAMERA .. camera, 'bytes_day') or 0) < day then
+  if tonumber(redis.call('HGET', CAMERA .. camera, 'bytes_day') or 0) ~= day then
     redis.call('HSET', CAMERA .. camera, 'bytes_day', string.format('%d', day), 'bytes_today', 0)
   end
   redis.call('HINCRBY', CAMERA .. camera, 'bytes_today', bytes)
@@ -164,12 +164,12 @@ if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
 if redis.call('XLEN', lane) >= tonumber(max_queue_size) then return -1 end
 local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
 redis.call('HSET', FRAME .. id, unpack(fields))
-redis.call('EXPIRE', FRAME .. id, ttl)
-local captured_us, received_us, expires_us, bytes = unpack(redis.call('HMGET', FRAME .. id,
-  'capture_time_unix_us', 'received_time_unix_us', 'expires_unix_us', 'base_bytes'))
+local received_us, stored_us, expires_us, bytes = unpack(redis.call('HMGET', FRAME .. id,
+  'received_time_unix_us', 'stored_us', 'expires_unix_us', 'base_bytes'))
+stored_us = stored_us or received_us
 redis.call('ZADD', INDEX_ALL, captured_us, id)
 redis.call('ZADD', INDEX_CAMERA .. camera, captured_us, id)
-redis.call('ZADD', INDEX_RECEIVED, received_us, id)
+redis.call('ZADD', INDEX_RECEIVED, stored_us, id)
 redis.call('HSET', SIZES, id, bytes)
 redis.call('HINCRBY', TOTALS, 'frames', 1)
 redis.call('HINCRBY', TOTALS, 'frame_bytes', bytes)
@@ -184,14 +184,15 @@ redis.call('SET', epoch_key, highest, 'EX', EPOCH_TTL_SECONDS)
 enqueue(lane, id, 'expires_unix_us', expires_us)
 redis.call('HINCRBY', CAMERA .. camera, 'frames_total', 1)
 redis.call('HINCRBY', CAMERA .. camera, 'bytes_total', bytes)
-redis.call('HSET', CAMERA .. camera, 'last_received_time_unix_us', received_us)
+redis.call('HSET', CAMERA .. camera, 'last_received_time_unix_us', received_us,
+           'heard_us', stored_us, 'clock_offset_us', clock_offset_us)
 if lane ~= WORK_BACKFILL then  -- a frame that came late is not the camera's newest
   redis.call('HSET', CAMERA .. camera, 'last_frame_id', id)
 end
 count(camera, bytes, received_us)
 return 1
 """,
-    "id lane ttl max_queue_size store_id",
+    "id lane captured_us clock_offset_us max_queue_size store_id",
     more="fields",
 )
 
@@ -204,7 +205,7 @@ local reached = tonumber(redis.call('HGET', FRAME .. id, 'enhancement_level') or
 if reached >= tonumber(level) then return 0 end
 local held = tonumber(redis.call('HGET', FRAME .. id, 'enhancement_bytes') or '0')
 local bytes = #container
-redis.call('SET', ENHANCEMENT .. id, container, 'EX', ttl)
+redis.call('SET', ENHANCEMENT .. id, container)
 redis.call('HSET', FRAME .. id, 'enhancement_bytes', bytes, 'enhancement_level', level)
 redis.call('HINCRBY', SIZES, id, bytes - held)
 redis.call('HINCRBY', TOTALS, 'enhancements', 1)
@@ -215,19 +216,19 @@ tell(ENHANCEMENT_STORED, camera_of(id), id, request_id)
 wake(id)
 return 1
 """,
-    "id container ttl request_id level now_us",
+    "id container request_id level now_us",
 )
 
 # Returns as `finish`.
 PUT_DETECTIONS = Script(
     """
 if redis.call('HGET', FRAME .. id, 'state') == 'queued' then  -- first: it needs memory
-  redis.call('SET', DETECTIONS .. id, document, 'EX', ttl)
+  redis.call('SET', DETECTIONS .. id, document)
 end
 return finish(id, 'detected', 'reason', '', 'label_scores', label_scores,
               'triage', triage, 'presence', presence)
 """,
-    "id document label_scores ttl triage presence",
+    "id document label_scores triage presence",
 )
 
 # Of a frame that is dropped or failed. Returns as `finish`.

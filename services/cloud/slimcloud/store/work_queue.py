@@ -208,17 +208,15 @@ class WorkQueue:
 
     # --- waiting for an enhancement ---
 
-    async def park(
-        self, item: WorkItem, *, presence: float, level: int, until_unix_us: int
-    ) -> Parked:
+    async def park(self, item: WorkItem, *, presence: float, level: int, until_us: int) -> Parked:
         """Take a frame off the queue until its enhancement up to `level` is stored, its camera
-        refuses, or the cloud's clock says `until_unix_us`.
+        refuses, or the store's clock says `until_us`.
         """
         parked = await scripts.PARK(
             self._client,
             id=str(item.frame_id),
             presence=presence,
-            deadline=until_unix_us,
+            deadline=until_us,
             level=level,
             max_frames=self._max_parked,
         )
@@ -228,10 +226,10 @@ class WorkQueue:
         """Put a frame back on the queue; False when it did not wait."""
         return bool(await scripts.WAKE(self._client, id=str(frame_id)))
 
-    async def wake_overdue(self, now_unix_us: int) -> int:
+    async def wake_overdue(self, now_us: int) -> int:
         """Put the frames whose deadline has passed back on the queue; how many."""
         overdue = await self._client.zrangebyscore(
-            keys.AWAITING, "-inf", now_unix_us, start=0, num=_MAX_WOKEN
+            keys.AWAITING, "-inf", now_us, start=0, num=_MAX_WOKEN
         )
         return sum([await self.wake(FrameId.parse(text(member))) for member in overdue])
 

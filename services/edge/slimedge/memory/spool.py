@@ -103,8 +103,8 @@ class Spool:
             )
             self._take_over()
             self.frames = self._number("SELECT count(*) FROM kept")
-            alive = dict(self._db.execute("SELECT one, at_unix FROM alive").fetchall())
-            self.alive_unix: float | None = alive.get(1)  # an earlier start's last sign of life
+            alive: dict[int, float] = dict(self._db.execute("SELECT one, at_unix FROM alive"))
+            self.alive_unix = alive.get(1)  # an earlier start's last sign of life
             # A file of an older version has no clock of its own, and `kept_at` by the wall clock.
             self._clock_offset = alive.get(2, alive.get(1, time.time())) - self.mono()
         except BaseException:

@@ -93,19 +93,14 @@ def _worker(
     store: Store,
     engine: FakeEngine,
     *,
-    clock_unix_us: Callable[[], int] = lambda: START_UNIX_US + 10**6,
+    clock: Callable[[], int] = lambda: START_UNIX_US + 10**6,
     metrics: Metrics | None = None,
     **overrides: object,
 ) -> DetectWorker:
     values: dict[str, object] = {"reclaim_idle_seconds": 0.2, "max_batch_size": 4, **overrides}
     settings = CloudSettings.model_validate(values)
-    return DetectWorker(
-        store,
-        engine,
-        settings,
-        DetectMetrics(metrics or Metrics("cloud")),
-        clock_unix_us=clock_unix_us,
-    )
+    store.clock = clock
+    return DetectWorker(store, engine, settings, DetectMetrics(metrics or Metrics("cloud")))
 
 
 @asynccontextmanager
@@ -190,7 +185,7 @@ async def test_frame_that_expires_while_it_waits_for_its_batch_is_dropped(
     engine, now_us = FakeEngine(), START_UNIX_US
     await store.put_frame(*make_frame(1, container=b"first"))
     await store.put_frame(*make_frame(2, container=b"late", expires_us=START_UNIX_US + 1))
-    worker = _worker(store, engine, max_batch_size=1, clock_unix_us=lambda: now_us)
+    worker = _worker(store, engine, max_batch_size=1, clock=lambda: now_us)
     engine.gate.clear()
 
     async with _running(worker):
@@ -355,7 +350,7 @@ async def test_quiet_frame_has_its_outcome_without_detections(store: Store) -> N
 
 
 async def test_frame_is_detected_with_its_enhancement_once_that_is_there(client: Redis) -> None:
-    store = Store(client, clock_unix_us=lambda: START_UNIX_US + 10**6)  # the worker's own
+    store = Store(client, clock=lambda: START_UNIX_US + 10**6)  # the worker's own
     await store.work.prepare()
     engine = _triaging_engine()
     await store.put_frame(*make_frame(1, container=b"busy"))
@@ -378,7 +373,7 @@ async def test_worker_that_dies_with_a_woken_frame_loses_nothing(store: Store) -
     engine = _triaging_engine()
     await store.put_frame(*make_frame(1, container=b"busy"))
     (item,) = await store.work.take("killed-worker", count=1)
-    await store.work.park(item, presence=0.5, level=2, until_unix_us=1)
+    await store.work.park(item, presence=0.5, level=2, until_us=1)
     assert await store.work.wake_overdue(2) == 1
     await store.work.take("killed-too", count=1)
 

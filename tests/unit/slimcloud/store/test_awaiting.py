@@ -21,8 +21,8 @@ async def _taken(store: Store, sequence: int = 1) -> WorkItem:
     return item
 
 
-async def _park(store: Store, item: WorkItem, until_unix_us: int = LATER) -> Parked:
-    return await store.work.park(item, presence=0.75, level=2, until_unix_us=until_unix_us)
+async def _park(store: Store, item: WorkItem, until_us: int = LATER) -> Parked:
+    return await store.work.park(item, presence=0.75, level=2, until_us=until_us)
 
 
 async def _queued(store: Store) -> list[str]:
@@ -70,8 +70,8 @@ async def test_refusal_wakes_its_frame(store: Store) -> None:
 
 
 async def test_only_overdue_frames_are_woken(store: Store) -> None:
-    await _park(store, await _taken(store, 1), until_unix_us=100)
-    await _park(store, await _taken(store, 2), until_unix_us=200)
+    await _park(store, await _taken(store, 1), until_us=100)
+    await _park(store, await _taken(store, 2), until_us=200)
 
     assert await store.work.wake_overdue(99) == 0
     assert await store.work.wake_overdue(150) == 1
@@ -94,7 +94,7 @@ async def test_redelivered_frame_waits_once(store: Store) -> None:
     item = await _taken(store)
 
     assert await _park(store, item) is Parked.YES
-    assert await _park(store, item, until_unix_us=5) is Parked.YES
+    assert await _park(store, item, until_us=5) is Parked.YES
 
     assert await store.work.parked_count() == 1
     assert await store.work.wake_overdue(5) == 1

@@ -15,7 +15,7 @@ async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(
     client: Redis,
 ) -> None:
     now_us = START_UNIX_US
-    store = Store(client, retention_seconds=10, clock_unix_us=lambda: now_us)
+    store = Store(client, retention_seconds=10, clock=lambda: now_us)
     for sequence, received_us in ((1, now_us), (2, now_us + 5_000_000)):
         await store.put_frame(*make_frame(sequence, received_us=received_us))
     await store.put_enhancement(make_frame(1).frame_id, b"more")
@@ -33,7 +33,7 @@ async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(
 
 
 async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> None:
-    store = Store(client, max_stored_bytes=3500, clock_unix_us=lambda: START_UNIX_US)
+    store = Store(client, max_stored_bytes=3500, clock=lambda: START_UNIX_US)
     for sequence in range(1, 7):
         await store.put_frame(*make_frame(sequence, container=bytes(1000)))
 
@@ -45,10 +45,7 @@ async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> N
 
 
 async def test_sweeps_of_two_processes_at_once_remove_no_more_than_one(client: Redis) -> None:
-    stores = [
-        Store(client, max_stored_bytes=10_500, clock_unix_us=lambda: START_UNIX_US)
-        for _ in range(2)
-    ]
+    stores = [Store(client, max_stored_bytes=10_500, clock=lambda: START_UNIX_US) for _ in range(2)]
     for sequence in range(1, 31):
         await stores[0].put_frame(*make_frame(sequence, container=bytes(1000)))
 
@@ -58,7 +55,7 @@ async def test_sweeps_of_two_processes_at_once_remove_no_more_than_one(client: R
 
 
 async def test_full_redis_can_be_made_room_in(client: Redis) -> None:
-    store = Store(client, max_stored_bytes=0, clock_unix_us=lambda: START_UNIX_US)
+    store = Store(client, max_stored_bytes=0, clock=lambda: START_UNIX_US)
     await store.work.prepare()
     for sequence in (1, 2):
         await store.put_frame(*make_frame(sequence))
@@ -79,7 +76,7 @@ async def test_full_redis_can_be_made_room_in(client: Redis) -> None:
 
 async def test_bytes_of_a_frame_that_redis_expired_are_given_back(client: Redis) -> None:
     now_us = START_UNIX_US
-    store = Store(client, retention_seconds=10, clock_unix_us=lambda: now_us)
+    store = Store(client, retention_seconds=10, clock=lambda: now_us)
     await store.put_frame(*make_frame(1))
     await client.delete(f"{keys.FRAME}{make_frame(1).frame_id}")  # as its own end would
 
@@ -92,7 +89,7 @@ async def test_bytes_of_a_frame_that_redis_expired_are_given_back(client: Redis)
 
 
 async def test_frame_that_is_removed_twice_counts_once(client: Redis) -> None:
-    store = Store(client, retention_seconds=1, clock_unix_us=lambda: START_UNIX_US + 10**9)
+    store = Store(client, retention_seconds=1, clock=lambda: START_UNIX_US + 10**9)
     await store.put_frame(*make_frame(1))
 
     await store.retention.remove(make_frame(1).frame_id)

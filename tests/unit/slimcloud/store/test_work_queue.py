@@ -231,7 +231,7 @@ async def test_parked_frame_does_not_hold_up_its_camera(store: Store) -> None:
     first, second = await _two_workers(store)
     await store.put_detections(second.frame_id, make_result())
 
-    await store.work.park(first, presence=0.5, level=2, until_unix_us=10**15)
+    await store.work.park(first, presence=0.5, level=2, until_us=10**15)
 
     assert await _told(store) == [2]
 
@@ -254,14 +254,14 @@ async def test_order_leaves_nothing_behind(store: Store, client: Redis) -> None:
 
 async def test_frame_that_nobody_takes_is_dropped_at_its_deadline(client: Redis) -> None:
     now_us = START_UNIX_US + 10**6
-    store = Store(client, queue_timeout_seconds=0.5)
+    store = Store(client, queue_timeout_seconds=0.5, clock=lambda: now_us)
     await store.work.prepare()
     await store.put_frame(*make_frame(1, expires_us=now_us - 1))
     await store.put_frame(*make_frame(2, expires_us=now_us + 1))
     await store.put_frame(*make_frame(3))  # gets the default, which has passed
     await store.put_frame(*make_frame(4, lane="backfill"))
 
-    assert await store.drop_expired(now_us) == 2
+    assert await store.drop_expired() == 2
 
     records = [await store.get_frame(make_frame(n).frame_id) for n in (1, 2, 3, 4)]
     dropped, queued = FrameState.DROPPED, FrameState.QUEUED
@@ -275,7 +275,7 @@ async def test_frame_that_a_worker_holds_is_left_to_it_at_its_deadline(store: St
     await store.put_frame(*make_frame(1, expires_us=1))
     await store.work.take("a", count=1)
 
-    assert await store.drop_expired(START_UNIX_US) == 0
+    assert await store.drop_expired() == 0
 
 
 async def test_removed_frame_leaves_the_queue_and_is_told(store: Store) -> None:

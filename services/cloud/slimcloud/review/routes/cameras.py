@@ -21,7 +21,6 @@ from slimcloud.review.resource import (
 )
 from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
 from slimcloud.store.cameras.registry import CameraRecord
-from slimcloud.wall_clock import unix_us
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +82,9 @@ class CameraView(BaseView):
     gaps: list[GapView] = Field(description="its newest gaps, newest first; at most 10")
     level: int = Field(ge=0, description="of its newest frame")
     quality: float = Field(ge=0, description="of its newest frame")
+    clock_offset_seconds: float | None = Field(
+        description="what its wall clock is ahead of the cloud's; below 0: behind; null: in step"
+    )
     deadline_seconds: float | None = Field(
         gt=0, description="capture to detection that it aims for; null where it has none"
     )
@@ -158,11 +160,13 @@ async def _find(context: ApiContext, camera_id: str) -> CameraRecord:
 
 async def _view(context: ApiContext, camera: CameraRecord) -> CameraView:
     gaps = await context.store.gaps.list(camera.camera_id, limit=MAX_GAPS)
-    last_heard_us = max(camera.last_received_time_unix_us, camera.connected_time_unix_us)
-    is_silent = unix_us() - last_heard_us > _SILENT_US
+    is_silent = context.store.clock() - camera.heard_us > _SILENT_US
     condition = CameraCondition.SILENT if is_silent else CameraCondition.LIVE
     state = condition if camera.connected else CameraCondition.OFFLINE
-    return CameraView.model_validate({**vars(camera), "state": state, "gaps": gaps})
+    offset = camera.clock_offset_us / 1e6 or None
+    return CameraView.model_validate(
+        {**vars(camera), "state": state, "gaps": gaps, "clock_offset_seconds": offset}
+    )
 
 
 async def _budget(context: ApiContext, camera_id: str) -> CameraBudgetView:

@@ -70,10 +70,12 @@ class FrameQuery(QueryModel):
 
 
 class LatencyView(BaseView):
-    """Where the time of a frame went. Two wall clocks are compared: the edge's and the cloud's."""
+    """Where the time of a frame went. Two wall clocks are compared: the edge's and the cloud's;
+    where they are out of step, the difference that was measured is taken off.
+    """
 
     transport_seconds: float = Field(
-        description="seconds from capture (edge clock) to received (cloud clock); may be below 0"
+        description="seconds from capture (edge clock) to received (cloud clock)"
     )
     queue_seconds: float | None = Field(
         description="seconds from received to the start of its batch; null until detected"
@@ -87,12 +89,14 @@ class LatencyView(BaseView):
 
     @classmethod
     def of(cls, frame: StoredFrame, result: DetectionResult | None) -> Self:
-        captured_us = frame.capture_time_unix_us
+        transport_us = max(0, frame.received_time_unix_us - frame.captured_us)
         return cls(
-            transport_seconds=(frame.received_time_unix_us - captured_us) / 1e6,
+            transport_seconds=transport_us / 1e6,
             queue_seconds=result.queue_seconds if result else None,
             compute_seconds=result.compute_seconds if result else None,
-            total_seconds=(result.detected_time_unix_us - captured_us) / 1e6 if result else None,
+            total_seconds=max(0.0, (result.detected_time_unix_us - frame.captured_us) / 1e6)
+            if result
+            else None,
         )
 
 

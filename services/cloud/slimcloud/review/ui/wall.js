@@ -58,12 +58,12 @@ function addTile(id) {
   const part = (className, ...children) => make("span", {className}, ...children);
   const tile = {id, trail: [], svg: makeSvg("svg", {viewBox: "0 0 640 480", "aria-hidden": "true"}),
     chip: part("chip"), state: part("state"), seen: part("strong"), age: part("soft number"), cost: part(""), today: part(""),
-    gaps: part("badge gaps")};
+    gaps: part("badge gaps"), clock: part("badge gaps")};
   tile.button = make("button", {className: "tile"},
     part("scene", tile.svg, tile.chip),
     part("about", part("row", make("span", {className: "strong", textContent: id}), tile.state),
       part("row", tile.seen, tile.age),
-      part("row small soft number", tile.cost, tile.today), part("row small", tile.gaps)));
+      part("row small soft number", tile.cost, tile.today), part("row small", tile.gaps, tile.clock)));
   tile.button.onclick = () => tile.frame && open(tile.frame);
   tiles.set(id, tile);
   const item = make("li", {}, tile.button);
@@ -82,6 +82,12 @@ function describe(tile, camera) {
   tile.age.textContent = camera.lag_seconds == null ? "" : `lag ${seconds(camera.lag_seconds)}`;
   tile.age.title = "capture to detected, of its newest detected frame";
   tile.cost.textContent = camera.last_frame_id ? `level ${camera.level} · quality ${quality(camera.quality)}` : "no frame yet";
+  const offset = camera.clock_offset_seconds;
+  tile.clock.hidden = offset == null;
+  if (offset != null) {
+    tile.clock.textContent = `clock ${seconds(Math.abs(offset))} ${offset > 0 ? "ahead" : "behind"}`;
+    tile.clock.title = "of the cloud's; set it, by NTP say";
+  }
   const [gap] = camera.gaps;
   tile.gaps.hidden = !gap;
   if (gap) {

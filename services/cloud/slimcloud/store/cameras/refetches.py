@@ -24,6 +24,7 @@ from slimcloud.store import keys
 from slimcloud.store.events import EventKind, EventLog
 from slimcloud.store.replies import fields_of, stream_entries, text
 from slimcloud.store.work_queue import WorkQueue
+from slimcloud.wall_clock import unix_us
 
 
 class RefetchState(StrEnum):
@@ -43,7 +44,7 @@ class RefetchRequest:
     detail: str  # for people; set when refused
     created_time_unix_us: int
     level: int = 0  # the level to reach; 0 = all there is
-    expires_unix_us: int = 0  # nobody waits for it after this, the cloud's clock; 0 = never
+    expires_unix_us: int = 0  # nobody waits for it after this, the store's clock; 0 = never
     sent_time_unix_us: int = 0  # the camera was told; 0 = not yet
     ended_time_unix_us: int = 0  # done or refused; 0 = not yet
 
@@ -61,12 +62,12 @@ class RefetchLog:
         client: Redis,
         events: EventLog,
         work: WorkQueue,
-        clock_unix_us: Callable[[], int],
+        clock: Callable[[], int],
     ) -> None:
         self._client = client
         self._events = events
         self._work = work
-        self._clock_unix_us = clock_unix_us
+        self._clock = clock
 
     async def request(
         self, frame_id: FrameId, *, level: int = 0, expires_unix_us: int = 0
@@ -79,7 +80,7 @@ class RefetchLog:
 
         Args:
             level: the level to reach; 0 = all there is.
-            expires_unix_us: nobody waits for it after this, the cloud's clock; 0 = never.
+            expires_unix_us: nobody waits for it after this, the store's clock; 0 = never.
         """
         request_id = uuid.uuid4().hex
         of_key = f"{keys.REFETCH_OF}{frame_id}"
@@ -97,7 +98,7 @@ class RefetchLog:
             frame_id,
             RefetchState.PENDING,
             detail="",
-            created_time_unix_us=self._clock_unix_us(),
+            created_time_unix_us=unix_us(),
             level=level,
             expires_unix_us=expires_unix_us,
         )
@@ -149,7 +150,7 @@ class RefetchLog:
             refusal = ""
             if asked.frame_id.epoch != epoch:
                 refusal = "the camera has restarted since and lost the picture"
-            elif 0 < asked.expires_unix_us <= self._clock_unix_us():
+            elif 0 < asked.expires_unix_us <= self._clock():
                 refusal = "nobody waits for it any more"
             if refusal:
                 await self.refuse(camera_id, asked.request_id, refusal)
@@ -221,7 +222,7 @@ class RefetchLog:
             mapping={
                 "state": state.value,
                 "detail": detail,
-                f"{moment}_time_unix_us": self._clock_unix_us(),
+                f"{moment}_time_unix_us": unix_us(),
             },
         )
 

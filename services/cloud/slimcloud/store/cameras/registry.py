@@ -46,14 +46,19 @@ class CameraRecord:
     bytes_today: int = 0  # containers received since midnight UTC
     lag_seconds: float | None = None  # capture to detected, of the newest detected frame
     deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
+    heard_us: int = 0  # of its connection or newest frame, by the store's clock
+    clock_offset_us: int = 0  # its wall clock ahead of the cloud's; 0 = in step
 
 
 _RECORD = TypeAdapter(CameraRecord)
 
 
 class CameraRegistry:
-    def __init__(self, client: Redis, clock_unix_us: Callable[[], int]) -> None:
+    def __init__(
+        self, client: Redis, clock: Callable[[], int], clock_unix_us: Callable[[], int]
+    ) -> None:
         self._client = client
+        self._clock = clock
         self._clock_unix_us = clock_unix_us
         self._process = uuid.uuid4().hex
 
@@ -86,6 +91,7 @@ class CameraRegistry:
                 "connection": connection,
                 "ingest": self._process,
                 "connected_time_unix_us": self._clock_unix_us(),
+                "heard_us": self._clock(),
                 "deadline_seconds": deadline_seconds or 0,
             },
         )
@@ -144,7 +150,7 @@ class CameraRegistry:
         document = await self._client.get(f"{keys.DETECTIONS}{member}")
         if document is not None:  # else retention was faster than we
             result = DetectionResult.from_json(document)
-            return (result.detected_time_unix_us - captured_us) / 1e6
+            return max(0.0, (result.detected_time_unix_us - captured_us) / 1e6)
         return None
 
     async def list(self) -> list[CameraRecord]:

@@ -1,0 +1,69 @@
+"""The store's clock: what ages and deadlines go by in every process of the cloud.
+
+It goes on as Redis' wall clock does, and stands where that is set, or where nobody has asked for a
+minute. So a step of a clock ages nothing, nor does the time in which no cloud runs; and processes
+on machines whose clocks differ agree. It began as the wall clock; what people are shown is the wall
+clock itself (`slimcloud.wall_clock`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from slimcloud.store.scripts import Script
+from slimcloud.wall_clock import unix_us
+
+logger = logging.getLogger(__name__)
+
+_READ_SECONDS = 5.0
+_MAX_PAUSE_US = 60_000_000  # between two readings, of all processes; longer ones do not count
+
+_READ = Script(
+    """
+local time = redis.call('TIME')
+local wall_us = 1000000 * time[1] + time[2]
+local last = redis.call('HMGET', CLOCK, 'wall_us', 'us')
+local passed_us = wall_us - (last[1] or wall_us)
+if passed_us < 0 or passed_us > tonumber(max_pause_us) then passed_us = 0 end
+local us = (last[2] or wall_us) + passed_us
+redis.call('DEL', CLOCK)  -- first: it needs no memory
+redis.call('HSET', CLOCK, 'wall_us', wall_us, 'us', us)
+return us
+""",
+    "max_pause_us",
+)
+
+
+class StoreClock:
+    """Microseconds, as one process knows them: read now and then, carried on by its monotonic
+    clock between. By the wall clock until it is read.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._offset_us = unix_us() - _mono_us()
+
+    def __call__(self) -> int:
+        return _mono_us() + self._offset_us
+
+    async def read(self) -> None:
+        """Ask the store."""
+        self._offset_us = await _READ(self._client, max_pause_us=_MAX_PAUSE_US) - _mono_us()
+
+    async def follow(self) -> None:
+        """Ask the store often, until cancelled."""
+        while True:
+            await asyncio.sleep(_READ_SECONDS)
+            try:
+                await self.read()
+            except RedisError as exc:
+                logger.warning("the store's clock does not answer: %s", exc)
+
+
+def _mono_us() -> int:
+    return time.monotonic_ns() // 1000
