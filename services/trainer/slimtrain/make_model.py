@@ -45,42 +45,28 @@ class OtherDetectorError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """What a model is made of, and how long that may take.
+    """What a model is made of, and how long that may take."""
 
-    Args:
-        cfg, weights, names: Darknet's files of the detector.
-        images: folders of pictures, labelled or not.
-        models: directory of models that gets detector and codec.
-        name: of the detector; the codec is `slim-NAME`. None: the cfg's name.
-        recipe: of the codec: a file, or the name of one that came along.
-        run: folder of the training and the report; None: `runs/slim-NAME`.
-        split: layer after which the detector is cut; None: `choose_split` decides.
-        steps, batch, seed: instead of the recipe's; `seconds`: stop training after this long.
-        threads: of torch and of the graphs; None: their choice.
-        device: cpu or cuda; None: cuda where there is one.
-        evaluated_pictures: of those for validation, at most.
-        licence: who may use the weights for what.
-        command: that asked for it, for the record.
-    """
-
+    # cfg, weights, names: Darknet's files of the detector
     cfg: Path
     weights: Path
     names: Path
-    images: Sequence[Path]
-    models: Path = Path("models")
-    name: str | None = None
-    recipe: str = "own-detector"
-    run: Path | None = None
-    split: int | None = None
+    images: Sequence[Path]  # folders of pictures, labelled or not
+    models: Path = Path("models")  # directory of models that gets detector and codec
+    name: str | None = None  # of the detector; the codec is `slim-NAME`. None: the cfg's name
+    recipe: str = "own-detector"  # of the codec: a file, or the name of one that came along
+    run: Path | None = None  # folder of the training and the report; None: `runs/slim-NAME`
+    split: int | None = None  # layer after which the detector is cut; None: `choose_split` decides
+    # steps, batch, seed: instead of the recipe's; `seconds`: stop training after this long
     steps: int | None = None
     seconds: float | None = None
     batch: int | None = None
-    threads: int | None = None
-    device: str | None = None
+    threads: int | None = None  # of torch and of the graphs; None: their choice
+    device: str | None = None  # cpu or cuda; None: cuda where there is one
     seed: int | None = None
-    evaluated_pictures: int = 64
-    licence: str = LICENCE_UNKNOWN
-    command: str = ""
+    evaluated_pictures: int = 64  # of those for validation, at most
+    licence: str = LICENCE_UNKNOWN  # who may use the weights for what
+    command: str = ""  # that asked for it, for the record
 
     @property
     def detector(self) -> Path:

@@ -31,18 +31,13 @@ _LATENT_SPREAD = 2.0  # standard deviation of every latent at the start, without
 
 @dataclass(frozen=True, slots=True)
 class CodecOutput:
-    """What one training pass gives; bits are estimates from likelihoods.
+    """What one training pass gives; bits are estimates from likelihoods."""
 
-    Args:
-        rate: (B,) bits of everything that was coded.
-        level_bits: (B, K) bits of each level's stream, NaN where a level was not run.
-        f_hat: (B, C, H/8, W/8) features, each picture's from its machine level; None: not asked.
-        x_hat: (B, 3, H, W) pictures, each from its view level, not clipped; None: not asked.
-    """
-
-    rate: Tensor
-    level_bits: Tensor
+    rate: Tensor  # (B,) bits of everything that was coded
+    level_bits: Tensor  # (B, K) bits of each level's stream, NaN where a level was not run
+    # (B, C, H/8, W/8) features, each picture's from its machine level; None: not asked
     f_hat: Tensor | None
+    # (B, 3, H, W) pictures, each from its view level, not clipped; None: not asked
     x_hat: Tensor | None
 
 

@@ -21,45 +21,36 @@ class CodecConfig:
     """Shape of a codec: ours, or one of those that it is compared with.
 
     Its fields are what manifests and checkpoints keep (`asdict`); lists become tuples.
-
-    Args:
-        channels: for each level, narrowest first, the channels after each of the four convolutions
-            of g_a; the last is the latent. The latent grows from level to level, the others do not
-            shrink (equal: a full encoder whose latent alone is split, as in Choi and Bajic 2022).
-            A single level is a codec that is not slimmable.
-        qualities: number of trained gain vectors; 0 is the coarsest.
-        feature_channels: channels at the detector's split point.
-        feature_width: inner channels of the feature transform.
-        synthesis_widths: inner channels of g_s at strides 16, 8, 4 and 2.
-        sharing: "nested": a narrow latent is the first channels of a wide one. "switchable": levels
-            share convolutions but each has a GDN, a prior, gains and a stream of its own (Cao et
-            al. 2023).
-        prior: how the latent is coded; "hyperprior" sends side information (Balle et al. 2018).
-        hyper_channels: with a hyperprior, channels of its latent z at each level; they grow too.
-        block_transform: a linear path beside the convolutions of g_a and g_s, which begins as a
-            block DCT.
-        feature_transform: "latent": convolutions from the latent to the features, as the paper's.
-            "stem": a linear picture, then the detector's own first layers
-            (`slimnets.codec.stem_transform`).
-        stem: those layers, as the `.cfg` text that `stem_cfg` gives; empty for "latent".
     """
 
+    # for each level, narrowest first, the channels after each of the four convolutions of g_a; the
+    # last is the latent. The latent grows from level to level, the others do not shrink (equal: a
+    # full encoder whose latent alone is split, as in Choi and Bajic 2022). A single level is a
+    # codec that is not slimmable
     channels: tuple[tuple[int, int, int, int], ...] = (
         (8, 16, 24, 32),
         (16, 32, 48, 64),
         (32, 64, 96, 128),
         (48, 96, 144, 192),
     )
-    qualities: Annotated[int, Field(ge=1)] = 6
-    feature_channels: int = 128
-    feature_width: int = 96
+    qualities: Annotated[int, Field(ge=1)] = 6  # number of trained gain vectors; 0 is the coarsest
+    feature_channels: int = 128  # channels at the detector's split point
+    feature_width: int = 96  # inner channels of the feature transform
+    # inner channels of g_s at strides 16, 8, 4 and 2
     synthesis_widths: tuple[int, int, int, int] = (192, 128, 96, 48)
+    # "nested": a narrow latent is the first channels of a wide one. "switchable": levels share
+    # convolutions but each has a GDN, a prior, gains and a stream of its own (Cao et al. 2023)
     sharing: Literal["nested", "switchable"] = "nested"
+    # how the latent is coded; "hyperprior" sends side information (Balle et al. 2018)
     prior: Literal["factorized", "hyperprior"] = "factorized"
+    # with a hyperprior, channels of its latent z at each level; they grow too
     hyper_channels: tuple[int, ...] = ()
+    # a linear path beside the convolutions of g_a and g_s, which begins as a block DCT
     block_transform: bool = False
+    # "latent": convolutions from the latent to the features, as the paper's. "stem": a linear
+    # picture, then the detector's own first layers (`slimnets.codec.stem_transform`)
     feature_transform: Literal["latent", "stem"] = "latent"
-    stem: str = ""
+    stem: str = ""  # those layers, as the `.cfg` text that `stem_cfg` gives; empty for "latent"
 
     def __post_init__(self) -> None:
         for narrow, wide in pairwise(self.channels):

@@ -28,18 +28,13 @@ _RFC_3339 = re.compile(
 
 @dataclass(frozen=True)
 class ApiContext:
-    """The parts that the routes share.
-
-    Attributes:
-        names: label of each class id of the detector.
-        num_levels: slim levels of the codec; a base of the widest has no enhancement.
-    """
+    """The parts that the routes share."""
 
     store: Store
     renderer: PictureRenderer
     event_feed: EventFeed
-    names: tuple[str, ...]
-    num_levels: int
+    names: tuple[str, ...]  # label of each class id of the detector
+    num_levels: int  # slim levels of the codec; a base of the widest has no enhancement
 
 
 def _context(request: Request) -> ApiContext:

@@ -53,17 +53,11 @@ _HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
 
 @dataclass(frozen=True, slots=True)
 class TrainedCodec:
-    """What a run of `slimwire train codec` has made so far.
+    """What a run of `slimwire train codec` has made so far."""
 
-    Args:
-        codec: with the averaged weights, float32.
-        steps: optimiser steps that it has seen.
-        tasks: what each level was trained for, as in a manifest.
-    """
-
-    codec: Codec
-    steps: int
-    tasks: list[list[Task]]
+    codec: Codec  # with the averaged weights, float32
+    steps: int  # optimiser steps that it has seen
+    tasks: list[list[Task]]  # what each level was trained for, as in a manifest
 
 
 def codec_from_checkpoint(path: Path) -> TrainedCodec:

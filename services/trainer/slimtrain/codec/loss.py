@@ -30,23 +30,19 @@ _NATS_FLOOR = 1e-3  # nats per anchor and cell; a batch with objects has some 1e
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Weights of the objective; lambdas grow geometrically from the coarsest quality to the finest.
+    """Weights of the objective; lambdas grow geometrically with the quality."""
 
-    Args:
-        machine_range: lambda_machine of the coarsest and the finest quality, bits per pixel.
-        view_range: lambda_view likewise (CompressAI's range for MSE is 0.0018 to 0.0483).
-        machine_levels, view_levels: factor of lambda at each level, the lambda schedule of SlimCAE
-            (Yang et al., CVPR 2021); zero: the level is not trained for it. The narrowest belongs
-            to the machine.
-        lower_gradient: share of a wider group's gradient that reaches narrower groups.
-        depth: weights of split point, neck and heads in D_machine.
-    """
-
+    # lambda_machine of the coarsest and the finest quality, bits per pixel
     machine_range: tuple[float, float] = (0.5, 8.0)
+    # lambda_view likewise (CompressAI's range for MSE is 0.0018 to 0.0483)
     view_range: tuple[float, float] = (0.0012, 0.032)
+    # machine_levels, view_levels: factor of lambda at each level, the lambda schedule of SlimCAE
+    # (Yang et al., CVPR 2021); zero: the level is not trained for it. The narrowest belongs to the
+    # machine
     machine_levels: tuple[float, ...] = (1.0, 0.6, 0.4, 0.4)
     view_levels: tuple[float, ...] = (0.15, 0.3, 0.5, 1.0)
-    lower_gradient: float = 0.5
+    lower_gradient: float = 0.5  # share of a wider group's gradient that reaches narrower groups
+    # weights of split point, neck and heads in D_machine
     depth: tuple[float, float, float] = (0.4, 0.3, 0.3)
 
     def __post_init__(self) -> None:

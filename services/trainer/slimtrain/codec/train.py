@@ -60,48 +60,35 @@ _START_PICTURES = 64  # on which a new codec's scales are set
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecSchedule:
-    """How long and on what a codec is trained; a recipe may set these.
+    """How long and on what a codec is trained; a recipe may set these."""
 
-    Args:
-        steps: optimiser steps of the whole schedule (warm-up, cosine to a hundredth).
-        batch, crop: pictures per step over all processes; side of a crop, pixels.
-        learning_rate: peak, Adam.
-        average: decay of the weight average.
-        deep_from: share of the steps after which D_machine looks behind the split point.
-        frozen_levels: so many of the narrowest levels stay as `start_from` has them, so that the
-            wider ones can learn for the view alone (`slimtrain.codec.freeze`).
-    """
-
-    steps: Count = 20_000
+    steps: Count = 20_000  # optimiser steps of the whole schedule (warm-up, cosine to a hundredth)
+    # batch, crop: pictures per step over all processes; side of a crop, pixels
     batch: Count = 16
     crop: Pixels = 256
-    learning_rate: Rate = 4e-4
-    average: Share = 0.999
-    deep_from: Share = 0.6
+    learning_rate: Rate = 4e-4  # peak, Adam
+    average: Share = 0.999  # decay of the weight average
+    deep_from: Share = 0.6  # share of the steps after which D_machine looks behind the split point
+    # so many of the narrowest levels stay as `start_from` has them, so that the wider ones can
+    # learn for the view alone (`slimtrain.codec.freeze`)
     frozen_levels: Annotated[int, Field(ge=0)] = 0
     seed: Seed = 1
 
 
 @dataclass(frozen=True, slots=True)
 class CodecRun(CodecSchedule):
-    """One training run.
+    """One training run."""
 
-    Args:
-        out: folder of checkpoint.pt and log.csv; an existing checkpoint is resumed.
-        split_layer: the detector's layer whose output the feature transform gives.
-        start_from: a codec's folder or a checkpoint, whose weights begin a new run wherever name
-            and shape fit; None: at random.
-        seconds: stop after this much time of this process, with a checkpoint; None: run to the end.
-        threads: of torch on the CPU; None: torch's choice.
-    """
-
-    out: Path
-    split_layer: int
+    out: Path  # folder of checkpoint.pt and log.csv; an existing checkpoint is resumed
+    split_layer: int  # the detector's layer whose output the feature transform gives
     config: CodecConfig = CodecConfig()
     weights: LossWeights = LossWeights()
+    # a codec's folder or a checkpoint, whose weights begin a new run wherever name and shape fit;
+    # None: at random
     start_from: Path | None = None
+    # stop after this much time of this process, with a checkpoint; None: run to the end
     seconds: float | None = None
-    threads: int | None = None
+    threads: int | None = None  # of torch on the CPU; None: torch's choice
     device: str = "cpu"
 
 

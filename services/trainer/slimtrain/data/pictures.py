@@ -47,21 +47,17 @@ Boxes = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """How the pictures of a folder are labelled; classes by their numbers.
+    """How the pictures of a folder are labelled; classes by their numbers."""
 
-    Args:
-        people: boxes by people: a folder of YOLO text files, or JSON lines; None: nobody drew any.
-        proposals: boxes by a teacher network with their scores, JSON lines.
-        complete: classes of which people boxed all there are; None: all classes.
-        proposed: classes of which the proposals, too, are believed to be all there are.
-        weight: how much more often the pictures are drawn.
-    """
-
+    # boxes by people: a folder of YOLO text files, or JSON lines; None: nobody drew any
     people: str | None = "labels"
+    # boxes by a teacher network with their scores, JSON lines
     proposals: str | None = "labels_teacher.jsonl"
+    # classes of which people boxed all there are; None: all classes
     complete: frozenset[int] | None = None
+    # classes of which the proposals, too, are believed to be all there are
     proposed: frozenset[int] = frozenset()
-    weight: float = 1.0
+    weight: float = 1.0  # how much more often the pictures are drawn
 
     def is_absent(self, num_classes: int) -> NDArray[np.bool_]:
         """(C,) whether a place without a box shows none of the class; of others nothing is

@@ -78,22 +78,18 @@ class DetectorBatch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far samples are changed; ranges are factors, shares are of the samples.
-
-    Args:
-        native_share: of tiles that show their picture at its own size.
-        night_share, haze_share, rain_share, noise_share, blur_share: of the samples that
-            `slimtrain.detector.weather` changes so.
-    """
+    """How far samples are changed; ranges are factors, shares are of the samples."""
 
     mosaic_share: float = 0.5
     scale_range: tuple[float, float] = (0.55, 1.6)
     mosaic_scale_range: tuple[float, float] = (0.4, 1.3)
-    native_share: float = 0.0
+    native_share: float = 0.0  # of tiles that show their picture at its own size
     brightness: float = 0.35
     channel_gain: float = 0.1
     saturation: float = 0.5
     grey_share: float = 0.05
+    # night_share, haze_share, rain_share, noise_share, blur_share: of the samples that
+    # `slimtrain.detector.weather` changes so
     night_share: float = 0.0
     haze_share: float = 0.0
     rain_share: float = 0.0

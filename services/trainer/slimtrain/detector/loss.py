@@ -54,20 +54,14 @@ class DetectorLoss:
 
 @dataclass(frozen=True)
 class Teaching:
-    """What the network that the training began with says of a batch.
+    """What the network that the training began with says of a batch."""
 
-    Args:
-        raw: its head maps.
-        heads: of those maps; the trained network may have others besides.
-        is_absent: (h, w) -> (B, h, w, C) bool, whether a place without a box shows none of a
-            class; the teacher is asked of the others.
-        weight: of its classes and boxes.
-    """
-
-    raw: Sequence[Tensor]
-    heads: Sequence[HeadSpec]
+    raw: Sequence[Tensor]  # its head maps
+    heads: Sequence[HeadSpec]  # of those maps; the trained network may have others besides
+    # (h, w) -> (B, h, w, C) bool, whether a place without a box shows none of a class; the teacher
+    # is asked of the others
     is_absent: Callable[[int, int], Tensor]
-    weight: float
+    weight: float  # of its classes and boxes
 
 
 def detector_loss(

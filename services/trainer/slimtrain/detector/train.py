@@ -45,34 +45,29 @@ CLIP_NORM = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSchedule:
-    """How long and on what a detector is trained; a recipe may set these.
+    """How long and on what a detector is trained; a recipe may set these."""
 
-    Args:
-        seconds: of the whole schedule, loading and earlier starts included.
-        max_steps: ends the schedule sooner; None: `seconds` alone decides.
-        image_size: pixels a side, in validation and of the pictures that `batch_size` counts.
-        image_sizes: sides drawn in training, each with about as many pixels in a batch; none:
-            `image_size`.
-        fresh_rate: factor of the learning rate in layers that begin at random.
-        taught: weight of what the teacher says of classes that nobody looked for; 0: where there
-            is no box there is nothing.
-        frozen_layers: first layers that stay as they are; there must be a cut behind them.
-        frozen_norms: batch norm as when serving; for small batches, and in float32: in bf16 such
-            gradients were 45 % off.
-    """
-
+    # of the whole schedule, loading and earlier starts included
     seconds: Annotated[float, Field(ge=1)] = 3600.0
-    max_steps: Count | None = None
+    max_steps: Count | None = None  # ends the schedule sooner; None: `seconds` alone decides
+    # pixels a side, in validation and of the pictures that `batch_size` counts
     image_size: Pixels = 416
+    # sides drawn in training, each with about as many pixels in a batch; none: `image_size`
     image_sizes: tuple[Pixels, ...] = ()
     batch_size: Count = 64
     learning_rate: Rate = 2e-3
+    # factor of the learning rate in layers that begin at random
     fresh_rate: Annotated[float, Field(gt=0)] = 1.0
     weight_decay: Share = 0.02
     warmup_steps: Annotated[int, Field(ge=0)] = 300
     average_decay: Share = 0.9995
+    # weight of what the teacher says of classes that nobody looked for; 0: where there is no box
+    # there is nothing
     taught: Annotated[float, Field(ge=0)] = 0.0
+    # first layers that stay as they are; there must be a cut behind them
     frozen_layers: Annotated[int, Field(ge=0)] = 0
+    # batch norm as when serving; for small batches, and in float32: in bf16 such gradients were 45
+    # % off
     frozen_norms: bool = False
     evaluate_seconds: Annotated[float, Field(gt=0)] = 60.0
     seed: Seed = 0
@@ -80,25 +75,19 @@ class DetectorSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorRun(DetectorSchedule):
-    """What a run is.
+    """What a run is."""
 
-    Args:
-        out: folder of checkpoint.pt, log.csv, validation.csv and the Darknet files of the result;
-            a checkpoint there is resumed.
-        cfg: Darknet's graph.
-        start: what it begins with, as far as its layers are the graph's; None: at random.
-        teacher: None: the start.
-        labellings: of the pictures' folders, by name.
-        threads: of the processor; None: torch's choice.
-    """
-
+    # folder of checkpoint.pt, log.csv, validation.csv and the Darknet files of the result; a
+    # checkpoint there is resumed
     out: Path
-    cfg: Path
+    cfg: Path  # Darknet's graph
+    # what it begins with, as far as its layers are the graph's; None: at random
     start: DarknetFiles | None = None
-    teacher: DarknetFiles | None = None
+    teacher: DarknetFiles | None = None  # None: the start
+    # of the pictures' folders, by name
     labellings: Mapping[str, Labelling] = field(default_factory=dict)
     augmentation: Augmentation = Augmentation()
-    threads: int | None = None
+    threads: int | None = None  # of the processor; None: torch's choice
     compile: bool = True
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -50,20 +50,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One row of the table to be.
-
-    Args:
-        level: None: the codec has no levels.
-        setting: everything that decides the results.
-        artifact: of one of our models; None for codecs of others.
-    """
+    """One row of the table to be."""
 
     codec: str
-    level: int | None
+    level: int | None  # None: the codec has no levels
     quality: float
-    setting: str
+    setting: str  # everything that decides the results
     measure: Callable[[Image], Measurement]
-    artifact: CodecArtifact | None = None
+    artifact: CodecArtifact | None = None  # of one of our models; None for codecs of others
 
 
 @dataclass(frozen=True)

@@ -94,29 +94,19 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """One run.
+    """One run."""
 
-    Args:
-        out: folder of checkpoint.pt, log.csv and validation.csv; a checkpoint there is resumed.
-        steps: of the whole schedule; None: `schedule_seconds` decides.
-        schedule_seconds: of the whole schedule, over all its starts; with `steps`, whichever ends
-            first.
-        seconds: stop after this much time of this start, with a checkpoint; None: run to the end.
-        average: decay of the weight average.
-        clip: gradient norm; None: not clipped.
-        validate_every: seconds; None: only at the end.
-        validate_first: also before the first step.
-    """
-
-    out: Path
+    out: Path  # folder of checkpoint.pt, log.csv and validation.csv; a checkpoint there is resumed
     schedule: Schedule
-    average: float
-    steps: int | None = None
+    average: float  # decay of the weight average
+    steps: int | None = None  # of the whole schedule; None: `schedule_seconds` decides
+    # of the whole schedule, over all its starts; with `steps`, whichever ends first
     schedule_seconds: float | None = None
+    # stop after this much time of this start, with a checkpoint; None: run to the end
     seconds: float | None = None
-    clip: float | None = None
-    validate_every: float | None = None
-    validate_first: bool = False
+    clip: float | None = None  # gradient norm; None: not clipped
+    validate_every: float | None = None  # seconds; None: only at the end
+    validate_first: bool = False  # also before the first step
     processes: Processes = Processes()
     clock: Callable[[], float] = time.monotonic
 

@@ -6,19 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Share of the peak learning rate: a linear warm-up, then a cosine down to `last`.
+    """Share of the peak learning rate: a linear warm-up, then a cosine down to `last`."""
 
-    Args:
-        warm_up: steps, until Adam's second moments are worth something.
-        last: share at the end.
-        waits: the cosine begins when the warm-up is over; else at once. Needs a number of steps.
-        ahead: steps that a waiting cosine is ahead; 1 has `last` in the last step itself.
-    """
-
-    warm_up: int
-    last: float
+    warm_up: int  # steps, until Adam's second moments are worth something
+    last: float  # share at the end
+    # the cosine begins when the warm-up is over; else at once. Needs a number of steps
     waits: bool = False
-    ahead: int = 0
+    ahead: int = 0  # steps that a waiting cosine is ahead; 1 has `last` in the last step itself
 
     def share(self, step: int, steps: int | None, done: float) -> float:
         """Of this step, 0 being the first.

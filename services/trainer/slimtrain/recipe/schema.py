@@ -37,21 +37,17 @@ class _Recipe(_Strict):
 
 
 class CodecRecipe(_Recipe):
-    """A codec.
-
-    Args:
-        detector: the teacher, by name or name/version.
-        start_from: a model by name, or a folder or checkpoint, whose weights the run begins with;
-            not given: at random.
-        codec: its shape; not given: that of `start_from`, else the trainer's own.
-            `feature_channels` is the detector's and must not be given.
-        loss: its objective; a level's weight of zero leaves it out of that task.
-    """
+    """A codec."""
 
     kind: Literal["codec"]
-    detector: str = "yolov3-slim"
+    detector: str = "yolov3-slim"  # the teacher, by name or name/version
+    # a model by name, or a folder or checkpoint, whose weights the run begins with; not given: at
+    # random
     start_from: str | None = None
+    # its shape; not given: that of `start_from`, else the trainer's own. `feature_channels` is the
+    # detector's and must not be given
     codec: CodecConfig | None = None
+    # its objective; a level's weight of zero leaves it out of that task
     loss: LossWeights = LossWeights()
     schedule: CodecSchedule = CodecSchedule()
 
@@ -72,19 +68,15 @@ class CodecRecipe(_Recipe):
 
 
 class DetectorRecipe(_Recipe):
-    """A detector.
-
-    Args:
-        graph: the model whose `detector.cfg` says the layers, by name or name/version.
-        folders: how the pictures of a folder of this name are labelled.
-        augmentation: how far the pictures are changed.
-    """
+    """A detector."""
 
     kind: Literal["detector"]
+    # the model whose `detector.cfg` says the layers, by name or name/version
     graph: str = "yolov3-slim"
     schedule: DetectorSchedule = DetectorSchedule()
+    # how the pictures of a folder of this name are labelled
     folders: dict[str, Labelling] = Field(default_factory=dict)
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = Augmentation()  # how far the pictures are changed
 
 
 class TriageRecipe(_Recipe):
@@ -96,13 +88,10 @@ class TriageRecipe(_Recipe):
 
 
 class TailRecipe(_Recipe):
-    """The second stage: the cloud's side of a codec that is there, tuned.
-
-    Args:
-        feature_transform: "stem" begins a new feature transform from the detector's first layers.
-    """
+    """The second stage: the cloud's side of a codec that is there, tuned."""
 
     kind: Literal["tail"]
+    # "stem" begins a new feature transform from the detector's first layers
     feature_transform: Literal["stem"] | None = None
     model: str = DEFAULT_MODEL  # the codec, by name or name/version
     loss: TailLossWeights = TailLossWeights()

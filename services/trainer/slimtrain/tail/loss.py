@@ -24,17 +24,11 @@ from slimtrain.detector.loss import detector_loss
 
 @dataclass(frozen=True, slots=True)
 class TailLossWeights:
-    """Weights of the three terms; a zero leaves a term out, and its teacher is not run.
+    """Weights of the three terms; a zero leaves a term out, and its teacher is not run."""
 
-    Args:
-        detection: of the detector's loss; only labelled pictures have it.
-        heads: of the share of the teacher's raw heads that is lost.
-        features: of the share of the features at the split that is lost.
-    """
-
-    detection: float = 1.0
-    heads: float = 1.0
-    features: float = 0.5
+    detection: float = 1.0  # of the detector's loss; only labelled pictures have it
+    heads: float = 1.0  # of the share of the teacher's raw heads that is lost
+    features: float = 0.5  # of the share of the features at the split that is lost
 
 
 class Teacher:

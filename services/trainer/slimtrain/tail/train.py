@@ -53,48 +53,32 @@ class TailError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TailSchedule:
-    """How long and on what the second stage is trained; a recipe may set these.
+    """How long and on what the second stage is trained; a recipe may set these."""
 
-    Args:
-        steps: of the whole schedule (short warm-up, cosine to a hundredth).
-        batch: pictures per step.
-        image_size: side of the augmented pictures, pixels, a multiple of 32.
-        learning_rate: peak, Adam, of the feature transform.
-        tail_learning_rate: of the detector's tail; 0 leaves the tail as it is.
-        average: decay of the weight average, which is what is shipped.
-    """
-
-    steps: Count = 2_000
-    batch: Count = 8
-    image_size: Pixels = 320
-    learning_rate: Rate = 3e-4
-    tail_learning_rate: Share = 3e-5
-    average: Share = 0.995
+    steps: Count = 2_000  # of the whole schedule (short warm-up, cosine to a hundredth)
+    batch: Count = 8  # pictures per step
+    image_size: Pixels = 320  # side of the augmented pictures, pixels, a multiple of 32
+    learning_rate: Rate = 3e-4  # peak, Adam, of the feature transform
+    tail_learning_rate: Share = 3e-5  # of the detector's tail; 0 leaves the tail as it is
+    average: Share = 0.995  # decay of the weight average, which is what is shipped
     seed: Seed = 1
 
 
 @dataclass(frozen=True, slots=True)
 class TailRun(TailSchedule):
-    """One run of the second stage.
+    """One run of the second stage."""
 
-    Args:
-        out: folder of checkpoint.pt, log.csv and validation.csv; an existing checkpoint is resumed.
-        codec: folder of a codec's artifact (tables and fingerprint are its identity).
-        detector: folder of the detector that the codec was trained for.
-        feature_transform: "stem" gives the codec a new feature transform that ends in the
-            detector's first layers (`slimnets.codec.stem_transform`); None: the codec's own goes
-            on.
-        seconds: stop after this much time of this process, with a checkpoint; None: run to the end.
-        threads: of torch on the CPU; None leaves it to torch.
-    """
-
+    # folder of checkpoint.pt, log.csv and validation.csv; an existing checkpoint is resumed
     out: Path
-    codec: Path
-    detector: Path
+    codec: Path  # folder of a codec's artifact (tables and fingerprint are its identity)
+    detector: Path  # folder of the detector that the codec was trained for
     weights: TailLossWeights = TailLossWeights()
+    # "stem" gives the codec a new feature transform that ends in the detector's first layers
+    # (`slimnets.codec.stem_transform`); None: the codec's own goes on
     feature_transform: Literal["stem"] | None = None
+    # stop after this much time of this process, with a checkpoint; None: run to the end
     seconds: float | None = None
-    threads: int | None = None
+    threads: int | None = None  # of torch on the CPU; None leaves it to torch
     device: str = "cpu"
 
 

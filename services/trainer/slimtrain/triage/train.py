@@ -58,39 +58,26 @@ _CELL_WEIGHT = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriageSchedule:
-    """How long and on what a triage head is trained, and for what; a recipe may set these.
+    """How long and on what a triage head is trained, and for what; a recipe may set these."""
 
-    Args:
-        labels: what is of interest where nobody says otherwise; thresholds are measured for it. All
-            classes where the detector knows none of them.
-        steps: optimiser steps of the whole schedule (warm-up, cosine to zero).
-        views: crops of each picture.
-        batch: views per step.
-        learning_rate: peak, AdamW.
-    """
-
+    # what is of interest where nobody says otherwise; thresholds are measured for it. All classes
+    # where the detector knows none of them
     labels: tuple[str, ...] = STREET_LABELS
-    steps: Count = 2000
-    views: Count = 3
-    batch: Count = 32
-    learning_rate: Rate = 2e-3
+    steps: Count = 2000  # optimiser steps of the whole schedule (warm-up, cosine to zero)
+    views: Count = 3  # crops of each picture
+    batch: Count = 32  # views per step
+    learning_rate: Rate = 2e-3  # peak, AdamW
     seed: Seed = 1
 
 
 @dataclass(frozen=True, slots=True)
 class TriageRun(TriageSchedule):
-    """One training run.
+    """One training run."""
 
-    Args:
-        out: folder of labels.npz, checkpoint.pt and log.csv.
-        seconds: stop training after this long, with a checkpoint, and write no model;
-            None: run to the end.
-        threads: of detector and encoder; None: all cores.
-    """
-
-    out: Path
+    out: Path  # folder of labels.npz, checkpoint.pt and log.csv
+    # stop training after this long, with a checkpoint, and write no model; None: run to the end
     seconds: float | None = None
-    threads: int | None = None
+    threads: int | None = None  # of detector and encoder; None: all cores
     device: str = "cpu"
 
 

@@ -72,17 +72,12 @@ def _weights(accept: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Rendering:
-    """What to make of a picture.
-
-    Attributes:
-        image_format: format of the bytes.
-        max_edge: the longer side is at most this, pixels; None keeps the size. Nothing is enlarged.
-        overlay: detections to draw; None draws none.
-    """
+    """What to make of a picture."""
 
     image_format: ImageFormat
+    # the longer side is at most this, pixels; None keeps the size. Nothing is enlarged
     max_edge: int | None = None
-    overlay: tuple[Detection, ...] | None = None
+    overlay: tuple[Detection, ...] | None = None  # detections to draw; None draws none
 
     def etag(self, picture_version: str) -> str:
         """Strong entity tag (RFC 9110, section 8.8.3), with quotes, of a picture rendered so."""
