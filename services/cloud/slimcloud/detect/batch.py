@@ -95,45 +95,38 @@ class HeldWork:
         return reason is not None
 
 
+@dataclass(frozen=True, eq=False)
 class BatchRunner:
     """Runs the batches of one worker, one at a time."""
 
-    def __init__(
-        self,
-        store: Store,
-        engine: Engine,
-        settings: CloudSettings,
-        metrics: DetectMetrics,
-        held: HeldWork,
-    ) -> None:
-        self._store = store
-        self._engine = engine
-        self._settings = settings
-        self._metrics = metrics
-        self._held = held
+    store: Store
+    engine: Engine
+    settings: CloudSettings
+    metrics: DetectMetrics
+    held: HeldWork
 
     async def run(self, jobs: list[Job]) -> None:
         """Detect the frames of a batch that did not expire and were not cancelled meanwhile."""
         wanted: list[Job] = []
         try:
-            standing = await self._store.work.wanted([job.work for job in jobs])
+            standing = await self.store.work.wanted([job.work for job in jobs])
             for job, stands in zip(jobs, standing, strict=True):
                 if not stands:
-                    await self._held.finish(job.work)
-                elif not await self._held.drop_if_expired(job.work, job.record):
+                    await self.held.finish(job.work)
+                elif not await self.held.drop_if_expired(job.work, job.record):
                     wanted.append(job)
         except RedisError as exc:  # they will be reclaimed
             logger.warning("the work queue does not answer: %s", exc)
             for job in jobs:
-                self._held.release(job.work)
+                self.held.release(job.work)
             return
         if wanted:
             await self._detect(wanted)
 
     async def _detect(self, jobs: list[Job]) -> None:
-        started_us = self._store.clock()
+        started_us = self.store.clock()
         try:
-            results = await self._engine.detect([job.containers for job in jobs])
+            results = await self.engine.detect([job.containers for job in jobs])
         except Exception as exc:
             if len(jobs) > 1:  # find out whose fault it is
                 for job in jobs:
@@ -141,7 +134,7 @@ class BatchRunner:
             else:
                 await self._fail_try(jobs[0], exc)
             return
-        self._metrics.batch(len(jobs), results[0].compute_seconds)
+        self.metrics.batch(len(jobs), results[0].compute_seconds)
         for job, result in zip(jobs, results, strict=True):
             try:
                 if result.judgement.verdict is TriageVerdict.ENHANCE:
@@ -150,17 +143,17 @@ class BatchRunner:
                     await self._store_result(job, result, started_us, len(jobs))
             except RedisError as exc:  # not done: it will be reclaimed
                 logger.warning("a result was not stored: %s", exc)
-                self._held.release(job.work)
+                self.held.release(job.work)
 
     async def _fail_try(self, job: Job, error: Exception) -> None:
         """Leave a frame on the queue: it is reclaimed, tried again, and given up in the end."""
         logger.error("detection failed", exc_info=error, extra={"frame_id": job.record.frame_id})
-        self._metrics.lost.labels("crash").inc()
+        self.metrics.lost.labels("crash").inc()
         try:
-            await self._store.work.fail_try(job.work, f"{type(error).__name__}: {error}")
+            await self.store.work.fail_try(job.work, f"{type(error).__name__}: {error}")
         except RedisError as exc:
             logger.warning("a failure was not noted: %s", exc)
-        self._held.release(job.work)
+        self.held.release(job.work)
 
     async def _await_enhancement(self, job: Job, result: EngineResult) -> None:
         """Let a frame wait for its enhancement and ask for it; first the one, then the other, so
@@ -169,20 +162,20 @@ class BatchRunner:
         presence, level = result.judgement.presence, result.judgement.level
         assert presence is not None, "only triage asks for enhancements"
         assert level is not None, "only triage asks for enhancements"
-        now_us = self._store.clock()
-        wait_us = round(1e6 * self._settings.triage_wait_seconds)
+        now_us = self.store.clock()
+        wait_us = round(1e6 * self.settings.triage_wait_seconds)
         if job.record.expires_unix_us:
             wait_us = min(wait_us, max(0, job.record.expires_unix_us - now_us) // 2)
-        parked = await self._store.work.park(
+        parked = await self.store.work.park(
             job.work, presence=presence, level=level, until_us=now_us + wait_us
         )
         if parked is Parked.YES:
-            self._held.release(job.work)
-            await self._store.refetches.request(
+            self.held.release(job.work)
+            await self.store.refetches.request(
                 job.record.frame_id, level=level, expires_unix_us=now_us + wait_us
             )
         elif parked is Parked.SETTLED:
-            await self._held.finish(job.work)
+            await self.held.finish(job.work)
         else:
             logger.warning("too many frames wait for enhancements: detected from what was sent")
             record = job.record.model_copy(update={"presence": presence})
@@ -194,36 +187,36 @@ class BatchRunner:
     ) -> None:
         frame_id = job.record.frame_id
         if result.error is not None:
-            is_first = await self._store.set_failed(frame_id, str(result.error))
-            self._metrics.lost.labels("bitstream").inc()
+            is_first = await self.store.set_failed(frame_id, str(result.error))
+            self.metrics.lost.labels("bitstream").inc()
             logger.error("not decoded: %s", result.error, extra={"frame_id": frame_id})
         else:
             queue_seconds = job.record.waited_us(started_us) / 1e6
             triage, presence = _triage_of(job, result)
-            is_first = await self._store.put_detections(
+            is_first = await self.store.put_detections(
                 frame_id,
                 DetectionResult(
                     detections=tuple(result.detections),
-                    detector=self._engine.detector_label,
-                    codec=self._engine.codec_label,
-                    min_score=self._engine.min_score,
+                    detector=self.engine.detector_label,
+                    codec=self.engine.codec_label,
+                    min_score=self.engine.min_score,
                     queue_seconds=queue_seconds,
                     compute_seconds=result.compute_seconds,
                     batch_size=batch_size,
                     detected_time_unix_us=job.record.received_time_unix_us
-                    + job.record.waited_us(self._store.clock()),
+                    + job.record.waited_us(self.store.clock()),
                     triage=triage,
                     presence=presence,
                 ),
             )
-            self._metrics.detected(job.record.level, queue_seconds)
+            self.metrics.detected(job.record.level, queue_seconds)
             record_span("detect", job.record.traceparent, result.compute_seconds)
             if is_first and triage is not Triage.NONE:
-                self._metrics.triaged.labels(triage).inc()
+                self.metrics.triaged.labels(triage).inc()
         if is_first:  # that took it off the queue
-            self._held.release(job.work)
+            self.held.release(job.work)
         else:
-            await self._held.finish(job.work)
+            await self.held.finish(job.work)
 
 
 def _triage_of(job: Job, result: EngineResult) -> tuple[Triage, float | None]:

@@ -26,32 +26,19 @@ class _Waiting(Generic[Item]):
     since: float  # seconds of the loop's clock
 
 
+@dataclass(eq=False, kw_only=True)
 class Batcher(Generic[Item]):
-    """For one event loop.
+    """For one event loop."""
 
-    Args:
-        key: items of one batch have equal keys, e.g. the size of the latent.
-        order: items with equal orders keep their order, e.g. the camera and the lane.
-        priority: the lower, the more urgent; Triton's priority level. Items with equal orders have
-            equal ones.
-    """
+    key: Callable[[Item], Hashable]  # items of one batch have equal ones: the size of the latent
+    order: Callable[[Item], Hashable]  # items of equal ones keep their order: camera and lane
+    # the lower, the more urgent; Triton's priority level. Items of equal orders have equal ones
+    priority: Callable[[Item], int] = lambda _: 0
+    max_batch_size: int
+    max_queue_delay_seconds: float
+    max_queue_size: int
 
-    def __init__(
-        self,
-        *,
-        key: Callable[[Item], Hashable],
-        order: Callable[[Item], Hashable],
-        priority: Callable[[Item], int] = lambda _: 0,
-        max_batch_size: int,
-        max_queue_delay_seconds: float,
-        max_queue_size: int,
-    ) -> None:
-        self._key = key
-        self._order = order
-        self._priority = priority
-        self._max_batch_size = max_batch_size
-        self._max_queue_delay_seconds = max_queue_delay_seconds
-        self._max_queue_size = max_queue_size
+    def __post_init__(self) -> None:
         self._queue: list[_Waiting[Item]] = []
         self._is_running = False
         self._changed = asyncio.Condition()
@@ -61,14 +48,14 @@ class Batcher(Generic[Item]):
         async with self._changed:
             await self._changed.wait_for(self._has_space)
             self._queue.append(_Waiting(item, asyncio.get_running_loop().time()))
-            self._queue.sort(key=lambda waiting: self._priority(waiting.item))  # stable
+            self._queue.sort(key=lambda waiting: self.priority(waiting.item))  # stable
             self._changed.notify_all()
 
     async def space(self) -> int:
         """How many items can be submitted without waiting, as soon as one can."""
         async with self._changed:
             await self._changed.wait_for(self._has_space)
-            return self._max_queue_size - len(self._queue)
+            return self.max_queue_size - len(self._queue)
 
     async def drained(self) -> None:
         """Return when nothing waits and nothing runs."""
@@ -92,8 +79,8 @@ class Batcher(Generic[Item]):
             while True:
                 await self._changed.wait_for(lambda: bool(self._queue))
                 chosen = self._choose()
-                left = self._queue[0].since + self._max_queue_delay_seconds - loop.time()
-                if len(chosen) == self._max_batch_size or left <= 0:
+                left = self._queue[0].since + self.max_queue_delay_seconds - loop.time()
+                if len(chosen) == self.max_batch_size or left <= 0:
                     break
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left):
@@ -104,18 +91,18 @@ class Batcher(Generic[Item]):
             return [waiting.item for waiting in chosen]
 
     def _has_space(self) -> bool:
-        return len(self._queue) < self._max_queue_size
+        return len(self._queue) < self.max_queue_size
 
     def _choose(self) -> list[_Waiting[Item]]:
         """The oldest of the most urgent items and those that may go with it."""
-        key = self._key(self._queue[0].item)
+        key = self.key(self._queue[0].item)
         chosen: list[_Waiting[Item]] = []
         passed_over: set[Hashable] = set()
         for waiting in self._queue:
-            if len(chosen) == self._max_batch_size:
+            if len(chosen) == self.max_batch_size:
                 break
-            order = self._order(waiting.item)
-            if self._key(waiting.item) == key and order not in passed_over:
+            order = self.order(waiting.item)
+            if self.key(waiting.item) == key and order not in passed_over:
                 chosen.append(waiting)
             else:
                 passed_over.add(order)

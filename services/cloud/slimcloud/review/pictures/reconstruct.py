@@ -13,7 +13,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -24,9 +24,6 @@ from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCac
 from slimcodec.decode import Latent
 
 _CACHE_BYTES = 256 * 2**20  # about 290 pictures of 640 x 480
-DEFAULT_WORKERS = 2
-# At 0.1 to 0.3 s a picture: the last in the line waits a few seconds, no longer.
-DEFAULT_MAX_WAITING = 16
 _MIN_RETRY_AFTER_SECONDS = 1.0
 _SECONDS_PER_JOB_WEIGHT = 0.2  # of the newest job in the moving average of job seconds
 
@@ -81,42 +78,30 @@ def image_version(
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
+@dataclass(eq=False)
 class Reconstructor:
     """Decodes pictures in a bounded pool of threads, each picture once, and keeps the latest.
 
     For one event loop; only `decoder` is used from the pool's threads and must be safe there.
-
-    Args:
-        decoder: containers -> picture.
-        decoder_id: identity of weights and build; a change of either must change it.
-        num_workers: pictures decoded at the same time, 1 or more.
-        max_waiting: jobs that may wait for a worker; beyond it `BusyError`.
-        on_result: called with how each call of `picture` was answered.
-        on_decoded: called with the seconds that a picture took.
     """
 
-    def __init__(
-        self,
-        decoder: ImageDecoder,
-        *,
-        decoder_id: str,
-        num_workers: int = DEFAULT_WORKERS,
-        max_waiting: int = DEFAULT_MAX_WAITING,
-        on_result: Callable[[CacheResult], None] = lambda _: None,
-        on_decoded: Callable[[float], None] = lambda _: None,
-    ) -> None:
-        self.decoder_id = decoder_id
-        self._decoder = decoder
-        self._on_decoded = on_decoded
-        self._num_workers = num_workers
-        self._max_jobs = num_workers + max_waiting
+    decoder: ImageDecoder
+    _: KW_ONLY
+    decoder_id: str  # of weights and build; a change of either must change it
+    num_workers: int = 2  # pictures decoded at the same time
+    # jobs that wait; beyond it `BusyError`. At 0.1 to 0.3 s a picture the last waits a few seconds
+    max_waiting: int = 16
+    on_result: Callable[[CacheResult], None] = lambda _: None  # how each `picture` was answered
+    on_decoded: Callable[[float], None] = lambda _: None  # seconds that a picture took
+
+    def __post_init__(self) -> None:
         self._jobs = 0
         self._job_seconds = 0.0
-        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="reconstruct")
+        self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="reconstruct")
         self._pictures: SingleFlightCache[str, DecodedPicture] = SingleFlightCache(
             _CACHE_BYTES,
             size_bytes=lambda picture: picture.image.nbytes,
-            on_result=on_result,
+            on_result=self.on_result,
         )
 
     def version(self, base: bytes, enhancement: bytes | None) -> str:
@@ -147,8 +132,8 @@ class Reconstructor:
         Raises:
             BusyError: the line is full.
         """
-        if self._jobs >= self._max_jobs:
-            line_seconds = self._jobs * self._job_seconds / self._num_workers
+        if self._jobs >= self.num_workers + self.max_waiting:
+            line_seconds = self._jobs * self._job_seconds / self.num_workers
             raise BusyError(self._jobs, max(_MIN_RETRY_AFTER_SECONDS, line_seconds))
         loop = asyncio.get_running_loop()
         running = self._pool.submit(_timed, job)
@@ -164,7 +149,7 @@ class Reconstructor:
         It waits in the line like every job and is never refused: a busy pool is able to work.
         """
         await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: self._decoder.decode_image(load())
+            self._pool, lambda: self.decoder.decode_image(load())
         )
 
     def close(self) -> None:
@@ -176,11 +161,11 @@ class Reconstructor:
 
     def _decode(self, base: bytes, enhancement: bytes | None) -> DecodedPicture:
         started = time.perf_counter()
-        latent = self._decoder.decode_latent(base, enhancement)
-        image = self._decoder.decode_image(latent)
+        latent = self.decoder.decode_latent(base, enhancement)
+        image = self.decoder.decode_image(latent)
         image.flags.writeable = False
         seconds = time.perf_counter() - started
-        self._on_decoded(seconds)
+        self.on_decoded(seconds)
         origin = Origin(
             level=latent.level,
             quality=latent.quality,

@@ -20,9 +20,6 @@ from slimcodec.detection import Detection
 from slimdetect.overlay import draw_detections
 
 LOSSY_QUALITY = 90  # of 100, Pillow's scale: the encoder's own error stays well below the codec's
-AVIF_SPEED = 8  # 0 slowest to 10 fastest
-PNG_COMPRESS_LEVEL = 3  # 0 to 9: about three times as fast as the default 6, some percent larger
-WEBP_METHOD = 2  # 0 fastest to 6
 _CACHE_BYTES = 64 * 2**20  # of kept responses
 _WEIGHT = re.compile(r"0(\.\d*)?|1(\.0*)?")
 
@@ -38,6 +35,15 @@ class ImageFormat(StrEnum):
     PNG = "image/png"
     AVIF = "image/avif"
     JPEG = "image/jpeg"
+
+
+_SAVE_OPTIONS = {
+    ImageFormat.WEBP: {"quality": LOSSY_QUALITY, "method": 2},  # 0 fastest to 6
+    # 0 to 9: about three times as fast as the default 6, some percent larger
+    ImageFormat.PNG: {"compress_level": 3},
+    ImageFormat.AVIF: {"quality": LOSSY_QUALITY, "speed": 8},  # 0 slowest to 10 fastest
+    ImageFormat.JPEG: {"quality": LOSSY_QUALITY},
+}
 
 
 def choose_format(accept: str | None) -> ImageFormat | None:
@@ -133,18 +139,7 @@ def _render(picture: DecodedPicture, rendering: Rendering) -> RenderedImage:
         scale = rendering.max_edge / max(pixels.size)
         size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
         pixels = pixels.resize(size, Image.Resampling.LANCZOS)
-    return RenderedImage(_write(pixels, rendering.image_format), picture.origin)
-
-
-def _write(pixels: Image.Image, image_format: ImageFormat) -> bytes:
-    buffer = io.BytesIO()
-    match image_format:
-        case ImageFormat.PNG:
-            pixels.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL)
-        case ImageFormat.WEBP:
-            pixels.save(buffer, "WEBP", quality=LOSSY_QUALITY, method=WEBP_METHOD)
-        case ImageFormat.JPEG:
-            pixels.save(buffer, "JPEG", quality=LOSSY_QUALITY)
-        case ImageFormat.AVIF:
-            pixels.save(buffer, "AVIF", quality=LOSSY_QUALITY, speed=AVIF_SPEED)
-    return buffer.getvalue()
+    data = io.BytesIO()
+    image_format = rendering.image_format
+    pixels.save(data, image_format.name, **_SAVE_OPTIONS[image_format])
+    return RenderedImage(data.getvalue(), picture.origin)
