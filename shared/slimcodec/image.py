@@ -35,11 +35,7 @@ _UPRIGHT = {  # by EXIF's orientation
 
 
 def files_in(folder: Path, suffixes: Set[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """The files of a folder whose names end so, by name; names that begin with a dot are others'.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
+    """The files of a folder whose names end so, by name; names that begin with a dot are others'."""
     named = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes)
     return [path for path in named if not path.name.startswith(".") and path.is_file()]
 
@@ -60,7 +56,6 @@ def load_image(source: Path | str | bytes, max_pixels: int = MAX_PIXELS) -> NDAr
 
     Raises:
         ImageError: not a picture, damaged, or too large.
-        OSError: the path cannot be opened.
     """
     label = "picture" if isinstance(source, bytes) else str(source)
     encoded = source if isinstance(source, bytes) else Path(source).read_bytes()

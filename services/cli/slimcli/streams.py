@@ -24,11 +24,7 @@ STANDARD_SUFFIX = ".png"  # of a picture on standard output
 
 
 def read_bytes(path: Path) -> bytes:
-    """All of a file, or of standard input.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """All of a file, or of standard input."""
     return sys.stdin.buffer.read() if path == STANDARD else path.read_bytes()
 
 
@@ -37,7 +33,6 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         ImageError: it is no picture.
-        OSError: it cannot be read.
     """
     from slimcodec.image import load_image
 

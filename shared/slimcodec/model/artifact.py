@@ -207,7 +207,6 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
 
     Raises:
         ModelError: the file is not UTF-8 text, or holds another number of names.
-        OSError: the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # Notepad's mark is no part of a name

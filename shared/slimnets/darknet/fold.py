@@ -44,7 +44,6 @@ def load_tail(model: Darknet, split: int, path: Path) -> Darknet:
 
     Raises:
         NetError: the graph is not the tail of this detector.
-        OSError: there is no such file.
     """
     folded = fold_norms(model, split + 1)
     wanted = {

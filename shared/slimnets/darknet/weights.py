@@ -31,7 +31,6 @@ def load_darknet_weights(model: Darknet, path: Path | str) -> None:
 
     Raises:
         DarknetWeightsError: the header is not Darknet's, or the length does not fit the graph.
-        OSError: the file cannot be read.
     """
     path = Path(path)
     tensors = list(_tensors(model))

@@ -66,7 +66,6 @@ def read_shots(source: str, tell: Callable[[str], None]) -> Iterator[Shot]:
         ImageError: a file is neither container nor picture, and is not named as a video.
         CameraError: a video cannot be played, or a camera is not there.
         UnavailableError: it is a video, and nothing here plays videos.
-        OSError: it cannot be read.
     """
     if is_video(source):
         yield from _play(source, tell)

@@ -53,7 +53,6 @@ class Intake:
 
         Raises:
             StreamRefusedError: the stream cannot go on.
-            redis.RedisError: the store does not answer.
         """
         kind = request.WhichOneof("message")
         if kind == "frame":

@@ -61,11 +61,7 @@ class TrainedCodec:
 
 
 def codec_from_checkpoint(path: Path) -> TrainedCodec:
-    """The codec of a training run.
-
-    Raises:
-        FileNotFoundError: there is no checkpoint.
-    """
+    """The codec of a training run."""
     state = load_checkpoint(path)
     codec = Codec(CodecConfig(**state["config"]))
     codec.load_state_dict(state["average"]["state"])
@@ -73,11 +69,7 @@ def codec_from_checkpoint(path: Path) -> TrainedCodec:
 
 
 def load_codec(source: Path) -> Codec:
-    """The torch codec of an artifact's folder or of a checkpoint, float32, to train on.
-
-    Raises:
-        FileNotFoundError: there is neither.
-    """
+    """The torch codec of an artifact's folder or of a checkpoint, float32, to train on."""
     if not source.is_dir():
         return codec_from_checkpoint(source).codec
     manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))

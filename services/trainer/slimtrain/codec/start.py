@@ -43,7 +43,6 @@ def begin_with(codec: Codec, source: Path) -> list[str]:
             average is taken).
 
     Raises:
-        FileNotFoundError: there is neither.
         ValueError: nothing fits, so that this would not be a beginning.
     """
     other = load_codec(source)

@@ -115,7 +115,6 @@ def import_detector(
         NetError: a cfg, weights or split that cannot be used, with the reason.
         ModelError: names that do not fit the detector.
         ArtifactFolderError: `out_dir` exists or is not `<name>/<version>`.
-        OSError: a file that cannot be read.
     """
     cfg, weights = Path(cfg), Path(weights)
     cfg_text = read_cfg_text(cfg)
@@ -160,7 +159,6 @@ def load_detector_model(path: Path | str) -> Darknet:
 
     Raises:
         NetError: a damaged folder.
-        OSError: a file is missing.
     """
     path = Path(path)
     model = Darknet(parse_cfg((path / "detector.cfg").read_text(encoding="utf-8")))

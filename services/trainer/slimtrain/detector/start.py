@@ -40,7 +40,6 @@ class DarknetFiles:
 
         Raises:
             NetError: a cfg that cannot be built, or weights that are not its own.
-            OSError: a file that cannot be read.
         """
         model = Darknet(parse_cfg(read_cfg_text(self.cfg)))
         load_darknet_weights(model, self.weights)

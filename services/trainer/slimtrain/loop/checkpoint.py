@@ -23,11 +23,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The checkpoint at `path`. Tensors and plain values only: nothing is unpickled.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """The checkpoint at `path`. Tensors and plain values only: nothing is unpickled."""
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     return state
 

@@ -44,7 +44,6 @@ def write_tail_artifact(
         training: free form, kept in the manifest as `training.second_stage`.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
         ModelError: a file of the codec is missing.
         ValueError: the checkpoint belongs to another codec.
         ArtifactFolderError: `out_dir` exists or is of another form.
