@@ -35,7 +35,7 @@ _UPRIGHT = {  # by EXIF's orientation
 
 
 def files_in(folder: Path, suffixes: Set[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """The files of a folder whose names end so, by name; names that begin with a dot are others'."""
+    """The files of a folder whose names end so, by name, without those that begin with a dot."""
     named = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes)
     return [path for path in named if not path.name.startswith(".") and path.is_file()]
 

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PEAK = 255.0
-MAX_PSNR_DB = 100.0
-"""Given for equal pictures, so that means stay finite."""
+MAX_PSNR_DB = 100.0  # given for equal pictures, so that means stay finite
 
 
 def psnr_db(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:

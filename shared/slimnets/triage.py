@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from slimnets.export.onnx_file import GraphWriter, float_value, weights_of
 
-CELL_STRIDE = 2
-"""Cells of the latent, a side, in one cell of the head: 32 pixels of the picture."""
+CELL_STRIDE = 2  # cells of the latent, a side, in one cell of the head: 32 pixels of the picture
 _FIRST_ODDS = 1e-4  # of a class in a cell before anything is learnt: most cells hold nothing
 _SLOPE = 0.1  # of the leaky rectifiers
 

@@ -81,7 +81,7 @@ class CfgSection:
 
 
 def read_cfg_text(path: Path) -> str:
-    """The text of a `.cfg` file, whatever its comments are written in; without a byte-order mark."""
+    """The text of a `.cfg` file, in whatever its comments are; without a byte-order mark."""
     return path.read_text(encoding="utf-8-sig", errors="replace")
 
 

@@ -54,10 +54,9 @@ def _frame(frame_id: str) -> FrameId:
 
 
 Context = Annotated[ApiContext, Depends(_context)]
-Frame = Annotated[FrameId, Depends(_frame)]
-"""The frame of the path."""
+Frame = Annotated[FrameId, Depends(_frame)]  # the frame of the path
+# under which name what this request does is recorded: of its token, or its address without one
 Caller = Annotated[str, Depends(_caller)]
-"""Under which name what this request does is recorded: of its token, or its address without one."""
 
 
 def keep_nothing(response: Response) -> None:

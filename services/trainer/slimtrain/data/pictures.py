@@ -34,15 +34,13 @@ from slimtrain.data.split import is_validation
 logger = logging.getLogger(__name__)
 
 BOX_FIELDS = 6
+# teacher boxes below this score are ignored in training, neither object nor background
 POSITIVE_CONFIDENCE = 0.35
-"""Teacher boxes below this score are ignored in training, neither object nor background."""
+# a label this close to a teacher box of its class *is* that box, and takes its confidence
 SAME_BOX_IOU = 0.95
-"""A label this close to a teacher box of its class *is* that box, and takes its confidence."""
-COVERED_IOU = 0.5
-"""A teacher box that overlaps a label of any class this much says nothing new."""
+COVERED_IOU = 0.5  # a teacher box that overlaps a label of any class this much says nothing new
 
-Boxes = NDArray[np.float32]
-"""(n, 6) float32: class, cx, cy, w, h, confidence."""
+Boxes = NDArray[np.float32]  # (n, 6) float32: class, cx, cy, w, h, confidence
 
 
 @dataclass(frozen=True, slots=True)

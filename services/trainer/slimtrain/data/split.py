@@ -7,8 +7,7 @@ folder, and puts copies of a picture in two folders on the same side.
 import hashlib
 from pathlib import PurePath
 
-VALIDATION_PART = 10
-"""One picture in ten is for validation."""
+VALIDATION_PART = 10  # one picture in ten is for validation
 
 
 def is_validation(file_name: str | PurePath) -> bool:

@@ -33,20 +33,15 @@ from slimtrain.data.pictures import (
 )
 from slimtrain.detector.weather import Draw, augment_weather
 
-GREY = 114.0 / 255
-"""Fills what no picture covers; the usual letterbox grey of YOLO training."""
+GREY = 114.0 / 255  # fills what no picture covers; the usual letterbox grey of YOLO training
 MAX_BOXES_PER_PICTURE = 80
 MAX_BOXES_PER_SAMPLE = 120
-MIN_VISIBLE = 0.15
-"""A box of which less of the area stays in its tile is dropped."""
-CLEARLY_VISIBLE = 0.35
-"""A box of which less stays is ignored: neither object nor background."""
-MAX_SIDE = 4096
-"""Of a sample, pixels."""
+MIN_VISIBLE = 0.15  # a box of which less of the area stays in its tile is dropped
+CLEARLY_VISIBLE = 0.35  # a box of which less stays is ignored: neither object nor background
+MAX_SIDE = 4096  # of a sample, pixels
 MIN_SIDE_PIXELS = 2.0
 CLEAR_SIDE_PIXELS = 5.0
-RARE_CLASS_SHARE = 0.03
-"""Classes in fewer pictures than this share are drawn more often."""
+RARE_CLASS_SHARE = 0.03  # classes in fewer pictures than this share are drawn more often
 
 
 @dataclass(frozen=True)

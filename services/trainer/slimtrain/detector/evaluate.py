@@ -28,10 +28,8 @@ from slimtrain.figures.mean_average_precision import (
 
 LETTERBOX_GREY = 114
 NMS_IOU = 0.5
-MAX_CANDIDATES = 300
-"""The best (box, class) pairs of a picture that go into suppression."""
-MIN_LABELS = 8
-"""Classes with fewer labels in the validation pictures are too noisy to watch."""
+MAX_CANDIDATES = 300  # the best (box, class) pairs of a picture that go into suppression
+MIN_LABELS = 8  # classes with fewer labels in the validation pictures are too noisy to watch
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,14 @@ from slimtrain.detector.heads import by_cell, decode_boxes, decode_sides
 BOX_WEIGHT = 0.05
 OBJECTNESS_WEIGHT = 0.6
 CLASS_WEIGHT = 0.4
+# by stride: a fine map has more cells, and a smaller share of them holds an object
 OBJECTNESS_BALANCE = {8: 4.0, 16: 1.0, 32: 0.4}
-"""By stride: a fine map has more cells, and a smaller share of them holds an object."""
+# bound on the raw side: exp(4) is 55 anchors; keeps an early outlier from becoming infinite
 MAX_LOG_SIDE = 4.0
-"""Bound on the raw side: exp(4) is 55 anchors; keeps an early outlier from becoming infinite."""
-MIN_TAUGHT = 0.01
-"""Objectness from which on the teacher's classes and boxes are learned."""
+MIN_TAUGHT = 0.01  # objectness from which on the teacher's classes and boxes are learned
 
+# cells, x before y, that may answer for a target: its own and the four beside it
 _NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-"""Cells, x before y, that may answer for a target: its own and the four beside it."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError
 
-STATISTICS_MOMENTUM = 0.03
-"""Of batch norm: mosaics and single pictures differ from batch to batch."""
+STATISTICS_MOMENTUM = 0.03  # of batch norm: mosaics and single pictures differ from batch to batch
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,9 @@ from slimtrain.loop.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
-LAST_PART = 0.15
-"""The last part of the run shows nearly whole pictures: few mosaics."""
+LAST_PART = 0.15  # the last part of the run shows nearly whole pictures: few mosaics
 LAST_MOSAIC_SHARE = 0.1
-FINAL_LEARNING_RATE = 0.02
-"""Of the peak, at the end of the cosine."""
+FINAL_LEARNING_RATE = 0.02  # of the peak, at the end of the cosine
 CLIP_NORM = 10.0
 
 

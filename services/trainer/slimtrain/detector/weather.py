@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-RAIN_SHARE = 0.003
-"""Of pixels in which a streak begins."""
+RAIN_SHARE = 0.003  # of pixels in which a streak begins
 STREAK_PIXELS = 15
 
 

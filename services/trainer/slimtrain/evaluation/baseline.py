@@ -168,5 +168,5 @@ _AVIF = _pillow(
 _HEVC = Baseline(
     "hevc", (51, 48, 45, 42, 39, 36, 33, 30, 27, 24), HEVC_SETTING, _encode_hevc, _decode_hevc
 )
+# by name, in the order of the report
 BASELINES: Mapping[str, Baseline] = {codec.name: codec for codec in (_JPEG, _WEBP, _AVIF, _HEVC)}
-"""By name, in the order of the report."""

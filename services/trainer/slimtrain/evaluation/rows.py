@@ -24,8 +24,7 @@ from slimtrain.figures.mean_average_precision import (
     mean_average_precision,
 )
 
-MIN_LABELS = 8
-"""A class with fewer labels than this in all pictures is not a frequent one."""
+MIN_LABELS = 8  # a class with fewer labels than this in all pictures is not a frequent one
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,10 @@ from slimtrain.figures.rate_curve import (
 )
 
 Figure = Literal["map50", "map50_frequent", "psnr_db"]
-DETECTION_FIGURES: tuple[Figure, ...] = ("map50_frequent", "map50")
-"""The steadier one first."""
-ANCHORS = ("jpeg", "hevc")
-"""The codecs that ours are held against."""
-KEPT_SHARES = (0.7, 0.8, 0.9)
-"""Parts of the uncompressed pictures' mAP50 whose rate is looked up."""
-POINTS_LOST = (0.02, 0.01)
-"""Losses of mAP50 whose rate is looked up: 0.01 is one point."""
+DETECTION_FIGURES: tuple[Figure, ...] = ("map50_frequent", "map50")  # the steadier one first
+ANCHORS = ("jpeg", "hevc")  # the codecs that ours are held against
+KEPT_SHARES = (0.7, 0.8, 0.9)  # parts of the uncompressed pictures' mAP50 whose rate is looked up
+POINTS_LOST = (0.02, 0.01)  # losses of mAP50 whose rate is looked up: 0.01 is one point
 
 
 @dataclass(frozen=True)

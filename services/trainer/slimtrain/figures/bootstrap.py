@@ -19,8 +19,8 @@ NUM_DRAWS = 200
 SEED = 20230327
 COVERAGE = 0.95
 
+# (draws, pictures): how often each picture occurs; row 0 has every picture once
 Draws = NDArray[np.float64]
-"""(draws, pictures): how often each picture occurs; row 0 has every picture once."""
 
 
 class Interval(NamedTuple):

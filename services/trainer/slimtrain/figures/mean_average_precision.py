@@ -29,10 +29,10 @@ from slimtrain.data.pictures import (
     box_iou,
 )
 
+# detections below this score are not made; the precision-recall curve needs the low ones
 MIN_SCORE = 0.001
-"""Detections below this score are not made; the precision-recall curve needs the low ones."""
+# without labels, the uncompressed picture's detections from this score on serve as labels
 PSEUDO_LABEL_SCORE = 0.3
-"""Without labels, the uncompressed picture's detections from this score on serve as labels."""
 MAX_DETECTIONS = 100
 _RECALL_POINTS = np.linspace(0, 1, 101)
 

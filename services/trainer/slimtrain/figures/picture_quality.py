@@ -6,8 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MIN_SIDE = 161
-"""A picture with a shorter side has no window at the coarsest of five scales."""
+MIN_SIDE = 161  # a picture with a shorter side has no window at the coarsest of five scales
 
 
 def ms_ssim(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float | None:

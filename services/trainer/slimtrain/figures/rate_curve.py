@@ -17,10 +17,9 @@ from dataclasses import dataclass
 import bjontegaard
 import numpy as np
 
-MIN_POINTS = 3
-"""A front of fewer points is no curve."""
+MIN_POINTS = 3  # a front of fewer points is no curve
+# the part of the shorter front that two fronts must share in the figure, for a BD-rate
 MIN_OVERLAP = 0.3
-"""The part of the shorter front that two fronts must share in the figure, for a BD-rate."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from slimcodec.whole_file import write_whole
 
-Cell = float | int | str | None
-"""None or NaN is an empty cell: not known."""
+Cell = float | int | str | None  # None or NaN is an empty cell: not known
 
 
 class StepLog:

@@ -37,8 +37,7 @@ from slimtrain.loop.throughput import throughput
 
 logger = logging.getLogger(__name__)
 
-LOG_EVERY = 50
-"""Steps in a row of log.csv, which has their means."""
+LOG_EVERY = 50  # steps in a row of log.csv, which has their means
 SAVE_EVERY_SECONDS = 60.0
 
 

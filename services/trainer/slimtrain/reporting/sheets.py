@@ -28,8 +28,7 @@ GAP = 6
 CAPTION_HEIGHT = 22
 FONT_SIZE = 13
 SHEET_QUALITY = 85
-MIN_SCORE = 0.3
-"""Boxes that a user would be shown."""
+MIN_SCORE = 0.3  # boxes that a user would be shown
 
 Array = NDArray[np.uint8]
 

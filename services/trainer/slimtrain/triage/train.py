@@ -43,8 +43,7 @@ from slimtrain.triage.figures import (
 )
 from slimtrain.triage.views import LabelledLatent, encode_views, label_views, list_views
 
-MIN_SCORE = 0.3
-"""A detection of at least this score is a presence."""
+MIN_SCORE = 0.3  # a detection of at least this score is a presence
 STREET_LABELS = ("person", "bicycle", "car", "motorbike", "bus", "truck")
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99)
 DEFAULT_RECALL = 0.95
