@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from slimedge.errors import ModelMismatchError
-from slimedge.event import LinkState, LossReason, Nacked
+from slimedge.event import LinkState, LossReason, Nacked, Sent
 from slimedge.link.uplink import Uplink
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_uplink import EPOCH, UplinkRecorder, make_ledger_frame, make_uplink
@@ -306,12 +306,15 @@ async def test_a_stream_that_is_left_while_a_frame_is_written_does_not_cancel_it
         sending = asyncio.create_task(_send_many(uplink, (1, 2, 3), 3 * 10**6))
         await asyncio.sleep(0.2)
         assert not sending.done(), "the transport takes all of it: the test shows nothing"
+        told = [event.sequence for event in recorder.of(Sent)]
+        on_their_way = [frame.sequence for frame in recorder.ledger.unpersisted]
 
         cloud.tell(pb.StreamFramesResponse(drain=pb.Drain(reconnect_after_ms=60_000, grace_ms=100)))
         await recorder.wait_until(lambda: LinkState.DOWN in [state for state, _ in recorder.links])
         proxy.cut()  # else the write ends with the keepalive's patience
         await sending
 
+    assert told == on_their_way, "each may be answered before its writer goes on"
     assert [frame.sequence for frame in recorder.ledger.unpersisted] == [1, 2, 3]
 
 

@@ -135,6 +135,7 @@ class Tally:
         self.recent: deque[FrameRow] = deque(maxlen=RECENT_FRAMES)  # detected, newest last
         self._rows: OrderedDict[int, FrameRow] = OrderedDict()
         self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._first_frame = math.inf  # of those that were captured since the start
         self._closed = False
 
     def close(self) -> None:
@@ -148,6 +149,7 @@ class Tally:
         self.recent.clear()
         self._rows.clear()
         self._pictures.clear()
+        self._first_frame = math.inf
 
     @property
     def is_settled(self) -> bool:
@@ -176,7 +178,8 @@ class Tally:
                 pass
             case Captured():
                 totals.frames_captured += 1
-            case Encoded():
+                self._first_frame = min(self._first_frame, event.frame)
+            case Encoded() if event.frame >= self._first_frame:
                 self._start(event)
             case _:
                 pass

@@ -263,13 +263,12 @@ class Uplink:
             self._lose([frame], LossReason.EXPIRED)
             return
         self._lose(self.ledger.send(frame, now), LossReason.RESEND_FULL)
-        try:
-            late, expire_ms = self._is_late(age), round(1000 * expire_seconds)
-            await connection.write(make_frame(frame.header, frame.container, expire_ms, late=late))
-        except DisconnectedError:
-            return  # the ledger has it and gives it to the next stream
+        # told before it is written: its answer may be read before the writer goes on
         resent, waited = frame.times_sent > 1, now - frame.encoded_at
         self.observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
+        late, expire_ms = self._is_late(age), round(1000 * expire_seconds)
+        with suppress(DisconnectedError):  # the ledger has it and gives it to the next stream
+            await connection.write(make_frame(frame.header, frame.container, expire_ms, late=late))
 
     async def _wait_for_room(self, size_bytes: int) -> Connection | None:
         """Wait until the credit allows so many bytes; the stream, or None once it has ended."""

@@ -113,6 +113,7 @@ def test_news_that_comes_twice_is_counted_once() -> None:
 def test_what_did_not_come_through_is_counted_by_its_reason() -> None:
     tally = Tally()
 
+    tally.notify(Captured(1, (40, 50)))
     tally.notify(encoded(1))
     tally.notify(Lost(1, LossReason.EXPIRED))
     tally.notify(encoded(2))
@@ -194,6 +195,21 @@ def test_what_was_counted_while_warming_up_is_forgotten() -> None:
     assert [row.sequence for row in tally.recent] == [3]
 
 
+def test_a_frame_that_was_captured_before_the_count_began_is_in_none_of_the_counts() -> None:
+    tally = Tally()
+    tally.notify(Captured(1, (40, 50)))
+    tally.restart()
+
+    for event in (encoded(1), Sent(1, 1000, 0.0, resent=False), detected(1)):
+        tally.notify(event)
+    run_frame(tally, 2)
+
+    seen = summed(tally)
+    counts = ("frames_captured", "frames_sent", "frames_acked", "frames_detected")
+    assert [seen[name] for name in counts] == [1, 1, 1, 1]
+    assert seen["frames_skipped"] == 0
+
+
 def test_an_empty_tally_sums_up_to_nulls() -> None:
     seen = summed(Tally())
 
@@ -254,6 +270,7 @@ def test_the_screen_fits_a_terminal_of_80_by_24_at_its_fullest() -> None:
     tally.notify(LinkChanged(LinkState.UP, "127.0.0.1:1"))
     labels = tuple(label for label in (*STREET, "sports ball", "frisbee") for _ in range(30))
     for sequence in range(1, 300):
+        tally.notify(Captured(sequence, (40, 50)))
         tally.notify(encoded(sequence, size=123_456))
         tally.notify(Sent(sequence, 123_456, 0.0, resent=False))
         tally.notify(detected(sequence, 1234.5, labels))
