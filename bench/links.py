@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of the run for memory")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores\n")
-    with CloudProcess("slim-n", None, 0) as cloud:
+    with CloudProcess("slim-n", None) as cloud:
         if args.bench == "links":
             asyncio.run(bench_links(cloud, args.seconds))
         else:

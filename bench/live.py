@@ -341,7 +341,7 @@ def main() -> None:
     parser.add_argument("--tc", action="store_true", help="the kernel shapes; needs root")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores\n")
-    with CloudProcess(MODEL, None, 0) as cloud:
+    with CloudProcess(MODEL, None) as cloud:
         asyncio.run(bench(cloud, args))
 
 

@@ -242,6 +242,7 @@ def _start_review(process: _Process) -> str:
         app,
         settings.http_host,
         settings.http_port,
+        inherited=settings.http_socket,
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,
         trusted_proxies=split_words(settings.trusted_proxies),

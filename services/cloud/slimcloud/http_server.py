@@ -77,6 +77,7 @@ class HttpServer:
     """Binds at once, so that the address is known before the first request.
 
     Args:
+        inherited: file descriptor of a socket that listens already, in place of a new one.
         trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
 
     Raises:
@@ -89,11 +90,15 @@ class HttpServer:
         host: str,
         port: int,
         *,
+        inherited: int | None = None,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
         trusted_proxies: Sequence[str] = (),
     ) -> None:
-        self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        if inherited is None:
+            self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
+        else:
+            self._socket = socket.socket(fileno=inherited)
         # accepted sockets inherit it; asyncio does not set it on theirs (their `proto` is 0), and
         # each answer on a kept connection then waited for the client's delayed ACK, 48 ms
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

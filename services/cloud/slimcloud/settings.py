@@ -47,6 +47,12 @@ class CloudSettings(ServiceSettings):
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="their port; 0 = a free one")
     http_host: str = Field(default="127.0.0.1", description="address of the review API")
     http_port: int = Field(default=8080, ge=0, le=65535, description="its port; 0 = a free one")
+    http_socket: int | None = Field(
+        default=None,
+        ge=3,
+        description="file descriptor of a listening socket that the process inherits: the review "
+        "API is served on it, not on a port of its own",
+    )
     metrics_host: str = Field(
         default="127.0.0.1", description="address of /livez, /readyz and /metrics by themselves"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -27,9 +28,13 @@ async def _say_who_asks(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def _served(trusted_proxies: Sequence[str] = ()) -> AsyncIterator[int]:
+async def _served(
+    trusted_proxies: Sequence[str] = (), inherited: int | None = None
+) -> AsyncIterator[int]:
     """The port of a server."""
-    server = HttpServer(_say_who_asks, "127.0.0.1", 0, trusted_proxies=trusted_proxies)
+    server = HttpServer(
+        _say_who_asks, "127.0.0.1", 0, inherited=inherited, trusted_proxies=trusted_proxies
+    )
     server.start(lambda serving, name: asyncio.create_task(serving, name=name))
     try:
         yield int(server.url.rpartition(":")[2])
@@ -123,3 +128,14 @@ async def test_only_a_named_proxy_says_for_whom_it_asks(proxies: list[str], seen
         answer = await _ask(port, head)
 
     assert answer.endswith(b"\r\n\r\n" + seen)
+
+
+async def test_socket_that_was_inherited_is_served() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    its_port = listener.getsockname()[1]
+
+    async with _served(inherited=listener.detach()) as port:
+        answer = await _ask(port, SLOW)
+
+    assert port == its_port
+    assert answer.startswith(b"HTTP/1.1 200")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -12,43 +13,54 @@ from slimcli.exits import UnavailableError
 from slimcloud.addresses import CloudAddresses
 from slimops.child import ChildProcess
 
-START_SECONDS = 60.0  # models are loaded and a canary is run; slow machines, busy machines
+START_SECONDS = 120.0  # models are loaded and a canary is run; slow machines, busy machines
 STOP_SECONDS = 2.5  # the edge takes at most as much, and Ctrl-C promises five for both
 _POLL_SECONDS = 0.05
 
 
 class CloudProcess:
-    """`slimwire cloud --role all` with an embedded Redis; start it from the main thread.
+    """`slimwire cloud --role all` with an embedded Redis; enter it on the main thread.
 
     Args:
         model, models: Of the codec.
-        http_port: Of the page.
+        page: Listens where the page shall be; any free port when None.
         labels: Of detections to keep; none: all.
     """
 
     def __init__(
-        self, model: str, models: Path | None, http_port: int, labels: Sequence[str] = ()
+        self,
+        model: str,
+        models: Path | None,
+        page: socket.socket | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
-        self._child = ChildProcess("demo")
-        self._state_file = self._child.directory / "cloud.json"
-        self._environment = os.environ | {
+        self._page = page
+        self._settings = {
             "CLOUD_MODEL": model,
             "CLOUD_GRPC_PORT": "0",
-            "CLOUD_HTTP_PORT": str(http_port),
-            "CLOUD_STATE_FILE": str(self._state_file),
-            "CLOUD_DATA": str(self._child.directory / "data"),  # goes with the demo
+            "CLOUD_HTTP_PORT": "0",
             "CLOUD_STOP_SECONDS": "1",
         }
         if labels:
-            self._environment["CLOUD_DETECT_LABELS"] = ",".join(labels)
+            self._settings["CLOUD_DETECT_LABELS"] = ",".join(labels)
         if models is not None:
-            self._environment["CLOUD_MODELS_ROOT"] = str(models)
-        for name in ("CLOUD_REDIS_URL", "CLOUD_REDIS_URL_FILE"):  # the demo brings its own
-            self._environment.pop(name, None)
+            self._settings["CLOUD_MODELS_ROOT"] = str(models)
 
     def __enter__(self) -> Self:
+        self._child = ChildProcess("demo")
+        directory = self._child.directory
+        self._state_file = directory / "cloud.json"
+        environment = os.environ | self._settings
+        environment["CLOUD_STATE_FILE"] = str(self._state_file)
+        environment["CLOUD_DATA"] = str(directory / "data")  # goes with the demo
+        for name in ("CLOUD_REDIS_URL", "CLOUD_REDIS_URL_FILE"):  # the demo brings its own
+            environment.pop(name, None)
+        inherit = []
+        if self._page is not None:
+            inherit.append(self._page.fileno())
+            environment["CLOUD_HTTP_SOCKET"] = str(self._page.fileno())
         command = [sys.executable, "-m", "slimcli", "cloud", "--role", "all"]
-        self._child.start(command, self._environment)
+        self._child.start(command, environment, inherit=inherit)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -94,8 +94,8 @@ def demo(
             Plan,
             check_point,
             check_source,
-            choose_port,
             known_street,
+            listen,
             open_trace,
         )
         from slimcli.demo.play import play
@@ -134,21 +134,21 @@ def demo(
     console = Console(stderr=as_json)
     if seconds is None:
         seconds = 0.0 if console.is_terminal else DEFAULT_SECONDS
-    port = choose_port(http_port, DEFAULT_PORT)
-    plan = Plan(
-        edge=settings,
-        model=codec.label,
-        page=f"http://{HOST}:{port}",
-        seconds=seconds or None,
-        link=trace,
-        round_trip_seconds=0.0 if link is None else round_trip,
-        is_replayed=link is not None,
-        shown=known_street(names) if source is None else (),
-        against_jpeg=jpeg_line(codec.manifest.fingerprint),
-    )
-    tally = Tally(deadline)
-    logging.getLogger().addHandler(logging.NullHandler())  # the screen says what matters
-    with CloudProcess(model, models, port, plan.shown) as cloud:
+    with listen(http_port, DEFAULT_PORT) as listener:
+        plan = Plan(
+            edge=settings,
+            model=codec.label,
+            page=f"http://{HOST}:{listener.getsockname()[1]}",
+            seconds=seconds or None,
+            link=trace,
+            round_trip_seconds=0.0 if link is None else round_trip,
+            is_replayed=link is not None,
+            shown=known_street(names) if source is None else (),
+            against_jpeg=jpeg_line(codec.manifest.fingerprint),
+        )
+        tally = Tally(deadline)
+        logging.getLogger().addHandler(logging.NullHandler())  # the screen says what matters
+        cloud = CloudProcess(model, models, listener, plan.shown)
         outcome = asyncio.run(play(plan, cloud, tally, console))
     if as_json:
         say_json(

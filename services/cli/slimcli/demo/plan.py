@@ -1,5 +1,6 @@
 """What a person asked for, checked before anything starts."""
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,18 +106,13 @@ def known_street(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for label in STREET if label in names)
 
 
-def choose_port(wanted: int | None, usual: int) -> int:
-    """A port for the page: the wanted one, or the usual one, or any where that is taken.
+def listen(wanted: int | None, usual: int) -> socket.socket:
+    """Take a port for the page: the wanted one, or the usual one, or any where that is taken.
 
     Raises:
         UnavailableError: the wanted one is taken.
     """
     for port in (usual, 0) if wanted is None else (wanted,):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        with contextlib.suppress(OSError):
+            return socket.create_server((HOST, port))
     raise UnavailableError(f"--http-port {wanted} is taken; give another, or none")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -28,7 +29,7 @@ from slimlinks.shaping import ShapedLink
 
 FIRST_FRAME_SECONDS = 30.0  # for a camera that is not there yet; it is asked again meanwhile
 WARM_SECONDS = 60.0  # for the first picture's way through graphs that are compiled for it
-SETTLE_SECONDS = 5.0  # for the results of the last frames
+SETTLE_SECONDS = 20.0  # for the results of the last frames; a frame that is lost is told by then
 _TICK_SECONDS = 0.05
 
 T = TypeVar("T")
@@ -46,8 +47,8 @@ class Outcome:
     rate: float  # pictures a second at most
 
 
-class Cloud(Protocol):
-    """What a demo needs of `CloudProcess`."""
+class Cloud(AbstractContextManager[object], Protocol):
+    """What a demo needs of `CloudProcess`; it runs from entry to exit."""
 
     async def ready(self) -> tuple[str, str]: ...
     def check(self) -> None: ...
@@ -64,7 +65,10 @@ class RunEdge(Protocol):
 async def play(
     plan: Plan, cloud: Cloud, tally: Tally, console: Console, run_edge: RunEdge = run_edge
 ) -> Outcome:
-    """Run the demo to its end, or until a signal.
+    """Run the demo to its end, or until a signal; call it on the main thread.
+
+    Signals are handled before the cloud is started: none can fall between the two, whether the
+    process inherited its way with them from a terminal or from a shell that ignores Ctrl-C.
 
     Raises:
         UnavailableError: the cloud does not come up, or ends by itself.
@@ -77,7 +81,7 @@ async def play(
     screen = LiveScreen(console, plan) if console.is_terminal else PlainScreen(console, plan)
     player = _Player(plan, cloud, tally, screen, stop, run_edge)
     try:
-        with screen:
+        with cloud, screen:
             await player.run()
     except _Stopped:
         pass

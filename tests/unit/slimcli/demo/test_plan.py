@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimcli.demo.plan import HOST, check_point, check_source, choose_port, known_street
+from slimcli.demo.plan import HOST, check_point, check_source, known_street, listen
 from slimcli.exits import BadUsageError, ExitCode, UnavailableError, exit_code_of
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from support.models.toy_artifact import make_toy_codec
@@ -48,12 +48,21 @@ def test_the_page_keeps_its_port_unless_it_is_taken() -> None:
     with socket.create_server((HOST, 0)) as other:
         taken = other.getsockname()[1]
 
-        elsewhere = choose_port(None, usual=taken)
+        with listen(None, usual=taken) as elsewhere:
+            assert elsewhere.getsockname()[1] not in (0, taken)
         with pytest.raises(UnavailableError, match=f"--http-port {taken} is taken"):
-            choose_port(taken, usual=0)
+            listen(taken, usual=0)
 
-    assert elsewhere not in (0, taken)
-    assert choose_port(None, usual=taken) == taken
+    with listen(None, usual=taken) as page:
+        assert page.getsockname()[1] == taken
+
+
+def test_two_demos_that_start_together_have_two_ports() -> None:
+    with listen(None, usual=0) as first:
+        port = first.getsockname()[1]
+
+        with listen(None, usual=port) as second:
+            assert second.getsockname()[1] != port
 
 
 def test_only_labels_that_the_detector_knows_are_asked_for() -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
+from collections.abc import Callable
+from typing import Self
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from slimcli.demo.plan import Plan
@@ -16,16 +21,39 @@ from slimedge.settings import EdgeSettings
 
 FRAME_SECONDS = 0.002  # between two frames of these edges: nothing waits for a real camera
 IMAGE = np.zeros((40, 50, 3), np.uint8)
+PLAN = Plan(
+    EdgeSettings(source="street.mp4", camera_id="demo"), "toy/1", "http://127.0.0.1:9", 0.5, None
+)
 
 
 class NoCloud:
     """Up at once; nobody answers at its address."""
+
+    is_running = False
+
+    def __enter__(self) -> Self:
+        self.is_running = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_running = False
 
     async def ready(self) -> tuple[str, str]:
         return "127.0.0.1:9", "http://127.0.0.1:9"
 
     def check(self) -> None:
         pass
+
+
+class CloudBehindCtrlC(NoCloud):
+    """A person wants the end at the very moment at which it has been started."""
+
+    def __enter__(self) -> Self:
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().__enter__()
+
+    async def ready(self) -> tuple[str, str]:
+        return await asyncio.Future()
 
 
 def edge_of(cloud_seconds: dict[float, tuple[float, float]], started: list[float]) -> RunEdge:
@@ -52,13 +80,12 @@ async def run_demo(
     cloud_seconds: dict[float, tuple[float, float]],
 ) -> tuple[list[float], Tally, str]:
     """Rates of the edges that were started, what was counted, and what was said."""
-    settings = EdgeSettings(source="street.mp4", camera_id="demo")
-    plan = Plan(settings, "toy/1", "http://127.0.0.1:9", 0.5, None)
-    tally, started = Tally(1.0), list[float]()
+    tally, started, cloud = Tally(1.0), list[float](), NoCloud()
     console = Console(width=100, record=True, file=io.StringIO())
 
-    outcome = await play(plan, NoCloud(), tally, console, edge_of(cloud_seconds, started))
+    outcome = await play(PLAN, cloud, tally, console, edge_of(cloud_seconds, started))
 
+    assert not cloud.is_running
     assert outcome.rate == started[-1]
     return started, tally, console.export_text()
 
@@ -84,3 +111,19 @@ async def test_the_address_of_the_page_is_the_first_line() -> None:
     *_, text = await run_demo({10.0: (0.0, 0.07)})
 
     assert text.splitlines()[0].startswith("http://127.0.0.1:9 ")
+
+
+@pytest.mark.parametrize("inherited", [signal.default_int_handler, signal.SIG_IGN])
+async def test_ctrl_c_while_the_cloud_starts_ends_both(
+    inherited: Callable[..., object] | signal.Handlers,
+) -> None:
+    """A background job of a shell, such as a test run may be, inherits that SIGINT is ignored."""
+    cloud, started = CloudBehindCtrlC(), list[float]()
+    before = signal.signal(signal.SIGINT, inherited)
+    try:
+        await play(PLAN, cloud, Tally(), Console(file=io.StringIO()), edge_of({}, started))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert not cloud.is_running
+    assert started == []
