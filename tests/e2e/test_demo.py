@@ -19,8 +19,10 @@ from support.process_family import MARK, ProcessFamily
 
 pytestmark = pytest.mark.slow
 
-STREAMING_SECONDS = 60.0  # to start at most, on a busy machine
-GONE_SECONDS = 30.0  # a hang must fail; how fast it ends is printed, not asserted
+# A hang must fail; how fast a demo starts and ends is not asserted: the machine may be busy.
+STREAMING_SECONDS = 150.0
+GONE_SECONDS = 60.0
+DEMO_SECONDS = 280.0  # of one that ends by itself
 
 
 @dataclass
@@ -76,7 +78,7 @@ def test_a_demo_of_a_few_seconds_ends_with_one_json_line(environment: dict[str, 
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=DEMO_SECONDS,
     )
 
     assert done.returncode == 0, done.stderr
@@ -108,14 +110,14 @@ def test_a_recorded_link_is_replayed_and_what_it_cost_is_summed_up(
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=DEMO_SECONDS,
     )
 
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["link"] == str(trace)
     assert seen["uplink_kbit_per_second"] is None
-    assert seen["frames_skipped"] == seen["frames_captured"] - seen["frames_sent"]
+    assert 0 <= seen["frames_skipped"] == seen["frames_captured"] - seen["frames_sent"]
     assert 0 <= seen["frames_late"] <= seen["frames_sent"]
     assert "village.txt" in done.stderr
 
@@ -139,7 +141,7 @@ def test_what_cannot_be_is_told_in_one_line_before_anything_starts(
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=DEMO_SECONDS,
     )
 
     assert done.returncode == code

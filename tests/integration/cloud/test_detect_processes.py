@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from redis.asyncio import Redis
 
 from slimcloud.store import keys
@@ -60,7 +59,6 @@ async def _said(process: subprocess.Popen[str], word: str) -> None:
     assert await asyncio.to_thread(process.stdout.readline) == f"{word}\n"
 
 
-@pytest.mark.timeout(60)
 async def test_two_processes_share_the_work_and_keep_the_order_of_a_camera(
     redis_url: str, store: Store
 ) -> None:
@@ -88,7 +86,6 @@ async def test_two_processes_share_the_work_and_keep_the_order_of_a_camera(
     assert await store.work.outstanding() == 0
 
 
-@pytest.mark.timeout(60)
 async def test_kill_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     redis_url: str, client: Redis, store: Store
 ) -> None:
@@ -118,7 +115,6 @@ async def test_kill_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     assert await store.work.dead_letters() == []
 
 
-@pytest.mark.timeout(90)
 async def test_frame_that_kills_its_workers_ends_in_the_dead_letters(
     redis_url: str, store: Store
 ) -> None:

@@ -37,7 +37,6 @@ class UplinkRecorder(EdgeRecorder):
         self.controller = Controller((POINT,), {0: 1e-9}, deadline_seconds=None, frame_seconds=0.1)
         self.refetches: list[pb.Command] = []
         self.max_in_flight_bytes = 0
-        self.elapsed_seconds = 0.0
 
     def notify(self, event: EdgeEvent) -> None:
         self.max_in_flight_bytes = max(self.max_in_flight_bytes, self.ledger.in_flight_bytes)
@@ -66,10 +65,6 @@ class UplinkRecorder(EdgeRecorder):
     @property
     def detected(self) -> list[int]:
         return self._at(Stage.DETECTED)
-
-    @property
-    def ack_seconds(self) -> list[float]:
-        return [e.since_sent_seconds for e in self.of(Acked) if e.stage is Stage.RECEIVED]
 
     def _at(self, stage: Stage) -> list[int]:
         return [event.sequence for event in self.of(Acked) if event.stage is stage]
