@@ -13,6 +13,7 @@ import socket
 import tempfile
 import threading
 import time
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from slimops.child import ChildProcess
@@ -53,28 +54,18 @@ def find_redis_server() -> Path:
     )
 
 
+@dataclass(eq=False)
 class EmbeddedRedis:
-    """A server from `start` to `stop`; start it from the main thread.
+    """A server from `start` to `stop`; start it from the main thread."""
 
-    Args:
-        data: the directory of its data; made where there is none, and never removed.
-        durability: what a write that was answered survives.
-        max_memory_bytes: beyond it writes are refused, bytes.
-        server: the program; found on this machine when None.
-    """
+    data: Path  # the directory of its data; made where there is none, and never removed
+    _: KW_ONLY
+    durability: Durability = Durability.SECOND  # what a write that was answered survives
+    max_memory_bytes: int = 256 * 2**20  # beyond it writes are refused
+    server: Path | None = None  # the program; found on this machine when None
 
-    def __init__(
-        self,
-        data: Path,
-        *,
-        durability: Durability = Durability.SECOND,
-        max_memory_bytes: int = 256 * 2**20,
-        server: Path | None = None,
-    ) -> None:
-        self._data = RedisDirectory(data)
-        self._durability = durability
-        self._max_memory_bytes = max_memory_bytes
-        self._server = server
+    def __post_init__(self) -> None:
+        self._data = RedisDirectory(self.data)
         self._child: ChildProcess | None = None
 
     @property
@@ -101,7 +92,7 @@ class EmbeddedRedis:
             raise EmbeddedRedisError(
                 "start the embedded Redis from the main thread: it dies with it"
             )
-        server = self._server or find_redis_server()
+        server = self.server or find_redis_server()
         lock = self._data.claim(server)
         self._child = child = ChildProcess("redis", _short_temp())
         child.start([str(server), *self._arguments(child.directory)], inherit=[lock])
@@ -156,8 +147,8 @@ class EmbeddedRedis:
             "dir": str(self._data.path),
             "save": "",
             "appendonly": "yes",
-            "appendfsync": self._durability.appendfsync,
-            "maxmemory": str(self._max_memory_bytes),
+            "appendfsync": self.durability.appendfsync,
+            "maxmemory": str(self.max_memory_bytes),
             "maxmemory-policy": "noeviction",
         }
         return [part for name, value in options.items() for part in (f"--{name}", value)]

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import grpc
 from redis.exceptions import RedisError
@@ -51,29 +52,23 @@ def supersede(stream: CameraStream) -> None:
     )
 
 
+@dataclass(frozen=True, eq=False)
 class EventRelay:
-    """Reads the events and answers the streams of one process.
+    """Reads the events and answers the streams of one process."""
 
-    Args:
-        streams: by camera; the servicer's own, looked at when an event comes.
-    """
-
-    def __init__(
-        self, store: Store, streams: Mapping[str, CameraStream], metrics: IngestMetrics
-    ) -> None:
-        self._store = store
-        self._streams = streams
-        self._metrics = metrics
+    store: Store
+    streams: Mapping[str, CameraStream]  # by camera; the servicer's own
+    metrics: IngestMetrics
 
     async def run(self, after: str) -> None:
         """Follow the events after the id `after` until cancelled."""
         while True:
             try:
-                events = await self._store.events.read(
+                events = await self.store.events.read(
                     after, count=_COUNT, block_seconds=_BLOCK_SECONDS
                 )
                 for event in events:
-                    stream = self._streams.get(event.camera_id)
+                    stream = self.streams.get(event.camera_id)
                     if stream is not None:
                         await self._answer(stream, event)
                     after = event.event_id
@@ -87,7 +82,7 @@ class EventRelay:
             if stream.connect_event_id and is_newer:
                 supersede(stream)
         elif event.kind in (EventKind.REFETCH_REQUESTED, EventKind.BUDGET_REQUESTED):
-            await send_commands(self._store, stream)
+            await send_commands(self.store, stream)
         elif event.frame_id is not None and event.frame_id.epoch == stream.epoch:
             await self._answer_outcome(stream, event, event.frame_id)
 
@@ -95,19 +90,19 @@ class EventRelay:
         sequence = frame_id.sequence
         if event.kind in (EventKind.FRAME_DETECTED, EventKind.FRAME_BACKFILLED):
             try:
-                result = await self._store.get_detections(frame_id)
-                record = await self._store.get_frame(frame_id)
+                result = await self.store.get_detections(frame_id)
+                record = await self.store.get_frame(frame_id)
             except CloudError as exc:  # retention was faster
                 logger.warning("a result is gone before it was answered: %s", exc)
             else:
                 stream.ack(sequence, pb.STAGE_DETECTED, result)
-                self._metrics.answer_seconds.observe(record.waited_us(self._store.clock()) / 1e6)
+                self.metrics.answer_seconds.observe(record.waited_us(self.store.clock()) / 1e6)
             stream.settle(sequence)
         elif event.kind in (EventKind.FRAME_DROPPED, EventKind.FRAME_FAILED):
             is_dropped = event.kind is EventKind.FRAME_DROPPED
             refusal = refusal_of_outcome(event.detail, is_dropped=is_dropped)
             stream.nack(sequence, refusal)
-            self._metrics.refused.labels(refusal.reason).inc()
+            self.metrics.refused.labels(refusal.reason).inc()
             stream.settle(sequence)
 
 

@@ -12,6 +12,7 @@ the store, and its answers name the epoch; they end with PERSISTED, for nobody w
 
 import logging
 from collections.abc import Awaitable
+from dataclasses import dataclass
 
 import grpc
 
@@ -40,13 +41,13 @@ _AS_SENT = tuple(
 )
 
 
+@dataclass(frozen=True, eq=False)
 class Intake:
     """Takes what cameras send, for every stream of one process."""
 
-    def __init__(self, store: Store, checker: ContainerChecker, metrics: IngestMetrics) -> None:
-        self._store = store
-        self._checker = checker
-        self._metrics = metrics
+    store: Store
+    checker: ContainerChecker
+    metrics: IngestMetrics
 
     async def take(self, stream: CameraStream, request: pb.StreamFramesRequest) -> None:
         """Take one message and answer it.
@@ -64,11 +65,11 @@ class Intake:
             taking = self._take_enhancement(stream, addition)
             await self._or_nack(stream, taking, addition.sequence, request_id=addition.request_id)
         elif kind == "gap":
-            await take_gap(self._store, stream, request.gap, self._metrics)
+            await take_gap(self.store, stream, request.gap, self.metrics)
         elif kind == "acceptance":
-            await take_acceptance(self._store, stream, request.acceptance.request_id)
+            await take_acceptance(self.store, stream, request.acceptance.request_id)
         elif kind == "refusal":
-            await take_refusal(self._store, stream, request.refusal)
+            await take_refusal(self.store, stream, request.refusal)
         elif kind == "hello":
             raise StreamRefusedError(
                 grpc.StatusCode.INVALID_ARGUMENT, "another Hello; it is the first message only"
@@ -85,8 +86,8 @@ class Intake:
                 f"sequence {frame.sequence}, capture time {frame.capture_time_unix_us} us; "
                 f"sequences begin with 1, times end below {MAX_TIME_US}",
             )
-        container = self._checker.check_base(bitstream, frame.container_crc32c)
-        received_us, stored_us = unix_us(), self._store.clock()
+        container = self.checker.check_base(bitstream, frame.container_crc32c)
+        received_us, stored_us = unix_us(), self.store.clock()
         epoch = stream.foreign_epoch(frame.epoch)
         left_us = 0 if epoch else _time_left_us(stream, frame)
         is_late = bool(epoch) or frame.lane == pb.LANE_BACKFILL
@@ -97,7 +98,7 @@ class Intake:
         if not epoch:
             stream.await_outcome(frame.sequence)
         try:
-            is_new = await self._store.put_frame(
+            is_new = await self.store.put_frame(
                 StoredFrame(
                     frame_id=stream.frame_id(frame.sequence, epoch),
                     level=container.level,
@@ -123,9 +124,9 @@ class Intake:
                 stream.settle(frame.sequence)
             raise
         stream.ack(frame.sequence, pb.STAGE_PERSISTED, epoch=epoch)
-        self._metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
+        self.metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
         if is_new:
-            seconds = (self._store.clock() - stored_us) / 1e6
+            seconds = (self.store.clock() - stored_us) / 1e6
             record_span("ingest", trace_of(frame.traceparent), seconds)
         if not is_new and not epoch:
             await self._repeat_outcome(stream, frame.sequence)
@@ -133,12 +134,12 @@ class Intake:
     async def _repeat_outcome(self, stream: CameraStream, sequence: int) -> None:
         """The camera sent a frame again: it may have missed what came of it."""
         frame_id = stream.frame_id(sequence)
-        record = await self._store.get_frame(frame_id)
+        record = await self.store.get_frame(frame_id)
         if record.state is FrameState.QUEUED:
             return
         stream.settle(sequence)
         if record.state is FrameState.DETECTED:
-            result = await self._store.get_detections(frame_id)
+            result = await self.store.get_detections(frame_id)
             stream.ack(sequence, pb.STAGE_DETECTED, result)
         else:
             is_dropped = record.state is FrameState.DROPPED
@@ -154,8 +155,8 @@ class Intake:
                     "HEADER",
                     f"request_id of {len(addition.request_id)} characters; repeat the Command's",
                 )
-            container = self._checker.check_enhancement(bitstream, addition.container_crc32c)
-            base = await self._store.get_frame(frame_id)
+            container = self.checker.check_enhancement(bitstream, addition.container_crc32c)
+            base = await self.store.get_frame(frame_id)
             if (container.first_group, container.quality, container.image_hw) != (
                 base.level + 1,
                 base.quality,
@@ -169,22 +170,20 @@ class Intake:
                 )
             request_id = addition.request_id
             stream.ack(addition.sequence, pb.STAGE_RECEIVED, request_id=request_id)
-            await self._store.put_enhancement(
-                frame_id, bitstream, request_id, level=container.level
-            )
+            await self.store.put_enhancement(frame_id, bitstream, request_id, level=container.level)
         except Exception as exc:
             if (refusal := refusal_of(exc)) is not None:
-                await self._store.refetches.refuse(
+                await self.store.refetches.refuse(
                     stream.camera_id, addition.request_id, refusal.detail
                 )
             raise
         stream.ack(addition.sequence, pb.STAGE_PERSISTED, request_id=request_id)
-        self._metrics.enhancement_taken(len(bitstream))
+        self.metrics.enhancement_taken(len(bitstream))
 
     def _count(self, stream: CameraStream, size_bytes: int) -> None:
         stream.received_bytes_total += size_bytes
         if stream.spending.spend(size_bytes):
-            self._metrics.broken_budgets.inc()
+            self.metrics.broken_budgets.inc()
             logger.warning(
                 "camera sends more than its byte budget", extra={"camera_id": stream.camera_id}
             )
@@ -205,7 +204,7 @@ class Intake:
             if refusal is None:
                 raise
             stream.nack(sequence, refusal, epoch=epoch, request_id=request_id)
-            self._metrics.refused.labels(refusal.reason).inc()
+            self.metrics.refused.labels(refusal.reason).inc()
             logger.warning(
                 "refused: %s",
                 refusal.detail,

@@ -99,9 +99,7 @@ class Reconstructor:
         self._job_seconds = 0.0
         self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="reconstruct")
         self._pictures: SingleFlightCache[str, DecodedPicture] = SingleFlightCache(
-            _CACHE_BYTES,
-            size_bytes=lambda picture: picture.image.nbytes,
-            on_result=self.on_result,
+            _CACHE_BYTES, lambda picture: picture.image.nbytes, self.on_result
         )
 
     def version(self, base: bytes, enhancement: bytes | None) -> str:

@@ -99,22 +99,16 @@ class RenderedImage:
     origin: Origin
 
 
+@dataclass(eq=False)
 class PictureRenderer:
-    """Pictures as response bytes, each rendered once, the latest kept.
+    """Pictures as response bytes, each rendered once, the latest kept."""
 
-    Args:
-        reconstructor: decodes, and lends its pool for rendering.
-        on_result: told how each call was answered.
-    """
+    reconstructor: Reconstructor  # decodes, and lends its pool for rendering
+    on_result: Callable[[CacheResult], None] = lambda _: None  # how each call was answered
 
-    def __init__(
-        self,
-        reconstructor: Reconstructor,
-        on_result: Callable[[CacheResult], None] = lambda _: None,
-    ) -> None:
-        self.reconstructor = reconstructor
+    def __post_init__(self) -> None:
         self._responses: SingleFlightCache[str, RenderedImage] = SingleFlightCache(
-            _CACHE_BYTES, size_bytes=lambda rendered: len(rendered.data), on_result=on_result
+            _CACHE_BYTES, lambda rendered: len(rendered.data), self.on_result
         )
 
     async def render(

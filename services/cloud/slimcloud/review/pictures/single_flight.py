@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from cachetools import LRUCache
@@ -24,25 +25,19 @@ Value = TypeVar("Value")
 CacheResult = Literal["hit", "joined", "miss"]
 
 
+@dataclass(eq=False)
 class SingleFlightCache(Generic[Key, Value]):
     """A least-recently-used cache bounded by bytes, with one computation per key at a time.
 
     For one event loop: nothing here is safe from other threads.
-
-    Args:
-        max_bytes: budget for all kept values, bytes; 0 keeps nothing and still joins callers.
-        size_bytes: what one value weighs, bytes.
-        on_result: told once per `get` how it was answered.
     """
 
-    def __init__(
-        self,
-        max_bytes: int,
-        size_bytes: Callable[[Value], int],
-        on_result: Callable[[CacheResult], None] = lambda _: None,
-    ) -> None:
-        self._on_result = on_result
-        self._kept: LRUCache[Key, Value] = LRUCache(max_bytes, size_bytes)
+    max_bytes: int  # of all kept values; 0 keeps nothing and still joins callers
+    size_bytes: Callable[[Value], int]  # what one value weighs
+    on_result: Callable[[CacheResult], None] = lambda _: None  # how each `get` was answered
+
+    def __post_init__(self) -> None:
+        self._kept: LRUCache[Key, Value] = LRUCache(self.max_bytes, self.size_bytes)
         self._flights: dict[Key, asyncio.Task[Value]] = {}
         self._callers: Counter[Key] = Counter()  # of each flight
 
@@ -53,10 +48,10 @@ class SingleFlightCache(Generic[Key, Value]):
         an exception reaches every caller that joined it and is not kept.
         """
         if key in self._kept:
-            self._on_result("hit")
+            self.on_result("hit")
             return self._kept[key]
         flight = self._flights.get(key)
-        self._on_result("joined" if flight else "miss")
+        self.on_result("joined" if flight else "miss")
         if flight is None:
             flight = self._flights[key] = asyncio.create_task(self._fly(key, compute))
         self._callers[key] += 1

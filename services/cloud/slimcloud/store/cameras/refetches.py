@@ -56,18 +56,12 @@ class RefetchRequest:
 _REQUEST = TypeAdapter(RefetchRequest)
 
 
+@dataclass(frozen=True, eq=False)
 class RefetchLog:
-    def __init__(
-        self,
-        client: Redis,
-        events: EventLog,
-        work: WorkQueue,
-        clock: Callable[[], int],
-    ) -> None:
-        self._client = client
-        self._events = events
-        self._work = work
-        self._clock = clock
+    client: Redis
+    events: EventLog
+    work: WorkQueue
+    clock: Callable[[], int]
 
     async def request(
         self, frame_id: FrameId, *, level: int = 0, expires_unix_us: int = 0
@@ -84,15 +78,15 @@ class RefetchLog:
         """
         request_id = uuid.uuid4().hex
         of_key = f"{keys.REFETCH_OF}{frame_id}"
-        if not await self._client.set(of_key, request_id, nx=True, ex=keys.REFETCH_TTL_SECONDS):
-            earlier = await self._find(text(await self._client.get(of_key)))
+        if not await self.client.set(of_key, request_id, nx=True, ex=keys.REFETCH_TTL_SECONDS):
+            earlier = await self._find(text(await self.client.get(of_key)))
             if (
                 earlier is not None
                 and earlier.state is not RefetchState.REFUSED
                 and earlier.covers(level)
             ):
                 return earlier
-            await self._client.set(of_key, request_id, ex=keys.REFETCH_TTL_SECONDS)
+            await self.client.set(of_key, request_id, ex=keys.REFETCH_TTL_SECONDS)
         asked = RefetchRequest(
             request_id,
             frame_id,
@@ -102,7 +96,7 @@ class RefetchLog:
             level=level,
             expires_unix_us=expires_unix_us,
         )
-        async with self._client.pipeline(transaction=True) as pipeline:
+        async with self.client.pipeline(transaction=True) as pipeline:
             pipeline.hset(
                 f"{keys.REFETCH}{request_id}",
                 mapping={
@@ -117,9 +111,7 @@ class RefetchLog:
             pipeline.expire(f"{keys.REFETCH}{request_id}", keys.REFETCH_TTL_SECONDS)
             _enqueue(pipeline, asked)
             await pipeline.execute()
-        await self._events.add(
-            EventKind.REFETCH_REQUESTED, frame_id.camera_id, frame_id, request_id
-        )
+        await self.events.add(EventKind.REFETCH_REQUESTED, frame_id.camera_id, frame_id, request_id)
         return asked
 
     async def get(self, request_id: str) -> RefetchRequest:
@@ -141,8 +133,8 @@ class RefetchLog:
         """
         taken: list[RefetchRequest] = []
         pending = f"{keys.PENDING_REFETCHES}{camera_id}"
-        for entry_id, fields in stream_entries(await self._client.xrange(pending)):
-            if not await self._client.xdel(pending, entry_id):
+        for entry_id, fields in stream_entries(await self.client.xrange(pending)):
+            if not await self.client.xdel(pending, entry_id):
                 continue  # another connection of this camera took it
             asked = await self._find(fields.get("request_id", ""))
             if asked is None or asked.state is not RefetchState.PENDING:
@@ -150,7 +142,7 @@ class RefetchLog:
             refusal = ""
             if asked.frame_id.epoch != epoch:
                 refusal = "the camera has restarted since and lost the picture"
-            elif 0 < asked.expires_unix_us <= self._clock():
+            elif 0 < asked.expires_unix_us <= self.clock():
                 refusal = "nobody waits for it any more"
             if refusal:
                 await self.refuse(camera_id, asked.request_id, refusal)
@@ -164,9 +156,9 @@ class RefetchLog:
         written to is gone, and perhaps the Command with it.
         """
         sent_key = f"{keys.SENT_REFETCHES}{camera_id}"
-        for request_id in sorted(text(name) for name in await self._client.smembers(sent_key)):
+        for request_id in sorted(text(name) for name in await self.client.smembers(sent_key)):
             asked = await self._find(request_id)
-            async with self._client.pipeline(transaction=True) as pipeline:
+            async with self.client.pipeline(transaction=True) as pipeline:
                 if asked is not None and asked.state is RefetchState.SENT:
                     pipeline.hset(
                         f"{keys.REFETCH}{request_id}", "state", RefetchState.PENDING.value
@@ -185,14 +177,14 @@ class RefetchLog:
         ):
             return
         await self._set_state(asked, RefetchState.REFUSED, detail)
-        await self._work.wake(asked.frame_id)
-        await self._events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
+        await self.work.wake(asked.frame_id)
+        await self.events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
 
     async def set_done(self, frame_id: FrameId, request_id: str, level: int) -> None:
         """Note that the enhancement of a frame up to `level` is stored: the request that it names
         is done, and so is the newest one where that asks for no more.
         """
-        newest_id = text(await self._client.get(f"{keys.REFETCH_OF}{frame_id}"))
+        newest_id = text(await self.client.get(f"{keys.REFETCH_OF}{frame_id}"))
         for found_id in dict.fromkeys((request_id, newest_id)):
             asked = await self._find(found_id)
             if asked is None or asked.frame_id != frame_id:
@@ -201,7 +193,7 @@ class RefetchLog:
                 await self._set_state(asked, RefetchState.DONE)
 
     async def _find(self, request_id: str) -> RefetchRequest | None:
-        fields = fields_of(await self._client.hgetall(f"{keys.REFETCH}{request_id}"))
+        fields = fields_of(await self.client.hgetall(f"{keys.REFETCH}{request_id}"))
         if "frame_id" not in fields:
             return None
         frame_id = FrameId.parse(fields["frame_id"])
@@ -213,11 +205,11 @@ class RefetchLog:
         moment = "sent" if state is RefetchState.SENT else "ended"
         sent_key = f"{keys.SENT_REFETCHES}{asked.frame_id.camera_id}"
         if state is RefetchState.SENT:
-            await self._client.sadd(sent_key, asked.request_id)
-            await self._client.expire(sent_key, keys.REFETCH_TTL_SECONDS)
+            await self.client.sadd(sent_key, asked.request_id)
+            await self.client.expire(sent_key, keys.REFETCH_TTL_SECONDS)
         else:
-            await self._client.srem(sent_key, asked.request_id)
-        await self._client.hset(
+            await self.client.srem(sent_key, asked.request_id)
+        await self.client.hset(
             f"{keys.REFETCH}{asked.request_id}",
             mapping={
                 "state": state.value,
