@@ -9,6 +9,7 @@ Both ends run h_s, so it must give the same indexes on both: it is made of integ
 always loaded to run exactly. What else is computed here chooses no table.
 """
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,12 @@ from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import ChannelLayout, CodecArtifact
 
 MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
+
+# A section is refused below this share of the bits that its symbols cost at least. Pictures of one
+# colour have 1.002 of them or more with the shipped models. Only symbols of a table's first bin are
+# cheaper, in a section's last channels: ANS codes them for nothing while its state is still zero.
+LEAST_SHARE = 0.5
+_FREE_BYTES = 4  # that the first state holds
 
 
 def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Container:
@@ -72,7 +79,24 @@ def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Con
             )
         for coded in split_hyper(section) if is_hyper else (section.data,):
             split_coded(coded)
+        _check_holds(section, container, artifact)
     return container
+
+
+def _check_holds(section: Section, container: Container, artifact: CodecArtifact) -> None:
+    """Refuse fewer bytes than the symbols can be, so that nobody has much decoded for little."""
+    layout, hw, bits = artifact.latent_layout, artifact.latent_hw(container.image_hw), 0.0
+    if artifact.scale_tables is not None:
+        layout, hw = artifact.hyper_layout, artifact.hyper_hw(container.image_hw)
+        bits = section.symbol_count * float(artifact.scale_tables.least_bits.min())
+    columns = layout.columns(section.group)
+    least = artifact.tables.least_bits_at(container.quality)[columns.start : columns.stop]
+    bits += hw[0] * hw[1] * float(least.sum())
+    if 8 * (len(section.data) + _FREE_BYTES) < LEAST_SHARE * bits:
+        raise DamagedContainerError(
+            f"group {section.group} has {len(section.data)} bytes; its {section.symbol_count} "
+            f"symbols take {math.ceil(bits / 8)} at least"
+        )
 
 
 def round_symbols(latent: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -1,12 +1,16 @@
 """The models that ship are whole, small, and hold each weight once."""
 
-from __future__ import annotations
-
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from slimcodec.container import MAX_PIXELS, Container, pack_container
+from slimcodec.encode import Encoder
+from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
+from slimcodec.sections import FactorizedSections, parse_for
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 FOLDERS = sorted(path.parent for path in MODELS.glob("*/*/manifest.json"))
@@ -14,6 +18,7 @@ OWN_WEIGHTS = {"tail.onnx", "triage.onnx"}  # of a codec; a graph beside weights
 MAX_BYTES = 60 * 10**6
 MAX_BYTES_WITH_ONE_CODEC = 40 * 10**6
 MAX_GRAPH_BYTES = 64 * 1024  # of nodes, names and small constants
+QUALITIES = (0, 0.25, 0.5, 1, 2.25, 3, 4.75, 5)
 
 
 def _is_codec(folder: Path) -> bool:
@@ -45,3 +50,36 @@ def test_a_model_is_whole_and_its_graphs_hold_no_weights(folder: Path) -> None:
     own = OWN_WEIGHTS if isinstance(artifact, CodecArtifact) else set()
     graphs = {name: size for name, size in listed.items() if name.endswith(".onnx")}
     assert max(size for name, size in graphs.items() if name not in own) <= MAX_GRAPH_BYTES
+
+
+@pytest.mark.parametrize(
+    "folder", [folder for folder in FOLDERS if _is_codec(folder)], ids=lambda path: path.parent.name
+)
+def test_the_emptiest_pictures_are_taken_at_every_level_and_quality(folder: Path) -> None:
+    artifact = load_codec_artifact(folder)
+    encoder = Encoder(artifact, OpenVinoRuntime(1, "f32"))
+    black, grey = (np.full((64, 96, 3), value, np.uint8) for value in (0, 128))
+
+    for level in range(len(artifact.levels)):
+        for quality in (0, 2.25, 5):
+            for picture in (black, grey, black[:1, :1]):
+                encoded = encoder.encode(picture, level, quality)
+                assert parse_for(artifact, encoded.bitstream, MAX_PIXELS).level == level
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_the_fewest_bytes_that_a_picture_of_a_megapixel_can_have_are_taken(level: int) -> None:
+    artifact = load_codec_artifact(max((MODELS / "slim-n").iterdir()))
+    image_hw = (1024, 1024)
+    for quality in QUALITIES:
+        tables = artifact.tables.at(quality)
+        channels = range(artifact.levels[level].latent_channels)
+        cheapest = [tables.offset[c] + tables.frequencies(c)[:-1].argmax() for c in channels]
+        symbols = np.broadcast_to(
+            np.array(cheapest, np.float32), (*artifact.latent_hw(image_hw), len(cheapest))
+        )
+        empty = Container(artifact.fingerprint, level, quality, image_hw, 0, ())
+        sections = FactorizedSections(artifact).encode(symbols.transpose(2, 0, 1), empty, None)
+
+        whole = pack_container(dataclasses.replace(empty, sections=sections))
+        assert parse_for(artifact, whole, MAX_PIXELS).quality == quality

@@ -73,6 +73,16 @@ class SymbolTables:
         cdf: NDArray[np.int64] = self.cdf[table, : self.cdf_length[table]].astype(np.int64)
         return cdf[1:] - cdf[:-1]
 
+    @functools.cached_property
+    def least_bits(self) -> NDArray[np.float64]:
+        """(T,) bits of each table's most probable symbol: no symbol of it costs less."""
+        frequencies = np.diff(self.cdf.astype(np.int64), axis=1)  # (T, S + 1), then padding
+        used = np.arange(frequencies.shape[1]) < self.cdf_length[:, np.newaxis] - 1
+        bits: NDArray[np.float64] = self.precision_bits - np.log2(
+            np.where(used, frequencies, 1).max(axis=1)
+        )
+        return bits
+
     def validate(self, what: str) -> None:
         """Check shapes, types and every table.
 

@@ -68,6 +68,15 @@ class Tables:
         row, part = table_position(quality, self.table_steps)
         return _mixed(self, row, part) if part else self.rows[row]
 
+    def least_bits_at(self, quality: float) -> NDArray[np.float64]:
+        """Return (C,) bits that a symbol costs at least at a rounded quality.
+
+        No bin of a mixture is more probable than it is in one of its two rows, so none is mixed.
+        """
+        row, part = table_position(quality, self.table_steps)
+        least = self.rows[row].least_bits
+        return np.minimum(least, self.rows[row + 1].least_bits) if part else least
+
     def gain_at(self, quality: float) -> NDArray[np.float32]:
         """Return the (M,) gains at a rounded quality."""
         return gain_at(self.gain, quality)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from slimcodec.container import (
     HEADER_BYTES,
+    MAX_PIXELS,
     Container,
     Prior,
     Section,
@@ -25,6 +26,7 @@ from slimcodec.encode import Encoder
 from slimcodec.errors import CodecError, DamagedContainerError, ModelError
 from slimcodec.graph.runtime import Graph, OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.sections import parse_for
 from support.models.toy_artifact import make_image, make_toy_codec
 
 KINDS: dict[str, tuple[Streams, Prior]] = {
@@ -246,6 +248,18 @@ def test_symbol_counts_of_another_size_are_refused(
 
     with pytest.raises(DamagedContainerError, match=r"symbols; a picture of 8192x8192"):
         Decoder(kind, runtime).decode_latent(forged)
+
+
+def test_few_bytes_cannot_be_a_large_picture(kind: CodecArtifact, runtime: OpenVinoRuntime) -> None:
+    small = parse_container(Encoder(kind, runtime).encode(IMAGE, 0, 0).bitstream)
+    h, w = kind.latent_hw((4096, 4096))
+    section = replace(small.sections[0], symbol_count=kind.levels[0].latent_channels * h * w)
+    claimed = pack_container(replace(small, image_hw=(4096, 4096), sections=(section,)))
+
+    with pytest.raises(DamagedContainerError, match=rf"{len(section.data)} bytes; its .* at least"):
+        parse_for(kind, claimed, MAX_PIXELS)
+    with pytest.raises(DamagedContainerError, match="at least"):
+        Decoder(kind, runtime).decode_latent(claimed)
 
 
 def test_checksum_of_a_hyperprior_section_covers_its_z(

@@ -43,7 +43,7 @@ def _bitstream(
     first_group: int = 0,
     quality: int = 2,
     image_hw: tuple[int, int] = (48, 64),
-    data: bytes = b"\0data",  # no escapes, then words
+    data: bytes = b"\0" + b"data" * 20,  # no escapes, then words; 128 symbols cost 69 bytes
     more_symbols: int = 0,
 ) -> bytes:
     latent_h, latent_w = artifact.latent_hw(image_hw)
@@ -106,9 +106,12 @@ def test_what_the_decoder_would_refuse_unread_is_refused(
     artifact: CodecArtifact, checker: ContainerChecker
 ) -> None:
     picture = (192, 256)  # 8 channels of 12 x 16: 1536 symbols in a section
-    checker.check_base(*_with_crc(_bitstream(artifact, image_hw=picture)))
+    data = b"\0" + b"data" * 150  # half of the 830 bytes that they cost is left to the coder
+    checker.check_base(*_with_crc(_bitstream(artifact, image_hw=picture, data=data)))
 
-    assert _refusal(checker, _bitstream(artifact, image_hw=picture, more_symbols=1)) == "HEADER"
+    more = _bitstream(artifact, image_hw=picture, data=data, more_symbols=1)
+    assert _refusal(checker, more) == "HEADER"
+    assert _refusal(checker, _bitstream(artifact, image_hw=picture)) == "HEADER"  # 81 bytes
     assert _refusal(checker, _bitstream(artifact, data=b"\x05esc")) == "HEADER"
     assert _refusal(checker, _bitstream(artifact, data=b"\xff")) == "HEADER"
     assert _refusal(checker, _bitstream(artifact, data=b"\0words\0")) == "HEADER"
