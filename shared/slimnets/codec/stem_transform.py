@@ -17,9 +17,8 @@ from slimnets.codec.block import BlockSynthesis
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.transform import LEAK, LevelInput, ResidualBlock
 from slimnets.darknet.cfg import CfgSection, format_cfg, parse_cfg
-from slimnets.darknet.detector import Darknet
+from slimnets.darknet.detector import Darknet, LayerGraph
 from slimnets.darknet.fold import fold_norms
-from slimnets.darknet.graph import LayerGraph
 
 _BLOCKS = 2  # residual blocks at stride 16
 
@@ -73,7 +72,7 @@ class StemFeatureTransform(nn.Module):
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat (B, M, h, w), level (B, K) one-hot -> f_hat (B, C, 16h/stride, 16w/stride)."""
         last = self.last_layer
-        return self.stem.run(self.picture(y_hat, level), 0, frozenset((last,)))[last]
+        return self.stem.run(self.picture(y_hat, level), 0, (last,))[last]
 
     @torch.no_grad()
     def take_stem(self, detector: Darknet) -> None:

@@ -10,10 +10,10 @@ output.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from slimnets.darknet.cfg import CfgSection
-from slimnets.darknet.graph import LayerGraph
+from slimnets.darknet.layers import BuiltLayer, Convolutional, Shape, build_layer, start_head
 from slimnets.errors import CfgError, SplitError
 
 
@@ -24,6 +24,49 @@ class SplitPoint:
     layer: int
     channels: int
     stride: int
+
+
+class LayerGraph(nn.Module):
+    """Every layer after `[net]`, run from any of them to any later ones.
+
+    Attributes:
+        shapes: of each layer's output.
+        sources: numbers of the layers that each layer reads; -1 is the picture.
+
+    Raises:
+        CfgError: an unknown layer or option, or shapes that do not fit.
+    """
+
+    def __init__(self, sections: Sequence[CfgSection]) -> None:
+        super().__init__()
+        if not sections or sections[0].kind not in ("net", "network"):
+            raise CfgError("the first section must be [net]")
+        self.sections = tuple(sections)
+        shapes = [Shape(sections[0].integer("channels", 3, low=1), stride=1)]
+        built: list[BuiltLayer] = []
+        for number, section in enumerate(sections[1:]):
+            built.append(layer := build_layer(section, number, shapes))
+            shapes.append(layer.shape)
+            before = built[number - 1].module
+            if layer.head and isinstance(before, Convolutional) and before.norm is None:
+                start_head(before.conv, layer.head)
+        self.layers = nn.ModuleList(layer.module for layer in built)
+        self.head_specs = tuple(layer.head for layer in built if layer.head)
+        self.sources = tuple(layer.sources for layer in built)
+        self.shapes = tuple(layer.shape for layer in built)
+        self._last_reader = {s: i for i, layers in enumerate(self.sources) for s in layers}
+
+    def run(self, x: Tensor, first: int, wanted: Collection[int]) -> dict[int, Tensor]:
+        """Run layers from `first`, whose input is x; give the wanted outputs, by layer number."""
+        outputs = {first - 1: x}
+        for number in range(first, max(wanted, default=-1) + 1):
+            sources = self.sources[number]
+            outputs[number] = self.layers[number](*(outputs[source] for source in sources))
+            for source in set(sources):
+                # Not kept longer than needed: at inference this is most of the memory.
+                if source not in wanted and self._last_reader[source] == number:
+                    del outputs[source]
+        return {number: outputs[number] for number in wanted}
 
 
 class Darknet(LayerGraph):
@@ -50,7 +93,7 @@ class Darknet(LayerGraph):
     @property
     def max_stride(self) -> int:
         """Largest stride in the graph; pictures' sides must be multiples of it to join layers."""
-        return max(shape.stride for shape in self._shapes)
+        return max(shape.stride for shape in self.shapes)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Raw head maps (B, A * (5 + classes), H/stride, W/stride) in the order of the YOLO layers.
@@ -58,43 +101,23 @@ class Darknet(LayerGraph):
         Args:
             x: (B, 3, H, W) RGB in [0, 1]; H and W multiples of `max_stride`.
         """
-        return self._heads(self.run(x, 0, frozenset(self.head_layers)))
-
-    def features(self, x: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
-        """Outputs of `layers`, by layer number."""
-        return self.run(x, 0, frozenset(layers))
+        return self._heads(self.run(x, 0, self.head_layers))
 
     def stem(self, x: Tensor, split: int) -> Tensor:
         """Features f of layer `split`: (B, 3, H, W) -> (B, channels, H/stride, W/stride)."""
         self.split_point(split)
-        return self.run(x, 0, frozenset((split,)))[split]
+        return self.run(x, 0, (split,))[split]
 
-    def tail(self, f: Tensor, image_hw: tuple[int, int] | None, split: int) -> list[Tensor]:
-        """Raw head maps from the features of layer `split`; never sees the picture.
-
-        Args:
-            f: (B, channels, H/stride, W/stride).
-            image_hw: height and width of the padded picture in pixels, which f must fit; None: any.
-            split: the layer that gave f.
+    def tail(self, f: Tensor, split: int) -> list[Tensor]:
+        """Raw head maps from the features (B, channels, H/stride, W/stride) of layer `split`; never
+        sees the picture.
         """
-        point = self.split_point(split)
-        if image_hw is not None:
-            expected = tuple(-(-side // point.stride) for side in image_hw)
-            if tuple(f.shape[2:]) != expected:
-                raise SplitError(
-                    f"features of {tuple(f.shape[2:])} for a picture of {image_hw} pixels; "
-                    f"expected {expected} at stride {point.stride}",
-                    split,
-                )
-        return self._heads(self.run(f, split + 1, frozenset(self.head_layers)))
+        return self._heads(self.tail_features(f, split, self.head_layers))
 
     def tail_features(self, f: Tensor, split: int, layers: Collection[int]) -> dict[int, Tensor]:
         """Outputs of `layers`, all behind the split, from the features f of layer `split`."""
         self.split_point(split)
-        for layer in layers:
-            if layer <= split:
-                raise SplitError(f"layer {layer} is not behind the split at {split}", layer)
-        return self.run(f, split + 1, frozenset(layers))
+        return self.run(f, split + 1, layers)
 
     def split_point(self, layer: int) -> SplitPoint:
         """Channels and stride at `layer`, if the graph can be cut there.
@@ -114,7 +137,7 @@ class Darknet(LayerGraph):
                     head.layer,
                 )
         for later in range(layer + 1, len(self.layers)):
-            for source in self._sources[later]:
+            for source in self.sources[later]:
                 if source < layer:
                     raise SplitError(
                         f"layer {later} ({self.sections[later + 1].kind}) reads layer {source}, "
@@ -123,7 +146,7 @@ class Darknet(LayerGraph):
                         layer,
                         later,
                     )
-        shape = self._shapes[layer]
+        shape = self.shapes[layer]
         return SplitPoint(layer, shape.channels, shape.stride)
 
     @property
@@ -136,7 +159,7 @@ class Darknet(LayerGraph):
         """Layers that a later route takes up again, in order: where the neck's paths meet."""
         routes = (i for i, section in enumerate(self.sections[1:]) if section.kind == "route")
         return tuple(
-            sorted({source for i in routes for source in self._sources[i] if source != i - 1})
+            sorted({source for i in routes for source in self.sources[i] if source != i - 1})
         )
 
     def _heads(self, outputs: dict[int, Tensor]) -> list[Tensor]:

@@ -132,19 +132,6 @@ class Route(nn.Module):
         return sources[0] if len(sources) == 1 else torch.cat(sources, dim=1)
 
 
-class Upsample(nn.Module):
-    """Repetition of every pixel `stride` times in both directions."""
-
-    def __init__(self, stride: int) -> None:
-        """Enlarge by the integer `stride`."""
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, stride * H, stride * W)."""
-        return F.interpolate(x, scale_factor=float(self.stride), mode="nearest")
-
-
 class MaxPool(nn.Module):
     """Maximum over windows; Darknet pads `size - 1` in all, the odd pixel at the right and bottom.
 
@@ -169,14 +156,6 @@ class MaxPool(nn.Module):
         return F.max_pool2d(x, self.size, self.stride)
 
 
-class YoloHead(nn.Module):
-    """Marks its source as a raw head map; reading it is the business of the boxes' code."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, A * (5 + classes), h, w), unchanged."""
-        return x
-
-
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "linear": nn.Identity,
     "leaky": lambda: nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
@@ -194,33 +173,16 @@ def build_layer(section: CfgSection, number: int, shapes: Sequence[Shape]) -> Bu
     Raises:
         CfgError: a kind or option that this package cannot honour, or shapes that do not fit.
     """
-    build = _BUILDERS.get(section.kind)
-    if build is None:
-        raise section.fail(f"is not a known layer; this build knows {', '.join(sorted(_BUILDERS))}")
-    known = {*_OPTIONS[section.kind].split(), *_TRAINING_OPTIONS.split()}
+    if section.kind not in _KINDS:
+        raise section.fail(f"is not a known layer; this build knows {', '.join(sorted(_KINDS))}")
+    build, options = _KINDS[section.kind]
+    known = {*options.split(), *_TRAINING_OPTIONS.split()}
     for option, value in section.options.items():
         if option not in known and value not in _OFF:
             raise section.fail(f"{option}={value} is not supported")
     return build(section, number, shapes)
 
 
-# Options that the builders read. Any other that is on might change the result, and to ignore one
-# would give silently wrong boxes.
-_CONVOLUTIONAL = (
-    "filters size stride stride_x stride_y pad padding groups dilation batch_normalize activation"
-)
-_MAXPOOL = "size stride stride_x stride_y padding"
-_OPTIONS: Mapping[str, str] = {
-    "convolutional": _CONVOLUTIONAL,
-    "conv": _CONVOLUTIONAL,
-    "shortcut": "from activation",
-    "route": "layers groups group_id",
-    "upsample": "stride scale",
-    "maxpool": _MAXPOOL,
-    "max": _MAXPOOL,
-    "dropout": "probability",
-    "yolo": "mask anchors classes num scale_x_y new_coords iou_thresh ignore_thresh",
-}
 _OFF = frozenset(("0", "0.0", "none"))
 # Of Darknet's training, its own suppression and its tracking: they change no raw map.
 _TRAINING_OPTIONS = (
@@ -298,7 +260,7 @@ def _build_upsample(section: CfgSection, number: int, shapes: Sequence[Shape]) -
     if source.stride % stride:
         raise section.fail(f"stride={stride} enlarges beyond the picture (stride {source.stride})")
     shape = Shape(source.channels, source.stride // stride)
-    return BuiltLayer(Upsample(stride), (number - 1,), shape)
+    return BuiltLayer(nn.Upsample(scale_factor=stride), (number - 1,), shape)  # repeats pixels
 
 
 def _build_maxpool(section: CfgSection, number: int, shapes: Sequence[Shape]) -> BuiltLayer:
@@ -345,20 +307,28 @@ def _build_yolo(section: CfgSection, number: int, shapes: Sequence[Shape]) -> Bu
         section.real("ignore_thresh", IGNORE_THRESH, 0.0, 1.0),
         bool(section.integer("new_coords", 0, high=1)),
     )
-    return BuiltLayer(YoloHead(), (number - 1,), source, head)
+    return BuiltLayer(nn.Identity(), (number - 1,), source, head)
 
 
-_BUILDERS: Mapping[str, Callable[[CfgSection, int, Sequence[Shape]], BuiltLayer]] = {
-    "convolutional": _build_convolutional,
-    "conv": _build_convolutional,
-    "shortcut": _build_shortcut,
-    "route": _build_route,
-    "upsample": _build_upsample,
-    "maxpool": _build_maxpool,
-    "max": _build_maxpool,
-    "dropout": _build_dropout,
-    "yolo": _build_yolo,
+# Each kind's builder and the options that it reads. Any other that is on might change the result,
+# and to ignore one would give silently wrong boxes.
+_KINDS: dict[str, tuple[Callable[[CfgSection, int, Sequence[Shape]], BuiltLayer], str]] = {
+    "convolutional": (
+        _build_convolutional,
+        "filters size stride stride_x stride_y pad padding groups dilation batch_normalize "
+        "activation",
+    ),
+    "shortcut": (_build_shortcut, "from activation"),
+    "route": (_build_route, "layers groups group_id"),
+    "upsample": (_build_upsample, "stride scale"),
+    "maxpool": (_build_maxpool, "size stride stride_x stride_y padding"),
+    "dropout": (_build_dropout, "probability"),
+    "yolo": (
+        _build_yolo,
+        "mask anchors classes num scale_x_y new_coords iou_thresh ignore_thresh",
+    ),
 }
+_KINDS |= {"conv": _KINDS["convolutional"], "max": _KINDS["maxpool"]}
 
 
 def _stride(section: CfgSection) -> int:

@@ -48,11 +48,9 @@ def load_darknet_weights(model: Darknet, path: Path | str) -> None:
         values = np.fromfile(file, dtype="<f4", count=expected)
     if not np.isfinite(values).all():
         raise DarknetWeightsError("holds values that are not finite; the file is damaged", path)
-    source = torch.from_numpy(values)
-    position = 0
-    for tensor in tensors:
-        tensor.copy_(source[position : position + tensor.numel()].view_as(tensor))
-        position += tensor.numel()
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, np.split(values, ends[:-1]), strict=True):
+        tensor.copy_(torch.from_numpy(part).view_as(tensor))
     model.seen = seen
 
 

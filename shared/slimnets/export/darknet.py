@@ -12,16 +12,13 @@ import numpy as np
 import onnx
 from torch import nn
 
-from slimnets.darknet.detector import Darknet
-from slimnets.darknet.graph import LayerGraph
+from slimnets.darknet.detector import Darknet, LayerGraph
 from slimnets.darknet.layers import (
     LEAKY_SLOPE,
     Convolutional,
     MaxPool,
     Route,
     Shortcut,
-    Upsample,
-    YoloHead,
 )
 from slimnets.export.onnx_file import GraphWriter, StoredWeights, float_value
 
@@ -67,7 +64,7 @@ def add_layers(
     """Add layers first..last; give the name of each one's output."""
     outputs = {first - 1: first_input}
     for number in range(first, last + 1):
-        sources = [outputs[source] for source in model.sources(number)]
+        sources = [outputs[source] for source in model.sources[number]]
         outputs[number] = _add_layer(writer, model.layers[number], sources, f"layer_{number}")
     return outputs
 
@@ -83,8 +80,8 @@ def _add_layer(writer: GraphWriter, layer: nn.Module, sources: Sequence[str], na
             return _add_activation(writer, layer.activation, total, name)
         case Route():
             return _add_route(writer, layer, sources, name)
-        case Upsample():
-            scales = np.array([1, 1, layer.stride, layer.stride], dtype=np.float32)
+        case nn.Upsample():
+            scales = np.array([1, 1, layer.scale_factor, layer.scale_factor], dtype=np.float32)
             return writer.add(
                 "Resize",
                 [sources[0], "", writer.constant(f"{name}_scales", scales)],
@@ -102,7 +99,7 @@ def _add_layer(writer: GraphWriter, layer: nn.Module, sources: Sequence[str], na
                 strides=[layer.stride] * 2,
                 pads=[layer.before, layer.before, layer.after, layer.after],
             )
-        case YoloHead() | nn.Dropout():
+        case nn.Identity() | nn.Dropout():
             return sources[0]
     raise AssertionError(f"no ONNX form of {type(layer).__name__}")
 

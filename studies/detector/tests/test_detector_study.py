@@ -29,6 +29,10 @@ def test_the_graph_has_a_head_at_stride_8_and_can_be_cut() -> None:
     assert GRAPH.split_point(29).stride == 8
 
 
+def test_the_recipe_of_the_detector_that_ships_is_valid() -> None:
+    assert load_recipe(str(FOLDER / "yolov3-slim.yaml"), DetectorRecipe).schedule.seconds == 440
+
+
 def test_every_folder_is_described_and_none_measures() -> None:
     recipe = load_recipe(str(FOLDER / "street.yaml"), DetectorRecipe)
     made = {*SETS, *UNLABELLED_SETS, *(Path(name).stem for name in VIDEOS)}

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from slimcli.command_line import command_line
-from slimcli.exits import needs_extra
+from slimcli.exits import BadUsageError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Models
 from slimcli.streams import say
@@ -100,13 +100,13 @@ def train_codec(
 
 def train_detector(
     images: Images,
-    recipe: Recipe = "yolov3-slim",
+    recipe: Recipe = "detector",
     start: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="F.cfg,F.weights",
-            help="Darknet's files to begin with; not given: the recipe's graph, at random.",
+            help="Darknet's files to begin with; not given: at random.",
         ),
     ] = None,
     cfg: Annotated[
@@ -114,7 +114,8 @@ def train_detector(
         typer.Option(
             metavar="F.cfg",
             exists=True,
-            help="Another graph, whose first layers are those of --from; the others begin anew.",
+            help="The graph; its first layers may be those of --from, the others begin anew. "
+            "Not given: that of --from.",
         ),
     ] = None,
     teacher: Annotated[
@@ -125,7 +126,6 @@ def train_detector(
         ),
     ] = None,
     out: Out = Path("runs/detector"),
-    models: Models = None,
     seconds: Annotated[
         float | None, typer.Option(min=1, help="Of the whole schedule, over all its starts.")
     ] = None,
@@ -148,14 +148,14 @@ def train_detector(
         from slimtrain.loop.processes import best_device
         from slimtrain.recipe.schema import DetectorRecipe, load_recipe, settings
 
-    from slimcodec.model.find import find_model
-
     wanted = load_recipe(recipe, DetectorRecipe)
     begin = None if start is None else DarknetFiles.named(start)
     graph = cfg or (begin.cfg if begin else None)
+    if graph is None:
+        raise BadUsageError("no detector to train: give --cfg, --from or both")
     run = DetectorRun(
         out=out,
-        cfg=graph or find_model("detector", wanted.graph, models) / "detector.cfg",
+        cfg=graph,
         start=begin,
         teacher=None if teacher is None else DarknetFiles.named(teacher),
         labellings=wanted.folders,

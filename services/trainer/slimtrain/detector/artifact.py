@@ -11,8 +11,8 @@ The folder appears whole or not at all: it is written beside its place and renam
 """
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,83 +21,67 @@ from pydantic import JsonValue
 from safetensors.numpy import load_file
 
 from slimcodec.model.artifact import read_class_names
-from slimcodec.model.manifest import DetectorManifest, FileRecord, Head, Split
-from slimnets.darknet.cfg import CfgSection, parse_cfg, read_cfg_text
+from slimcodec.model.manifest import MANIFEST_FORMAT
+from slimnets.darknet.cfg import format_cfg, parse_cfg, read_cfg_text
 from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError, SplitError
 from slimnets.export.darknet import export_stem, export_tail
 from slimnets.export.onnx_file import WEIGHTS_FILE, save_graph, save_weights
-from slimtrain.artifact_folder import file_records, new_artifact
+from slimtrain.artifact_folder import new_artifact, write_manifest
 
 SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution
 
 
 class DetectorArtifactError(NetError):
-    """A detector folder that cannot be written or read."""
+    """A detector folder that cannot be read."""
 
 
 def write_detector_artifact(
     model: Darknet,
-    cfg_text: str,
     names: Sequence[str],
     split_layer: int,
     out_dir: Path | str,
     training: Mapping[str, JsonValue],
-    figures: Mapping[str, JsonValue],
     licence: str,
 ) -> Path:
     """Write the folder of a detector; give its path.
 
     Args:
         model: the detector; with its running statistics.
-        cfg_text: the Darknet configuration that `model` was built from.
         names: one per class.
         split_layer: where stem and tail part.
         out_dir: `.../<name>/<version>`, a version being a positive integer; must not exist.
-        training, figures: free form, kept in the manifest.
+        training: free form, kept in the manifest.
         licence: who may use the weights for what.
 
     Raises:
         ArtifactFolderError: `out_dir` exists or is not of this form.
-        DetectorArtifactError: cfg or names do not fit the model, or weights are not finite.
         SplitError: the detector cannot be cut there.
     """
     out_dir = Path(out_dir).absolute()
     point = model.split_point(split_layer)
-    _check(model, cfg_text, names)
+    heads = [
+        {key: getattr(head, key) for key in ("stride", "anchors", "scale_x_y", "new_coords")}
+        for head in model.head_specs
+    ]
     with new_artifact(out_dir) as folder:
-        (folder / "detector.cfg").write_text(cfg_text, encoding="utf-8")
+        (folder / "detector.cfg").write_text(format_cfg(model.sections), encoding="utf-8")
         (folder / "detector.names").write_text("".join(f"{n}\n" for n in names), encoding="utf-8")
         weights = save_weights(model, folder)
         save_graph(export_stem(model, split_layer, weights), folder / "stem.onnx")
         save_graph(export_tail(model, split_layer, weights), folder / "tail.onnx")
-        manifest = DetectorManifest(
-            format=1,
-            kind="detector",
-            name=out_dir.parent.name,
-            version=int(out_dir.name),
-            split=Split(layer=point.layer, channels=point.channels, stride=point.stride),
-            classes=model.classes,
-            heads=tuple(
-                Head(
-                    stride=head.stride,
-                    anchors=head.anchors,
-                    scale_x_y=head.scale_x_y,
-                    new_coords=head.new_coords,
-                )
-                for head in model.head_specs
-            ),
-            files={
-                name: FileRecord.model_validate(record)
-                for name, record in file_records(folder).items()
-            },
-            training=dict(training),
-            figures=dict(figures),
-            licence=licence,
-        )
-        manifest_text = manifest.model_dump_json(indent=1) + "\n"
-        (folder / "manifest.json").write_text(manifest_text, encoding="utf-8")
+        said = {
+            "format": MANIFEST_FORMAT,
+            "kind": "detector",
+            "split": asdict(point),
+            "classes": model.classes,
+            "heads": heads,
+            "training": training,
+            "figures": {},
+            "licence": licence,
+        }
+        write_manifest(folder, out_dir, said)
     return out_dir
 
 
@@ -117,8 +101,7 @@ def import_detector(
         ArtifactFolderError: `out_dir` exists or is not `<name>/<version>`.
     """
     cfg, weights = Path(cfg), Path(weights)
-    cfg_text = read_cfg_text(cfg)
-    model = Darknet(parse_cfg(cfg_text)).eval()
+    model = Darknet(parse_cfg(read_cfg_text(cfg))).eval()
     load_darknet_weights(model, weights)
     split = choose_split(model).layer if split_layer is None else split_layer
     training: dict[str, JsonValue] = {
@@ -127,9 +110,7 @@ def import_detector(
         "pictures_seen": model.seen,
     }
     class_names = read_class_names(Path(names), model.classes)
-    return write_detector_artifact(
-        model, cfg_text, class_names, split, out_dir, training, {}, licence
-    )
+    return write_detector_artifact(model, class_names, split, out_dir, training, licence)
 
 
 def choose_split(model: Darknet) -> SplitPoint:
@@ -140,7 +121,7 @@ def choose_split(model: Darknet) -> SplitPoint:
     """
     points: list[SplitPoint] = []
     for number in range(len(model.layers) - 1):
-        if model.layer_shape(number).stride != SPLIT_STRIDE:
+        if model.shapes[number].stride != SPLIT_STRIDE:
             continue
         try:
             point = model.split_point(number)
@@ -176,16 +157,3 @@ def load_detector_model(path: Path | str) -> Darknet:
 
 
 _COUNTER = "num_batches_tracked"  # only for training with a cumulative average; never stored
-
-
-def _check(model: Darknet, cfg_text: str, names: Sequence[str]) -> None:
-    if _meaning(parse_cfg(cfg_text)) != _meaning(model.sections):
-        raise DetectorArtifactError("the cfg text is not the one that the model was built from")
-    if len(names) != model.classes:
-        raise DetectorArtifactError(f"{len(names)} names for {model.classes} classes")
-    if not all(math.isfinite(float(t.abs().sum())) for t in model.state_dict().values()):
-        raise DetectorArtifactError("the model holds weights that are not finite")
-
-
-def _meaning(sections: Sequence[CfgSection]) -> list[tuple[str, dict[str, str]]]:
-    return [(section.kind, dict(section.options)) for section in sections]

@@ -31,7 +31,7 @@ from slimtrain.data.pictures import (
     PictureError,
     Pictures,
 )
-from slimtrain.detector.weather import Draw, augment_weather
+from slimtrain.detector.augment import Augmentation, Draw, augment_colour, augment_weather
 
 GREY = 114.0 / 255  # fills what no picture covers; the usual letterbox grey of YOLO training
 MAX_BOXES_PER_PICTURE = 80
@@ -42,6 +42,8 @@ MAX_SIDE = 4096  # of a sample, pixels
 MIN_SIDE_PIXELS = 2.0
 CLEAR_SIDE_PIXELS = 5.0
 RARE_CLASS_SHARE = 0.03  # classes in fewer pictures than this share are drawn more often
+# whether a tile lies right of the centre, and below it
+_TILES = ((False, False), (True, False), (False, True), (True, True))
 
 
 @dataclass(frozen=True)
@@ -69,27 +71,6 @@ class DetectorBatch:
         tile = column[:, None, :].long() + 2 * row[:, :, None].long()  # (B, h, w)
         images = torch.arange(len(tile), device=tile.device)[:, None, None]
         return self.absent[images, tile]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far samples are changed; ranges are factors, shares are of the samples."""
-
-    mosaic_share: float = 0.5
-    scale_range: tuple[float, float] = (0.55, 1.6)
-    mosaic_scale_range: tuple[float, float] = (0.4, 1.3)
-    native_share: float = 0.0  # of tiles that show their picture at its own size
-    brightness: float = 0.35
-    channel_gain: float = 0.1
-    saturation: float = 0.5
-    grey_share: float = 0.05
-    # night_share, haze_share, rain_share, noise_share, blur_share: of the samples that
-    # `slimtrain.detector.weather` changes so
-    night_share: float = 0.0
-    haze_share: float = 0.0
-    rain_share: float = 0.0
-    noise_share: float = 0.0
-    blur_share: float = 0.0
 
 
 class DetectorSampler:
@@ -150,7 +131,7 @@ class DetectorSampler:
         index = index.clamp(max=self.num_pictures - 1)  # (B, 4)
         is_mosaic = draw(size, 1) < share  # (B, 1)
         tiles = self._place_tiles(index, is_mosaic, side, draw)
-        x = self._colour(self._read_pixels(index, tiles, side), draw)
+        x = augment_colour(self._read_pixels(index, tiles, side), self.augmentation, draw)
         x = augment_weather(x, self.augmentation, draw)
         targets = self._place_boxes(index, tiles)
         return DetectorBatch(x, targets, tiles.centre, self._absent[index])
@@ -158,25 +139,9 @@ class DetectorSampler:
     def _place_tiles(self, index: Tensor, is_mosaic: Tensor, side: int, draw: Draw) -> _Tiles:
         B, S = len(index), float(side)
         centre = torch.where(is_mosaic, S * (0.25 + 0.5 * draw(B, 2)), S).round()  # (B, 2) x, y
-        zero, full = torch.zeros_like(centre), torch.full_like(centre, S)
-        low = torch.stack(  # (B, 4, 2): tile order left/right within top/bottom
-            [
-                zero,
-                torch.stack([centre[:, 0], zero[:, 1]], dim=1),
-                torch.stack([zero[:, 0], centre[:, 1]], dim=1),
-                centre,
-            ],
-            dim=1,
-        )
-        high = torch.stack(
-            [
-                centre,
-                torch.stack([full[:, 0], centre[:, 1]], dim=1),
-                torch.stack([centre[:, 0], full[:, 1]], dim=1),
-                full,
-            ],
-            dim=1,
-        )
+        is_behind = torch.tensor(_TILES, device=self.device)  # (4, 2)
+        low = torch.where(is_behind, centre[:, None], 0.0)  # (B, 4, 2)
+        high = torch.where(is_behind, S, centre[:, None])
         size_wh = self._sizes[index].flip(-1).float()  # (B, 4, 2) w, h
         fit = S / size_wh.amax(dim=-1)
         ranges = self.augmentation.scale_range, self.augmentation.mosaic_scale_range
@@ -210,16 +175,6 @@ class DetectorSampler:
             seen = _interpolate(rows, w - u if mirrored[sample][tile] else u, 2) / 255
             x[sample, :, top:bottom, left:right] = torch.where(inside, seen, GREY)
         return x
-
-    def _colour(self, x: Tensor, draw: Draw) -> Tensor:
-        """Brightness, channel gain and saturation, each drawn per sample."""
-        B, a = len(x), self.augmentation
-        saturation = 1 + a.saturation * (2 * draw(B, 1, 1, 1) - 1)
-        saturation = torch.where(draw(B, 1, 1, 1) < a.grey_share, 0.0, saturation)
-        gain = 1 + a.channel_gain * (2 * draw(B, 3, 1, 1) - 1)
-        gain = gain * (1 + a.brightness * (2 * draw(B, 1, 1, 1) - 1))
-        luma = x.mean(dim=1, keepdim=True)
-        return ((luma + (x - luma) * saturation) * gain).clamp(0, 1)
 
     def _place_boxes(self, index: Tensor, tiles: _Tiles) -> Tensor:
         """The boxes of all tiles, moved as their pixels and cut at the tile: (B, T, 6)."""

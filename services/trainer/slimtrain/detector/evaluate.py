@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.ops import batched_nms
 
+from slimdetect.boxes import decode_heads, suppress
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
-from slimtrain.detector.heads import by_cell, decode_boxes
 from slimtrain.figures.mean_average_precision import (
     MIN_SCORE,
     Labels,
@@ -107,39 +106,12 @@ def _row(
 
 
 def detect_boxes(raw: Sequence[Tensor], heads: Sequence[HeadSpec]) -> list[ScoredBoxes]:
-    """Detections of each picture from `MIN_SCORE` on, best first."""
-    candidates = decode_candidates([maps.float() for maps in raw], heads)
-    return [
-        _suppress(boxes, scores, class_ids)
-        for boxes, scores, class_ids in zip(*candidates, strict=True)
-    ]
-
-
-def _suppress(boxes: Tensor, scores: Tensor, class_ids: Tensor) -> ScoredBoxes:
-    sure = scores >= MIN_SCORE
-    boxes, scores, class_ids = boxes[sure], scores[sure], class_ids[sure]
-    # it sets classes apart by their coordinates, which must not be negative for that
-    shifted = boxes - boxes.min() if len(boxes) else boxes
-    kept = batched_nms(shifted, scores, class_ids, NMS_IOU)
-    return ScoredBoxes(
-        boxes_xyxy=boxes[kept].cpu().numpy(),
-        scores=scores[kept].cpu().numpy(),
-        class_ids=class_ids[kept].cpu().numpy(),
-    )
-
-
-def decode_candidates(
-    raw: Sequence[Tensor], heads: Sequence[HeadSpec]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The best (box, class) pairs of each picture, best first: (B, K, 4), (B, K), (B, K)."""
-    all_boxes: list[Tensor] = []
-    all_scores: list[Tensor] = []
-    for maps, head in zip(raw, heads, strict=True):
-        t = by_cell(maps, head)  # (B, A, h, w, 5 + C)
-        all_boxes.append(decode_boxes(t, head).flatten(1, 3))
-        all_scores.append((t[..., 4:5].sigmoid() * t[..., 5:].sigmoid()).flatten(1, 3))
-    boxes, scores = torch.cat(all_boxes, dim=1), torch.cat(all_scores, dim=1)
-    C = scores.shape[-1]
-    best, index = scores.flatten(1).topk(min(MAX_CANDIDATES, scores[0].numel()), dim=1)
-    chosen = boxes.gather(1, (index // C)[..., None].expand(-1, -1, 4))
-    return chosen, best, index % C
+    """Detections of each picture from `MIN_SCORE` on, best first, read as the cloud reads them."""
+    found: list[ScoredBoxes] = []
+    for maps in zip(*(head.float().cpu().numpy() for head in raw), strict=True):
+        candidates = decode_heads(maps, heads, MIN_SCORE)
+        best = np.argsort(-candidates.scores, kind="stable")[:MAX_CANDIDATES]
+        boxes, scores, class_ids = (part[best] for part in candidates)
+        kept = suppress(boxes, scores, class_ids, iou_threshold=NMS_IOU)
+        found.append(ScoredBoxes(boxes[kept], scores[kept], class_ids[kept]))
+    return found

@@ -14,18 +14,16 @@ stretched centres: Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import box_convert, box_iou
+from torchvision.ops import box_convert, box_iou, complete_box_iou_loss
 
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import POSITIVE_CONFIDENCE
-from slimtrain.detector.heads import by_cell, decode_boxes, decode_sides
 
 BOX_WEIGHT = 0.05
 OBJECTNESS_WEIGHT = 0.6
@@ -35,6 +33,8 @@ OBJECTNESS_BALANCE = {8: 4.0, 16: 1.0, 32: 0.4}
 # bound on the raw side: exp(4) is 55 anchors; keeps an early outlier from becoming infinite
 MAX_LOG_SIDE = 4.0
 MIN_TAUGHT = 0.01  # objectness from which on the teacher's classes and boxes are learned
+_LEAST_PROBABILITY = 1e-6  # float32 tells its logit, and that of 1 less it, from the next
+_MIN_SIDE = 1e-3  # cells; a box of no size has no shape to compare
 
 # cells, x before y, that may answer for a target: its own and the four beside it
 _NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
@@ -80,7 +80,7 @@ def detector_loss(
     boxes = _Boxes.of(targets, heads)
     taught = [] if teaching is None else [_Taught.by(teaching, i) for i in range(len(teaching.raw))]
     parts = [
-        _head_loss(by_cell(maps.float(), head), boxes, index, head, taught)
+        _head_loss(_by_cell(maps, head), boxes, index, head, taught)
         for index, (maps, head) in enumerate(zip(raw, heads, strict=True))
     ]
     box, objectness, classes, learned = (
@@ -125,7 +125,7 @@ class _Taught:
     @classmethod
     def by(cls, teaching: Teaching, index: int) -> _Taught:
         head = teaching.heads[index]
-        cells = by_cell(teaching.raw[index].float(), head)
+        cells = _by_cell(teaching.raw[index], head)
         _, A, h, w, _ = cells.shape
         absent = teaching.is_absent(h, w)[:, None].expand(-1, A, -1, -1, -1)
         is_absent = absent.gather(-1, cells[..., 5:].argmax(-1, keepdim=True))[..., 0]
@@ -154,17 +154,13 @@ def _head_loss(
 
     rows = boxes.rows[n]  # (M, 6)
     predicted = cells[place]  # (M, 5 + C)
-    s = head.scale_x_y
-    iou, ciou = complete_iou(
-        predicted[:, :2].sigmoid() * s - (s - 1) / 2,
-        decode_sides(predicted[:, 2:4], head, MAX_LOG_SIDE) * anchors[a] / head.stride,
-        offset[n, step],
-        rows[:, 3:5] / head.stride,
-    )
+    found = _decode(predicted, head, anchors[a])
+    truth = torch.cat([offset[n, step], rows[:, 3:5] / head.stride], dim=1)
+    corners = (box_convert(boxes, "cxcywh", "xyxy") for boxes in (found, truth))
     is_object = rows[:, 5] >= POSITIVE_CONFIDENCE
     weight = rows[:, 5] * is_object
     total_weight = weight.sum().clamp(min=1.0)
-    box_loss = ((1 - ciou) * weight).sum() / total_weight
+    box_loss = (complete_box_iou_loss(*corners) * weight).sum() / total_weight
     class_target = functional.one_hot(rows[:, 0].long(), values - 5).float()
     class_bce = functional.binary_cross_entropy_with_logits(
         predicted[:, 5:], class_target, reduction="none"
@@ -173,7 +169,8 @@ def _head_loss(
 
     slot = ((place[0] * A + a) * h + row) * w + column
     none = cells.new_zeros(B * A * h * w)
-    confidence = iou.detach().clamp(0, 1) * weight
+    iou = box_iou(found.detach()[:, None], truth[:, None], fmt="cxcywh").flatten()
+    confidence = iou * weight
     wanted = none.scatter_reduce(0, slot, confidence, "amax").view(B, A, h, w)
     has_object = none.scatter_reduce(0, slot, is_object.float(), "amax").view(B, A, h, w) > 0
     has_unsure = none.scatter_reduce(0, slot, 1.0 - is_object.float(), "amax").view(B, A, h, w) > 0
@@ -215,13 +212,16 @@ def _distance_to_teacher(cells: Tensor, teacher: Tensor, objectness: Tensor) -> 
 def _overlaps(cells: Tensor, boxes: _Boxes, head: HeadSpec) -> Tensor:
     """(B, A, h, w) whether a prediction has more than `ignore_thresh` IoU with some box."""
     B, A, h, w, _ = cells.shape
-    found = decode_boxes(cells, head).flatten(1, 3)  # (B, A * h * w, 4)
-    truth = box_convert(boxes.rows[:, 1:5], "cxcywh", "xyxy")
+    found = _decode(cells, head, cells.new_tensor(head.anchors)[:, None, None])
+    found[..., 0] += torch.arange(w, device=cells.device)
+    found[..., 1] += torch.arange(h, device=cells.device)[:, None]
+    truth = boxes.rows[:, 1:5] / head.stride
     overlaps = [
-        (box_iou(found[image], truth[boxes.image == image]) > head.ignore_thresh).any(-1)
+        box_iou(found[image].flatten(0, 2), truth[boxes.image == image], fmt="cxcywh")
         for image in range(B)
     ]
-    return torch.stack(overlaps).view(B, A, h, w)
+    is_over = [(iou > head.ignore_thresh).any(-1) for iou in overlaps]
+    return torch.stack(is_over).view(B, A, h, w)
 
 
 def _shape_iou(side_a: Tensor, side_b: Tensor) -> Tensor:
@@ -230,24 +230,18 @@ def _shape_iou(side_a: Tensor, side_b: Tensor) -> Tensor:
     return overlap / (side_a.prod(-1)[:, None] + side_b.prod(-1) - overlap)
 
 
-def complete_iou(
-    centre_a: Tensor, side_a: Tensor, centre_b: Tensor, side_b: Tensor
-) -> tuple[Tensor, Tensor]:
-    """IoU and complete IoU of boxes (..., 2) centres and (..., 2) sides in one unit, pair by pair.
+def _by_cell(maps: Tensor, head: HeadSpec) -> Tensor:
+    """(B, A * (5 + C), h, w) -> (B, A, h, w, 5 + C), float32 logits whatever the map holds."""
+    B, _, h, w = maps.shape
+    cells = maps.float().view(B, len(head.anchors), -1, h, w).permute(0, 1, 3, 4, 2)
+    return cells.logit(_LEAST_PROBABILITY) if head.new_coords else cells
 
-    Source: Zheng et al., Distance-IoU Loss, AAAI 2020, equations 7-11,
-    https://arxiv.org/abs/1911.08287
+
+def _decode(cells: Tensor, head: HeadSpec, anchors: Tensor) -> Tensor:
+    """Logits (..., 5 + C) and the anchors (..., 2) of their cells -> boxes (..., 4) as centre, seen
+    from the cell's corner, and sides, both in cells.
     """
-    low_a, high_a = centre_a - side_a / 2, centre_a + side_a / 2
-    low_b, high_b = centre_b - side_b / 2, centre_b + side_b / 2
-    overlap = (torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0).prod(-1)
-    union = side_a.prod(-1) + side_b.prod(-1) - overlap
-    iou = overlap / union.clamp(min=1e-7)
-    hull = torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)
-    distance = (centre_a - centre_b).square().sum(-1) / hull.square().sum(-1).clamp(min=1e-7)
-    angle_a = torch.atan(side_a[..., 0] / side_a[..., 1].clamp(min=1e-7))
-    angle_b = torch.atan(side_b[..., 0] / side_b[..., 1].clamp(min=1e-7))
-    shape = (4 / math.pi**2) * (angle_a - angle_b).square()
-    with torch.no_grad():
-        shape_weight = shape / (1 - iou + shape).clamp(min=1e-7)
-    return iou, iou - distance - shape_weight * shape
+    s, side = head.scale_x_y, cells[..., 2:4]
+    centre = cells[..., :2].sigmoid() * s - (s - 1) / 2
+    side = (2 * side.sigmoid()).square() if head.new_coords else side.clamp(max=MAX_LOG_SIDE).exp()
+    return torch.cat([centre, (side * anchors / head.stride).clamp(min=_MIN_SIDE)], dim=-1)

@@ -22,7 +22,8 @@ from slimnets.darknet.detector import Darknet
 from slimnets.darknet.fold import freeze
 from slimnets.darknet.weights import save_darknet_weights
 from slimtrain.data.pictures import Labelling, Pictures
-from slimtrain.detector.data import Augmentation, DetectorBatch, DetectorSampler
+from slimtrain.detector.augment import Augmentation
+from slimtrain.detector.data import DetectorBatch, DetectorSampler
 from slimtrain.detector.evaluate import evaluate_prepared, prepare_pictures
 from slimtrain.detector.loss import DetectorLoss, Teaching, detector_loss
 from slimtrain.detector.start import DarknetFiles, build_model
@@ -239,7 +240,7 @@ class _Forward(nn.Module):
             return raw
         with torch.no_grad():
             f = self.frozen.stem(x.bfloat16(), self.split).float()
-        return self.model.tail(f, None, self.split)
+        return self.model.tail(f, self.split)
 
 
 def _build_optimizer(model: Darknet, taken: int, run: DetectorRun) -> torch.optim.AdamW:

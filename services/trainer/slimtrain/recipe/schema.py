@@ -19,7 +19,7 @@ from slimnets.codec.config import CodecConfig
 from slimtrain.codec.loss import LossWeights
 from slimtrain.codec.train import CodecSchedule
 from slimtrain.data.pictures import Labelling
-from slimtrain.detector.data import Augmentation
+from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.train import DetectorSchedule
 from slimtrain.recipe.find import RecipeError, find_recipe
 from slimtrain.tail.loss import TailLossWeights
@@ -68,11 +68,9 @@ class CodecRecipe(_Recipe):
 
 
 class DetectorRecipe(_Recipe):
-    """A detector."""
+    """A detector; its layers are those of a `.cfg`."""
 
     kind: Literal["detector"]
-    # the model whose `detector.cfg` says the layers, by name or name/version
-    graph: str = "yolov3-slim"
     schedule: DetectorSchedule = DetectorSchedule()
     # how the pictures of a folder of this name are labelled
     folders: dict[str, Labelling] = Field(default_factory=dict)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from slimtrain.data.pictures import BOX_FIELDS, Pictures
-from slimtrain.detector.data import Augmentation, DetectorSampler
+from slimtrain.detector.augment import Augmentation
+from slimtrain.detector.data import DetectorSampler
 
 # Nearer to the pictures' own resolution than a detector's training is: the codec's texture is that
 # of whole pictures, and they are not shrunk before they are sent. No mosaics: their seams cost

@@ -46,7 +46,7 @@ class Teacher:
     @torch.no_grad()
     def heads(self, f: Tensor) -> list[Tensor]:
         """Raw head maps of features."""
-        return self._detector.tail(f, None, self._split)
+        return self._detector.tail(f, self._split)
 
 
 def tail_losses(

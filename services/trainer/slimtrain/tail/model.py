@@ -84,4 +84,4 @@ class TunedDecoder(nn.Module):
         """y_hat (B, M, h, w), level (B,) int64 -> f_hat (B, C, 2h, 2w) and the raw heads."""
         one_hot = F.one_hot(level, self.num_levels).to(y_hat.dtype)
         f_hat = self.feature_transform(y_hat, one_hot)
-        return f_hat, self.tail.tail(f_hat, None, self.split)
+        return f_hat, self.tail.tail(f_hat, self.split)

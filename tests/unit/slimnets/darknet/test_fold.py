@@ -51,7 +51,7 @@ def test_an_exported_tail_comes_back_within_its_own_precision(tmp_path: Path, in
     loaded = load_tail(make_darknet(seed=2), ALL_LAYERS_SPLIT, path)
 
     for ours, theirs in zip(
-        loaded.tail(f, None, ALL_LAYERS_SPLIT), model.tail(f, None, ALL_LAYERS_SPLIT), strict=True
+        loaded.tail(f, ALL_LAYERS_SPLIT), model.tail(f, ALL_LAYERS_SPLIT), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=(4e-2 if int8 else 1e-2))
 

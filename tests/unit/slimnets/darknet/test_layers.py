@@ -7,7 +7,7 @@ import torch
 
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
-from slimnets.darknet.layers import MaxPool, Route, Shortcut, Upsample
+from slimnets.darknet.layers import MaxPool, Route, Shortcut
 from slimnets.errors import CfgError
 from support.models.darknets import convolution
 
@@ -44,12 +44,6 @@ def test_route_takes_one_group_of_every_source() -> None:
     b = torch.arange(10.0, 12.0).view(1, 2, 1, 1)
 
     assert Route(groups=2, group_id=1)(a, b).flatten().tolist() == [2, 3, 11]
-
-
-def test_upsample_repeats_pixels() -> None:
-    x = torch.tensor([[[[1.0, 2.0]]]])
-
-    assert Upsample(2)(x).tolist() == [[[[1, 1, 2, 2], [1, 1, 2, 2]]]]
 
 
 def test_shortcut_adds_all_its_sources() -> None:

@@ -80,7 +80,7 @@ def test_a_tail_of_int8_kernels_is_half_as_long_and_agrees() -> None:
         for model in (halves, bytes_)
     ]
     assert sum(kernels[1]) <= sum(kernels[0]) / 2
-    for head, expected in zip(heads, detector.tail(f, None, ALL_LAYERS_SPLIT), strict=True):
+    for head, expected in zip(heads, detector.tail(f, ALL_LAYERS_SPLIT), strict=True):
         assert np.abs(head - expected.numpy()).max() < 2e-2 * expected.abs().max()
 
 

@@ -27,7 +27,6 @@ from slimtrain.detector.artifact import (
 )
 from support.models.darknets import (
     ALL_LAYERS_SPLIT,
-    convolution,
     make_darknet,
     make_pictures,
     public_cfgs,
@@ -37,15 +36,13 @@ from support.models.yolov3 import yolov3_cfg
 NAMES = ("person", "car", "dog")
 
 
-def write(model: Darknet, out_dir: Path, names: tuple[str, ...] = NAMES) -> Path:
+def write(model: Darknet, out_dir: Path) -> Path:
     return write_detector_artifact(
         model,
-        format_cfg(model.sections),
-        names,
+        NAMES,
         ALL_LAYERS_SPLIT,
         out_dir,
         training={"steps": 10},
-        figures={"map50": 0.5},
         licence="Apache-2.0",
     )
 
@@ -144,20 +141,12 @@ def test_an_artifact_is_never_overwritten_and_leaves_no_ruins(tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["1"]
 
 
-@torch.no_grad()
-def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
-    model = make_darknet()
+def test_a_layer_at_which_nothing_can_be_cut_is_refused(tmp_path: Path) -> None:
     out_dir = tmp_path / "tiny" / "1"
 
-    with pytest.raises(DetectorArtifactError, match="2 names for 3 classes"):
-        write(model, out_dir, NAMES[:2])
-    with pytest.raises(DetectorArtifactError, match="not the one that the model was built from"):
-        write_detector_artifact(model, yolov3_cfg(), NAMES, 7, out_dir, {}, {}, "")
     with pytest.raises(SplitError, match="reads layer 3"):
-        write_detector_artifact(model, format_cfg(model.sections), NAMES, 5, out_dir, {}, {}, "")
-    convolution(model, 0).conv.weight[0, 0, 0, 0] = torch.nan
-    with pytest.raises(DetectorArtifactError, match="not finite"):
-        write(model, out_dir)
+        write_detector_artifact(make_darknet(), NAMES, 5, out_dir, {}, "")
+
     assert not out_dir.exists()
 
 

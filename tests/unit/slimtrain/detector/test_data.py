@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from slimtrain.data.pictures import Labelling, PictureError, Pictures
-from slimtrain.detector.data import Augmentation, DetectorSampler
+from slimtrain.detector.augment import Augmentation
+from slimtrain.detector.data import DetectorSampler
 
 CPU = torch.device("cpu")
 PLAIN = Augmentation(brightness=0, channel_gain=0, saturation=0, grey_share=0)

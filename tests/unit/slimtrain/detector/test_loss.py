@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from slimnets.darknet.layers import HeadSpec
-from slimtrain.detector.loss import Teaching, complete_iou, detector_loss
+from slimtrain.detector.loss import Teaching, detector_loss
 
 CLASSES = 4
 GRID = 6
@@ -179,18 +179,3 @@ def test_a_head_of_probabilities_learns_as_one_of_logits() -> None:
     )
 
     torch.testing.assert_close(probabilities.total, logits.total)
-
-
-def test_complete_iou_agrees_with_torchvision() -> None:
-    ops = pytest.importorskip("torchvision.ops")
-    generator = torch.Generator().manual_seed(0)
-    centres = 10 * torch.rand(2, 50, 2, generator=generator)
-    sides = 1 + 8 * torch.rand(2, 50, 2, generator=generator)
-    corners = torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
-
-    iou, ciou = complete_iou(centres[0], sides[0], centres[1], sides[1])
-
-    expected_iou = ops.box_iou(corners[0], corners[1]).diagonal()
-    expected = 1 - ops.complete_box_iou_loss(corners[0], corners[1])
-    torch.testing.assert_close(iou, expected_iou)
-    torch.testing.assert_close(ciou, expected, atol=1e-4, rtol=1e-4)

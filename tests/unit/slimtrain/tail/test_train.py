@@ -34,7 +34,7 @@ from slimtrain.tail.loss import TailLossWeights
 from slimtrain.tail.model import FrozenEncoder
 from slimtrain.tail.train import TailError, TailRun, train_tail
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
-from support.models.darknets import ALL_LAYERS_CFG, ALL_LAYERS_SPLIT, make_darknet
+from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet
 from support.models.toy_artifact import make_image
 
 CPU = torch.device("cpu")
@@ -57,12 +57,10 @@ class Models:
 def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Models:
     detector = write_detector_artifact(
         make_darknet(),
-        ALL_LAYERS_CFG,
         ["hat", "dog", "cup"],
         ALL_LAYERS_SPLIT,
         root / "toy-detector" / "1",
         training={},
-        figures={},
         licence="none",
     )
     torch.manual_seed(seed)
@@ -180,7 +178,7 @@ def test_the_tuned_tail_is_served_as_torch_runs_it(tuned: tuple[Path, Path]) -> 
 
     exported = OpenVinoRuntime(num_threads=1, precision="f32").load(path)(f=f)
     tail = load_tail(make_darknet(), ALL_LAYERS_SPLIT, path)
-    on_torch = tail.tail(torch.from_numpy(f), None, ALL_LAYERS_SPLIT)
+    on_torch = tail.tail(torch.from_numpy(f), ALL_LAYERS_SPLIT)
 
     assert exported.keys() == {"head_0", "head_1"}
     for values, expected in zip(exported.values(), on_torch, strict=True):
@@ -415,12 +413,10 @@ def test_batches_hold_labelled_pictures_first_in_proportion() -> None:
 def test_another_detector_is_refused(models: Models, make_run: RunFactory, tmp_path: Path) -> None:
     other = write_detector_artifact(
         make_darknet(seed=1),
-        ALL_LAYERS_CFG,
         ["hat", "dog", "cup"],
         ALL_LAYERS_SPLIT,
         tmp_path / "other" / "1",
         training={},
-        figures={},
         licence="none",
     )
 
