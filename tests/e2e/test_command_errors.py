@@ -60,10 +60,22 @@ def test_bad_bytes_are_refused_in_words(
     outcome = slimwire(command, container, *output)
 
     assert outcome.code == ExitCode.BAD_DATA
-    assert outcome.err.startswith("error: ")
+    assert outcome.err.startswith(f"error: {container}: ")
     assert said in outcome.err
     assert "Traceback" not in outcome.err
     assert not (tmp_path / "out.png").exists()
+
+
+def test_of_two_containers_the_damaged_one_is_named(
+    slimwire: Slimwire, container: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "enhancement.slim"
+    damaged.write_bytes(_damage(container.read_bytes()))
+
+    outcome = slimwire("decode", container, "--with", damaged, "-o", tmp_path / "out.png")
+
+    assert outcome.code == ExitCode.BAD_DATA
+    assert outcome.err.startswith(f"error: {damaged}: ")
 
 
 def test_a_container_of_another_model_names_both(

@@ -73,8 +73,24 @@ def exit_code_of(error: BaseException) -> ExitCode:
     return next((_CODES[name] for name in names if name in _CODES), ExitCode.INTERNAL)
 
 
+@contextmanager
+def about(source: object) -> Iterator[None]:
+    """Around the work on one input: its name comes before the message of bad data."""
+    try:
+        yield
+    except Exception as error:
+        if exit_code_of(error) is ExitCode.BAD_DATA and str(source) not in str(error):
+            error.add_note(str(source))
+        raise
+
+
 def message_of(error: BaseException) -> str:
     """What a person reads after `error: `; never a traceback."""
+    named = getattr(error, "__notes__", ())  # by `about`
+    return ": ".join([*named[:1], _message_of(error)])
+
+
+def _message_of(error: BaseException) -> str:
     if isinstance(error, typer.TyperException):
         return _usage_message(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
@@ -99,10 +115,11 @@ class Failures:
         self._first: ExitCode | None = None
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def kept(self, source: str) -> Iterator[None]:
         """Around the work on one input: an error that has an exit code ends this input only."""
         try:
-            yield
+            with about(source):
+                yield
         except BrokenPipeError:
             raise
         except Exception as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slimcli.exits import BadUsageError
+from slimcli.exits import BadUsageError, about
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,21 @@ STANDARD_SUFFIX = ".png"  # of a picture on standard output
 def read_bytes(path: Path) -> bytes:
     """All of a file, or of standard input."""
     return sys.stdin.buffer.read() if path == STANDARD else path.read_bytes()
+
+
+def read_container(path: Path) -> bytes:
+    """A container, whole, from a file or standard input.
+
+    Raises:
+        BitstreamError: it is no container, or a damaged one; `slimcli.exits` names the file.
+        OSError: it cannot be read.
+    """
+    from slimcodec.container import parse_container
+
+    bitstream = read_bytes(path)
+    with about(path):
+        parse_container(bitstream)
+    return bitstream
 
 
 def load_picture(path: Path) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slimcli.exits import about
 from slimcli.models import open_codec, open_codec_of, open_runtime
 from slimcli.options import (
     AsJson,
@@ -25,7 +26,7 @@ from slimcli.options import (
 )
 from slimcli.streams import (
     load_picture,
-    read_bytes,
+    read_container,
     refuse_existing,
     refuse_two_standard,
     say,
@@ -84,7 +85,7 @@ def upgrade(
 
     refuse_two_standard(base, image)
     refuse_existing(output, force=force)
-    base_bitstream = read_bytes(base)
+    base_bitstream = read_container(base)
     pixels = load_picture(image)
     artifact = open_codec_of(base_bitstream, model, models)
     encoder = Encoder(artifact, open_runtime(threads, precision))
@@ -109,12 +110,13 @@ def decode(
 
     refuse_two_standard(container, enhancement)
     refuse_existing(output, force=force)
-    base_bitstream = read_bytes(container)
-    enhancement_bitstream = None if enhancement is None else read_bytes(enhancement)
+    base_bitstream = read_container(container)
+    enhancement_bitstream = None if enhancement is None else read_container(enhancement)
     artifact = open_codec_of(base_bitstream, model, models)
     decoder = Decoder(artifact, open_runtime(threads, precision))
 
-    latent = decoder.decode_latent(base_bitstream, enhancement_bitstream)
+    with about(container if enhancement is None else enhancement):
+        latent = decoder.decode_latent(base_bitstream, enhancement_bitstream)
     write_picture(output, decoder.decode_image(latent), force=force)
     h, w = latent.image_hw
     say_of(
@@ -126,7 +128,7 @@ def inspect_container(container: Container, models: Models = None, as_json: AsJs
     """Show what a container holds. All its checksums are verified."""
     from slimcodec.container import parse_container
 
-    bitstream = read_bytes(container)
+    bitstream = read_container(container)
     parsed = parse_container(bitstream)
     h, w = parsed.image_hw
     bpp = 8 * len(bitstream) / (h * w)

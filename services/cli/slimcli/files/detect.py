@@ -94,7 +94,7 @@ def detect(
     failures = Failures()
     chosen: list[str] = []
     for source in sources:
-        with failures.kept():
+        with failures.kept(source):
             chosen += expand(source)
     if overlay is not None and (len(chosen) > 1 or (limit != 1 and any(map(is_video, chosen)))):
         raise BadUsageError("--overlay draws one picture; --out DIR draws many")
@@ -102,7 +102,7 @@ def detect(
         find_model("codec", model, models)  # a wrong name is told once, not for each picture
     names = _Names()
     for source in chosen:
-        with failures.kept():
+        with failures.kept(source):
             for shot in islice(
                 read_shots(source, failures.tell), 0, limit and limit * every, every
             ):
