@@ -116,7 +116,7 @@ def read_trace(path: Path) -> Trace:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise TraceError(f"{path} has more than {_MAX_FILE_BYTES} bytes: cut it")
-        text = path.read_text(encoding="ascii")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise TraceError(f"{path} cannot be read as a trace: {exc}") from exc
     rows = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1)]

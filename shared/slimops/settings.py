@@ -198,7 +198,7 @@ class _Found(Generic[SettingsT]):
 
     def _take_file(self, name: str, path: str, shown: str) -> None:
         try:
-            self.take(name, Path(path).read_text("utf-8").strip(), shown)
+            self.take(name, Path(path).read_text("utf-8-sig").strip(), shown)
             self._files[name] = Path(path)
         except OSError as exc:
             self._problems.append(f"{shown}: cannot read {path}: {exc.strerror}")

@@ -117,7 +117,7 @@ async def follow_tokens(
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         try:
-            found = TokenTable.parse(await asyncio.to_thread(path.read_text, "utf-8"))
+            found = TokenTable.parse(await asyncio.to_thread(path.read_text, "utf-8-sig"))
         except (OSError, ValueError) as exc:
             if said != (said := str(exc)):
                 logger.warning("the table of tokens stays as it was: %s", exc)

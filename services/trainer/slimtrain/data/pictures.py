@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,7 @@ POSITIVE_CONFIDENCE = 0.35
 # a label this close to a teacher box of its class *is* that box, and takes its confidence
 SAME_BOX_IOU = 0.95
 COVERED_IOU = 0.5  # a teacher box that overlaps a label of any class this much says nothing new
+LONGEST_OUTSIDE = 0.5  # parts of the picture; what lies farther outside of it is no label
 
 Boxes = NDArray[np.float32]  # (n, 6) float32: class, cx, cy, w, h, confidence
 
@@ -217,17 +219,14 @@ def read_label_file(path: Path) -> Boxes:
     if not path.exists():
         return np.zeros((0, BOX_FIELDS), np.float32)
     rows: list[list[float]] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
+    for place, line in _lines(path):
         try:
-            values = [float(field) for field in fields]
+            values = [float(field) for field in line.split()]
         except ValueError as exc:
-            raise PictureError(f"{path}:{number}: {line!r} is not a row of numbers") from exc
-        if len(values) != BOX_FIELDS - 1 or values[0] < 0 or min(values[3:]) < 0:
-            raise PictureError(f"{path}:{number}: {line!r}; expected `class cx cy w h`")
-        rows.append([*values, 1.0])
+            raise PictureError(f"{place}: {line!r} is not a row of numbers") from exc
+        if len(values) != BOX_FIELDS - 1:
+            raise PictureError(f"{place}: {line!r}; expected `class cx cy w h`")
+        rows.append(_check_box([*values, 1.0], place))
     return np.asarray(rows, np.float32).reshape(-1, BOX_FIELDS)
 
 
@@ -238,11 +237,47 @@ def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
     if not path.exists():
         return {}
     boxes: dict[str, Boxes] = {}
-    for line in path.read_text().splitlines():
-        row = json.loads(line)
-        rows = [[*box, 1.0][:BOX_FIELDS] for box in row["boxes"]]
-        boxes[str(row["image"])] = np.asarray(rows, np.float32).reshape(-1, BOX_FIELDS)
+    for place, line in _lines(path):
+        try:
+            row = json.loads(line)
+            name = str(row["image"])
+            found = [[*map(float, box), 1.0][:BOX_FIELDS] for box in row["boxes"]]
+        except (ValueError, TypeError, KeyError) as exc:
+            raise PictureError(
+                f'{place}: expected {{"image": NAME, "boxes": [[class, cx, cy, w, h, score]]}}'
+            ) from exc
+        rows = [_check_box(box, place) for box in found]
+        boxes[name] = np.asarray(rows, np.float32).reshape(-1, BOX_FIELDS)
     return boxes
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text file that are not empty, each with its place for a message."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise PictureError(f"{path}: no UTF-8 text") from exc
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield f"{path}:{number}", line
+
+
+def _check_box(row: list[float], place: str) -> list[float]:
+    """`row`, unless it cannot be right: a class that is no number, pixels instead of parts."""
+    if (
+        len(row) != BOX_FIELDS
+        or not all(map(math.isfinite, row))
+        or row[0] < 0
+        or row[0] % 1
+        or min(row[1:]) < -LONGEST_OUTSIDE
+        or max(row[1:]) > 1 + LONGEST_OUTSIDE
+        or min(row[3:]) < 0
+    ):
+        raise PictureError(
+            f"{place}: {row[:-1]} cannot be a box; expected `class cx cy w h`, the class from 0 "
+            "on, the others in parts of the picture (0 to 1)"
+        )
+    return row
 
 
 def merge_teacher_boxes(

@@ -17,6 +17,7 @@ from slimtrain.data.pictures import (
     merge_teacher_boxes,
     read_label_file,
     read_picture,
+    read_teacher_boxes,
 )
 from support.models.toy_artifact import make_image
 
@@ -111,12 +112,55 @@ def test_an_uncovered_teacher_box_is_ignored_however_sure_the_teacher_is() -> No
     assert merged[1, 5] < POSITIVE_CONFIDENCE
 
 
-@pytest.mark.parametrize("line", ["0 0.5 0.5 0.1", "zero 0.5 0.5 0.1 0.1", "0 0.5 0.5 -0.1 0.1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0 0.5 0.5 0.1",
+        "zero 0.5 0.5 0.1 0.1",
+        "0 0.5 0.5 -0.1 0.1",
+        "1.5 0.5 0.5 0.1 0.1",
+        "0 nan 0.5 0.1 0.1",
+        "0 320 240 60 80",
+    ],
+)
 def test_a_bad_label_line_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
     path = tmp_path / "x.txt"
     path.write_text(f"1 0.5 0.5 0.1 0.1\n{line}\n")
 
     with pytest.raises(PictureError, match="x.txt:2"):
+        read_label_file(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"image": "a.jpg"',
+        '{"image": "a.jpg"}',
+        '{"image": "a.jpg", "boxes": [[0, 0.5, 0.5, 0.1]]}',
+        '{"image": "a.jpg", "boxes": [[0, 320, 240, 60, 80, 0.5]]}',
+        '{"image": "a.jpg", "boxes": [[0, "x", 0.5, 0.1, 0.1, 0.5]]}',
+    ],
+)
+def test_a_bad_line_of_proposals_is_refused_with_its_place(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(f'{{"image": "b.jpg", "boxes": []}}\n{line}\n')
+
+    with pytest.raises(PictureError, match="x.jsonl:2"):
+        read_teacher_boxes(path)
+
+
+def test_labels_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("3 0.5 0.5 0.1 0.1\n", encoding="utf-8-sig")
+
+    assert read_label_file(path)[0, 0] == 3
+
+
+def test_labels_that_are_no_text_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(PictureError, match=r"x\.txt: no UTF-8"):
         read_label_file(path)
 
 

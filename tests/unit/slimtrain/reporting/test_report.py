@@ -107,3 +107,27 @@ def test_pictures_to_show_are_named_or_chosen(evaluation: Evaluation) -> None:
     assert len(choose_shown(evaluation.pictures)) == 1  # one of each folder
     with pytest.raises(EvaluationError, match=r"none\.png: not among"):
         choose_shown(evaluation.pictures, ["none.png"])
+
+
+def test_a_report_of_no_detection_at_all_is_a_report(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    Image.fromarray(make_image(176, 192)).save(tmp_path / "set/images/0.png")
+    (tmp_path / "set/labels/0.txt").write_text("1 0.5 0.5 0.01 0.01\n")
+    codec = load_codec_artifact(make_toy_codec(tmp_path))
+    detector = load_detector_artifact(make_toy_detector(tmp_path))
+
+    result = evaluate(
+        [CodecUnderTest(codec, detector)],
+        detector,
+        choose_pictures([tmp_path / "set"]),
+        tmp_path / "out",
+        levels=[0],
+        qualities=[3],
+        baselines=[Baseline(**{**vars(BASELINES["jpeg"]), "ladder": (50,)})],
+        runtime=OpenVinoRuntime(num_threads=1, precision="f32"),
+    )
+    page = write_report(result, tmp_path / "out", COMMAND)
+
+    assert {row.map50 for row in result.rows} == {0.0}
+    assert page.exists()
