@@ -2,7 +2,8 @@
 
 Who reads the path meanwhile, or after a power cut, finds the old file or the new one. What is no
 regular file (a device, a pipe, a descriptor such as `/dev/stdout`) cannot be replaced and is
-written straight. Links are followed, so the file that they name is replaced, never the link.
+written straight. Links are followed, so the file that they name is replaced, never the link; it
+keeps its mode.
 """
 
 import errno
@@ -70,6 +71,8 @@ def _replace(path: Path) -> Iterator[BinaryIO]:
     partial = target.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
     try:
         with partial.open("xb") as file:
+            with suppress(FileNotFoundError):  # a new file has the mode that the umask gives
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())

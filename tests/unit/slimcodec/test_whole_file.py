@@ -77,6 +77,16 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, exists: bool) -> None:
     assert names_in(target.parent) == ["a.bin"]
 
 
+def test_the_mode_of_a_file_that_is_replaced_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.touch(mode=0o600)
+
+    write_whole(target, b"after")
+
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert target.read_bytes() == b"after"
+
+
 def test_a_pipe_is_written_straight_and_stays(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
