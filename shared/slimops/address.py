@@ -2,16 +2,38 @@
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 MASK = "********"
-_PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):[^/\s]+@")  # to the last @ before the path
+_PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):(?:(?!://).)*@")  # to the last @ of this URL
 # Of a query; some cameras have it so: rtsp://camera/?user=a&password=b
-_QUERY = re.compile(r"(?i)(?<=[?&/_;])((?:password|passwd|pwd|token)=)[^&\s'\"]+")
+_QUERY = re.compile(
+    r"(?i)(?<=[?&/_;])((?:\w*pas\w*|\w*pwd|psw|\w*auth\w*|\w*token|\w*secret|\w*key)=)[^&\s'\"]+"
+)
 
 
 def without_passwords(text: str) -> str:
     """`text` with the password of every URL in it masked."""
     return _QUERY.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1:{MASK}@", text))
+
+
+def check_encoded(url: str) -> str:
+    """`url`, unless a character in its password makes another URL of it.
+
+    Raises:
+        ValueError: it must be percent-encoded; the message shows it without the password.
+    """
+    try:
+        _ = urlsplit(url).port
+        is_cut = any(map(str.isspace, url))
+    except ValueError:  # what seems to be host and port is the beginning of a password
+        is_cut = True
+    if is_cut:
+        raise ValueError(
+            f"{without_passwords(url)}: expected scheme://user:password@host:port, the password "
+            "percent-encoded: %2F for /, %3F for ?, %23 for #, %20 for a blank, %25 for %"
+        ) from None
+    return url
 
 
 def is_loopback(host: str) -> bool:

@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from slimcloud.addresses import CloudAddresses
 from slimcloud.detect.engine import DetectionEngine, TriagePolicy, load_canary
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
+from slimcloud.errors import StoreUnreachableError
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
@@ -43,6 +44,7 @@ from slimcodec.model.artifact import (
     load_detector_of,
 )
 from slimcodec.model.find import find_model
+from slimops.address import without_passwords
 from slimops.errors import SettingsError
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
@@ -97,8 +99,9 @@ async def run_cloud(
     Raises:
         slimcodec.errors.ModelError: the model is missing or broken.
         slimops.errors.EmbeddedRedisError: there is no Redis to start, or it ended.
-        slimops.errors.SettingsError: Redis promises less than `durability`; no place for `data`.
-        redis.RedisError: the Redis of `redis_url` does not answer.
+        slimops.errors.SettingsError: Redis promises less than `durability`, or refuses the
+            password, the database or to be written to; no place for `data`.
+        slimcloud.errors.StoreUnreachableError: the Redis of `redis_url` does not answer.
         OSError: an address cannot be bound.
     """
     models = _load_models(settings)
@@ -168,10 +171,17 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
         queue_timeout_seconds=settings.queue_timeout_seconds,
         clock=clock,
     )
-    await clock.read()
+    shown = f"redis_url (CLOUD_REDIS_URL): {without_passwords(url)}"
+    try:
+        await clock.read()
+        await check_durability(client, settings.durability)
+        await store.work.prepare()
+    except RedisError as exc:
+        answer = exc.__cause__ or exc  # what it said to the first commands of a connection
+        if isinstance(answer, AuthenticationError | ResponseError):
+            raise SettingsError([f"{shown}: Redis refuses: {exc}"]) from exc
+        raise StoreUnreachableError(f"{shown} does not answer: {exc}") from exc
     life.spawn(clock.follow(), "clock")
-    await check_durability(client, settings.durability)
-    await store.work.prepare()
     return store
 
 

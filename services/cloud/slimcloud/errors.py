@@ -8,6 +8,7 @@ CloudError
 ├── ReviewNotFoundError      no such review record, or it was trimmed         (API: 404)
 ├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
 ├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
+├── StoreUnreachableError    Redis does not answer at the start
 ├── StoreLostError           Redis holds another store than before            (wire: UNAVAILABLE)
 ├── FrameRefusedError        a frame that ingest does not take                (wire: Nack)
 └── StreamRefusedError       a stream that ingest does not take or ends       (wire: gRPC status)
@@ -52,6 +53,10 @@ class ReviewNotFoundError(CloudError):
 
 class StoreFullError(CloudError):
     """The store takes no more for now; the same bytes may be sent again later."""
+
+
+class StoreUnreachableError(CloudError):
+    """The Redis that a setting names does not answer."""
 
 
 class StoreLostError(CloudError):

@@ -4,15 +4,15 @@ A wrong or unknown one stops the start with exit code 78 and its name (see `slim
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, FilePath, model_validator
+from pydantic import AfterValidator, Field, FilePath, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcodec.model.find import DEFAULT_MODEL
-from slimops.address import is_loopback
+from slimops.address import check_encoded, is_loopback
 from slimops.logs import LogFormat
 from slimops.settings import ServiceSettings
 from slimops.storage.durability import Durability
@@ -80,7 +80,7 @@ class CloudSettings(ServiceSettings):
     )
 
     # --- what it remembers ---
-    redis_url: str | None = Field(
+    redis_url: Annotated[str, AfterValidator(check_encoded)] | None = Field(
         default=None,
         pattern=r"^(redis|rediss|unix)://",
         description="redis://, rediss:// or unix:// URL; not set = an embedded server of our own",

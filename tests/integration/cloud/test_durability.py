@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slimcloud.errors import StoreUnreachableError
 from slimcloud.store.frames import Store
 from slimops.errors import EmbeddedRedisError, SettingsError
 from slimops.storage.durability import Durability
@@ -96,5 +97,26 @@ async def test_redis_that_promises_less_than_is_asked_stops_the_start(
     settings = cloud_settings(toy_models, redis_url, durability="always")  # it says everysec
 
     with pytest.raises(SettingsError, match="appendfsync everysec"):
+        async with open_cloud(settings):
+            pass
+
+
+@pytest.mark.parametrize("query", ["db=99", "password=hunter2"])
+async def test_redis_that_refuses_stops_the_start_with_the_settings_name(
+    redis_url: str, toy_models: ToyModels, query: str
+) -> None:
+    settings = cloud_settings(toy_models, f"{redis_url}?{query}")
+
+    with pytest.raises(SettingsError, match="CLOUD_REDIS_URL.*Redis refuses") as caught:
+        async with open_cloud(settings):
+            pass
+
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_redis_that_does_not_answer_is_named_by_its_setting(toy_models: ToyModels) -> None:
+    settings = cloud_settings(toy_models, "redis://127.0.0.1:9")
+
+    with pytest.raises(StoreUnreachableError, match="CLOUD_REDIS_URL.*does not answer"):
         async with open_cloud(settings):
             pass

@@ -21,7 +21,7 @@ from slimcodec.errors import ImageError
 from slimcodec.image import files_in, load_image
 from slimedge.capture.video import Picture, Tell, Video
 from slimedge.errors import CameraError, CameraLostError
-from slimops.address import without_passwords
+from slimops.address import check_encoded, without_passwords
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,10 @@ def open_source(source: str, picture_fps: float, *, keep_damaged: bool = False) 
             raise CameraError(
                 f"{shown}: scheme {scheme!r} is not one of {', '.join(_LIVE_SCHEMES)}"
             )
+        try:
+            check_encoded(source)
+        except ValueError as exc:
+            raise CameraError(str(exc)) from None  # whose context would show the password
         options = {"rtsp_transport": "tcp"} if scheme.lower().startswith("rtsp") else {}
         return LiveVideo(Video(source, None, options, is_live=True, keep_damaged=keep_damaged))
     if source.startswith(_DEVICE_PREFIX):
