@@ -22,9 +22,10 @@ from itertools import product
 from pathlib import Path
 
 from slimcli.demo.cloud import CloudProcess
-from slimcli.demo.command import sample_video
+from slimcli.demo.command import SAMPLE_VIDEO
 from slimcli.demo.summary import percentile
 from slimcli.demo.tally import Tally, Totals
+from slimcodec.model.find import shipped
 from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
@@ -43,7 +44,7 @@ async def stream(cloud_address: str, camera: str, seconds: float) -> Totals:
         EdgeSettings,
         {
             "camera_id": camera,
-            "source": str(sample_video()),
+            "source": str(shipped(SAMPLE_VIDEO)),
             "loop": True,
             "deadline_seconds": 1,
             "expire_seconds": 10,

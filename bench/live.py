@@ -27,9 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from slimcli.demo.cloud import CloudProcess
-from slimcli.demo.command import sample_video
+from slimcli.demo.command import SAMPLE_VIDEO
 from slimcli.models import open_codec
 from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.find import shipped
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
 from slimcontrol.profile import build_operating_points
@@ -129,7 +130,7 @@ async def run_live(cloud_address: str, trace: Trace, seconds: float, is_tc: bool
             EdgeSettings,
             {
                 "camera_id": trace.name[:40].translate(str.maketrans("-_", "..")).strip("."),
-                "source": str(sample_video()),
+                "source": str(shipped(SAMPLE_VIDEO)),
                 "loop": True,
                 "model": MODEL,
                 "deadline_seconds": DEADLINE_SECONDS,

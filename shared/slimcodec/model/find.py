@@ -17,11 +17,15 @@ MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
 
 
 def models_root() -> Path:
-    """Return where models are: $SLIMWIRE_MODELS, a checkout's `models/`, or the installed ones."""
-    if configured := os.environ.get(MODELS_ROOT_VARIABLE):
-        return Path(configured)
-    checkout = Path(__file__).resolve().parents[3] / "models"
-    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "slimwire" / "models"
+    """Return where models are: $SLIMWIRE_MODELS, or those that ship with the program."""
+    configured = os.environ.get(MODELS_ROOT_VARIABLE)
+    return Path(configured) if configured else shipped("models")
+
+
+def shipped(name: str) -> Path:
+    """Return where something that ships lies: at a checkout's root, or where a wheel puts it."""
+    checkout = Path(__file__).resolve().parents[3] / name
+    return checkout if checkout.exists() else Path(sys.prefix) / "share" / "slimwire" / name
 
 
 def find_model(kind: Literal["codec", "detector"], name: str, root: Path | None = None) -> Path:

@@ -1,7 +1,5 @@
 """`slimwire demo`: its options, and what it prints at the end."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +8,10 @@ from slimcli.exits import BadUsageError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Model, Models
 from slimcli.streams import say_json
-from slimcodec.model.find import DEFAULT_MODEL
+from slimcodec.model.find import DEFAULT_MODEL, shipped
 
 CAMERA = "demo"
+SAMPLE_VIDEO = "samples/street.mp4"
 DEFAULT_SECONDS = 20.0  # where no person watches
 DEFAULT_PORT = 8080  # of the page, as of `slimwire cloud`
 # A camera on a modest uplink: at gigabits a second there is nothing for the controller to decide.
@@ -112,7 +111,7 @@ def demo(
     trace = constant_trace(125 * kbit) if kbit else None
     if link is not None:
         trace = open_trace(link)
-    played = str(sample_video()) if source is None else source
+    played = str(shipped(SAMPLE_VIDEO)) if source is None else source
     check_source(played)
     codec = open_codec(model, models)
     check_point(codec, level, quality)
@@ -163,13 +162,3 @@ def demo(
         )
     else:
         console.print(summary_table(tally.totals, outcome.viewed, deadline, plan.against_jpeg))
-
-
-def sample_video() -> Path:
-    """The video that ships with the program: in a checkout, or where a wheel puts it."""
-    checkout = Path(__file__).resolve().parents[4] / "samples" / "street.mp4"
-    installed = Path(sys.prefix) / "share" / "slimwire" / "samples" / "street.mp4"
-    for path in (checkout, installed):
-        if path.is_file():
-            return path
-    raise BadUsageError(f"the sample video is not at {installed}; give one with --source")

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from slimcli.exits import BadUsageError, UnavailableError
 from slimcodec.model.artifact import CodecArtifact
@@ -14,6 +13,7 @@ from slimedge.settings import EdgeSettings
 from slimlinks.errors import TraceError
 from slimlinks.synthetic import synthetic_traces
 from slimlinks.trace import Trace, read_trace
+from slimops.address import without_passwords
 
 HOST = "127.0.0.1"
 
@@ -40,10 +40,7 @@ class Plan:
     def source_name(self) -> str:
         """A file's name, or an address without the password that may be in it."""
         source = self.edge.source
-        if "://" not in source:
-            return Path(source).name or source
-        parts = urlsplit(source)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return without_passwords(source) if "://" in source else Path(source).name or source
 
     @property
     def link_name(self) -> str:

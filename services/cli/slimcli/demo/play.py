@@ -91,57 +91,47 @@ async def play(
     return Outcome(player.viewed, player.rate)
 
 
+@dataclass(eq=False)
 class _Player:
     """One demo on its way."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        cloud: Cloud,
-        tally: Tally,
-        screen: PlainScreen,
-        stop: asyncio.Event,
-        run_edge: RunEdge,
-    ) -> None:
-        self._plan = plan
-        self._cloud = cloud
-        self._tally = tally
-        self._screen = screen
-        self._stop = stop
-        self._run_edge = run_edge
+    plan: Plan
+    cloud: Cloud
+    tally: Tally
+    screen: PlainScreen
+    stop: asyncio.Event
+    run_edge: RunEdge
+
+    def __post_init__(self) -> None:
         self._link: ShapedLink | None = None
         self._is_warm = False  # the cloud's graphs are
-        self.rate = plan.edge.max_fps
+        self.rate = self.plan.edge.max_fps
         self.viewed: ViewedFrame | None = None
 
     async def run(self) -> None:
         """From the cloud's start to the end; raises `_Stopped` where a signal came before."""
-        screen = self._screen
-        screen.update(self._tally, "starting the cloud: it loads its models, some seconds")
-        ingest, review = await _unless(self._stop, self._cloud.ready())
-        async with ShapedLink(
-            ingest, self._plan.link, round_trip_seconds=self._plan.round_trip_seconds
-        ) as self._link:
-            address = ingest if self._plan.link is None else self._link.address
+        self.screen.update(self.tally, "starting the cloud: it loads its models, some seconds")
+        ingest, review = await _unless(self.stop, self.cloud.ready())
+        round_trip = self.plan.round_trip_seconds
+        async with ShapedLink(ingest, self.plan.link, round_trip_seconds=round_trip) as self._link:
+            address = ingest if self.plan.link is None else self._link.address
             while (slower := await self._stream(address, review)) is not None:
-                screen.say(
-                    f"This machine works {work_seconds(self._tally.recent):.1f} s on a picture: "
+                self.screen.say(
+                    f"This machine works {work_seconds(self.tally.recent):.1f} s on a picture: "
                     f"{slower:g} a second now, not {self.rate:g}. Counted anew."
                 )
                 self.rate = slower
 
     async def _stream(self, ingest: str, api: str) -> float | None:
         """Run one edge to the end; the rate to go on with, where the machine cannot keep up."""
-        settings = self._plan.edge.model_copy(
-            update={"cloud_address": ingest, "max_fps": self.rate}
-        )
-        self._tally.restart()
+        settings = self.plan.edge.model_copy(update={"cloud_address": ingest, "max_fps": self.rate})
+        self.tally.restart()
         edge_stop = asyncio.Event()
-        self._edge = asyncio.create_task(self._run_edge(settings, self._tally, stop=edge_stop))
+        self._edge = asyncio.create_task(self.run_edge(settings, self.tally, stop=edge_stop))
         try:
             await self._warm_up(api)
-            self._tally.restart()
-            await self._until(lambda: self._slower() is not None, self._plan.seconds)
+            self.tally.restart()
+            await self._until(lambda: self._slower() is not None, self.plan.seconds)
             slower = None if self._is_over else self._slower()
             if slower is None and not self._is_over:
                 await self._finish(api)
@@ -152,28 +142,28 @@ class _Player:
             await self._edge
 
     def _slower(self) -> float | None:
-        return slower_rate(self._tally.recent, self.rate, self._plan.edge.deadline_seconds)
+        return slower_rate(self.tally.recent, self.rate, self.plan.edge.deadline_seconds)
 
     async def _warm_up(self, api: str) -> None:
         """Wait for a picture's whole way, and open one, so that nothing is compiled later."""
-        tally = self._tally
+        tally = self.tally
         note = "waiting for the camera"
         await self._until(lambda: tally.totals.frames_captured > 0, FIRST_FRAME_SECONDS, note)
         if not (self._is_over or tally.totals.frames_captured):
             why = tally.camera_detail or f"it is {tally.camera}"
-            source = self._plan.source_name
+            source = self.plan.source_name
             raise UnavailableError(f"{source}: no picture after {FIRST_FRAME_SECONDS:.0f} s; {why}")
         note = "warming up: the first pictures are on their way, and are not counted"
         await self._until(lambda: len(tally.recent) > 0, WARM_SECONDS, note)
         if tally.recent and not (self._is_warm or self._is_over):
             self._is_warm = True
-            camera, sequence = self._plan.edge.camera_id, tally.recent[-1].sequence
+            camera, sequence = self.plan.edge.camera_id, tally.recent[-1].sequence
             with contextlib.suppress(UnavailableError):  # it is for the person's first click only
-                await _unless(self._stop, _in_thread(lambda: open_frame(api, camera, sequence)))
+                await _unless(self.stop, _in_thread(lambda: open_frame(api, camera, sequence)))
 
     async def _finish(self, api: str) -> None:
         """Take the last results, and look at one picture as a person would."""
-        tally = self._tally
+        tally = self.tally
         tally.close()
         note = "waiting for the last results"
         await self._until(lambda: tally.is_settled, SETTLE_SECONDS, note)
@@ -182,38 +172,38 @@ class _Player:
             return
         sequence, image = best
         self._show(f"looking at picture {sequence} as the page does")
-        camera = self._plan.edge.camera_id
+        camera = self.plan.edge.camera_id
         try:
             self.viewed = await _unless(
-                self._stop, _in_thread(lambda: view_frame(api, camera, sequence, image))
+                self.stop, _in_thread(lambda: view_frame(api, camera, sequence, image))
             )
         except UnavailableError as exc:
-            self._screen.say(f"no picture on demand: {exc}")
+            self.screen.say(f"no picture on demand: {exc}")
 
     @property
     def _is_over(self) -> bool:
         """Whether somebody wants the end, or the edge has ended by itself."""
-        return self._stop.is_set() or self._edge.done()
+        return self.stop.is_set() or self._edge.done()
 
     async def _until(self, done: Callable[[], bool], seconds: float | None, note: str = "") -> None:
         """Show the tally until `done`, the time is over, or the end."""
         started = shown = time.monotonic()
-        self._cloud.check()
+        self.cloud.check()
         self._show(note)
         while not self._is_over and not done():
             now = time.monotonic()
             if seconds is not None and now - started >= seconds:
                 return
-            if now - shown >= self._screen.interval_seconds:
-                self._cloud.check()
+            if now - shown >= self.screen.interval_seconds:
+                self.cloud.check()
                 self._show(note)
                 shown = now
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), _TICK_SECONDS)
+                await asyncio.wait_for(self.stop.wait(), _TICK_SECONDS)
 
     def _show(self, note: str) -> None:
-        now = self._link.bytes_per_second if self._link and self._plan.is_replayed else None
-        self._screen.update(self._tally, note, self.rate, now)
+        now = self._link.bytes_per_second if self._link and self.plan.is_replayed else None
+        self.screen.update(self.tally, note, self.rate, now)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[object, object, T]) -> T:

@@ -1,21 +1,16 @@
 """Where recipes are and what they are about; to list them takes no torch."""
 
-import sys
 from pathlib import Path
 
 import yaml
+
+from slimcodec.model.find import shipped
 
 RECIPE_SUFFIX = ".yaml"
 
 
 class RecipeError(Exception):
     """A recipe that is not there, is no YAML, or says something that cannot be."""
-
-
-def recipes_root() -> Path:
-    """Where the recipes are that came with this program: a checkout's `recipes/`, or installed."""
-    checkout = Path(__file__).resolve().parents[4] / "recipes"
-    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "slimwire" / "recipes"
 
 
 def find_recipe(name: str) -> Path:
@@ -26,7 +21,7 @@ def find_recipe(name: str) -> Path:
     """
     path = Path(name)
     if path.suffix != RECIPE_SUFFIX:
-        path = recipes_root() / f"{name}{RECIPE_SUFFIX}"
+        path = shipped("recipes") / f"{name}{RECIPE_SUFFIX}"
     if not path.is_file():
         known = ", ".join(recipe_names())
         raise RecipeError(f"no recipe {name!r}; give a {RECIPE_SUFFIX} file or one of: {known}")
@@ -35,7 +30,7 @@ def find_recipe(name: str) -> Path:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that came along, such as `slim-n`."""
-    return sorted(path.stem for path in recipes_root().glob(f"*{RECIPE_SUFFIX}"))
+    return sorted(path.stem for path in shipped("recipes").glob(f"*{RECIPE_SUFFIX}"))
 
 
 def describe_recipes() -> list[tuple[str, str]]:
