@@ -19,8 +19,7 @@ from slimcli.run.security import certs, token
 from slimcli.train.calibrate import calibrate
 from slimcli.train.evaluate import evaluate
 from slimcli.train.make import detector_import, export, make_model
-from slimcli.train.recipes import recipes
-from slimcli.train.train import train_codec, train_detector, train_tail, train_triage
+from slimcli.train.train import recipes, train_codec, train_detector, train_tail, train_triage
 
 app = typer.Typer(
     name="slimwire",

@@ -1,4 +1,4 @@
-"""`slimwire train codec`, `detector`, `triage` and `tail`. Needs the extra `train`.
+"""`slimwire train codec`, `detector`, `triage` and `tail`, and `recipes`: what can be trained.
 
 Triage and tail are what the cloud learns for a codec that is there: nothing at the edge changes,
 and every container stays good.
@@ -15,6 +15,7 @@ from slimcli.models import open_codec, open_detector
 from slimcli.options import Models
 from slimcli.streams import say
 from slimcli.train.options import (
+    TRAINING_MAX_EDGE,
     Batch,
     Device,
     Images,
@@ -29,14 +30,21 @@ from slimcli.train.options import (
     TorchThreads,
 )
 
-# Of pictures in memory, pixels: enough for crops of 256, and thousands of them fit.
-TRAINING_MAX_EDGE = 640
 WHOLE_PICTURE_EDGE = 512  # triage and tail look at whole pictures of about this size
 
 Codec = Annotated[
     str | None,
     typer.Option("--model", help="The codec, by name or name/version; else the recipe's."),
 ]
+
+
+def recipes() -> None:
+    """List the recipes that came along."""
+    with needs_extra("train", "recipes"):
+        from slimtrain.recipe.find import describe_recipes
+
+    for name, about in describe_recipes():
+        say(f"{name:<24} {about}")
 
 
 def train_codec(

@@ -7,7 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from slimcli.files.macs import count_macs
+from slimcli.files.levels import count_macs
 from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.find import find_model
 
