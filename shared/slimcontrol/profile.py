@@ -67,10 +67,7 @@ def _measured_utilities(points: Sequence[ProfilePoint], qualities: int) -> list[
     Args:
         points: By level, then quality, without a gap.
     """
-    for worth in (
-        [point.utility for point in points],
-        [point.map50_relative for point in points],
-    ):
+    for worth in ([point.utility for point in points], [point.map50_relative for point in points]):
         known = [value for value in worth if value is not None]
         if len(known) == len(worth):
             rows = [known[i : i + qualities] for i in range(0, len(known), qualities)]

@@ -72,6 +72,5 @@ Threads = Annotated[
     typer.Option("--threads", min=1, help="Threads of the graphs; not given: all processors."),
 ]
 PrecisionOption = Annotated[
-    Precision,
-    typer.Option("--precision", help="auto takes bf16 where the processor has it."),
+    Precision, typer.Option("--precision", help="auto takes bf16 where the processor has it.")
 ]

@@ -83,11 +83,7 @@ class OpenVinoRuntime:
         precision: "auto" is bf16 where the CPU has it and float32 elsewhere.
     """
 
-    def __init__(
-        self,
-        num_threads: int | None = None,
-        precision: Precision = "auto",
-    ) -> None:
+    def __init__(self, num_threads: int | None = None, precision: Precision = "auto") -> None:
         self._core = _shared_core()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and "BF16" not in capabilities:

@@ -61,8 +61,7 @@ def demo(
         ),
     ] = None,
     round_trip: Annotated[
-        float,
-        typer.Option(min=0, max=5, metavar="SECONDS", help="Of the link of --link."),
+        float, typer.Option(min=0, max=5, metavar="SECONDS", help="Of the link of --link.")
     ] = DEFAULT_ROUND_TRIP_SECONDS,
     level: Annotated[int | None, typer.Option(min=0, help="Use only this width.")] = None,
     quality: Annotated[

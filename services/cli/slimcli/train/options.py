@@ -20,8 +20,7 @@ Validation = Annotated[
     bool, typer.Option("--validation", help="Only pictures that training never uses.")
 ]
 Out = Annotated[
-    Path,
-    typer.Option("--out", metavar="DIR", help="Of the run; one that is there goes on."),
+    Path, typer.Option("--out", metavar="DIR", help="Of the run; one that is there goes on.")
 ]
 To = Annotated[
     Path,

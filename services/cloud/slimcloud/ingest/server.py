@@ -41,8 +41,7 @@ class IngestServer:
 async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
     """Serve cameras; raises `OSError` when the address cannot be bound."""
     server = grpc.aio.server(
-        options=server_options(settings),
-        maximum_concurrent_rpcs=settings.max_cameras + SPARE_CALLS,
+        options=server_options(settings), maximum_concurrent_rpcs=settings.max_cameras + SPARE_CALLS
     )
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
     health = health_aio.HealthServicer()

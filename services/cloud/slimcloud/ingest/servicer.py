@@ -62,11 +62,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     """
 
     def __init__(
-        self,
-        store: Store,
-        artifact: CodecArtifact,
-        settings: CloudSettings,
-        metrics: IngestMetrics,
+        self, store: Store, artifact: CodecArtifact, settings: CloudSettings, metrics: IngestMetrics
     ) -> None:
         self._store = store
         self._artifact = artifact
@@ -155,13 +151,13 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         if hello.epoch == 0:
             raise _invalid(
                 "epoch 0; expected a number that is new at each start of the camera: without one "
-                "the frames of this start would be taken for those of the last",
+                "the frames of this start would be taken for those of the last"
             )
         budget = hello.byte_budget
         if budget.container_bytes and not 0 < budget.period_seconds <= _MAX_PERIOD_SECONDS:
             raise _invalid(
                 f"byte_budget with a period of {budget.period_seconds} s; expected 1 to "
-                f"{_MAX_PERIOD_SECONDS} s",
+                f"{_MAX_PERIOD_SECONDS} s"
             )
         ours = self._artifact.fingerprint
         if hello.model_fingerprint != ours:
@@ -291,13 +287,11 @@ async def _read_hello(requests: _Requests) -> pb.Hello:
     if first.ByteSize() > _MAX_HELLO_BYTES:
         raise _invalid(f"a Hello of {first.ByteSize()} bytes; at most {_MAX_HELLO_BYTES} are read")
     if first.WhichOneof("message") != "hello":
-        raise _invalid(
-            f"the first message is {first.WhichOneof('message')}; it must be a Hello",
-        )
+        raise _invalid(f"the first message is {first.WhichOneof('message')}; it must be a Hello")
     hello = first.hello
     if not re.fullmatch(CAMERA_ID_PATTERN, hello.camera_id):
         raise _invalid(
-            f"camera_id {hello.camera_id[:80]!r}; expected 1-64 characters of [A-Za-z0-9._-]",
+            f"camera_id {hello.camera_id[:80]!r}; expected 1-64 characters of [A-Za-z0-9._-]"
         )
     return hello
 

@@ -28,9 +28,7 @@ class WallClock:
     """Reads both clocks; not thread-safe."""
 
     def __init__(
-        self,
-        unix: Callable[[], float] = time.time,
-        mono: Callable[[], float] = time.monotonic,
+        self, unix: Callable[[], float] = time.time, mono: Callable[[], float] = time.monotonic
     ) -> None:
         self._unix = unix
         self._mono = mono

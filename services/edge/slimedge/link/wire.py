@@ -78,10 +78,7 @@ def make_enhancement(
     """The channels that a frame's base did not carry."""
     return pb.StreamFramesRequest(
         enhancement=pb.Enhancement(
-            sequence=sequence,
-            container=container,
-            container_crc32c=crc32c,
-            request_id=request_id,
+            sequence=sequence, container=container, container_crc32c=crc32c, request_id=request_id
         )
     )
 

@@ -16,12 +16,7 @@ MODEL_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#e377c2
 BASELINE_COLOURS = {"jpeg": "#555555", "webp": "#a0a000", "avif": "#17a2b8", "hevc": "#8c564b"}
 LineStyle = str | tuple[int, tuple[float, ...]]
 # from the narrowest level; the widest is drawn through
-LEVEL_STYLES: tuple[LineStyle, ...] = (
-    (0, (1, 1.5)),
-    (0, (4, 1.5, 1, 1.5)),
-    (0, (5, 2)),
-    "-",
-)
+LEVEL_STYLES: tuple[LineStyle, ...] = ((0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (5, 2)), "-")
 DOTS_PER_INCH = 110
 
 Read = Callable[[EvaluationRow], float | None]

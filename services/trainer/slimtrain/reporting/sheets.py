@@ -99,10 +99,7 @@ def draw_decoded_sheet(
 
 
 def draw_box_sheet(
-    served: ServedCodec,
-    reference: ReferenceDetector,
-    pictures: Sequence[PictureEntry],
-    path: Path,
+    served: ServedCodec, reference: ReferenceDetector, pictures: Sequence[PictureEntry], path: Path
 ) -> bool:
     """Boxes in the original, from the features, and from the decoded picture, side by side; for
     the narrowest and the widest level at the middle quality.
@@ -159,10 +156,7 @@ def _compose(rows: Sequence[Sequence[Tile]], tile_width: int) -> Image.Image:
     scaled = [[(_scale(tile.image, tile_width), tile.caption) for tile in row] for row in rows]
     heights = [max(image.height for image, _ in row) + CAPTION_HEIGHT for row in scaled]
     num_columns = max(len(row) for row in scaled)
-    size = (
-        num_columns * (tile_width + GAP) + GAP,
-        sum(heights) + GAP * (len(heights) + 1),
-    )
+    size = (num_columns * (tile_width + GAP) + GAP, sum(heights) + GAP * (len(heights) + 1))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(FONT_SIZE)

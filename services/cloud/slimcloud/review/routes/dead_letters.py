@@ -71,9 +71,7 @@ async def list_dead_letters(
 
 
 @router.post(
-    "/frames/{frame_id}/detection-request",
-    status_code=202,
-    responses=problems(404, 409, 410, 503),
+    "/frames/{frame_id}/detection-request", status_code=202, responses=problems(404, 409, 410, 503)
 )
 async def request_detection(
     frame: Frame, response: Response, context: Context, caller: Caller
@@ -90,9 +88,7 @@ async def request_detection(
 
 
 @router.delete(
-    "/frames/{frame_id}/detection-request",
-    status_code=204,
-    responses=problems(404, 409, 410, 503),
+    "/frames/{frame_id}/detection-request", status_code=204, responses=problems(404, 409, 410, 503)
 )
 async def cancel_detection(frame: Frame, context: Context, caller: Caller) -> None:
     """Take such a request back while the frame waits: it leaves the queue."""
