@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.manifest import ProfilePoint
 from slimtrain.calibration.profile import merge_evaluation, write_profile
-from slimtrain.evaluation.operating_point import Measurement, OperatingPoint
+from slimtrain.evaluation.operating_point import Measurement, PointUnderTest
 from slimtrain.figures.bootstrap import Draws, interval, mean_ap50
 from slimtrain.figures.mean_average_precision import (
     Labels,
@@ -123,7 +123,7 @@ def score_boxes(found: Sequence[ScoredBoxes | None], pictures: PictureSet) -> Bo
 
 
 def evaluate_point(
-    point: OperatingPoint,
+    point: PointUnderTest,
     measured: Sequence[Measurement],
     pictures: PictureSet,
     uncompressed: BoxFigures,
