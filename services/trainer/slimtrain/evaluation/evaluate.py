@@ -114,7 +114,6 @@ def evaluate(
         draws=draw_pictures(len(pictures)),
     )
     uncompressed = score_boxes(seen, picture_set)
-    assert uncompressed is not None
     full = {
         (point.codec, point.quality): sum(m.num_bytes for m in of_point)
         for point, of_point in zip(points, measured, strict=True)
