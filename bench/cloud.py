@@ -55,6 +55,7 @@ from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcodec.decode import Decoder
 from slimdetect.detector import Detector
+from slimdetect.scores import Wanted
 from slimops.storage.durability import Durability
 from slimops.storage.embedded_redis import EmbeddedRedis
 from slimops.storage.redis_connection import redis_client
@@ -253,14 +254,14 @@ async def bench_paths(_client: Redis, _url: str, frames: int, rounds: int) -> No
     def by_features() -> float:
         started = time.perf_counter()
         for container in containers:
-            detector.detect_latents([decoder.decode_latent(container)], MIN_SCORE)
+            detector.detect_latents([decoder.decode_latent(container)], Wanted(MIN_SCORE))
         return time.perf_counter() - started
 
     def by_picture() -> float:
         started = time.perf_counter()
         for container in containers:
             image = decoder.decode_image(decoder.decode_latent(container))
-            detector.detect_image(image, MIN_SCORE)
+            detector.detect_image(image, Wanted(MIN_SCORE))
         return time.perf_counter() - started
 
     turns: dict[str, Callable[[], Awaitable[float]]] = {

@@ -28,10 +28,9 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_of
 from slimcodec.model.find import find_model
 from slimdetect.detector import Detector
-from slimdetect.triage import TriageSession, class_ids_of
+from slimdetect.scores import class_ids_of
+from slimdetect.triage import TriageSession
 from slimedge.capture.source import open_source
-
-MIN_SCORE = 0.25  # the cloud's own default
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Bench:
         narrow = self.decoder.decode_latent(base)
         (presence,) = self.triage.presence([narrow], self.class_ids)
         latent = self.decoder.decode_latent(base, enhancement)
-        (found,) = self.detector.detect_latents([latent], MIN_SCORE)
+        (found,) = self.detector.detect_latents([latent])
         of_interest = sum(detection.class_id in self.class_ids for detection in found)
         return Looked(presence, len(base), len(enhancement), len(fixed), of_interest)
 

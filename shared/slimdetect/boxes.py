@@ -22,6 +22,7 @@ from slimcodec.detection import Detection
 _MAX_LOG_SIDE = 16.0
 _SUPPRESSION_BLOCK = 128  # boxes; 20,000 candidates take 10-14 ms, with 512 up to 47 ms (2 cores)
 _MAX_LOGIT = 80.0  # exp(80) is still finite in float32
+NO_IOU = 2.0  # more than any two boxes overlap
 
 
 class HeadLayout(Protocol):
@@ -75,21 +76,24 @@ def suppress(
     class_ids: NDArray[np.int64],
     iou_threshold: float = 0.5,
     max_detections: int = 300,
+    across_threshold: float = NO_IOU,
 ) -> NDArray[np.int64]:
-    """Give the indices that per-class greedy non-maximum suppression keeps, highest score first.
+    """Give the indices that greedy non-maximum suppression keeps, highest score first.
 
-    A box goes when it overlaps a kept box of its class by more than `iou_threshold`. Equal scores
-    keep their order, so the result depends on nothing but the arguments.
+    A box goes when it overlaps a kept box of its class by more than `iou_threshold`, or one of any
+    other class by more than `across_threshold`. Equal scores keep their order, so the result
+    depends on nothing but the arguments.
     """
     order = np.argsort(-scores, kind="stable")
+    limits = (iou_threshold, across_threshold)
     kept = np.empty(0, dtype=np.int64)
     # Block by block, highest scores first: few blocks are needed to find `max_detections` boxes,
     # and no block is compared with more than itself and the boxes that are kept.
     for start in range(0, len(order), _SUPPRESSION_BLOCK):
         block = order[start : start + _SUPPRESSION_BLOCK]
-        by_kept = _doubles(boxes_xyxy, class_ids, kept, block, iou_threshold).any(axis=0)
+        by_kept = _doubles(boxes_xyxy, class_ids, kept, block, limits).any(axis=0)
         block = block[~by_kept]
-        doubles = _doubles(boxes_xyxy, class_ids, block, block, iou_threshold)
+        doubles = _doubles(boxes_xyxy, class_ids, block, block, limits)
         alive = np.ones(len(block), dtype=bool)
         for i in range(len(block)):
             if alive[i]:
@@ -105,16 +109,18 @@ def _doubles(
     class_ids: NDArray[np.int64],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
-    iou_threshold: float,
+    limits: tuple[float, float],
 ) -> NDArray[np.bool_]:
-    """Whether box first[i] and box second[j] are of one class and overlap too much, as (i, j)."""
+    """Whether box first[i] and box second[j] overlap too much, as (i, j): by more than limits[0] if
+    they are of one class, and limits[1] if they are not.
+    """
     a, b = boxes_xyxy[first, np.newaxis], boxes_xyxy[np.newaxis, second]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection = np.prod(np.maximum(sides, 0), axis=-1)
     area_a, area_b = (np.prod(np.maximum(x[..., 2:] - x[..., :2], 0), axis=-1) for x in (a, b))
-    too_much = intersection > iou_threshold * (area_a + area_b - intersection)
     same_class = class_ids[first, np.newaxis] == class_ids[np.newaxis, second]
-    doubles: NDArray[np.bool_] = too_much & same_class
+    limit = np.where(same_class, *limits)
+    doubles: NDArray[np.bool_] = intersection > limit * (area_a + area_b - intersection)
     return doubles
 
 

@@ -6,7 +6,9 @@ image -pad-> x -stem-> f -the detector's tail-> heads -> detections
 ```
 No pixels are decoded on the first path. Its tail is the codec's own, if its manifest lists a
 `tail.onnx` (one that was tuned to f_hat), and the detector's otherwise; f always meets the
-detector's. Graphs are loaded when first needed and are safe to share.
+detector's. Scores and thresholds are those of whose tail it is, or the codec's where it has some
+for its features in the detector's tail: f_hat is not f, and gives other scores. Graphs are loaded
+when first needed and are safe to share.
 """
 
 from collections import defaultdict
@@ -18,15 +20,46 @@ from numpy.typing import NDArray
 from slimcodec.decode import Latent, one_hot_levels, widen_latents
 from slimcodec.detection import Detection
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import Runtime
+from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.boxes import clip_detections, decode_heads, suppress
+from slimdetect.scores import SHOWN, Scores, Wanted
 
 IOU_THRESHOLD = 0.5
 FEATURE_TRANSFORM = "feature_transform.onnx"
 TAIL = "tail.onnx"
 MAX_DETECTIONS = 300  # per picture, as in COCO tooling for dense detectors
+
+
+class PictureDetector:
+    """Detects in pictures, without a codec."""
+
+    def __init__(
+        self, artifact: DetectorArtifact, runtime: Runtime, pad_multiple: int | None = None
+    ) -> None:
+        """Check names and scores.
+
+        Args:
+            pad_multiple: of the sides that a picture is padded to, pixels; None: the largest
+                stride.
+
+        Raises:
+            ModelError: a file of the detector is missing or does not fit.
+        """
+        strides = [head.stride for head in artifact.manifest.heads]
+        self._pad_multiple = pad_multiple or max(strides)
+        self._stem = artifact
+        self._runtime = runtime
+        self._tail = _Tail(
+            artifact, artifact, Scores(artifact.manifest.scores, artifact.names), runtime
+        )
+
+    def detect_image(self, image: NDArray[np.uint8], wanted: Wanted = SHOWN) -> list[Detection]:
+        """Give the detections of a picture, (H, W, 3) uint8 RGB."""
+        x = pad_to_multiple(to_x(image), self._pad_multiple)
+        f = self._runtime.load(self._stem.file("stem.onnx"))(x=x)["f"]
+        return self._tail.detect(f, [(image.shape[0], image.shape[1])], wanted)[0]
 
 
 class Detector:
@@ -52,22 +85,26 @@ class Detector:
                 or does not fit.
         """
         wanted = codec_artifact.manifest.detector
-        if wanted != detector_artifact.manifest.reference:
+        found = detector_artifact.manifest
+        if wanted is None or (wanted.name, wanted.version) != (found.name, found.version):
             raise ModelError(
                 f"codec {codec_artifact.label} was trained for detector "
                 f"{f'{wanted.name}/{wanted.version}' if wanted else 'none'}; "
                 f"found {detector_artifact.label}; use the one that it was trained for"
             )
-        self._names = detector_artifact.names  # an error comes before any graph is loaded
+        self.names = detector_artifact.names  # by class number; an error comes before any graph
         self._codec = codec_artifact
-        self._detector = detector_artifact
+        multiple = codec_artifact.manifest.pad_multiple
+        self._pictures = PictureDetector(detector_artifact, runtime, multiple)
         has_tail = TAIL in codec_artifact.manifest.files
-        self._latent_tail = codec_artifact if has_tail else detector_artifact
+        tail_of = codec_artifact if has_tail else detector_artifact
+        self.scores = Scores(codec_artifact.manifest.scores or tail_of.manifest.scores, self.names)
+        self._tail = _Tail(tail_of, detector_artifact, self.scores, runtime)
         self._runtime = runtime
         self._max_batch_size = max_batch_size
 
     def detect_latents(
-        self, latents: Sequence[Latent], min_score: float = 0.25
+        self, latents: Sequence[Latent], wanted: Wanted = SHOWN
     ) -> list[list[Detection]]:
         """Give the detections of each latent, in their order; sizes and levels may differ."""
         by_size: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
@@ -78,46 +115,64 @@ class Detector:
         for indices in by_size.values():
             for start in range(0, len(indices), self._max_batch_size):
                 batch = indices[start : start + self._max_batch_size]
-                heads = self._heads_of([latents[index] for index in batch])
-                for row, index in enumerate(batch):
-                    raw = [head[row] for head in heads]
-                    results[index] = self._boxes(raw, latents[index].image_hw, min_score)
+                sizes = [latents[index].image_hw for index in batch]
+                f_hat = self._features_of([latents[index] for index in batch])
+                found = self._tail.detect(f_hat, sizes, wanted)
+                for index, detections in zip(batch, found, strict=True):
+                    results[index] = detections
         return results
 
-    def detect_image(self, image: NDArray[np.uint8], min_score: float = 0.25) -> list[Detection]:
+    def detect_image(self, image: NDArray[np.uint8], wanted: Wanted = SHOWN) -> list[Detection]:
         """Give the detections of a picture, (H, W, 3) uint8 RGB, without the codec."""
-        x = pad_to_multiple(to_x(image), self._codec.manifest.pad_multiple)
-        f = self._runtime.load(self._detector.file("stem.onnx"))(x=x)["f"]
-        heads = self._tail(self._detector, f)
-        return self._boxes([head[0] for head in heads], (image.shape[0], image.shape[1]), min_score)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Class names, by class number."""
-        return self._names
+        return self._pictures.detect_image(image, wanted)
 
     def warm_up(self) -> None:
         """Load the graphs of the latents' path now, so that no frame waits for them."""
         self._runtime.load(self._codec.file(FEATURE_TRANSFORM))
-        self._runtime.load(self._latent_tail.file(TAIL))
+        self._tail.load()
 
-    def _heads_of(self, latents: Sequence[Latent]) -> list[NDArray[np.float32]]:
-        """Raw head maps (B, A * (5 + C), h, w) of latents of one size."""
+    def _features_of(self, latents: Sequence[Latent]) -> NDArray[np.float32]:
+        """f_hat (B, 256, H/8, W/8), for the usual split, of latents of one size."""
         levels = self._codec.levels
         y_hat = widen_latents(latents, levels[-1].latent_channels)  # (B, M, h, w)
         level = one_hot_levels(latents, len(levels))  # (B, K)
         transform = self._runtime.load(self._codec.file(FEATURE_TRANSFORM))
-        return self._tail(self._latent_tail, transform(y_hat=y_hat, level=level)["f_hat"])
+        return transform(y_hat=y_hat, level=level)["f_hat"]
 
-    def _tail(
-        self, artifact: CodecArtifact | DetectorArtifact, f: NDArray[np.float32]
-    ) -> list[NDArray[np.float32]]:
-        heads = self._runtime.load(artifact.file(TAIL))(f=f)
-        return [heads[f"head_{index}"] for index in range(len(self._detector.manifest.heads))]
+
+class _Tail:
+    """Features at the split -> boxes, with the tail of one model and what its scores mean."""
+
+    def __init__(
+        self,
+        tail_of: CodecArtifact | DetectorArtifact,
+        detector: DetectorArtifact,
+        scores: Scores,
+        runtime: Runtime,
+    ) -> None:
+        self._tail_of = tail_of
+        self._heads, self._names = detector.manifest.heads, detector.names
+        self._scores, self._raw_scores = scores, Scores((), detector.names)
+        self._runtime = runtime
+
+    def load(self) -> Graph:
+        return self._runtime.load(self._tail_of.file(TAIL))
+
+    def detect(
+        self, f: NDArray[np.float32], sizes: Sequence[tuple[int, int]], wanted: Wanted
+    ) -> list[list[Detection]]:
+        """Detections of each row of f, whose pictures have these heights and widths, pixels."""
+        outputs = self.load()(f=f)
+        heads = [outputs[f"head_{index}"] for index in range(len(self._heads))]
+        raw = ([head[row] for head in heads] for row in range(len(sizes)))
+        return [self._boxes(maps, hw, wanted) for maps, hw in zip(raw, sizes, strict=True)]
 
     def _boxes(
-        self, raw: Sequence[NDArray[np.float32]], image_hw: tuple[int, int], min_score: float
+        self, raw: Sequence[NDArray[np.float32]], image_hw: tuple[int, int], wanted: Wanted
     ) -> list[Detection]:
-        candidates = decode_heads(raw, self._detector.manifest.heads, min_score)
-        keep = suppress(*candidates, iou_threshold=IOU_THRESHOLD, max_detections=MAX_DETECTIONS)
-        return clip_detections(candidates, keep, image_hw, self._names)
+        scores = self._raw_scores if wanted.raw else self._scores
+        least = scores.least(wanted)
+        candidates = scores.told(decode_heads(raw, self._heads, scores.raw_floor(least)), least)
+        keep = suppress(*candidates, IOU_THRESHOLD, MAX_DETECTIONS, scores.iou_across)
+        detections = clip_detections(candidates, keep, image_hw, self._names)
+        return [d for d in detections if not wanted.labels or d.label in wanted.labels]

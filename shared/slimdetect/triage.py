@@ -8,7 +8,7 @@ detector found anything, as measured on validation pictures (`slimwire train tri
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -96,21 +96,6 @@ def any_presence(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """(..., C) logits of single classes -> (...), 0 to 1: presence of any. Odds add."""
     presence: NDArray[np.float32] = 1 / (1 + np.exp(-np.logaddexp.reduce(logits, axis=-1)))
     return presence
-
-
-def class_ids_of(labels: Iterable[str], names: Sequence[str]) -> list[int]:
-    """Class ids of labels.
-
-    Raises:
-        ModelError: the detector knows no such label.
-    """
-    wanted = list(labels)
-    unknown = sorted(set(wanted) - set(names))
-    if unknown:
-        raise ModelError(
-            f"the detector has no class {', '.join(unknown)}; it has {', '.join(names)}"
-        )
-    return [names.index(label) for label in wanted]
 
 
 def _load_spec(artifact: CodecArtifact) -> TriageSpec:

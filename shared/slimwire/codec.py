@@ -20,6 +20,7 @@ from slimcodec.container import parse_container
 from slimcodec.model.find import DEFAULT_MODEL, find_codec_of, find_model, models_root
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     import numpy as np
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from slimdetect.detector import Detector
 
     Picture: TypeAlias = NDArray[np.uint8] | Image
-
-DEFAULT_MIN_SCORE = 0.25  # what is shown to people; measurements start at 0.001
 
 
 class Codec:
@@ -128,24 +127,33 @@ class Codec:
         return self._decoder.decode_image(self._decoder.decode_latent(base, rest))
 
     def detect(
-        self, base: bytes, rest: bytes | None = None, *, min_score: float = DEFAULT_MIN_SCORE
+        self,
+        base: bytes,
+        rest: bytes | None = None,
+        *,
+        min_score: float | None = None,
+        labels: Sequence[str] = (),
     ) -> list[Detection]:
         """Find objects in a container without decoding a picture; the surest first.
 
         Args:
             base: as `encode` gave it.
             rest: as `enhance` gave it for this `base`, if it is there.
-            min_score: boxes below this score, 0 to 1, are left out.
+            min_score: boxes of any class below this score, 0 to 1, are left out; None: the model's
+                own threshold of each class counts, and classes without one are left out.
+            labels: only boxes of these classes; none: of all.
 
         Returns:
             Boxes (x_min, y_min, x_max, y_max) in pixels of the original picture.
 
         Raises:
             BitstreamError: the bytes are damaged, of another model, or do not belong together.
-            ModelError: this model has no detector here.
+            ModelError: this model has no detector here, or it knows no such label.
         """
+        from slimdetect.scores import Wanted
+
         latent = self._decoder.decode_latent(base, rest)
-        return self._detector.detect_latents([latent], min_score)[0]
+        return self._detector.detect_latents([latent], Wanted(min_score, tuple(labels)))[0]
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -186,10 +194,14 @@ def decode(base: bytes, rest: bytes | None = None) -> NDArray[np.uint8]:
 
 
 def detect(
-    base: bytes, rest: bytes | None = None, *, min_score: float = DEFAULT_MIN_SCORE
+    base: bytes,
+    rest: bytes | None = None,
+    *,
+    min_score: float | None = None,
+    labels: Sequence[str] = (),
 ) -> list[Detection]:
     """Find objects, boxes in pixels: `Codec.detect` of the model that made `base`."""
-    return _codec_of(base).detect(base, rest, min_score=min_score)
+    return _codec_of(base).detect(base, rest, min_score=min_score, labels=labels)
 
 
 def _codec_of(container: bytes) -> Codec:

@@ -138,13 +138,18 @@ class CloudSettings(ServiceSettings):
     max_queue_delay_seconds: float = Field(
         default=0.005, ge=0, le=1, description="a frame waits this long for company, s"
     )
-    min_score: float = Field(
-        default=0.25, ge=0.001, le=1, description="detections below it are not kept, 0 to 1"
+    min_score: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=1,
+        description="detections of any class below it are not kept, 0 to 1; the model's own "
+        "threshold of each class when not set",
     )
     detect_labels: str | None = Field(
         default=None,
         max_length=2000,
-        description="labels of detections to keep, with commas between; not set = all",
+        description="labels of detections to keep, with commas between; not set = all that the "
+        "model has a threshold for",
     )
     triage: Literal["off", "detect", "enhance"] = Field(
         default="off",

@@ -8,9 +8,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -43,6 +47,37 @@ def new_artifact(out_dir: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+@contextmanager
+def new_version(
+    base: CodecArtifact | DetectorArtifact,
+    out_dir: Path,
+    changes: Mapping[str, Json],
+    training: Mapping[str, Json],
+    *,
+    keeps_profile: bool,
+) -> Iterator[Path]:
+    """Write a version of a model that edges need not know of: a scratch folder that has the files
+    of `base`, and the manifest when the block ends.
+
+    Args:
+        changes: what the manifest says otherwise; `training`: what it says besides.
+        keeps_profile: whether the figures of `base` are those of the new version, too.
+
+    Raises:
+        ArtifactFolderError: `out_dir` exists or is not `.../<name>/<version>`.
+        ModelError: a file of the model is missing.
+    """
+    manifest = json.loads((base.directory / "manifest.json").read_text(encoding="utf-8"))
+    with new_artifact(out_dir) as folder:
+        for name in base.manifest.files:
+            shutil.copyfile(base.file(name), folder / name)
+        yield folder
+        training = {**manifest["training"], **training}
+        write_manifest(folder, out_dir, {**manifest, **changes, "training": training})
+        if keeps_profile and (base.directory / "profile.json").exists():
+            shutil.copyfile(base.directory / "profile.json", folder / "profile.json")
 
 
 def check_new_artifact(out_dir: Path) -> None:

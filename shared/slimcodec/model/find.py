@@ -28,11 +28,13 @@ def shipped(name: str) -> Path:
     return checkout if checkout.exists() else Path(sys.prefix) / "share" / "slimwire" / name
 
 
-def find_model(kind: Literal["codec", "detector"], name: str, root: Path | None = None) -> Path:
+def find_model(
+    kind: Literal["codec", "detector"] | None, name: str, root: Path | None = None
+) -> Path:
     """Return the directory of a model.
 
     Args:
-        kind: Which kind of model `name` must be.
+        kind: Which kind of model `name` must be; None: either.
         name: `name` for its highest version, or `name/3` for version 3.
         root: Where to look; `models_root()` if not given.
 
@@ -54,7 +56,7 @@ def find_model(kind: Literal["codec", "detector"], name: str, root: Path | None 
         )
     directory = versions[max(versions)]
     found_kind = read_json(directory / "manifest.json").get("kind")
-    if found_kind != kind:
+    if kind not in (None, found_kind):
         raise ModelError(f"{directory}: is a {found_kind!r} model, a {kind!r} model was asked for")
     return directory
 

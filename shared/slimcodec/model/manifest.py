@@ -62,6 +62,19 @@ class Split(_Frozen):
     stride: Annotated[int, Field(ge=1)]
 
 
+class ClassScore(_Frozen):
+    """What the scores of one class mean: of its boxes with the raw score s, the part
+    1 / (1 + exp(-(slope * logit(s) + offset))) is right, and that is the score which is told.
+
+    Source: Platt, Probabilistic outputs for support vector machines, 1999.
+    """
+
+    slope: Annotated[float, Field(gt=0)]
+    offset: float
+    # told scores from which on a box is shown; None: such boxes are shown only if asked for
+    threshold: Annotated[float, Field(ge=0, le=1)] | None
+
+
 class _Manifest(_Frozen):
     format: Literal[1]
     name: ModelName
@@ -70,6 +83,9 @@ class _Manifest(_Frozen):
     training: dict[str, JsonValue] = {}
     figures: dict[str, JsonValue] = {}
     licence: str
+    # By class number, of what this model's own tail says, or of a codec's features in the
+    # detector's tail; empty: raw scores are told, and one threshold is for all classes.
+    scores: tuple[ClassScore, ...] = ()
 
     @property
     def label(self) -> str:
@@ -125,11 +141,6 @@ class DetectorManifest(_Manifest):
     classes: Annotated[int, Field(ge=1)]
     # in the order of the outputs `head_0`, `head_1`, ... of the tail
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
-
-    @property
-    def reference(self) -> ModelReference:
-        """What a codec that was trained for it says of it."""
-        return ModelReference(name=self.name, version=self.version)
 
 
 UtilitySource = Literal["labels", "uncompressed"]

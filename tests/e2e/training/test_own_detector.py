@@ -18,6 +18,7 @@ from slimcodec.image import load_image
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
 from slimdetect.detector import Detector
+from slimdetect.scores import Wanted
 from support.command import Slimwire
 from support.models.toy_artifact import make_image
 
@@ -52,7 +53,7 @@ def detect_served(models: Path, codec: str, picture: Path) -> list[Detection]:
     runtime = OpenVinoRuntime(num_threads=1)
     container = Encoder(artifact, runtime).encode(load_image(picture), 0, 1).bitstream
     latent = Decoder(artifact, runtime).decode_latent(container)
-    return list(Detector(artifact, detector, runtime).detect_latents([latent], 0.001)[0])
+    return list(Detector(artifact, detector, runtime).detect_latents([latent], Wanted(0.001))[0])
 
 
 def test_one_command_serves_a_detector_of_ones_own(slimwire: Slimwire, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from slimcodec.model.artifact import (
     load_codec_artifact,
     load_detector_artifact,
 )
-from slimdetect.detector import Detector
+from slimcodec.model.manifest import ClassScore
+from slimdetect.detector import Detector, PictureDetector
+from slimdetect.scores import Wanted
 from support.models.toy_artifact import (
     LATENT_CHANNELS,
     make_image,
@@ -91,11 +94,11 @@ def test_batches_of_mixed_sizes_and_levels_give_what_each_gives_alone(
         make_latent(1, (50, 70), codec, seed=4),
     ]
 
-    together = detector.detect_latents(latents, min_score=0.3)
+    together = detector.detect_latents(latents, Wanted(0.3))
 
     assert all(together)
     for latent, found in zip(latents, together, strict=True):
-        (alone,) = detector.detect_latents([latent], min_score=0.3)
+        (alone,) = detector.detect_latents([latent], Wanted(0.3))
         np.testing.assert_allclose(as_rows(found), as_rows(alone), rtol=1e-3, atol=1e-3)
 
 
@@ -126,7 +129,7 @@ def test_a_prefix_is_filled_with_zeros_and_its_level_marked(
 
 
 def test_boxes_stay_within_the_original_picture(codec: CodecArtifact, detector: Detector) -> None:
-    (found,) = detector.detect_latents([make_latent(3, (33, 50), codec)], min_score=0.2)
+    (found,) = detector.detect_latents([make_latent(3, (33, 50), codec)], Wanted(0.2))
 
     boxes = as_rows(found)[:, :4]
     assert len(boxes) > 0
@@ -146,7 +149,7 @@ def test_a_picture_of_any_size_is_detected_on(
 ) -> None:
     h, w = image_hw
 
-    found = detector.detect_image(make_image(h, w), min_score=0.3)
+    found = detector.detect_image(make_image(h, w), Wanted(0.3))
 
     (call,) = runtime.inputs["stem"]
     assert call["x"].shape == (1, 3, -(-h // 32) * 32, -(-w // 32) * 32)
@@ -154,7 +157,7 @@ def test_a_picture_of_any_size_is_detected_on(
 
 
 def test_scores_fall_and_reach_the_minimum(codec: CodecArtifact, detector: Detector) -> None:
-    (found,) = detector.detect_latents([make_latent(3, (64, 96), codec)], min_score=0.4)
+    (found,) = detector.detect_latents([make_latent(3, (64, 96), codec)], Wanted(0.4))
 
     scores = [d.score for d in found]
     assert scores == sorted(scores, reverse=True)
@@ -211,8 +214,10 @@ def test_a_tail_of_the_codecs_own_serves_latents_and_the_detectors_serves_pictur
     with_tail = Detector(load_codec_artifact(tuned), detector_artifact, runtime)
     latent, image = make_latent(1, (64, 96), codec), make_image(64, 96)
 
-    assert with_tail.detect_image(image, 0.3) == plain.detect_image(image, 0.3)
-    assert with_tail.detect_latents([latent], 0.3) != plain.detect_latents([latent], 0.3)
+    assert with_tail.detect_image(image, Wanted(0.3)) == plain.detect_image(image, Wanted(0.3))
+    assert with_tail.detect_latents([latent], Wanted(0.3)) != plain.detect_latents(
+        [latent], Wanted(0.3)
+    )
 
 
 def test_a_tail_that_is_listed_but_absent_is_no_reason_to_take_another(
@@ -226,3 +231,41 @@ def test_a_tail_that_is_listed_but_absent_is_no_reason_to_take_another(
 
     with pytest.raises(ModelError, match=r"tail\.onnx: is missing"):
         detector.warm_up()
+
+
+def test_what_scores_mean_is_of_whose_tail_it_is(
+    codec: CodecArtifact, detector_artifact: DetectorArtifact
+) -> None:
+    thirds = tuple(ClassScore(slope=1, offset=-np.log(3), threshold=0.1) for _ in range(80))
+    off = tuple(ClassScore(slope=1, offset=0, threshold=None) for _ in range(80))
+    told_manifest = detector_artifact.manifest.model_copy(update={"scores": thirds})
+    calibrated = DetectorArtifact(detector_artifact.directory, told_manifest)
+    own = replace(codec, manifest=codec.manifest.model_copy(update={"scores": off}))
+    runtime = OpenVinoRuntime(num_threads=1, precision="f32")
+    latent, image = make_latent(1, (64, 96), codec), make_image(64, 96)
+    both = Detector(own, calibrated, runtime)
+
+    raw = both.detect_image(image, Wanted(0.01, raw=True))
+    told = both.detect_image(image, Wanted(0.2))
+
+    assert raw == Detector(codec, detector_artifact, runtime).detect_image(image, Wanted(0.01))
+    scores = {d.box_xyxy: d.score for d in raw}
+    odds = np.array([scores[d.box_xyxy] / (1 - scores[d.box_xyxy]) / 3 for d in told])
+    np.testing.assert_allclose([d.score for d in told], odds / (1 + odds), rtol=1e-3)
+    assert both.detect_image(image)
+    assert both.detect_latents([latent]) == [[]]
+    assert Detector(codec, calibrated, runtime).detect_latents([latent]) != [[]]
+    assert PictureDetector(calibrated, runtime).detect_image(image) == both.detect_image(image)
+
+
+def test_only_boxes_of_the_labels_asked_for_are_given(
+    codec: CodecArtifact, detector: Detector
+) -> None:
+    latent = make_latent(3, (64, 96), codec)
+    (everything,) = detector.detect_latents([latent], Wanted(0.3))
+    label = everything[0].label
+
+    (found,) = detector.detect_latents([latent], Wanted(0.3, labels=(label,)))
+
+    assert found == [d for d in everything if d.label == label]
+    assert found != everything

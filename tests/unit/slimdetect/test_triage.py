@@ -13,7 +13,8 @@ from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
-from slimdetect.triage import TRIAGE_GRAPH, TriageSession, any_presence, class_ids_of
+from slimdetect.scores import class_ids_of
+from slimdetect.triage import TRIAGE_GRAPH, TriageSession, any_presence
 from support.models.toy_artifact import make_image, make_toy_codec
 from support.models.toy_triage import add_toy_triage, grey_image
 

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from slimcodec.encode import Encoder
     from slimdetect.detector import Detector
 
-DEFAULT_MIN_SCORE = 0.25  # what is shown to people; measurements start at 0.001
-
 
 def detect(
     sources: Annotated[
@@ -63,8 +61,18 @@ def detect(
         typer.Option(metavar="OUT.png", help="Also write the one picture with its boxes."),
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Boxes below this score are left out.")
-    ] = DEFAULT_MIN_SCORE,
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Boxes of any class below this score are left out; not given: the model's own "
+            "threshold of each class, and no boxes of classes without one.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Only boxes of this class; may be repeated."),
+    ] = None,
     uncompressed: Annotated[
         bool, typer.Option("--uncompressed", help="The detector alone, on pictures as they are.")
     ] = False,
@@ -90,7 +98,7 @@ def detect(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     point = None if uncompressed else (level, quality)
-    session = _Session(model, models, threads, precision, point, min_score)
+    session = _Session(model, models, threads, precision, point, min_score, tuple(label or ()))
     failures = Failures()
     chosen: list[str] = []
     for source in sources:
@@ -177,17 +185,21 @@ class _Session:
     threads: int | None
     precision: Precision
     point: tuple[int, float | None] | None  # level and quality for pictures; None: not encoded
-    min_score: float  # boxes below it are left out
+    min_score: float | None  # as `slimdetect.scores.Wanted` has them
+    labels: tuple[str, ...]
     _opened: dict[bytes | None, _Tools] = field(default_factory=dict)  # by fingerprint
 
     def see(self, shot: Shot) -> _Seen:
         """What is in a shot."""
+        from slimdetect.scores import Wanted
+
+        wanted = Wanted(self.min_score, self.labels)
         tools = self._tools_for(shot.container)
         container = shot.container
         if shot.image is not None:
             image = shot.image
             if self.point is None:
-                found = tools.detector.detect_image(image, self.min_score)
+                found = tools.detector.detect_image(image, wanted)
                 return _Seen(shot, None, found, lambda: image)
             level, quality = self.point
             if quality is None:
@@ -197,7 +209,7 @@ class _Session:
             raise BadUsageError(f"{shot.name}: a container is not uncompressed")
         assert container is not None
         latent = tools.decoder.decode_latent(container)
-        [found] = tools.detector.detect_latents([latent], self.min_score)
+        [found] = tools.detector.detect_latents([latent], wanted)
 
         def picture() -> NDArray[np.uint8]:
             return tools.decoder.decode_image(latent) if shot.image is None else shot.image

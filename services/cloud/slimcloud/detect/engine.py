@@ -32,7 +32,8 @@ from slimcodec.errors import BitstreamError, ModelError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.detector import Detector
-from slimdetect.triage import TriageSession, class_ids_of
+from slimdetect.scores import Wanted, class_ids_of
+from slimdetect.triage import TriageSession
 
 _CANARY_FILE = "canary.slw"  # in the codec's directory, where the artifact has one
 
@@ -95,12 +96,12 @@ class DetectionEngine:
         self._codec = codec
         self._decoder = Decoder(codec, runtime, settings.max_pixels)
         self._detector = Detector(codec, detector, runtime, settings.max_batch_size)
-        labels = split_words(settings.detect_labels) or self._detector.names
-        self._kept = frozenset(class_ids_of(labels, self._detector.names))
+        labels = tuple(split_words(settings.detect_labels))
+        self._wanted = Wanted(settings.min_score, labels)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="detect")
         self.codec_label = codec.label
         self.detector_label = detector.label
-        self.min_score = settings.min_score
+        self.min_score = self._detector.scores.lowest(self._wanted)
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Pictures with equal ones can be detected in one batch."""
@@ -138,9 +139,8 @@ class DetectionEngine:
                 errors[index] = exc
         judged = self._judge({i: latent for i, latent in latents.items() if jobs[i].triage})
         chosen = [i for i in latents if judged.get(i, _JUST_DETECT).verdict is TriageVerdict.DETECT]
-        found = self._detector.detect_latents([latents[i] for i in chosen], self.min_score)
-        kept = [[box for box in boxes if box.class_id in self._kept] for boxes in found]
-        detections = dict(zip(chosen, kept, strict=True))
+        found = self._detector.detect_latents([latents[i] for i in chosen], self._wanted)
+        detections = dict(zip(chosen, found, strict=True))
         seconds = time.perf_counter() - started
         return [
             EngineResult(detections.get(i, []), errors.get(i), seconds, judged.get(i, _JUST_DETECT))
@@ -155,7 +155,7 @@ class DetectionEngine:
     def _check(self) -> None:
         latent = load_canary(self._codec, self._decoder)
         self._judge({0: latent})
-        self._detector.detect_latents([latent], self.min_score)
+        self._detector.detect_latents([latent], self._wanted)
 
 
 class TriagePolicy:

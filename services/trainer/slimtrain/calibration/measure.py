@@ -24,7 +24,7 @@ from slimcodec.model.manifest import UtilitySource
 from slimdetect.detector import Detector
 from slimtrain.figures.bootstrap import mean_ap50
 from slimtrain.figures.mean_average_precision import (
-    MIN_SCORE,
+    MEASURED,
     Labels,
     ScoredBoxes,
     count_labels,
@@ -89,9 +89,9 @@ def measure_pictures(
         uncompressed = None
         if session is not None:
             latents = [decoder.decode_latent(container) for container in containers]
-            boxes = session.detect_latents(latents, MIN_SCORE)
+            boxes = session.detect_latents(latents, MEASURED)
             found = dict(zip(points, map(ScoredBoxes.of, boxes), strict=True))
-            uncompressed = ScoredBoxes.of(session.detect_image(picture, MIN_SCORE))
+            uncompressed = ScoredBoxes.of(session.detect_image(picture, MEASURED))
         yield PicturePoints(
             image_hw=(picture.shape[0], picture.shape[1]),
             num_bytes=dict(zip(points, map(len, containers), strict=True)),

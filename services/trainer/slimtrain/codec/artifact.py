@@ -9,9 +9,7 @@ checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from safetensors.torch import load_file
 
 from slimcodec.entropy.tables import compute_fingerprint, save_scale_tables, save_tables
 from slimcodec.image import pad_to_multiple, to_x
-from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
@@ -37,11 +34,9 @@ from slimnets.export.codec import (
 )
 from slimnets.export.onnx_file import WEIGHTS_FILE, save_graph, save_weights, to_array
 from slimnets.export.tabulate import tabulate
-from slimtrain.artifact_folder import new_artifact, write_manifest
+from slimtrain.artifact_folder import Json, new_artifact, write_manifest
 from slimtrain.data.pictures import divide, index_pictures, load_pictures
 from slimtrain.loop.checkpoint import load_checkpoint
-
-Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 # Pictures on which the entropy tables are counted: symbols number in the millions by then.
 TABULATED_PICTURES = 200
@@ -154,37 +149,6 @@ def write_codec_artifact(
         }
         write_manifest(folder, out_dir, said)
     return out_dir
-
-
-@contextmanager
-def new_version(
-    base: CodecArtifact,
-    out_dir: Path,
-    changes: Mapping[str, Json],
-    training: Mapping[str, Json],
-    *,
-    keeps_profile: bool,
-) -> Iterator[Path]:
-    """Write a version of a codec with another cloud: a scratch folder that has the files of `base`,
-    and the manifest when the block ends.
-
-    Args:
-        changes: what the manifest says otherwise; `training`: what it says besides.
-        keeps_profile: whether the figures of `base` are those of the new version, too.
-
-    Raises:
-        ArtifactFolderError: `out_dir` exists or is not `.../<name>/<version>`.
-        ModelError: a file of the codec is missing.
-    """
-    manifest = json.loads((base.directory / "manifest.json").read_text(encoding="utf-8"))
-    with new_artifact(out_dir) as folder:
-        for name in base.manifest.files:
-            shutil.copyfile(base.file(name), folder / name)
-        yield folder
-        training = {**manifest["training"], **training}
-        write_manifest(folder, out_dir, {**manifest, **changes, "training": training})
-        if keeps_profile and (base.directory / "profile.json").exists():
-            shutil.copyfile(base.directory / "profile.json", folder / "profile.json")
 
 
 def _structure(codec: Codec) -> dict[str, object]:

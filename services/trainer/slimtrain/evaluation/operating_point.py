@@ -27,7 +27,7 @@ from slimcodec.psnr import psnr_db
 from slimdetect.detector import Detector
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimtrain.evaluation.baseline import Baseline
-from slimtrain.figures.mean_average_precision import MIN_SCORE, ScoredBoxes
+from slimtrain.figures.mean_average_precision import MEASURED, ScoredBoxes
 from slimtrain.figures.picture_quality import ms_ssim
 
 DETECT, VIEW = "detect", "view"
@@ -49,7 +49,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class PointUnderTest:
+class OperatingPoint:
     """One row of the table to be."""
 
     codec: str
@@ -82,19 +82,19 @@ class ReferenceDetector:
         return f"detector {files} padded to {self.pad_multiple} at {self.runtime.precision}"
 
     def detect(self, image: Image) -> ScoredBoxes:
-        return ScoredBoxes.of(self.session.detect_image(image, MIN_SCORE))
+        return ScoredBoxes.of(self.session.detect_image(image, MEASURED))
 
 
-def uncompressed_point(detector: ReferenceDetector) -> PointUnderTest:
+def uncompressed_point(detector: ReferenceDetector) -> OperatingPoint:
     """The detector on the pictures as they are: what every codec is held against."""
 
     def measure(image: Image) -> Measurement:
         return Measurement(image.size, 0.0, from_pixels=detector.detect(image))
 
-    return PointUnderTest("uncompressed", None, 0, detector.setting, measure)
+    return OperatingPoint("uncompressed", None, 0, detector.setting, measure)
 
 
-def baseline_point(baseline: Baseline, quality: int, detector: ReferenceDetector) -> PointUnderTest:
+def baseline_point(baseline: Baseline, quality: int, detector: ReferenceDetector) -> OperatingPoint:
     """A codec of others at one quality, then the uncut detector."""
 
     def measure(image: Image) -> Measurement:
@@ -109,7 +109,7 @@ def baseline_point(baseline: Baseline, quality: int, detector: ReferenceDetector
         )
 
     setting = f"{baseline.setting}; {detector.setting}"
-    return PointUnderTest(baseline.name, None, quality, setting, measure)
+    return OperatingPoint(baseline.name, None, quality, setting, measure)
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,11 @@ class ServedCodec:
         is_made_for = not tasks or task in tasks[level]
         return is_made_for and (task != DETECT or self.detector is not None)
 
-    def point(self, level: int, quality: float) -> PointUnderTest:
+    def point(self, level: int, quality: float) -> OperatingPoint:
         """This model at one level and quality, through the serving stack."""
         label = self.artifact.label
         measure = partial(self.measure, level=level, quality=quality)
-        return PointUnderTest(label, level, quality, self.setting, measure, self.artifact)
+        return OperatingPoint(label, level, quality, self.setting, measure, self.artifact)
 
     def measure(self, image: Image, level: int, quality: float) -> Measurement:
         """One picture there and back."""
@@ -172,7 +172,7 @@ class ServedCodec:
         decode_seconds = time.perf_counter() - started
         boxes: ScoredBoxes | None = None
         if self.detector is not None and self.does(DETECT, level):
-            boxes = ScoredBoxes.of(self.detector.detect_latents([latent], MIN_SCORE)[0])
+            boxes = ScoredBoxes.of(self.detector.detect_latents([latent], MEASURED)[0])
         measured = Measurement(
             num_bytes=len(encoded.bitstream),
             encode_seconds=encoded.encode_seconds,

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.detection import Detection
+from slimdetect.scores import Wanted
 from slimtrain.data.pictures import (
     BOX_FIELDS,
     POSITIVE_CONFIDENCE,
@@ -31,6 +32,7 @@ from slimtrain.data.pictures import (
 
 # detections below this score are not made; the precision-recall curve needs the low ones
 MIN_SCORE = 0.001
+MEASURED = Wanted(MIN_SCORE, raw=True)
 # without labels, the uncompressed picture's detections from this score on serve as labels
 PSEUDO_LABEL_SCORE = 0.3
 MAX_DETECTIONS = 100
@@ -187,6 +189,7 @@ class ClassMatches:
     image_ids: NDArray[np.int64]  # (n,)
     is_hit: NDArray[np.bool_]  # (n,)
     num_labels: NDArray[np.int64]  # (images,)
+    scores: NDArray[np.float32]  # (n,)
 
     def average_precision(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """AP50 of samples of the images: (samples, images) how often each occurs -> (samples,);
@@ -229,7 +232,13 @@ def _match_class(
     image_ids = np.repeat(np.arange(len(matches)), [len(hits) for _, hits in matches])
     order = np.argsort(-scores, kind="stable")
     num_labels = [((image.class_ids == class_id) & ~image.is_ignored).sum() for image in labels]
-    return ClassMatches(class_id, image_ids[order], is_hit[order], np.asarray(num_labels, np.int64))
+    return ClassMatches(
+        class_id,
+        image_ids[order],
+        is_hit[order],
+        np.asarray(num_labels, np.int64),
+        scores[order],
+    )
 
 
 def _match_image(

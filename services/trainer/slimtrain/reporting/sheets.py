@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from slimcodec.image import load_image
 from slimcodec.psnr import psnr_db
 from slimdetect.overlay import draw_detections
+from slimdetect.scores import Wanted
 from slimtrain.data.pictures import PictureEntry
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.operating_point import DETECT, VIEW, ReferenceDetector, ServedCodec
@@ -28,7 +29,7 @@ GAP = 6
 CAPTION_HEIGHT = 22
 FONT_SIZE = 13
 SHEET_QUALITY = 85
-MIN_SCORE = 0.3  # boxes that a user would be shown
+SURE = Wanted(0.3)  # boxes that a user would be shown
 
 Array = NDArray[np.uint8]
 
@@ -119,13 +120,13 @@ def draw_box_sheet(
     rows: list[list[Tile]] = []
     for picture in pictures:
         image = load_image(picture.path)
-        original = reference.session.detect_image(image, MIN_SCORE)
+        original = reference.session.detect_image(image, SURE)
         for level in dict.fromkeys((levels[0], levels[-1])):
             bitstream = served.encoder.encode(image, level, quality).bitstream
             latent = served.decoder.decode_latent(bitstream)
             decoded = served.decoder.decode_image(latent)
-            features = served.detector.detect_latents([latent], MIN_SCORE)[0]
-            pixels = reference.session.detect_image(decoded, MIN_SCORE)
+            features = served.detector.detect_latents([latent], SURE)[0]
+            pixels = reference.session.detect_image(decoded, SURE)
             bpp = 8 * len(bitstream) / (image.shape[0] * image.shape[1])
             head = f"level {level}, quality {quality}, {bpp:.3f} bpp"
             rows.append(

@@ -4,8 +4,8 @@
     checkpoint -average of weights-> weights.safetensors with all graphs, and tail.onnx with
                                      detector.cfg where the tail was tuned
 
-`profile.json` is not carried over: its detection figures are those of the old tail
-(`slimwire evaluate --profile` measures new ones).
+`profile.json` is not carried over, nor what scores mean: its detection figures are those of the old
+tail (`slimwire evaluate --profile` and `slimwire detector calibrate` measure new ones).
 """
 
 import shutil
@@ -20,7 +20,8 @@ from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.darknet import export_tail
 from slimnets.export.onnx_file import save_graph
-from slimtrain.codec.artifact import load_codec, new_version, round_convolutions, write_graphs
+from slimtrain.artifact_folder import Json, new_version
+from slimtrain.codec.artifact import load_codec, round_convolutions, write_graphs
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.tail.model import TunedDecoder
@@ -39,8 +40,7 @@ def write_tail_artifact(
 
     Args:
         checkpoint: of `slimtrain.tail.train.train_tail`.
-        codec, detector: the folders that the run began with. The new version names the detector,
-            and has a tail of its own wherever the old one had, or it was tuned.
+        codec, detector: the folders that the run began with.
         out_dir: `.../<name>/<version>`, must not exist.
         training: free form, kept in the manifest as `training.second_stage`.
 
@@ -56,8 +56,7 @@ def write_tail_artifact(
             f"{checkpoint} tunes codec {state['fingerprint']}, {codec} is "
             f"{base.manifest.fingerprint}; give the codec that the run began with"
         )
-    its = load_detector_artifact(detector).manifest
-    split = its.split
+    split = load_detector_artifact(detector).manifest.split
     model = Codec(CodecConfig(**state["config"]))
     given = load_codec(codec).state_dict()
     kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
@@ -66,8 +65,8 @@ def write_tail_artifact(
     decoder.load_state_dict(state["average"]["state"])
     round_convolutions(model)
     has_tail = bool(state["tail_is_tuned"]) or "tail.onnx" in base.manifest.files
-    reference = its.reference.model_dump()
-    changes = {"config": asdict(model.config), "detector": reference, "figures": {}}
+    # scores are those of the old features
+    changes: dict[str, Json] = {"config": asdict(model.config), "figures": {}, "scores": []}
     if has_tail:
         changes["split"] = split.model_dump()
     second_stage = {

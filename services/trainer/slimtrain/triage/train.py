@@ -22,11 +22,11 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.detector import Detector
-from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC, TriageSpec, any_presence, class_ids_of
+from slimdetect.scores import class_ids_of
+from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC, TriageSpec, any_presence
 from slimnets.count import count_macs
 from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
-from slimtrain.artifact_folder import check_new_artifact
-from slimtrain.codec.artifact import Json, new_version
+from slimtrain.artifact_folder import Json, check_new_artifact, new_version
 from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
 from slimtrain.loop.bounds import Count, Rate, Seed

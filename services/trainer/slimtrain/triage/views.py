@@ -25,6 +25,7 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.whole_file import whole_file
 from slimdetect.detector import Detector
+from slimdetect.scores import Wanted
 from slimtrain.data.pictures import Pictures
 
 # (h, w), pixels: multiples of every codec's padding, so that a view is its own padded picture.
@@ -103,7 +104,7 @@ def label_views(
         h, w = pixels.shape[:2]
         rows = [
             ((x0 + x1) / 2 / w, (y0 + y1) / 2 / h, found.class_id, found.score)
-            for found in detector.detect_image(pixels, _LOWEST_SCORE)
+            for found in detector.detect_image(pixels, Wanted(_LOWEST_SCORE, raw=True))
             for x0, y0, x1, y1 in [found.box_xyxy]
         ]
         table = np.asarray(rows, np.float32).reshape(-1, _FIELDS)

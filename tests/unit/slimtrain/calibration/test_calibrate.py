@@ -15,7 +15,7 @@ from slimdetect.detector import Detector
 from slimtrain.calibration.calibrate import time_encoding
 from slimtrain.calibration.measure import Utilities, mean_bpp, measure_pictures
 from slimtrain.calibration.profile import CalibrationError, merge_calibration, write_profile
-from slimtrain.figures.mean_average_precision import MIN_SCORE
+from slimtrain.figures.mean_average_precision import MEASURED
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 TIMING = EncodeTiming(level=0, height=64, width=96, encode_seconds=0.5)
@@ -96,8 +96,8 @@ def test_a_pictures_boxes_are_those_that_the_cloud_would_find(tmp_path: Path) ->
     container = Encoder(artifact, runtime).encode(pictures[1], 1, 2).bitstream
     latent = Decoder(artifact, runtime).decode_latent(container)
     session = Detector(artifact, detector, runtime)
-    served = session.detect_latents([latent], MIN_SCORE)[0]
-    before = session.detect_image(pictures[1], MIN_SCORE)
+    served = session.detect_latents([latent], MEASURED)[0]
+    before = session.detect_image(pictures[1], MEASURED)
     assert [picture.image_hw for picture in measured] == [(64, 96), (48, 64)]
     assert measured[1].num_bytes[1, 2] == len(container)
     assert measured[1].found[1, 2].class_ids.tolist() == [d.class_id for d in served]

@@ -18,6 +18,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference
 from slimdetect.detector import Detector
+from slimdetect.scores import Wanted
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform
@@ -168,8 +169,10 @@ def test_latents_meet_the_tuned_tail_and_pictures_the_original(
     bitstream = Encoder(artifacts[0], runtime).encode(image, 1, 3).bitstream
     latent = Decoder(artifacts[1], runtime).decode_latent(bitstream)
 
-    assert after.detect_image(image, 0.0) == before.detect_image(image, 0.0)
-    assert after.detect_latents([latent], 0.0) != before.detect_latents([latent], 0.0)
+    assert after.detect_image(image, Wanted(0.0)) == before.detect_image(image, Wanted(0.0))
+    assert after.detect_latents([latent], Wanted(0.0)) != before.detect_latents(
+        [latent], Wanted(0.0)
+    )
 
 
 def test_the_tuned_tail_is_served_as_torch_runs_it(tuned: tuple[Path, Path]) -> None:
@@ -199,6 +202,7 @@ def test_the_new_version_lists_what_it_holds(models: Models, tuned: tuple[Path, 
         "tail": "tuned",
         "data": "noise",
     }
+    assert manifest["scores"] == [], "scores are of the features"
     assert manifest["figures"] == {}, "the base's figures are not those of the tuned version"
 
 
