@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 from slimcli.exits import ExitCode
+from slimcodec.detection import Detection
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
-from slimdetect.detector import Detector
+from slimdetect.detector import Detector, PictureDetector
+from slimdetect.scores import Wanted
 from support.command import Slimwire
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
@@ -26,6 +28,12 @@ def write_pictures(folder: Path, count: int = 1) -> Path:
         picture = Image.fromarray(make_image(96, 128, seed=number))
         picture.save(folder / f"{number}.png")
     return folder
+
+
+def _yolo_row(found: Detection, image_hw: tuple[int, int]) -> str:
+    (h, w), (x_min, y_min, x_max, y_max) = image_hw, found.box_xyxy
+    centre = f"{(x_min + x_max) / 2 / w} {(y_min + y_max) / 2 / h}"
+    return f"{found.class_id} {centre} {(x_max - x_min) / w} {(y_max - y_min) / h}\n"
 
 
 def read_profile(folder: Path) -> dict[str, Any]:
@@ -88,12 +96,11 @@ def test_utility_is_measured_against_labels_that_are_there(
     detector = load_detector_artifact(make_toy_detector(models))
     write_pictures(pictures / "images")
     session = Detector(artifact, detector, OpenVinoRuntime(num_threads=1))
-    best = max(session.detect_image(make_image(96, 128), 0.3), key=lambda found: found.score)
-    x_min, y_min, x_max, y_max = best.box_xyxy
-    centre = f"{(x_min + x_max) / 2 / 128} {(y_min + y_max) / 2 / 96}"
-    label = f"{best.class_id} {centre} {(x_max - x_min) / 128} {(y_max - y_min) / 96}\n"
+    best = max(
+        session.detect_image(make_image(96, 128), Wanted(0.3)), key=lambda found: found.score
+    )
     (pictures / "labels").mkdir()
-    (pictures / "labels" / "0.txt").write_text(label)
+    (pictures / "labels" / "0.txt").write_text(_yolo_row(best, (96, 128)))
 
     outcome = slimwire(
         "calibrate", "--images", pictures, "--size", "64x48", "--threads", "1", "--models", models
@@ -102,6 +109,39 @@ def test_utility_is_measured_against_labels_that_are_there(
     assert outcome.code == 0, outcome.err
     assert read_profile(folder)["utility_source"] == "labels"
     assert "1 boxes of 1 classes" in outcome.out
+
+
+def test_scores_are_calibrated_as_a_new_version_of_a_detector(
+    slimwire: Slimwire, tmp_path: Path
+) -> None:
+    models, pictures = tmp_path / "models", tmp_path / "pictures"
+    detector = load_detector_artifact(make_toy_detector(models))
+    write_pictures(pictures / "images", count=8)
+    (pictures / "labels").mkdir()
+    alone = PictureDetector(detector, OpenVinoRuntime(num_threads=1))
+    for number in range(8):
+        found = alone.detect_image(make_image(96, 128, seed=number), Wanted(0.3))
+        rows = [_yolo_row(detection, (96, 128)) for detection in found[: len(found) // 2]]
+        (pictures / "labels" / f"{number}.txt").write_text("".join(rows))
+    where = ("--model", "toy-detector", "--images", pictures, "--models", models)
+
+    outcome = slimwire("detector", "calibrate", *where, "--to", models / "toy-detector" / "2")
+    again = slimwire("detector", "calibrate", *where, "--to", models / "toy-detector" / "2")
+    unlabelled = slimwire(
+        "detector", "calibrate", "--model", "toy-detector", "--images", pictures / "images",
+        "--models", models, "--to", models / "toy-detector" / "3",
+    )  # fmt: skip
+
+    assert outcome.code == 0, outcome.err
+    scores = load_detector_artifact(models / "toy-detector" / "2").manifest.scores
+    shown = [score.threshold for score in scores if score.threshold is not None]
+    assert len(scores) == 80
+    assert shown
+    assert f"from {min(shown):.2f}" in outcome.out
+    assert "precision" in outcome.out
+    assert again.code == ExitCode.CANNOT_CREATE
+    assert unlabelled.code == ExitCode.BAD_DATA
+    assert not (models / "toy-detector" / "3").exists()
 
 
 def test_without_its_detector_a_codec_is_measured_without_utility_only_if_asked(

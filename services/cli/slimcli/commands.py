@@ -16,7 +16,7 @@ from slimcli.run.configuration import configuration
 from slimcli.run.edge_and_cloud import cloud, edge
 from slimcli.run.health import health
 from slimcli.run.security import certs, token
-from slimcli.train.calibrate import calibrate
+from slimcli.train.calibrate import calibrate, calibrate_scores
 from slimcli.train.evaluate import evaluate
 from slimcli.train.make import detector_import, export, make_model
 from slimcli.train.train import recipes, train_codec, train_detector, train_tail, train_triage
@@ -91,6 +91,7 @@ training.command("triage")(train_triage)
 training.command("tail")(train_tail)
 app.add_typer(training, name="train")
 
-detectors = typer.Typer(help="Make a detector of files of others.", no_args_is_help=True)
+detectors = typer.Typer(help="A detector of others' files; what scores mean.", no_args_is_help=True)
 detectors.command("import")(detector_import)
+detectors.command("calibrate")(calibrate_scores)
 app.add_typer(detectors, name="detector")

@@ -39,6 +39,18 @@ def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact
     return load_detector_of(codec, models)
 
 
+def open_model(model: str, models: Path | None) -> tuple[CodecArtifact | None, DetectorArtifact]:
+    """The codec of this name and its detector; no codec, if the name is a detector's."""
+    from slimcodec.model.artifact import load_detector_artifact
+    from slimcodec.model.find import find_model, read_json
+
+    directory = find_model(None, model, models)
+    if read_json(directory / "manifest.json").get("kind") == "detector":
+        return None, load_detector_artifact(directory)
+    codec = open_codec(model, models)
+    return codec, open_detector(codec, models)
+
+
 def open_runtime(threads: int | None = None, precision: Precision = Precision.AUTO) -> Runtime:
     """What runs the graphs."""
     from slimcodec.graph.runtime import OpenVinoRuntime

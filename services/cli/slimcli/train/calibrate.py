@@ -1,10 +1,12 @@
-"""`slimwire calibrate`: what a codec costs and is worth on this device, into its profile.json."""
+"""`slimwire calibrate`: what a codec costs and is worth on this device, into its profile.json; and
+`slimwire detector calibrate`: what a model's scores mean, as a new version of it.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +14,20 @@ import typer
 
 from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
-from slimcli.models import open_codec, open_detector, open_runtime
+from slimcli.models import open_codec, open_detector, open_model, open_runtime
 from slimcli.options import Model, Models, Precision, PrecisionOption, Threads
 from slimcli.streams import say
-from slimcli.train.options import IMAGES, Validation
+from slimcli.train.options import IMAGES, Images, To, Validation
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from slimcodec.graph.runtime import Runtime
     from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
     from slimcodec.model.manifest import Profile
     from slimtrain.calibration.measure import PicturePoints, Utilities
+    from slimtrain.calibration.scores import ClassFigures
     from slimtrain.data.pictures import PictureEntry
 
 DEFAULT_SIZES = ("640x360", "1280x720", "1920x1080")  # width x height, pixels
@@ -97,6 +102,77 @@ def calibrate(
     if with_detector and utilities is None:
         say("the detector finds nothing that is there in these pictures: no utility measured")
     say(f"{codec.directory / PROFILE}: written")
+
+
+def calibrate_scores(
+    images: Images,
+    to: To,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="A codec with its own tail or features, or a detector; name or name/version.",
+        ),
+    ] = DEFAULT_MODEL,
+    models: Models = None,
+    threads: Threads = None,
+    precision: PrecisionOption = Precision.AUTO,
+) -> None:
+    """Find out what a model's scores mean. Pictures in which every object has its label say it.
+
+    A new version of the model tells for each box how many of such boxes are right, and shows of
+    each class those from the score on where seven in ten are. What the pictures lack, or have too
+    little of, is not shown unless asked for. Pictures go through a codec at all its levels.
+    """
+    import numpy as np
+
+    from slimcodec.image import load_image
+    from slimtrain.artifact_folder import check_new_artifact
+    from slimtrain.calibration.scores import cross_validate, fit_scores, look, write_scores
+    from slimtrain.data.pictures import Labelling, PictureError, index_pictures
+    from slimtrain.data.split import is_reported
+    from slimtrain.figures.mean_average_precision import labels_of, match_at_50
+
+    check_new_artifact(to)
+    codec, detector = open_model(model, models)
+    by_people = {folder.name: Labelling(proposals=None) for folder in images}
+    entries = index_pictures(images, by_people)
+    labels = []
+
+    def read() -> Iterator[NDArray[np.uint8]]:
+        for entry in entries:
+            if entry.boxes is None:
+                raise PictureError(f"{entry.path}: has no labels/ beside images/")
+            picture = load_image(entry.path)
+            labels.append(labels_of(entry.boxes, (picture.shape[0], picture.shape[1])))
+            yield picture
+
+    seen = look(codec, detector, open_runtime(threads, precision), read())
+    words = f"{len(entries)} pictures"
+    with typer.progressbar(seen, length=len(entries), label=words, file=sys.stderr) as progress:
+        matches = match_at_50(list(progress), labels)
+    scores = fit_scores(matches, len(detector.names))
+    halves = np.array([is_reported(entry.path.name) for entry in entries])
+    figures = {
+        detector.names[class_id]: of_class
+        for class_id, of_class in cross_validate(matches, halves, len(detector.names)).items()
+    }
+    write_scores(
+        codec or detector, scores, figures, to, pictures=len(entries), command=command_line()
+    )
+    say("each half of the pictures with what was fitted to the other: boxes shown, right; labels")
+    for label, score in zip(detector.names, scores, strict=True):
+        if (of_class := figures.get(label)) is not None:
+            least = "not shown" if score.threshold is None else f"from {score.threshold:.2f}"
+            counts = f"{of_class.shown:5} {of_class.right:5} {of_class.labels:5}"
+            say(f"  {label:<16} {least:<10} {counts}{_parts(of_class)}")
+    say(f"{to}: {(codec or detector).label} with scores")
+
+
+def _parts(figures: ClassFigures) -> str:
+    if figures.precision is None or figures.recall is None:
+        return ""
+    return f"  precision {figures.precision:.2f}, recall {figures.recall:.2f}"
 
 
 def _open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
