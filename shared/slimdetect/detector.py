@@ -85,8 +85,7 @@ class Detector:
                 or does not fit.
         """
         wanted = codec_artifact.manifest.detector
-        found = detector_artifact.manifest
-        if wanted is None or (wanted.name, wanted.version) != (found.name, found.version):
+        if wanted != detector_artifact.manifest.reference:
             raise ModelError(
                 f"codec {codec_artifact.label} was trained for detector "
                 f"{f'{wanted.name}/{wanted.version}' if wanted else 'none'}; "

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from slimcodec.model.find import find_model
 from slimedge.capture.source import warn
 from slimedge.capture.video import Video
 from slimnets.darknet.detector import Darknet
@@ -33,6 +34,7 @@ from slimtrain.data.pictures import (
     index_pictures,
     load_pictures,
 )
+from slimtrain.detector.artifact import load_detector_model
 from slimtrain.detector.evaluate import detect_prepared, prepare_pictures
 from slimtrain.detector.start import DarknetFiles
 from slimtrain.figures.bootstrap import draw_pictures, interval, mean_ap50
@@ -78,16 +80,14 @@ class Seen:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument(
-        "--detectors", type=DarknetFiles.named, nargs="+", required=True, metavar="F.cfg,F.weights"
-    )
+    parser.add_argument("--detectors", nargs="+", required=True, metavar="F.cfg,F.weights|MODEL")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names of rows; not given: all")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    models = [files.load() for files in options.detectors]
+    models = [read_detector(name) for name in options.detectors]
     figures: list[Figures] = []
     for row in rows_of(options.data):
         if options.only and row.name not in options.only:
@@ -95,6 +95,13 @@ def main() -> None:
         pictures = row.read()
         figures += compare(row, [look(model, pictures, row.side) for model in models])
         options.to.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def read_detector(name: str) -> Darknet:
+    """Of Darknet's files, or of a model."""
+    if "," in name:
+        return DarknetFiles.named(name).load()
+    return load_detector_model(find_model("detector", name))
 
 
 def rows_of(data: Path) -> list[Row]:

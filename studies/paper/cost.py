@@ -22,7 +22,7 @@ from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
-from slimtrain.recipe.run import shape_for
+from slimtrain.codec.start import shape_for
 from slimtrain.recipe.schema import CodecRecipe, load_recipe
 
 YOLOV3_CHANNELS = 256  # at the split of the official YOLOv3, its layer 15

@@ -142,6 +142,11 @@ class DetectorManifest(_Manifest):
     # in the order of the outputs `head_0`, `head_1`, ... of the tail
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
 
+    @property
+    def reference(self) -> ModelReference:
+        """What a codec that was trained for it says of it."""
+        return ModelReference(name=self.name, version=self.version)
+
 
 UtilitySource = Literal["labels", "uncompressed"]
 

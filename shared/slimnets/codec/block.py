@@ -51,10 +51,14 @@ class BlockSynthesis(nn.Module):
 
     def forward(self, y_hat: Tensor) -> Tensor:
         """y_hat (B, M, h, w) -> (B, 3, 16h, 16w), around zero."""
+        return F.pixel_shuffle(self.pixels(y_hat), LATENT_STRIDE)
+
+    def pixels(self, y_hat: Tensor) -> Tensor:
+        """y_hat (B, M, h, w) -> each block's pixels as channels (B, 768, h, w)."""
         with torch.autocast(y_hat.device.type, enabled=False):
             weight = self.conv.weight.flatten(1).T[:, :, None, None]
             bias = self.conv.get_parameter("bias").repeat_interleave(LATENT_STRIDE**2)
-            return F.pixel_shuffle(F.conv2d(y_hat.float(), weight, bias), LATENT_STRIDE)
+            return F.conv2d(y_hat.float(), weight, bias)
 
 
 @torch.no_grad()

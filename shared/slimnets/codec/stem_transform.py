@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from slimnets.codec.block import BlockSynthesis
-from slimnets.codec.config import CodecConfig
+from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.transform import LEAK, LevelInput, ResidualBlock
 from slimnets.darknet.cfg import CfgSection, format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet, LayerGraph
@@ -65,9 +66,8 @@ class StemFeatureTransform(nn.Module):
 
     def picture(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat (B, M, h, w), level (B, K) one-hot -> x_m (B, 3, 16h, 16w), about 0 to 1."""
-        corrected: Tensor = self.correction(self.body(self.first(y_hat, level)))
-        x_m: Tensor = self.block(y_hat) + corrected + 0.5
-        return x_m
+        corrected = self.correction.pixels(self.body(self.first(y_hat, level)))
+        return F.pixel_shuffle(self.block.pixels(y_hat) + corrected + 0.5, LATENT_STRIDE)
 
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """y_hat (B, M, h, w), level (B, K) one-hot -> f_hat (B, C, 16h/stride, 16w/stride)."""

@@ -69,10 +69,10 @@ def export_feature_transform(codec: Codec, weights: StoredWeights | None = None)
     transform = codec.feature_transform
     out = _sequence(graph, transform.body, _first(graph, transform.first), "feature_transform")
     if isinstance(transform, StemFeatureTransform):
-        correction = _layer(graph, transform.correction, out, "correction")
-        block = _layer(graph, transform.block, "y_hat", "block")
-        half = graph.scalar("half", 0.5)
-        x_m = graph.add("Add", [graph.add("Add", [block, correction], "picture"), half], "x_m")
+        correction = _block_pixels(graph, transform.correction, out, "correction")
+        block = _block_pixels(graph, transform.block, "y_hat", "block", mean=0.5)
+        pixels = graph.add("Add", [block, correction], "pixels")
+        x_m = _to_picture(graph, pixels, "x_m")
         out = add_layers(graph, transform.stem, x_m, 0, transform.last_layer)[transform.last_layer]
     graph.add("Identity", [out], "f_hat")
     return _decoder(codec, graph, "feature_transform", "f_hat", codec.config.feature_channels)
@@ -167,7 +167,7 @@ def _layer(graph: GraphWriter, layer: nn.Module, source: str, name: str) -> str:
         case nn.ConvTranspose2d():
             return _transposed_convolution(graph, layer, source, name)
         case BlockSynthesis():
-            return _block_synthesis(graph, layer, source, name)
+            return _to_picture(graph, _block_pixels(graph, layer, source, f"{name}_pixels"), name)
         case ResidualBlock():
             return graph.add(
                 "Add", [source, _sequence(graph, layer.body, source, name)], f"{name}_sum"
@@ -177,9 +177,11 @@ def _layer(graph: GraphWriter, layer: nn.Module, source: str, name: str) -> str:
     raise AssertionError(f"no ONNX form of {type(layer).__name__}")
 
 
-def _block_synthesis(graph: GraphWriter, layer: BlockSynthesis, source: str, name: str) -> str:
-    """All pixels of a block from a convolution of 1 x 1: in OpenVINO five times as fast as the
-    transposed convolution of 16 x 16 that it equals.
+def _block_pixels(
+    graph: GraphWriter, layer: BlockSynthesis, source: str, name: str, mean: float = 0.0
+) -> str:
+    """All pixels of a block, and `mean` added, from a convolution of 1 x 1: in OpenVINO five times
+    as fast as the transposed convolution of 16 x 16 that it equals.
     """
     M, colours = layer.conv.weight.shape[:2]
     pixels = colours * LATENT_STRIDE**2
@@ -190,9 +192,14 @@ def _block_synthesis(graph: GraphWriter, layer: BlockSynthesis, source: str, nam
     bias = _reshape(graph, stored_bias, [colours, 1], f"{name}_bias_column")
     size = graph.constant(f"{name}_bias_size", np.array([colours, LATENT_STRIDE**2], np.int64))
     spread = graph.add("Expand", [bias, size], f"{name}_bias_spread")
-    by_pixel = [weight, _reshape(graph, spread, [pixels], f"{name}_bias_row")]
-    out = graph.convolution(source, by_pixel, f"{name}_pixels", 1)
-    return graph.add("DepthToSpace", [out], name, blocksize=LATENT_STRIDE, mode="CRD")
+    row = _reshape(graph, spread, [pixels], f"{name}_bias_row")
+    if mean:
+        row = graph.add("Add", [row, graph.scalar(f"{name}_mean", mean)], f"{name}_bias_and_mean")
+    return graph.convolution(source, [weight, row], name, 1)
+
+
+def _to_picture(graph: GraphWriter, pixels: str, name: str) -> str:
+    return graph.add("DepthToSpace", [pixels], name, blocksize=LATENT_STRIDE, mode="CRD")
 
 
 def _reshape(graph: GraphWriter, source: str, shape: list[int], name: str) -> str:

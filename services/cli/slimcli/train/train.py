@@ -247,6 +247,13 @@ def train_tail(
     to: To,
     recipe: Recipe = "tail",
     model: Codec = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="Another than the codec's, by name or name/version; its feature transform must "
+            "begin anew (recipe stem)."
+        ),
+    ] = None,
     out: Out = Path("runs/tail"),
     models: Models = None,
     steps: Steps = None,
@@ -270,6 +277,7 @@ def train_tail(
     The encoder is frozen, the fingerprint stays. Labels are used where there are any.
     """
     with needs_extra("train", "train tail"):
+        from slimcodec.model.find import find_model
         from slimtrain.data.pictures import load_divided
         from slimtrain.loop.processes import best_device
         from slimtrain.recipe.schema import TailRecipe, load_recipe, settings
@@ -279,13 +287,15 @@ def train_tail(
 
     wanted = load_recipe(recipe, TailRecipe)
     codec = open_codec(model or wanted.model, models)
-    detector = open_detector(codec, models).directory
+    teacher = find_model("detector", detector, models) if detector else None
+    teacher = teacher or open_detector(codec, models).directory
     run = TailRun(
         out=out,
         codec=codec.directory,
-        detector=detector,
+        detector=teacher,
         weights=wanted.loss,
         feature_transform=wanted.feature_transform,
+        feature_width=wanted.feature_width,
         seconds=seconds,
         threads=threads,
         device=device or best_device(),
@@ -304,7 +314,7 @@ def train_tail(
     folder = write_tail_artifact(
         checkpoint,
         codec.directory,
-        detector,
+        teacher,
         to,
         training={"command": command_line(), "pictures": len(training)},
     )

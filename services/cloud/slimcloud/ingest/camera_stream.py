@@ -50,6 +50,7 @@ class CameraStream:
         self.received_bytes_total = 0
         self.spending = Spending()
         self.crc_errors_in_a_row = 0
+        self.is_held = False  # it was told to wait: no window
         self.outstanding: set[int] = set()  # sequences PERSISTED here that have no outcome yet
         self.settled = asyncio.Event()  # set while nothing is outstanding
         self.settled.set()

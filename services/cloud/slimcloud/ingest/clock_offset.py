@@ -8,8 +8,6 @@ is further off is out of step: people are told, and its frames' times are taken 
 much.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from statistics import median_low

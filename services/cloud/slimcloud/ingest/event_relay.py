@@ -16,7 +16,6 @@ camera.connected    ─► the older connection of that camera, if it is ours, e
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -108,7 +107,7 @@ class EventRelay:
 
 class CreditControl:
     """How many bytes each camera of one process may have under way: all of its window, or none
-    while the queue is full.
+    while the queue is full and it has half of its share in it.
 
         frames that wait   0 ──────── half ──────────────── nine tenths ─── max_queue_size
         window             credit_bytes ────────────► 0 ─────────────────► and Nack QUEUE_FULL
@@ -116,6 +115,7 @@ class CreditControl:
 
     A Nack costs the bytes that it refuses; a window of 0 costs nothing, and a camera with a spool
     keeps its pictures meanwhile. Between the marks the window stays, so that it does not flutter.
+    A share is the queue over the cameras that have frames in it: others need not wait.
 
     Args:
         streams: by camera; the servicer's own, told when the window changes.
@@ -127,35 +127,43 @@ class CreditControl:
         self._store = store
         self._streams = streams
         self._open_bytes = settings.credit_bytes
-        self._close_at = math.ceil(_CLOSE_AT * settings.max_queue_size)
-        self._open_at = math.floor(_OPEN_AT * settings.max_queue_size)
-        self.is_closed = False
+        self._max_queue_size = settings.max_queue_size
+        self._is_full = False
 
-    @property
-    def credit_bytes(self) -> int:
-        """The window now, bytes."""
-        return 0 if self.is_closed else self._open_bytes
+    def credit_bytes(self, stream: CameraStream) -> int:
+        """The window of a camera now, bytes."""
+        return 0 if stream.is_held else self._open_bytes
 
     async def run(self) -> None:
         """Follow the queue until cancelled."""
         while True:
             try:
-                self.follow(await self._store.work.outstanding(Lane.LIVE))
+                outstanding = await self._store.work.outstanding(Lane.LIVE)
+                mark = _OPEN_AT if self._is_full else _CLOSE_AT
+                self._is_full = outstanding >= mark * self._max_queue_size
+                self.follow(await self._store.work.untaken() if self._is_full else {})
             except RedisError as exc:
                 logger.warning("the work queue does not answer: %s", exc)
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    def follow(self, waiting_frames: int) -> None:
-        """Close or open the window as the queue's length asks for, and tell every camera."""
-        close = waiting_frames >= self._close_at
-        if close == self.is_closed or (self.is_closed and waiting_frames > self._open_at):
-            return
-        self.is_closed = close
-        logger.warning(
-            "%d frames wait for the detector: cameras %s",
-            waiting_frames,
-            "are to wait" if close else "may send again",
-        )
-        credit = pb.Credit(credit_bytes=self.credit_bytes)
+    def follow(self, untaken: Mapping[str, int]) -> None:
+        """Close the windows of cameras with much in a full queue, and open those of the others.
+
+        Args:
+            untaken: frames that wait, by camera; none where the queue is not full.
+        """
+        share = self._max_queue_size / max(1, len(untaken))
         for stream in self._streams.values():
+            frames = untaken.get(stream.camera_id, 0)
+            hold = frames >= _OPEN_AT * share
+            if hold == stream.is_held:
+                continue
+            stream.is_held = hold
+            logger.warning(
+                "%d frames wait for the detector: the camera %s",
+                frames,
+                "is to wait" if hold else "may send again",
+                extra={"camera_id": stream.camera_id},
+            )
+            credit = pb.Credit(credit_bytes=self.credit_bytes(stream))
             stream.answer(pb.StreamFramesResponse(credit=credit))

@@ -35,7 +35,7 @@ class IngestMetrics:
 
     def watch_credit(self, window_bytes: Callable[[], float]) -> None:
         """Show the window that cameras have now."""
-        self._metrics.gauge("credit_bytes", "Window of each camera; 0 = they wait", window_bytes)
+        self._metrics.gauge("credit_bytes", "Least window of a camera; 0 = it waits", window_bytes)
 
     def watch_clocks(self, largest_seconds: Callable[[], float]) -> None:
         """Show how far clocks are apart; which camera's, the API says."""

@@ -79,7 +79,14 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._draining = False
         self.credit = CreditControl(store, self._streams, settings)
         metrics.watch_streams(lambda: float(len(self._streams)))
-        metrics.watch_credit(lambda: float(self.credit.credit_bytes))
+        metrics.watch_credit(
+            lambda: float(
+                min(
+                    map(self.credit.credit_bytes, self._streams.values()),
+                    default=settings.credit_bytes,
+                )
+            )
+        )
         metrics.watch_clocks(
             lambda: max((abs(s.clock.offset_us) for s in self._streams.values()), default=0) / 1e6
         )
@@ -200,7 +207,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             resume_after_sequence=await self._store.highest_sequence(
                 stream.camera_id, stream.epoch
             ),
-            credit_bytes=self.credit.credit_bytes,
+            credit_bytes=self.credit.credit_bytes(stream),
             max_frame_bytes=self._settings.max_frame_bytes,
             model_fingerprint=self._artifact.fingerprint,
             max_live_level=0 if self._settings.triage == "enhance" else None,

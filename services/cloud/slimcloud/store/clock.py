@@ -6,8 +6,6 @@ on machines whose clocks differ agree. It began as the wall clock; what people a
 clock itself (`slimcloud.wall_clock`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

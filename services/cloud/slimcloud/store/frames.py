@@ -247,7 +247,7 @@ class Store:
         fill up with frames that nobody wants any more.
         """
         dropped = 0
-        for frame_id in await self.work.untaken_with_deadline():
+        for frame_id in await self.work.expired(self.clock()):
             frame = await self._find(frame_id)
             reason = frame and frame.expired_reason(self.clock())
             if reason:

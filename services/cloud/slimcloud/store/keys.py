@@ -11,9 +11,11 @@
     slim:index:received          zset    sweep   id by time of storing (the store's clock)
     slim:clock                   hash    ever    the store's clock: see `clock`
     slim:sizes                   hash    sweep   id -> bytes of base and enhancement
+    slim:shares                  zset    sweep   camera by the bytes that its frames take
     slim:store-id                string  ever    names this store: another one where it was emptied
     slim:totals                  hash    ever    counters of `StoreTotals`
     slim:epoch:{camera}:{epoch}  string  7 d     highest sequence PERSISTED
+    slim:epochs:{camera}         zset    64      epoch by its newest frame (the store's clock)
     slim:cameras                 set     ever    every camera ever seen
     slim:camera:{camera}         hash    ever    fields of `CameraRecord`; `connection` holds it,
                                                  in the process `ingest`
@@ -21,6 +23,11 @@
     slim:work                    stream  done    `frame_id`, `expires_unix_us`; group `detect`: live
     slim:work:review             stream  done    the same: a person asks
     slim:work:backfill           stream  done    the same: what a camera sent late
+    slim:line:{lane}:{camera}    list    done    entry and id of a camera's frames that no worker
+                                                 has taken
+    slim:turns:{lane}            zset    done    cameras that have such frames, by what they paid
+    slim:paid:{lane}             hash    ever    camera -> paid after its last turn; empty: before
+                                                 the last turn of any
     slim:places                  string  ever    counter of the places given in slim:order
     slim:order:{camera}          zset    done    id of live frames that workers hold, by place
     slim:held                    zset    done    id by time of the outcome (milliseconds), whose
@@ -42,7 +49,7 @@
 Lives: `sweep`: until `slimcloud.store.retention` removes the frame (Redis' own ends go by a clock
 that may be set, and would delete all at once); `frame`: goes with its frame;
 `7 d`, `1 h`, `15 s`: after its last change; `done`: an entry is deleted when it is done;
-`1,000`: about the last so many entries, of gaps those of each camera.
+`1,000`, `64`: about the last so many entries, of gaps those of each camera.
 
 The hash of a frame holds what `slimcloud.store.records` declares: the fields of `StoredFrame`, the
 bytes of its base, and what the scripts of the queue note.
@@ -52,6 +59,7 @@ keys and name them themselves, so Redis Cluster does not.
 """
 
 EPOCH_TTL_SECONDS = 7 * 24 * 3600
+EPOCHS_PER_CAMERA = 64
 REFETCH_TTL_SECONDS = 3600
 LEASE_SECONDS = 15
 EVENTS_LENGTH = 10_000
@@ -69,9 +77,11 @@ INDEX_CAMERA = "slim:index:camera:"
 INDEX_RECEIVED = "slim:index:received"
 CLOCK = "slim:clock"
 SIZES = "slim:sizes"
+SHARES = "slim:shares"
 STORE_ID = "slim:store-id"
 TOTALS = "slim:totals"
 EPOCH = "slim:epoch:"
+EPOCHS = "slim:epochs:"
 CAMERAS = "slim:cameras"
 CAMERA = "slim:camera:"
 INGEST = "slim:ingest:"
@@ -79,6 +89,9 @@ WORK = "slim:work"
 WORK_REVIEW = "slim:work:review"
 WORK_BACKFILL = "slim:work:backfill"
 DETECT_GROUP = "detect"
+LINE = "slim:line:"
+TURNS = "slim:turns:"
+PAID = "slim:paid:"
 PLACES = "slim:places"
 ORDER = "slim:order:"
 HELD = "slim:held"

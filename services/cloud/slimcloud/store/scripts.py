@@ -4,11 +4,16 @@ beside its caller; those of frames and of the work queue are here.
 Every script begins with the names of `slimcloud.store.keys` and of `EventKind`, and with these:
 
     enqueue(lane, id)         put a frame on a lane; its hash remembers where, in `work`
+    has_room(lane, ...)       whether it may be
     unqueue(id)               take it off again, whether a worker holds it or not
     wake(id)                  put a frame that waits for its enhancement back on the live lane
     finish(id, state, ...)    it has its outcome, and more fields: off the queue, and told
     leave(id)                 give up its place in the order; those behind it need not wait for it
     tell(kind, camera, ...)   write an event
+
+A lane is a stream of all its frames until they are done, and for each camera a line of those that
+no worker has taken. Cameras take turns, whoever has paid least first, and pay the pixels of the
+frame that is taken: start-time fair queueing. One that was away begins where the others are.
 
 A live frame gets a place in `slim:order:{camera}` when a worker takes it. Its event is written when
 every frame before it has its own; until then its id is in `slim:held`, by the time of its outcome.
@@ -44,8 +49,48 @@ local function tell(kind, camera, id, detail)
              'camera_id', camera, 'frame_id', id, 'detail', detail)
 end
 
+local function line_of(lane, camera) return LINE .. lane .. ':' .. camera end
+
+local function line_up(lane, entry, id)
+  local camera = camera_of(id)
+  redis.call('RPUSH', line_of(lane, camera), entry .. ' ' .. id)
+  if not redis.call('ZSCORE', TURNS .. lane, camera) then
+    local paid = redis.call('HMGET', PAID .. lane, camera, '')
+    redis.call('ZADD', TURNS .. lane, math.max(paid[1] or 0, paid[2] or 0), camera)
+  end
+end
+
+local function step_out(lane, entry, id)
+  local line = line_of(lane, camera_of(id))
+  if redis.call('LREM', line, 1, entry .. ' ' .. id) == 1 and redis.call('LLEN', line) == 0 then
+    redis.call('ZREM', TURNS .. lane, camera_of(id))
+  end
+end
+
+-- entry and id of the frame whose turn it is; nothing where none waits
+local function next_in(lane)
+  local camera, paid = unpack(redis.call('ZRANGE', TURNS .. lane, 0, 0, 'WITHSCORES'))
+  if not camera then return end
+  local entry, id = string.match(redis.call('LINDEX', line_of(lane, camera), 0), '^(%S+) (%S+)$')
+  step_out(lane, entry, id)
+  local hw = redis.call('HMGET', FRAME .. id, 'image_height', 'image_width')
+  local then_paid = paid + (hw[1] or 0) * (hw[2] or 0) / 1e6
+  redis.call('HSET', PAID .. lane, '', paid, camera, then_paid)
+  redis.call('ZADD', TURNS .. lane, 'XX', then_paid, camera)
+  return entry, id
+end
+
+-- A full lane has room for a camera with less than its share, so it holds twice as many at most.
+local function has_room(lane, camera, max_queue_size)
+  if redis.call('XLEN', lane) < tonumber(max_queue_size) then return true end
+  local cameras = redis.call('ZCARD', TURNS .. lane)
+  local mine = redis.call('LLEN', line_of(lane, camera))
+  return mine < max_queue_size / (mine == 0 and cameras + 1 or cameras)
+end
+
 local function enqueue(lane, id, ...)
   local entry = redis.call('XADD', lane, '*', 'frame_id', id, ...)
+  line_up(lane, entry, id)
   if redis.call('EXISTS', FRAME .. id) == 1 then
     redis.call('HSET', FRAME .. id, 'work', lane .. ' ' .. entry)
   end
@@ -57,6 +102,7 @@ local function unqueue(id)
   local lane, entry = string.match(work, '^(%S+) (%S+)$')
   redis.call('XACK', lane, DETECT_GROUP, entry)
   redis.call('XDEL', lane, entry)
+  step_out(lane, entry, id)
   redis.call('HDEL', FRAME .. id, 'work')
 end
 
@@ -112,6 +158,14 @@ local function finish(id, state, ...)
   return 1
 end
 
+-- bytes of frames that are held now: so many more, or fewer
+local function hold(camera, bytes)
+  redis.call('HINCRBY', TOTALS, 'stored_bytes', string.format('%d', bytes))  -- never "-0"
+  if tonumber(redis.call('ZINCRBY', SHARES, bytes, camera)) <= 0 then
+    redis.call('ZREM', SHARES, camera)
+  end
+end
+
 -- what a camera brought today
 local function count(camera, bytes, time_us)
   local day = math.floor(tonumber(time_us) / 86400000000)  -- since 1970, UTC
@@ -161,8 +215,8 @@ PUT_FRAME = Script(
     """
 if store_id ~= '' and redis.call('GET', STORE_ID) ~= store_id then return -2 end
 if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
-if redis.call('XLEN', lane) >= tonumber(max_queue_size) then return -1 end
 local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
+if not has_room(lane, camera, max_queue_size) then return -1 end
 redis.call('HSET', FRAME .. id, unpack(fields))
 local received_us, stored_us, expires_us, bytes = unpack(redis.call('HMGET', FRAME .. id,
   'received_time_unix_us', 'stored_us', 'expires_unix_us', 'base_bytes'))
@@ -173,7 +227,7 @@ redis.call('ZADD', INDEX_RECEIVED, stored_us, id)
 redis.call('HSET', SIZES, id, bytes)
 redis.call('HINCRBY', TOTALS, 'frames', 1)
 redis.call('HINCRBY', TOTALS, 'frame_bytes', bytes)
-redis.call('HINCRBY', TOTALS, 'stored_bytes', bytes)
+hold(camera, bytes)
 -- compared as text by length first: Lua's numbers are doubles and a sequence has 64 bits
 local epoch_key = EPOCH .. camera .. ':' .. epoch
 local highest = redis.call('GET', epoch_key) or '0'
@@ -181,6 +235,11 @@ if #sequence > #highest or (#sequence == #highest and sequence > highest) then
   highest = sequence
 end
 redis.call('SET', epoch_key, highest, 'EX', EPOCH_TTL_SECONDS)
+redis.call('ZADD', EPOCHS .. camera, stored_us, epoch)
+for _, old in ipairs(redis.call('ZRANGE', EPOCHS .. camera, 0, -1 - EPOCHS_PER_CAMERA)) do
+  redis.call('DEL', EPOCH .. camera .. ':' .. old)
+  redis.call('ZREM', EPOCHS .. camera, old)
+end
 enqueue(lane, id, 'expires_unix_us', expires_us)
 redis.call('HINCRBY', CAMERA .. camera, 'frames_total', 1)
 redis.call('HINCRBY', CAMERA .. camera, 'bytes_total', bytes)
@@ -210,7 +269,7 @@ redis.call('HSET', FRAME .. id, 'enhancement_bytes', bytes, 'enhancement_level',
 redis.call('HINCRBY', SIZES, id, bytes - held)
 redis.call('HINCRBY', TOTALS, 'enhancements', 1)
 redis.call('HINCRBY', TOTALS, 'enhancement_bytes', bytes)
-redis.call('HINCRBY', TOTALS, 'stored_bytes', bytes - held)
+hold(camera_of(id), bytes - held)
 count(camera_of(id), bytes, now_us)
 tell(ENHANCEMENT_STORED, camera_of(id), id, request_id)
 wake(id)
@@ -243,7 +302,7 @@ REQUEST = Script(
 local of = redis.call('HMGET', FRAME .. id, 'state', 'dead')
 if not of[1] then return -1 end
 if of[1] ~= 'dropped' and of[1] ~= 'failed' then return 0 end
-if redis.call('XLEN', WORK_REVIEW) >= tonumber(max_queue_size) then return -2 end
+if not has_room(WORK_REVIEW, camera_of(id), max_queue_size) then return -2 end
 leave(id)
 redis.call('HSET', FRAME .. id, 'state', 'queued', 'reason', '', 'expires_unix_us', 0,
            'requested', 1)
@@ -256,23 +315,24 @@ return 1
     "id max_queue_size",
 )
 
-# Takes up to `count` entries, the most urgent lane first, of backfill at most `backfill_count`;
-# live ones get a place in the order. Returns them as {lane, entry, id}, and for each lane the
-# newest entry that there ever was: to wait for the next one.
+# Takes up to `count` entries, the most urgent lane first, of backfill at most `backfill_count`,
+# cameras by turns; live ones get a place in the order. Returns them as {lane, entry, id}, and for
+# each lane the newest entry that there ever was: to wait for the next one.
 TAKE = Script(
     """
 local taken, newest = {}, {}
 for number, lane in ipairs({WORK_REVIEW, WORK, WORK_BACKFILL}) do
   local room = tonumber(max_count) - #taken
   if lane == WORK_BACKFILL then room = math.min(room, tonumber(backfill_count)) end
-  local reply = room > 0 and redis.call('XREADGROUP', 'GROUP', DETECT_GROUP, consumer,
-                                        'COUNT', room, 'STREAMS', lane, '>')
-  for _, entry in ipairs(reply and reply[1][2] or {}) do
-    local id = entry[2][2]
+  redis.call('XPENDING', lane, DETECT_GROUP)  -- an error before anything is taken: no such group
+  for _ = 1, room do
+    local entry, id = next_in(lane)
+    if not entry then break end
+    redis.call('XCLAIM', lane, DETECT_GROUP, consumer, 0, entry, 'FORCE', 'JUSTID')
     if lane == WORK then
       redis.call('ZADD', ORDER .. camera_of(id), redis.call('INCR', PLACES), id)
     end
-    taken[#taken + 1] = {number, entry[1], id}
+    taken[#taken + 1] = {number, entry, id}
   end
   local about = redis.call('XINFO', 'STREAM', lane)
   for i = 1, #about, 2 do
@@ -282,6 +342,42 @@ end
 return {taken, newest}
 """,
     "consumer max_count backfill_count",
+)
+
+# Lines up what an older build, or one that broke off, has put on a lane and no worker has.
+LINE_UP = Script(
+    """
+local last = '0-0'
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', lane)) do
+  for i = 1, #group, 2 do
+    if group[i] == 'last-delivered-id' then last = group[i + 1] end
+  end
+end
+for _, entry in ipairs(redis.call('XRANGE', lane, '(' .. last, '+')) do
+  local id = entry[2][2]
+  if #redis.call('XPENDING', lane, DETECT_GROUP, entry[1], entry[1], 1) == 0 then
+    step_out(lane, entry[1], id)
+    line_up(lane, entry[1], id)
+  end
+end
+""",
+    "lane",
+)
+
+# Returns the live frames whose deadline has passed and that no worker has.
+EXPIRED = Script(
+    """
+local expired = {}
+for _, camera in ipairs(redis.call('ZRANGE', TURNS .. WORK, 0, -1)) do
+  for _, waiting in ipairs(redis.call('LRANGE', line_of(WORK, camera), 0, -1)) do
+    local id = string.match(waiting, '%S+$')
+    local expires_us = tonumber(redis.call('HGET', FRAME .. id, 'expires_unix_us') or '0')
+    if expires_us > 0 and expires_us < tonumber(now_us) then expired[#expired + 1] = id end
+  end
+end
+return expired
+""",
+    "now_us",
 )
 
 LEAVE = Script("leave(id)", "id")

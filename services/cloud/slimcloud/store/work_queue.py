@@ -4,6 +4,9 @@
     live      slim:work                                         ├─► take: review before live
     backfill  slim:work:backfill    what a camera sent late    ─┘   before backfill
 
+Within a lane cameras take turns by the pixels of their frames (`scripts`): one that sends much, or
+what costs much, stands in its own line.
+
 An entry is deleted when it is done, so a stream's length is the work that is outstanding. A worker
 that dies leaves its entries pending; `reclaim` hands them to another after `min_idle_seconds`. An
 entry that was handed out more than `max_deliveries` times has killed its workers: it goes to the
@@ -23,7 +26,7 @@ whichever workers: see `scripts`. A frame that is tried again has lost its place
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -37,7 +40,6 @@ from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.replies import stream_entries, text
 
 _MAX_ERROR_CHARACTERS = 300
-_MAX_UNTAKEN = 1000  # entries at a time
 _MAX_WOKEN = 100  # frames at a time
 
 LANE_KEYS = {
@@ -92,13 +94,15 @@ class WorkQueue:
             except ResponseError as exc:
                 if "BUSYGROUP" not in str(exc):
                     raise
+            await scripts.LINE_UP(self._client, lane=lane_key)
 
     # --- taking ---
 
     async def take(
         self, consumer: str, *, count: int, backfill_count: int | None = None
     ) -> list[WorkItem]:
-        """Up to `count` new entries at once, the most urgent lane first, each lane in order.
+        """Up to `count` new entries at once, the most urgent lane first; each camera's in order,
+        and cameras by turns.
 
         Args:
             backfill_count: of these at most so many of the last lane; None = no limit of its own.
@@ -246,16 +250,19 @@ class WorkQueue:
             pipeline.xlen(LANE_KEYS[lane])
         return sum(await pipeline.execute())
 
-    async def untaken_with_deadline(self) -> list[FrameId]:
-        """Live frames that no worker has taken yet and that have a deadline, oldest first."""
-        groups: Iterable[dict[str, object]] = await self._client.xinfo_groups(keys.WORK)
-        last = next((text(group["last-delivered-id"]) for group in groups), "0-0")
-        entries = await self._client.xrange(keys.WORK, min=f"({last}", count=_MAX_UNTAKEN)
-        return [
-            FrameId.parse(fields["frame_id"])
-            for _, fields in stream_entries(entries)
-            if fields.get("expires_unix_us", "0") != "0"
-        ]
+    async def expired(self, now_us: int) -> list[FrameId]:
+        """Live frames whose deadline has passed before any worker took them."""
+        found = await scripts.EXPIRED(self._client, now_us=now_us)
+        return [FrameId.parse(text(frame_id)) for frame_id in found]
+
+    async def untaken(self) -> dict[str, int]:
+        """How many live frames no worker has taken, by camera; one without any is absent."""
+        waiting = await self._client.zrange(f"{keys.TURNS}{keys.WORK}", 0, -1)
+        cameras = [text(camera) for camera in waiting]
+        pipeline = self._client.pipeline(transaction=False)
+        for camera in cameras:
+            pipeline.llen(f"{keys.LINE}{keys.WORK}:{camera}")
+        return dict(zip(cameras, await pipeline.execute(), strict=True))
 
     async def dead_letters(self, limit: int = keys.DEAD_LENGTH) -> list[DeadLetter]:
         """Frames that were given up, newest first."""

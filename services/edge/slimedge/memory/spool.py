@@ -10,6 +10,9 @@ sends it. What is given up becomes a gap in the same transaction: nothing goes m
 Ages count the time that an edge has run: wall clocks are set, and nobody can tell a step from the
 time that the machine was off. So neither makes a frame old.
 
+A disk that takes nothing is still read: `go_read_only` keeps in memory what would be deleted from
+the file, and records of gaps, until `settle` can write them. No frame can be put meanwhile.
+
 WAL without a sync per commit: what was put outlives `kill -9` of the edge; a loss of power may take
 the last seconds, but not the file. Blocking, and used by one thread at a time. What SQLite raises
 (`sqlite3.Error`: disk full, I/O error, damaged file) is for the caller to deal with.
@@ -17,6 +20,7 @@ the last seconds, but not the file. Blocking, and used by one thread at a time. 
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +38,7 @@ MAX_GAPS = 64  # of one reason; beyond it the newest spans what comes
 _PAGE_BYTES = 1024  # 1.05 to 1.12 bytes on disk per byte of 8 and 3 kB containers; 1.35 with 4096
 _ROW_BYTES = 2 * _PAGE_BYTES  # what a row may take beyond its container: index, slack
 _WAL_BYTES = 4 * 2**20  # the log is cut back to this
+_FREE_BYTES = 64 * 2**20  # of the disk that are left to others, or a twentieth of a smaller one
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (place INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -46,6 +51,20 @@ CREATE TABLE IF NOT EXISTS gaps (reason TEXT NOT NULL, from_unix REAL NOT NULL,
 CREATE TABLE IF NOT EXISTS alive (one INTEGER PRIMARY KEY, at_unix REAL NOT NULL);
 """  # `header` is a `FrameHeader` as JSON; the columns of `gaps` are the fields of `Gap`;
 # `alive`: 1 the wall clock at the last sign of life, 2 the spool's own clock then, of `kept_at`
+# Names of the file, in memory: SQLite looks at TEMP first, and `main.` names the file's own.
+_READ_ONLY = """
+CREATE TEMP TABLE gone (place INTEGER PRIMARY KEY);
+CREATE TEMP VIEW kept AS SELECT * FROM main.kept WHERE place NOT IN gone;
+CREATE TEMP TRIGGER forget INSTEAD OF DELETE ON kept
+    BEGIN INSERT INTO gone VALUES (old.place); END;
+CREATE TEMP TABLE gaps AS SELECT * FROM main.gaps;
+CREATE UNIQUE INDEX temp.gap_number ON gaps (number);
+"""
+_SETTLE = """BEGIN IMMEDIATE;
+DELETE FROM main.kept WHERE place IN gone;
+DELETE FROM main.gaps; INSERT INTO main.gaps SELECT * FROM temp.gaps;
+DROP TRIGGER temp.forget; DROP VIEW temp.kept; DROP TABLE temp.gone; DROP TABLE temp.gaps;
+COMMIT;"""
 _OLDEST = """SELECT place, epoch, kept_at, header, length(container)
     FROM kept ORDER BY place LIMIT 1"""
 _NEXT = """SELECT place, epoch, header, container FROM kept WHERE place > ?
@@ -95,14 +114,20 @@ class Spool:
             check_same_thread=False,
         )
         try:
+            # Nothing is written into a file that is there: its disk may be full.
+            self._db.executescript("PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY")
+            if not self._number("PRAGMA page_count"):
+                self._db.executescript(
+                    f"PRAGMA page_size={_PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL"
+                )
             self._db.executescript(
-                f"PRAGMA page_size={_PAGE_BYTES}; PRAGMA auto_vacuum=INCREMENTAL;"
-                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
-                f"PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit={_WAL_BYTES};"
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                f"PRAGMA journal_size_limit={_WAL_BYTES};"
                 f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;"
             )
             self._take_over()
-            self.frames = self._number("SELECT count(*) FROM kept")
+            self.is_read_only = False
+            self._count()
             alive: dict[int, float] = dict(self._db.execute("SELECT one, at_unix FROM alive"))
             self.alive_unix = alive.get(1)  # an earlier start's last sign of life
             # A file of an older version has no clock of its own, and `kept_at` by the wall clock.
@@ -128,13 +153,13 @@ class Spool:
         needed_bytes = _ROW_BYTES + len(container)
         with self._transaction():
             gaps = self._trim(needed_bytes)
-            if self.used_bytes + needed_bytes > self.max_bytes:
+            if self.used_bytes + needed_bytes > self._room_bytes:
                 gaps.append(gap_of(GapReason.SPOOL_FULL, self.epoch, header, len(container)))
             else:
                 self._insert(None, self.epoch, self._now(), header, container)
             for gap in gaps:
                 self._add_gap(gap)
-        self.frames = self._number("SELECT count(*) FROM kept")
+        self._count()
         return gaps
 
     def next_frame(self, after_place: int) -> SpooledFrame | None:
@@ -158,16 +183,38 @@ class Spool:
 
     def forget(self, epoch: int, sequence: int) -> None:
         """The cloud has it: delete a frame, if it is here; an empty file gives its space back."""
-        found = self._db.execute(
-            "DELETE FROM kept WHERE epoch = ? AND sequence = ?", (epoch, sequence)
-        ).rowcount
-        self.frames -= found
-        if found and not self.frames:
+        before = self.frames
+        self._db.execute("DELETE FROM kept WHERE epoch = ? AND sequence = ?", (epoch, sequence))
+        self._count()
+        if before and not self.frames and not self.is_read_only:
             self._db.executescript("PRAGMA incremental_vacuum")
 
     def mark_alive(self, now_unix: float) -> None:
         """Leave a sign of life for the next start."""
         self._db.execute("REPLACE INTO alive VALUES (1, ?), (2, ?)", (now_unix, self._now()))
+
+    # --- a disk that takes nothing ---
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether frames can be put."""
+        return self.path is not None and not self.is_read_only
+
+    def go_read_only(self) -> None:
+        """Write nothing to the file from now on."""
+        self._db.executescript(_READ_ONLY)
+        self.is_read_only = True
+
+    def settle(self) -> None:
+        """Write what is owed to the file; where it cannot be, memory keeps it."""
+        if self.is_read_only:
+            try:
+                self._db.executescript(_SETTLE)
+            except sqlite3.Error:
+                if self._db.in_transaction:
+                    self._db.rollback()
+                raise
+            self.is_read_only = False
 
     # --- gaps ---
 
@@ -218,6 +265,18 @@ class Spool:
             self._db.execute("BEGIN IMMEDIATE")
             yield
 
+    @property
+    def _room_bytes(self) -> int:
+        """What the frames may take now: of what is allowed, as much as the disk has."""
+        if self.path is None:
+            return self.max_bytes
+        disk = shutil.disk_usage(self.path.parent)
+        free = disk.free - min(_FREE_BYTES, disk.total // 20)
+        return min(self.max_bytes, self._number("PRAGMA page_count") * _PAGE_BYTES + free)
+
+    def _count(self) -> None:
+        self.frames = self._number("SELECT count(*) FROM kept")
+
     def _now(self) -> float:
         """The spool's clock: seconds, counted while an edge runs."""
         return self._clock_offset + self.mono()
@@ -229,7 +288,7 @@ class Spool:
             place, epoch, kept_at, text, size_bytes = row
             if self._now() - kept_at > self.max_age_seconds:
                 reason = GapReason.EXPIRED
-            elif self.used_bytes + needed_bytes > self.max_bytes:
+            elif self.used_bytes + needed_bytes > self._room_bytes:
                 reason = GapReason.SPOOL_FULL
             else:
                 break

@@ -2,7 +2,11 @@
 
     keep, forget, record ─► thread ─► Spool on disk ──── sqlite3.Error ───┐
                                ▲                                          ▼
-                               └── after 30 s, doubling ◄── memory: records of gaps only
+                               └── after 30 s, doubling ◄── the file is read only, or if it cannot
+                                                            be read: memory, records of gaps only
+
+A file on a full disk goes on to be sent. When all of it is, it is taken away, which gives its space
+back: deleting a row may need space first.
 
 A commit takes 25 microseconds, but 150 ms when the log is written back (on a fast disk: an SD card
 takes longer), and the event loop must not wait for that. A disk that is full or fails costs what
@@ -74,7 +78,7 @@ class SpoolWorker:
         while True:
             self._broken.clear()
             if self.path is not None:
-                await self._result(self._submit(self._open))
+                await self._result(self._submit(self._open_or_settle))
                 if not self._broken.is_set():
                     self.is_up = True
                     self.observer.notify(SpoolChanged(True, str(self.path)))
@@ -115,7 +119,7 @@ class SpoolWorker:
             self._pending += 1
             header, container = frame.header, frame.container  # an Ack empties the frame
             put = self._ask(
-                lambda spool: None if spool.path is None else spool.put(header, container)
+                lambda spool: spool.put(header, container) if spool.takes_frames else None
             )
             self._start(self._settle(frame, put))
 
@@ -184,13 +188,16 @@ class SpoolWorker:
     def _ask(self, work: Callable[[Spool], T]) -> Coroutine[Any, Any, T | None]:
         """Put work into the line now, whenever its result is awaited."""
 
+        loop = asyncio.get_running_loop()
+
         def on_thread() -> T:
             try:
                 result = work(self._spool)
-                self.frames, self.used_bytes = self._spool.frames, self._spool.used_bytes
             except sqlite3.Error as exc:
                 self._leave_disk(exc)
-                raise
+                loop.call_soon_threadsafe(self._fail, exc)
+                result = work(self._spool)  # a frame that cannot be kept fails again
+            self.frames, self.used_bytes = self._spool.frames, self._spool.used_bytes
             return result
 
         return self._result(self._submit(on_thread))
@@ -202,13 +209,33 @@ class SpoolWorker:
         try:
             return await work
         except (sqlite3.Error, OSError) as exc:
-            if not self._complained:
-                logger.warning("no spool: frames of an outage are lost", extra={"reason": str(exc)})
-            self._complained = True
-            self.is_up = False
-            self._broken.set()
-            self.observer.notify(SpoolChanged(False, str(exc)))
+            self._fail(exc)
             return None
+
+    def _fail(self, reason: Exception) -> None:
+        if not self._complained:
+            logger.warning("no spool: frames of an outage are lost", extra={"reason": str(reason)})
+        self._complained = True
+        self.is_up = False
+        self._broken.set()
+        self.observer.notify(SpoolChanged(False, str(reason)))
+
+    def _open_or_settle(self) -> None:
+        if self._spool.path is not None and not self._spool.frames:
+            self._take_away()
+        if self._spool.path is None:
+            self._open()
+        self._spool.settle()
+        self._spool.mark_alive(self.unix())  # whether it can be written
+
+    def _take_away(self) -> None:
+        """Delete the file; what it has of gaps goes to memory."""
+        file, self._spool = self._spool, Spool(None, self.epoch)
+        self._spool.take_gaps(file)
+        file.close()
+        assert file.path is not None, "it was opened"
+        for path in (file.path, _log_of(file.path)):
+            path.unlink(missing_ok=True)
 
     def _open(self) -> None:
         path = self.path
@@ -223,12 +250,12 @@ class SpoolWorker:
             disk = self._open_file(path)
         try:
             disk.take_gaps(self._spool)
-            self.frames, self.used_bytes = disk.frames, disk.used_bytes
         except sqlite3.Error:
-            disk.close()
-            raise
+            disk.go_read_only()
+            disk.take_gaps(self._spool)
         self._spool.close()
         self._spool = disk
+        self.frames, self.used_bytes = disk.frames, disk.used_bytes
 
     def _open_file(self, path: Path) -> Spool:
         return Spool(
@@ -236,6 +263,10 @@ class SpoolWorker:
         )
 
     def _leave_disk(self, reason: sqlite3.Error) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if not self._spool.is_read_only and not _is_damage(reason):
+                self._spool.go_read_only()
+                return
         with contextlib.suppress(sqlite3.Error):
             self._spool.close()
         self._spool = Spool(None, self.epoch)
@@ -252,4 +283,8 @@ def _set_aside(path: Path) -> None:
     aside = path.with_suffix(".damaged")
     logger.error("spool damaged and set aside", extra={"reason": f"{path} is now {aside}"})
     path.replace(aside)
-    path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
+    _log_of(path).unlink(missing_ok=True)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimnets.codec.codec import Codec
+from slimnets.codec.config import CodecConfig
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.detector import Darknet
@@ -87,8 +88,11 @@ def begin_stem(codec: Codec, detector: Darknet, crops: CropSampler, new: Sequenc
     fit_picture(transform, draw)
 
 
-def give_stem(codec: Codec, detector: Darknet, split: int) -> Codec:
+def give_stem(codec: Codec, detector: Darknet, split: int, width: int | None = None) -> Codec:
     """The same codec with a feature transform of kind "stem", begun from g_s and the detector.
+
+    Args:
+        width: channels of it at stride 16; None: as the codec's has.
 
     Raises:
         ValueError: the codec has no block transform to begin from.
@@ -98,7 +102,12 @@ def give_stem(codec: Codec, detector: Darknet, split: int) -> Codec:
             "a stem begins from the linear path of g_s, and this codec has none; train one with "
             "block_transform: true"
         )
-    config = replace(codec.config, feature_transform="stem", stem=stem_cfg(detector, split))
+    own = replace(
+        codec.config,
+        feature_transform="stem",
+        feature_width=width or codec.config.feature_width,
+    )
+    config = shape_for(own, detector, split)
     given = Codec(config)
     rest = {k: v for k, v in codec.state_dict().items() if not k.startswith("feature_transform.")}
     given.load_state_dict(rest, strict=False)
@@ -107,6 +116,13 @@ def give_stem(codec: Codec, detector: Darknet, split: int) -> Codec:
     transform.take_block(codec.g_s.block)
     transform.take_stem(detector)
     return given
+
+
+def shape_for(config: CodecConfig, detector: Darknet, split: int) -> CodecConfig:
+    """The shape with what is the detector's own in it."""
+    stem = stem_cfg(detector, split) if config.feature_transform == "stem" else ""
+    channels = detector.split_point(split).channels
+    return replace(config, feature_channels=channels, stem=stem)
 
 
 def fit_picture(transform: StemFeatureTransform, draw: Draw, steps: int = FIT_STEPS) -> None:

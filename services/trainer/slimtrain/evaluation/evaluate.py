@@ -19,7 +19,7 @@ from slimtrain.data.pictures import PictureEntry
 from slimtrain.evaluation.baseline import BASELINES, Baseline
 from slimtrain.evaluation.measure import measure
 from slimtrain.evaluation.operating_point import (
-    OperatingPoint,
+    PointUnderTest,
     ReferenceDetector,
     ServedCodec,
     baseline_point,
@@ -97,7 +97,7 @@ def evaluate(
     narrowest = min((c.artifact for c in codecs), key=lambda a: a.manifest.pad_multiple)
     reference = ReferenceDetector.open(narrowest, detector, runtime)
     served = [ServedCodec.open(c.artifact, c.detector, reference) for c in codecs]
-    points: list[OperatingPoint] = [
+    points: list[PointUnderTest] = [
         point for codec in served for point in _served_points(codec, levels, qualities)
     ]
     points += [baseline_point(b, quality, reference) for b in baselines for quality in b.ladder]
@@ -114,7 +114,6 @@ def evaluate(
         draws=draw_pictures(len(pictures)),
     )
     uncompressed = score_boxes(seen, picture_set)
-    assert uncompressed is not None
     full = {
         (point.codec, point.quality): sum(m.num_bytes for m in of_point)
         for point, of_point in zip(points, measured, strict=True)
@@ -148,7 +147,7 @@ def evaluate(
 
 def _served_points(
     codec: ServedCodec, levels: Sequence[int] | None, qualities: Sequence[float] | None
-) -> list[OperatingPoint]:
+) -> list[PointUnderTest]:
     num_levels, num_qualities = len(codec.artifact.levels), codec.artifact.manifest.qualities
     chosen_levels = range(num_levels) if levels is None else sorted(set(levels))
     chosen_qualities = range(num_qualities) if qualities is None else sorted(set(qualities))

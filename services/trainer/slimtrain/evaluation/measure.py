@@ -20,14 +20,14 @@ from tqdm import tqdm
 from slimcodec.image import load_image
 from slimcodec.whole_file import write_whole
 from slimtrain.data.pictures import PictureEntry
-from slimtrain.evaluation.operating_point import Measurement, OperatingPoint
+from slimtrain.evaluation.operating_point import Measurement, PointUnderTest
 from slimtrain.figures.mean_average_precision import ScoredBoxes
 
 CACHE_FORMAT = 3  # 1 had another MS-SSIM, 2 was in numpy's format
 
 
 def measure(
-    points: Sequence[OperatingPoint],
+    points: Sequence[PointUnderTest],
     pictures: Sequence[PictureEntry],
     cache: Path,
 ) -> list[list[Measurement]]:
@@ -47,14 +47,14 @@ def measure(
     return results
 
 
-def point_name(point: OperatingPoint) -> str:
+def point_name(point: PointUnderTest) -> str:
     """A point's name as a file name: `slim-n-1-l0-q2.5`, `jpeg-q20`."""
     level = "" if point.level is None else f"-l{point.level}"
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{point.codec}{level}-q{point.quality:g}")
 
 
 def _measure_point(
-    point: OperatingPoint, pictures: Sequence[PictureEntry], cache: Path
+    point: PointUnderTest, pictures: Sequence[PictureEntry], cache: Path
 ) -> list[Measurement]:
     setting = hashlib.sha256(f"{CACHE_FORMAT}\n{point.setting}".encode()).hexdigest()
     path = cache / f"{point_name(point)}-{setting[:12]}.json.gz"

@@ -49,7 +49,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class PointUnderTest:
     """One row of the table to be."""
 
     codec: str
@@ -85,16 +85,16 @@ class ReferenceDetector:
         return ScoredBoxes.of(self.session.detect_image(image, MEASURED))
 
 
-def uncompressed_point(detector: ReferenceDetector) -> OperatingPoint:
+def uncompressed_point(detector: ReferenceDetector) -> PointUnderTest:
     """The detector on the pictures as they are: what every codec is held against."""
 
     def measure(image: Image) -> Measurement:
         return Measurement(image.size, 0.0, from_pixels=detector.detect(image))
 
-    return OperatingPoint("uncompressed", None, 0, detector.setting, measure)
+    return PointUnderTest("uncompressed", None, 0, detector.setting, measure)
 
 
-def baseline_point(baseline: Baseline, quality: int, detector: ReferenceDetector) -> OperatingPoint:
+def baseline_point(baseline: Baseline, quality: int, detector: ReferenceDetector) -> PointUnderTest:
     """A codec of others at one quality, then the uncut detector."""
 
     def measure(image: Image) -> Measurement:
@@ -109,7 +109,7 @@ def baseline_point(baseline: Baseline, quality: int, detector: ReferenceDetector
         )
 
     setting = f"{baseline.setting}; {detector.setting}"
-    return OperatingPoint(baseline.name, None, quality, setting, measure)
+    return PointUnderTest(baseline.name, None, quality, setting, measure)
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,11 @@ class ServedCodec:
         is_made_for = not tasks or task in tasks[level]
         return is_made_for and (task != DETECT or self.detector is not None)
 
-    def point(self, level: int, quality: float) -> OperatingPoint:
+    def point(self, level: int, quality: float) -> PointUnderTest:
         """This model at one level and quality, through the serving stack."""
         label = self.artifact.label
         measure = partial(self.measure, level=level, quality=quality)
-        return OperatingPoint(label, level, quality, self.setting, measure, self.artifact)
+        return PointUnderTest(label, level, quality, self.setting, measure, self.artifact)
 
     def measure(self, image: Image, level: int, quality: float) -> Measurement:
         """One picture there and back."""

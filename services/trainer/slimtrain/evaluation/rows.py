@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.manifest import ProfilePoint
 from slimtrain.calibration.profile import merge_evaluation, write_profile
-from slimtrain.evaluation.operating_point import Measurement, OperatingPoint
+from slimtrain.evaluation.operating_point import Measurement, PointUnderTest
 from slimtrain.figures.bootstrap import Draws, interval, mean_ap50
 from slimtrain.figures.mean_average_precision import (
     Labels,
@@ -99,7 +99,7 @@ class PictureSet:
 
 @dataclass(frozen=True)
 class BoxFigures:
-    """mAP of one set of boxes."""
+    """mAP of one set of boxes; None and NaN where there are none to score."""
 
     map50: float | None
     map: float | None
@@ -107,11 +107,12 @@ class BoxFigures:
     sampled_frequent: Draws
 
 
-def score_boxes(found: Sequence[ScoredBoxes | None], pictures: PictureSet) -> BoxFigures | None:
-    """The figures of boxes in all pictures; None where there are none to score."""
+def score_boxes(found: Sequence[ScoredBoxes | None], pictures: PictureSet) -> BoxFigures:
+    """The figures of boxes in all pictures."""
     boxes = [one for one in found if one is not None]
     if len(boxes) != len(pictures.labels):
-        return None
+        nothing = np.full(len(pictures.draws), np.nan)
+        return BoxFigures(None, None, nothing, nothing)
     matches = match_at_50(boxes, pictures.labels)
     by_coco = mean_average_precision(boxes, pictures.labels)
     return BoxFigures(
@@ -123,7 +124,7 @@ def score_boxes(found: Sequence[ScoredBoxes | None], pictures: PictureSet) -> Bo
 
 
 def evaluate_point(
-    point: OperatingPoint,
+    point: PointUnderTest,
     measured: Sequence[Measurement],
     pictures: PictureSet,
     uncompressed: BoxFigures,
@@ -137,11 +138,9 @@ def evaluate_point(
         full_bytes: what the widest level's streams take, of all pictures.
     """
     from_pixels = score_boxes([m.from_pixels for m in measured], pictures)
-    boxes = (
-        score_boxes([m.from_features for m in measured], pictures)
-        if point.artifact
-        else from_pixels
-    )
+    boxes = from_pixels
+    if point.artifact:
+        boxes = score_boxes([m.from_features for m in measured], pictures)
     num_bytes = np.asarray([m.num_bytes for m in measured])
     enhancement = _sum([m.enhancement_bytes for m in measured])
     samples = _sample(measured, num_bytes, pictures, boxes)
@@ -159,11 +158,11 @@ def evaluate_point(
         pictures=len(measured),
         bytes=int(num_bytes.sum()),
         bpp=float(8 * num_bytes.sum() / pictures.num_pixels.sum()),
-        map50=boxes.map50 if boxes else None,
+        map50=boxes.map50,
         map50_low=low,
         map50_high=high,
         map50_uncompressed=uncompressed.map50,
-        map50_relative=_relative(boxes.map50 if boxes else None, uncompressed.map50),
+        map50_relative=_relative(boxes.map50, uncompressed.map50),
         map50_change=_maybe(change[0]),
         map50_change_low=change_low,
         map50_change_high=change_high,
@@ -172,12 +171,10 @@ def evaluate_point(
         map50_frequent_change=_maybe(frequent_change[0]),
         map50_frequent_change_low=frequent_low,
         map50_frequent_change_high=frequent_high,
-        map=boxes.map if boxes else None,
-        map_relative=_relative(boxes.map if boxes else None, uncompressed.map),
-        map50_pixels=from_pixels.map50 if from_pixels else None,
-        map50_pixels_relative=_relative(
-            from_pixels.map50 if from_pixels else None, uncompressed.map50
-        ),
+        map=boxes.map,
+        map_relative=_relative(boxes.map, uncompressed.map),
+        map50_pixels=from_pixels.map50,
+        map50_pixels_relative=_relative(from_pixels.map50, uncompressed.map50),
         psnr_db=_mean([m.psnr_db for m in measured]),
         ms_ssim=_mean([m.ms_ssim for m in measured]),
         kmac_per_pixel=point.artifact.levels[point.level or 0].kmac_per_pixel
@@ -247,15 +244,14 @@ def _sample(
     measured: Sequence[Measurement],
     num_bytes: NDArray[np.int64],
     pictures: PictureSet,
-    boxes: BoxFigures | None,
+    boxes: BoxFigures,
 ) -> SampledFigures:
     draws = pictures.draws
-    nothing = np.full(len(draws), np.nan)
     psnr = [np.nan if m.psnr_db is None else m.psnr_db for m in measured]
     return SampledFigures(
         bpp=8 * (draws @ num_bytes) / (draws @ pictures.num_pixels),
-        map50=boxes.sampled if boxes else nothing,
-        map50_frequent=boxes.sampled_frequent if boxes else nothing,
+        map50=boxes.sampled,
+        map50_frequent=boxes.sampled_frequent,
         psnr_db=draws @ np.asarray(psnr) / draws.sum(axis=1),
     )
 

@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slimcodec.model.artifact import load_detector_artifact
 from slimcodec.model.find import find_model
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.stem_transform import stem_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.artifact import load_codec
+from slimtrain.codec.start import shape_for
 from slimtrain.codec.train import CodecRun, train_codec
 from slimtrain.data.pictures import load_divided
 from slimtrain.detector.artifact import load_detector_model
@@ -91,13 +90,6 @@ def build_codec_run(
         start_from=source,
         **settings(recipe.schedule, **schedule),
     )
-
-
-def shape_for(config: CodecConfig, detector: Darknet, split_layer: int) -> CodecConfig:
-    """The shape with what is the detector's own in it."""
-    stem = stem_cfg(detector, split_layer) if config.feature_transform == "stem" else ""
-    channels = detector.split_point(split_layer).channels
-    return replace(config, feature_channels=channels, stem=stem)
 
 
 def _find_start(name: str, models: Path | None) -> Path:

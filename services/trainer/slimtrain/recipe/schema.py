@@ -12,7 +12,15 @@ from dataclasses import asdict
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from slimcodec.model.find import DEFAULT_MODEL
 from slimnets.codec.config import CodecConfig
@@ -91,6 +99,7 @@ class TailRecipe(_Recipe):
     kind: Literal["tail"]
     # "stem" begins a new feature transform from the detector's first layers
     feature_transform: Literal["stem"] | None = None
+    feature_width: PositiveInt | None = None  # of a new one, channels at stride 16
     model: str = DEFAULT_MODEL  # the codec, by name or name/version
     loss: TailLossWeights = TailLossWeights()
     schedule: TailSchedule = TailSchedule()

@@ -40,7 +40,8 @@ def write_tail_artifact(
 
     Args:
         checkpoint: of `slimtrain.tail.train.train_tail`.
-        codec, detector: the folders that the run began with.
+        codec, detector: the folders that the run began with. The new version names the detector,
+            and has a tail of its own wherever the old one had, or it was tuned.
         out_dir: `.../<name>/<version>`, must not exist.
         training: free form, kept in the manifest as `training.second_stage`.
 
@@ -56,7 +57,8 @@ def write_tail_artifact(
             f"{checkpoint} tunes codec {state['fingerprint']}, {codec} is "
             f"{base.manifest.fingerprint}; give the codec that the run began with"
         )
-    split = load_detector_artifact(detector).manifest.split
+    its = load_detector_artifact(detector).manifest
+    split = its.split
     model = Codec(CodecConfig(**state["config"]))
     given = load_codec(codec).state_dict()
     kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
@@ -65,8 +67,12 @@ def write_tail_artifact(
     decoder.load_state_dict(state["average"]["state"])
     round_convolutions(model)
     has_tail = bool(state["tail_is_tuned"]) or "tail.onnx" in base.manifest.files
-    # scores are those of the old features
-    changes: dict[str, Json] = {"config": asdict(model.config), "figures": {}, "scores": []}
+    changes: dict[str, Json] = {
+        "config": asdict(model.config),
+        "detector": its.reference.model_dump(),
+        "figures": {},
+        "scores": [],  # those were of the old features
+    }
     if has_tail:
         changes["split"] = split.model_dump()
     second_stage = {

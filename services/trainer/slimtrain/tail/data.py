@@ -13,10 +13,11 @@ from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.data import DetectorSampler
 
 # Nearer to the pictures' own resolution than a detector's training is: the codec's texture is that
-# of whole pictures, and they are not shrunk before they are sent. No mosaics: their seams cost
-# bits that no camera's picture costs.
+# of whole pictures, and they are not shrunk before they are sent; half are cut out at their own
+# size, with small objects as small as cameras send them. No mosaics: their seams cost bits that no
+# camera's picture costs.
 AUGMENTATION = Augmentation(
-    mosaic_share=0.0, scale_range=(0.8, 2.2), brightness=0.2, saturation=0.3
+    mosaic_share=0.0, scale_range=(0.8, 2.2), native_share=0.5, brightness=0.2, saturation=0.3
 )
 
 

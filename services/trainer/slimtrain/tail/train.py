@@ -24,7 +24,6 @@ from torch.nn import functional as F
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
 from slimnets.codec.config import LATENT_STRIDE
 from slimnets.codec.stem_transform import StemFeatureTransform
-from slimnets.darknet.detector import Darknet
 from slimnets.darknet.fold import load_tail
 from slimtrain.codec.artifact import load_codec
 from slimtrain.codec.start import FIT_STEPS, fit_picture, give_stem, learning_shares
@@ -71,11 +70,14 @@ class TailRun(TailSchedule):
     # folder of checkpoint.pt, log.csv and validation.csv; an existing checkpoint is resumed
     out: Path
     codec: Path  # folder of a codec's artifact (tables and fingerprint are its identity)
-    detector: Path  # folder of the detector that the codec was trained for
+    # folder of the detector that the codec was trained for; with a new feature transform it may be
+    # another, which the codec then belongs to
+    detector: Path
     weights: TailLossWeights = TailLossWeights()
     # "stem" gives the codec a new feature transform that ends in the detector's first layers
     # (`slimnets.codec.stem_transform`); None: the codec's own goes on
     feature_transform: Literal["stem"] | None = None
+    feature_width: int | None = None  # of a new one, channels at stride 16; None: the codec's
     # stop after this much time of this process, with a checkpoint; None: run to the end
     seconds: float | None = None
     threads: int | None = None  # of torch on the CPU; None leaves it to torch
@@ -120,14 +122,17 @@ class _TailTask:
         self.run = run
         self.device = torch.device(run.device)
         self.artifact = load_codec_artifact(run.codec)
-        original, split = _matching_detector(run, self.artifact)
+        detector = load_detector_artifact(run.detector).manifest
+        original, split = load_detector_model(run.detector), detector.split.layer
+        is_own = self.artifact.manifest.detector == detector.reference
+        _check(run, self.artifact, detector.label, is_own, original.max_stride)
         codec = load_codec(run.codec)
         self.is_new = run.feature_transform is not None
         if self.is_new:
-            codec = give_stem(codec, original, split)
+            codec = give_stem(codec, original, split, run.feature_width)
         self.config = codec.config
         started_from = original
-        if "tail.onnx" in self.artifact.manifest.files:
+        if is_own and "tail.onnx" in self.artifact.manifest.files:
             started_from = load_tail(original, split, self.artifact.file("tail.onnx"))
         self.teacher = Teacher(original, split, self.device)
         self.encoder = FrozenEncoder(codec, self.device)
@@ -146,6 +151,7 @@ class _TailTask:
         self.identity = {
             "codec": fingerprint,
             "feature transform": run.feature_transform or "the codec's own",
+            **({} if is_own else {"detector": detector.label}),
             "pictures": digest_of_pictures(training.images, training.boxes),
         }
         self.kept = {
@@ -225,22 +231,21 @@ class _TailTask:
         return level.to(self.device), quality.to(self.device)
 
 
-def _matching_detector(run: TailRun, codec: CodecArtifact) -> tuple[Darknet, int]:
-    """The detector and its split, which must be the codec's."""
-    manifest = load_detector_artifact(run.detector).manifest
+def _check(
+    run: TailRun, codec: CodecArtifact, detector: str, is_own: bool, max_stride: int
+) -> None:
     wanted = codec.manifest.detector
-    if wanted is None or (wanted.name, wanted.version) != (manifest.name, manifest.version):
+    if run.feature_transform is None and not is_own:
         raise TailError(
             f"codec {codec.label} was trained for detector "
-            f"{f'{wanted.name}/{wanted.version}' if wanted else 'none'}; found {manifest.label}"
+            f"{f'{wanted.name}/{wanted.version}' if wanted else 'none'}; found {detector}: another "
+            "needs a feature transform of its own (`--recipe stem`)"
         )
-    model = load_detector_model(run.detector)
-    if run.image_size % model.max_stride:
+    if run.image_size % max_stride:
         raise TailError(
-            f"image size {run.image_size}; expected a multiple of {model.max_stride} pixels, the "
+            f"image size {run.image_size}; expected a multiple of {max_stride} pixels, the "
             "detector's coarsest grid"
         )
-    return model, manifest.split.layer
 
 
 def _watched_points(artifact: CodecArtifact) -> list[tuple[int, float]]:

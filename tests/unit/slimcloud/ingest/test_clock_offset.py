@@ -1,7 +1,5 @@
 """A camera's clock is measured against the cloud's, and its times are told as they can be."""
 
-from __future__ import annotations
-
 import pytest
 
 from slimcloud.ingest.clock_offset import ClockOffset

@@ -1,7 +1,5 @@
 """Whatever is done to a wall clock, nothing grows old by it."""
 
-from __future__ import annotations
-
 from redis.asyncio import Redis
 
 from slimcloud.store import keys

@@ -117,6 +117,17 @@ async def test_no_key_of_a_frame_ends_by_a_clock_that_may_be_set(
         assert await client.ttl(key) == -1  # it has none
 
 
+async def test_invented_epochs_are_bounded(store: Store, client: Redis) -> None:
+    for epoch in range(1, 2 * keys.EPOCHS_PER_CAMERA):
+        record, container = make_frame(1, epoch=epoch)
+        await store.put_frame(record.model_copy(update={"stored_us": epoch}), container)
+
+    kept = [key async for key in client.scan_iter(f"{keys.EPOCH}gate:*")]
+    assert len(kept) == keys.EPOCHS_PER_CAMERA
+    assert await store.highest_sequence("gate", 2 * keys.EPOCHS_PER_CAMERA - 1) == 1
+    assert await store.highest_sequence("gate", 1) == 0
+
+
 async def test_detections_come_back_and_the_first_result_counts(store: Store) -> None:
     frame_id = make_frame(1).frame_id
     await store.put_frame(*make_frame(1))

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from slimcloud.errors import StoreFullError
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
+from slimcloud.store.listing import FrameFilter
 from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
@@ -42,6 +43,37 @@ async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> N
     assert removed == 3
     assert [f.frame_id.sequence for f in (await store.index.page()).frames] == [6, 5, 4]
     assert (await store.totals()).stored_bytes == 3000
+
+
+async def test_junk_of_one_camera_removes_only_its_own(client: Redis) -> None:
+    store = Store(client, max_stored_bytes=8000, clock=lambda: START_UNIX_US)
+    for sequence in range(1, 21):
+        await store.put_frame(*make_frame(sequence, camera_id="quiet", container=bytes(100)))
+    for sequence in range(1, 13):
+        await store.put_frame(*make_frame(sequence, camera_id="greedy", container=bytes(900)))
+        await store.retention.sweep()
+
+    quiet, greedy = [
+        (await store.index.page(FrameFilter(camera_id=camera))).frames
+        for camera in ("quiet", "greedy")
+    ]
+    assert len(quiet) == 20
+    assert [frame.frame_id.sequence for frame in greedy] == [12, 11, 10, 9, 8, 7]
+
+
+async def test_frames_that_an_older_build_stored_make_room_too(client: Redis) -> None:
+    store = Store(client, max_stored_bytes=2000, clock=lambda: START_UNIX_US)
+    for sequence in range(1, 7):
+        await store.put_frame(*make_frame(sequence, container=bytes(1000)))
+    await client.delete(keys.SHARES)  # it counted none
+
+    assert await store.retention.sweep() == 4
+    await store.put_enhancement(make_frame(6).frame_id, bytes(500))
+    assert await store.retention.sweep() == 1
+
+    assert (await store.totals()).stored_bytes == 1500
+    await store.retention.remove(make_frame(6).frame_id)
+    assert await client.exists(keys.SHARES) == 0
 
 
 async def test_sweeps_of_two_processes_at_once_remove_no_more_than_one(client: Redis) -> None:

@@ -171,6 +171,79 @@ async def test_queue_is_made_again_after_redis_came_back_empty(store: Store, cli
     assert len(await store.work.take("a", count=1)) == 1
 
 
+# --- cameras take turns ---
+
+
+async def _take(store: Store, count: int) -> list[tuple[str, int]]:
+    items = await store.work.take("a", count=count)
+    return [(item.frame_id.camera_id, item.frame_id.sequence) for item in items]
+
+
+async def _put(store: Store, camera_id: str, *sequences: int, side: int = 64) -> None:
+    for sequence in sequences:
+        frame = make_frame(sequence, camera_id=camera_id, image_hw=(side, side))
+        await store.put_frame(*frame)
+
+
+async def test_camera_with_many_frames_stands_in_its_own_line(store: Store) -> None:
+    await _put(store, "greedy", *range(1, 51))
+    assert await _take(store, 3) == [("greedy", 1), ("greedy", 2), ("greedy", 3)]
+    await _put(store, "gate", 1, 2, 3)
+    await _put(store, "yard", 1, 2)
+
+    taken = await _take(store, 8)
+
+    others = [frame for frame in taken if frame[0] != "greedy"]
+    assert sorted(others) == [("gate", 1), ("gate", 2), ("gate", 3), ("yard", 1), ("yard", 2)]
+    assert [frame for frame in taken if frame[0] == "greedy"] == [("greedy", n) for n in (4, 5, 6)]
+    assert taken[-1][0] == "greedy", "it waits for its turn, not they for its line"
+
+
+async def test_frames_that_cost_much_come_more_seldom(store: Store) -> None:
+    await _put(store, "large", *range(1, 11), side=256)
+    await _put(store, "small", *range(1, 41), side=128)
+
+    taken = await _take(store, 25)
+
+    assert 4 <= sum(camera == "large" for camera, _ in taken) <= 6
+
+
+async def test_camera_that_was_away_has_not_saved_up_its_turns(store: Store) -> None:
+    await _put(store, "gate", *range(1, 31))
+    await _take(store, 20)
+    await _put(store, "away", *range(1, 11))
+
+    taken = await _take(store, 8)
+
+    assert sum(camera == "gate" for camera, _ in taken) in (3, 4)
+
+
+async def test_full_queue_has_room_for_who_has_less_than_its_share(client: Redis) -> None:
+    store = Store(client, max_queue_size=10)
+    await _put(store, "greedy", *range(1, 11))
+
+    with pytest.raises(StoreFullError):
+        await _put(store, "greedy", 11)
+    await _put(store, "gate", *range(1, 6))
+    with pytest.raises(StoreFullError):
+        await _put(store, "gate", 6)
+
+    assert await store.work.untaken() == {"greedy": 10, "gate": 5}
+
+
+async def test_work_that_an_older_build_queued_is_taken(store: Store, client: Redis) -> None:
+    await _put(store, "gate", 1, 2, 3)
+    await store.work.take("a", count=1)
+    for key in [key async for key in client.scan_iter(f"{keys.LINE}*")]:
+        await client.delete(key)  # it had no lines
+    await client.delete(f"{keys.TURNS}{keys.WORK}")
+
+    for _ in range(2):  # each process that starts
+        await store.work.prepare()
+
+    assert await _take(store, 9) == [("gate", 2), ("gate", 3)]
+
+
 # --- order ---
 
 

@@ -289,11 +289,48 @@ def test_a_full_disk_loses_nothing_that_was_put_and_serves_again_with_room(
     with pytest.raises(sqlite3.OperationalError, match="full"):
         put_many()
 
-    assert [frame.header.sequence for _, frame in content_of(spool)] == list(range(1, last + 1))
+    lost = sum(gap.frames for gap in gaps_of(spool))  # as room grew less
+    kept = [frame.header.sequence for _, frame in content_of(spool)]
+    assert kept == list(range(lost + 1, last + 1))
     ballast.unlink()
     put(spool, pack(last + 1, 3000))
-    assert last > 10
-    assert spool.frames == last + 1
+    assert len(kept) > 10
+    assert spool.frames == len(kept) + 1
+    spool.close()
+
+
+def test_what_a_disk_that_takes_nothing_owes_is_settled_when_it_can_be(path: Path) -> None:
+    spool = Spool(path, 7, max_bytes=10**6)
+    for sequence in (1, 2, 3):
+        put(spool, pack(sequence))
+    first = spool.add_gap(Gap(GapReason.CAMERA_LOST, NOW, NOW + 5, epoch=7))
+
+    spool.go_read_only()
+    spool.forget(7, 2)
+    spool.forget_gap(first)
+    second = spool.add_gap(Gap(GapReason.DISK, NOW, NOW + 5, epoch=7))
+    with pytest.raises(sqlite3.OperationalError):
+        put(spool, pack(4))
+    meanwhile = [frame.header.sequence for _, frame in content_of(spool)], gaps_of(spool)
+    spool.settle()
+    put(spool, pack(4))
+    spool.close()
+
+    assert meanwhile == ([1, 3], [second])
+    again = Spool(path, 8, max_bytes=10**6)
+    assert [frame.header.sequence for _, frame in content_of(again)] == [1, 3, 4]
+    assert gaps_of(again) == [second]
+    again.close()
+
+
+def test_a_twentieth_of_the_disk_is_left_to_others(tiny_disk: Path) -> None:
+    spool = Spool(tiny_disk / "spool.db", 7, max_bytes=10**9)
+    spool._db.execute("PRAGMA wal_autocheckpoint=1")  # noqa: SLF001  # the log is small here
+    for sequence in range(1, 300):
+        put(spool, pack(sequence, 3000))
+
+    assert 20 < spool.frames < 120
+    assert {gap.reason for gap in gaps_of(spool)} == {GapReason.SPOOL_FULL}
     spool.close()
 
 
