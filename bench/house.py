@@ -48,6 +48,8 @@ def main() -> None:
         inside = [name for name in modules if name.partition(".")[0] == package]
         print(f"  {package}: {count}, {_lines(modules, inside)}")
     print(f"product: {len(modules)} modules, {_lines(modules, list(modules))} lines")
+    lua = [path for path in _tracked(root, "services") if path.suffix == ".lua"]
+    print(f"the store's Lua, beside what stands in Python: {sum(map(_length, lua))} lines")
     for folder in ("tests", "studies", "bench"):
         files = [path for path in _tracked(root, folder) if path.suffix == ".py"]
         print(f"{folder}: {len(files)} files, {sum(map(_length, files))} lines")

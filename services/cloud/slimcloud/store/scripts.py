@@ -1,7 +1,8 @@
 """The steps that must happen whole or not at all, as Redis scripts. A room's own script stands
 beside its caller; those of frames and of the work queue are here.
 
-Every script begins with the names of `slimcloud.store.keys` and of `EventKind`, and with these:
+Every script begins with the names of `slimcloud.store.keys` and of `EventKind`, and with what is
+in `library.lua`:
 
     enqueue(lane, id)         put a frame on a lane; its hash remembers where, in `work`
     has_room(lane, ...)       whether it may be
@@ -24,6 +25,8 @@ that needs memory. Those that give memory back begin with one that needs none: R
 write that comes after another of its script, so a full store can be made empty.
 """
 
+import functools
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -31,151 +34,14 @@ from redis.asyncio import Redis
 from slimcloud.store import keys
 from slimcloud.store.events import EventKind
 
-_NAMES = {name: value for name, value in vars(keys).items() if name.isupper()} | {
-    kind.name: kind.value for kind in EventKind
-}
-LIBRARY = (
-    "".join(f"local {name} = {value!r}\n" for name, value in _NAMES.items())
-    + """
-local function camera_of(id) return string.match(id, '^[^:]*') end
 
-local function now_ms()
-  local time = redis.call('TIME')
-  return 1000 * time[1] + math.floor(time[2] / 1000)
-end
-
-local function tell(kind, camera, id, detail)
-  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_LENGTH, '*', 'kind', kind,
-             'camera_id', camera, 'frame_id', id, 'detail', detail)
-end
-
-local function line_of(lane, camera) return LINE .. lane .. ':' .. camera end
-
-local function line_up(lane, entry, id)
-  local camera = camera_of(id)
-  redis.call('RPUSH', line_of(lane, camera), entry .. ' ' .. id)
-  if not redis.call('ZSCORE', TURNS .. lane, camera) then
-    local paid = redis.call('HMGET', PAID .. lane, camera, '')
-    redis.call('ZADD', TURNS .. lane, math.max(paid[1] or 0, paid[2] or 0), camera)
-  end
-end
-
-local function step_out(lane, entry, id)
-  local line = line_of(lane, camera_of(id))
-  if redis.call('LREM', line, 1, entry .. ' ' .. id) == 1 and redis.call('LLEN', line) == 0 then
-    redis.call('ZREM', TURNS .. lane, camera_of(id))
-  end
-end
-
--- entry and id of the frame whose turn it is; nothing where none waits
-local function next_in(lane)
-  local camera, paid = unpack(redis.call('ZRANGE', TURNS .. lane, 0, 0, 'WITHSCORES'))
-  if not camera then return end
-  local entry, id = string.match(redis.call('LINDEX', line_of(lane, camera), 0), '^(%S+) (%S+)$')
-  step_out(lane, entry, id)
-  local hw = redis.call('HMGET', FRAME .. id, 'image_height', 'image_width')
-  local then_paid = paid + (hw[1] or 0) * (hw[2] or 0) / 1e6
-  redis.call('HSET', PAID .. lane, '', paid, camera, then_paid)
-  redis.call('ZADD', TURNS .. lane, 'XX', then_paid, camera)
-  return entry, id
-end
-
--- A full lane has room for a camera with less than its share, so it holds twice as many at most.
-local function has_room(lane, camera, max_queue_size)
-  if redis.call('XLEN', lane) < tonumber(max_queue_size) then return true end
-  local cameras = redis.call('ZCARD', TURNS .. lane)
-  local mine = redis.call('LLEN', line_of(lane, camera))
-  return mine < max_queue_size / (mine == 0 and cameras + 1 or cameras)
-end
-
-local function enqueue(lane, id, ...)
-  local entry = redis.call('XADD', lane, '*', 'frame_id', id, ...)
-  line_up(lane, entry, id)
-  if redis.call('EXISTS', FRAME .. id) == 1 then
-    redis.call('HSET', FRAME .. id, 'work', lane .. ' ' .. entry)
-  end
-end
-
-local function unqueue(id)
-  local work = redis.call('HGET', FRAME .. id, 'work')
-  if not work then return end
-  local lane, entry = string.match(work, '^(%S+) (%S+)$')
-  redis.call('XACK', lane, DETECT_GROUP, entry)
-  redis.call('XDEL', lane, entry)
-  step_out(lane, entry, id)
-  redis.call('HDEL', FRAME .. id, 'work')
-end
-
-local function wake(id)
-  if redis.call('ZREM', AWAITING, id) == 0 then return 0 end
-  enqueue(WORK, id)
-  return 1
-end
-
-local KIND_OF = {detected = FRAME_DETECTED, dropped = FRAME_DROPPED, failed = FRAME_FAILED}
-
-local function announce(id)
-  local of = redis.call('HMGET', FRAME .. id, 'state', 'reason', 'lane', 'requested')
-  if not of[1] or of[1] == 'queued' then return end
-  local kind = KIND_OF[of[1]]
-  -- what came late is for the record: whoever waits for live detections must not hear of it
-  if of[1] == 'detected' and (of[3] == 'backfill' or of[4]) then kind = FRAME_BACKFILLED end
-  tell(kind, camera_of(id), id, of[2] or '')
-end
-
-local function advance(order)
-  while true do
-    local id = redis.call('ZRANGE', order, 0, 0)[1]
-    if not id or redis.call('HGET', FRAME .. id, 'state') == 'queued' then return end
-    redis.call('ZREM', order, id)
-    if redis.call('ZREM', HELD, id) == 1 then announce(id) end
-  end
-end
-
-local function leave(id)
-  local order = ORDER .. camera_of(id)
-  if redis.call('ZREM', order, id) == 0 then return end
-  if redis.call('ZREM', HELD, id) == 1 then announce(id) end
-  advance(order)
-end
-
--- 1 done, 0 it had an outcome before, or is gone
-local function finish(id, state, ...)
-  local before = redis.call('HGET', FRAME .. id, 'state')
-  if not before then leave(id) end
-  if before ~= 'queued' then return 0 end
-  redis.call('ZREM', AWAITING, id)  -- first: it needs no memory
-  redis.call('HSET', FRAME .. id, 'state', state, ...)
-  redis.call('HINCRBY', TOTALS, state, 1)
-  unqueue(id)
-  local order = ORDER .. camera_of(id)
-  if redis.call('ZSCORE', order, id) then
-    redis.call('ZADD', HELD, now_ms(), id)
-    advance(order)
-  else
-    announce(id)
-  end
-  return 1
-end
-
--- bytes of frames that are held now: so many more, or fewer
-local function hold(camera, bytes)
-  redis.call('HINCRBY', TOTALS, 'stored_bytes', string.format('%d', bytes))  -- never "-0"
-  if tonumber(redis.call('ZINCRBY', SHARES, bytes, camera)) <= 0 then
-    redis.call('ZREM', SHARES, camera)
-  end
-end
-
--- what a camera brought today
-local function count(camera, bytes, time_us)
-  local day = math.floor(tonumber(time_us) / 86400000000)  -- since 1970, UTC
-  if tonumber(redis.call('HGET', CAMERA .. camera, 'bytes_day') or 0) ~= day then
-    redis.call('HSET', CAMERA .. camera, 'bytes_day', string.format('%d', day), 'bytes_today', 0)
-  end
-  redis.call('HINCRBY', CAMERA .. camera, 'bytes_today', bytes)
-end
-"""
-)
+@functools.cache
+def library() -> str:
+    """What every script begins with: the names, and the functions of `library.lua`."""
+    names = {name: value for name, value in vars(keys).items() if name.isupper()}
+    names |= {kind.name: kind.value for kind in EventKind}
+    declared = "".join(f"local {name} = {value!r}\n" for name, value in names.items())
+    return declared + Path(__file__).with_name("library.lua").read_text(encoding="utf-8")
 
 
 class Script:
@@ -203,7 +69,7 @@ class Script:
         """
         if named.keys() != set(self._args) or (more and not self._more):
             raise TypeError(f"got {sorted(named)}; expected {sorted(self._args)}")
-        run = client.register_script(LIBRARY + self.body)
+        run = client.register_script(library() + self.body)
         return await run(args=[*(named[name] for name in self._args), *more])
 
 

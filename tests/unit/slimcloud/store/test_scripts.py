@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from slimcloud.store import retention, reviews, scripts
 from slimcloud.store.cameras import budgets, gaps, registry
 from slimcloud.store.records import CONTAINER, QUEUE_FIELDS, StoredFrame
-from slimcloud.store.scripts import LIBRARY, Script
+from slimcloud.store.scripts import Script, library
 
 FIELDS = {*StoredFrame.names(), CONTAINER, *QUEUE_FIELDS}
 SCRIPTS = [
@@ -24,13 +24,13 @@ _CALL = re.compile(
 _NAME = re.compile(r"'(\w+)'")
 
 
-@pytest.mark.parametrize("text", [LIBRARY, *SCRIPTS])
+@pytest.mark.parametrize("text", [library(), *SCRIPTS])
 def test_scripts_name_fields_of_the_frame_only(text: str) -> None:
     assert set(_names(text)) <= FIELDS
 
 
 def test_every_field_that_scripts_write_is_found_by_this_test() -> None:
-    found = {name for text in (LIBRARY, *SCRIPTS) for name in _names(text)}
+    found = {name for text in (library(), *SCRIPTS) for name in _names(text)}
 
     assert found >= {*QUEUE_FIELDS, "state", "label_scores", "presence", "mark"}
 
