@@ -27,7 +27,7 @@ from slimcodec.model.find import find_model
 from slimdetect.detector import Detector
 from slimtrain.data.pictures import box_area, box_iou, index_pictures, load_pictures
 from slimtrain.figures.mean_average_precision import (
-    MIN_SCORE,
+    MEASURED,
     Labels,
     ScoredBoxes,
     match_at_50,
@@ -89,7 +89,7 @@ def measure(
     runtime = OpenVinoRuntime(num_threads=1)
     encoder, decoder = Encoder(artifact, runtime), Decoder(artifact, runtime)
     detector = Detector(artifact, load_detector_of(artifact, root), runtime)
-    uncut = [scored(detector.detect_image(image, MIN_SCORE)) for image in images]
+    uncut = [scored(detector.detect_image(image, MEASURED)) for image in images]
     points: dict[str, object] = {}
     for level, quality in POINTS:
         seen, decoded, bits = [], [], 0
@@ -97,10 +97,10 @@ def measure(
             bitstream = encoder.encode(image, level, quality).bitstream
             bits += 8 * len(bitstream)
             latent = decoder.decode_latent(bitstream)
-            seen.append(scored(detector.detect_latents([latent], MIN_SCORE)[0]))
+            seen.append(scored(detector.detect_latents([latent], MEASURED)[0]))
             if (level, quality) == POINTS[-1]:
                 picture = decoder.decode_image(latent)
-                decoded.append(scored(detector.detect_image(picture, MIN_SCORE)))
+                decoded.append(scored(detector.detect_image(picture, MEASURED)))
         pixels = sum(image[..., 0].size for image in images)
         points[f"{level}:{quality:g}"] = {"bpp": round(bits / pixels, 4), **by_size(seen, uncut)}
         if decoded:
