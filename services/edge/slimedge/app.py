@@ -30,7 +30,7 @@ from slimedge.capture.wall_clock import WallClock
 from slimedge.encode.calibration import EncodeCalibration, guess_encode_seconds
 from slimedge.encode.stage import EncodeStage, FrameRing
 from slimedge.encode.worker import EncodeWorker
-from slimedge.errors import CameraError, EdgeError
+from slimedge.errors import CameraError, EdgeError, NothingDeliveredError
 from slimedge.event import CameraChanged, ClockStepped, Damaged, EdgeEvent, EdgeObserver
 from slimedge.frame import CapturedFrame
 from slimedge.link.answer import AnswerReader
@@ -45,6 +45,7 @@ from slimedge.settings import EdgeSettings
 from slimedge.watch.gap_watch import GapWatch
 from slimedge.watch.health import Health, HealthServer
 from slimedge.watch.metrics import MetricsObserver
+from slimedge.watch.totals import Totals
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
 from slimops.user_folder import user_folder
@@ -76,6 +77,7 @@ async def run_edge(
         ControlError: the settings ask for a level or quality that the model does not have.
         ModelError: the codec model is missing or altered.
         ModelMismatchError: the cloud reads another model.
+        NothingDeliveredError: the source has ended, and the cloud got none of its pictures.
         RefusedError: the cloud refuses this camera for good.
     """
     life = Lifecycle(
@@ -91,7 +93,8 @@ async def run_edge(
             lambda: load_codec_artifact(find_model("codec", settings.model, settings.models_root))
         )
         runtime = await asyncio.to_thread(OpenVinoRuntime, settings.encoder_threads)
-        _Edge(settings, artifact, Encoder(artifact, runtime), observer, life).start(source)
+        edge = _Edge(settings, artifact, Encoder(artifact, runtime), observer, life)
+        edge.start(source)
         if stop is not None:
             life.spawn(_stop_when(stop, life), "stop")
         try:
@@ -99,6 +102,7 @@ async def run_edge(
         except asyncio.CancelledError:
             life.end(0.0)
             raise
+    edge.check_delivery()
 
 
 async def _stop_when(stop: asyncio.Event, life: Lifecycle) -> None:
@@ -129,6 +133,7 @@ class _Edge:
         self._life = life
         self._loop = asyncio.get_running_loop()
         self._camera_ended: asyncio.Future[CameraError | None] = self._loop.create_future()
+        self._has_source_ended = False  # by itself
         epoch = time.time_ns() // 1000  # a later start has a larger one
         points = restrict_points(
             build_operating_points(artifact.levels, artifact.manifest.qualities, artifact.profile),
@@ -171,7 +176,8 @@ class _Edge:
             lambda: controller.rate.mean,
             lambda: math.nan if (age := ack_age()) is None else age,
         )
-        self._observers = observers = _Observers([self._health, counting])
+        self._totals = Totals()
+        self._observers = observers = _Observers([self._health, counting, self._totals])
         if observer is not None:
             observers.append(observer)
         folder = settings.spool_folder
@@ -188,7 +194,7 @@ class _Edge:
         observers.append(self._gap_watch)
 
         # From the picture to the cloud, and what the cloud asks for.
-        self._worker = worker = EncodeWorker(encoder, settings.max_edge)
+        self._worker = worker = EncodeWorker(encoder, settings.max_edge, lambda: ledger.max_pixels)
         ring = FrameRing(settings.ring_frames, settings.ring_bytes)
         self._refetcher = Refetcher(ring, worker, ledger, observers, clock)
         answers = AnswerReader(
@@ -252,6 +258,7 @@ class _Edge:
         life.spawn(self._end_with_the_camera(), "camera")
 
         async def refuse() -> None:
+            self._has_source_ended = self._camera_ended.done()
             camera.stop()
             self._pipeline.end()
 
@@ -272,13 +279,23 @@ class _Edge:
             self._gap_watch.finish()
             await self._spool.close()
 
+        async def say_totals() -> None:
+            logger.info("camera ended: %s", self._totals)
+
         life.on_stop(Phase.REFUSE, "camera", refuse)
         life.on_stop(Phase.DRAIN, "results", drain)
-        life.on_stop(Phase.CLOSE, "camera", join_camera)  # closed in reverse, so this is the last
+        life.on_stop(Phase.CLOSE, "totals", say_totals)  # closed in reverse, so this is the last
+        life.on_stop(Phase.CLOSE, "camera", join_camera)
         self._serve_health()
         life.on_stop(Phase.CLOSE, "encoder", self._worker.close)
         life.on_stop(Phase.CLOSE, "spool", keep_the_rest, seconds=_SPOOL_SECONDS)
         camera.start()
+
+    def check_delivery(self) -> None:
+        """Refuse to call it a success that a source has ended and nothing of it was delivered."""
+        if self._has_source_ended and not self._totals.has_delivered:
+            why = f"; {self._totals.link_detail}" if self._totals.link_detail else ""
+            raise NothingDeliveredError(f"nothing was delivered: {self._totals}{why}")
 
     async def _finish(self, pipeline: asyncio.Task[None]) -> None:
         await asyncio.wait([pipeline])

@@ -3,6 +3,7 @@
     EdgeError
     ├── CameraError          the source cannot be opened or holds no pictures
     │   └── CameraLostError  it worked and went away; the camera thread opens it again
+    ├── NothingDeliveredError  the source has ended, and the cloud got none of its pictures
     ├── ModelMismatchError   the cloud reads another model; names both fingerprints
     └── RefusedError         the cloud refuses this camera for a reason that retrying cannot mend
 
@@ -20,6 +21,10 @@ class CameraError(EdgeError):
 
 class CameraLostError(CameraError):
     """A source that worked has gone away."""
+
+
+class NothingDeliveredError(EdgeError):
+    """The source has ended, and the cloud got none of its pictures."""
 
 
 class ModelMismatchError(EdgeError):

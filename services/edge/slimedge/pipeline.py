@@ -116,7 +116,7 @@ class Pipeline:
         now = self.clock()
         for overdue in self.ledger.forget(now - _RESULT_OVERDUE_SECONDS):
             self.observer.notify(overdue.lost(LossReason.NO_RESULT))
-        height, width = scaled_hw(frame.image_hw, self.settings.max_edge)
+        height, width = scaled_hw(frame.image_hw, self.settings.max_edge, self.ledger.max_pixels)
         pixels = height * width
         why_not = self.uplink.why_not
         if why_not is not None:

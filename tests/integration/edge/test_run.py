@@ -18,7 +18,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
 from slimcontrol.controller import WaitReason
 from slimedge.app import run_edge
-from slimedge.errors import CameraError, ModelMismatchError
+from slimedge.errors import CameraError, ModelMismatchError, NothingDeliveredError
 from slimedge.event import (
     Acked,
     Backfilled,
@@ -120,6 +120,56 @@ async def test_a_folder_is_sent_until_it_ends_and_every_sent_frame_is_detected(
     assert all(re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace) for trace in traces)
     assert recorder.of(CameraChanged)[-1].state is CameraState.ENDED
     assert recorder.of(LinkChanged)[-1].state is LinkState.STOPPED
+
+
+async def test_a_source_that_ends_says_what_came_of_it(
+    codec: CodecArtifact, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pictures / "000.png").write_bytes(b"no picture")
+    async with FakeCloud(codec.fingerprint) as cloud:
+        with (
+            caplog.at_level("INFO"),
+            pytest.raises(CameraError, match="1 pictures of the source were damaged"),
+        ):
+            await run_edge(make_settings(codec, pictures, cloud.address))
+
+    assert "camera ended: 4 captured, 4 sent, 4 detected; not detected: 1 damaged" in caplog.text
+
+
+async def test_a_source_of_which_nothing_arrives_is_no_success(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    async with FakeCloud(codec.fingerprint) as cloud:
+        cloud.nacks = {
+            sequence: pb.Nack(sequence=sequence, reason=pb.NACK_REASON_HEADER)
+            for sequence in range(1, PICTURES + 1)
+        }
+
+        with pytest.raises(NothingDeliveredError, match="5 refused: header"):
+            await run_edge(make_settings(codec, pictures, cloud.address))
+
+
+async def test_pictures_above_the_clouds_limit_are_scaled_down_and_told_once(
+    codec: CodecArtifact, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint, max_pixels=2000) as cloud:
+        await run_edge(make_settings(codec, pictures, cloud.address), recorder)
+
+    sizes = {event.image.shape[:2] for event in recorder.of(Encoded)}
+    assert sizes <= {IMAGE_HW, (36, 54)}  # the first may be encoded before the cloud has said
+    assert (36, 54) in sizes
+    assert caplog.text.count("are scaled down to the 2000 pixels") == 1
+
+
+async def test_a_proxy_is_not_used_on_loopback(
+    codec: CodecArtifact, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with FakeCloud(codec.fingerprint) as cloud:
+        await run_edge(make_settings(codec, pictures, cloud.address))
+
+    assert len(cloud.frames) == PICTURES
 
 
 async def test_what_arrives_decodes_to_the_picture_that_was_encoded(

@@ -32,11 +32,13 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         *,
         credit_bytes: int = 256 * 2**10,
         max_frame_bytes: int = 4 * 2**20,
+        max_pixels: int = 0,
         max_live_level: int | None = None,
     ) -> None:
         self.fingerprint = fingerprint
         self.credit_bytes = credit_bytes
         self.max_frame_bytes = max_frame_bytes
+        self.max_pixels = max_pixels
         self.max_live_level = max_live_level
         self.last_stage = pb.STAGE_DETECTED  # frames are acknowledged up to this stage
         self.nacks: dict[int, pb.Nack] = {}  # by sequence: sent once, instead of acks
@@ -147,6 +149,7 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                     server_time_unix_us=time.time_ns() // 1000,
                     credit_bytes=self.credit_bytes,
                     max_frame_bytes=self.max_frame_bytes,
+                    max_pixels=self.max_pixels,
                     model_fingerprint=self.fingerprint,
                     max_live_level=self.max_live_level,
                 )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from slimcli.exits import BadUsageError, needs_extra
+from slimcli.exits import BadUsageError, UnavailableError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Model, Models
 from slimcli.streams import say_json
@@ -161,3 +161,6 @@ def demo(
         )
     else:
         console.print(summary_table(tally.totals, outcome.viewed, deadline, plan.against_jpeg))
+    if not (tally.totals.frames_detected or outcome.was_stopped):
+        why = f"; link {tally.link}: {tally.link_detail}" if tally.link_detail else ""
+        raise UnavailableError(f"nothing was detected{why}")

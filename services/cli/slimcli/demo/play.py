@@ -45,6 +45,7 @@ class Outcome:
 
     viewed: ViewedFrame | None
     rate: float  # pictures a second at most
+    was_stopped: bool  # by a signal
 
 
 class Cloud(AbstractContextManager[object], Protocol):
@@ -88,7 +89,7 @@ async def play(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-    return Outcome(player.viewed, player.rate)
+    return Outcome(player.viewed, player.rate, stop.is_set())
 
 
 @dataclass(eq=False)

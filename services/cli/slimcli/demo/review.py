@@ -109,7 +109,8 @@ def _request(
 ) -> bytes:
     request = urllib.request.Request(api + path, method=method, headers={"Accept": accept})
     try:
-        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as response:
+        straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with straight.open(request, timeout=REQUEST_SECONDS) as response:
             return bytes(response.read())
     except urllib.error.HTTPError as exc:
         detail = exc.read(500).decode("utf-8", "replace")

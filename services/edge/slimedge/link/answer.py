@@ -55,6 +55,7 @@ class AnswerReader:
             self.spool.record(replace(lost, epoch=lost.epoch or self.spool.epoch))
         self.ledger.grant(welcome.credit_bytes, self.clock())
         self.ledger.max_frame_bytes = welcome.max_frame_bytes
+        self.ledger.max_pixels = welcome.max_pixels
         self.controller.limit_level(max_live_level_of(welcome))
         self.controller.on_connected(self.clock(), round_trip_seconds)
 

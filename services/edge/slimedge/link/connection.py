@@ -6,10 +6,12 @@ renewed ones are used from the next reconnect on.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from urllib.request import proxy_bypass
 
 import grpc
 import grpc.aio
@@ -17,6 +19,7 @@ import grpc.aio
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
 from slimedge.link.wire import round_trip_of
 from slimedge.settings import EdgeSettings
+from slimops.address import host_of, is_loopback
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
@@ -29,6 +32,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.max_pings_without_data", 0),  # else gRPC stops after 2: a quiet night has no data
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
 )
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC obeys the first that is set
 _REFUSALS = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -134,8 +138,9 @@ async def connect(
 
 def _open(settings: EdgeSettings) -> grpc.aio.Channel:
     address = settings.cloud_address
+    options = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(_proxy_of(address) is not None)))
     if settings.tls_ca is None:
-        return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(address, options=options)
     try:
         ca, key, certificate = (
             None if path is None else path.read_bytes()
@@ -144,18 +149,29 @@ def _open(settings: EdgeSettings) -> grpc.aio.Channel:
     except OSError as exc:  # while certificates are renewed, perhaps
         raise DisconnectedError(f"{exc.filename}: {exc.strerror}") from exc
     credentials = grpc.ssl_channel_credentials(ca, key, certificate)
-    return grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def _proxy_of(address: str) -> str | None:
+    """The variable of the proxy on the way to an address; None: it is reached straight."""
+    host = host_of(address)
+    named = next((name for name in _PROXIES if os.environ.get(name)), None)
+    return None if is_loopback(host) or proxy_bypass(host) else named
 
 
 async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:
     # Not `channel_ready`: it waits on through refused connections and hides them.
+    proxy = _proxy_of(address)
+    through = f" through the proxy that {proxy} names" if proxy else ""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
                 if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                    raise DisconnectedError(f"{address} cannot be reached")
+                    raise DisconnectedError(f"{address} cannot be reached{through}")
                 await channel.wait_for_state_change(state)
                 state = channel.get_state(try_to_connect=True)
     except TimeoutError as exc:
-        raise DisconnectedError(f"{address} not reached in {CONNECT_SECONDS:.0f} s") from exc
+        raise DisconnectedError(
+            f"{address} not reached in {CONNECT_SECONDS:.0f} s{through}"
+        ) from exc

@@ -127,6 +127,7 @@ class Ledger:
         self.credit_bytes = 0
         self._closed_at: float | None = None  # monotonic seconds: no credit since then
         self.max_frame_bytes = 0
+        self.max_pixels = 0  # of a picture that the cloud takes; 0: it has not said
         self._paused_until = 0.0  # monotonic seconds
 
     @property

@@ -87,6 +87,7 @@ async def run_demo(
 
     assert not cloud.is_running
     assert outcome.rate == started[-1]
+    assert not outcome.was_stopped
     return started, tally, console.export_text()
 
 

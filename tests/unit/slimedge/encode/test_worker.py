@@ -40,5 +40,15 @@ def test_the_size_is_known_before_scaling(height: int, width: int, edge: int) ->
     assert scaled.shape[:2] == scaled_hw((height, width), edge)
 
 
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 90_000))
+def test_a_picture_is_scaled_down_to_the_pixels_that_the_cloud_takes(
+    height: int, width: int, limit: int
+) -> None:
+    h, w = scaled_hw((height, width), 200, limit)
+
+    assert h * w <= max(limit, h, w)  # a side has one pixel at least
+    assert (h, w) == scaled_hw((height, width), 200) or h * w > limit - h - w - 1
+
+
 def test_a_heavier_level_is_guessed_to_take_longer() -> None:
     assert guess_encode_seconds(16.0) > guess_encode_seconds(0.6) > 0
