@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from slimcodec.model.find import find_model
-from slimedge.capture.source import warn
 from slimedge.capture.video import Video
 from slimnets.darknet.detector import Darknet
 from slimtrain.data.pictures import (
@@ -217,7 +216,7 @@ def read_videos(videos: Sequence[Path], by_people: bool) -> Pictures:
 
 def read_frames(video: Path, wanted: Collection[int]) -> list[tuple[int, NDArray[np.uint8]]]:
     """Frames by their numbers, 1 being the first."""
-    pictures = Video(str(video), keep_damaged=True).play(warn)
+    pictures = Video(str(video), keep_damaged=True).pictures()
     numbered = enumerate((picture.image for picture in pictures), start=1)
     return [(number, image) for number, image in numbered if number in wanted]
 

@@ -87,7 +87,12 @@ async def run_edge(
     )
     async with life:
         source = open_source(
-            settings.source, settings.picture_fps, keep_damaged=settings.keep_damaged
+            settings.source,
+            settings.picture_fps,
+            options=dict(o.split("=", 1) for o in settings.source_options.split(",") if o),
+            timeout_seconds=settings.source_timeout_seconds,
+            snapshot_seconds=settings.snapshot_seconds,
+            keep_damaged=settings.keep_damaged,
         )
         artifact = await asyncio.to_thread(
             lambda: load_codec_artifact(find_model("codec", settings.model, settings.models_root))

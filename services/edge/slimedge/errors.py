@@ -3,6 +3,7 @@
     EdgeError
     ├── CameraError          the source cannot be opened or holds no pictures
     │   └── CameraLostError  it worked and went away; the camera thread opens it again
+    │       └── CameraRefusedError  it refuses the password; it is asked again ever more rarely
     ├── NothingDeliveredError  the source has ended, and the cloud got none of its pictures
     ├── ModelMismatchError   the cloud reads another model; names both fingerprints
     └── RefusedError         the cloud refuses this camera for a reason that retrying cannot mend
@@ -21,6 +22,10 @@ class CameraError(EdgeError):
 
 class CameraLostError(CameraError):
     """A source that worked has gone away."""
+
+
+class CameraRefusedError(CameraLostError):
+    """A camera that refuses the password; asked often, some lock the user out."""
 
 
 class NothingDeliveredError(EdgeError):

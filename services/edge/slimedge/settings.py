@@ -32,7 +32,18 @@ class EdgeSettings(ServiceSettings):
     )
     source: str = Field(
         min_length=1,
-        description="video file, directory of pictures, rtsp://..., or /dev/videoN",
+        description="video file, directory of pictures, rtsp://..., http://..., or /dev/videoN",
+    )
+    source_options: str = Field(
+        default="",
+        pattern=r"^(\w+=[^,]*(,\w+=[^,]*)*)?$",
+        description="FFmpeg's for the source, as rtsp_transport=udp,probesize=500000",
+    )
+    source_timeout_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="a camera that is silent for so long is lost, s"
+    )
+    snapshot_seconds: float | None = Field(
+        default=None, gt=0, le=86_400, description="the URL gives one picture; ask again after, s"
     )
     loop: bool = Field(default=False, description="begin a file or directory again at its end")
     picture_fps: float = Field(

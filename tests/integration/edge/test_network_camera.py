@@ -12,7 +12,6 @@ import numpy as np
 
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
-from slimedge.capture.source import LiveVideo
 from slimedge.capture.video import Video
 from slimedge.capture.wall_clock import WallClock
 from slimedge.errors import CameraError
@@ -67,7 +66,7 @@ def test_a_network_camera_is_captured_again_after_it_was_away() -> None:
                 ends.put(message.failure)
 
     camera = Camera(
-        LiveVideo(Video(f"udp://127.0.0.1:{port}", is_live=True, read_timeout_seconds=0.5)),
+        Video(f"udp://127.0.0.1:{port}", is_live=True, timeout_seconds=0.5),
         post,
         loop=False,
         backoff=FullJitter(0.01, 0.05, Random(1)),

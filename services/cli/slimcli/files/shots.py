@@ -90,7 +90,7 @@ def is_video(source: str) -> bool:
 
 def is_camera(source: str) -> bool:
     """Whether a source is an address or a device, not a file."""
-    return "://" in source or source.startswith("/dev/video")
+    return "://" in source or source.startswith(("/dev/video", "/dev/v4l/"))
 
 
 def _play(source: str, tell: Callable[[str], None]) -> Iterator[Shot]:

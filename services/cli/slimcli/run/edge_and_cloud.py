@@ -32,7 +32,7 @@ ListSettings = Annotated[
 def edge(
     source: Annotated[
         str | None,
-        typer.Option(help="Video file, directory of pictures, rtsp://..., /dev/videoN."),
+        typer.Option(help="Video file, directory of pictures, URL, /dev/videoN."),
     ] = None,
     cloud_address: Annotated[
         str | None, typer.Option("--cloud", metavar="HOST:PORT", help="Of the cloud's ingest.")

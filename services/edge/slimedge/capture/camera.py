@@ -17,13 +17,14 @@ from typing import TypeAlias
 from slimedge.backoff import FullJitter
 from slimedge.capture.source import FrameSource
 from slimedge.capture.wall_clock import WallClock
-from slimedge.errors import CameraError, CameraLostError
+from slimedge.errors import CameraError, CameraLostError, CameraRefusedError
 from slimedge.event import CameraChanged, CameraState, ClockStepped, Damaged
 from slimedge.frame import CapturedFrame
 
 logger = logging.getLogger(__name__)
 
 _LOOP_GAP_SECONDS = 0.04  # between the last picture and the first one again
+_LONGEST_REFUSED_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,12 @@ class Camera:
     loop: bool  # begin again at the end of a file
     backoff: FullJitter  # before a lost camera is opened again
     clock: WallClock
+    refused_seconds: float = 5.0  # least pause after a refused password; it doubles
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._wanted = threading.Event()  # the next picture of a source that waits
+        self._is_up = False
         self._sequence = 0
         self._damaged = 0  # pictures
         self._last_damage = ""
@@ -89,20 +92,27 @@ class Camera:
         self.post(CameraEnded(failure))
 
     def _play_for_ever(self) -> None:
+        self._refused_seconds = self.refused_seconds
+        pause = _LOOP_GAP_SECONDS if self.loop else self.source.again_seconds
         while not self._stop.is_set():
-            self.post(CameraChanged(CameraState.OPENING, ""))
+            if not self._is_up:
+                self.post(CameraChanged(CameraState.OPENING, ""))
             try:
                 self._play_once()
             except CameraLostError as exc:
+                self._is_up = False
                 wait = self.backoff.next_seconds()
+                if isinstance(exc, CameraRefusedError):
+                    wait += self._refused_seconds
+                    self._refused_seconds = min(2 * wait, _LONGEST_REFUSED_SECONDS)
                 self.post(CameraChanged(CameraState.LOST, f"{exc}; again in {wait:.1f} s"))
                 logger.warning("camera lost", extra={"reason": str(exc), "seconds": wait})
                 self._stop.wait(wait)
                 continue
-            if not self.loop:
+            if pause is None:
                 break
-            self._stop.wait(_LOOP_GAP_SECONDS)
-        if self._damaged:
+            self._stop.wait(pause)
+        if self._damaged and not self._stop.is_set():
             raise CameraError(f"{self._damaged} pictures of the source were damaged; see the log")
 
     def _tell(self, reason: str) -> None:
@@ -116,8 +126,10 @@ class Camera:
         start: float | None = None
         for picture in self.source.pictures(self._tell):
             now = time.monotonic()
-            if start is None:
-                start = now
+            start = start or now
+            if not self._is_up:
+                self._is_up = True
+                self._refused_seconds = self.refused_seconds
                 self.backoff.reset()
                 self.post(CameraChanged(CameraState.UP, ""))
             if picture.due_seconds is not None:

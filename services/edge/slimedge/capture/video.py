@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar, TypeAlias, cast
 
 import av
 import numpy as np
@@ -19,13 +19,11 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from slimedge.errors import CameraError
+from slimedge.errors import CameraError, CameraLostError, CameraRefusedError
 from slimops.address import without_passwords
 
 logger = logging.getLogger(__name__)
 
-OPEN_TIMEOUT_SECONDS = 5.0
-READ_TIMEOUT_SECONDS = 5.0  # a camera that is silent for so long is lost
 _FALLBACK_FPS = 25.0  # of a file without timestamps
 _LONGEST_STEP_SECONDS = 5.0  # between two frames of a file; a longer one is a jump of its clock
 _LARGEST_ASPECT = 4  # of a pixel, either way; beyond it the file errs
@@ -48,37 +46,67 @@ class Video:
     address: str
     file_format: str | None = None  # None: it is found out
     options: Mapping[str, str] = field(default_factory=dict)  # of FFmpeg
-    read_timeout_seconds: float = READ_TIMEOUT_SECONDS
-    is_live: bool = False  # its pictures are due when they come
+    _: KW_ONLY
+    is_live: bool = False  # a network camera or a device: its pictures are due when they come
+    again_seconds: float | None = None  # it gives one picture; the next one is asked for then
+    timeout_seconds: float = 5.0  # a camera that is silent for so long is lost
     keep_damaged: bool = False  # show pictures that the decoder knows to be damaged
+    waits: ClassVar[bool] = False
 
-    def play(self, tell: Tell) -> Iterator[Picture]:
-        """Open it and yield its pictures.
+    def pictures(self, tell: Tell = logger.warning) -> Iterator[Picture]:
+        """As `slimedge.capture.source.FrameSource` says."""
+        found = False
+        try:
+            for picture in self._play(tell):
+                found = True
+                yield picture
+                if self.again_seconds is not None:
+                    return
+        except (av.error.FFmpegError, OSError) as exc:
+            raise self._error(exc) from None  # neither told nor traced: it repeats the address
+        if self.is_live:
+            raise CameraLostError(f"{self.name}: the camera ended its stream")
+        if not found:
+            raise CameraError(f"{self.name}: none of its pictures can be decoded")
 
-        Raises:
-            CameraError: it has no video.
-            av.FFmpegError, OSError: it cannot be opened, or broke off.
-        """
+    @property
+    def name(self) -> str:
+        """The address as it may be told."""
+        return without_passwords(self.address)
+
+    def _error(self, error: av.error.FFmpegError | OSError) -> CameraError:
+        reason = error.strerror or str(error)
+        if isinstance(error, av.error.ExitError):  # "Immediate exit requested"
+            reason = f"no answer for {self.timeout_seconds:g} s"
+        if not self.is_live:
+            return CameraError(f"{self.name}: cannot be played: {reason}")
+        if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+            return CameraRefusedError(f"{self.name}: {reason}; check user and password")
+        return CameraLostError(f"{self.name}: {reason}")
+
+    def _play(self, tell: Tell) -> Iterator[Picture]:
         container = av.open(
             self.address,
             format=self.file_format,
             options=dict(self.options),
-            timeout=(OPEN_TIMEOUT_SECONDS, self.read_timeout_seconds),
+            timeout=self.timeout_seconds,
         )
         with closing(container):
             stream = self._best_stream(container)
-            times = _Times(1 / float(stream.average_rate or _FALLBACK_FPS), self.address)
+            times = _Times(1 / float(stream.average_rate or _FALLBACK_FPS), self.name)
+            # HLS comes in segments of some seconds
+            is_paced = not self.is_live or container.format.name == "hls"
             for frame in self._decode(container, stream, tell):
                 image = _upright(frame, float(stream.sample_aspect_ratio or 1))
                 said = None if frame.pts is None else frame.time
-                yield Picture(image, None if self.is_live else times.due(said))
+                yield Picture(image, times.due(said) if is_paced else None)
 
     def _best_stream(self, container: InputContainer) -> VideoStream:
         """The largest, and no cover picture; the others are not even read."""
         covers = Disposition.attached_pic | Disposition.timed_thumbnails
         streams = [s for s in container.streams.video if not s.disposition & covers]
         if not streams:
-            raise CameraError(without_passwords(f"{self.address}: has no video stream"))
+            raise CameraError(f"{self.name}: has no video stream")
         best = max(streams, key=lambda s: s.codec_context.width * s.codec_context.height)
         for stream in container.streams:
             stream.discard = Discard.default if stream is best else Discard.all
@@ -119,7 +147,7 @@ class _Times:
             else:
                 logger.warning(
                     "%s: its clock jumps from %.1f to %.1f s, which is bridged",
-                    *(without_passwords(self.name), self._last, seconds),
+                    *(self.name, self._last, seconds),
                 )
         self._last = (self._last or 0.0) + step if seconds is None else seconds
         self._due += step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -11,10 +12,9 @@ import pytest
 
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
-from slimedge.capture.source import warn
 from slimedge.capture.video import Picture, Tell
 from slimedge.capture.wall_clock import WallClock
-from slimedge.errors import CameraError, CameraLostError
+from slimedge.errors import CameraError, CameraLostError, CameraRefusedError
 from slimedge.event import CameraChanged, CameraState, ClockStepped, Damaged
 from slimedge.frame import CapturedFrame
 
@@ -27,12 +27,16 @@ class FakeSource:
     """
 
     def __init__(
-        self, *plays: tuple[list[float | str | None], Exception | None], waits: bool = False
+        self,
+        *plays: tuple[list[float | str | None], Exception | None],
+        waits: bool = False,
+        again_seconds: float | None = None,
     ) -> None:
         self._plays = list(plays)
         self.waits = waits
+        self.again_seconds = again_seconds
 
-    def pictures(self, tell: Tell = warn) -> Iterator[Picture]:
+    def pictures(self, tell: Tell = print) -> Iterator[Picture]:
         times, error = self._plays.pop(0)
         for due in times:
             if isinstance(due, str):
@@ -140,6 +144,33 @@ def test_damaged_pictures_are_told_and_the_end_says_how_many(
     assert [vars(record)["reason"] for record in warned] == damages[
         :2
     ]  # a link damages many at once
+
+
+def test_snapshots_are_one_camera_that_stays_up() -> None:
+    listening = Listening()
+    one: tuple[list[float | str | None], None] = ([None], None)
+    end = CameraError("end")
+    camera = make_camera(FakeSource(one, one, one, ([], end), again_seconds=0.0), listening)
+
+    camera.start()
+    listening.ends.get(timeout=30)
+
+    assert [frame.sequence for frame in listening.all_frames()] == [1, 2, 3]
+    assert listening.states == [CameraState.OPENING, CameraState.UP, CameraState.ENDED]
+
+
+def test_a_camera_that_refuses_is_asked_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    listening = Listening()
+    refused = CameraRefusedError("401")
+    camera = make_camera(FakeSource(*[([], refused)] * 4, ([], CameraError("end"))), listening)
+    camera.refused_seconds = 0.01
+
+    camera.start()
+    listening.ends.get(timeout=30)
+
+    waits = [vars(record)["seconds"] for record in caplog.records if record.msg == "camera lost"]
+    assert len(waits) == 4
+    assert all(later >= 2 * earlier for earlier, later in pairwise([0.005, *waits]))
 
 
 def test_a_source_that_waits_is_asked_for_every_picture() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -9,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimedge.capture.source import LiveVideo, open_source
+from slimcodec.image import image_bytes
+from slimedge.capture.source import open_source
 from slimedge.capture.video import Video
-from slimedge.errors import CameraError, CameraLostError
+from slimedge.errors import CameraError, CameraLostError, CameraRefusedError
 
 FPS = 10
 FRAMES = 5
@@ -98,10 +102,38 @@ def test_an_unknown_source_is_refused_by_name(source: str) -> None:
         open_source(source, 1.0)
 
 
-@pytest.mark.parametrize("source", ["rtsp://127.0.0.1:9/live", "/dev/video0"])
-def test_cameras_are_live_and_files_are_not(source: str, tmp_path: Path) -> None:
-    assert isinstance(open_source(source, 1.0), LiveVideo)
-    assert not isinstance(open_source(str(tmp_path), 1.0), LiveVideo)
+@pytest.mark.parametrize(
+    ("source", "file_format", "transport"),
+    [
+        ("rtsp://127.0.0.1:9/live", None, {"rtsp_transport": "tcp"}),
+        ("http://camera/video.m3u8", None, {}),
+        ("/dev/video0", "v4l2", {}),
+        ("/dev/v4l/by-id/usb-camera-index0", "v4l2", {}),
+    ],
+)
+def test_cameras_are_live_and_take_ffmpegs_options(
+    source: str, file_format: str | None, transport: dict[str, str]
+) -> None:
+    opened = open_source(source, 1.0, options={"probesize": "32"})
+
+    assert isinstance(opened, Video)
+    assert opened.is_live
+    assert opened.file_format == file_format
+    assert opened.options == {**transport, "probesize": "32"}
+
+
+def test_rtsp_may_go_by_udp() -> None:
+    opened = open_source("rtsp://camera/1", 1.0, options={"rtsp_transport": "udp"})
+
+    assert isinstance(opened, Video)
+    assert opened.options["rtsp_transport"] == "udp"
+
+
+def test_files_are_not_live(video: Path) -> None:
+    opened = open_source(str(video), 1.0)
+
+    assert isinstance(opened, Video)
+    assert not opened.is_live
 
 
 def test_a_camera_that_is_not_there_counts_as_lost_and_not_as_unusable() -> None:
@@ -110,7 +142,7 @@ def test_a_camera_that_is_not_there_counts_as_lost_and_not_as_unusable() -> None
 
 
 def test_a_live_stream_that_ends_counts_as_lost(video: Path) -> None:
-    pictures = LiveVideo(Video(str(video), is_live=True)).pictures()
+    pictures = Video(str(video), is_live=True).pictures()
 
     images = [next(pictures).image for _ in range(FRAMES)]
 
@@ -127,3 +159,76 @@ def test_password_of_a_network_camera_is_not_told() -> None:
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None  # a traceback would tell it
+
+
+@pytest.mark.parametrize("password", ["Se/cr3t", "Se cr3t", "p#ss"])
+def test_a_password_that_must_be_encoded_is_refused_at_the_start(password: str) -> None:
+    with pytest.raises(CameraError, match="percent-encoded") as caught:
+        open_source(f"rtsp://admin:{password}@camera/1", 1.0)
+
+    assert password not in str(caught.value)
+
+
+@pytest.fixture
+def http_camera(video: Path) -> Iterator[str]:
+    """Answers `/video` and `/picture`, once asked with the password; says nothing on `/mute`."""
+    with av.open(str(video)) as container:
+        frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    jpeg = image_bytes(frame.astype(np.uint8), ".jpg")
+    end = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/mute":
+                end.wait(30)
+                return
+            if self.path == "/private":
+                self.send_error(401)
+                return
+            is_video = self.path == "/video"
+            kind = "multipart/x-mixed-replace;boundary=x" if is_video else "image/jpeg"
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            part = b"--x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
+            self.wfile.write(3 * (part % (len(jpeg), jpeg)) if is_video else jpeg)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    end.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_motion_jpeg_over_http_is_a_live_camera(http_camera: str) -> None:
+    pictures = open_source(f"{http_camera}/video", 1.0).pictures()
+
+    shown = [next(pictures) for _ in range(3)]
+
+    assert {(p.image.shape, p.due_seconds) for p in shown} == {((*HW, 3), None)}
+    with pytest.raises(CameraLostError, match="Input/output error"):
+        next(pictures)
+
+
+def test_a_snapshot_is_one_picture_and_asked_for_again(http_camera: str) -> None:
+    source = open_source(f"{http_camera}/picture", 1.0, snapshot_seconds=2.0)
+
+    assert source.again_seconds == 2.0
+    for _ in range(2):
+        assert [p.image.shape for p in source.pictures()] == [(*HW, 3)]
+
+
+def test_a_refused_password_is_told_as_such(http_camera: str) -> None:
+    with pytest.raises(CameraRefusedError, match="401.*check user and password"):
+        next(open_source(f"{http_camera}/private", 1.0).pictures())
+
+
+def test_a_camera_that_does_not_answer_is_told_as_such(http_camera: str) -> None:
+    with pytest.raises(CameraLostError, match=r"no answer for 0\.2 s"):
+        next(open_source(f"{http_camera}/mute", 1.0, timeout_seconds=0.2).pictures())

@@ -21,7 +21,7 @@ def _refuse(reason: str) -> None:
 
 
 def _play(name: str) -> list[Picture]:
-    return list(Video(str(INPUTS / name)).play(_refuse))
+    return list(Video(str(INPUTS / name)).pictures(_refuse))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_the_display_matrix_turns_is_turned(tmp_path: Path, quarters: int) 
                 packet.stream = stream
                 out.mux(packet)
 
-    turned = next(Video(str(path)).play(_refuse)).image
+    turned = next(Video(str(path)).pictures(_refuse)).image
 
     assert np.array_equal(turned, np.rot90(_play("plain.mp4")[0].image, quarters))
 
@@ -78,7 +78,7 @@ def test_pixels_become_square_unless_their_shape_is_absurd(
         out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(stream.encode(None))
 
-    [picture] = Video(str(path)).play(_refuse)
+    [picture] = Video(str(path)).pictures(_refuse)
 
     assert picture.image.shape == (*hw, 3)
 
@@ -87,10 +87,10 @@ def test_frames_that_the_decoder_knows_to_be_damaged_are_dropped_and_told() -> N
     video = str(INPUTS / "damaged.h264")
     told: list[str] = []
 
-    whole = list(Video(video).play(told.append))
+    whole = list(Video(video).pictures(told.append))
 
     assert (len(whole), len(told)) == (15, 8)
-    assert len(list(Video(video, keep_damaged=True).play(_refuse))) == 23
+    assert len(list(Video(video, keep_damaged=True).pictures(_refuse))) == 23
 
 
 @pytest.mark.parametrize(("name", "count"), [("clock_back.ts", 24), ("gap_one_hour.mkv", 25)])
@@ -112,4 +112,4 @@ def test_a_file_of_sound_or_covers_alone_has_no_video(tmp_path: Path) -> None:
         out.mux(stream.encode(frame))
 
     with pytest.raises(CameraError, match="no video stream"):
-        next(Video(str(path)).play(_refuse))
+        next(Video(str(path)).pictures(_refuse))
