@@ -124,7 +124,8 @@ async def test_frame_that_kills_its_workers_ends_in_the_dead_letters(
 
     deaths = 0
     while (await store.get_frame(make_frame(2).frame_id)).state is FrameState.QUEUED:
-        with _worker(redis_url, 0.0, max_deliveries=deliveries) as worker:
+        # idle for as long as no busy machine leaves a worker: taking over counts as a delivery
+        with _worker(redis_url, 0.0, max_deliveries=deliveries, reclaim_idle_seconds=1.0) as worker:
             while worker.poll() is None and not await store.work.dead_count():
                 await asyncio.sleep(0.05)
             deaths += worker.poll() is not None

@@ -61,7 +61,7 @@ def edge_settings(toy_models: ToyModels, tmp_path: Path) -> EdgeSettings:
         model="toy",
         models_root=toy_models.root,
         encoder_threads=1,
-        deadline_seconds=5,
+        deadline_seconds=60,  # a live frame that is later than that goes as backfill
         expire_seconds=600,  # on a slow machine, too
         spool_folder=tmp_path / "spool",
         spool_fps=20.0,
@@ -195,6 +195,7 @@ async def test_a_frozen_cloud_leaves_no_picture_neither_kept_nor_told(
             update={
                 "cloud_address": cloud.addresses["grpc"],
                 "spool_folder": edge_settings.spool_folder if keeps else None,
+                "answer_seconds": 600.0,
             }
         )
         pid = cloud.process.pid if victim == "cloud" else cloud.redis_pid()
