@@ -9,7 +9,8 @@ frames old. A source that waits is asked for each picture instead, and none of t
 encoder is never ahead of the link: a frame is encoded only when the link is up and the controller
 finds a point that meets the deadline and every budget, or wants a probe. While the link is down, or
 the cloud answers nothing or keeps its window closed, frames are encoded for the spool, a few each
-second.
+second. So are those that cannot be in time until the first result after that, and while the cloud
+detects nothing.
 """
 
 import asyncio
@@ -52,6 +53,9 @@ class Pipeline:
         self._has_ended = False  # none will come
         self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
         self._next_for_later = 0.0  # the same, at `spool_fps`
+        self._outage: SkipReason | WaitReason | None = None  # why no frame could go, the last time
+        self._outage_at = 0.0  # monotonic seconds of it
+        self._is_for_later = False  # what was decided last
 
     def deliver(self, frame: CapturedFrame) -> None:
         """Take a frame from the camera (on the event loop)."""
@@ -118,13 +122,21 @@ class Pipeline:
             self.observer.notify(overdue.lost(LossReason.NO_RESULT))
         height, width = scaled_hw(frame.image_hw, self.settings.max_edge, self.ledger.max_pixels)
         pixels = height * width
+        self._is_for_later = False
         why_not = self.uplink.why_not
         if why_not is not None:
-            return self._decide_for_later(now, pixels, why_not)
-        age = now - frame.capture_time_mono
-        offer = Offer(now, age, pixels, self.ledger.view(now), self.budget.view())
-        decision = self.controller.decide(offer)
-        return decision.reason or decision
+            self._outage, self._outage_at = why_not, now
+        else:
+            age = now - frame.capture_time_mono
+            offer = Offer(now, age, pixels, self.ledger.view(now), self.budget.view())
+            decision = self.controller.decide(offer)
+            if decision.reason is not WaitReason.INFEASIBLE:
+                return decision.reason or decision
+            has_ended = self.ledger.result_at >= self._outage_at
+            why_not = self.uplink.answers.why_undetected if has_ended else self._outage
+            if why_not is None:
+                return decision.reason
+        return self._decide_for_later(now, pixels, why_not)
 
     def _decide_for_later(
         self, now: float, pixels: int, why_not_now: SkipReason | WaitReason
@@ -135,6 +147,7 @@ class Pipeline:
             return SkipReason.OUTAGE
         frame_seconds = 1 / self.settings.spool_fps
         self._next_for_later = now + frame_seconds
+        self._is_for_later = True
         decision = self.controller.decide_for_later(now, pixels, frame_seconds)
         return decision.reason or decision
 
@@ -142,7 +155,7 @@ class Pipeline:
         encoded = await self.encode.encode(frame, decision)
         if encoded is None:
             return
-        if self.uplink.is_up and self.uplink.why_not is not None:
+        if self.uplink.is_up and (self._is_for_later or self.uplink.why_not is not None):
             self.spool.keep(encoded)
         if encoded.spooled is not None:
             return

@@ -452,6 +452,43 @@ async def test_a_window_that_stays_closed_is_told_as_a_gap_where_nothing_is_kept
     assert {event.state for event in recorder.of(LinkChanged)}.isdisjoint({LinkState.DOWN})
 
 
+async def test_a_detector_that_is_stuck_is_told_as_a_gap_where_nothing_is_kept(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        cloud.last_stage = pb.STAGE_PERSISTED
+        settings = make_settings(codec, pictures, cloud.address, loop=True)
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: recorder.of(GapRecorded) != [])
+
+    assert {event.gap.reason for event in recorder.of(GapRecorded)} == {GapReason.REFUSED}
+
+
+async def test_pictures_between_an_outage_and_the_first_result_after_it_are_kept(
+    codec: CodecArtifact, pictures: Path, tmp_path: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint) as cloud:
+        cloud.last_stage = pb.STAGE_PERSISTED
+        settings = make_settings(
+            codec, pictures, cloud.address, loop=True, spool_folder=tmp_path, spool_fps=25.0
+        )
+        cloud.hold()
+        async with edge_running(settings, recorder):
+            await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 5)
+            cloud.release()
+            await recorder.wait_until(lambda: len(recorder.of(Backfilled)) >= 1)
+            began, kept = len(recorder.events), len(recorder.of(Spooled))
+            await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= kept + 5)
+            ended = len(recorder.events)
+            cloud.last_stage = pb.STAGE_DETECTED
+            await recorder.wait_until(lambda: recorder.of(Detected) != [])
+
+    between = recorder.events[began:ended]
+    assert WaitReason.INFEASIBLE not in {e.reason for e in between if isinstance(e, Skipped)}
+
+
 async def test_a_window_that_stays_closed_fills_the_spool_until_it_opens(
     codec: CodecArtifact, pictures: Path, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ MAX_TIMES_SENT = 3  # of one frame, when the cloud receives it damaged
 # Of silence beyond what the link takes for the bytes on their way, until pictures are kept rather
 # than sent. On a link of 64 kbit/s and 200 ms at most 0.4 s were measured.
 SILENT_SECONDS = 1.0
+_RESULTS = 4  # so many times what is usual between two may pass until the detector counts as stuck
 CLOUD_FULL_PAUSE_SECONDS = 0.5  # after a Nack because the cloud's queue is full, if it names none
 
 
@@ -73,6 +74,15 @@ class AnswerReader:
         if self.ledger.closed_seconds(now) > SILENT_SECONDS:
             return WaitReason.CLOUD_FULL
         return None
+
+    @property
+    def why_undetected(self) -> WaitReason | None:
+        """Why frames that cannot be in time are to be kept: the cloud takes them, but detects none
+        for much longer than it usually does; None where it does.
+        """
+        usual_seconds = SILENT_SECONDS + _RESULTS * self.controller.service.seconds
+        is_stuck = self.ledger.undetected_seconds(self.clock()) > usual_seconds
+        return WaitReason.CLOUD_FULL if is_stuck else None
 
     @property
     def _link_seconds(self) -> float:
@@ -122,6 +132,7 @@ class AnswerReader:
                     self.spool.forget(self.spool.epoch, ack.sequence)
                 self._tell(persisted, Stage.PERSISTED)
         if ack.stage == pb.STAGE_DETECTED:
+            self.ledger.result_at = self.clock()
             detected = self.ledger.close(ack.sequence)
             if detected is not None:
                 self._take_result(detected, ack)

@@ -124,6 +124,7 @@ class Ledger:
         self.sent_bytes = 0  # of containers, ever, repeats too
         self._enhancements: dict[str, _EnhancementOnItsWay] = {}  # by request
         self.answered_at: float | None = None  # monotonic seconds of the last Ack or Nack
+        self.result_at = 0.0  # the same, of the last result
         self.credit_bytes = 0
         self._closed_at: float | None = None  # monotonic seconds: no credit since then
         self.max_frame_bytes = 0
@@ -158,6 +159,11 @@ class Ledger:
     def silent_seconds(self, now: float) -> float:
         """For how long nothing has been answered while something was on its way."""
         return now - max(self.answered_at or 0.0, self._oldest_sent_at(now))
+
+    def undetected_seconds(self, now: float) -> float:
+        """For how long no result has come while frames of this stream waited for theirs."""
+        sent_at = [f.sent_at for f in self._frames.values() if f.sent_at and f.persisted]
+        return now - max(self.result_at, min(sent_at, default=now))
 
     def answer_age(self, now: float) -> float | None:
         """Seconds since the last Ack or Nack on any stream; None before the first."""
