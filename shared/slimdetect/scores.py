@@ -27,18 +27,15 @@ _EPSILON = 1e-7  # keeps the logit of a float32 finite
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which boxes are asked for.
+    """Which boxes are asked for."""
 
-    Args:
-        min_score: of every class, those too that are not shown by themselves; None: the model's
-            thresholds, or 0.25 where it has none.
-        labels: only boxes of these; one without a threshold is shown from 0.25 on. Empty: all.
-        raw: the tail's own scores, and also boxes whose place a better one of another class has,
-            as a precision-recall curve and a calibration need them.
-    """
-
+    # of every class, those too that are not shown by themselves; None: the model's thresholds, or
+    # 0.25 where it has none
     min_score: float | None = None
+    # only boxes of these; one without a threshold is shown from 0.25 on. Empty: all
     labels: tuple[str, ...] = ()
+    # the tail's own scores, and also boxes whose place a better one of another class has, as a
+    # precision-recall curve and a calibration need them
     raw: bool = False
 
 

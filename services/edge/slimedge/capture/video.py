@@ -4,8 +4,6 @@ packets of the best stream ─decode─> frame ─upright─> Picture, at its ow
                                        └─ damaged ──> told, and dropped
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
