@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables, save_tables
-from slimcodec.image import pad_to_multiple, to_x
+from slimcodec.pixels import pad_to_multiple, to_x
 from slimnets.export.tabulate import tabulate
 from slimtrain.codec.artifact import load_codec
 from slimtrain.data.pictures import index_pictures, load_pictures

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from slimcodec.container import MAX_PIXELS, Container
 from slimcodec.errors import DamagedContainerError
 from slimcodec.graph.runtime import Runtime
-from slimcodec.image import crop, to_image
 from slimcodec.model.artifact import CodecArtifact
+from slimcodec.pixels import crop, to_image
 from slimcodec.sections import build_section_coder, parse_for
 
 

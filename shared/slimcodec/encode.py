@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from slimcodec.container import MAX_PIXELS, Container, pack_container, round_quality
 from slimcodec.errors import CodecError, ImageError
 from slimcodec.graph.runtime import Runtime
-from slimcodec.image import check_image, pad_to_multiple, to_x
 from slimcodec.model.artifact import CodecArtifact
+from slimcodec.pixels import check_image, pad_to_multiple, to_x
 from slimcodec.sections import build_section_coder, parse_for, round_symbols
 
 # Of the symbols that are not zero, how many may differ where the same picture was encoded again:

@@ -21,8 +21,8 @@ from slimcodec.decode import Latent, one_hot_levels, widen_latents
 from slimcodec.detection import Detection
 from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import Graph, Runtime
-from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.pixels import pad_to_multiple, to_x
 from slimdetect.boxes import clip_detections, decode_heads, suppress
 from slimdetect.scores import SHOWN, Scores, Wanted
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from slimcodec.entropy.tables import compute_fingerprint, save_scale_tables, save_tables
-from slimcodec.image import pad_to_multiple, to_x
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
+from slimcodec.pixels import pad_to_multiple, to_x
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior
