@@ -36,6 +36,7 @@ from slimtrain.codec.start import (
 )
 from slimtrain.data.crops import CropSampler
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
+from slimtrain.loop.draws import draw_seed
 from slimtrain.loop.identity import digest_of_pictures, digest_of_weights
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
@@ -183,7 +184,7 @@ class _CodecTask:
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         """Of this process's part of the batch."""
         rank = self.processes.rank
-        torch.manual_seed((self.run.seed << 40) + (rank << 32) + step)
+        torch.manual_seed(draw_seed(self.run.seed, rank, step, 1))  # not what the crops draw from
         x = self.crops.batch(step, self.batch, rank).contiguous(memory_format=torch.channels_last)
         losses = _forward(self.objective, x, self.run, step)
         figures = {"bpp": losses.bpp, "machine": losses.machine, "psnr_db": losses.psnr_db}

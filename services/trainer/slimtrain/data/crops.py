@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from slimtrain.loop.draws import draw_seed
+
 
 class CropSampler:
     """All pictures as one uint8 tensor; a batch depends only on (seed, step), so a resumed run sees
@@ -34,7 +36,7 @@ class CropSampler:
 
     def batch(self, step: int, size: int, rank: int = 0) -> Tensor:
         """(size, 3, crop, crop) float32 in [0, 1], half of them mirrored."""
-        generator = torch.Generator().manual_seed((self.seed << 40) + (rank << 32) + step)
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, rank, step))
         index = torch.randint(len(self.sizes), (size,), generator=generator)
         room = self.sizes[index] - self.crop + 1  # (size, 2)
         start = (torch.rand((size, 2), generator=generator) * room).long().to(self.device)

@@ -28,6 +28,7 @@ from slimtrain.detector.evaluate import evaluate_prepared, prepare_pictures
 from slimtrain.detector.loss import DetectorLoss, Teaching, detector_loss
 from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
+from slimtrain.loop.draws import draw_seed
 from slimtrain.loop.identity import digest_of_file, digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
@@ -171,7 +172,7 @@ class _DetectorTask:
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         run = self.run
         sizes = run.image_sizes or (run.image_size,)
-        generator = torch.Generator().manual_seed((run.seed << 32) + step)
+        generator = torch.Generator().manual_seed(draw_seed(run.seed, step))
         side = sizes[int(torch.randint(len(sizes), (1,), generator=generator))]
         count = max(1, round(run.batch_size * (run.image_size / side) ** 2))
         share = LAST_MOSAIC_SHARE if done > 1 - LAST_PART else None

@@ -30,6 +30,7 @@ from slimtrain.codec.start import FIT_STEPS, fit_picture, give_stem, learning_sh
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
+from slimtrain.loop.draws import draw_seed
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
@@ -224,7 +225,7 @@ class _TailTask:
 
     def _draw(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """(B,) levels and (B,) real qualities, all alike: the cloud meets every one of them."""
-        generator = torch.Generator().manual_seed((self.run.seed << 40) + step)
+        generator = torch.Generator().manual_seed(draw_seed(self.run.seed, step))
         manifest = self.artifact.manifest
         level = torch.randint(len(manifest.levels), (size,), generator=generator)
         quality = torch.rand(size, generator=generator) * (manifest.qualities - 1)

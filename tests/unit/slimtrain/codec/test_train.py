@@ -267,12 +267,14 @@ def test_weights_that_do_not_match_the_levels_are_refused(tmp_path: Path) -> Non
         LossWeights(machine_levels=(0.0,), view_levels=(0.0,))
 
 
-def test_crops_depend_on_the_step_alone_and_small_pictures_are_extended() -> None:
+def test_crops_depend_on_seed_and_step_and_small_pictures_are_extended() -> None:
     pictures = [*make_pictures(3, 5), np.full((10, 20, 3), 9, np.uint8)]
     sampler = CropSampler(pictures, 64, torch.device("cpu"), seed=1)
 
     assert torch.equal(sampler.batch(7, 8), sampler.batch(7, 8))
     assert not torch.equal(sampler.batch(7, 8), sampler.batch(8, 8))
+    other = CropSampler(pictures, 64, torch.device("cpu"), seed=2)
+    assert not torch.equal(sampler.batch(7, 8), other.batch(7, 8))
     tiny = CropSampler(pictures[3:], 64, torch.device("cpu"), seed=1).batch(0, 2)
     assert tiny.shape == (2, 3, 64, 64)
     assert (tiny == 9 / 255).all()
