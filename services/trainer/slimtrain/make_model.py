@@ -26,7 +26,6 @@ from slimtrain.evaluation.baseline import BASELINES
 from slimtrain.evaluation.evaluate import CodecUnderTest, evaluate
 from slimtrain.evaluation.pictures import choose_pictures
 from slimtrain.evaluation.rows import write_evaluated_profile
-from slimtrain.loop.processes import best_device
 from slimtrain.recipe.run import train_codec_of
 from slimtrain.recipe.schema import CodecRecipe, load_recipe
 from slimtrain.reporting.report import write_report
@@ -135,7 +134,7 @@ def _train(settings: ModelSettings, recipe: CodecRecipe, say: Callable[[str], No
         seconds=settings.seconds,
         batch=settings.batch,
         threads=settings.threads,
-        device=settings.device or best_device(),
+        device=settings.device,
         seed=settings.seed,
     )
     teacher = ModelReference(name=settings.detector.parent.name, version=VERSION)

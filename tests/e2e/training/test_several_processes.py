@@ -1,4 +1,4 @@
-"""A recipe trained by two processes: each step of each may leave out other levels of the model."""
+"""The training commands under torchrun: a recipe trained by two, and who writes what follows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from PIL import Image
 
 from support.command import Slimwire
 from support.models.toy_artifact import make_image
-
-pytestmark = pytest.mark.slow
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -36,12 +34,20 @@ schedule: {{steps: {STEPS}, batch: 2, crop: 64}}
 """
 
 
-def test_two_processes_train_a_recipe_of_three_levels(slimwire: Slimwire, tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    (tmp_path / "pictures").mkdir()
     for number in range(20):
         picture = make_image(64, 96, seed=number)
-        Image.fromarray(picture).save(pictures / f"p{number:02d}.png")
+        Image.fromarray(picture).save(tmp_path / "pictures" / f"p{number:02d}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_recipe_of_three_levels(
+    slimwire: Slimwire, pictures: Path, tmp_path: Path
+) -> None:
+    """Each step of each may leave out other levels of the model."""
     files = {suffix: tmp_path / f"mine.{suffix}" for suffix in ("cfg", "weights", "names")}
     files["cfg"].write_text(ALL_LAYERS_CFG)
     files["names"].write_text("cat\ndog\ncow\n")
@@ -66,3 +72,23 @@ def test_two_processes_train_a_recipe_of_three_levels(slimwire: Slimwire, tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
     state = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
     assert state["step"] == STEPS
+
+
+@pytest.mark.parametrize("stage", ["triage", "tail"])
+def test_the_first_alone_makes_a_version_and_says_so(
+    slimwire: Slimwire,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+) -> None:
+    monkeypatch.setattr(f"slimtrain.{stage}.train.train_{stage}", lambda *_: None)
+    monkeypatch.setenv("RANK", "1")
+
+    outcome = slimwire(
+        *("train", stage, "--images", pictures, "--model", "toy"),
+        *("--out", tmp_path / "run", "--to", tmp_path / "models/toy/2"),
+    )
+
+    assert (outcome.code, len(outcome.out.splitlines())) == (0, 1), outcome
+    assert not (tmp_path / "models").exists()

@@ -77,11 +77,10 @@ def train_codec(
     """Train a codec against a detector, from pictures alone. Goes on where it stopped.
 
     The recipe says what; options given here go before its schedule. One picture in ten, chosen by
-    its name, is kept for validation. Several processes:
-    torchrun --nproc-per-node N -m slimcli train codec ...
+    its name, is kept for validation.
     """
     with needs_extra("train", "train codec"):
-        from slimtrain.loop.processes import best_device
+        from slimtrain.loop.processes import is_first_process
         from slimtrain.recipe.run import train_codec_of
         from slimtrain.recipe.schema import CodecRecipe, load_recipe
 
@@ -100,10 +99,11 @@ def train_codec(
         crop=crop,
         learning_rate=learning_rate,
         threads=threads,
-        device=device or best_device(),
+        device=device,
         seed=seed,
     )
-    say(f"{checkpoint}: `slimwire export` makes a model of it")
+    if is_first_process():
+        say(f"{checkpoint}: `slimwire export` makes a model of it")
 
 
 def train_detector(
@@ -153,7 +153,7 @@ def train_detector(
         from slimtrain.detector.start import DarknetFiles
         from slimtrain.detector.train import DetectorRun
         from slimtrain.detector.train import train_detector as run_training
-        from slimtrain.loop.processes import best_device
+        from slimtrain.loop.processes import is_first_process
         from slimtrain.recipe.schema import DetectorRecipe, load_recipe, settings
 
     wanted = load_recipe(recipe, DetectorRecipe)
@@ -169,7 +169,7 @@ def train_detector(
         labellings=wanted.folders,
         augmentation=wanted.augmentation,
         threads=threads,
-        device=device or best_device(),
+        device=device,
         **settings(
             wanted.schedule,
             seconds=seconds,
@@ -181,6 +181,8 @@ def train_detector(
     )
     training, validation = load_divided(images, max_edge, say, wanted.folders)
     trained = run_training(run, training, validation)
+    if not is_first_process():
+        return
     say(f"{out / 'validation.csv'}: what it finds in the validation pictures")
     say(f"{trained}: `slimwire detector import` makes a model of it and {out / 'detector.cfg'}")
 
@@ -212,7 +214,7 @@ def train_triage(
     """
     with needs_extra("train", "train triage"):
         from slimtrain.data.pictures import load_divided
-        from slimtrain.loop.processes import best_device
+        from slimtrain.loop.processes import is_first_process
         from slimtrain.recipe.schema import TriageRecipe, load_recipe, settings
         from slimtrain.triage.train import TriageRun
         from slimtrain.triage.train import train_triage as run_training
@@ -224,7 +226,7 @@ def train_triage(
         out=out,
         seconds=seconds,
         threads=threads,
-        device=device or best_device(),
+        device=device,
         **settings(
             wanted.schedule,
             labels=tuple(label) if label else None,
@@ -236,6 +238,8 @@ def train_triage(
     )
     training, validation = load_divided(images, max_edge, say)
     spec = run_training(run, codec, detector, training, validation, to)
+    if not is_first_process():
+        return
     if spec is None:
         say(f"{out}: stopped before the end; the same command goes on")
     else:
@@ -279,7 +283,7 @@ def train_tail(
     with needs_extra("train", "train tail"):
         from slimcodec.model.find import find_model
         from slimtrain.data.pictures import load_divided
-        from slimtrain.loop.processes import best_device
+        from slimtrain.loop.processes import is_first_process
         from slimtrain.recipe.schema import TailRecipe, load_recipe, settings
         from slimtrain.tail.artifact import write_tail_artifact
         from slimtrain.tail.train import TailRun
@@ -298,7 +302,7 @@ def train_tail(
         feature_width=wanted.feature_width,
         seconds=seconds,
         threads=threads,
-        device=device or best_device(),
+        device=device,
         **settings(
             wanted.schedule,
             steps=steps,
@@ -311,6 +315,8 @@ def train_tail(
     )
     training, validation = load_divided(images, max_edge, say)
     checkpoint = run_training(run, training, validation)
+    if not is_first_process():
+        return
     folder = write_tail_artifact(
         checkpoint,
         codec.directory,

@@ -2,8 +2,6 @@
 loss.
 
     pictures -crops-> x -CodecObjective-> losses; the rest is `slimtrain.loop.loop`
-
-Under `torchrun` every process takes its share of the batch.
 """
 
 import json
@@ -35,8 +33,8 @@ from slimtrain.codec.start import (
     split_prior,
 )
 from slimtrain.data.crops import CropSampler
+from slimtrain.data.draws import draw_seed
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
-from slimtrain.loop.draws import draw_seed
 from slimtrain.loop.identity import digest_of_pictures, digest_of_weights
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
@@ -90,7 +88,7 @@ class CodecRun(CodecSchedule):
     # stop after this much time of this process, with a checkpoint; None: run to the end
     seconds: float | None = None
     threads: int | None = None  # of torch on the CPU; None: torch's choice
-    device: str = "cpu"
+    device: str | None = "cpu"  # None: cuda where there is one
 
 
 def train_codec(
@@ -111,20 +109,17 @@ def train_codec(
         ProcessesError: the batch does not divide among the processes.
         ValueError: the detector does not fit the configuration.
     """
-    processes = Processes.join(run.device)
-    if run.threads is not None:
-        torch.set_num_threads(run.threads)
-    loop = Loop(
-        run.out,
-        Schedule(_WARM_UP, _LAST_SHARE, waits=True),
-        run.average,
-        steps=run.steps,
-        seconds=run.seconds,
-        clip=_CLIP,
-        processes=processes,
-    )
-    loop.run(_CodecTask(run, processes, detector, training, validation))
-    processes.leave()
+    with Processes.join(run.device, run.threads) as processes:
+        loop = Loop(
+            run.out,
+            Schedule(_WARM_UP, _LAST_SHARE, waits=True),
+            run.average,
+            steps=run.steps,
+            seconds=run.seconds,
+            clip=_CLIP,
+            processes=processes,
+        )
+        loop.run(_CodecTask(run, processes, detector, training, validation))
     return loop.checkpoint
 
 
@@ -149,18 +144,19 @@ class _CodecTask:
                 "detector's"
             )
         device = processes.device
-        self.run, self.processes, self.detector = run, processes, detector.to(device)
-        self.batch = processes.part_of(run.batch)
+        self.run, self.device, self.detector = run, device, detector.to(device)
+        self.batch, self.seed = processes.part_of(run.batch), processes.seed_of(run.seed)
         torch.manual_seed(run.seed)
         self.trained = Codec(run.config).to(device)
         self.objective = CodecObjective(self.trained, detector, split, run.weights).to(device)
         self.objective.to(memory_format=torch.channels_last)
         if run.frozen_levels:
             freeze_levels(self.trained, run.frozen_levels)
-        self.optimizer = _build_optimizer(self.trained, run)
-        self.crops = CropSampler(training, run.crop, device, run.seed)
-        held_out = len(validation) > 0 and processes.is_first
-        self.held_out = CropSampler(validation, run.crop, device, run.seed) if held_out else None
+        self.optimizer = _build_optimizer(self.trained, run, device)
+        self.crops = CropSampler(training, run.crop, device, self.seed)
+        self.held_out: CropSampler | None = None
+        if len(validation):
+            self.held_out = CropSampler(validation, run.crop, device, run.seed)
         self.identity = {
             "configuration": json.dumps(asdict(run.config)),
             "detector": digest_of_weights(detector),
@@ -175,17 +171,15 @@ class _CodecTask:
         new = list(codec.state_dict())
         if run.start_from is not None:
             new = begin_with(codec, run.start_from)
-            if self.processes.is_first:
-                tqdm.write(f"{run.start_from}: its weights, but for {', '.join(new) or 'none'}")
+            tqdm.write(f"{run.start_from}: its weights, but for {', '.join(new) or 'none'}")
         if run.start_from is None or any(name.startswith("prior.") for name in new):
             fit_prior(codec, self.crops, min(FIT_STEPS, run.steps))
         begin_stem(codec, self.detector, self.crops, new)
 
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         """Of this process's part of the batch."""
-        rank = self.processes.rank
-        torch.manual_seed(draw_seed(self.run.seed, rank, step, 1))  # not what the crops draw from
-        x = self.crops.batch(step, self.batch, rank).contiguous(memory_format=torch.channels_last)
+        torch.manual_seed(draw_seed(self.seed, step, 1))  # not what the crops draw from
+        x = self.crops.batch(step, self.batch).contiguous(memory_format=torch.channels_last)
         losses = _forward(self.objective, x, self.run, step)
         figures = {"bpp": losses.bpp, "machine": losses.machine, "psnr_db": losses.psnr_db}
         levels = range(self.run.config.num_levels)
@@ -231,7 +225,7 @@ class _CodecTask:
 
     def one_picture(self) -> tuple[Codec, tuple[Tensor | None, ...], int]:
         """The widest level that each task trains."""
-        device, crop = self.processes.device, self.run.crop
+        device, crop = self.device, self.run.crop
         levels = (
             _trained(w) for w in (self.run.weights.machine_levels, self.run.weights.view_levels)
         )
@@ -287,7 +281,7 @@ def _sandwich(B: int, levels: Sequence[int], narrowest: float) -> Tensor | None:
     return among[place]
 
 
-def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
+def _build_optimizer(codec: Codec, run: CodecRun, device: torch.device) -> torch.optim.Adam:
     densities, _ = split_prior(codec)
     shares = {id(parameter): _PRIOR_SHARE for parameter in densities}
     for prefix, share in (
@@ -305,4 +299,4 @@ def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
         {"params": parameters, "peak": share * run.learning_rate}
         for share, parameters in groups.items()
     ]
-    return torch.optim.Adam(by_share, lr=run.learning_rate, fused=run.device.startswith("cuda"))
+    return torch.optim.Adam(by_share, lr=run.learning_rate, fused=device.type == "cuda")

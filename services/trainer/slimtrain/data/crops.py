@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slimtrain.loop.draws import draw_seed
+from slimtrain.data.draws import draw_seed
 
 
 class CropSampler:
@@ -34,9 +34,9 @@ class CropSampler:
         self.canvas = canvas.to(device)
         self.sizes = torch.tensor(sizes)
 
-    def batch(self, step: int, size: int, rank: int = 0) -> Tensor:
+    def batch(self, step: int, size: int) -> Tensor:
         """(size, 3, crop, crop) float32 in [0, 1], half of them mirrored."""
-        generator = torch.Generator().manual_seed(draw_seed(self.seed, rank, step))
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, step))
         index = torch.randint(len(self.sizes), (size,), generator=generator)
         room = self.sizes[index] - self.crop + 1  # (size, 2)
         start = (torch.rand((size, 2), generator=generator) * room).long().to(self.device)

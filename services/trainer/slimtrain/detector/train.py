@@ -21,6 +21,7 @@ from slimnets.darknet.cfg import format_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.fold import freeze
 from slimnets.darknet.weights import save_darknet_weights
+from slimtrain.data.draws import draw_seed
 from slimtrain.data.pictures import Labelling, Pictures
 from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.data import DetectorBatch, DetectorSampler
@@ -28,11 +29,10 @@ from slimtrain.detector.evaluate import evaluate_prepared, prepare_pictures
 from slimtrain.detector.loss import DetectorLoss, Teaching, detector_loss
 from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
-from slimtrain.loop.draws import draw_seed
 from slimtrain.loop.identity import digest_of_file, digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
-from slimtrain.loop.processes import refuse_processes
+from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class DetectorRun(DetectorSchedule):
     augmentation: Augmentation = Augmentation()
     threads: int | None = None  # of the processor; None: torch's choice
     compile: bool = True
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    device: str | None = None  # None: cuda where there is one
 
 
 def train_detector(run: DetectorRun, training: Pictures, validation: Pictures) -> Path:
@@ -103,26 +103,28 @@ def train_detector(run: DetectorRun, training: Pictures, validation: Pictures) -
     Raises:
         PictureError: no picture is labelled.
         AnotherRunError: `run.out` holds a run on other pictures or from another beginning.
-        ProcessesError: torchrun started several processes.
+        ProcessesError: the batch does not divide among the processes.
         SplitError: a layer behind `frozen_layers` reads one of them.
     """
     started = time.monotonic()
-    refuse_processes("train detector")
-    task = _DetectorTask(run, training, validation)
-    loop = Loop(
-        run.out,
-        Schedule(run.warmup_steps, FINAL_LEARNING_RATE),
-        run.average_decay,
-        steps=run.max_steps,
-        # loading and compiling took part of the time: the schedule fills what is left
-        schedule_seconds=run.seconds - (time.monotonic() - started),
-        clip=CLIP_NORM,
-        validate_every=run.evaluate_seconds,
-    )
-    loop.run(task)
+    with Processes.join(run.device, run.threads) as processes:
+        task = _DetectorTask(run, processes, training, validation)
+        loop = Loop(
+            run.out,
+            Schedule(run.warmup_steps, FINAL_LEARNING_RATE),
+            run.average_decay,
+            steps=run.max_steps,
+            # loading and compiling took part of the time: the schedule fills what is left
+            schedule_seconds=run.seconds - processes.furthest(time.monotonic() - started),
+            clip=CLIP_NORM,
+            validate_every=run.evaluate_seconds,
+            processes=processes,
+        )
+        loop.run(task)
     weights = run.out / "detector.weights"
-    (run.out / "detector.cfg").write_text(format_cfg(task.trained.sections), encoding="utf-8")
-    save_darknet_weights(task.trained, weights)
+    if processes.is_first:
+        (run.out / "detector.cfg").write_text(format_cfg(task.trained.sections), encoding="utf-8")
+        save_darknet_weights(task.trained, weights)
     return weights
 
 
@@ -131,17 +133,17 @@ class _DetectorTask:
 
     name = "model"
 
-    def __init__(self, run: DetectorRun, training: Pictures, validation: Pictures) -> None:
-        device = torch.device(run.device)
+    def __init__(
+        self, run: DetectorRun, processes: Processes, training: Pictures, validation: Pictures
+    ) -> None:
+        device = processes.device
         torch.manual_seed(run.seed)
-        if run.threads is not None:
-            torch.set_num_threads(run.threads)
         torch.backends.cudnn.benchmark = True
-        self.run = run
+        self.run, self.batch = run, processes.part_of(run.batch_size)
         model, taken = build_model(run.cfg, run.start)
         self.trained = model.to(device).to(memory_format=torch.channels_last)
         self.forward: nn.Module = _Forward(self.trained, run.frozen_layers, run.frozen_norms)
-        self.optimizer = _build_optimizer(self.trained, taken, run)
+        self.optimizer = _build_optimizer(self.trained, taken, run, device)
         self.teacher: Darknet | None = None
         teacher = run.teacher or run.start
         if run.taught > 0 and teacher is not None:
@@ -151,7 +153,7 @@ class _DetectorTask:
             run.image_size,
             device,
             run.augmentation,
-            run.seed,
+            processes.seed_of(run.seed),
             run.labellings,
             self.trained.classes,
         )
@@ -172,9 +174,10 @@ class _DetectorTask:
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         run = self.run
         sizes = run.image_sizes or (run.image_size,)
+        # every process draws the same side, so that none waits for a larger one
         generator = torch.Generator().manual_seed(draw_seed(run.seed, step))
         side = sizes[int(torch.randint(len(sizes), (1,), generator=generator))]
-        count = max(1, round(run.batch_size * (run.image_size / side) ** 2))
+        count = max(1, round(self.batch * (run.image_size / side) ** 2))
         share = LAST_MOSAIC_SHARE if done > 1 - LAST_PART else None
         loss = self._loss(self.sampler.batch(step, count, share, side))
         parts = {"box": loss.box, "objectness": loss.objectness, "classes": loss.classes}
@@ -197,7 +200,7 @@ class _DetectorTask:
     def one_picture(self) -> tuple[Darknet, tuple[Tensor], int]:
         side = self.run.image_size
         x = torch.zeros(1, 3, side, side, device=next(self.trained.parameters()).device)
-        return self.trained.eval(), (x,), self.run.batch_size
+        return self.trained.eval(), (x,), self.batch
 
     def _try_compile(self) -> nn.Module:
         """The compiled model, or the model itself where the compiler is missing or fails."""
@@ -206,7 +209,7 @@ class _DetectorTask:
         statistics = {name: value.clone() for name, value in self.trained.state_dict().items()}
         try:
             self.forward = cast(nn.Module, torch.compile(plain))
-            self._loss(self.sampler.batch(0, self.run.batch_size)).total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+            self._loss(self.sampler.batch(0, self.batch)).total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             return self.forward
         except Exception as exc:
             # The compiler can fail in a hundred ways of its own; none of them is worth the run.
@@ -244,7 +247,9 @@ class _Forward(nn.Module):
         return self.model.tail(f, self.split)
 
 
-def _build_optimizer(model: Darknet, taken: int, run: DetectorRun) -> torch.optim.AdamW:
+def _build_optimizer(
+    model: Darknet, taken: int, run: DetectorRun, device: torch.device
+) -> torch.optim.AdamW:
     def group(layers: nn.ModuleList, is_decayed: bool, rate: float) -> dict[str, Any]:
         parameters = [
             p for p in layers.parameters() if p.requires_grad and (p.ndim > 1) == is_decayed
@@ -255,4 +260,4 @@ def _build_optimizer(model: Darknet, taken: int, run: DetectorRun) -> torch.opti
     parts = [(model.layers[:taken], 1.0), (model.layers[taken:], run.fresh_rate)]
     groups = [group(layers, decayed, rate) for layers, rate in parts for decayed in (True, False)]
     filled = [each for each in groups if each["params"]]
-    return torch.optim.AdamW(filled, lr=run.learning_rate, fused=run.device.startswith("cuda"))
+    return torch.optim.AdamW(filled, lr=run.learning_rate, fused=device.type == "cuda")

@@ -42,8 +42,8 @@ SAVE_EVERY_SECONDS = 60.0
 
 
 class Task(Protocol):
-    """What is trained. Batches and draws depend on (seed, step, rank) alone: so a run is resumed
-    exactly.
+    """What is trained. Batches and draws depend on (seed of the process, step) alone: so a run is
+    resumed exactly.
     """
 
     @property
@@ -69,7 +69,7 @@ class Task(Protocol):
         ...
 
     def begin(self) -> None:
-        """Set the weights that a new run begins with."""
+        """Set the weights that a new run begins with; asked of the first process alone."""
         ...
 
     def losses(self, step: int, done: float) -> Mapping[str, Tensor]:
@@ -133,12 +133,12 @@ class _Run:
         self.step, self.seconds_before = 0, 0.0
         self.means = Means()
         state: dict[str, Any] | None = None
-        if not loop.checkpoint.exists():
-            task.begin()
-        else:
+        if loop.checkpoint.exists():
             state = load_checkpoint(loop.checkpoint, next(task.trained.parameters()).device)
             self._check(state)
             task.trained.load_state_dict(state[task.name])
+        elif loop.processes.is_first:
+            task.begin()
         loop.processes.equalise(task.trained)
         self.average = build_average(task.trained, loop.average)
         if state is not None:
@@ -214,11 +214,13 @@ class _Run:
         share = loop.schedule.share(self.step, loop.steps, done)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * share
-        before = [buffer.clone() for buffer in self.task.trained.buffers()]
+        buffers = list(self.task.trained.buffers())
+        before = [buffer.clone() for buffer in buffers]
         losses = self.task.losses(self.step, done)
         optimizer.zero_grad(set_to_none=True)
         next(iter(losses.values())).backward()  # type: ignore[no-untyped-call]  # torch's
-        loop.processes.average_gradients(self.parameters)
+        if loop.processes.world > 1:
+            self._average(buffers, before)
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         is_finite = bool(torch.isfinite(norm))
         if is_finite:
@@ -227,11 +229,27 @@ class _Run:
             optimizer.step()
         else:
             logger.warning("step %d: the gradient is not finite; left out", self.step)
-            for buffer, value in zip(self.task.trained.buffers(), before, strict=True):
+            for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)  # statistics of the batch, perhaps, as little finite
         self.average.update_parameters(self.task.trained)
         self.means.add({**losses, "gradient_norm": norm}, is_finite)
         self.step += 1
+
+    @torch.no_grad()
+    def _average(self, buffers: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+        """The processes' means of gradients, and of what the forward pass moved. No gradient counts
+        as zero, since a process may draw no picture for some level.
+        """
+        gradients: list[Tensor] = []
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        pairs = [(b, old) for b, old in zip(buffers, before, strict=True) if b.is_floating_point()]
+        moves = [buffer - old for buffer, old in pairs]
+        self.loop.processes.average([*gradients, *moves])
+        for (buffer, old), move in zip(pairs, moves, strict=True):
+            buffer.copy_(old + move)
 
     def _write_log(self, seconds: float) -> None:
         group = self.task.optimizer.param_groups[0]

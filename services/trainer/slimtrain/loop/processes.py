@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from slimtrain.loop.errors import ProcessesError
+
+_SEEDS = 1 << 16  # between the draws of two processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +29,31 @@ class Processes:
     device: torch.device = torch.device("cpu")
 
     @classmethod
-    def join(cls, device: str) -> Processes:
-        """Those that torchrun started, or this one alone; of several on CUDA each has a card of
-        its own.
+    @contextmanager
+    def join(cls, device: str | None, threads: int | None = None) -> Iterator[Processes]:
+        """Be one of those that torchrun started, or alone, until the block ends.
+
+        Args:
+            device: None: cuda where there is one; of several processes each has a card of its own.
+            threads: of torch on the CPU; None: torch's choice.
         """
-        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        own = torch.device(device)
-        if world > 1:
-            if device == "cuda":
-                own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-            if not distributed.is_initialized():
-                distributed.init_process_group("nccl" if own.type == "cuda" else "gloo")
-        return cls(rank, world, own)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        own = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        if world == 1:
+            yield cls(device=own)
+            return
+        if own.type == "cuda":
+            own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        is_member = distributed.is_initialized()
+        if not is_member:
+            distributed.init_process_group("nccl" if own.type == "cuda" else "gloo")
+        try:
+            yield cls(distributed.get_rank(), world, own)
+        finally:
+            if not is_member:
+                distributed.destroy_process_group()
 
     @property
     def is_first(self) -> bool:
@@ -53,6 +69,10 @@ class Processes:
             raise ProcessesError(f"a batch of {batch} does not divide among {self.world} processes")
         return batch // self.world
 
+    def seed_of(self, seed: int) -> int:
+        """Of this process's own draws."""
+        return seed + self.rank * _SEEDS
+
     def furthest(self, value: float) -> float:
         """The greatest of all processes: of clocks, the one that all of them go by."""
         if self.world == 1:
@@ -67,43 +87,16 @@ class Processes:
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """The mean over the processes, in one exchange; no gradient counts as zero, since a
-        process may draw no picture for some level.
-        """
-        if self.world == 1:
-            return
-        given = list(parameters)
-        for parameter in given:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [p.grad for p in given if p.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) / self.world
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Put the mean over the processes in the place of each, in one exchange."""
+        given = list(tensors)
+        flat = torch.cat([tensor.reshape(-1) for tensor in given]) / self.world
         distributed.all_reduce(flat)
-        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-    def leave(self) -> None:
-        """The run is over."""
-        if self.world > 1:
-            distributed.destroy_process_group()
+        parts = torch.split(flat, [tensor.numel() for tensor in given])
+        for tensor, part in zip(given, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
 
 
-def best_device() -> str:
-    """cuda where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def refuse_processes(what: str) -> None:
-    """Several of them would each train the whole, and write the same files.
-
-    Raises:
-        ProcessesError: torchrun started more than one process.
-    """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1:
-        raise ProcessesError(
-            f"{what} trains in one process, torchrun started {world}; start it without torchrun "
-            "(`train codec` is the one that divides its batch)"
-        )
+def is_first_process() -> bool:
+    """Whether it is this process that writes results and speaks; of a run alone it is."""
+    return int(os.environ.get("RANK", "0")) == 0

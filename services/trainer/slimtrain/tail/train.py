@@ -27,14 +27,14 @@ from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail
 from slimtrain.codec.artifact import load_codec
 from slimtrain.codec.start import FIT_STEPS, fit_picture, give_stem, learning_shares
+from slimtrain.data.draws import draw_seed
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
-from slimtrain.loop.draws import draw_seed
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
-from slimtrain.loop.processes import refuse_processes
+from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 from slimtrain.tail.data import TailSampler
 from slimtrain.tail.evaluate import evaluate_tail, prepare_validation
@@ -82,7 +82,7 @@ class TailRun(TailSchedule):
     # stop after this much time of this process, with a checkpoint; None: run to the end
     seconds: float | None = None
     threads: int | None = None  # of torch on the CPU; None leaves it to torch
-    device: str = "cpu"
+    device: str | None = "cpu"  # None: cuda where there is one
 
 
 def train_tail(run: TailRun, training: Pictures, validation: Pictures) -> Path:
@@ -95,22 +95,21 @@ def train_tail(run: TailRun, training: Pictures, validation: Pictures) -> Path:
     Raises:
         TailError: codec, detector and settings do not fit together.
         AnotherRunError: `run.out` holds a run on another codec or other pictures.
-        ProcessesError: torchrun started several processes.
+        ProcessesError: the batch does not divide among the processes.
         ModelError, NetError: an artifact is damaged.
     """
-    refuse_processes("train tail")
-    if run.threads is not None:
-        torch.set_num_threads(run.threads)
-    loop = Loop(
-        run.out,
-        Schedule(_WARM_UP, _LAST_SHARE),
-        run.average,
-        steps=run.steps,
-        seconds=run.seconds,
-        clip=_CLIP,
-        validate_first=True,
-    )
-    loop.run(_TailTask(run, training, validation))
+    with Processes.join(run.device, run.threads) as processes:
+        loop = Loop(
+            run.out,
+            Schedule(_WARM_UP, _LAST_SHARE),
+            run.average,
+            steps=run.steps,
+            seconds=run.seconds,
+            clip=_CLIP,
+            validate_first=True,
+            processes=processes,
+        )
+        loop.run(_TailTask(run, processes, training, validation))
     return loop.checkpoint
 
 
@@ -119,9 +118,11 @@ class _TailTask:
 
     name = "decoder"
 
-    def __init__(self, run: TailRun, training: Pictures, validation: Pictures) -> None:
-        self.run = run
-        self.device = torch.device(run.device)
+    def __init__(
+        self, run: TailRun, processes: Processes, training: Pictures, validation: Pictures
+    ) -> None:
+        self.run, self.device = run, processes.device
+        self.batch, self.seed = processes.part_of(run.batch), processes.seed_of(run.seed)
         self.artifact = load_codec_artifact(run.codec)
         detector = load_detector_artifact(run.detector).manifest
         original, split = load_detector_model(run.detector), detector.split.layer
@@ -146,7 +147,7 @@ class _TailTask:
                 "no labelled picture and no distillation; raise the weight of the heads"
             )
         use_labels = run.weights.detection > 0
-        self.sampler = TailSampler(training, run.image_size, self.device, run.seed, use_labels)
+        self.sampler = TailSampler(training, run.image_size, self.device, self.seed, use_labels)
         self.prepared = prepare_validation(validation, _VALIDATION_SIZE)
         fingerprint = self.artifact.manifest.fingerprint
         self.identity = {
@@ -168,7 +169,7 @@ class _TailTask:
             return
 
         def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
-            x = self.sampler.batch(step, self.run.batch).x
+            x = self.sampler.batch(step, self.batch).x
             level, quality = self._draw(step, len(x))
             y_hat = self.encoder(x.contiguous(memory_format=torch.channels_last), level, quality)
             return x, y_hat, F.one_hot(level, self.config.num_levels).to(y_hat.dtype)
@@ -176,7 +177,7 @@ class _TailTask:
         fit_picture(transform, draw, min(FIT_STEPS, self.run.steps))
 
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
-        batch = self.sampler.batch(step, self.run.batch)
+        batch = self.sampler.batch(step, self.batch)
         x = batch.x.contiguous(memory_format=torch.channels_last)
         level, quality = self._draw(step, len(x))
         y_hat = self.encoder(x, level, quality)
@@ -205,7 +206,7 @@ class _TailTask:
         side = self.run.image_size // LATENT_STRIDE
         y_hat = torch.zeros(1, self.config.latent_channels[-1], side, side, device=self.device)
         level = torch.zeros(1, dtype=torch.int64, device=self.device)
-        return self.trained, (y_hat, level), self.run.batch
+        return self.trained, (y_hat, level), self.batch
 
     def _build_optimizer(self) -> torch.optim.Adam:
         run = self.run
@@ -225,7 +226,7 @@ class _TailTask:
 
     def _draw(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """(B,) levels and (B,) real qualities, all alike: the cloud meets every one of them."""
-        generator = torch.Generator().manual_seed(draw_seed(self.run.seed, step))
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, step))
         manifest = self.artifact.manifest
         level = torch.randint(len(manifest.levels), (size,), generator=generator)
         quality = torch.rand(size, generator=generator) * (manifest.qualities - 1)

@@ -33,7 +33,7 @@ from slimtrain.loop.bounds import Count, Rate, Seed
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
-from slimtrain.loop.processes import refuse_processes
+from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 from slimtrain.triage.figures import (
     area_under_roc,
@@ -41,7 +41,7 @@ from slimtrain.triage.figures import (
     choose_threshold,
     measure_threshold,
 )
-from slimtrain.triage.views import LabelledLatent, encode_views, label_views, list_views
+from slimtrain.triage.views import LabelledLatent, View, encode_views, label_views, list_views
 
 MIN_SCORE = 0.3  # a detection of at least this score is a presence
 STREET_LABELS = ("person", "bicycle", "car", "motorbike", "bus", "truck")
@@ -76,8 +76,8 @@ class TriageRun(TriageSchedule):
     out: Path  # folder of labels.npz, checkpoint.pt and log.csv
     # stop training after this long, with a checkpoint, and write no model; None: run to the end
     seconds: float | None = None
-    threads: int | None = None  # of detector and encoder; None: all cores
-    device: str = "cpu"
+    threads: int | None = None  # of torch, detector and encoder; None: their choice
+    device: str | None = "cpu"  # None: cuda where there is one
 
 
 def train_triage(
@@ -88,7 +88,8 @@ def train_triage(
     validation: Pictures,
     to: Path,
 ) -> TriageSpec | None:
-    """Train (or go on training) and write the codec with its head; None if stopped early.
+    """Train (or go on training) and write the codec with its head; None if stopped early, or if
+    another process writes it.
 
     Args:
         training, validation: any pictures; labels are not looked at.
@@ -96,23 +97,25 @@ def train_triage(
 
     Raises:
         AnotherRunError: `run.out` holds a run on another codec, detector, labels or pictures.
-        ProcessesError: torchrun started several processes.
+        ProcessesError: the batch does not divide among the processes.
         ArtifactFolderError: `to` exists or is of another form.
         ValueError: the validation pictures give no figures.
     """
-    refuse_processes("train triage")
     check_new_artifact(to)
-    task = _TriageTask(run, codec, detector, training)
-    held_out = task.examples_of(validation, "labels_validation")
-    loop = Loop(
-        run.out,
-        Schedule(_WARM_UP, last=0.0, waits=True, ahead=1),
-        _AVERAGE,
-        steps=run.steps,
-        seconds=run.seconds,
-    )
-    if not loop.run(task):
+    with Processes.join(run.device, run.threads) as processes:
+        task = _TriageTask(run, processes, codec, detector, training)
+        loop = Loop(
+            run.out,
+            Schedule(_WARM_UP, last=0.0, waits=True, ahead=1),
+            _AVERAGE,
+            steps=run.steps,
+            seconds=run.seconds,
+            processes=processes,
+        )
+        is_over = loop.run(task)
+    if not (is_over and processes.is_first):
         return None
+    held_out = task.examples_of(validation, list_views(validation, run.views), "labels_validation")
     reported = np.array([is_reported(validation.names[each.picture]) for each in held_out])
     spec = task.measure(held_out, reported)
     write_triage(codec, task.trained, spec, to)
@@ -142,22 +145,28 @@ class _TriageTask:
     def __init__(
         self,
         run: TriageRun,
+        processes: Processes,
         codec: CodecArtifact,
         detector: DetectorArtifact,
         training: Pictures,
     ) -> None:
         self.run, self.codec, self.detector = run, codec, detector
+        self.device, self.batch = processes.device, processes.part_of(run.batch)
+        self.seed = processes.seed_of(run.seed)
         self.names = detector.names
         self.labels = tuple(label for label in run.labels if label in self.names) or self.names
         self.interest = class_ids_of(self.labels, self.names)
-        self.examples = self.examples_of(training, "labels")
+        # each process labels and keeps its part of the views
+        own = list_views(training, run.views)[processes.rank :: processes.world]
+        part = f"-{processes.rank}-of-{processes.world}" if processes.world > 1 else ""
+        self.examples = self.examples_of(training, own, f"labels{part}")
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, example in enumerate(self.examples):
             by_shape.setdefault(example.y_hat.shape, []).append(index)
         self.groups = list(by_shape.values())
         torch.manual_seed(run.seed)
         head = TriageHead(codec.levels[0].latent_channels, len(self.names))
-        self.trained = head.to(run.device).train()
+        self.trained = head.to(self.device).train()
         self.optimizer = torch.optim.AdamW(
             [{"params": list(self.trained.parameters()), "peak": run.learning_rate}],
             lr=run.learning_rate,
@@ -171,11 +180,12 @@ class _TriageTask:
             "pictures": digest_of_pictures(training.images),
         }
 
-    def examples_of(self, pictures: Pictures, name: str) -> list[LabelledLatent]:
+    def examples_of(
+        self, pictures: Pictures, views: Sequence[View], name: str
+    ) -> list[LabelledLatent]:
         """Views of the pictures, as the detector sees them and as the cloud decodes them."""
         run = self.run
         runtime = OpenVinoRuntime(run.threads)
-        views = list_views(pictures, run.views)
         session = Detector(self.codec, self.detector, runtime)
         cache = run.out / f"{name}-{self.detector.label.replace('/', '-')}-seed-{run.seed}.npz"
         labels = label_views(pictures, views, run.seed, session, cache)
@@ -196,21 +206,21 @@ class _TriageTask:
         return []
 
     def one_picture(self) -> tuple[Callable[[Tensor], Tensor], tuple[Tensor], int]:
-        y_hat = torch.zeros(1, *self.examples[0].y_hat.shape, device=self.run.device)
-        return self.trained.cells, (y_hat,), self.run.batch
+        y_hat = torch.zeros(1, *self.examples[0].y_hat.shape, device=self.device)
+        return self.trained.cells, (y_hat,), self.batch
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """y_hat (B, M_0, h, w), presence (B, C), cells (B, C, ceil(h/2), ceil(w/2)) of one view
         shape; they depend on (seed, step) alone.
         """
-        rng = np.random.default_rng([self.run.seed, step])
+        rng = np.random.default_rng([self.seed, step])
         share = np.asarray([len(group) for group in self.groups]) / len(self.examples)
         group = self.groups[rng.choice(len(self.groups), p=share)]
-        chosen = [self.examples[index] for index in rng.choice(group, self.run.batch)]
+        chosen = [self.examples[index] for index in rng.choice(group, self.batch)]
         y_hat = np.stack([example.y_hat for example in chosen]).astype(np.float32)
         h, w = (-(-side // CELL_STRIDE) for side in y_hat.shape[2:])
         cells = np.stack([_cells_of(example.boxes, len(self.names), h, w) for example in chosen])
-        latents, targets = (torch.from_numpy(array).to(self.run.device) for array in (y_hat, cells))
+        latents, targets = (torch.from_numpy(array).to(self.device) for array in (y_hat, cells))
         return latents, targets.amax((2, 3)), targets
 
     @torch.no_grad()

