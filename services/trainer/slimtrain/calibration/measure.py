@@ -25,6 +25,7 @@ from slimdetect.detector import Detector
 from slimtrain.figures.bootstrap import mean_ap50
 from slimtrain.figures.mean_average_precision import (
     MEASURED,
+    MIN_LABELS,
     Labels,
     ScoredBoxes,
     count_labels,
@@ -34,7 +35,6 @@ from slimtrain.figures.mean_average_precision import (
 
 Picture = NDArray[np.uint8]
 PointKey = tuple[int, int]  # level, quality
-_MIN_LABELS = 8  # a class with fewer is left out, if there is one with so many
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def measure_utilities(
         return None
     truth = [pseudo_labels(boxes) for boxes in seen] if labels is None else labels
     counts = count_labels(truth)
-    chosen = {c for c, count in counts.items() if count >= _MIN_LABELS} or set(counts)
+    chosen = {c for c, count in counts.items() if count >= MIN_LABELS} or set(counts)
 
     def map50(found: Sequence[ScoredBoxes]) -> float:
         matches = [each for each in match_at_50(found, truth) if each.class_id in chosen]

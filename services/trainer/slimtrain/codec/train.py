@@ -37,7 +37,7 @@ from slimtrain.data.draws import draw_seed
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_pictures, digest_of_weights
 from slimtrain.loop.log import Cell
-from slimtrain.loop.loop import Loop
+from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 
@@ -123,10 +123,11 @@ def train_codec(
     return loop.checkpoint
 
 
-class _CodecTask:
+class _CodecTask(Task):
     """One step: one batch, a quality and levels for each picture, one summed loss."""
 
     name = "codec"
+    trained: Codec
 
     def __init__(
         self,

@@ -28,7 +28,6 @@ from slimtrain.figures.mean_average_precision import (
 LETTERBOX_GREY = 114
 NMS_IOU = 0.5
 MAX_CANDIDATES = 300  # the best (box, class) pairs of a picture that go into suppression
-MIN_LABELS = 8  # classes with fewer labels in the validation pictures are too noisy to watch
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _row(
         "folder": name,
         "pictures": len(index),
         "map50": ap.map50,
-        "map50_frequent": ap.mean_of(MIN_LABELS),
+        "map50_frequent": ap.mean_of(),
     }
 
 

@@ -31,7 +31,7 @@ from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_file, digest_of_pictures
 from slimtrain.loop.log import Cell
-from slimtrain.loop.loop import Loop
+from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 
@@ -128,10 +128,11 @@ def train_detector(run: DetectorRun, training: Pictures, validation: Pictures) -
     return weights
 
 
-class _DetectorTask:
+class _DetectorTask(Task):
     """Augmented batches of labelled pictures, and the detector's own loss."""
 
     name = "model"
+    trained: Darknet
 
     def __init__(
         self, run: DetectorRun, processes: Processes, training: Pictures, validation: Pictures
@@ -164,12 +165,8 @@ class _DetectorTask:
             "weights to begin with": digest_of_file(run.start.weights if run.start else None),
             "pictures": digest_of_pictures(training.images, training.boxes),
         }
-        self.kept: dict[str, Any] = {}
         if run.compile and device.type == "cuda":
             self.forward = self._try_compile()
-
-    def begin(self) -> None:
-        """The model was built with what it begins with."""
 
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         run = self.run

@@ -18,13 +18,12 @@ from slimtrain.calibration.profile import merge_evaluation, write_profile
 from slimtrain.evaluation.operating_point import Measurement, PointUnderTest
 from slimtrain.figures.bootstrap import Draws, interval, mean_ap50
 from slimtrain.figures.mean_average_precision import (
+    MIN_LABELS,
     Labels,
     ScoredBoxes,
     match_at_50,
     mean_average_precision,
 )
-
-MIN_LABELS = 8  # a class with fewer labels than this in all pictures is not a frequent one
 
 
 @dataclass(frozen=True)
@@ -247,12 +246,12 @@ def _sample(
     boxes: BoxFigures,
 ) -> SampledFigures:
     draws = pictures.draws
-    psnr = [np.nan if m.psnr_db is None else m.psnr_db for m in measured]
+    psnr = np.asarray([m.psnr_db for m in measured], np.float64)  # None: NaN
     return SampledFigures(
         bpp=8 * (draws @ num_bytes) / (draws @ pictures.num_pixels),
         map50=boxes.sampled,
         map50_frequent=boxes.sampled_frequent,
-        psnr_db=draws @ np.asarray(psnr) / draws.sum(axis=1),
+        psnr_db=draws @ psnr / draws.sum(axis=1),
     )
 
 

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from slimtrain.evaluation.rows import BoxFigures, EvaluatedPoint
 from slimtrain.figures.bootstrap import Draws, Interval, interval
 from slimtrain.figures.rate_curve import (
@@ -144,7 +142,7 @@ def _compare(curve: Curve, anchor: Curve, figure: Figure) -> Comparison:
     bounds: Interval | None = None
     if found.percent is not None:
         drawn = [of(draw).percent for draw in range(1, len(curve.points[0].samples.bpp))]
-        bounds = interval(np.asarray([np.nan if p is None else p for p in drawn]))
+        bounds = interval(drawn)
     return Comparison(curve.label, figure, anchor.codec, found, bounds)
 
 
@@ -168,7 +166,7 @@ def _needed(
     }
     for curve in curves:
         mine = rates[curve.label]
-        bpp = np.asarray([np.nan if rate is None else rate.bpp for rate in mine])
+        bpp = [None if rate is None else rate.bpp for rate in mine]
         savings = tuple(
             _save(anchor.codec, mine, rates[anchor.label])
             for anchor in anchors
@@ -182,5 +180,4 @@ def _save(
     anchor: str, ours: Sequence[NeededRate | None], theirs: Sequence[NeededRate | None]
 ) -> Saving:
     drawn = [saving_percent(mine, other) for mine, other in zip(ours, theirs, strict=True)]
-    percents = np.asarray([np.nan if percent is None else percent for percent in drawn])
-    return Saving(anchor, drawn[0], None if drawn[0] is None else interval(percents))
+    return Saving(anchor, drawn[0], None if drawn[0] is None else interval(drawn))

@@ -53,8 +53,11 @@ def mean_ap50(matches: Sequence[ClassMatches], draws: Draws, min_labels: int = 1
     return mean
 
 
-def interval(values: Draws) -> Interval | None:
-    """The interval of a figure's draws; None where more than a tenth of them gave no figure."""
+def interval(drawn: Draws | Sequence[float | None]) -> Interval | None:
+    """The interval of a figure's draws (None or NaN: no figure); None where more than a tenth of
+    them gave none.
+    """
+    values = np.asarray(drawn, np.float64)
     there = values[~np.isnan(values)]
     if len(there) < 0.9 * len(values):
         return None

@@ -36,6 +36,7 @@ MEASURED = Wanted(MIN_SCORE, raw=True)
 # without labels, the uncompressed picture's detections from this score on serve as labels
 PSEUDO_LABEL_SCORE = 0.3
 MAX_DETECTIONS = 100
+MIN_LABELS = 8  # a class with fewer in all pictures is not a frequent one: its figure is noise
 _RECALL_POINTS = np.linspace(0, 1, 101)
 
 
@@ -79,7 +80,7 @@ class AveragePrecision:
     ap50_by_class: dict[int, float]
     labels_by_class: dict[int, int]
 
-    def mean_of(self, min_labels: int) -> float | None:
+    def mean_of(self, min_labels: int = MIN_LABELS) -> float | None:
         """map50 over the classes with at least `min_labels` labels."""
         values = [
             ap50

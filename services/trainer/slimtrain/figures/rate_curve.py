@@ -13,6 +13,7 @@ computed by the package `bjontegaard` with piecewise cubic (PCHIP) interpolation
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import bjontegaard
 import numpy as np
@@ -22,8 +23,7 @@ MIN_POINTS = 3  # a front of fewer points is no curve
 MIN_OVERLAP = 0.3
 
 
-@dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(NamedTuple):
     """Bits per pixel and a figure that is better when higher."""
 
     bpp: float
@@ -74,21 +74,9 @@ def bd_rate(anchor: Sequence[CurvePoint], test: Sequence[CurvePoint]) -> BdRate:
         return BdRate(None, "nothing shared")
     if high - low < MIN_OVERLAP * shorter:
         return BdRate(None, f"{(high - low) / shorter:.0%} shared")
-    rates, values = zip(
-        *(
-            (np.asarray([p.bpp for p in points]), np.asarray([p.value for p in points]))
-            for points in fronts
-        ),
-        strict=True,
-    )
+    of_anchor, of_test = (np.asarray(points).T for points in fronts)  # rates, values
     percent = bjontegaard.bd_rate(
-        rates[0],
-        values[0],
-        rates[1],
-        values[1],
-        method="pchip",
-        require_matching_points=False,
-        min_overlap=0,
+        *of_anchor, *of_test, method="pchip", require_matching_points=False, min_overlap=0
     )
     return BdRate(float(percent), shared=(low, high))
 

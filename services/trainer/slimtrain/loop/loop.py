@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,36 +41,20 @@ LOG_EVERY = 50  # steps in a row of log.csv, which has their means
 SAVE_EVERY_SECONDS = 60.0
 
 
-class Task(Protocol):
+class Task:
     """What is trained. Batches and draws depend on (seed of the process, step) alone: so a run is
     resumed exactly.
     """
 
-    @property
-    def name(self) -> str:
-        """Of the weights, in the checkpoint: "codec"."""
-        ...
-
-    @property
-    def trained(self) -> nn.Module: ...
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """Each of its groups has its `peak` learning rate."""
-        ...
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        """What the run is about, for people: with another of these it would be another run."""
-        ...
-
-    @property
-    def kept(self) -> Mapping[str, Any]:
-        """What else a checkpoint says to those who export it."""
-        ...
+    name: str  # of the weights, in the checkpoint: "codec"
+    trained: nn.Module
+    optimizer: torch.optim.Optimizer  # each of its groups has its `peak` learning rate
+    # what the run is about, for people: with another of these it would be another run
+    identity: Mapping[str, str]
+    kept: Mapping[str, Any] = {}  # what else a checkpoint says to those who export it
 
     def begin(self) -> None:
         """Set the weights that a new run begins with; asked of the first process alone."""
-        ...
 
     def losses(self, step: int, done: float) -> Mapping[str, Tensor]:
         """Scalars of the step's batch; the first is minimised, all are logged (NaN: nothing known).
@@ -78,17 +62,17 @@ class Task(Protocol):
         Args:
             done: 0 to 1, how much of the schedule is over.
         """
-        ...
+        raise NotImplementedError
 
     def validate(self) -> Sequence[Mapping[str, Cell]]:
         """Rows for validation.csv, of the averaged weights, which `trained` has meanwhile."""
-        ...
+        return []
 
     def one_picture(self) -> tuple[Callable[..., object], Sequence[Any], int]:
         """What is trained, its inputs for one picture, and the pictures of a step of this process:
         for the arithmetic of a step.
         """
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

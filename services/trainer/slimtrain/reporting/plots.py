@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from slimtrain.evaluation.rows import MIN_LABELS, BoxFigures, EvaluatedPoint, EvaluationRow
+from slimtrain.evaluation.rows import BoxFigures, EvaluatedPoint, EvaluationRow
 from slimtrain.evaluation.summary import Curve
+from slimtrain.figures.mean_average_precision import MIN_LABELS
 from slimtrain.figures.rate_curve import CurvePoint, front
 
 MODEL_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#e377c2", "#006064")
@@ -103,11 +105,8 @@ def _draw_rows(axes: Axes, curves: Sequence[Curve], read: Read) -> None:
 
 def _colours(curves: Sequence[Curve]) -> dict[str, str]:
     codecs = list(dict.fromkeys(curve.codec for curve in curves))
-    models = [codec for codec in codecs if codec not in BASELINE_COLOURS]
-    of_models = {
-        codec: MODEL_COLOURS[index % len(MODEL_COLOURS)] for index, codec in enumerate(models)
-    }
-    return {codec: BASELINE_COLOURS.get(codec) or of_models[codec] for codec in codecs}
+    models = cycle(MODEL_COLOURS)
+    return {codec: BASELINE_COLOURS.get(codec) or next(models) for codec in codecs}
 
 
 def _level_style(curve: Curve, curves: Sequence[Curve]) -> LineStyle:

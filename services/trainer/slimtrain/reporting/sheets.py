@@ -74,7 +74,8 @@ def draw_decoded_sheet(
     image = load_image(picture.path)
     pixels = image.shape[0] * image.shape[1]
     num_qualities = served.artifact.manifest.qualities
-    qualities = _spread(num_qualities, MAX_COLUMNS)
+    columns = np.linspace(0, num_qualities - 1, min(num_qualities, MAX_COLUMNS))
+    qualities = columns.round().astype(int).tolist()  # with both ends
     levels = [level for level in range(len(served.artifact.levels)) if served.does(VIEW, level)]
     if not levels:
         return False
@@ -143,13 +144,6 @@ def draw_box_sheet(
 def _tile(head: str, image: Array, decoded: Array, num_bytes: int, pixels: int) -> Tile:
     bpp = 8 * num_bytes / pixels
     return Tile(decoded, f"{head}: {bpp:.3f} bpp, {psnr_db(image, decoded):.1f} dB")
-
-
-def _spread(count: int, at_most: int) -> list[int]:
-    """At most so many of 0..count-1, evenly, with both ends."""
-    if count <= at_most:
-        return list(range(count))
-    return [round(index * (count - 1) / (at_most - 1)) for index in range(at_most)]
 
 
 def _compose(rows: Sequence[Sequence[Tile]], tile_width: int) -> Image.Image:

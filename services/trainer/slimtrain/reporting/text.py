@@ -6,10 +6,10 @@ from pathlib import Path
 from string import Template
 
 from slimtrain.evaluation.evaluate import Evaluation
-from slimtrain.evaluation.rows import MIN_LABELS, EvaluationRow
+from slimtrain.evaluation.rows import EvaluationRow
 from slimtrain.evaluation.summary import ANCHORS, DETECTION_FIGURES, Comparison, Figure, Target
 from slimtrain.figures.bootstrap import Interval, interval
-from slimtrain.figures.mean_average_precision import PSEUDO_LABEL_SCORE
+from slimtrain.figures.mean_average_precision import MIN_LABELS, PSEUDO_LABEL_SCORE
 from slimtrain.figures.rate_curve import MIN_OVERLAP, MIN_POINTS
 
 FIGURE_NAMES: dict[Figure, str] = {

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slimtrain.codec.loss import normalised_error
 from slimtrain.data.pictures import Pictures
-from slimtrain.detector.evaluate import MIN_LABELS, PreparedPictures, detect_boxes, prepare_pictures
+from slimtrain.detector.evaluate import PreparedPictures, detect_boxes, prepare_pictures
 from slimtrain.figures.mean_average_precision import ScoredBoxes, average_precision_50
 from slimtrain.loop.log import Cell
 from slimtrain.tail.data import without_boxes
@@ -65,5 +65,5 @@ def evaluate_tail(
         "quality": quality_of,
         "features": features,
         "heads": at_heads,
-        "map50": ap.mean_of(MIN_LABELS),
+        "map50": ap.mean_of(),
     }

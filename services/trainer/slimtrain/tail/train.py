@@ -33,7 +33,7 @@ from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.log import Cell
-from slimtrain.loop.loop import Loop
+from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 from slimtrain.tail.data import TailSampler
@@ -113,10 +113,11 @@ def train_tail(run: TailRun, training: Pictures, validation: Pictures) -> Path:
     return loop.checkpoint
 
 
-class _TailTask:
+class _TailTask(Task):
     """Latents as the cloud meets them, and what the tuned decoder makes of them."""
 
     name = "decoder"
+    trained: TunedDecoder
 
     def __init__(
         self, run: TailRun, processes: Processes, training: Pictures, validation: Pictures

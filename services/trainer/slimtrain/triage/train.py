@@ -31,8 +31,7 @@ from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
 from slimtrain.loop.bounds import Count, Rate, Seed
 from slimtrain.loop.identity import digest_of_pictures
-from slimtrain.loop.log import Cell
-from slimtrain.loop.loop import Loop
+from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 from slimtrain.triage.figures import (
@@ -137,10 +136,13 @@ def write_triage(codec: CodecArtifact, head: TriageHead, spec: TriageSpec, to: P
     return to
 
 
-class _TriageTask:
-    """Batches of one view shape each, and what the head says of them."""
+class _TriageTask(Task):
+    """Batches of one view shape each, and what the head says of them. Figures need both halves of
+    the pictures: `measure` has them, for triage.json.
+    """
 
     name = "head"
+    trained: TriageHead
 
     def __init__(
         self,
@@ -200,10 +202,6 @@ class _TriageTask:
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         y_hat, present, cells = self._draw(step + 1)
         return {"loss": triage_loss(self.trained.cells(y_hat), present, cells, self.interest)}
-
-    def validate(self) -> list[dict[str, Cell]]:
-        """Its figures need both halves of the pictures: `measure` has them, for triage.json."""
-        return []
 
     def one_picture(self) -> tuple[Callable[[Tensor], Tensor], tuple[Tensor], int]:
         y_hat = torch.zeros(1, *self.examples[0].y_hat.shape, device=self.device)

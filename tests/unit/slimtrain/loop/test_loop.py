@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.loop.errors import AnotherRunError, ProcessesError
 from slimtrain.loop.log import Cell
-from slimtrain.loop.loop import Loop
+from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Schedule
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
@@ -28,7 +27,7 @@ CONSTANT = Schedule(warm_up=0, last=1.0)
 
 
 @dataclass
-class Line:
+class Line(Task):
     """Fits y = 2 x + 1 through batches that depend on the step alone."""
 
     pictures: str = "3 (abc)"
@@ -40,18 +39,12 @@ class Line:
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
-        self.trained: nn.Module = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+        self.identity = {"pictures": self.pictures}
+        self.kept = {"config": "a line"}
+        self.trained = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
+        self.optimizer = torch.optim.Adam(
             [{"params": list(self.trained.parameters()), "peak": 0.1}]
         )
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        return {"pictures": self.pictures}
-
-    @property
-    def kept(self) -> Mapping[str, Any]:
-        return {"config": "a line"}
 
     def begin(self) -> None:
         self.begun += 1
@@ -247,7 +240,7 @@ import torch
 from pathlib import Path
 from torch import nn
 from test_loop import CONSTANT, Line
-from slimtrain.loop.loop import Loop
+from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 
 class Half(Line):
