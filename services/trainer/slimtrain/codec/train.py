@@ -153,7 +153,7 @@ class _CodecTask(Task):
         self.objective.to(memory_format=torch.channels_last)
         if run.frozen_levels:
             freeze_levels(self.trained, run.frozen_levels)
-        self.optimizer = _build_optimizer(self.trained, run, device)
+        self.optimizer = _build_optimizer(self.trained, run)
         self.crops = CropSampler(training, run.crop, device, self.seed)
         self.held_out: CropSampler | None = None
         if len(validation):
@@ -282,7 +282,7 @@ def _sandwich(B: int, levels: Sequence[int], narrowest: float) -> Tensor | None:
     return among[place]
 
 
-def _build_optimizer(codec: Codec, run: CodecRun, device: torch.device) -> torch.optim.Adam:
+def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
     densities, _ = split_prior(codec)
     shares = {id(parameter): _PRIOR_SHARE for parameter in densities}
     for prefix, share in (
@@ -300,4 +300,4 @@ def _build_optimizer(codec: Codec, run: CodecRun, device: torch.device) -> torch
         {"params": parameters, "peak": share * run.learning_rate}
         for share, parameters in groups.items()
     ]
-    return torch.optim.Adam(by_share, lr=run.learning_rate, fused=device.type == "cuda")
+    return torch.optim.Adam(by_share, lr=run.learning_rate, fused=next(codec.parameters()).is_cuda)

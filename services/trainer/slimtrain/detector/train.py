@@ -144,7 +144,7 @@ class _DetectorTask(Task):
         model, taken = build_model(run.cfg, run.start)
         self.trained = model.to(device).to(memory_format=torch.channels_last)
         self.forward: nn.Module = _Forward(self.trained, run.frozen_layers, run.frozen_norms)
-        self.optimizer = _build_optimizer(self.trained, taken, run, device)
+        self.optimizer = _build_optimizer(self.trained, taken, run)
         self.teacher: Darknet | None = None
         teacher = run.teacher or run.start
         if run.taught > 0 and teacher is not None:
@@ -244,9 +244,7 @@ class _Forward(nn.Module):
         return self.model.tail(f, self.split)
 
 
-def _build_optimizer(
-    model: Darknet, taken: int, run: DetectorRun, device: torch.device
-) -> torch.optim.AdamW:
+def _build_optimizer(model: Darknet, taken: int, run: DetectorRun) -> torch.optim.AdamW:
     def group(layers: nn.ModuleList, is_decayed: bool, rate: float) -> dict[str, Any]:
         parameters = [
             p for p in layers.parameters() if p.requires_grad and (p.ndim > 1) == is_decayed
@@ -257,4 +255,4 @@ def _build_optimizer(
     parts = [(model.layers[:taken], 1.0), (model.layers[taken:], run.fresh_rate)]
     groups = [group(layers, decayed, rate) for layers, rate in parts for decayed in (True, False)]
     filled = [each for each in groups if each["params"]]
-    return torch.optim.AdamW(filled, lr=run.learning_rate, fused=device.type == "cuda")
+    return torch.optim.AdamW(filled, lr=run.learning_rate, fused=next(model.parameters()).is_cuda)

@@ -84,6 +84,18 @@ class ReferenceDetector:
     def detect(self, image: Image) -> ScoredBoxes:
         return ScoredBoxes.of(self.session.detect_image(image, MEASURED))
 
+    def compare(
+        self, measured: Measurement, image: Image, image_hat: Image, decode_seconds: float
+    ) -> Measurement:
+        """With what the decoded picture is worth, to people and to the detector."""
+        return replace(
+            measured,
+            decode_seconds=decode_seconds,
+            psnr_db=psnr_db(image, image_hat),
+            ms_ssim=ms_ssim(image, image_hat),
+            from_pixels=self.detect(image_hat),
+        )
+
 
 def uncompressed_point(detector: ReferenceDetector) -> PointUnderTest:
     """The detector on the pictures as they are: what every codec is held against."""
@@ -99,14 +111,8 @@ def baseline_point(baseline: Baseline, quality: int, detector: ReferenceDetector
 
     def measure(image: Image) -> Measurement:
         coded = baseline.code(image, quality)
-        return Measurement(
-            num_bytes=len(coded.bitstream),
-            encode_seconds=coded.encode_seconds,
-            decode_seconds=coded.decode_seconds,
-            psnr_db=psnr_db(image, coded.image_hat),
-            ms_ssim=ms_ssim(image, coded.image_hat),
-            from_pixels=detector.detect(coded.image_hat),
-        )
+        measured = Measurement(len(coded.bitstream), coded.encode_seconds)
+        return detector.compare(measured, image, coded.image_hat, coded.decode_seconds)
 
     setting = f"{baseline.setting}; {detector.setting}"
     return PointUnderTest(baseline.name, None, quality, setting, measure)
@@ -181,13 +187,7 @@ class ServedCodec:
         )
         if image_hat is None:
             return measured
-        return replace(
-            measured,
-            decode_seconds=decode_seconds,
-            psnr_db=psnr_db(image, image_hat),
-            ms_ssim=ms_ssim(image, image_hat),
-            from_pixels=self.reference.detect(image_hat),
-        )
+        return self.reference.compare(measured, image, image_hat, decode_seconds)
 
     def _warm_up(self, image: Image, level: int, quality: int | float) -> None:
         """Run a picture's size once: a graph compiles when it first meets one, and that is not

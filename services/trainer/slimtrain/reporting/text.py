@@ -1,13 +1,13 @@
 """The report's tables, as Markdown; its words are in `report.md`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 
 from slimtrain.evaluation.evaluate import Evaluation
 from slimtrain.evaluation.rows import EvaluationRow
-from slimtrain.evaluation.summary import ANCHORS, DETECTION_FIGURES, Comparison, Figure, Target
+from slimtrain.evaluation.summary import DETECTION_FIGURES, Comparison, Figure, Saving, Target
 from slimtrain.figures.bootstrap import Interval, interval
 from slimtrain.figures.mean_average_precision import MIN_LABELS, PSEUDO_LABEL_SCORE
 from slimtrain.figures.rate_curve import MIN_OVERLAP, MIN_POINTS
@@ -49,7 +49,12 @@ def format_report(
         min_points=MIN_POINTS,
         min_overlap=f"{MIN_OVERLAP:.0%}",
         targets=format_headline(evaluation),
-        comparisons=_comparison_table(evaluation),
+        comparisons=_pivot(
+            {
+                (c.curve, f"{FIGURE_NAMES[c.figure]}, vs {c.anchor}"): _comparison_cell(c)
+                for c in evaluation.summary.comparisons
+            }
+        ),
         detect_then_view=_detect_then_view_table(evaluation.rows),
         rows=_rows_table(evaluation.rows),
         plots=_pictures_text(plots),
@@ -81,25 +86,16 @@ def _pictures_text(named: Sequence[tuple[str, str]]) -> str:
 
 def _targets_table(evaluation: Evaluation, figure: Figure) -> str:
     targets = [target for target in evaluation.summary.targets if target.figure == figure]
-    names = list(dict.fromkeys(target.target for target in targets))
-    anchors = [a for a in ANCHORS if any(s.anchor == a for t in targets for s in t.savings)]
-    values = {target.target: target.value for target in targets}
-    headers = [f"{name} ({values[name]:.3f})" for name in names]
-    savings = [(name, anchor) for name in names[1:] for anchor in anchors]
-    needed_lines: list[list[str]] = []
-    saved_lines: list[list[str]] = []
-    for curve in dict.fromkeys(target.curve for target in targets):
-        mine = {target.target: target for target in targets if target.curve == curve}
-        needed_lines.append([curve, *(_needed_cell(mine[name]) for name in names)])
-        saved_lines.append([curve, *(_saving_cell(mine[name], other) for name, other in savings)])
-    parts = [
-        f"### Bits per pixel for {FIGURE_NAMES[figure]}",
-        _table(["codec", *headers], needed_lines),
-    ]
-    if savings:
-        saved_headers = [f"{name}, vs {anchor}" for name, anchor in savings]
-        parts.append(f"### Bytes saved at equal {FIGURE_NAMES[figure]}")
-        parts.append(_table(["codec", *saved_headers], saved_lines))
+    needed = {(t.curve, f"{t.target} ({t.value:.3f})"): _needed_cell(t) for t in targets}
+    saved = {
+        (t.curve, f"{t.target}, vs {saving.anchor}"): _saving_cell(saving)
+        for t in targets
+        if t.target != targets[0].target
+        for saving in t.savings
+    }
+    parts = [f"### Bits per pixel for {FIGURE_NAMES[figure]}", _pivot(needed)]
+    if saved:
+        parts += [f"### Bytes saved at equal {FIGURE_NAMES[figure]}", _pivot(saved)]
     return "\n\n".join(parts)
 
 
@@ -110,27 +106,13 @@ def _needed_cell(target: Target) -> str:
     return f"{mark}{target.rate.bpp:.3f}{_bounds(target.interval, 3)}"
 
 
-def _saving_cell(target: Target, anchor: str) -> str:
-    for saving in target.savings:
-        if saving.anchor == anchor and saving.percent is not None:
-            return f"{saving.percent:.0f} %{_bounds(saving.interval, 0)}"
-    return NOTHING
+def _saving_cell(saving: Saving) -> str:
+    if saving.percent is None:
+        return NOTHING
+    return f"{saving.percent:.0f} %{_bounds(saving.interval, 0)}"
 
 
-def _comparison_table(evaluation: Evaluation) -> str:
-    comparisons = evaluation.summary.comparisons
-    columns = list(dict.fromkeys((c.figure, c.anchor) for c in comparisons))
-    lines = []
-    for curve in dict.fromkeys(c.curve for c in comparisons):
-        mine = {(c.figure, c.anchor): c for c in comparisons if c.curve == curve}
-        lines.append([curve, *(_comparison_cell(mine.get(column)) for column in columns)])
-    headers = ["codec", *(f"{FIGURE_NAMES[figure]}, vs {anchor}" for figure, anchor in columns)]
-    return _table(headers, lines)
-
-
-def _comparison_cell(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return ""
+def _comparison_cell(comparison: Comparison) -> str:
     found = comparison.bd_rate
     if found.percent is None or found.shared is None:
         return f"{NOTHING} ({found.reason})"
@@ -141,20 +123,14 @@ def _comparison_cell(comparison: Comparison | None) -> str:
 
 
 def _detect_then_view_table(rows: Sequence[EvaluationRow]) -> str:
-    there = [row for row in rows if row.detect_then_view is not None]
-    if not there:
+    cells = {
+        (f"{row.codec}, level {row.level}", f"quality {row.quality:g}"): f"{ratio:.3f}"
+        for row in rows
+        if (ratio := row.detect_then_view) is not None
+    }
+    if not cells:
         return "No row of these has both a narrower and the widest level of one model."
-    qualities = sorted({row.quality for row in there})
-    lines: list[list[str]] = []
-    for codec, level in dict.fromkeys((row.codec, row.level) for row in there):
-        by_quality = {
-            row.quality: row.detect_then_view
-            for row in there
-            if row.codec == codec and row.level == level
-        }
-        ratios = [_number(by_quality.get(quality), 3) for quality in qualities]
-        lines.append([codec, str(level), *ratios])
-    return _table(["codec", "base level", *(f"quality {q:g}" for q in qualities)], lines)
+    return _pivot(cells)
 
 
 def _rows_table(rows: Sequence[EvaluationRow]) -> str:
@@ -167,6 +143,14 @@ def _change_cell(row: EvaluationRow) -> str:
         return NOTHING
     mark = "" if low <= 0 <= high else " *"
     return f"{100 * change:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}){mark}"
+
+
+def _pivot(cells: Mapping[tuple[str, str], str]) -> str:
+    """A table of cells by (codec, column), both in the order in which they appear."""
+    codecs = dict.fromkeys(codec for codec, _ in cells)
+    columns = dict.fromkeys(column for _, column in cells)
+    lines = ([codec, *(cells.get((codec, c), NOTHING) for c in columns)] for codec in codecs)
+    return _table(["codec", *columns], lines)
 
 
 def _table(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
