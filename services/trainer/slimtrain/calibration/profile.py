@@ -67,9 +67,7 @@ def merge_evaluation(
     before: Profile | None, points: Sequence[ProfilePoint], pictures: int, command: str
 ) -> Profile:
     """The profile of these points; what was calibrated stays true, but is of other bits."""
-    evaluated = Profile(points=tuple(points), pictures=pictures, command=command)
-    if before is None:
-        return evaluated
+    before = before or Profile(points=(), pictures=pictures, command=command)
     utility = {(point.level, point.quality): point.utility for point in before.points}
     known = before.calibration
     return before.model_copy(

@@ -103,12 +103,11 @@ def label_views(
         pixels = make_view(pictures.images[view.picture], view, seed)
         h, w = pixels.shape[:2]
         rows = [
-            ((x0 + x1) / 2 / w, (y0 + y1) / 2 / h, found.class_id, found.score)
+            (found.class_id, (x0 + x1) / 2 / w, (y0 + y1) / 2 / h, found.score)
             for found in detector.detect_image(pixels, Wanted(_LOWEST_SCORE, raw=True))
             for x0, y0, x1, y1 in [found.box_xyxy]
         ]
-        table = np.asarray(rows, np.float32).reshape(-1, _FIELDS)
-        known[view.key] = table[:, [2, 0, 1, 3]]
+        known[view.key] = np.asarray(rows, np.float32).reshape(-1, _FIELDS)
         if time.monotonic() - saved > _SAVE_EVERY_SECONDS:
             _save_labels(cache, known)
             saved = time.monotonic()
