@@ -11,6 +11,7 @@ and the heads.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from slimcodec.model.manifest import Task
 from slimnets.codec.codec import Codec
 from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.darknet.fold import freeze
+from slimnets.darknet.layers import HeadSpec
 
 _EPS = 1e-6
 # A batch without objects has nothing to lose: these keep the shares below finite there.
@@ -176,12 +178,9 @@ class CodecObjective(nn.Module):
         pairs = zip(neck_hat, neck, strict=True)
         # a detector without a neck is held to the split point and the heads alone
         at_neck = [normalised_error(m_hat, m) for m_hat, m in pairs] or [at_split]
-        at_heads = [
-            head_error(raw_hat, raw, len(spec.anchors))
-            for raw_hat, raw, spec in zip(heads_hat, heads, self.detector.head_specs, strict=True)
-        ]
+        at_heads = heads_lost(heads_hat, heads, self.detector.head_specs)
         a, b, c = self.weights.depth
-        return a * at_split + b * torch.stack(at_neck).mean(0) + c * torch.stack(at_heads).mean(0)
+        return a * at_split + b * torch.stack(at_neck).mean(0) + c * at_heads
 
 
 def normalised_error(f_hat: Tensor, f: Tensor) -> Tensor:
@@ -189,6 +188,17 @@ def normalised_error(f_hat: Tensor, f: Tensor) -> Tensor:
     f_hat, f = f_hat.float(), f.float()
     variance = f.var((0, 2, 3), correction=0) + _EPS
     return ((f_hat - f).square().mean((2, 3)) / variance).mean(1)
+
+
+def heads_lost(
+    heads_hat: Sequence[Tensor], heads: Sequence[Tensor], specs: Sequence[HeadSpec]
+) -> Tensor:
+    """(B,) share of what the heads say that is lost, mean of the heads."""
+    per_head = [
+        head_error(raw_hat, raw, len(spec.anchors))
+        for raw_hat, raw, spec in zip(heads_hat, heads, specs, strict=True)
+    ]
+    return torch.stack(per_head).mean(0)
 
 
 def head_error(raw_hat: Tensor, raw: Tensor, num_anchors: int) -> Tensor:

@@ -6,13 +6,13 @@ This watches the second stage. The served path is measured by `slimtrain.evaluat
 import torch
 from torch import Tensor
 
-from slimtrain.codec.loss import normalised_error
+from slimtrain.codec.loss import heads_lost, normalised_error
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.evaluate import PreparedPictures, detect_boxes, prepare_pictures
 from slimtrain.figures.mean_average_precision import ScoredBoxes, average_precision_50
 from slimtrain.loop.log import Cell
 from slimtrain.tail.data import without_boxes
-from slimtrain.tail.loss import Teacher, heads_lost
+from slimtrain.tail.loss import Teacher
 from slimtrain.tail.model import FrozenEncoder, TunedDecoder
 
 

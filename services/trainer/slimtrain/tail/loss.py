@@ -18,7 +18,7 @@ from torch import Tensor
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.fold import freeze
 from slimnets.darknet.layers import HeadSpec
-from slimtrain.codec.loss import head_error, normalised_error
+from slimtrain.codec.loss import heads_lost, normalised_error
 from slimtrain.detector.loss import detector_loss
 
 
@@ -79,14 +79,3 @@ def tail_losses(
     total = weights.detection * detection + weights.heads * heads + weights.features * features
     parts = {"detection": detection, "heads": heads, "features": features}
     return {"total": total, **{name: part.detach() for name, part in parts.items()}}
-
-
-def heads_lost(
-    heads_hat: Sequence[Tensor], heads: Sequence[Tensor], specs: Sequence[HeadSpec]
-) -> Tensor:
-    """(B,) share of what the teacher's heads say that is lost, mean of the heads."""
-    per_head = [
-        head_error(raw_hat, raw, len(spec.anchors))
-        for raw_hat, raw, spec in zip(heads_hat, heads, specs, strict=True)
-    ]
-    return torch.stack(per_head).mean(0)
