@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from redis.asyncio import Redis
 
 from slimcloud.review.event_feed import EventFeed
@@ -32,7 +30,7 @@ async def test_listener_is_told_known_events_only(client: Redis) -> None:
     feed = EventFeed(log)
 
     events = feed.listen("0-0")
-    event = await asyncio.wait_for(anext(events), timeout=10)
+    event = await anext(events)
     feed.stop()
 
     assert event.kind is EventKind.CAMERA_CONNECTED
