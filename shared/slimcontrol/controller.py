@@ -24,6 +24,7 @@ idle. If no point can be in time, the frame is skipped, unless the link is idle 
 `docs/develop/controller.md` has the reasons and what was measured.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
@@ -42,7 +43,6 @@ _BUDGET_TARGET_SECONDS = BURST_SECONDS / 2  # sent ahead of the budget, lest som
 _BUDGET_GAIN = 0.2  # of what the budget's target lacks, one frame may make up for
 _UNKNOWN_CLOUD_FRAMES = 4  # may be on their way until the cloud's first result is here
 _FRAME_SHARE = 0.95  # of the time between frames may be encoding
-_NO_DEADLINE_SECONDS = 10.0  # keeps queues finite where there is no deadline
 
 
 class Verdict(StrEnum):
@@ -107,7 +107,7 @@ class Controller:
     cpu_share: float | None = None  # encode seconds per second that may be used; None = all
 
     def __post_init__(self) -> None:
-        self._deadline = self.deadline_seconds or _NO_DEADLINE_SECONDS
+        self._deadline = self.deadline_seconds or math.inf
         self._link_target = min(_LONGEST_LINK_TARGET_SECONDS, _LINK_TARGET_SHARE * self._deadline)
         self._bpp = {(point.level, point.quality): point.bpp for point in self.points}
         self._link = LinkBelief()

@@ -292,6 +292,14 @@ def test_a_limit_of_the_cloud_leaves_the_choice_of_quality_and_can_be_lifted() -
     assert controller.decide(offer(link)) == free
 
 
+def test_without_a_deadline_no_frame_is_too_late() -> None:
+    free, bound = make_controller(deadline_seconds=None), make_controller(deadline_seconds=10.0)
+    link = LinkView(0, 0.0, 0, 2**20, 2**22)
+
+    assert free.decide(offer(link, age=14.0)).verdict is Verdict.BEST
+    assert bound.decide(offer(link, age=14.0)).verdict is not Verdict.BEST
+
+
 def test_a_limit_below_what_a_person_allows_is_passed_over() -> None:
     wide = [point for point in POINTS if point.level == 3]
     controller = Controller(
