@@ -25,7 +25,7 @@ from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_of
 from slimcodec.model.find import find_model
 from slimdetect.detector import Detector
-from slimtrain.data.pictures import box_area, box_iou, index_pictures, load_pictures
+from slimtrain.data.pictures import box_overlap, box_xywh, index_pictures, load_pictures
 from slimtrain.figures.mean_average_precision import (
     MEASURED,
     Labels,
@@ -140,13 +140,13 @@ def near(found: ScoredBoxes, labels: Labels, size: str) -> ScoredBoxes:
     """Detections of a size, and those of other sizes that hit a label of this one."""
     wanted = labels.boxes_xyxy[~labels.is_ignored]
     keep = is_of_size(found.boxes_xyxy, size)
-    keep |= box_iou(found.boxes_xyxy, wanted).max(axis=1, initial=0) >= 0.5
+    keep |= box_overlap(found.boxes_xyxy, wanted).max(axis=1, initial=0) >= 0.5
     return ScoredBoxes(found.boxes_xyxy[keep], found.scores[keep], found.class_ids[keep])
 
 
 def is_of_size(boxes_xyxy: NDArray[np.float32], size: str) -> NDArray[np.bool_]:
     low, high = SIZES[size]
-    area = box_area(boxes_xyxy)
+    area: NDArray[np.float64] = box_xywh(boxes_xyxy)[:, 2:].prod(axis=1)
     return (low <= area) & (area < high)
 
 

@@ -292,7 +292,7 @@ def merge_teacher_boxes(
     """
     if teacher is None or len(teacher) == 0:
         return labels
-    iou = box_iou(box_corners(labels), box_corners(teacher))  # (labels, teacher)
+    iou = box_overlap(box_corners(labels), box_corners(teacher))  # (labels, teacher)
     merged = labels.copy()
     same_class = labels[:, None, 0] == teacher[None, :, 0]
     same = np.where(same_class, iou, 0.0)
@@ -306,28 +306,24 @@ def merge_teacher_boxes(
     return together
 
 
-def box_iou(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of every pair of boxes: (n, 4), (m, 4) -> (n, m)."""
-    overlap = box_intersection(a_xyxy, b_xyxy)
-    union = box_area(a_xyxy)[:, None] + box_area(b_xyxy) - overlap
-    iou: NDArray[np.float32] = overlap / np.maximum(union, 1e-9)
-    return iou
+def box_overlap(
+    a_xyxy: NDArray[np.float32],
+    b_xyxy: NDArray[np.float32],
+    is_crowd: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Intersection over union of every pair of boxes, (n, 4), (m, 4) -> (n, m); with a crowd's box,
+    of which each may be a part, over the area of the first.
+    """
+    from pycocotools.mask import iou
+
+    crowds = [0] * len(b_xyxy) if is_crowd is None else is_crowd.astype(np.uint8).tolist()
+    return np.reshape(iou(box_xywh(a_xyxy), box_xywh(b_xyxy), crowds), (len(a_xyxy), len(b_xyxy)))
 
 
-def box_intersection(
-    a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The area that every pair of boxes shares: (n, 4), (m, 4) -> (n, m)."""
-    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[:, :2])
-    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[:, 2:])
-    shared: NDArray[np.float32] = np.clip(high - low, 0, None).prod(axis=-1)
-    return shared
-
-
-def box_area(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, 4) -> (n,)."""
-    area: NDArray[np.float32] = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=-1)
-    return area
+def box_xywh(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Corners -> left, top, width, height."""
+    low, high = boxes_xyxy[:, :2].astype(np.float64), boxes_xyxy[:, 2:].astype(np.float64)
+    return np.hstack([low, high - low])
 
 
 def box_corners(boxes: Boxes) -> NDArray[np.float32]:

@@ -24,10 +24,9 @@ from slimtrain.data.pictures import (
     BOX_FIELDS,
     POSITIVE_CONFIDENCE,
     Boxes,
-    box_area,
     box_corners,
-    box_intersection,
-    box_iou,
+    box_overlap,
+    box_xywh,
 )
 
 # detections below this score are not made; the precision-recall curve needs the low ones
@@ -123,7 +122,7 @@ def mean_average_precision(
     boxes = (
         (image_id, *label)
         for image_id, image in enumerate(labels)
-        for label in zip(_xywh(image.boxes_xyxy), image.class_ids, image.is_ignored, strict=True)
+        for label in zip(box_xywh(image.boxes_xyxy), image.class_ids, image.is_ignored, strict=True)
     )
     annotations = [
         {
@@ -139,7 +138,7 @@ def mean_average_precision(
     results = np.concatenate(
         [
             np.column_stack(
-                [np.full(len(d.scores), image_id), _xywh(d.boxes_xyxy), d.scores, d.class_ids]
+                [np.full(len(d.scores), image_id), box_xywh(d.boxes_xyxy), d.scores, d.class_ids]
             )
             for image_id, d in enumerate(detections)
         ]
@@ -256,19 +255,12 @@ def _match_image(
     if not len(mine) or not wanted.any():
         return scores, is_hit
     is_ignored, label_boxes = truth.is_ignored[wanted], truth.boxes_xyxy[wanted]
-    iou = box_iou(boxes, label_boxes)  # (n, labels)
-    inside = box_intersection(boxes, label_boxes) / np.maximum(box_area(boxes), 1e-9)[:, None]
+    overlap = box_overlap(boxes, label_boxes, is_ignored)  # (n, labels)
     is_taken = np.zeros(len(is_ignored), np.bool_)
     for rank in range(len(mine)):
-        free = np.where(is_taken | is_ignored, -1.0, iou[rank])
+        free = np.where(is_taken | is_ignored, -1.0, overlap[rank])
         if free.max() >= 0.5:
             is_taken[free.argmax()] = True
             is_hit[rank] = True
-    counts = is_hit | ~(is_ignored & (inside >= 0.5)).any(axis=1)
+    counts = is_hit | ~(is_ignored & (overlap >= 0.5)).any(axis=1)
     return scores[counts], is_hit[counts]
-
-
-def _xywh(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Corners -> left, top, width, height."""
-    low, high = boxes_xyxy[:, :2].astype(np.float64), boxes_xyxy[:, 2:].astype(np.float64)
-    return np.hstack([low, high - low])
