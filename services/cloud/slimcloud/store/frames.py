@@ -63,26 +63,15 @@ class Store:
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis,  # from `slimops.storage.redis_connection`
         *,
-        retention_seconds: int = 24 * 3600,
-        max_stored_bytes: int = 128 * 2**20,
-        max_queue_size: int = 1000,
-        queue_timeout_seconds: float | None = None,
-        clock: Callable[[], int] | None = None,
-        clock_unix_us: Callable[[], int] = unix_us,
+        retention_seconds: int = 24 * 3600,  # a frame is kept so long
+        max_stored_bytes: int = 128 * 2**20,  # of containers; beyond it the oldest frames go
+        max_queue_size: int = 1000,  # frames of a lane that wait; beyond it `put_frame` refuses
+        queue_timeout_seconds: float | None = None,  # of live frames without a deadline
+        clock: Callable[[], int] | None = None,  # of ages and deadlines, us; None = `StoreClock`
+        clock_unix_us: Callable[[], int] = unix_us,  # the wall clock, for people
     ) -> None:
-        """
-        Args:
-            client: from `slimops.storage.redis_connection`.
-            retention_seconds: how long a frame is kept.
-            max_stored_bytes: container bytes that are kept; beyond it the oldest frames go.
-            max_queue_size: frames of each lane that may wait for the detector; beyond it
-                `put_frame` refuses.
-            queue_timeout_seconds: live frames without a deadline get this one; None = none.
-            clock: that ages and deadlines go by, microseconds; None = `StoreClock`.
-            clock_unix_us: the wall clock, for people.
-        """
         self._client = client
         self.clock = clock = clock or StoreClock(client)
         self._clock_unix_us = clock_unix_us
