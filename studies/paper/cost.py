@@ -12,7 +12,6 @@ from typing import Annotated
 
 import torch
 import typer
-from torch import nn
 
 from slimcodec.model.artifact import load_detector_artifact
 from slimcodec.model.find import find_model
@@ -23,7 +22,8 @@ from slimnets.count import count_macs
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.start import shape_for
-from slimtrain.recipe.schema import CodecRecipe, load_recipe
+from slimtrain.recipe.schema import load_recipe
+from studies.paper.recipe import PaperRecipe, build_codec
 
 YOLOV3_CHANNELS = 256  # at the split of the official YOLOv3, its layer 15
 COUNTED_SIDE = 64  # pixels; a multiple of every padding, so that no border adds
@@ -67,13 +67,13 @@ def count_recipe(name: str, feature_channels: int) -> CodecCost:
         RecipeError: there is no such recipe of a codec.
         ModelError: its detector is not there.
     """
-    recipe = load_recipe(name, CodecRecipe)
+    recipe = load_recipe(name, PaperRecipe)
     config = recipe.codec or CodecConfig()
     if config.feature_transform == "stem":
         artifact = load_detector_artifact(find_model("detector", recipe.detector))
         graph = Darknet(parse_cfg(artifact.file("detector.cfg").read_text(encoding="utf-8")))
         return count_codec(Codec(shape_for(config, graph, artifact.manifest.split.layer)))
-    return count_codec(Codec(replace(config, feature_channels=feature_channels)))
+    return count_codec(build_codec(replace(config, feature_channels=feature_channels)))
 
 
 def count_codec(codec: Codec) -> CodecCost:
@@ -97,7 +97,7 @@ def count_codec(codec: Codec) -> CodecCost:
 
 def _count_hyperprior(codec: Codec, latent_side: int) -> tuple[float, float]:
     """h_a and h_s of a codec of one level."""
-    prior: nn.Module = codec.prior_of(0)
+    prior = codec.prior
     if not isinstance(prior, Hyperprior):
         return 0.0, 0.0
     v = torch.zeros(1, codec.config.latent_channels[0], latent_side, latent_side)

@@ -5,7 +5,7 @@ environment.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -38,9 +38,8 @@ class CodecConfig:
     feature_width: int = 96  # inner channels of the feature transform
     # inner channels of g_s at strides 16, 8, 4 and 2
     synthesis_widths: tuple[int, int, int, int] = (192, 128, 96, 48)
-    # "nested": a narrow latent is the first channels of a wide one. "switchable": levels share
-    # convolutions but each has a GDN, a prior, gains and a stream of its own (Cao et al. 2023)
-    sharing: Literal["nested", "switchable"] = "nested"
+    # a narrow latent is the first channels of a wide one (another way: `studies.paper.switchable`)
+    sharing: Literal["nested"] = "nested"
     # how the latent is coded; "hyperprior" sends side information (Balle et al. 2018)
     prior: Literal["factorized", "hyperprior"] = "factorized"
     # with a hyperprior, channels of its latent z at each level; they grow too
@@ -80,21 +79,6 @@ class CodecConfig:
     def pad_multiple(self) -> int:
         """Pixels: sides of a padded picture are multiples of it."""
         return 2 * PAD_MULTIPLE if self.prior == "hyperprior" else PAD_MULTIPLE
-
-    @property
-    def coded_rows(self) -> tuple[int, ...]:
-        """First row of each level in whatever is kept per coded channel (gains, tables), then the
-        number of rows: levels of a nested codec share rows, those of a switchable one do not.
-        """
-        if self.sharing == "nested":
-            return (*(0 for _ in self.channels), self.latent_channels[-1])
-        return tuple(accumulate(self.latent_channels, initial=0))
-
-    @property
-    def prior_levels(self) -> tuple[int, ...]:
-        """One level for each prior, the widest that it codes."""
-        levels = tuple(range(self.num_levels))
-        return levels[-1:] if self.sharing == "nested" else levels
 
     def only(self, level: int) -> CodecConfig:
         """A codec of one level, of the same widths; it is dense, as that level's graphs are."""

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from slimnets.codec.block import BlockAnalysis, BlockSynthesis
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.slimmable import CausalConv2d, CausalGDN, SlimmableConv2d, SwitchableGDN
+from slimnets.codec.slimmable import CausalConv2d, CausalGDN
 
 _KERNEL = 5  # pixels; 5x5/2 as in Balle et al. 2018
 LEAK = 0.1
+LATENT_SPREAD = 2.0  # standard deviation of every latent at the start, without a block transform
 _IGDN_GAMMA = 0.1  # at the start, on the diagonal
 
 
@@ -33,19 +34,12 @@ class AnalysisTransform(nn.Module):
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        if config.sharing == "nested":
-            picture = (3,) + (0,) * (config.num_levels - 1)
-            groups = [picture, *(config.layer_groups(layer) for layer in range(4))]
-            self.convs = nn.ModuleList(
-                CausalConv2d(n_in, n_out, _KERNEL, stride=2) for n_in, n_out in pairwise(groups)
-            )
-            self.gdns = nn.ModuleList(CausalGDN(group) for group in groups[1:4])
-        else:
-            widths = [(3,) * config.num_levels, *zip(*config.channels, strict=True)]
-            self.convs = nn.ModuleList(
-                SlimmableConv2d(n_in, n_out, _KERNEL, stride=2) for n_in, n_out in pairwise(widths)
-            )
-            self.gdns = nn.ModuleList(SwitchableGDN(width) for width in widths[1:4])
+        picture = (3,) + (0,) * (config.num_levels - 1)
+        groups = [picture, *(config.layer_groups(layer) for layer in range(4))]
+        self.convs = nn.ModuleList(
+            CausalConv2d(n_in, n_out, _KERNEL, stride=2) for n_in, n_out in pairwise(groups)
+        )
+        self.gdns = nn.ModuleList(CausalGDN(group) for group in groups[1:4])
         self.latent_channels = config.latent_channels
         M = self.latent_channels[-1]
         self.block = BlockAnalysis(M) if config.block_transform else None
@@ -61,15 +55,34 @@ class AnalysisTransform(nn.Module):
             out = out + self.block(x, self.latent_channels[level])
         return out
 
+    @torch.no_grad()
+    def start_from(self, x: Tensor) -> None:
+        """Centre and scale what every convolution gives of pictures x (B, 3, H, W).
+
+        Latents that start far below one are nearly all rounded to zero; in a run that began so the
+        wide groups stayed dead. Beside a block transform the last convolution starts at zero.
+
+        Source: Mishkin and Matas, "All you need is a good init" (ICLR 2016).
+        """
+        widest, last = len(self.latent_channels) - 1, len(self.gdns)
+        spread = 0.0 if self.block is not None else LATENT_SPREAD
+        for i, conv in enumerate(self.convs):
+            assert isinstance(conv, CausalConv2d)
+            out = conv(x, widest)
+            mean, deviation = out.mean((0, 2, 3)), out.std((0, 2, 3)).clamp_min(1e-6)
+            conv.rescale((spread if i == last else 1.0) / deviation, mean)
+            if i < last:
+                x = self.gdns[i](conv(x, widest), widest)
+
     def merge(self, level: int) -> MergedAnalysis:
         """The plain dense network of one level, for export."""
         layers: list[nn.Module] = []
         for i, conv in enumerate(self.convs):
-            assert isinstance(conv, CausalConv2d | SlimmableConv2d)
+            assert isinstance(conv, CausalConv2d)
             layers.append(conv.merge(level))
             if i < len(self.gdns):
                 gdn = self.gdns[i]
-                assert isinstance(gdn, CausalGDN | SwitchableGDN)
+                assert isinstance(gdn, CausalGDN)
                 layers.append(gdn.merge(level))
         block = None if self.block is None else self.block.merge(self.latent_channels[level])
         return MergedAnalysis(nn.Sequential(*layers), block)

@@ -13,13 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from slimnets.codec.slimmable import (
-    GDN_BETA_FLOOR,
-    CausalConv2d,
-    CausalGDN,
-    SlimmableConv2d,
-    SwitchableGDN,
-)
+from slimnets.codec.slimmable import GDN_BETA_FLOOR, CausalConv2d, CausalGDN
 from slimnets.export.onnx_file import GraphWriter
 
 
@@ -27,13 +21,10 @@ def level_convolution(
     graph: GraphWriter, layer: nn.Module, level: int, source: str, name: str
 ) -> str:
     """Add a convolution of g_a or h_a as it is at a level."""
-    if isinstance(layer, CausalConv2d):
-        (_, conv), *_ = layer.filled(level)
-        weight_and_bias = causal_weights(graph, layer, level, name)
-    else:
-        assert isinstance(layer, SlimmableConv2d)
-        conv, weight_and_bias = layer.widest, [_corner(graph, layer, level, name)]
+    assert isinstance(layer, CausalConv2d)
+    (_, conv), *_ = layer.filled(level)
     size, stride = conv.kernel_size[0], conv.stride[0]
+    weight_and_bias = causal_weights(graph, layer, level, name)
     return graph.convolution(source, weight_and_bias, name, size, stride, size // 2)
 
 
@@ -57,8 +48,6 @@ def causal_weights(
 
 def level_norm(graph: GraphWriter, layer: nn.Module, level: int, source: str, name: str) -> str:
     """Add a divisive normalisation of g_a as it is at a level."""
-    if isinstance(layer, SwitchableGDN):
-        layer, level = layer.levels[level], 0
     assert isinstance(layer, CausalGDN)
     floor = graph.scalar(f"{name}_floor", GDN_BETA_FLOOR)
     gammas, betas, shapes = [], [], []
@@ -87,16 +76,6 @@ def squared(graph: GraphWriter, root: nn.Parameter, name: str) -> str:
     """Add the square of a parameter."""
     value = graph.parameter(root, f"{name}_root")
     return graph.add("Mul", [value, value], name)
-
-
-def _corner(graph: GraphWriter, layer: SlimmableConv2d, level: int, name: str) -> str:
-    ends = np.array([layer.out_widths[level], layer.in_widths[level]], np.int64)
-    bounds = [
-        graph.constant(f"{name}_first", np.zeros(2, np.int64)),
-        graph.constant(f"{name}_end", ends),
-    ]
-    widest = graph.kernel(layer.widest.weight, f"{name}_weight")
-    return graph.add("Slice", [widest, *bounds], f"{name}_corner")
 
 
 def _rows(

@@ -10,7 +10,6 @@ file.
 
 import math
 from collections.abc import Iterable
-from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -21,7 +20,6 @@ from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables
 from slimnets.codec.codec import Codec
 from slimnets.codec.hyperprior import NUM_SCALES, SCALES, Hyperprior
-from slimnets.codec.prior import FactorizedPrior
 
 TABLE_STEPS = 4  # rows from one trained quality to the next; measured in docs/develop/container.md
 
@@ -31,7 +29,6 @@ _PRIOR_COUNT = 32.0  # the prior weighs as many observed symbols
 _TAIL = 2e-5  # bins whose probability, outward, sums to less than this are left to the escape
 
 
-@torch.no_grad()
 def tabulate(
     codec: Codec, pictures: Iterable[Tensor], table_steps: int = TABLE_STEPS
 ) -> tuple[Tables, SymbolTables | None]:
@@ -47,43 +44,57 @@ def tabulate(
         Gains, and tables by channel: of y, or of a hyperprior's z; and with a hyperprior the tables
         of y, one for each scale.
     """
-    config = codec.config
-    is_hyper = config.prior == "hyperprior"
-    widths = config.hyper_channels if is_hyper else config.latent_channels
-    ends = accumulate((widths[level] for level in config.prior_levels), initial=0)
-    columns = [slice(start, end) for start, end in pairwise(ends)]
-    qualities = torch.arange((config.qualities - 1) * table_steps + 1) / table_steps
-    counts = np.zeros((len(qualities), columns[-1].stop, 2 * _REACH + 1), np.int64)
+    counts, by_scale = count_symbols(codec, pictures, table_steps)
+    return join_tables(codec, counts, by_scale, table_steps)
+
+
+@torch.no_grad()
+def count_symbols(
+    codec: Codec, pictures: Iterable[Tensor], table_steps: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """How often each symbol is: by row of quality and channel, smoothed; and by scale, if any."""
+    prior, widest = codec.prior, codec.config.num_levels - 1
+    is_hyper = isinstance(prior, Hyperprior)
+    channels = (codec.config.hyper_channels if is_hyper else codec.config.latent_channels)[-1]
+    qualities = torch.arange((codec.config.qualities - 1) * table_steps + 1) / table_steps
+    counts = np.zeros((len(qualities), channels, 2 * _REACH + 1), np.int64)
     by_scale = np.zeros((NUM_SCALES, 2 * _SCALED_REACH + 1), np.int64)
     for x in pictures:
-        for level, own in zip(config.prior_levels, columns, strict=True):
-            y, prior = codec.analyse(x, level), codec.prior_of(level)
-            for row, quality in enumerate(qualities):
-                symbols = y * codec.gains(quality[None], level)[0][:, :, None, None]
-                if isinstance(prior, Hyperprior):
-                    v, widest = symbols, len(prior.hyper_prefix) - 1
-                    symbols = prior.analyse(v, widest).round()
-                    _count(by_scale, prior.scale_index(symbols, widest).long(), v)
-                channel = torch.arange(symbols.shape[1])[:, None, None].expand_as(symbols)
-                _count(counts[row, own], channel, symbols)
+        y = codec.analyse(x, widest)
+        for row, quality in enumerate(qualities):
+            symbols = y * codec.gains(quality[None], widest)[0][:, :, None, None]
+            if isinstance(prior, Hyperprior):
+                v = symbols
+                symbols = prior.analyse(v, widest).round()
+                _count(by_scale, prior.scale_index(symbols, widest).long(), v)
+            channel = torch.arange(symbols.shape[1])[:, None, None].expand_as(symbols)
+            _count(counts[row], channel, symbols)
     if not counts.any():
         raise ValueError("no pictures to count symbols on")
-    weights = counts.astype(np.float64)
-    for level, own in zip(config.prior_levels, columns, strict=True):
-        for row, quality in enumerate(qualities):
-            weights[row, own] += _PRIOR_COUNT * _probabilities(codec, level, quality[None])
-    tables = to_tables(weights.reshape(-1, 2 * _REACH + 1))
+    smoothed = [_PRIOR_COUNT * _probabilities(codec, quality[None]) for quality in qualities]
+    return counts + np.stack(smoothed), by_scale.astype(np.float64) if is_hyper else None
+
+
+def join_tables(
+    codec: Codec,
+    counts: NDArray[np.float64],
+    by_scale: NDArray[np.float64] | None,
+    table_steps: int,
+) -> tuple[Tables, SymbolTables | None]:
+    """What `tabulate` gives, of the counts (rows, channels, symbols) and (scales, symbols)."""
+    tables = to_tables(counts.reshape(-1, counts.shape[-1]))
     shape = counts.shape[:2]
     by_channel = Tables(
-        codec.log_gain.exp().numpy(),
-        codec.log_inverse_gain.exp().numpy(),
+        codec.log_gain.detach().exp().numpy(),
+        codec.log_inverse_gain.detach().exp().numpy(),
         tables.cdf.reshape(*shape, -1),
         tables.cdf_length.reshape(shape),
         tables.offset.reshape(shape),
         table_steps,
     )
-    smooth = _PRIOR_COUNT * _gaussian_probabilities()
-    return by_channel, to_tables(by_scale + smooth) if is_hyper else None
+    if by_scale is None:
+        return by_channel, None
+    return by_channel, to_tables(by_scale + _PRIOR_COUNT * _gaussian_probabilities())
 
 
 def _count(counts: NDArray[np.int64], table: Tensor, v: Tensor) -> None:
@@ -95,14 +106,13 @@ def _count(counts: NDArray[np.int64], table: Tensor, v: Tensor) -> None:
     counts += binned.reshape(num_tables, bins).numpy()
 
 
-def _probabilities(codec: Codec, level: int, quality: Tensor) -> NDArray[np.float64]:
+def _probabilities(codec: Codec, quality: Tensor) -> NDArray[np.float64]:
     """(channels, 2 * reach + 1) by the learned density of what a prior codes by channel."""
-    prior = codec.prior_of(level)
+    prior = codec.prior
     if isinstance(prior, Hyperprior):
         density, gain = prior.prior, torch.ones(1, prior.hyper_prefix[-1])
     else:
-        assert isinstance(prior, FactorizedPrior)
-        density, gain = prior, codec.gains(quality, level)[0]
+        density, gain = prior, codec.gains(quality, codec.config.num_levels - 1)[0]
     grid = torch.arange(-_REACH, _REACH + 1, dtype=torch.float32).expand(1, gain.shape[1], 1, -1)
     p: NDArray[np.float64] = density.likelihoods(grid, gain)[0, :, 0].double().numpy()
     return p

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slimnets.codec.codec import Codec
-from slimtrain.recipe.schema import CodecRecipe, load_recipe
+from slimtrain.recipe.schema import load_recipe
 from studies.paper.cost import count_codec
+from studies.paper.recipe import PaperRecipe, build_codec
 from support.models.recipe_graphs import run_graphs
 
 FOLDER = Path(__file__).resolve().parents[1]
@@ -20,8 +20,8 @@ PAPER_G_A = {192: 91.3, 128: 41.4, 96: 23.7}
 PAPER_H_A = {192: 2.42, 128: 1.08}
 
 
-def recipe_of(name: str) -> CodecRecipe:
-    return load_recipe(str(FOLDER / f"{name}.yaml"), CodecRecipe)
+def recipe_of(name: str) -> PaperRecipe:
+    return load_recipe(str(FOLDER / f"{name}.yaml"), PaperRecipe)
 
 
 def test_all_twenty_are_here() -> None:
@@ -30,7 +30,7 @@ def test_all_twenty_are_here() -> None:
 
 @pytest.mark.parametrize("name", [*PAPER, *COMPARED])
 def test_a_recipes_graphs_run_at_every_level(name: str) -> None:
-    run_graphs(recipe_of(name))
+    run_graphs(recipe_of(name), build_codec)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -39,7 +39,7 @@ def test_graphs_of_the_papers_size_cost_what_the_paper_does(name: str) -> None:
     assert recipe.codec is not None
     full_encoder = "lss" in name  # its narrow latent comes from a full encoder
 
-    cost = count_codec(Codec(replace(recipe.codec, feature_channels=256)))
+    cost = count_codec(build_codec(replace(recipe.codec, feature_channels=256)))
 
     for (*_, hidden, M), g_a, h_a in zip(recipe.codec.channels, cost.g_a, cost.h_a, strict=True):
         if not (full_encoder and hidden > M):

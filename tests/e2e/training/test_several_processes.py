@@ -24,7 +24,6 @@ RECIPE = f"""
 kind: codec
 detector: mine
 codec:
-  sharing: switchable
   channels: [[2, 2, 2, 2], [2, 2, 4, 4], [4, 4, 6, 8]]
   qualities: 2
   feature_width: 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from slimcodec.model.find import find_model
 from slimnets.codec.codec import Codec
+from slimnets.codec.config import CodecConfig
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.recipe.run import build_codec_run
@@ -27,11 +29,11 @@ def graph_of(detector: str) -> tuple[Darknet, int]:
     return Darknet(parse_cfg(EMBEDDED_CFG.read_text(encoding="utf-8"))).eval(), EMBEDDED_LAYER
 
 
-def run_graphs(recipe: CodecRecipe) -> None:
+def run_graphs(recipe: CodecRecipe, build: Callable[[CodecConfig], Codec] = Codec) -> None:
     """Check shapes at every level."""
     detector, layer = graph_of(recipe.detector)
     run = build_codec_run(recipe, detector, layer, Path("unused"))
-    codec = Codec(run.config).eval()
+    codec = build(run.config).eval()
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
     for level, M in enumerate(run.config.latent_channels):

@@ -84,9 +84,7 @@ def export_codec(
         out_dir, detector, licence: as `write_codec_artifact` takes them.
     """
     trained = codec_from_checkpoint(checkpoint)
-    entries, _ = divide(index_pictures(images))
-    every = max(1, len(entries) // TABULATED_PICTURES)  # spread over all folders
-    pictures = load_pictures(entries[::every][:TABULATED_PICTURES], TABULATED_MAX_EDGE).images
+    pictures = training_pictures(images)
     write_codec_artifact(
         trained.codec,
         pictures,
@@ -98,6 +96,13 @@ def export_codec(
         tasks=trained.tasks,
     )
     return trained
+
+
+def training_pictures(images: Iterable[Path]) -> list[NDArray[np.uint8]]:
+    """Some of the pictures that a codec was trained on, spread over all folders."""
+    entries, _ = divide(index_pictures(images))
+    every = max(1, len(entries) // TABULATED_PICTURES)
+    return load_pictures(entries[::every][:TABULATED_PICTURES], TABULATED_MAX_EDGE).images
 
 
 def write_codec_artifact(
@@ -127,7 +132,7 @@ def write_codec_artifact(
     padded = (pad_to_multiple(to_x(picture), config.pad_multiple) for picture in pictures)
     x = (torch.from_numpy(picture) for picture in padded)
     tables, scale_tables = tabulate(codec, x)
-    structure = _structure(codec)
+    structure = structure_of(codec.config)
     with new_artifact(out_dir) as folder:
         write_graphs(codec, folder)
         if scale_tables is not None:
@@ -137,7 +142,7 @@ def write_codec_artifact(
             "format": MANIFEST_FORMAT,
             "kind": "codec",
             "fingerprint": compute_fingerprint(
-                structure, tables, _symbol_weights(codec), scale_tables
+                structure, tables, symbol_weights(codec), scale_tables
             ),
             **structure,
             "tasks": tasks,
@@ -151,9 +156,8 @@ def write_codec_artifact(
     return out_dir
 
 
-def _structure(codec: Codec) -> dict[str, object]:
-    """What a manifest says of the codec's shape; the fingerprint covers it."""
-    config = codec.config
+def structure_of(config: CodecConfig) -> dict[str, object]:
+    """What a manifest says of a codec's shape; the fingerprint covers it."""
     levels: list[dict[str, object]] = [
         {
             "level": level,
@@ -168,7 +172,7 @@ def _structure(codec: Codec) -> dict[str, object]:
         "qualities": config.qualities,
         "pad_multiple": config.pad_multiple,
         "latent_stride": LATENT_STRIDE,
-        "streams": "nested" if config.sharing == "nested" else "separate",
+        "streams": "nested",
         "prior": config.prior,
     }
     if config.prior == "hyperprior":
@@ -183,15 +187,9 @@ def _edge_kmac_per_pixel(config: CodecConfig, level: int) -> float:
     dense = Codec(config.only(level))
     x = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
     macs = count_macs(dense.g_a, x, 0)
-    prior = dense.prior_of(0)
-    if isinstance(prior, Hyperprior):
-        macs += count_macs(prior, dense.analyse(x, 0), 0)
+    if isinstance(dense.prior, Hyperprior):
+        macs += count_macs(dense.prior, dense.analyse(x, 0), 0)
     return macs / _COUNTED_SIDE**2 / 1000
-
-
-def level_of_prior(codec: Codec, level: int) -> int:
-    """What a level's prior calls it: a switchable level has a prior of its own, of one level."""
-    return level if codec.config.sharing == "nested" else 0
 
 
 def write_graphs(codec: Codec, folder: Path) -> None:
@@ -199,16 +197,14 @@ def write_graphs(codec: Codec, folder: Path) -> None:
     weights = save_weights(codec, folder)
     for level in range(codec.config.num_levels):
         save_graph(export_g_a(codec, level, weights), folder / f"g_a_{level}.onnx")
-        prior = codec.prior_of(level)
-        if isinstance(prior, Hyperprior):
-            own = level_of_prior(codec, level)
-            save_graph(export_h_a(prior, own, weights), folder / f"h_a_{level}.onnx")
-            save_graph(export_h_s(prior, own, weights), folder / f"h_s_{level}.onnx")
+        if isinstance(codec.prior, Hyperprior):
+            save_graph(export_h_a(codec.prior, level, weights), folder / f"h_a_{level}.onnx")
+            save_graph(export_h_s(codec.prior, level, weights), folder / f"h_s_{level}.onnx")
     save_graph(export_g_s(codec, weights), folder / "g_s.onnx")
     save_graph(export_feature_transform(codec, weights), folder / "feature_transform.onnx")
 
 
-def _symbol_weights(codec: Codec) -> Iterator[bytes]:
+def symbol_weights(codec: Codec) -> Iterator[bytes]:
     """The weights that the fingerprint covers, in the codec's order: g_a's and the prior's."""
     for name, tensor in codec.state_dict().items():
         if name.startswith(("g_a.", "prior.")):

@@ -1,4 +1,4 @@
-"""Keep the narrow levels of a nested codec as they are while the wider ones learn.
+"""Keep the narrow levels of a codec as they are while the wider ones learn.
 
 The base is trained for the machine, then the groups above it for people, with the base frozen: its
 symbols, and so what the detector reads at those levels, do not change by a bit.
@@ -21,11 +21,9 @@ def freeze_levels(codec: Codec, count: int) -> None:
     all levels frozen only decoders learn, and containers stay what they are.
 
     Raises:
-        ValueError: the codec is switchable (its levels share kernels), or has not so many levels.
+        ValueError: the codec has not so many levels.
     """
     config = codec.config
-    if config.sharing != "nested":
-        raise ValueError("levels of a switchable codec share kernels; none can be frozen alone")
     if not 0 < count <= config.num_levels:
         raise ValueError(f"frozen_levels {count}; the codec has {config.num_levels} levels")
     M = config.latent_channels[count - 1]

@@ -180,9 +180,8 @@ def fit_prior(codec: Codec, crops: CropSampler, steps: int = FIT_STEPS) -> None:
         x = crops.batch(step, _FIT_BATCH)
         quality = torch.rand(_FIT_BATCH, device=x.device) * (config.qualities - 1)
         optimizer.zero_grad(set_to_none=True)
-        for level in config.prior_levels:
-            bits = codec.bits(x, quality, level).sum() / x[:, 0].numel()
-            bits.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        bits = codec.bits(x, quality).sum() / x[:, 0].numel()
+        bits.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         schedule.step()
 

@@ -5,7 +5,7 @@ loss.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -88,7 +88,8 @@ class CodecRun(CodecSchedule):
     # stop after this much time of this process, with a checkpoint; None: run to the end
     seconds: float | None = None
     threads: int | None = None  # of torch on the CPU; None: torch's choice
-    device: str | None = "cpu"  # None: cuda where there is one
+    device: str | None = None  # None: cuda where there is one
+    build: Callable[[CodecConfig], Codec] = Codec  # what makes the codec of a shape
 
 
 def train_codec(
@@ -148,7 +149,7 @@ class _CodecTask(Task):
         self.run, self.device, self.detector = run, device, detector.to(device)
         self.batch, self.seed = processes.part_of(run.batch), processes.seed_of(run.seed)
         torch.manual_seed(run.seed)
-        self.trained = Codec(run.config).to(device)
+        self.trained = run.build(run.config).to(device)
         self.objective = CodecObjective(self.trained, detector, split, run.weights).to(device)
         self.objective.to(memory_format=torch.channels_last)
         if run.frozen_levels:

@@ -31,7 +31,7 @@ def codec() -> Codec:
 
 
 def factorized(codec: Codec) -> FactorizedPrior:
-    prior = codec.prior_of(0)
+    prior = codec.prior
     assert isinstance(prior, FactorizedPrior)
     return prior
 

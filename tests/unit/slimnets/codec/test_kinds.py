@@ -1,4 +1,4 @@
-"""Codecs of every kind: nested and switchable, split latent, one level, with a block transform."""
+"""Codecs of every kind: nested, split latent, one level, with a block transform, a hyperprior."""
 
 from __future__ import annotations
 
@@ -24,14 +24,10 @@ SMALL = CodecConfig(
 )
 KINDS = {
     "nested": SMALL,
-    "switchable": replace(SMALL, sharing="switchable"),
     "split latent": replace(SMALL, channels=((6, 8, 12, 10), (6, 8, 12, 16))),
     "one level": replace(SMALL, channels=((6, 8, 12, 16),)),
     "block transform": replace(SMALL, block_transform=True),
     "nested hyperprior": replace(SMALL, prior="hyperprior", hyper_channels=(4, 8)),
-    "switchable hyperprior": replace(
-        SMALL, sharing="switchable", prior="hyperprior", hyper_channels=(4, 8)
-    ),
 }
 
 
@@ -115,24 +111,21 @@ def test_block_transform_begins_as_a_transform_coder() -> None:
     torch.testing.assert_close(codec.analyse(x, 3)[:, :32], narrow, rtol=1e-4, atol=1e-3)
 
 
-def test_switchable_levels_have_streams_of_their_own_and_nested_ones_share() -> None:
-    for kind, share in (("switchable", False), ("nested", True), ("split latent", True)):
-        codec = build(kind)
-        wide, narrow = (codec.analyse(pictures(), level) for level in (1, 0))
-        assert torch.allclose(wide[:, :10], narrow, atol=1e-5) is share
-        gains = codec.log_gain.shape
-        assert gains == (3, 16 if share else 26)
+@pytest.mark.parametrize("kind", ["nested", "split latent"])
+def test_levels_share_streams_and_gains(kind: str) -> None:
+    codec = build(kind)
+
+    wide, narrow = (codec.analyse(pictures(), level) for level in (1, 0))
+
+    assert torch.allclose(wide[:, :10], narrow, atol=1e-5)
+    assert codec.log_gain.shape == (3, 16)
 
 
 def test_task_that_is_not_asked_for_is_not_run() -> None:
-    codec = build("switchable")
-    level = torch.tensor([0, 0, 1, 1])
+    codec = build("nested")
 
-    only_view = codec(pictures(), torch.ones(4), None, level)
-
-    assert only_view.f_hat is None
-    assert torch.equal(only_view.level_bits.isnan(), torch.tensor([[0, 1]] * 2 + [[1, 0]] * 2) > 0)
-    assert torch.allclose(only_view.rate, only_view.level_bits.nansum(1))
+    assert codec(pictures(), torch.ones(4), None, torch.tensor([0, 0, 1, 1])).f_hat is None
+    assert codec(pictures(), torch.ones(4), torch.tensor([0, 0, 1, 1]), None).x_hat is None
 
 
 def test_gains_between_two_qualities_are_interpolated_geometrically() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -26,7 +25,6 @@ NESTED = CodecConfig(
     prior="hyperprior",
     hyper_channels=(4, 8),
 )
-SWITCHABLE = CodecConfig(**{**asdict(NESTED), "sharing": "switchable"})
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +42,7 @@ def codec(pictures: list[Tensor]) -> Codec:
 def test_real_bytes_are_near_the_estimated_bits(codec: Codec, pictures: list[Tensor]) -> None:
     z_tables, scale_tables = tabulate(codec, pictures, table_steps=1)
     assert scale_tables is not None
-    hyperprior = codec.prior_of(1)
+    hyperprior = codec.prior
     assert isinstance(hyperprior, Hyperprior)
     num_bytes, estimate = 0, 0.0
 
@@ -82,13 +80,6 @@ def test_scales_that_no_picture_uses_have_gaussian_tables(
 
     for index in (45, 55, 63):  # deviations far above this codec's
         assert _cost(scale_tables, index) < 1.001 * _entropy(SCALES[index])
-
-
-def test_switchable_levels_have_columns_of_their_own(pictures: list[Tensor]) -> None:
-    z_tables, _ = tabulate(_started(SWITCHABLE, pictures), pictures[:2], table_steps=1)
-
-    assert z_tables.gain.shape == (3, 8 + 16)
-    assert z_tables.offset.shape == (3, 4 + 8)
 
 
 def test_tables_of_no_picture_are_refused(codec: Codec) -> None:

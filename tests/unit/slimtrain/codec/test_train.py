@@ -204,21 +204,19 @@ def test_fitted_prior_takes_fewer_bits_and_leaves_the_rest_alone(prior: str) -> 
     codec.start_from(crops.batch(0, 16))
     before = {name: value.clone() for name, value in codec.state_dict().items()}
     x, quality = crops.batch(1, 16), torch.linspace(0, 3, 16)
-    bits = codec.bits(x, quality, 1).sum()
+    bits = codec.bits(x, quality).sum()
 
     fit_prior(codec, crops, 60)
 
-    assert codec.bits(x, quality, 1).sum() < 0.98 * bits
+    assert codec.bits(x, quality).sum() < 0.98 * bits
     changed = {n for n, v in codec.state_dict().items() if not torch.equal(v, before[n])}
     assert changed
     assert all(name.startswith("prior.") for name in changed)
 
 
-@pytest.mark.parametrize("sharing", ["nested", "switchable"])
-def test_levels_of_one_task_are_never_run_for_the_other(sharing: str, tmp_path: Path) -> None:
-    config = CodecConfig(**{**asdict(CONFIG), "sharing": sharing})
+def test_levels_of_one_task_are_never_run_for_the_other(tmp_path: Path) -> None:
     weights = LossWeights(machine_levels=(1.0, 0.0), view_levels=(0.0, 1.0))
-    run = CodecRun(tmp_path, 2, config, weights, steps=3, batch=4, crop=64)
+    run = CodecRun(tmp_path, 2, CONFIG, weights, steps=3, batch=4, crop=64)
 
     train(run)
 
@@ -252,11 +250,9 @@ def test_frozen_level_sends_the_same_symbols_while_the_wider_one_learns(
     assert not torch.equal(gain[:, 4:], new_gain[:, 4:])
 
 
-def test_freezing_more_levels_than_there_are_or_those_of_a_switchable_codec_is_refused() -> None:
+def test_freezing_more_levels_than_there_are_is_refused() -> None:
     with pytest.raises(ValueError, match="the codec has 2 levels"):
         freeze_levels(Codec(CONFIG), 3)
-    with pytest.raises(ValueError, match="share kernels"):
-        freeze_levels(Codec(replace(CONFIG, sharing="switchable")), 1)
 
 
 def test_weights_that_do_not_match_the_levels_are_refused(tmp_path: Path) -> None:
