@@ -45,7 +45,6 @@ from slimedge.settings import EdgeSettings
 from slimedge.watch.gap_watch import GapWatch
 from slimedge.watch.health import Health, HealthServer
 from slimedge.watch.metrics import MetricsObserver
-from slimedge.watch.totals import Totals
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
 from slimops.user_folder import user_folder
@@ -175,14 +174,13 @@ class _Edge:
             return ledger.answer_age(clock())
 
         self._health, self._metrics = Health(ack_age), Metrics("edge")
-        counting = MetricsObserver(
+        self._counting = counting = MetricsObserver(
             self._metrics,
             lambda: float(ledger.in_flight_bytes),
             lambda: controller.rate.mean,
             lambda: math.nan if (age := ack_age()) is None else age,
         )
-        self._totals = Totals()
-        self._observers = observers = _Observers([self._health, counting, self._totals])
+        self._observers = observers = _Observers([self._health, counting])
         if observer is not None:
             observers.append(observer)
         folder = settings.spool_folder
@@ -285,7 +283,7 @@ class _Edge:
             await self._spool.close()
 
         async def say_totals() -> None:
-            logger.info("camera ended: %s", self._totals)
+            logger.info("camera ended: %s", self._counting.totals())
 
         life.on_stop(Phase.REFUSE, "camera", refuse)
         life.on_stop(Phase.DRAIN, "results", drain)
@@ -298,9 +296,9 @@ class _Edge:
 
     def check_delivery(self) -> None:
         """Refuse to call it a success that a source has ended and nothing of it was delivered."""
-        if self._has_source_ended and not self._totals.has_delivered:
-            why = f"; {self._totals.link_detail}" if self._totals.link_detail else ""
-            raise NothingDeliveredError(f"nothing was delivered: {self._totals}{why}")
+        if self._has_source_ended and not self._counting.has_delivered:
+            why = f"; {self._health.link_failure}" if self._health.link_failure else ""
+            raise NothingDeliveredError(f"nothing was delivered: {self._counting.totals()}{why}")
 
     async def _finish(self, pipeline: asyncio.Task[None]) -> None:
         await asyncio.wait([pipeline])

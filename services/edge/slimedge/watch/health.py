@@ -45,12 +45,15 @@ class Health:
         self._clock = clock
         self._beat = clock()
         self._link = LinkChanged(LinkState.CONNECTING, "")
+        self.link_failure = ""  # why the link was down when it last was
         self._camera = CameraChanged(CameraState.OPENING, "")
         self._spool = SpoolChanged(False, "none")
 
     def notify(self, event: EdgeEvent) -> None:
         if isinstance(event, LinkChanged):
             self._link = event
+            if event.state is LinkState.DOWN:
+                self.link_failure = event.detail
         elif isinstance(event, CameraChanged):
             self._camera = event
         elif isinstance(event, SpoolChanged):

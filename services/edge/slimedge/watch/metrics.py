@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from prometheus_client.metrics import MetricWrapperBase
+
 from slimedge.event import (
     Acked,
     Backfilled,
@@ -85,6 +87,20 @@ class MetricsObserver:
         self._metrics.gauge("spool_frames", "Frames that wait on disk", lambda: float(spool.frames))
         self._metrics.gauge("spool_bytes", "Disk that they take", lambda: float(spool.used_bytes))
 
+    @property
+    def has_delivered(self) -> bool:
+        """Whether a frame has arrived, or is kept for later; or none was captured."""
+        arrived = _counts(self._ack) | _counts(self._spooled)
+        return any(arrived.values()) or not any(_counts(self._captured).values())
+
+    def totals(self) -> str:
+        """`25 captured, 20 sent, 19 detected; not detected: 4 replaced, 2 expired`."""
+        known = {"captured": self._captured, "sent": self._sent, "detected": self._latency}
+        line = ", ".join(f"{sum(_counts(m).values())} {name}" for name, m in known.items())
+        others = _counts(self._dropped) | {"kept for later": _counts(self._spooled)[""]}
+        why = [f"{count} {reason}" for reason, count in others.items() if count]
+        return f"{line}; not detected: {', '.join(why)}" if why else line
+
     def notify(self, event: EdgeEvent) -> None:
         match event:
             case Captured():
@@ -132,3 +148,13 @@ class MetricsObserver:
                 self._gaps.labels(event.gap.reason.value).inc()
             case ClockStepped():
                 self._clock_steps.inc()
+
+
+def _counts(metric: MetricWrapperBase) -> dict[str, int]:
+    """How often it was counted or observed, by its one label."""
+    return {
+        "".join(sample.labels.values()): int(sample.value)
+        for family in metric.collect()
+        for sample in family.samples
+        if sample.name.endswith(("_total", "_count"))
+    }

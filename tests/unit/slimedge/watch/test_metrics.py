@@ -100,6 +100,42 @@ def test_gauges_read_the_ledger_and_the_controller() -> None:
     assert "slim_edge_link_rate_bytes_per_second 5678.0" in lines
 
 
+def _counted(*events: EdgeEvent) -> MetricsObserver:
+    observer = MetricsObserver(Metrics("edge"), lambda: 0.0, lambda: 0.0, lambda: 0.0)
+    for event in events:
+        observer.notify(event)
+    return observer
+
+
+def test_totals_say_how_far_frames_came_and_why_not_farther() -> None:
+    counted = _counted(
+        *(Captured(frame, (4, 6)) for frame in range(1, 9)),
+        Damaged("cut"),
+        Replaced(1),
+        *(Skipped(frame, WaitReason.INFEASIBLE) for frame in (2, 3)),
+        *(Sent(sequence, 100, 0.0, resent=False) for sequence in (1, 2, 3)),
+        Sent(1, 100, 0.0, resent=True),
+        Acked(1, Stage.RECEIVED, 0.1),
+        Detected(1, (), 0.1, 0.0, 0.0),
+        Lost(3, LossReason.EXPIRED),
+        Spooled(4, 100),
+    )
+
+    assert counted.totals() == (
+        "8 captured, 3 sent, 1 detected; not detected: 1 damaged, 1 replaced, 2 infeasible, "
+        "1 expired, 1 kept for later"
+    )
+
+
+def test_a_source_of_which_nothing_arrived_was_not_delivered() -> None:
+    captured = Captured(1, (4, 6))
+
+    assert _counted().has_delivered  # there was nothing
+    assert not _counted(captured, Replaced(1)).has_delivered
+    assert _counted(captured, Spooled(1, 100)).has_delivered
+    assert _counted(captured, Acked(1, Stage.RECEIVED, 0.1)).has_delivered
+
+
 def test_ready_needs_link_and_camera_and_live_needs_neither() -> None:
     now = [0.0]
     health = Health(lambda: 2.04, clock=lambda: now[0])
