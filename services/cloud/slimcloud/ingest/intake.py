@@ -116,8 +116,7 @@ class Intake:
                     **{name: getattr(frame, name) for name in _AS_SENT},
                 ),
                 bitstream,
-                clock_offset_us=stream.clock.offset_us,
-                store_id=stream.store_id,
+                stream.store_id,
             )
         except BaseException:
             if not epoch:

@@ -98,19 +98,11 @@ class Store:
 
     # --- frames ---
 
-    async def put_frame(
-        self,
-        frame: StoredFrame,
-        container: bytes,
-        *,
-        clock_offset_us: int = 0,
-        store_id: str = "",
-    ) -> bool:
+    async def put_frame(self, frame: StoredFrame, container: bytes, store_id: str = "") -> bool:
         """Store a frame and queue it for the detector, as one step; False when it was there
         already.
 
         Args:
-            clock_offset_us: of its camera, for people; see `CameraRecord`.
             store_id: of the store that is meant; empty: whichever is there.
 
         Raises:
@@ -130,7 +122,6 @@ class Store:
                 id=str(frame_id),
                 lane=LANE_KEYS[frame.lane],
                 captured_us=frame.captured_us,
-                clock_offset_us=clock_offset_us,
                 max_queue_size=self._max_queue_size,
                 store_id=store_id,
             )

@@ -84,8 +84,9 @@ if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
 local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
 if not has_room(lane, camera, max_queue_size) then return -1 end
 redis.call('HSET', FRAME .. id, unpack(fields))
-local received_us, stored_us, expires_us, bytes = unpack(redis.call('HMGET', FRAME .. id,
-  'received_time_unix_us', 'stored_us', 'expires_unix_us', 'base_bytes'))
+local received_us, stored_us, expires_us, bytes, offset_us = unpack(redis.call('HMGET',
+  FRAME .. id, 'received_time_unix_us', 'stored_us', 'expires_unix_us', 'base_bytes',
+  'clock_offset_us'))
 stored_us = stored_us or received_us
 redis.call('ZADD', INDEX_ALL, captured_us, id)
 redis.call('ZADD', INDEX_CAMERA .. camera, captured_us, id)
@@ -110,14 +111,14 @@ enqueue(lane, id, 'expires_unix_us', expires_us)
 redis.call('HINCRBY', CAMERA .. camera, 'frames_total', 1)
 redis.call('HINCRBY', CAMERA .. camera, 'bytes_total', bytes)
 redis.call('HSET', CAMERA .. camera, 'last_received_time_unix_us', received_us,
-           'heard_us', stored_us, 'clock_offset_us', clock_offset_us)
+           'heard_us', stored_us)
 if lane ~= WORK_BACKFILL then  -- a frame that came late is not the camera's newest
-  redis.call('HSET', CAMERA .. camera, 'last_frame_id', id)
+  redis.call('HSET', CAMERA .. camera, 'last_frame_id', id, 'clock_offset_us', offset_us or 0)
 end
 count(camera, bytes, received_us)
 return 1
 """,
-    "id lane captured_us clock_offset_us max_queue_size store_id",
+    "id lane captured_us max_queue_size store_id",
     more="fields",
 )
 

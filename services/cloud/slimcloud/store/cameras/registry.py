@@ -47,7 +47,7 @@ class CameraRecord:
     lag_seconds: float | None = None  # capture to detected, of the newest detected frame
     deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
     heard_us: int = 0  # of its connection or newest frame, by the store's clock
-    clock_offset_us: int = 0  # its wall clock ahead of the cloud's; 0 = in step
+    clock_offset_us: int = 0  # as of its newest frame, see `StoredFrame`
 
 
 _RECORD = TypeAdapter(CameraRecord)
