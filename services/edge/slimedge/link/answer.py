@@ -29,7 +29,10 @@ MAX_TIMES_SENT = 3  # of one frame, when the cloud receives it damaged
 # Of silence beyond what the link takes for the bytes on their way, until pictures are kept rather
 # than sent. On a link of 64 kbit/s and 200 ms at most 0.4 s were measured.
 SILENT_SECONDS = 1.0
-_RESULTS = 4  # so many times what is usual between two may pass until the detector counts as stuck
+# Beyond so many times what is usual between two results, until the detector counts as stuck: one
+# that has much to do is slow, which is no gap.
+_STUCK_SECONDS = 3.0
+_RESULTS = 4
 CLOUD_FULL_PAUSE_SECONDS = 0.5  # after a Nack because the cloud's queue is full, if it names none
 
 
@@ -80,7 +83,7 @@ class AnswerReader:
         """Why frames that cannot be in time are to be kept: the cloud takes them, but detects none
         for much longer than it usually does; None where it does.
         """
-        usual_seconds = SILENT_SECONDS + _RESULTS * self.controller.service.seconds
+        usual_seconds = _STUCK_SECONDS + _RESULTS * self.controller.service.seconds
         is_stuck = self.ledger.undetected_seconds(self.clock()) > usual_seconds
         return WaitReason.CLOUD_FULL if is_stuck else None
 
