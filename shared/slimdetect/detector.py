@@ -32,36 +32,6 @@ TAIL = "tail.onnx"
 MAX_DETECTIONS = 300  # per picture, as in COCO tooling for dense detectors
 
 
-class PictureDetector:
-    """Detects in pictures, without a codec."""
-
-    def __init__(
-        self, artifact: DetectorArtifact, runtime: Runtime, pad_multiple: int | None = None
-    ) -> None:
-        """Check names and scores.
-
-        Args:
-            pad_multiple: of the sides that a picture is padded to, pixels; None: the largest
-                stride.
-
-        Raises:
-            ModelError: a file of the detector is missing or does not fit.
-        """
-        strides = [head.stride for head in artifact.manifest.heads]
-        self._pad_multiple = pad_multiple or max(strides)
-        self._stem = artifact
-        self._runtime = runtime
-        self._tail = _Tail(
-            artifact, artifact, Scores(artifact.manifest.scores, artifact.names), runtime
-        )
-
-    def detect_image(self, image: NDArray[np.uint8], wanted: Wanted = SHOWN) -> list[Detection]:
-        """Give the detections of a picture, (H, W, 3) uint8 RGB."""
-        x = pad_to_multiple(to_x(image), self._pad_multiple)
-        f = self._runtime.load(self._stem.file("stem.onnx"))(x=x)["f"]
-        return self._tail.detect(f, [(image.shape[0], image.shape[1])], wanted)[0]
-
-
 class Detector:
     """Detects on latents of one codec with the detector that the codec was trained for."""
 
@@ -93,12 +63,11 @@ class Detector:
             )
         self.names = detector_artifact.names  # by class number; an error comes before any graph
         self._codec = codec_artifact
-        multiple = codec_artifact.manifest.pad_multiple
-        self._pictures = PictureDetector(detector_artifact, runtime, multiple)
+        self._of_pictures = Tail(detector_artifact, detector_artifact, runtime)
         has_tail = TAIL in codec_artifact.manifest.files
-        tail_of = codec_artifact if has_tail else detector_artifact
-        self.scores = Scores(codec_artifact.manifest.scores or tail_of.manifest.scores, self.names)
-        self._tail = _Tail(tail_of, detector_artifact, self.scores, runtime)
+        model = codec_artifact if has_tail else detector_artifact
+        self.scores = Scores(codec_artifact.manifest.scores or model.manifest.scores, self.names)
+        self._tail = Tail(model, detector_artifact, runtime, self.scores)
         self._runtime = runtime
         self._max_batch_size = max_batch_size
 
@@ -123,7 +92,7 @@ class Detector:
 
     def detect_image(self, image: NDArray[np.uint8], wanted: Wanted = SHOWN) -> list[Detection]:
         """Give the detections of a picture, (H, W, 3) uint8 RGB, without the codec."""
-        return self._pictures.detect_image(image, wanted)
+        return self._of_pictures.detect_image(image, wanted, self._codec.manifest.pad_multiple)
 
     def warm_up(self) -> None:
         """Load the graphs of the latents' path now, so that no frame waits for them."""
@@ -139,30 +108,42 @@ class Detector:
         return transform(y_hat=y_hat, level=level)["f_hat"]
 
 
-class _Tail:
+class Tail:
     """Features at the split -> boxes, with the tail of one model and what its scores mean."""
 
     def __init__(
         self,
-        tail_of: CodecArtifact | DetectorArtifact,
+        model: CodecArtifact | DetectorArtifact,
         detector: DetectorArtifact,
-        scores: Scores,
         runtime: Runtime,
+        scores: Scores | None = None,
     ) -> None:
-        self._tail_of = tail_of
-        self._heads, self._names = detector.manifest.heads, detector.names
-        self._scores, self._raw_scores = scores, Scores((), detector.names)
+        """Keep whose tail it is, and what its scores mean; None: as that model says it."""
+        self._model, self._detector = model, detector
+        self._scores = scores or Scores(model.manifest.scores, detector.names)
+        self._raw_scores = Scores((), detector.names)
         self._runtime = runtime
 
+    def detect_image(
+        self, image: NDArray[np.uint8], wanted: Wanted = SHOWN, pad_multiple: int | None = None
+    ) -> list[Detection]:
+        """Give the detections of a picture, (H, W, 3) uint8 RGB, by way of the detector's stem; it
+        is padded to multiples of `pad_multiple` pixels, None: of the largest stride.
+        """
+        strides = [head.stride for head in self._detector.manifest.heads]
+        x = pad_to_multiple(to_x(image), pad_multiple or max(strides))
+        f = self._runtime.load(self._detector.file("stem.onnx"))(x=x)["f"]
+        return self.detect(f, [(image.shape[0], image.shape[1])], wanted)[0]
+
     def load(self) -> Graph:
-        return self._runtime.load(self._tail_of.file(TAIL))
+        return self._runtime.load(self._model.file(TAIL))
 
     def detect(
         self, f: NDArray[np.float32], sizes: Sequence[tuple[int, int]], wanted: Wanted
     ) -> list[list[Detection]]:
         """Detections of each row of f, whose pictures have these heights and widths, pixels."""
         outputs = self.load()(f=f)
-        heads = [outputs[f"head_{index}"] for index in range(len(self._heads))]
+        heads = [outputs[f"head_{index}"] for index in range(len(self._detector.manifest.heads))]
         raw = ([head[row] for head in heads] for row in range(len(sizes)))
         return [self._boxes(maps, hw, wanted) for maps, hw in zip(raw, sizes, strict=True)]
 
@@ -170,8 +151,8 @@ class _Tail:
         self, raw: Sequence[NDArray[np.float32]], image_hw: tuple[int, int], wanted: Wanted
     ) -> list[Detection]:
         scores = self._raw_scores if wanted.raw else self._scores
-        least = scores.least(wanted)
-        candidates = scores.told(decode_heads(raw, self._heads, scores.raw_floor(least)), least)
+        least, layout = scores.least(wanted), self._detector.manifest.heads
+        candidates = scores.told(decode_heads(raw, layout, scores.raw_floor(least)), least)
         keep = suppress(*candidates, IOU_THRESHOLD, MAX_DETECTIONS, scores.iou_across)
-        detections = clip_detections(candidates, keep, image_hw, self._names)
+        detections = clip_detections(candidates, keep, image_hw, self._detector.names)
         return [d for d in detections if not wanted.labels or d.label in wanted.labels]

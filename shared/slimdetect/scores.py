@@ -66,10 +66,10 @@ class Scores:
         Raises:
             ModelError: the detector knows no such label.
         """
+        asked = class_ids_of(wanted.labels, self._names)
         if wanted.min_score is not None:
             return np.full_like(self._thresholds, wanted.min_score)
         least = self._thresholds.copy()
-        asked = class_ids_of(wanted.labels, self._names)
         least[asked] = np.where(np.isinf(least[asked]), np.float32(MIN_SCORE), least[asked])
         return least
 

@@ -16,7 +16,7 @@ from slimcli.exits import ExitCode
 from slimcodec.detection import Detection
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
-from slimdetect.detector import Detector, PictureDetector
+from slimdetect.detector import Detector, Tail
 from slimdetect.scores import Wanted
 from support.command import Slimwire
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
@@ -118,7 +118,7 @@ def test_scores_are_calibrated_as_a_new_version_of_a_detector(
     detector = load_detector_artifact(make_toy_detector(models))
     write_pictures(pictures / "images", count=8)
     (pictures / "labels").mkdir()
-    alone = PictureDetector(detector, OpenVinoRuntime(num_threads=1))
+    alone = Tail(detector, detector, OpenVinoRuntime(num_threads=1))
     for number in range(8):
         found = alone.detect_image(make_image(96, 128, seed=number), Wanted(0.3))
         rows = [_yolo_row(detection, (96, 128)) for detection in found[: len(found) // 2]]

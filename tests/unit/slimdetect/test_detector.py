@@ -20,7 +20,7 @@ from slimcodec.model.artifact import (
     load_detector_artifact,
 )
 from slimcodec.model.manifest import ClassScore
-from slimdetect.detector import Detector, PictureDetector
+from slimdetect.detector import Detector, Tail
 from slimdetect.scores import Wanted
 from support.models.toy_artifact import (
     LATENT_CHANNELS,
@@ -255,7 +255,7 @@ def test_what_scores_mean_is_of_whose_tail_it_is(
     assert both.detect_image(image)
     assert both.detect_latents([latent]) == [[]]
     assert Detector(codec, calibrated, runtime).detect_latents([latent]) != [[]]
-    assert PictureDetector(calibrated, runtime).detect_image(image) == both.detect_image(image)
+    assert Tail(calibrated, calibrated, runtime).detect_image(image) == both.detect_image(image)
 
 
 def test_only_boxes_of_the_labels_asked_for_are_given(

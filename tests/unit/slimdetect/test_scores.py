@@ -92,7 +92,7 @@ def test_no_box_below_the_raw_floor_is_wanted(wanted: Wanted) -> None:
 
 def test_unknown_labels_and_scores_of_another_detector_are_refused() -> None:
     with pytest.raises(ModelError, match="no class zebra"):
-        CALIBRATED.least(Wanted(labels=("zebra",)))
+        CALIBRATED.least(Wanted(0.5, labels=("zebra",)))
     with pytest.raises(ModelError, match="scores of 2 classes; the detector has 3"):
         Scores(SAID[:2], NAMES)
 

@@ -27,7 +27,7 @@ from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.model.manifest import ClassScore
-from slimdetect.detector import Detector, PictureDetector
+from slimdetect.detector import Detector, Tail
 from slimdetect.scores import Wanted, calibrate, logit
 from slimtrain.artifact_folder import Json, new_version
 from slimtrain.calibration.measure import Picture
@@ -78,7 +78,7 @@ def look(
     """
     everything = Wanted(LEAST_RAW, raw=True)
     if codec is None:
-        alone = PictureDetector(detector, runtime)
+        alone = Tail(detector, detector, runtime)
         for picture in pictures:
             yield ScoredBoxes.of(alone.detect_image(picture, everything))
         return
@@ -124,17 +124,28 @@ def cross_validate(
         CalibrationError: as `fit_scores`, for one of the halves.
     """
     counted = {match.class_id: np.zeros(3, np.int64) for match in matches}
+    for match, said, told in tell_halves(matches, halves, classes):
+        shown = told >= (np.inf if said.threshold is None else said.threshold)
+        counts = shown.sum(), (shown & match.is_hit).sum(), match.num_labels.sum()
+        counted[match.class_id] += np.array(counts)
+    return {class_id: ClassFigures(*map(int, counts)) for class_id, counts in counted.items()}
+
+
+def tell_halves(
+    matches: Sequence[ClassMatches], halves: NDArray[np.bool_], classes: int
+) -> Iterator[tuple[ClassMatches, ClassScore, NDArray[np.float32]]]:
+    """Give each half's boxes of each class, what was fitted to the other half, and the scores that
+    it tells of them, (n,); arguments and errors as those of `cross_validate`.
+    """
     for half in (halves, ~halves):
         fitted = fit_scores([_of(match, ~half) for match in matches], classes)
         for match in (_of(match, half) for match in matches):
             said = fitted[match.class_id]
-            shown = np.zeros(len(match.scores), np.bool_)
-            if said.threshold is not None:
-                told = calibrate(match.scores, np.float32(said.slope), np.float32(said.offset))
-                shown = told >= said.threshold
-            counts = shown.sum(), (shown & match.is_hit).sum(), match.num_labels.sum()
-            counted[match.class_id] += np.array(counts)
-    return {class_id: ClassFigures(*map(int, counts)) for class_id, counts in counted.items()}
+            yield (
+                match,
+                said,
+                calibrate(match.scores, np.float32(said.slope), np.float32(said.offset)),
+            )
 
 
 def write_scores(
