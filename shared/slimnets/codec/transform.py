@@ -28,8 +28,7 @@ class AnalysisTransform(nn.Module):
     transform beside them whose result is added.
 
     Source: the stack of Balle et al., "Variational image compression with a scale hyperprior"
-    (2018), tapered. Channel-causal groups and the block transform are ours; switchable widths are
-    the paper's.
+    (2018), tapered. Channel-causal groups and the block transform are ours.
     """
 
     def __init__(self, config: CodecConfig) -> None:
