@@ -148,23 +148,18 @@ def evaluate(
 def _served_points(
     codec: ServedCodec, levels: Sequence[int] | None, qualities: Sequence[float] | None
 ) -> list[PointUnderTest]:
-    num_levels, num_qualities = len(codec.artifact.levels), codec.artifact.manifest.qualities
-    chosen_levels = range(num_levels) if levels is None else sorted(set(levels))
-    chosen_qualities = range(num_qualities) if qualities is None else sorted(set(qualities))
-    for name, values, count in (
-        ("level", chosen_levels, num_levels),
-        ("quality", chosen_qualities, num_qualities),
+    artifact = codec.artifact
+    all_levels, all_qualities = range(len(artifact.levels)), range(artifact.manifest.qualities)
+    levels = all_levels if levels is None else sorted(set(levels))
+    qualities = all_qualities if qualities is None else sorted(set(qualities))
+    for name, values, known in (
+        ("level", levels, all_levels),
+        ("quality", qualities, all_qualities),
     ):
         for value in values:
-            if not 0 <= value <= count - 1:
-                raise EvaluationError(
-                    f"{name} {value:g}; {codec.artifact.label} has 0..{count - 1}"
-                )
-    return [
-        codec.point(level, float(quality))
-        for level in chosen_levels
-        for quality in chosen_qualities
-    ]
+            if not known[0] <= value <= known[-1]:
+                raise EvaluationError(f"{name} {value:g}; {artifact.label} has 0..{known[-1]}")
+    return [codec.point(level, float(quality)) for level in levels for quality in qualities]
 
 
 def _image_hw(picture: PictureEntry) -> tuple[int, int]:

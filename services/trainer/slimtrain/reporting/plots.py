@@ -38,8 +38,7 @@ def plot_rate_accuracy(curves: Sequence[Curve], uncompressed: BoxFigures, path: 
     right.set_ylabel("mAP50, all classes (ours: from features)")
     for axes in (left, right):
         axes.set_ylim(bottom=0)
-    _style(left)
-    _finish(figure, right, path)
+    _finish(figure, path)
 
 
 def plot_accuracy_lost(curves: Sequence[Curve], path: Path) -> None:
@@ -63,7 +62,7 @@ def plot_accuracy_lost(curves: Sequence[Curve], path: Path) -> None:
     axes.set_ylabel(
         f"change of mAP50, points, classes with {MIN_LABELS} labels or more; band: 95 % of draws"
     )
-    _finish(figure, axes, path)
+    _finish(figure, path)
 
 
 def plot_rate_distortion(curves: Sequence[Curve], path: Path) -> None:
@@ -74,8 +73,7 @@ def plot_rate_distortion(curves: Sequence[Curve], path: Path) -> None:
     left.set_ylabel("PSNR, dB")
     _draw_rows(right, curves, _ms_ssim_db)
     right.set_ylabel("MS-SSIM, dB: -10 log10(1 - MS-SSIM)")
-    _style(left)
-    _finish(figure, right, path)
+    _finish(figure, path)
 
 
 def _draw_uncompressed(axes: Axes, value: float) -> None:
@@ -144,9 +142,10 @@ def _style(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _finish(figure: Figure, axes: Axes, path: Path) -> None:
-    _style(axes)
-    handles, labels = axes.get_legend_handles_labels()
+def _finish(figure: Figure, path: Path) -> None:
+    for axes in figure.axes:
+        _style(axes)
+    handles, labels = figure.axes[-1].get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
