@@ -25,7 +25,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from slimcodec.errors import ModelError
 
 TOTAL_FREQUENCY = 1 << PRECISION_BITS
 MAX_TABLE_STEPS = 64
+MAX_TABLE_BYTES = 32 * 2**20  # of all arrays, unpacked
 MIX_BITS = 8  # QUALITY_STEPS is 2**8
 MAX_MIXED_BINS = 4096  # so that a bin always has one to spare for each that would have none
 
@@ -169,12 +170,18 @@ def save_scale_tables(path: Path, tables: SymbolTables) -> None:
 
 def _read_arrays(path: Path, names: tuple[str, ...], optional: str = "") -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with ZipFile(path) as zipped:
+            unpacked = sum(part.file_size for part in zipped.infolist())
+        if unpacked > MAX_TABLE_BYTES:
+            raise ModelError(f"{path}: unpacks to {unpacked} bytes, more than {MAX_TABLE_BYTES}")
+        with np.load(path, allow_pickle=False) as archive:
             there = (*names, optional) if optional in archive else names
-            return {name: archive[name] for name in there}
+            return {name: np.asarray(archive[name]) for name in there}  # what is no array is bytes
     except KeyError as exc:
         raise ModelError(f"{path}: lacks an array: {exc}") from exc
-    except (OSError, ValueError, EOFError, BadZipFile) as exc:
+    except ModelError:
+        raise
+    except Exception as exc:  # zipfile, zlib, numpy and its parser each have their own, and memory
         raise ModelError(f"{path}: cannot be read as tables: {exc}") from exc
 
 

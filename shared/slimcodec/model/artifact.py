@@ -18,7 +18,7 @@ from slimcodec.container import Streams
 from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables, load_scale_tables, load_tables
 from slimcodec.errors import ModelError
-from slimcodec.model.find import find_model, read_json
+from slimcodec.model.find import find_model, read_json, read_small
 from slimcodec.model.manifest import (
     MANIFEST_FORMAT,
     CodecManifest,
@@ -209,7 +209,7 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
         ModelError: the file is not UTF-8 text, or holds another number of names.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Notepad's mark is no part of a name
+        text = read_small(path).decode("utf-8-sig")  # Notepad's mark is no part of a name
     except UnicodeDecodeError as exc:
         raise ModelError(f"{path}: is not UTF-8 text: {exc}") from exc
     names = tuple(line.strip() for line in text.rstrip().splitlines())
@@ -242,8 +242,13 @@ def read_checked(path: Path, schema: type[_Validated]) -> _Validated:
 def _check_digest(path: Path, record: FileRecord) -> None:
     if not path.exists():
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        if not path.is_file():
+            raise ModelError(f"{path}: is no file; fetch the model again")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read: {exc}") from exc
     if found != record.sha256:
         raise ModelError(
             f"{path}: SHA-256 {found[:16]}..., the manifest says {record.sha256[:16]}...; "

@@ -14,6 +14,7 @@ from slimcodec.errors import ModelError
 
 DEFAULT_MODEL = "slim-n"  # the codec that is taken where none is named
 MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
+MAX_TEXT_BYTES = 4 * 2**20  # of a manifest, a profile, a list of names
 
 
 def models_root() -> Path:
@@ -91,14 +92,28 @@ def read_json(path: Path) -> dict[str, object]:
         ModelError: it is missing, or no JSON object.
     """
     try:
-        raw = json.loads(path.read_bytes())
-    except FileNotFoundError as exc:
-        raise ModelError(f"{path}: is missing; is this a model's directory?") from exc
-    except (OSError, ValueError) as exc:
+        raw = json.loads(read_small(path))
+    except (ValueError, RecursionError) as exc:
         raise ModelError(f"{path}: cannot be read as JSON: {exc}") from exc
     if not isinstance(raw, dict):
         raise ModelError(f"{path}: holds no JSON object")
     return raw
+
+
+def read_small(path: Path) -> bytes:
+    """Return what a model's file of text holds.
+
+    Raises:
+        ModelError: it is missing, no file, or larger than such a file ever is.
+    """
+    try:
+        if not path.exists():
+            raise ModelError(f"{path}: is missing; is this a model's directory?")
+        if not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES:
+            raise ModelError(f"{path}: is no file of at most {MAX_TEXT_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read: {exc}") from exc
 
 
 def _models(root: Path) -> Iterator[tuple[str, int, Path]]:
