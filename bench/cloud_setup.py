@@ -177,12 +177,16 @@ async def running_worker(store: Store, engine: NullEngine | DetectionEngine) -> 
 
 
 @contextlib.contextmanager
-def cloud_process(role: str, url: str, settings: dict[str, str] | None = None) -> Iterator[Path]:
-    """A `slimwire cloud` process; gives the file in which it says where it listens."""
+def cloud_process(
+    role: str, url: str, settings: dict[str, str] | None = None, prefix: Sequence[str] = ()
+) -> Iterator[Path]:
+    """A `slimwire cloud` process, its command behind `prefix`; gives the file in which it says
+    where it listens.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         state = Path(scratch) / "state.json"
         process = subprocess.Popen(
-            [sys.executable, "-m", "slimcli", "cloud", "--role", role],
+            [*prefix, sys.executable, "-m", "slimcli", "cloud", "--role", role],
             env={
                 **os.environ,
                 "CLOUD_REDIS_URL": url,

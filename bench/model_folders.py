@@ -29,7 +29,8 @@ from slimcodec.graph.runtime import OpenVinoRuntime, load_openvino
 from slimcodec.model.artifact import load_codec_artifact, load_detector_of
 from slimcodec.model.find import find_model, models_root
 from slimdetect.detector import Detector
-from slimdetect.triage import TriageSession, class_ids_of
+from slimdetect.scores import class_ids_of
+from slimdetect.triage import TriageSession
 
 FILES = (
     *("manifest.json", "profile.json", "triage.json", "tables.npz", "hyper.npz", "g_a_0.onnx"),
@@ -120,7 +121,7 @@ def use(folder: Path) -> None:
     latent = decoder.decode_latent(Encoder(codec, runtime).encode(image, 0, 0).bitstream)
     decoder.decode_image(latent)
     detector = load_detector_of(codec, models_root())
-    Detector(codec, detector, runtime).detect_latents([latent], 0.25)
+    Detector(codec, detector, runtime).detect_latents([latent])
     if "triage.onnx" in codec.manifest.files:
         session = TriageSession(codec, runtime)
         session.presence([latent], class_ids_of(session.spec.labels, detector.names))

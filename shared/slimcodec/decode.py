@@ -1,10 +1,12 @@
 """Container -> y_hat, and (only when a person asks) y_hat -> image.
 
 base, enhancement -parse_for-> sections -coder-> symbols -inverse gain-> y_hat (1, M_l, h, w)
-y_hat -zeros to M-> -g_s, level-> x_hat -crop-> image
+y_hat -tiles-> -zeros to M-> -g_s, level-> x_hat -joined, cropped-> image
 """
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +16,11 @@ from slimcodec.container import MAX_PIXELS, Container
 from slimcodec.errors import DamagedContainerError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.pixels import crop, to_image
+from slimcodec.pixels import to_image
 from slimcodec.sections import build_section_coder, parse_for
+
+TILE = 48  # latents along a side: larger pictures are synthesised in tiles, 180 bytes a pixel each
+MARGIN = 3  # latents: those further away change no pixel (2, with the shipped models)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +68,42 @@ class Decoder:
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         """Return the picture of a latent, uint8 (H, W, 3) in its original size."""
+        stride = self._artifact.manifest.latent_stride
+        h, w = latent.y_hat.shape[2:]
+        image = np.empty((h * stride, w * stride, 3), np.uint8)
+        for (rows, top, bottom), (columns, left, right) in itertools.product(_tiles(h), _tiles(w)):
+            tile = replace(latent, y_hat=latent.y_hat[:, :, rows, columns])
+            pixels = to_image(self._synthesise(tile))
+            y, x = rows.start, columns.start
+            image[top * stride : bottom * stride, left * stride : right * stride] = pixels[
+                (top - y) * stride : (bottom - y) * stride,
+                (left - x) * stride : (right - x) * stride,
+            ]
+        h, w = latent.image_hw
+        return np.ascontiguousarray(image[:h, :w])
+
+    def _synthesise(self, latent: Latent) -> NDArray[np.float32]:
+        """(1, 3, H, W), not cropped."""
         g_s = self._runtime.load(self._artifact.file("g_s.onnx"))
         outputs = g_s(
             y_hat=widen_latents([latent], self._artifact.levels[-1].latent_channels),
             level=one_hot_levels([latent], len(self._artifact.levels)),
         )
-        return to_image(crop(outputs["x_hat"], latent.image_hw))
+        return outputs["x_hat"]
+
+
+def _tiles(length: int) -> Iterator[tuple[slice, int, int]]:
+    """Tiles of equal size along a side of so many latents: each, and its part from where to where
+    that no other gives.
+    """
+    inner = length - 2 * MARGIN
+    count = max(1, math.ceil(inner / (TILE - 2 * MARGIN)))
+    step = math.ceil(inner / count)
+    size, end = step + 2 * MARGIN, 0
+    for number in range(count):
+        start = min(number * step, length - size)
+        begin, end = end, length if number == count - 1 else start + size - MARGIN
+        yield slice(start, start + size), begin, end
 
 
 def widen_latents(latents: Sequence[Latent], num_channels: int) -> NDArray[np.float32]:

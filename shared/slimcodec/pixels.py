@@ -1,7 +1,7 @@
-"""Image -> x, and x_hat -> image: checked, scaled, padded, cropped.
+"""Image -> x, and x_hat -> image: checked, scaled, padded.
 
 image uint8 (H, W, 3) --to_x--> x float32 (1, 3, H, W) --pad_to_multiple--> (1, 3, H', W')
-x_hat --crop--> --to_image--> image
+x_hat --to_image--> image
 """
 
 import numpy as np
@@ -58,9 +58,3 @@ def pad_to_multiple(x: NDArray[np.float32], multiple: int) -> NDArray[np.float32
     h, w = x.shape[-2:]
     padding = [(0, 0)] * (x.ndim - 2) + [(0, -h % multiple), (0, -w % multiple)]
     return np.pad(x, padding, mode="edge") if any(after for _, after in padding) else x
-
-
-def crop(x: NDArray[np.float32], image_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the upper left (..., h, w) of `x`: what `pad_to_multiple` added is removed."""
-    h, w = image_hw
-    return x[..., :h, :w]

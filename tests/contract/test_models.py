@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from slimcodec.container import MAX_PIXELS, Container, pack_container
+from slimcodec.decode import TILE, Decoder, Latent, one_hot_levels
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
+from slimcodec.pixels import to_image
 from slimcodec.sections import FactorizedSections, parse_for
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -83,3 +85,22 @@ def test_the_fewest_bytes_that_a_picture_of_a_megapixel_can_have_are_taken(level
 
         whole = pack_container(dataclasses.replace(empty, sections=sections))
         assert parse_for(artifact, whole, MAX_PIXELS).quality == quality
+
+
+@pytest.mark.parametrize(
+    "folder", [folder for folder in FOLDERS if _is_codec(folder)], ids=lambda path: path.parent.name
+)
+def test_a_picture_of_tiles_is_the_picture_of_one_run(folder: Path) -> None:
+    artifact, runtime = load_codec_artifact(folder), OpenVinoRuntime(1, "f32")
+    h, w = TILE + 6, 2 * TILE - 9
+    normal = np.random.default_rng(0).normal(0, 3, (1, artifact.levels[-1].latent_channels, h, w))
+    level = artifact.widest_level
+    latent = Latent(normal.astype(np.float32), level, 0, (16 * h - 5, 16 * w))
+
+    picture = Decoder(artifact, runtime).decode_image(latent)
+
+    g_s = runtime.load(artifact.file("g_s.onnx"))
+    levels = one_hot_levels([latent], len(artifact.levels))
+    whole = to_image(g_s(y_hat=latent.y_hat, level=levels)["x_hat"])[:-5].astype(int)
+    assert picture.shape == whole.shape
+    assert np.abs(picture - whole).max() <= 1  # the last bits may differ

@@ -119,7 +119,7 @@ class CloudSettings(ServiceSettings):
         default=2**20, ge=1024, le=2**24, description="larger containers get a Nack, bytes"
     )
     max_pixels: int = Field(
-        default=2**24, ge=1024, le=2**26, description="larger pictures get a Nack, pixels"
+        default=2**22, ge=1024, le=2**26, description="larger pictures get a Nack, pixels"
     )
     max_cameras: int = Field(
         default=1000, ge=1, le=100_000, description="streams at the same time, each one camera"
@@ -133,7 +133,10 @@ class CloudSettings(ServiceSettings):
 
     # --- detect: names and meanings as in Triton's dynamic batcher ---
     max_batch_size: int = Field(
-        default=4, ge=1, le=64, description="frames of one size that run together, frames"
+        default=4,
+        ge=1,
+        le=64,
+        description="frames of one size that run together, frames; fewer of large ones",
     )
     max_queue_delay_seconds: float = Field(
         default=0.005, ge=0, le=1, description="a frame waits this long for company, s"

@@ -160,7 +160,7 @@ async def test_welcome_says_which_frames_in_doubt_are_safe(
 async def test_welcome_names_the_limits(camera: ToyCamera) -> None:
     welcome = await camera.hello()
 
-    assert (welcome.max_frame_bytes, welcome.max_pixels) == (2**20, 2**24)
+    assert (welcome.max_frame_bytes, welcome.max_pixels) == (2**20, 2**22)
     assert welcome.server_time_unix_us > 1_700_000_000_000_000
 
 

@@ -113,6 +113,14 @@ def test_equal_sizes_share_batches_of_bounded_size(
     assert [len(call["y_hat"]) for call in calls] == [2, 2, 1]
 
 
+def test_large_latents_do_not_run_together(
+    codec: CodecArtifact, detector: Detector, runtime: RecordingRuntime
+) -> None:
+    detector.detect_latents([make_latent(0, (512, 768), codec)] * 2)
+
+    assert [len(call["y_hat"]) for call in runtime.inputs["feature_transform"]] == [1, 1]
+
+
 def test_a_prefix_is_filled_with_zeros_and_its_level_marked(
     codec: CodecArtifact, detector: Detector, runtime: RecordingRuntime
 ) -> None:

@@ -34,7 +34,7 @@ class Batcher(Generic[Item]):
     order: Callable[[Item], Hashable]  # items of equal ones keep their order: camera and lane
     # the lower, the more urgent; Triton's priority level. Items of equal orders have equal ones
     priority: Callable[[Item], int] = lambda _: 0
-    max_batch_size: int
+    max_batch_size: Callable[[Item], int]  # how many items like this one make a whole batch
     max_queue_delay_seconds: float
     max_queue_size: int
 
@@ -78,9 +78,10 @@ class Batcher(Generic[Item]):
         async with self._changed:
             while True:
                 await self._changed.wait_for(lambda: bool(self._queue))
-                chosen = self._choose()
+                max_batch_size = self.max_batch_size(self._queue[0].item)
+                chosen = self._choose(max_batch_size)
                 left = self._queue[0].since + self.max_queue_delay_seconds - loop.time()
-                if len(chosen) == self.max_batch_size or left <= 0:
+                if len(chosen) == max_batch_size or left <= 0:
                     break
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left):
@@ -93,13 +94,13 @@ class Batcher(Generic[Item]):
     def _has_space(self) -> bool:
         return len(self._queue) < self.max_queue_size
 
-    def _choose(self) -> list[_Waiting[Item]]:
+    def _choose(self, max_batch_size: int) -> list[_Waiting[Item]]:
         """The oldest of the most urgent items and those that may go with it."""
         key = self.key(self._queue[0].item)
         chosen: list[_Waiting[Item]] = []
         passed_over: set[Hashable] = set()
         for waiting in self._queue:
-            if len(chosen) == self.max_batch_size:
+            if len(chosen) == max_batch_size:
                 break
             order = self.order(waiting.item)
             if self.key(waiting.item) == key and order not in passed_over:

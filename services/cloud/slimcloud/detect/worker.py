@@ -21,6 +21,7 @@ waits for its enhancement is answered after quiet ones that came later.
 
 import asyncio
 import logging
+import math
 import os
 import socket
 import uuid
@@ -36,6 +37,7 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.store.work_queue import WorkItem
+from slimdetect.detector import batch_size
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,9 @@ class DetectWorker:
             ),
             order=lambda job: (job.record.frame_id.camera_id, job.work.lane),
             priority=lambda job: list(Lane).index(job.work.lane),
-            max_batch_size=settings.max_batch_size,
+            max_batch_size=lambda job: batch_size(
+                math.prod(job.record.image_hw), settings.max_batch_size
+            ),
             max_queue_delay_seconds=settings.max_queue_delay_seconds,
             max_queue_size=2 * settings.max_batch_size,
         )

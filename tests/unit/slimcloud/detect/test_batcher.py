@@ -31,7 +31,7 @@ def _batcher(
     return Batcher(
         key=lambda frame: frame[1],
         order=camera,
-        max_batch_size=max_batch_size,
+        max_batch_size=lambda _: max_batch_size,
         max_queue_delay_seconds=delay,
         max_queue_size=max_queue_size,
     )
@@ -124,13 +124,31 @@ async def test_full_queue_makes_the_next_frame_wait() -> None:
     assert [batch[0][2] for batch in recorder.batches] == [1, 2, 3, 4]
 
 
+async def test_items_that_cost_much_make_a_batch_of_fewer() -> None:
+    recorder = Recorder()
+    batcher: Batcher[Frame] = Batcher(
+        key=lambda frame: frame[1],
+        order=lambda frame: frame[0],
+        max_batch_size=lambda frame: 1 if frame[1] == "l" else 3,
+        max_queue_delay_seconds=3600.0,
+        max_queue_size=100,
+    )
+    for frame in [("a", "l", 1), ("b", "l", 1), ("c", "s", 1), ("d", "s", 1), ("e", "s", 1)]:
+        await batcher.submit(frame)
+
+    async with _serving(batcher, recorder):
+        recorder.gate.set()
+
+    assert [len(batch) for batch in recorder.batches] == [1, 1, 3]
+
+
 async def test_urgent_frame_goes_before_those_that_came_earlier() -> None:
     recorder = Recorder()
     batcher: Batcher[Frame] = Batcher(
         key=lambda frame: "any size",
         order=lambda frame: frame[:2],
         priority=lambda frame: ("review", "live", "backfill").index(frame[1]),
-        max_batch_size=2,
+        max_batch_size=lambda _: 2,
         max_queue_delay_seconds=0.0,
         max_queue_size=100,
     )

@@ -23,7 +23,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.decode import Latent
 
-_CACHE_BYTES = 256 * 2**20  # about 290 pictures of 640 x 480
+_CACHE_BYTES = 128 * 2**20  # about 145 pictures of 640 x 480
 _MIN_RETRY_AFTER_SECONDS = 1.0
 _SECONDS_PER_JOB_WEIGHT = 0.2  # of the newest job in the moving average of job seconds
 
