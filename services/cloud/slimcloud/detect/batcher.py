@@ -4,15 +4,17 @@
                                         after at most max_queue_delay_seconds ─► batch
 
 Guarantees: items of one `order` leave in the order in which they came (an item never passes another
-of its camera and lane); the oldest of the most urgent items is always in the next batch, and others
-only fill it up; one batch runs at a time. A full queue makes `submit` wait: what is behind it stays
-where it is.
+of its camera and lane); equally urgent orders take turns, so that a camera with many items keeps no
+other waiting; the first of the most urgent items is always in the next batch, and others only fill
+it up; one batch runs at a time. A full queue makes `submit` wait: what is behind it stays where it
+is.
 
 Source: dynamic batching as in NVIDIA Triton's model configuration.
 """
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -48,7 +50,7 @@ class Batcher(Generic[Item]):
         async with self._changed:
             await self._changed.wait_for(self._has_space)
             self._queue.append(_Waiting(item, asyncio.get_running_loop().time()))
-            self._queue.sort(key=lambda waiting: self.priority(waiting.item))  # stable
+            self._take_turns()
             self._changed.notify_all()
 
     async def space(self) -> int:
@@ -90,6 +92,16 @@ class Batcher(Generic[Item]):
             self._is_running = True
             self._changed.notify_all()
             return [waiting.item for waiting in chosen]
+
+    def _take_turns(self) -> None:
+        before: Counter[Hashable] = Counter()
+
+        def turn(waiting: _Waiting[Item]) -> tuple[int, int]:
+            order = self.order(waiting.item)
+            before[order] += 1
+            return self.priority(waiting.item), before[order]
+
+        self._queue.sort(key=turn)  # stable
 
     def _has_space(self) -> bool:
         return len(self._queue) < self.max_queue_size

@@ -82,6 +82,22 @@ async def test_frame_never_passes_another_of_its_camera() -> None:
     assert recorder.batches == [[("a", "s", 1), ("a", "s", 2)], [("b", "l", 1)], [("b", "s", 2)]]
 
 
+async def test_camera_with_many_frames_does_not_keep_another_waiting() -> None:
+    recorder = Recorder()
+    recorder.gate.clear()
+    batcher = _batcher(max_batch_size=2)
+    async with _serving(batcher, recorder):
+        for sequence in range(1, 8):
+            await batcher.submit(("greedy", "s", sequence))
+        await recorder.started.wait()
+        await batcher.submit(("gate", "s", 1))
+        recorder.gate.set()
+
+    assert ("gate", "s", 1) in recorder.batches[1]
+    greedy = [frame[2] for batch in recorder.batches for frame in batch if frame[0] == "greedy"]
+    assert greedy == sorted(greedy)
+
+
 async def test_full_batch_does_not_wait_for_its_delay() -> None:
     recorder = Recorder()
     batcher = _batcher(max_batch_size=2, delay=3600)
