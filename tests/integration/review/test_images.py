@@ -172,7 +172,9 @@ async def test_a_full_decode_line_is_429_with_retry_after(
     assert refused[0].json()["type"] == "urn:slimwire:problem:decoder-busy"
 
 
-async def test_a_damaged_container_is_500_and_says_so(review: ReviewWorld) -> None:
+async def test_a_damaged_container_is_no_fault_of_the_server_and_says_so(
+    review: ReviewWorld,
+) -> None:
     good = await review.send(1)
     container = bytearray(await review.store.get_container(good))
     container[-1] ^= 1
@@ -180,7 +182,7 @@ async def test_a_damaged_container_is_500_and_says_so(review: ReviewWorld) -> No
 
     response = await review.http.get(f"/api/v1/frames/{frame_id}/image")
 
-    assert response.status_code == 500
+    assert response.status_code == 409
     assert response.json()["type"] == "urn:slimwire:problem:bitstream-corrupt"
 
 

@@ -52,7 +52,7 @@ _KINDS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
     StoreFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "store-full"),
     RedisError: (HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable"),
     FingerprintMismatchError: (HTTPStatus.INTERNAL_SERVER_ERROR, "model-mismatch"),
-    BitstreamError: (HTTPStatus.INTERNAL_SERVER_ERROR, "bitstream-corrupt"),
+    BitstreamError: (HTTPStatus.CONFLICT, "bitstream-corrupt"),  # its camera's, and for good
     CodecError: (HTTPStatus.INTERNAL_SERVER_ERROR, "decode-failed"),
     Exception: (HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error"),
 }

@@ -57,7 +57,7 @@ class ImageQuery(QueryModel):
     responses={
         200: {"content": _IMAGE_CONTENT},
         304: {"description": "Not modified"},
-        **problems(404, 406, 410, 422, 429, 500, 503),
+        **problems(404, 406, 409, 410, 422, 429, 500, 503),
     },
 )
 async def get_image(
