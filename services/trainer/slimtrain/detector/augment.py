@@ -3,8 +3,6 @@
 Colour, and in a street night, haze, rain, a noisy or soft sensor. Boxes stay where they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
