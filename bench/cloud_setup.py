@@ -28,14 +28,10 @@ from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.wall_clock import unix_us
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import (
-    CodecArtifact,
-    DetectorArtifact,
-    load_codec_artifact,
-    load_detector_of,
-)
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimedge.capture.source import open_source
 from slimops.metrics import Metrics
 from slimwire.v1 import ingest_pb2 as pb

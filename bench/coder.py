@@ -27,9 +27,10 @@ from slimcodec.encode import Encoder
 from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols
 from slimcodec.entropy.tables import mix_tables
 from slimcodec.errors import CodecError
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact
 from support.models.toy_artifact import make_image, make_toy_codec
 
 PRIORS: tuple[Prior, ...] = ("factorized", "hyperprior")

@@ -32,7 +32,7 @@ from bench.cloud_setup import (
 )
 from slimcodec.container import pack_container, parse_container
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimops.storage.embedded_redis import EmbeddedRedis
 
 LIMITS_MB = {"all": 2048, "ingest": 1024, "detect": 1536, "review": 1024}  # as the manifests say

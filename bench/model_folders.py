@@ -25,9 +25,9 @@ import numpy as np
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import OpenVinoRuntime, load_openvino
-from slimcodec.model.artifact import load_codec_artifact, load_detector_of
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime, load_openvino
 from slimcodec.model.find import find_model, models_root
+from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimdetect.detector import Detector
 from slimdetect.scores import class_ids_of
 from slimdetect.triage import TriageSession

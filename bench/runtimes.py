@@ -28,7 +28,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from slimcodec.graph.runtime import load_openvino
+from slimcodec.graph.openvino_runtime import load_openvino
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.transform import AnalysisTransform
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.image import load_image
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcontrol.profile import smooth_monotone
 from slimedge.capture.source import open_source
 from slimtrain.calibration.measure import PicturePoints, measure_pictures

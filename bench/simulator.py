@@ -13,8 +13,8 @@ import argparse
 import time
 from pathlib import Path
 
-from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact
 from slimlinks.trace import Trace
 from studies.controller.bound.oracle import bound
 from studies.controller.comparison.codec_figures import MODEL, CodecFigures, model_figures

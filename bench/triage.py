@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_of
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimdetect.detector import Detector
 from slimdetect.scores import class_ids_of
 from slimdetect.triage import TriageSession

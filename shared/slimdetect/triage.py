@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from slimcodec.decode import Latent
 from slimcodec.errors import ModelError
 from slimcodec.graph.runtime import Runtime
-from slimcodec.model.artifact import CodecArtifact, read_checked
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import read_checked
 
 TRIAGE_GRAPH = "triage.onnx"
 TRIAGE_SPEC = "triage.json"

@@ -51,8 +51,8 @@ class Codec:
         Raises:
             ModelError: there is no such model, or a file of it is missing or altered.
         """
-        from slimcodec.graph.runtime import OpenVinoRuntime
-        from slimcodec.model.artifact import load_codec_artifact
+        from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+        from slimcodec.model.load import load_codec_artifact
 
         self._models = models
         self._artifact = load_codec_artifact(find_model("codec", model, models))
@@ -169,7 +169,7 @@ class Codec:
 
     @cached_property
     def _detector(self) -> Detector:
-        from slimcodec.model.artifact import load_detector_of
+        from slimcodec.model.load import load_detector_of
         from slimdetect.detector import Detector
 
         detector = load_detector_of(self._artifact, self._models)

@@ -20,8 +20,8 @@ import typer
 from numpy.typing import NDArray
 
 from slimcodec.entropy.tables import compute_fingerprint, save_scale_tables, save_tables
-from slimcodec.model.artifact import load_detector_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_detector_artifact
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimcodec.pixels import pad_to_multiple, to_x
 from slimnets.codec.hyperprior import Hyperprior

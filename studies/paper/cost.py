@@ -13,8 +13,8 @@ from typing import Annotated
 import torch
 import typer
 
-from slimcodec.model.artifact import load_detector_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_detector_artifact
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior

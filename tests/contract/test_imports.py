@@ -86,7 +86,7 @@ def test_the_command_line_loads_without_the_training_stack() -> None:
 
 _RUN_A_GRAPH = """
 import sys, threading
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 
 def refuse(event, arguments):
     if event in {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork"}:

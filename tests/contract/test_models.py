@@ -9,8 +9,9 @@ import pytest
 from slimcodec.container import MAX_PIXELS, Container, pack_container
 from slimcodec.decode import TILE, Decoder, Latent, one_hot_levels
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.pixels import to_image
 from slimcodec.sections import FactorizedSections, parse_for
 

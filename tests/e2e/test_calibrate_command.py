@@ -14,8 +14,8 @@ from PIL import Image
 
 from slimcli.exits import ExitCode
 from slimcodec.detection import Detection
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimdetect.detector import Detector, Tail
 from slimdetect.scores import Wanted
 from support.command import Slimwire

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def open_codec(model: str, models: Path | None) -> CodecArtifact:
     """The codec of this name, its files checked against its manifest."""
-    from slimcodec.model.artifact import load_codec_artifact
     from slimcodec.model.find import find_model
+    from slimcodec.model.load import load_codec_artifact
 
     return load_codec_artifact(find_model("codec", model, models))
 
@@ -26,23 +26,23 @@ def open_codec_of(container: bytes | None, model: str | None, models: Path | Non
     if model is not None or container is None:
         return open_codec(model or DEFAULT_MODEL, models)
     from slimcodec.container import parse_container
-    from slimcodec.model.artifact import load_codec_artifact
     from slimcodec.model.find import find_codec_of
+    from slimcodec.model.load import load_codec_artifact
 
     return load_codec_artifact(find_codec_of(parse_container(container).fingerprint, models))
 
 
 def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:
     """The detector that this codec's features were trained for."""
-    from slimcodec.model.artifact import load_detector_of
+    from slimcodec.model.load import load_detector_of
 
     return load_detector_of(codec, models)
 
 
 def open_model(model: str, models: Path | None) -> tuple[CodecArtifact | None, DetectorArtifact]:
     """The codec of this name and its detector; no codec, if the name is a detector's."""
-    from slimcodec.model.artifact import load_detector_artifact
     from slimcodec.model.find import find_model, read_json
+    from slimcodec.model.load import load_detector_artifact
 
     directory = find_model(None, model, models)
     if read_json(directory / "manifest.json").get("kind") == "detector":
@@ -53,6 +53,6 @@ def open_model(model: str, models: Path | None) -> tuple[CodecArtifact | None, D
 
 def open_runtime(threads: int | None = None, precision: Precision = Precision.AUTO) -> Runtime:
     """What runs the graphs."""
-    from slimcodec.graph.runtime import OpenVinoRuntime
+    from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 
     return OpenVinoRuntime(num_threads=threads, precision=precision.value)

@@ -36,14 +36,10 @@ from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
 from slimcloud.tokens import TokenTable, follow_tokens
 from slimcodec.decode import Decoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import (
-    CodecArtifact,
-    DetectorArtifact,
-    load_codec_artifact,
-    load_detector_of,
-)
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimops.address import without_passwords
 from slimops.errors import SettingsError
 from slimops.lifecycle import Lifecycle, Phase

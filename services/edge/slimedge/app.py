@@ -15,9 +15,10 @@ import math
 import time
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import this_device
 from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller

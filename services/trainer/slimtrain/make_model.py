@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference, this_device
 from slimtrain.calibration.calibrate import calibrate
 from slimtrain.codec.artifact import LICENCE_UNKNOWN, export_codec

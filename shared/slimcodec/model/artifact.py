@@ -1,35 +1,28 @@
-"""Model artifacts on disk: checked against their digests, then trusted.
+"""What a model's artifact is: its manifest, its files, and of a codec the tables and the profile.
 
     <models root>/<name>/<version>/manifest.json + the files that it lists
 
-A listed file may be absent (an edge needs only g_a and the weights that it names); asking for it
-then fails with its name. A listed file that is present must match its digest.
+`slimcodec.model.load` reads them.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from slimcodec.container import Streams
 from slimcodec.entropy.coder import SymbolTables
-from slimcodec.entropy.tables import Tables, load_scale_tables, load_tables
+from slimcodec.entropy.tables import Tables
 from slimcodec.errors import ModelError
-from slimcodec.model.find import find_model, read_json, read_small
+from slimcodec.model.find import read_small
 from slimcodec.model.manifest import (
-    MANIFEST_FORMAT,
     CodecManifest,
     DetectorManifest,
-    FileRecord,
     Level,
     Profile,
 )
 
-_Validated = TypeVar("_Validated", bound=BaseModel)
-_Manifest = TypeVar("_Manifest", CodecManifest, DetectorManifest)
+ManifestT = TypeVar("ManifestT", CodecManifest, DetectorManifest)
 
 
 @dataclass(frozen=True)
@@ -73,9 +66,11 @@ class ChannelLayout:
 
 
 @dataclass(frozen=True, eq=False)
-class _Artifact(Generic[_Manifest]):
+class Artifact(Generic[ManifestT]):
+    """A model."""
+
     directory: Path
-    manifest: _Manifest
+    manifest: ManifestT
 
     @property
     def label(self) -> str:
@@ -93,7 +88,7 @@ class _Artifact(Generic[_Manifest]):
 
 
 @dataclass(frozen=True, eq=False)
-class CodecArtifact(_Artifact[CodecManifest]):
+class CodecArtifact(Artifact[CodecManifest]):
     """A codec: graphs, entropy tables, manifest, and (when measured) the profile."""
 
     tables: Tables
@@ -146,60 +141,13 @@ class CodecArtifact(_Artifact[CodecManifest]):
         return self.file(f"g_a_{level}.onnx")
 
 
-class DetectorArtifact(_Artifact[DetectorManifest]):
+class DetectorArtifact(Artifact[DetectorManifest]):
     """A detector, cut into stem and tail."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Class names, by class number; a ModelError if the file does not fit."""
         return read_class_names(self.file("detector.names"), self.manifest.classes)
-
-
-def load_codec_artifact(path: Path) -> CodecArtifact:
-    """Read a codec's artifact and check everything in it that can be checked without running it.
-
-    Raises:
-        ModelError: a file is missing, altered, or says something that cannot be.
-    """
-    manifest = _load_manifest(path, CodecManifest)
-    listed = _Artifact(path, manifest)
-    tables = load_tables(listed.file("tables.npz"))
-    profile_path = path / "profile.json"
-    profile = read_checked(profile_path, Profile) if profile_path.exists() else None
-    scales = None
-    if manifest.prior == "hyperprior":
-        scales = load_scale_tables(listed.file("hyper.npz"))
-    artifact = CodecArtifact(path, manifest, tables, profile, scales)
-    coded = artifact.latent_layout if scales is None else artifact.hyper_layout
-    found = (*tables.gain.shape, tables.offset.shape[1])
-    expected = (manifest.qualities, artifact.latent_layout.num_columns, coded.num_columns)
-    if found != expected:
-        raise ModelError(
-            f"{path}: tables for {found[0]} qualities with {found[1]} gains and {found[2]} coded "
-            f"channels; the manifest has {expected[0]} with {expected[1]} and {expected[2]}"
-        )
-    return artifact
-
-
-def load_detector_artifact(path: Path) -> DetectorArtifact:
-    """Read a detector's artifact and check its files.
-
-    Raises:
-        ModelError: a file is missing, altered, or says something that cannot be.
-    """
-    return DetectorArtifact(path, _load_manifest(path, DetectorManifest))
-
-
-def load_detector_of(codec: CodecArtifact, root: Path | None = None) -> DetectorArtifact:
-    """Read the artifact of the detector that a codec was trained for.
-
-    Raises:
-        ModelError: the codec names none, or it is not under `root` or not whole.
-    """
-    wanted = codec.manifest.detector
-    if wanted is None:
-        raise ModelError(f"{codec.label} names no detector in its manifest; it cannot detect")
-    return load_detector_artifact(find_model("detector", f"{wanted.name}/{wanted.version}", root))
 
 
 def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
@@ -216,41 +164,3 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     if len(names) != classes:
         raise ModelError(f"{path}: holds {len(names)} names; the detector has {classes} classes")
     return names
-
-
-def _load_manifest(directory: Path, schema: type[_Manifest]) -> _Manifest:
-    path = directory / "manifest.json"
-    raw = read_json(path)
-    if raw.get("format") != MANIFEST_FORMAT:
-        raise ModelError(
-            f"{path}: format {raw.get('format')!r}; this build reads {MANIFEST_FORMAT}; update it"
-        )
-    manifest = read_checked(path, schema)
-    for name, record in manifest.files.items():
-        _check_digest(directory / name, record)
-    return manifest
-
-
-def read_checked(path: Path, schema: type[_Validated]) -> _Validated:
-    """Read a model's JSON file; a ModelError where it does not fit the schema."""
-    try:
-        return schema.model_validate(read_json(path))
-    except ValidationError as exc:
-        raise ModelError(f"{path}: {exc}") from exc
-
-
-def _check_digest(path: Path, record: FileRecord) -> None:
-    if not path.exists():
-        return
-    try:
-        if not path.is_file():
-            raise ModelError(f"{path}: is no file; fetch the model again")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as exc:
-        raise ModelError(f"{path}: cannot be read: {exc}") from exc
-    if found != record.sha256:
-        raise ModelError(
-            f"{path}: SHA-256 {found[:16]}..., the manifest says {record.sha256[:16]}...; "
-            "fetch the model again"
-        )

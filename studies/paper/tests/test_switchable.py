@@ -12,8 +12,8 @@ from torch import Tensor
 from slimcodec.container import parse_container
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ModelReference
 from slimtrain.codec.loss import LossWeights
 from slimtrain.codec.train import CodecRun, train_codec

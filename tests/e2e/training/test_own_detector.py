@@ -13,10 +13,10 @@ from slimcli.exits import ExitCode
 from slimcodec.decode import Decoder
 from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.image import load_image
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimdetect.detector import Detector
 from slimdetect.scores import Wanted
 from support.command import Slimwire

@@ -14,8 +14,8 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from slimcodec.decode import Decoder, Latent
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_of
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimcodec.model.find import find_model
 from slimdetect.detector import Detector
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from slimedge.app import run_edge
 from slimedge.event import Sent
 from slimedge.settings import EdgeSettings

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from slimcodec.decode import Decoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.find import DEFAULT_MODEL, find_model
+from slimcodec.model.load import load_codec_artifact
 from support.models.toy_artifact import make_image
 
 ROOT = Path(__file__).resolve().parents[3]

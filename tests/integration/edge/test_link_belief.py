@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from slimcloud.frame_id import FrameId
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.load import load_codec_artifact
 from slimedge.app import run_edge
 from slimedge.event import Encoded
 from slimedge.link.wire import round_trip_of

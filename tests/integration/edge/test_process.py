@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.load import load_codec_artifact
 from support.edge.fake_cloud import FakeCloud
 from support.models.toy_artifact import make_image, make_toy_codec
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from slimcodec.container import parse_container
 from slimcodec.decode import Decoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from slimcontrol.controller import WaitReason
 from slimedge.app import run_edge
 from slimedge.errors import CameraError, ModelMismatchError, NothingDeliveredError

@@ -21,8 +21,9 @@ from slimcloud.tokens import TokenTable, token_digest
 from slimcodec.decode import Decoder, Latent
 from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from slimops.metrics import Metrics
 from slimops.storage.redis_connection import redis_client
 from support.models.toy_artifact import make_image, make_toy_codec

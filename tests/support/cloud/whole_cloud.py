@@ -19,8 +19,8 @@ from slimcloud.app import run_cloud
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact
 from slimops.lifecycle import Lifecycle
 from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb

@@ -6,8 +6,9 @@ import pytest
 
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from support.models.toy_artifact import make_toy_codec
 
 VECTORS = Path(__file__).parents[2] / "vectors"

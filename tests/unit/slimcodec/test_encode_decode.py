@@ -19,9 +19,11 @@ from slimcodec.errors import (
     ImageError,
     UnsupportedVersionError,
 )
-from slimcodec.graph.runtime import Graph, OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import Graph
 from slimcodec.image import image_bytes, load_image
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from support.models.toy_artifact import make_image, make_toy_codec
 
 LEVELS = range(4)

@@ -24,8 +24,10 @@ from slimcodec.container import (
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.errors import CodecError, DamagedContainerError, ModelError
-from slimcodec.graph.runtime import Graph, OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import Graph
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from slimcodec.sections import parse_for
 from support.models.toy_artifact import make_image, make_toy_codec
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from slimcodec.container import parse_container
 from slimcodec.decode import Decoder
 from slimcodec.errors import CodecError
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 FOLDER = VECTORS / "version_2"

@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from slimcodec.decode import Latent
 from slimcodec.detection import Detection
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import Graph, OpenVinoRuntime, Runtime
-from slimcodec.model.artifact import (
-    CodecArtifact,
-    DetectorArtifact,
-    load_codec_artifact,
-    load_detector_artifact,
-)
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import Graph, Runtime
+from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ClassScore
 from slimdetect.detector import Detector, Tail
 from slimdetect.scores import Wanted

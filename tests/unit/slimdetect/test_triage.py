@@ -11,8 +11,9 @@ import pytest
 from slimcodec.decode import Decoder, Latent
 from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from slimdetect.scores import class_ids_of
 from slimdetect.triage import TRIAGE_GRAPH, TriageSession, any_presence
 from support.models.toy_artifact import make_image, make_toy_codec

@@ -12,7 +12,7 @@ from onnx.external_data_helper import uses_external_data
 from safetensors.numpy import load_file
 
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.codec import export_g_a

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimnets.count import count_macs
 from slimnets.triage import TriageHead, export_triage
 

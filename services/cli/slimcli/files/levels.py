@@ -94,7 +94,7 @@ def count_macs(path: Path, input_shapes: Mapping[str, Sequence[int]]) -> int:
     Args:
         input_shapes: the shape of every input, all sides known.
     """
-    from slimcodec.graph.runtime import load_openvino
+    from slimcodec.graph.openvino_runtime import load_openvino
 
     model = load_openvino().Core().read_model(path)
     model.reshape({name: list(shape) for name, shape in input_shapes.items()})

@@ -146,8 +146,8 @@ def _reference(
     codecs: Sequence[CodecUnderTest], name: str | None, models: Path | None
 ) -> DetectorArtifact:
     """The detector behind every decoded picture."""
-    from slimcodec.model.artifact import load_detector_artifact
     from slimcodec.model.find import find_model
+    from slimcodec.model.load import load_detector_artifact
 
     if name is not None:
         return load_detector_artifact(find_model("detector", name, models))

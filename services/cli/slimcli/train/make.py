@@ -47,8 +47,8 @@ def export(
     with needs_extra("train", "export"):
         from slimtrain.codec.artifact import export_codec
 
-    from slimcodec.model.artifact import load_detector_artifact
     from slimcodec.model.find import find_model
+    from slimcodec.model.load import load_detector_artifact
     from slimcodec.model.manifest import ModelReference
 
     teacher = load_detector_artifact(find_model("detector", detector, models)).manifest

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.image import load_image
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimtrain.data.pictures import PictureEntry

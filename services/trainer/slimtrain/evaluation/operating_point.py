@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.psnr import psnr_db
 from slimdetect.detector import Detector

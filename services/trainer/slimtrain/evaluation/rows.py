@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ProfilePoint
 from slimtrain.calibration.profile import merge_evaluation, write_profile
 from slimtrain.evaluation.operating_point import Measurement, PointUnderTest

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from slimcodec.model.artifact import load_detector_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_detector_artifact
 from slimnets.codec.config import CodecConfig
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.artifact import load_codec

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.darknet import export_tail

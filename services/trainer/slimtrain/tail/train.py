@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact, load_detector_artifact
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimnets.codec.config import LATENT_STRIDE
 from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.detector import Detector
 from slimdetect.scores import class_ids_of

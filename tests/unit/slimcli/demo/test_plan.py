@@ -9,7 +9,8 @@ import pytest
 
 from slimcli.demo.plan import HOST, check_point, check_source, known_street, listen
 from slimcli.exits import BadUsageError, ExitCode, UnavailableError, exit_code_of
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from support.models.toy_artifact import make_toy_codec
 
 

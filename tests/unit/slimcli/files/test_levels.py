@@ -8,8 +8,8 @@ import pytest
 from openvino import opset13 as ops
 
 from slimcli.files.levels import count_macs
-from slimcodec.model.artifact import load_codec_artifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact
 
 ROOT = Path(__file__).parents[4]
 

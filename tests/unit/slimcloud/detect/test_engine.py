@@ -10,8 +10,8 @@ from slimcloud.detect.engine import DetectionEngine, EngineJob
 from slimcloud.settings import CloudSettings
 from slimcodec.encode import Encoder
 from slimcodec.errors import BitstreamError, ModelError
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 RUNTIME = OpenVinoRuntime(num_threads=1, precision="f32")

@@ -18,7 +18,8 @@ from slimcodec.container import (
     parse_container,
 )
 from slimcodec.errors import CodecError
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from support.models.toy_artifact import LATENT_CHANNELS, make_toy_codec
 
 CHANNELS_PER_GROUP = LATENT_CHANNELS[0]

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import Graph, OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.graph.runtime import Graph
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact
 
 ROOT = Path(__file__).parents[4]
 PICTURES = 50

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import MAX_FIXED_SIZES, OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import MAX_FIXED_SIZES, OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
 
 

@@ -6,7 +6,7 @@ import sys
 
 _PROGRAM = """
 import gc, os, signal
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 signal.signal(signal.SIGTERM, lambda *_: print("handled"))
 first = OpenVinoRuntime()
 second = OpenVinoRuntime()

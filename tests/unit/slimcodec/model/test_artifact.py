@@ -5,14 +5,9 @@ from pathlib import Path
 import pytest
 
 from slimcodec.errors import ModelError
-from slimcodec.model.artifact import (
-    ChannelLayout,
-    CodecArtifact,
-    load_codec_artifact,
-    load_detector_artifact,
-    read_class_names,
-)
+from slimcodec.model.artifact import ChannelLayout, CodecArtifact, read_class_names
 from slimcodec.model.find import find_model, models_root
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from support.models.toy_artifact import make_toy_codec, make_toy_detector
 
 

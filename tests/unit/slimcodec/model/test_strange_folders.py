@@ -14,8 +14,8 @@ import pytest
 
 from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact
 from support.models.toy_artifact import make_toy_codec
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slimcodec.graph.runtime import OpenVinoRuntime
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.codec import export_g_a, export_g_s

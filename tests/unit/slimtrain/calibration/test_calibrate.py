@@ -8,8 +8,8 @@ import pytest
 
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
 from slimdetect.detector import Detector
 from slimtrain.calibration.calibrate import time_encoding

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ClassScore
 from slimdetect.detector import Detector
 from slimtrain.artifact_folder import ArtifactFolderError

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from slimcodec.container import HEADER_BYTES, parse_container
 from slimcodec.decode import Decoder, one_hot_levels, widen_latents
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import CodecArtifact, load_codec_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ModelReference
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from slimcodec.errors import ModelError
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_detector_artifact
 from slimdetect.boxes import decode_heads
 from slimnets.darknet.cfg import format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
 from slimtrain.data.split import is_validation
 from slimtrain.evaluation.baseline import BASELINES, Baseline

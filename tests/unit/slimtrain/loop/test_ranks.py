@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig

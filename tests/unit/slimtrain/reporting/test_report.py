@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import load_codec_artifact, load_detector_artifact
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimtrain.evaluation.baseline import BASELINES, Baseline
 from slimtrain.evaluation.evaluate import CodecUnderTest, Evaluation, evaluate
 from slimtrain.evaluation.pictures import EvaluationError, choose_pictures

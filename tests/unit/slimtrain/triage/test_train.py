@@ -13,14 +13,10 @@ import pytest
 
 from slimcodec.decode import Decoder, Latent
 from slimcodec.encode import Encoder
-from slimcodec.graph.runtime import OpenVinoRuntime
-from slimcodec.model.artifact import (
-    CodecArtifact,
-    DetectorArtifact,
-    load_codec_artifact,
-    load_detector_artifact,
-)
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimdetect.triage import OperatingChoice, TriageSession, TriageSpec
 from slimnets.triage import TriageHead
 from slimtrain.artifact_folder import ArtifactFolderError
