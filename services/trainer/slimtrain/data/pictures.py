@@ -312,12 +312,18 @@ def box_overlap(
     is_crowd: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Intersection over union of every pair of boxes, (n, 4), (m, 4) -> (n, m); with a crowd's box,
-    of which each may be a part, over the area of the first.
+    of which each may be a part, over the area of the first. As pycocotools, which only the extra
+    `train` has.
     """
-    from pycocotools.mask import iou
-
-    crowds = [0] * len(b_xyxy) if is_crowd is None else is_crowd.astype(np.uint8).tolist()
-    return np.reshape(iou(box_xywh(a_xyxy), box_xywh(b_xyxy), crowds), (len(a_xyxy), len(b_xyxy)))
+    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[:, :2]).astype(np.float64)
+    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=-1)
+    a_area, b_area = (box_xywh(boxes)[:, 2:].prod(axis=1) for boxes in (a_xyxy, b_xyxy))
+    whole = a_area[:, None] + b_area - shared
+    if is_crowd is not None:
+        whole = np.where(is_crowd, a_area[:, None], whole)
+    overlap: NDArray[np.float64] = shared / np.maximum(whole, 1e-9)
+    return overlap
 
 
 def box_xywh(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float64]:
