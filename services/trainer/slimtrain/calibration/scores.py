@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,7 @@ def look(
     runtime: Runtime,
     pictures: Iterable[Picture],
 ) -> Iterator[ScoredBoxes]:
-    """Give the boxes of each picture, (H, W, 3) uint8 RGB, with raw scores.
+    """Give the boxes of each picture, (H, W, 3) uint8 RGB, with raw scores from `LEAST_RAW` on.
 
     Args:
         codec: pictures go through it, at its levels in turn and its middle quality, so that one
@@ -95,12 +95,11 @@ def fit_scores(matches: Sequence[ClassMatches], classes: int) -> tuple[ClassScor
     """Fit every class; one without a label has the line of all and no threshold.
 
     Args:
-        matches: of `match_at_50`, with raw scores.
+        matches: of `match_at_50`, boxes of `look`.
 
     Raises:
         CalibrationError: no label was found, or higher scores are no more often right.
     """
-    matches = [_sure(match) for match in matches]
     if not any(match.is_hit.any() for match in matches):
         raise CalibrationError("the model finds nothing that is labelled in these pictures")
     raw, right = (
@@ -188,22 +187,13 @@ def write_scores(
 
 def _of(match: ClassMatches, images: NDArray[np.bool_]) -> ClassMatches:
     """What is of these images, (images,) bool."""
-    return _chosen(match, images[match.image_ids], match.num_labels * images)
-
-
-def _sure(match: ClassMatches) -> ClassMatches:
-    return _chosen(match, match.scores >= LEAST_RAW, match.num_labels)
-
-
-def _chosen(
-    match: ClassMatches, boxes: NDArray[np.bool_], num_labels: NDArray[np.int64]
-) -> ClassMatches:
-    return ClassMatches(
-        match.class_id,
-        match.image_ids[boxes],
-        match.is_hit[boxes],
-        num_labels,
-        match.scores[boxes],
+    boxes = images[match.image_ids]
+    return replace(
+        match,
+        image_ids=match.image_ids[boxes],
+        is_hit=match.is_hit[boxes],
+        num_labels=match.num_labels * images,
+        scores=match.scores[boxes],
     )
 
 

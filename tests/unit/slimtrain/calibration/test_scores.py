@@ -34,7 +34,7 @@ CLASSES = 3
 def drawn(class_id: int, boxes: int, slope: float, offset: float) -> ClassMatches:
     """Boxes that are right as often as a line says, on 20 pictures."""
     rng = np.random.default_rng(class_id)
-    logits = np.sort(rng.normal(0, 1.5, boxes))[::-1]
+    logits = np.sort(rng.normal(0, 1.2, boxes))[::-1]
     right = rng.random(boxes) < 1 / (1 + np.exp(-(slope * logits + offset)))
     scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
     pictures = rng.integers(0, 20, boxes)
@@ -96,20 +96,6 @@ def test_the_bound_is_wilsons() -> None:
     assert (bound[:2] < right[:2] / shown[:2]).all()
 
 
-def test_boxes_of_hardly_any_score_do_not_bend_the_line() -> None:
-    boxes = drawn(0, 2000, 1.0, 0.0)
-    noise = np.full(5000, 0.9 * LEAST_RAW, np.float32)
-    more = ClassMatches(
-        0,
-        np.concatenate([boxes.image_ids, np.zeros(5000, int)]),
-        np.concatenate([boxes.is_hit, np.zeros(5000, np.bool_)]),
-        boxes.num_labels,
-        np.concatenate([boxes.scores, noise]),
-    )
-
-    assert fit_scores([more], CLASSES) == fit_scores([boxes], CLASSES)
-
-
 def test_a_half_is_judged_by_what_the_other_says() -> None:
     sure = given(0, [0.9] * 8, [True] * 4 + [False] * 4)
     halves = np.arange(20) % 8 < 4  # right in the first half, wrong in the other
@@ -143,6 +129,7 @@ def test_boxes_are_looked_at_with_their_raw_scores_at_every_level(tmp_path: Path
     scores = [boxes.scores.tolist() for boxes in found]
     assert scores[0] == scores[4], "the levels take turns"
     assert len({tuple(each) for each in scores}) == len(codec.levels)
+    assert min(scores[0]) >= LEAST_RAW
     assert max(scores[0]) > 0.2, "calibrated scores would be a twentieth"
 
 
