@@ -28,7 +28,7 @@ from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.model.manifest import ClassScore
 from slimdetect.detector import Detector, Tail
-from slimdetect.scores import Wanted, calibrate, logit
+from slimdetect.scores import MIN_SCORE, Wanted, calibrate, logit
 from slimtrain.artifact_folder import Json, new_version
 from slimtrain.calibration.measure import Picture
 from slimtrain.calibration.profile import CalibrationError
@@ -206,7 +206,8 @@ def _fit_class(match: ClassMatches, of_all: tuple[float, float]) -> ClassScore:
     if not len(enough):
         return said
     least = math.floor(1e4 * told[enough[-1]]) / 1e4  # rounded down, so that the box stays
-    return _class_score(line, least)
+    # three benches of three are no reason to show what is right one time in ten
+    return _class_score(line, max(MIN_SCORE, least))
 
 
 def wilson_bound(right: NDArray[np.int64], shown: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ClassScore
 from slimdetect.detector import Detector
+from slimdetect.scores import MIN_SCORE
 from slimtrain.artifact_folder import ArtifactFolderError
 from slimtrain.calibration.profile import CalibrationError
 from slimtrain.calibration.scores import (
@@ -82,6 +83,14 @@ def test_three_right_boxes_are_the_least_that_shows_a_class(
     threshold = fit_scores([drawn(0, 500, 1.0, 0.0), rare], CLASSES)[1].threshold
 
     assert (threshold is not None) == is_shown
+
+
+def test_a_class_is_not_shown_at_scores_that_are_hardly_ever_right() -> None:
+    lucky = given(1, [0.06] * 3, [True] * 3)
+
+    threshold = fit_scores([drawn(0, 5000, 1.0, 0.0), lucky], CLASSES)[1].threshold
+
+    assert threshold == MIN_SCORE
 
 
 def test_the_bound_is_wilsons() -> None:
