@@ -9,11 +9,12 @@ frames old. A source that waits is asked for each picture instead, and none of t
 encoder is never ahead of the link: a frame is encoded only when the link is up and the controller
 finds a point that meets the deadline and every budget, or wants a probe. While the link is down, or
 the cloud answers nothing or keeps its window closed, frames are encoded for the spool, a few each
-second. So are those that cannot be in time until the first result after that, and while the cloud
-detects nothing.
+second. So are those that cannot be in time until the result of a frame that went after that, and
+while the cloud detects nothing.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -54,7 +55,7 @@ class Pipeline:
         self._next_due = 0.0  # monotonic seconds of the next frame at `max_fps`
         self._next_for_later = 0.0  # the same, at `spool_fps`
         self._outage: SkipReason | WaitReason | None = None  # why no frame could go, the last time
-        self._outage_at = 0.0  # monotonic seconds of it
+        self._tried_at = 0.0  # monotonic seconds of the first frame that could, after it
         self._is_for_later = False  # what was decided last
 
     def deliver(self, frame: CapturedFrame) -> None:
@@ -125,14 +126,16 @@ class Pipeline:
         self._is_for_later = False
         why_not = self.uplink.why_not
         if why_not is not None:
-            self._outage, self._outage_at = why_not, now
+            self._outage, self._tried_at = why_not, math.inf
         else:
             age = now - frame.capture_time_mono
             offer = Offer(now, age, pixels, self.ledger.view(now), self.budget.view())
             decision = self.controller.decide(offer)
             if decision.reason is not WaitReason.INFEASIBLE:
+                if decision.reason is None:
+                    self._tried_at = min(self._tried_at, now)
                 return decision.reason or decision
-            has_ended = self.ledger.result_at >= self._outage_at
+            has_ended = self.ledger.result_at >= self._tried_at
             why_not = self.uplink.answers.why_undetected if has_ended else self._outage
             if why_not is None:
                 return decision.reason
