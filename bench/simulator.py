@@ -29,7 +29,7 @@ HOLES = Trace("holes", "made", (0.0, 16.0), (125_000.0, 0.0), 20.0)
 
 def load_figures() -> CodecFigures:
     """The model's points, bytes and seconds."""
-    codec = load_codec_artifact(find_model("codec", "slim-n/4", None))
+    codec = load_codec_artifact(find_model("codec", "slim-n/5", None))
     return model_figures(codec.levels, codec.manifest.qualities, codec.profile)
 
 

@@ -14,7 +14,7 @@ from studies.controller.simulation.content import read_content
 from support.command import Outcome
 
 ROOT = Path(__file__).resolve().parents[3]
-SHIPPED = ("--models", ROOT / "models", "--model", "slim-n/4")
+SHIPPED = ("--models", ROOT / "models", "--model", "slim-n/5")
 
 
 Study = Callable[..., Outcome]

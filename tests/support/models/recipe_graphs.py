@@ -17,8 +17,8 @@ from slimtrain.recipe.run import build_codec_run
 from slimtrain.recipe.schema import CodecRecipe
 from support.models.yolov3 import yolov3_cfg
 
-YOLOV3_LAYER, EMBEDDED_LAYER = 15, 12  # where the two detectors are cut
-EMBEDDED_CFG = find_model("detector", "yolov3-slim") / "detector.cfg"
+YOLOV3_LAYER, EMBEDDED_LAYER = 15, 29  # where the two detectors are cut
+EMBEDDED_CFG = find_model("detector", "yolo-fastest-street") / "detector.cfg"
 
 
 @cache

@@ -39,7 +39,7 @@ def export(
     to: To,
     detector: Annotated[
         str, typer.Option("--detector", help="That it was trained against.")
-    ] = "yolov3-slim",
+    ] = "yolo-fastest-street",
     licence: Licence = LICENCE_UNKNOWN,
     models: Models = None,
 ) -> None:

@@ -48,7 +48,7 @@ class CodecRecipe(_Recipe):
     """A codec."""
 
     kind: Literal["codec"]
-    detector: str = "yolov3-slim"  # the teacher, by name or name/version
+    detector: str = "yolo-fastest-street"  # the teacher, by name or name/version
     # a model by name, or a folder or checkpoint, whose weights the run begins with; not given: at
     # random
     start_from: str | None = None

@@ -36,7 +36,7 @@ from slimlinks.trace import constant_trace
 
 PLAN = Plan(
     edge=EdgeSettings(source="street.mp4", camera_id="demo", deadline_seconds=1.0),
-    model="slim-n/4",
+    model="slim-n/5",
     page="http://127.0.0.1:1",
     seconds=20,
     link=constant_trace(125_000),

@@ -86,7 +86,7 @@ def test_defaults_are_the_trainers_own(tmp_path: Path) -> None:
 
     run = build_codec_run(recipe, *graph_of(recipe.detector), tmp_path)
 
-    expected = CodecRun(tmp_path, 12, replace(CodecConfig(), feature_channels=128))
+    expected = CodecRun(tmp_path, 29, replace(CodecConfig(), feature_channels=16))
     assert run == expected
 
 
