@@ -18,7 +18,7 @@ _SAMPLES: dict[str, object] = {
     "float": 0.5,
     "bool": True,
     "str": "some",
-    "Callable[[], float]": lambda: 7.0,
+    "Callable": lambda: 7.0,
 }
 
 
@@ -69,7 +69,8 @@ def sums(registry: CollectorRegistry) -> dict[str, float]:
 
 def _annotation(parameter: inspect.Parameter) -> str:
     annotation = parameter.annotation
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.partition("[")[0]
 
 
 def _sample(parameter: inspect.Parameter) -> object:
