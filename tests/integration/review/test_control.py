@@ -50,6 +50,9 @@ async def send(review: ReviewWorld, n: int, camera_id: str = "gate-1") -> None:
 
 @pytest.fixture
 async def url(review: ReviewWorld) -> AsyncIterator[str]:
+    for n in range(FRAMES):
+        await send(review, n)
+    # after its frames, which are of long ago: it is heard now
     for camera_id, deadline in (("gate-1", DEADLINE_SECONDS), ("yard", None)):
         await review.store.cameras.connect(
             camera_id,
@@ -58,8 +61,6 @@ async def url(review: ReviewWorld) -> AsyncIterator[str]:
             connection=camera_id,
             deadline_seconds=deadline,
         )
-    for n in range(FRAMES):
-        await send(review, n)
     async with served(review) as http:
         yield str(http.base_url)
 
