@@ -138,6 +138,7 @@ class DetectWorker:
         idle_seconds = self._settings.reclaim_idle_seconds
         while item := await self._store.work.reclaim(self.consumer, min_idle_seconds=idle_seconds):
             if self._held.holds(item):  # our own: the detector is slow, not dead
+                await self._store.work.keep(item, self.consumer)
                 await self._held.ended(item)
             elif item.deliveries > self._settings.max_deliveries:
                 await self._give_up(item)

@@ -114,7 +114,8 @@ class CreditControl:
                            credit_bytes ◄──────────── 0
 
     A Nack costs the bytes that it refuses; a window of 0 costs nothing, and a camera with a spool
-    keeps its pictures meanwhile. Between the marks the window stays, so that it does not flutter.
+    keeps its pictures meanwhile. A window that is closed opens again at half of what closed it, so
+    that it does not flutter.
     A share is the queue over the cameras that have frames in it: others need not wait.
 
     Args:
@@ -155,7 +156,7 @@ class CreditControl:
         share = self._max_queue_size / max(1, len(untaken))
         for stream in self._streams.values():
             frames = untaken.get(stream.camera_id, 0)
-            hold = frames >= _OPEN_AT * share
+            hold = bool(frames) and frames >= _OPEN_AT * share / (1 + stream.is_held)
             if hold == stream.is_held:
                 continue
             stream.is_held = hold

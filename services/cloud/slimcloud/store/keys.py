@@ -20,7 +20,7 @@
     slim:camera:{camera}         hash    ever    fields of `CameraRecord`; `connection` holds it,
                                                  in the process `ingest`
     slim:ingest:{ingest}         string  15 s    lease of a process that holds connections
-    slim:work                    stream  done    `frame_id`, `expires_unix_us`; group `detect`: live
+    slim:work                    stream  done    `frame_id`; group `detect`: live
     slim:work:review             stream  done    the same: a person asks
     slim:work:backfill           stream  done    the same: what a camera sent late
     slim:line:{lane}:{camera}    list    done    entry and id of a camera's frames that no worker

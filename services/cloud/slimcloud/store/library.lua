@@ -44,16 +44,18 @@ local function next_in(lane)
   return entry, id
 end
 
--- A full lane has room for a camera with less than its share, so it holds twice as many at most.
+-- A full lane has room for a camera with less than its share, up to twice as many in all.
 local function has_room(lane, camera, max_queue_size)
-  if redis.call('XLEN', lane) < tonumber(max_queue_size) then return true end
+  local held = redis.call('XLEN', lane)
+  if held < tonumber(max_queue_size) then return true end
+  if held >= 2 * max_queue_size then return false end
   local cameras = redis.call('ZCARD', TURNS .. lane)
   local mine = redis.call('LLEN', line_of(lane, camera))
   return mine < max_queue_size / (mine == 0 and cameras + 1 or cameras)
 end
 
-local function enqueue(lane, id, ...)
-  local entry = redis.call('XADD', lane, '*', 'frame_id', id, ...)
+local function enqueue(lane, id)
+  local entry = redis.call('XADD', lane, '*', 'frame_id', id)
   line_up(lane, entry, id)
   if redis.call('EXISTS', FRAME .. id) == 1 then
     redis.call('HSET', FRAME .. id, 'work', lane .. ' ' .. entry)

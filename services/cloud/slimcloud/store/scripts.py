@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 
 from slimcloud.store import keys
 from slimcloud.store.events import EventKind
@@ -58,6 +59,7 @@ class Script:
         named = f"local {', '.join(self._args)} = unpack(ARGV)\n"
         rest = f"local {more} = {{unpack(ARGV, {len(self._args) + 1})}}\n" if more else ""
         self.body = f"{named}{rest}{body.lstrip()}"
+        self._run: AsyncScript | None = None  # with its digest; of whichever client came first
 
     async def __call__(
         self, client: Redis, *more: str | float | bytes, **named: str | float | bytes
@@ -69,8 +71,9 @@ class Script:
         """
         if named.keys() != set(self._args) or (more and not self._more):
             raise TypeError(f"got {sorted(named)}; expected {sorted(self._args)}")
-        run = client.register_script(library() + self.body)
-        return await run(args=[*(named[name] for name in self._args), *more])
+        if self._run is None:
+            self._run = client.register_script(library() + self.body)
+        return await self._run(args=[*(named[name] for name in self._args), *more], client=client)
 
 
 # --- frames ---
@@ -84,9 +87,8 @@ if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
 local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
 if not has_room(lane, camera, max_queue_size) then return -1 end
 redis.call('HSET', FRAME .. id, unpack(fields))
-local received_us, stored_us, expires_us, bytes, offset_us = unpack(redis.call('HMGET',
-  FRAME .. id, 'received_time_unix_us', 'stored_us', 'expires_unix_us', 'base_bytes',
-  'clock_offset_us'))
+local received_us, stored_us, bytes, offset_us = unpack(redis.call('HMGET',
+  FRAME .. id, 'received_time_unix_us', 'stored_us', 'base_bytes', 'clock_offset_us'))
 stored_us = stored_us or received_us
 redis.call('ZADD', INDEX_ALL, captured_us, id)
 redis.call('ZADD', INDEX_CAMERA .. camera, captured_us, id)
@@ -107,7 +109,7 @@ for _, old in ipairs(redis.call('ZRANGE', EPOCHS .. camera, 0, -1 - EPOCHS_PER_C
   redis.call('DEL', EPOCH .. camera .. ':' .. old)
   redis.call('ZREM', EPOCHS .. camera, old)
 end
-enqueue(lane, id, 'expires_unix_us', expires_us)
+enqueue(lane, id)
 redis.call('HINCRBY', CAMERA .. camera, 'frames_total', 1)
 redis.call('HINCRBY', CAMERA .. camera, 'bytes_total', bytes)
 redis.call('HSET', CAMERA .. camera, 'last_received_time_unix_us', received_us,

@@ -152,6 +152,18 @@ class WorkQueue:
                     return WorkItem(entry_id, FrameId.parse(fields["frame_id"]), deliveries, lane)
         return None
 
+    async def keep(self, item: WorkItem, consumer: str) -> None:
+        """What `reclaim` gave was the consumer's own, which works on it still: no new delivery."""
+        await self._client.xclaim(
+            LANE_KEYS[item.lane],
+            keys.DETECT_GROUP,
+            consumer,
+            min_idle_time=0,
+            message_ids=[item.entry_id],
+            retrycount=item.deliveries - 1,
+            justid=True,
+        )
+
     async def wanted(self, items: Sequence[WorkItem]) -> list[bool]:
         """Whether each entry still stands for a frame without an outcome."""
         pipeline = self._client.pipeline(transaction=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,20 @@ async def test_work_of_a_silent_worker_is_taken_over_and_counted(store: Store) -
         deliveries.append(item.deliveries)
 
     assert deliveries == [2, 3, 4]
+
+
+async def test_what_a_slow_worker_takes_over_from_itself_is_no_delivery(store: Store) -> None:
+    await store.put_frame(*make_frame(1))
+    await store.work.take("slow", count=1)
+
+    for _ in range(3):
+        item = await store.work.reclaim("slow", min_idle_seconds=0)
+        assert item is not None
+        await store.work.keep(item, "slow")
+    item = await store.work.reclaim("other", min_idle_seconds=0)
+
+    assert item is not None
+    assert item.deliveries == 2
 
 
 async def test_work_of_a_live_worker_is_left_to_it(store: Store) -> None:
@@ -229,6 +244,16 @@ async def test_full_queue_has_room_for_who_has_less_than_its_share(client: Redis
         await _put(store, "gate", 6)
 
     assert await store.work.untaken() == {"greedy": 10, "gate": 5}
+
+
+async def test_queue_holds_twice_its_size_however_many_cameras_come(client: Redis) -> None:
+    store = Store(client, max_queue_size=12)
+
+    for camera in range(12):  # each with less than its share when it comes
+        with suppress(StoreFullError):
+            await _put(store, f"gate-{camera}", *range(1, 13))
+
+    assert await store.work.outstanding() == 24
 
 
 async def test_work_that_an_older_build_queued_is_taken(store: Store, client: Redis) -> None:
