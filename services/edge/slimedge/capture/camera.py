@@ -93,7 +93,9 @@ class Camera:
 
     def _play_for_ever(self) -> None:
         self._refused_seconds = self.refused_seconds
-        pause = _LOOP_GAP_SECONDS if self.loop else self.source.again_seconds
+        pause = self.source.again_seconds
+        if pause is None and self.loop:
+            pause = _LOOP_GAP_SECONDS
         while not self._stop.is_set():
             if not self._is_up:
                 self.post(CameraChanged(CameraState.OPENING, ""))

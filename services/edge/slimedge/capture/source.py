@@ -100,7 +100,9 @@ def open_source(
     if path.is_dir():
         return PictureFolder(path, picture_fps)
     if path.exists():  # a file, or a pipe
-        return Video(source, options=given, keep_damaged=keep_damaged)
+        return Video(
+            source, options=given, timeout_seconds=timeout_seconds, keep_damaged=keep_damaged
+        )
     raise CameraError(f"{source}: no such file, directory or camera")
 
 

@@ -190,8 +190,9 @@ class Spool:
             self._db.executescript("PRAGMA incremental_vacuum")
 
     def mark_alive(self, now_unix: float) -> None:
-        """Leave a sign of life for the next start."""
-        self._db.execute("REPLACE INTO alive VALUES (1, ?), (2, ?)", (now_unix, self._now()))
+        """Leave a sign of life for the next start; none on a disk that takes nothing."""
+        if not self.is_read_only:
+            self._db.execute("REPLACE INTO alive VALUES (1, ?), (2, ?)", (now_unix, self._now()))
 
     # --- a disk that takes nothing ---
 

@@ -95,9 +95,10 @@ class SpoolWorker:
 
     async def close(self) -> None:
         """Do what was asked for, then unlock the file."""
-        self._start(self._mark_alive())
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._ask(lambda spool: spool.settle())
+        await self._mark_alive()
         await self._result(self._submit(lambda: self._spool.close()))
         self._thread.shutdown()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from random import Random
@@ -157,6 +158,19 @@ def test_snapshots_are_one_camera_that_stays_up() -> None:
 
     assert [frame.sequence for frame in listening.all_frames()] == [1, 2, 3]
     assert listening.states == [CameraState.OPENING, CameraState.UP, CameraState.ENDED]
+
+
+def test_snapshots_in_a_loop_keep_their_interval() -> None:
+    listening = Listening()
+    camera = make_camera(FakeSource(([None], None), again_seconds=60.0), listening)
+    camera.loop = True
+
+    camera.start()
+    listening.frames.get(timeout=30)
+    time.sleep(0.2)  # more than the pause of a loop
+    camera.stop()
+
+    assert listening.ends.get(timeout=30) is None  # it was not asked for a second picture
 
 
 def test_a_camera_that_refuses_is_asked_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
