@@ -111,7 +111,7 @@ class Detector:
         self._tail.load()
 
     def _features_of(self, latents: Sequence[Latent]) -> NDArray[np.float32]:
-        """f_hat (B, 256, H/8, W/8), for the usual split, of latents of one size."""
+        """f_hat (B, C, H/8, W/8) of latents of one size."""
         levels = self._codec.levels
         y_hat = widen_latents(latents, levels[-1].latent_channels)  # (B, M, h, w)
         level = one_hot_levels(latents, len(levels))  # (B, K)
@@ -155,15 +155,14 @@ class Tail:
         """Detections of each row of f, whose pictures have these heights and widths, pixels."""
         outputs = self.load()(f=f)
         heads = [outputs[f"head_{index}"] for index in range(len(self._detector.manifest.heads))]
-        raw = ([head[row] for head in heads] for row in range(len(sizes)))
-        return [self._boxes(maps, hw, wanted) for maps, hw in zip(raw, sizes, strict=True)]
-
-    def _boxes(
-        self, raw: Sequence[NDArray[np.float32]], image_hw: tuple[int, int], wanted: Wanted
-    ) -> list[Detection]:
         scores = self._raw_scores if wanted.raw else self._scores
-        least, layout = scores.least(wanted), self._detector.manifest.heads
-        candidates = scores.told(decode_heads(raw, layout, scores.raw_floor(least)), least)
-        keep = suppress(*candidates, IOU_THRESHOLD, MAX_DETECTIONS, scores.iou_across)
-        detections = clip_detections(candidates, keep, image_hw, self._detector.names)
-        return [d for d in detections if not wanted.labels or d.label in wanted.labels]
+        least = scores.least(wanted)
+        raw_floor, layout = scores.raw_floor(least), self._detector.manifest.heads
+        found: list[list[Detection]] = []
+        for row, image_hw in enumerate(sizes):
+            raw = [head[row] for head in heads]
+            candidates = scores.told(decode_heads(raw, layout, raw_floor), least)
+            keep = suppress(*candidates, IOU_THRESHOLD, MAX_DETECTIONS, scores.iou_across)
+            detections = clip_detections(candidates, keep, image_hw, self._detector.names)
+            found.append([d for d in detections if not wanted.labels or d.label in wanted.labels])
+        return found

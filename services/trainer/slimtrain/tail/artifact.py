@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
+from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimnets.codec.codec import Codec
 from slimnets.codec.config import CodecConfig
 from slimnets.export.darknet import export_tail
@@ -87,4 +88,7 @@ def write_tail_artifact(
         if has_tail:
             save_graph(export_tail(decoder.tail, split.layer, int8=True), folder / "tail.onnx")
             shutil.copyfile(detector / "detector.cfg", folder / "detector.cfg")
+        if base.manifest.detector != its.reference:  # triage learned another detector's classes
+            for name in (TRIAGE_GRAPH, TRIAGE_SPEC):
+                (folder / name).unlink(missing_ok=True)
     return out_dir

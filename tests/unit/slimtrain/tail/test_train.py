@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -55,15 +57,19 @@ class Models:
     detector: Path
 
 
-def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Models:
-    detector = write_detector_artifact(
-        make_darknet(),
+def write_detector(folder: Path, seed: int = 0) -> Path:
+    return write_detector_artifact(
+        make_darknet(seed=seed),
         ["hat", "dog", "cup"],
         ALL_LAYERS_SPLIT,
-        root / "toy-detector" / "1",
+        folder,
         training={},
         licence="none",
     )
+
+
+def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Models:
+    detector = write_detector(root / "toy-detector" / "1")
     torch.manual_seed(seed)
     model = Codec(config)
     with torch.no_grad():
@@ -329,6 +335,32 @@ def test_a_stem_changes_nothing_at_the_edge(with_stem: tuple[Path, Path]) -> Non
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+def test_a_stem_takes_the_codec_to_another_detector(
+    with_stem: tuple[Path, Path], make_run: RunFactory, tmp_path: Path
+) -> None:
+    other = write_detector(tmp_path / "other" / "1", seed=1)
+    codec = tmp_path / "toy" / "1"
+    shutil.copytree(with_stem[0], codec)
+    manifest = json.loads((codec / "manifest.json").read_text())
+    for name in ("triage.json", "triage.onnx"):  # of the detector before
+        (codec / name).write_text("{}")
+        manifest["files"][name] = {"sha256": sha256(b"{}").hexdigest(), "bytes": 2}
+    (codec / "manifest.json").write_text(json.dumps(manifest))
+    run = make_run(tmp_path / "run", codec=codec, detector=other, feature_transform="stem", steps=2)
+
+    checkpoint = train_tail(run, make_pictures(4), make_pictures(0))
+    made = write_tail_artifact(checkpoint, codec, other, tmp_path / "toy" / "2", {})
+
+    artifact = load_codec_artifact(made)
+    assert artifact.manifest.detector == ModelReference(name="other", version=1)
+    assert artifact.manifest.fingerprint == load_codec_artifact(codec).manifest.fingerprint
+    assert not {"triage.json", "triage.onnx"} & artifact.manifest.files.keys()
+    runtime = OpenVinoRuntime(num_threads=1)
+    bitstream = Encoder(artifact, runtime).encode(make_image(64, 64), 1, 2).bitstream
+    latent = Decoder(artifact, runtime).decode_latent(bitstream)
+    Detector(artifact, load_detector_artifact(other), runtime).detect_latents([latent])
+
+
 def test_a_stem_is_served_as_torch_runs_it(with_stem: tuple[Path, Path]) -> None:
     rng = np.random.default_rng(0)
     y_hat = rng.standard_normal((2, CONFIG.latent_channels[-1], 4, 4)).astype(np.float32)
@@ -404,14 +436,7 @@ def test_batches_hold_labelled_pictures_first_in_proportion() -> None:
 
 
 def test_another_detector_is_refused(models: Models, make_run: RunFactory, tmp_path: Path) -> None:
-    other = write_detector_artifact(
-        make_darknet(seed=1),
-        ["hat", "dog", "cup"],
-        ALL_LAYERS_SPLIT,
-        tmp_path / "other" / "1",
-        training={},
-        licence="none",
-    )
+    other = write_detector(tmp_path / "other" / "1", seed=1)
 
     with pytest.raises(TailError, match="was trained for detector toy-detector/1; found other/1"):
         train_tail(make_run(tmp_path, detector=other), make_pictures(2), make_pictures(0))
