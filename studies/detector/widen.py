@@ -1,22 +1,26 @@
 """A detector with more channels in some layers, which begins by saying the same.
 
-    OLD.cfg, OLD.weights, WIDE.cfg (the same layers, more filters) -> WIDE.weights
+    OLD.cfg, OLD.weights, numbers of filters, old = new -> WIDE.cfg, WIDE.weights
 
-New channels begin at random, and no old channel reads one yet.
+Of the layers from a first one on those with a norm are widened. New channels begin at random, and
+no old channel reads one yet.
 
     python -m studies.detector.widen OLD.cfg,OLD.weights WIDE.cfg WIDE.weights
+        --first 115 --filters 96=160 144=208 48=64 80=96
 
 Source: Chen et al., Net2Net, ICLR 2016, https://arxiv.org/abs/1511.05641, with random new units in
 the place of doubled ones.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from slimnets.darknet.cfg import parse_cfg, read_cfg_text
+from slimnets.darknet.cfg import CfgSection, format_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import Convolutional, Route
 from slimnets.darknet.weights import save_darknet_weights
@@ -30,14 +34,35 @@ def main() -> None:
     parser.add_argument("old", type=DarknetFiles.named)
     parser.add_argument("cfg", type=Path)
     parser.add_argument("weights", type=Path)
+    parser.add_argument("--first", type=int, required=True, help="number of a layer")
+    parser.add_argument("--filters", nargs="+", required=True, metavar="OLD=NEW")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     old = options.old.load()
-    wide = Darknet(parse_cfg(read_cfg_text(options.cfg)))
+    filters = dict(pair.split("=") for pair in options.filters)
+    wide = Darknet(widen_sections(old.sections, options.first, filters))
     widen(old, wide)
     wide.seen = old.seen
+    options.cfg.write_text(format_cfg(wide.sections))
     save_darknet_weights(wide, options.weights)
+
+
+def widen_sections(
+    sections: Sequence[CfgSection], first: int, filters: Mapping[str, str]
+) -> list[CfgSection]:
+    """The sections with other numbers of filters, and of groups where these are as many."""
+    return [
+        replace(section, options=_widen_options(section.options, filters))
+        if number >= first and "batch_normalize" in section.options
+        else section
+        for number, section in enumerate(sections, start=-1)  # [net] is no layer
+    ]
+
+
+def _widen_options(options: Mapping[str, str], filters: Mapping[str, str]) -> dict[str, str]:
+    counts = {key: options[key] for key in ("filters", "groups") if key in options}
+    return {**options, **{key: filters.get(count, count) for key, count in counts.items()}}
 
 
 @torch.no_grad()

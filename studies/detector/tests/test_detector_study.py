@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from slimnets.darknet.cfg import parse_cfg
@@ -14,6 +15,7 @@ from slimtrain.data.pictures import Pictures, index_pictures
 from slimtrain.recipe.schema import DetectorRecipe, load_recipe
 from studies.detector.evaluate import PERSON, Row, Seen, compare, in_parts, look, read_mot_boxes
 from studies.detector.prepare import SETS, UNLABELLED_SETS, VIDEOS, link_set, propose
+from studies.detector.widen import widen, widen_sections
 from support.models.toy_artifact import make_image
 
 FOLDER = Path(__file__).resolve().parents[1]
@@ -27,6 +29,19 @@ def test_the_graph_has_a_head_at_stride_8_and_can_be_cut() -> None:
     assert recipe.schedule.frozen_layers is not None
     assert GRAPH.split_point(recipe.schedule.frozen_layers - 1).stride == 4
     assert GRAPH.split_point(29).stride == 8
+
+
+def test_a_wider_detector_begins_by_saying_the_same() -> None:
+    torch.manual_seed(0)
+    filters = {"96": "160", "144": "208", "48": "64", "80": "96"}
+    wide = Darknet(widen_sections(GRAPH.sections, 115, filters))
+    widen(GRAPH, wide)
+    x = torch.rand(1, 3, 64, 64)
+
+    with torch.no_grad():
+        heads = zip(GRAPH.eval()(x), wide.eval()(x), strict=True)
+        assert all(torch.allclose(old, new, atol=1e-4) for old, new in heads)
+    assert sum(p.numel() for p in wide.parameters()) > sum(p.numel() for p in GRAPH.parameters())
 
 
 def test_the_recipe_of_the_detector_that_ships_is_valid() -> None:
