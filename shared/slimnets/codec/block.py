@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimnets.codec.config import LATENT_STRIDE
-from slimnets.codec.slimmable import plain_conv
 
 _UNIT = 60 / 255  # of a picture in [0, 1]: a latent of one, which is one symbol at a gain of one
 
@@ -35,11 +34,6 @@ class BlockAnalysis(nn.Module):
             # a 1x1 convolution over gathered blocks: on the CPU far faster than a 16x16 one
             blocks = F.pixel_unshuffle(x.float(), LATENT_STRIDE)  # (B, 768, H/16, W/16)
             return F.conv2d(blocks, weight, self.conv.get_parameter("bias")[:channels])
-
-    def merge(self, channels: int) -> nn.Conv2d:
-        """The convolution of the first `channels` alone, for export."""
-        weight, bias = self.conv.weight[:channels], self.conv.get_parameter("bias")[:channels]
-        return plain_conv(weight, bias, LATENT_STRIDE, padding=0)
 
 
 class BlockSynthesis(nn.Module):

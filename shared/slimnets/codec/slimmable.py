@@ -4,12 +4,7 @@ Output group k reads input groups 0..k only, so a narrow result is a prefix of a
 wide one. Every group has parameters and a convolution of its own. The prefix is therefore exact in
 floating point, a narrow loss cannot touch wide-only parameters, and the width is an argument:
 layers hold no state that a call could change.
-
-`merge` gives a level as a single dense layer, with zeros above the block diagonal of groups, which
-runs faster when wide; it agrees within float rounding.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -58,14 +53,6 @@ class CausalConv2d(nn.Module):
             conv(_visible(x, self.in_prefix, k, lower_gradient)) for k, conv in self.filled(level)
         ]
         return torch.cat(outs, 1)
-
-    def merge(self, level: int) -> nn.Conv2d:
-        """One dense convolution for `level`, zero where a group may not read."""
-        convs = [conv for _, conv in self.filled(level)]
-        width = self.in_prefix[level]
-        kernels = [F.pad(c.weight, (0, 0, 0, 0, 0, width - c.in_channels)) for c in convs]
-        bias = torch.cat([conv.get_parameter("bias") for conv in convs])
-        return plain_conv(torch.cat(kernels), bias, convs[0].stride[0])
 
     @torch.no_grad()
     def rescale(self, scale: Tensor, mean: Tensor) -> None:
@@ -117,12 +104,6 @@ class CausalGDN(nn.Module):
             outs.append(x[:, self.prefix[k - 1] if k else 0 : self.prefix[k]] / norm)
         return torch.cat(outs, 1)
 
-    def merge(self, level: int) -> DenseGDN:
-        """One dense layer for `level`, zero where a group may not read."""
-        levels, total = range(level + 1), self.prefix[level]
-        gamma = torch.cat([F.pad(self._gamma(k), (0, total - self.prefix[k])) for k in levels])
-        return DenseGDN(torch.cat([self._beta(k) for k in levels]), gamma)
-
     def _beta(self, k: int) -> Tensor:
         beta: Tensor = self.beta[k].square() + GDN_BETA_FLOOR
         return beta
@@ -132,18 +113,6 @@ class CausalGDN(nn.Module):
         return gamma
 
 
-class DenseGDN(nn.Module):
-    """The same normalisation with fixed dense parameters, for exported graphs."""
-
-    def __init__(self, beta: Tensor, gamma: Tensor) -> None:
-        super().__init__()
-        self.beta = nn.Parameter(beta.detach().clone())
-        self.gamma = nn.Parameter(gamma.detach().clone()[..., None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x / F.conv2d(x.abs(), self.gamma, self.beta)
-
-
 def _visible(x: Tensor, prefix: Sequence[int], k: int, lower_gradient: float) -> Tensor:
     """The channels that group `k` may read; those of narrower groups get a scaled gradient."""
     own = prefix[k - 1] if k else 0
@@ -151,14 +120,6 @@ def _visible(x: Tensor, prefix: Sequence[int], k: int, lower_gradient: float) ->
     if own == 0 or own == prefix[k] or lower_gradient == 1.0:
         return seen
     return torch.cat([scale_gradient(seen[:, :own], lower_gradient), seen[:, own:]], 1)
-
-
-def plain_conv(weight: Tensor, bias: Tensor, stride: int, padding: int | None = None) -> nn.Conv2d:
-    """A convolution with a copy of this weight (C_out, C_in, k, k); padding k // 2 if not given."""
-    n_out, n_in, size, _ = weight.shape
-    conv = nn.Conv2d(n_in, n_out, size, stride, size // 2 if padding is None else padding)
-    conv.load_state_dict({"weight": weight, "bias": bias})
-    return conv
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:

@@ -5,8 +5,6 @@ x -g_a(level)-> y[:M_level] ... y_hat[:M_level] -feature_transform-> f_hat -tail
                                                 -g_s--------------> x_hat
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch
@@ -72,32 +70,6 @@ class AnalysisTransform(nn.Module):
             conv.rescale((spread if i == last else 1.0) / deviation, mean)
             if i < last:
                 x = self.gdns[i](conv(x, widest), widest)
-
-    def merge(self, level: int) -> MergedAnalysis:
-        """The plain dense network of one level, for export."""
-        layers: list[nn.Module] = []
-        for i, conv in enumerate(self.convs):
-            assert isinstance(conv, CausalConv2d)
-            layers.append(conv.merge(level))
-            if i < len(self.gdns):
-                gdn = self.gdns[i]
-                assert isinstance(gdn, CausalGDN)
-                layers.append(gdn.merge(level))
-        block = None if self.block is None else self.block.merge(self.latent_channels[level])
-        return MergedAnalysis(nn.Sequential(*layers), block)
-
-
-class MergedAnalysis(nn.Module):
-    """g_a of one level as plain layers: `body(x)`, and `block(x)` added to it if there is one."""
-
-    def __init__(self, body: nn.Sequential, block: nn.Conv2d | None) -> None:
-        super().__init__()
-        self.body, self.block = body, block
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, 3, H, W) -> y (B, M_level, H/16, W/16)."""
-        y: Tensor = self.body(x) if self.block is None else self.body(x) + self.block(x)
-        return y
 
 
 class ResidualBlock(nn.Module):

@@ -21,13 +21,7 @@ class FrozenEncoder:
 
     def __init__(self, codec: Codec, device: torch.device) -> None:
         self._codec = codec.eval().requires_grad_(False).to(device)
-        levels = range(codec.config.num_levels)
-        self._analysis = [self._on(codec.g_a.merge(level), device) for level in levels]
-
-    @staticmethod
-    def _on(g_a: nn.Module, device: torch.device) -> nn.Module:
-        g_a = g_a.eval().requires_grad_(False).to(device)
-        return g_a.to(memory_format=torch.channels_last)
+        self._codec.g_a.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, level: Tensor, quality: Tensor) -> Tensor:
@@ -46,7 +40,7 @@ class FrozenEncoder:
         for number in sorted(set(level.tolist())):
             rows = (level == number).nonzero()[:, 0]
             with torch.autocast(x.device.type, torch.bfloat16):
-                y = self._analysis[number](x[rows]).float()  # (b, M_level, h, w)
+                y = self._codec.analyse(x[rows], number)  # (b, M_level, h, w)
             gain, inverse = self._codec.gains(quality[rows], number)  # (b, M_level) each
             symbols = torch.round(y * gain[:, :, None, None])
             y_hat[rows, : y.shape[1]] = symbols * inverse[:, :, None, None]
