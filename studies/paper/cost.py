@@ -15,7 +15,7 @@ import typer
 
 from slimcodec.model.find import find_model
 from slimcodec.model.load import load_detector_artifact
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
@@ -72,14 +72,14 @@ def count_recipe(name: str, feature_channels: int) -> CodecCost:
     if config.feature_transform == "stem":
         artifact = load_detector_artifact(find_model("detector", recipe.detector))
         graph = Darknet(parse_cfg(artifact.file("detector.cfg").read_text(encoding="utf-8")))
-        return count_codec(Codec(shape_for(config, graph, artifact.manifest.split.layer)))
+        return count_codec(CodecNet(shape_for(config, graph, artifact.manifest.split.layer)))
     return count_codec(build_codec(replace(config, feature_channels=feature_channels)))
 
 
-def count_codec(codec: Codec) -> CodecCost:
+def count_codec(codec: CodecNet) -> CodecCost:
     """Count every part while it runs on an empty picture; what the edge runs as it is exported."""
     config = codec.config
-    levels = [Codec(config.only(level)) for level in range(config.num_levels)]
+    levels = [CodecNet(config.only(level)) for level in range(config.num_levels)]
     x = torch.zeros(1, 3, COUNTED_SIDE, COUNTED_SIDE)
     latent_side = COUNTED_SIDE // LATENT_STRIDE
     y_hat = torch.zeros(1, config.latent_channels[-1], latent_side, latent_side)
@@ -95,7 +95,7 @@ def count_codec(codec: Codec) -> CodecCost:
     )
 
 
-def _count_hyperprior(codec: Codec, latent_side: int) -> tuple[float, float]:
+def _count_hyperprior(codec: CodecNet, latent_side: int) -> tuple[float, float]:
     """h_a and h_s of a codec of one level."""
     prior = codec.prior
     if not isinstance(prior, Hyperprior):

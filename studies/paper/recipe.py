@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimtrain.recipe.schema import CodecRecipe
 from studies.paper.switchable import SwitchableCodec, SwitchableConfig
@@ -14,6 +14,6 @@ class PaperRecipe(CodecRecipe):
     codec: CodecConfig | SwitchableConfig | None = None
 
 
-def build_codec(config: CodecConfig) -> Codec:
+def build_codec(config: CodecConfig) -> CodecNet:
     """The codec of a shape."""
-    return SwitchableCodec(config) if isinstance(config, SwitchableConfig) else Codec(config)
+    return SwitchableCodec(config) if isinstance(config, SwitchableConfig) else CodecNet(config)

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.codec import Codec, CodecOutput, bits_of, start_gains
+from slimnets.codec.codec import CodecNet, CodecOutput, bits_of, start_gains
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.hyperprior import straight_through
 from slimnets.codec.slimmable import CausalGDN, scale_gradient
@@ -108,7 +108,7 @@ class SwitchableAnalysis(AnalysisTransform):
                 x = self.gdns[i](conv(x, widest), widest)
 
 
-class SwitchableCodec(Codec):
+class SwitchableCodec(CodecNet):
     """A codec whose levels are coded each by itself."""
 
     config: SwitchableConfig
@@ -119,7 +119,7 @@ class SwitchableCodec(Codec):
         self.g_a = SwitchableAnalysis(config)
         levels = range(config.num_levels)
         self.prior = nn.ModuleList(  # type: ignore[assignment]  # one for each level
-            Codec(config.alone(level)).prior for level in levels
+            CodecNet(config.alone(level)).prior for level in levels
         )
         self.log_gain = nn.Parameter(start_gains(config.qualities, config.first_rows[-1]))
         self.log_inverse_gain = nn.Parameter(-self.log_gain.detach())
@@ -133,7 +133,7 @@ class SwitchableCodec(Codec):
         lower_gradient: float = 1.0,
         machine_gradient: float = 1.0,
     ) -> CodecOutput:
-        """As `Codec.forward`; a picture is coded at the level of each of its tasks."""
+        """As `CodecNet.forward`; a picture is coded at the level of each of its tasks."""
         f_hat = x_hat = None
         level_bits = x.new_full((len(x), self.config.num_levels), torch.nan)
         rate = x.new_zeros(len(x))
@@ -149,7 +149,7 @@ class SwitchableCodec(Codec):
         return CodecOutput(rate, level_bits, f_hat, x_hat)
 
     def gains(self, quality: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """As `Codec.gains`, from the level's own rows."""
+        """As `CodecNet.gains`, from the level's own rows."""
         first, end = self.config.first_rows[level : level + 2]
         logs = (self.log_gain[:, first:end], self.log_inverse_gain[:, first:end])
         below = quality.long().clamp(0, self.config.qualities - 1)
@@ -160,7 +160,7 @@ class SwitchableCodec(Codec):
         return gain, inverse
 
     def start_prior(self, x: Tensor) -> Tensor:
-        """As `Codec.start_prior`, of every level; the widest latent's deviations."""
+        """As `CodecNet.start_prior`, of every level; the widest latent's deviations."""
         for level in range(self.config.num_levels):
             alone = self.alone(level)
             deviation = alone.start_prior(x)
@@ -168,7 +168,7 @@ class SwitchableCodec(Codec):
         return deviation
 
     def bits(self, x: Tensor, quality: Tensor) -> Tensor:
-        """As `Codec.bits`, of all levels: (B, K)."""
+        """As `CodecNet.bits`, of all levels: (B, K)."""
         each: list[Tensor] = []
         for level in range(self.config.num_levels):
             with torch.no_grad():
@@ -177,11 +177,11 @@ class SwitchableCodec(Codec):
         return torch.stack(each, 1)
 
     @torch.no_grad()
-    def alone(self, level: int) -> Codec:
+    def alone(self, level: int) -> CodecNet:
         """A level as a codec of one level, with copies of its weights: what is exported. Its
         decoders are new.
         """
-        codec = Codec(self.config.alone(level)).to(self.log_gain.device)
+        codec = CodecNet(self.config.alone(level)).to(self.log_gain.device)
         for conv, own in zip(codec.g_a.convs, self.g_a.convs, strict=True):
             assert isinstance(own, SlimmableConv2d)
             weight = own.weight_of(level)

@@ -38,7 +38,7 @@ class CodecOutput:
     x_hat: Tensor | None
 
 
-class Codec(nn.Module):
+class CodecNet(nn.Module):
     """Slimmable codec with channel gains; `CodecConfig` says of which kind."""
 
     def __init__(self, config: CodecConfig) -> None:

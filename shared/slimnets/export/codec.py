@@ -8,7 +8,7 @@ import onnx
 from torch import nn
 
 from slimnets.codec.block import BlockSynthesis
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import LATENT_STRIDE
 from slimnets.codec.hyperprior import (
     LEAK,
@@ -27,7 +27,9 @@ from slimnets.export.levels import causal_weights, level_convolution, level_norm
 from slimnets.export.onnx_file import GraphWriter, StoredWeights, float_value, weights_of
 
 
-def export_g_a(codec: Codec, level: int, weights: StoredWeights | None = None) -> onnx.ModelProto:
+def export_g_a(
+    codec: CodecNet, level: int, weights: StoredWeights | None = None
+) -> onnx.ModelProto:
     """Graph `x` (1, 3, H, W) RGB in [0, 1] -> `y` (1, M_level, H/16, W/16), before the gain."""
     graph, g_a, out = GraphWriter(weights), codec.g_a, "x"
     M = codec.config.latent_channels[level]
@@ -48,7 +50,7 @@ def export_g_a(codec: Codec, level: int, weights: StoredWeights | None = None) -
     )
 
 
-def export_g_s(codec: Codec, weights: StoredWeights | None = None) -> onnx.ModelProto:
+def export_g_s(codec: CodecNet, weights: StoredWeights | None = None) -> onnx.ModelProto:
     """Graph `y_hat` (B, M, h, w) zero beyond the level, `level` (B, K) one-hot -> `x_hat` (B, 3,
     16h, 16w).
     """
@@ -63,7 +65,9 @@ def export_g_s(codec: Codec, weights: StoredWeights | None = None) -> onnx.Model
     return _decoder(codec, graph, "g_s", "x_hat", 3)
 
 
-def export_feature_transform(codec: Codec, weights: StoredWeights | None = None) -> onnx.ModelProto:
+def export_feature_transform(
+    codec: CodecNet, weights: StoredWeights | None = None
+) -> onnx.ModelProto:
     """Graph `y_hat` (B, M, h, w), `level` (B, K) -> `f_hat` (B, C, 2h, 2w)."""
     graph = GraphWriter(weights)
     transform = codec.feature_transform
@@ -124,7 +128,7 @@ def export_h_s(
 
 
 def _decoder(
-    codec: Codec, graph: GraphWriter, name: str, output: str, channels: int
+    codec: CodecNet, graph: GraphWriter, name: str, output: str, channels: int
 ) -> onnx.ModelProto:
     y_hat = float_value("y_hat", ["B", codec.config.latent_channels[-1], "h", "w"])
     level = float_value("level", ["B", codec.config.num_levels])

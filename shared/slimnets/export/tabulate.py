@@ -18,7 +18,7 @@ from torch import Tensor
 
 from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.hyperprior import NUM_SCALES, SCALES, Hyperprior
 
 TABLE_STEPS = 4  # rows from one trained quality to the next; measured in docs/develop/container.md
@@ -30,7 +30,7 @@ _TAIL = 2e-5  # bins whose probability, outward, sums to less than this are left
 
 
 def tabulate(
-    codec: Codec, pictures: Iterable[Tensor], table_steps: int = TABLE_STEPS
+    codec: CodecNet, pictures: Iterable[Tensor], table_steps: int = TABLE_STEPS
 ) -> tuple[Tables, SymbolTables | None]:
     """Count the symbols of `pictures` and make the tables.
 
@@ -50,7 +50,7 @@ def tabulate(
 
 @torch.no_grad()
 def count_symbols(
-    codec: Codec, pictures: Iterable[Tensor], table_steps: int
+    codec: CodecNet, pictures: Iterable[Tensor], table_steps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """How often each symbol is: by row of quality and channel, smoothed; and by scale, if any."""
     prior, widest = codec.prior, codec.config.num_levels - 1
@@ -76,7 +76,7 @@ def count_symbols(
 
 
 def join_tables(
-    codec: Codec,
+    codec: CodecNet,
     counts: NDArray[np.float64],
     by_scale: NDArray[np.float64] | None,
     table_steps: int,
@@ -106,7 +106,7 @@ def _count(counts: NDArray[np.int64], table: Tensor, v: Tensor) -> None:
     counts += binned.reshape(num_tables, bins).numpy()
 
 
-def _probabilities(codec: Codec, quality: Tensor) -> NDArray[np.float64]:
+def _probabilities(codec: CodecNet, quality: Tensor) -> NDArray[np.float64]:
     """(channels, 2 * reach + 1) by the learned density of what a prior codes by channel."""
     prior = codec.prior
     if isinstance(prior, Hyperprior):

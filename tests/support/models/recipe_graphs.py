@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from slimcodec.model.find import find_model
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
@@ -29,7 +29,7 @@ def graph_of(detector: str) -> tuple[Darknet, int]:
     return Darknet(parse_cfg(EMBEDDED_CFG.read_text(encoding="utf-8"))).eval(), EMBEDDED_LAYER
 
 
-def run_graphs(recipe: CodecRecipe, build: Callable[[CodecConfig], Codec] = Codec) -> None:
+def run_graphs(recipe: CodecRecipe, build: Callable[[CodecConfig], CodecNet] = CodecNet) -> None:
     """Check shapes at every level."""
     detector, layer = graph_of(recipe.detector)
     run = build_codec_run(recipe, detector, layer, Path("unused"))

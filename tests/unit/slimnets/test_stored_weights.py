@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from slimcodec.errors import ModelError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.export.codec import export_g_a
 from slimnets.export.onnx_file import WEIGHTS_FILE, StoredWeights, save_graph, save_weights
@@ -30,15 +30,15 @@ LEVELS = range(2)
 
 
 @pytest.fixture
-def codec() -> Codec:
+def codec() -> CodecNet:
     torch.manual_seed(5)
-    codec = Codec(CONFIG).eval()
+    codec = CodecNet(CONFIG).eval()
     codec.start_from(torch.rand(8, 3, 64, 64))
     return codec
 
 
 @pytest.fixture
-def folder(codec: Codec, tmp_path: Path) -> Path:
+def folder(codec: CodecNet, tmp_path: Path) -> Path:
     """A folder with g_a of both levels."""
     weights = save_weights(codec, tmp_path)
     for level in LEVELS:
@@ -48,7 +48,7 @@ def folder(codec: Codec, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_graphs_of_all_levels_run_on_the_same_stored_weights(
-    codec: Codec, folder: Path, level: int
+    codec: CodecNet, folder: Path, level: int
 ) -> None:
     x = torch.rand(1, 3, 64, 96)
 
@@ -89,7 +89,7 @@ def test_a_graph_without_its_weights_is_refused(folder: Path) -> None:
         OpenVinoRuntime(precision="f32").load(folder / "g_a_0.onnx")
 
 
-def test_the_first_rows_are_named_without_the_rest(codec: Codec, folder: Path) -> None:
+def test_the_first_rows_are_named_without_the_rest(codec: CodecNet, folder: Path) -> None:
     weights = StoredWeights(codec, folder)
     assert codec.g_a.block is not None
 

@@ -1,11 +1,11 @@
 """`slimwire export`: a trained codec -> `models/<name>/<version>/`, which edge and cloud serve
 without torch.
 
-checkpoint -average of weights-> Codec -tabulate(training pictures)-> tables.npz
-                                   |-> weights.safetensors, once for all graphs and to train on
-                                   |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
-                                   |-> with a hyperprior: h_a_0.onnx ... h_s_0.onnx ... hyper.npz
-                                   `-> manifest.json
+checkpoint -average of weights-> CodecNet -tabulate(training pictures)-> tables.npz
+                                      |-> weights.safetensors, once for all graphs and to train on
+                                      |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
+                                      |-> with a hyperprior: h_a_0.onnx ... h_s_0.onnx ... hyper.npz
+                                      `-> manifest.json
 """
 
 import json
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from slimcodec.entropy.tables import compute_fingerprint, save_scale_tables, save_tables
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimcodec.pixels import pad_to_multiple, to_x
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
 from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
@@ -50,7 +50,7 @@ _HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
 class TrainedCodec:
     """What a run of `slimwire train codec` has made so far."""
 
-    codec: Codec  # with the averaged weights, float32
+    codec: CodecNet  # with the averaged weights, float32
     steps: int  # optimiser steps that it has seen
     tasks: list[list[Task]]  # what each level was trained for, as in a manifest
 
@@ -58,17 +58,17 @@ class TrainedCodec:
 def codec_from_checkpoint(path: Path) -> TrainedCodec:
     """The codec of a training run."""
     state = load_checkpoint(path)
-    codec = Codec(CodecConfig(**state["config"]))
+    codec = CodecNet(CodecConfig(**state["config"]))
     codec.load_state_dict(state["average"]["state"])
     return TrainedCodec(codec.float().eval(), int(state["step"]), state.get("tasks", []))
 
 
-def load_codec(source: Path) -> Codec:
+def load_codec(source: Path) -> CodecNet:
     """The torch codec of an artifact's folder or of a checkpoint, float32, to train on."""
     if not source.is_dir():
         return codec_from_checkpoint(source).codec
     manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
-    codec = Codec(CodecConfig(**manifest["config"]))
+    codec = CodecNet(CodecConfig(**manifest["config"]))
     codec.load_state_dict({k: v.float() for k, v in load_file(source / WEIGHTS_FILE).items()})
     return codec.eval()
 
@@ -106,7 +106,7 @@ def training_pictures(images: Iterable[Path]) -> list[NDArray[np.uint8]]:
 
 
 def write_codec_artifact(
-    codec: Codec,
+    codec: CodecNet,
     pictures: Iterable[NDArray[np.uint8]],
     out_dir: Path,
     detector: ModelReference,
@@ -184,7 +184,7 @@ def structure_of(config: CodecConfig) -> dict[str, object]:
 
 def _edge_kmac_per_pixel(config: CodecConfig, level: int) -> float:
     """Of all that the edge runs: g_a, and with a hyperprior h_a and h_s, dense as their graphs."""
-    dense = Codec(config.only(level))
+    dense = CodecNet(config.only(level))
     x = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
     macs = count_macs(dense.g_a, x, 0)
     if isinstance(dense.prior, Hyperprior):
@@ -192,7 +192,7 @@ def _edge_kmac_per_pixel(config: CodecConfig, level: int) -> float:
     return macs / _COUNTED_SIDE**2 / 1000
 
 
-def write_graphs(codec: Codec, folder: Path) -> None:
+def write_graphs(codec: CodecNet, folder: Path) -> None:
     """Write the codec's weights into its folder, and the graphs that name them."""
     weights = save_weights(codec, folder)
     for level in range(codec.config.num_levels):
@@ -204,7 +204,7 @@ def write_graphs(codec: Codec, folder: Path) -> None:
     save_graph(export_feature_transform(codec, weights), folder / "feature_transform.onnx")
 
 
-def symbol_weights(codec: Codec) -> Iterator[bytes]:
+def symbol_weights(codec: CodecNet) -> Iterator[bytes]:
     """The weights that the fingerprint covers, in the codec's order: g_a's and the prior's."""
     for name, tensor in codec.state_dict().items():
         if name.startswith(("g_a.", "prior.")):
@@ -212,7 +212,7 @@ def symbol_weights(codec: Codec) -> Iterator[bytes]:
 
 
 @torch.no_grad()
-def round_convolutions(codec: Codec) -> None:
+def round_convolutions(codec: CodecNet) -> None:
     """Round the convolutions' weights to float16, in place: what is stored is what is served."""
     for module in codec.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):

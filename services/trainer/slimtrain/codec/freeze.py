@@ -10,13 +10,13 @@ Source of the order: "Base layer efficiency in scalable human-machine coding" (F
 import torch
 from torch import Tensor, nn
 
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.hyperprior import Hyperprior, IntegerCausalConv2d
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.codec.slimmable import CausalConv2d, CausalGDN
 
 
-def freeze_levels(codec: Codec, count: int) -> None:
+def freeze_levels(codec: CodecNet, count: int) -> None:
     """Freeze everything of the edge that levels 0 to `count` - 1 are made of; decoders go on. With
     all levels frozen only decoders learn, and containers stay what they are.
 

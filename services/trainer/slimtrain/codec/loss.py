@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimcodec.model.manifest import Task
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.darknet.detector import Darknet, SplitPoint
 from slimnets.darknet.fold import freeze
 from slimnets.darknet.layers import HeadSpec
@@ -96,7 +96,7 @@ class CodecObjective(nn.Module):
     """Codec and frozen detector in one module."""
 
     def __init__(
-        self, codec: Codec, detector: Darknet, split: SplitPoint, weights: LossWeights
+        self, codec: CodecNet, detector: Darknet, split: SplitPoint, weights: LossWeights
     ) -> None:
         super().__init__()
         self.codec = codec

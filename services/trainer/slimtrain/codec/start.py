@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
@@ -36,7 +36,7 @@ _STEM_SHARES = {"stem.": 0.3, "block.": 0.1}
 Draw = Callable[[int], tuple[Tensor, Tensor, Tensor]]
 
 
-def begin_with(codec: Codec, source: Path) -> list[str]:
+def begin_with(codec: CodecNet, source: Path) -> list[str]:
     """Copy every weight of `source` whose name and shape fit, and return the names of the others.
 
     Args:
@@ -60,7 +60,7 @@ def begin_with(codec: Codec, source: Path) -> list[str]:
     return rest
 
 
-def begin_stem(codec: Codec, detector: Darknet, crops: CropSampler, new: Sequence[str]) -> None:
+def begin_stem(codec: CodecNet, detector: Darknet, crops: CropSampler, new: Sequence[str]) -> None:
     """Begin what a feature transform of kind "stem" (any other is left alone) has not been given.
 
     Args:
@@ -88,7 +88,7 @@ def begin_stem(codec: Codec, detector: Darknet, crops: CropSampler, new: Sequenc
     fit_picture(transform, draw)
 
 
-def give_stem(codec: Codec, detector: Darknet, split: int, width: int | None = None) -> Codec:
+def give_stem(codec: CodecNet, detector: Darknet, split: int, width: int | None = None) -> CodecNet:
     """The same codec with a feature transform of kind "stem", begun from g_s and the detector.
 
     Args:
@@ -108,7 +108,7 @@ def give_stem(codec: Codec, detector: Darknet, split: int, width: int | None = N
         feature_width=width or codec.config.feature_width,
     )
     config = shape_for(own, detector, split)
-    given = Codec(config)
+    given = CodecNet(config)
     rest = {k: v for k, v in codec.state_dict().items() if not k.startswith("feature_transform.")}
     given.load_state_dict(rest, strict=False)
     transform = given.feature_transform
@@ -161,7 +161,7 @@ def learning_shares(transform: nn.Module) -> Iterator[tuple[float, list[nn.Param
     yield from by_share.items()
 
 
-def fit_prior(codec: Codec, crops: CropSampler, steps: int = FIT_STEPS) -> None:
+def fit_prior(codec: CodecNet, crops: CropSampler, steps: int = FIT_STEPS) -> None:
     """Fit the prior alone to the latents that g_a gives now.
 
     A prior that overrates the bits of fine coefficients lets the codec give them up before it has
@@ -186,7 +186,7 @@ def fit_prior(codec: Codec, crops: CropSampler, steps: int = FIT_STEPS) -> None:
         schedule.step()
 
 
-def split_prior(codec: Codec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def split_prior(codec: CodecNet) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters of the prior's densities, and those of a hyperprior's layers."""
     densities = {
         id(parameter)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from slimcodec.psnr import psnr_db_of_error
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.freeze import freeze_levels
@@ -89,7 +89,7 @@ class CodecRun(CodecSchedule):
     seconds: float | None = None
     threads: int | None = None  # of torch on the CPU; None: torch's choice
     device: str | None = None  # None: cuda where there is one
-    build: Callable[[CodecConfig], Codec] = Codec  # what makes the codec of a shape
+    build: Callable[[CodecConfig], CodecNet] = CodecNet  # what makes the codec of a shape
 
 
 def train_codec(
@@ -128,7 +128,7 @@ class _CodecTask(Task):
     """One step: one batch, a quality and levels for each picture, one summed loss."""
 
     name = "codec"
-    trained: Codec
+    trained: CodecNet
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class _CodecTask(Task):
             )
         return rows
 
-    def one_picture(self) -> tuple[Codec, tuple[Tensor | None, ...], int]:
+    def one_picture(self) -> tuple[CodecNet, tuple[Tensor | None, ...], int]:
         """The widest level that each task trains."""
         device, crop = self.device, self.run.crop
         levels = (
@@ -283,7 +283,7 @@ def _sandwich(B: int, levels: Sequence[int], narrowest: float) -> Tensor | None:
     return among[place]
 
 
-def _build_optimizer(codec: Codec, run: CodecRun) -> torch.optim.Adam:
+def _build_optimizer(codec: CodecNet, run: CodecRun) -> torch.optim.Adam:
     densities, _ = split_prior(codec)
     shares = {id(parameter): _PRIOR_SHARE for parameter in densities}
     for prefix, share in (

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.export.darknet import export_tail
 from slimnets.export.onnx_file import save_graph
@@ -60,7 +60,7 @@ def write_tail_artifact(
         )
     its = load_detector_artifact(detector).manifest
     split = its.split
-    model = Codec(CodecConfig(**state["config"]))
+    model = CodecNet(CodecConfig(**state["config"]))
     given = load_codec(codec).state_dict()
     kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
     model.load_state_dict(kept, strict=False)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.fold import fold_norms
 
@@ -19,7 +19,7 @@ from slimnets.darknet.fold import fold_norms
 class FrozenEncoder:
     """Edge and entropy decoder as served: rounded symbols, never a gradient."""
 
-    def __init__(self, codec: Codec, device: torch.device) -> None:
+    def __init__(self, codec: CodecNet, device: torch.device) -> None:
         self._codec = codec.eval().requires_grad_(False).to(device)
         self._codec.g_a.to(memory_format=torch.channels_last)
 
@@ -60,7 +60,7 @@ class TunedDecoder(nn.Module):
         detector: whose copy is tuned behind layer `split`.
     """
 
-    def __init__(self, codec: Codec, detector: Darknet, split: int) -> None:
+    def __init__(self, codec: CodecNet, detector: Darknet, split: int) -> None:
         super().__init__()
         self.split = split
         self.num_levels = codec.config.num_levels

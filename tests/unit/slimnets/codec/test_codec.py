@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.count import count_macs
@@ -25,24 +25,24 @@ OLDER_FIELDS = {
 
 
 @pytest.fixture
-def codec() -> Codec:
+def codec() -> CodecNet:
     torch.manual_seed(5)
-    return Codec(CodecConfig())
+    return CodecNet(CodecConfig())
 
 
-def factorized(codec: Codec) -> FactorizedPrior:
+def factorized(codec: CodecNet) -> FactorizedPrior:
     prior = codec.prior
     assert isinstance(prior, FactorizedPrior)
     return prior
 
 
 def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixel(
-    codec: Codec,
+    codec: CodecNet,
 ) -> None:
     x = torch.rand(1, 3, 64, 64)
 
     kmacs = [count_macs(codec.g_a, x, level) / 64**2 / 1000 for level in range(4)]
-    dense = Codec(codec.config.only(3))  # as it is exported
+    dense = CodecNet(codec.config.only(3))  # as it is exported
 
     assert kmacs == sorted(kmacs)
     assert kmacs[0] <= 1.0
@@ -54,7 +54,7 @@ def test_narrowest_encoder_takes_at_most_one_and_the_widest_twenty_kmac_per_pixe
     assert kmacs[0] == pytest.approx(by_hand / 1000)
 
 
-def test_decoders_take_any_level_and_see_nothing_beyond_its_prefix(codec: Codec) -> None:
+def test_decoders_take_any_level_and_see_nothing_beyond_its_prefix(codec: CodecNet) -> None:
     y_hat = torch.randn(2, 192, 4, 4)
     changed = y_hat.clone()
     changed[:, 64:] += 5.0
@@ -68,7 +68,7 @@ def test_decoders_take_any_level_and_see_nothing_beyond_its_prefix(codec: Codec)
     assert torch.equal(codec.g_s(prefix, one_hot), codec.g_s(other, one_hot))
 
 
-def test_rate_of_a_group_does_not_depend_on_wider_groups(codec: Codec) -> None:
+def test_rate_of_a_group_does_not_depend_on_wider_groups(codec: CodecNet) -> None:
     x = torch.rand(1, 3, 64, 64)
     torch.manual_seed(0)
 
@@ -79,7 +79,7 @@ def test_rate_of_a_group_does_not_depend_on_wider_groups(codec: Codec) -> None:
     assert torch.equal(out.rate, out.level_bits[:, -1])
 
 
-def test_prior_is_a_distribution_for_every_gain(codec: Codec) -> None:
+def test_prior_is_a_distribution_for_every_gain(codec: CodecNet) -> None:
     v = torch.arange(-4000.0, 4001.0).expand(1, 192, 1, -1)
 
     for gain in (0.5, 1.0, 3.0):
@@ -87,7 +87,7 @@ def test_prior_is_a_distribution_for_every_gain(codec: Codec) -> None:
         torch.testing.assert_close(total, torch.ones(192), rtol=1e-3, atol=1e-3)
 
 
-def test_prior_agrees_with_an_independent_implementation(codec: Codec) -> None:
+def test_prior_agrees_with_an_independent_implementation(codec: CodecNet) -> None:
     models = pytest.importorskip("compressai.entropy_models")
     theirs = models.EntropyBottleneck(192, filters=(3, 3, 3))
     state = theirs.state_dict()
@@ -109,7 +109,7 @@ def test_prior_agrees_with_an_independent_implementation(codec: Codec) -> None:
     torch.testing.assert_close(ours, expected.clamp_min(1e-9), rtol=1e-4, atol=1e-6)
 
 
-def test_tables_are_whole_distributions_with_room_for_zero_and_an_escape(codec: Codec) -> None:
+def test_tables_are_whole_distributions_with_room_for_zero_and_an_escape(codec: CodecNet) -> None:
     tables, scale_tables = tabulate(codec, [torch.rand(1, 3, 64, 64)])
 
     assert scale_tables is None
@@ -121,7 +121,7 @@ def test_tables_are_whole_distributions_with_room_for_zero_and_an_escape(codec: 
     assert (tables.offset + tables.cdf_length - 2 > 0).all()
 
 
-def test_tables_without_pictures_are_refused(codec: Codec) -> None:
+def test_tables_without_pictures_are_refused(codec: CodecNet) -> None:
     with pytest.raises(ValueError, match="no pictures"):
         tabulate(codec, [])
 

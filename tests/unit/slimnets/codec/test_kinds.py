@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.export.codec import export_g_a, export_g_s
 
@@ -39,9 +39,9 @@ def pictures(count: int = 4, side: int = 64) -> Tensor:
     return smooth.clamp(0, 1)
 
 
-def build(kind: str) -> Codec:
+def build(kind: str) -> CodecNet:
     torch.manual_seed(1)
-    codec = Codec(KINDS[kind])
+    codec = CodecNet(KINDS[kind])
     codec.start_from(pictures(16))
     return codec
 
@@ -97,7 +97,7 @@ def test_exported_synthesis_adds_the_block_transform(tmp_path: Path) -> None:
 
 def test_block_transform_begins_as_a_transform_coder() -> None:
     torch.manual_seed(1)
-    codec = Codec(CodecConfig(block_transform=True, feature_channels=8))
+    codec = CodecNet(CodecConfig(block_transform=True, feature_channels=8))
     codec.start_from(pictures(16))
     x = pictures()
 

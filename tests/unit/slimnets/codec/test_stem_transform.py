@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.cfg import parse_cfg
@@ -31,9 +31,9 @@ CONFIG = CodecConfig(
 
 
 @pytest.fixture
-def codec() -> Codec:
+def codec() -> CodecNet:
     torch.manual_seed(4)
-    codec = Codec(CONFIG).eval()
+    codec = CodecNet(CONFIG).eval()
     assert isinstance(codec.feature_transform, StemFeatureTransform)
     codec.feature_transform.take_stem(make_darknet())
     return codec
@@ -44,7 +44,7 @@ def pictures(count: int) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def test_stem_is_the_detector_up_to_the_split(codec: Codec) -> None:
+def test_stem_is_the_detector_up_to_the_split(codec: CodecNet) -> None:
     x, detector = pictures(2), make_darknet().eval()
     transform = codec.feature_transform
     assert isinstance(transform, StemFeatureTransform)
@@ -55,7 +55,7 @@ def test_stem_is_the_detector_up_to_the_split(codec: Codec) -> None:
     assert len(parse_cfg(CONFIG.stem)) == ALL_LAYERS_SPLIT + 2, "[net] and the layers"
 
 
-def test_codec_that_begins_as_a_dct_begins_with_the_detectors_features(codec: Codec) -> None:
+def test_codec_that_begins_as_a_dct_begins_with_the_detectors_features(codec: CodecNet) -> None:
     x = pictures(4)
     codec.start_from(x)
     f = make_darknet().eval().stem(x, ALL_LAYERS_SPLIT)
@@ -73,7 +73,7 @@ def test_codec_that_begins_as_a_dct_begins_with_the_detectors_features(codec: Co
     assert wide < narrow
 
 
-def test_exported_graph_gives_the_same_features(codec: Codec, tmp_path: Path) -> None:
+def test_exported_graph_gives_the_same_features(codec: CodecNet, tmp_path: Path) -> None:
     codec.start_from(pictures(4))
     assert isinstance(codec.feature_transform, StemFeatureTransform)
     torch.nn.init.normal_(codec.feature_transform.correction.conv.weight, std=0.05)
@@ -94,4 +94,4 @@ def test_exported_graph_gives_the_same_features(codec: Codec, tmp_path: Path) ->
 
 def test_configuration_without_the_layers_is_refused() -> None:
     with pytest.raises(ValueError, match="stem_cfg"):
-        Codec(replace(CONFIG, stem=""))
+        CodecNet(replace(CONFIG, stem=""))

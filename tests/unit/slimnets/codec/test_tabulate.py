@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slimcodec.entropy.coder import SymbolTables, encode_symbols
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.hyperprior import SCALES, Hyperprior
 from slimnets.export.tabulate import tabulate
@@ -35,11 +35,11 @@ def pictures() -> list[Tensor]:
 
 
 @pytest.fixture(scope="module")
-def codec(pictures: list[Tensor]) -> Codec:
+def codec(pictures: list[Tensor]) -> CodecNet:
     return _started(NESTED, pictures)
 
 
-def test_real_bytes_are_near_the_estimated_bits(codec: Codec, pictures: list[Tensor]) -> None:
+def test_real_bytes_are_near_the_estimated_bits(codec: CodecNet, pictures: list[Tensor]) -> None:
     z_tables, scale_tables = tabulate(codec, pictures, table_steps=1)
     assert scale_tables is not None
     hyperprior = codec.prior
@@ -60,7 +60,7 @@ def test_real_bytes_are_near_the_estimated_bits(codec: Codec, pictures: list[Ten
 
 
 def test_tables_are_valid_with_a_row_for_each_step_of_quality(
-    codec: Codec, pictures: list[Tensor]
+    codec: CodecNet, pictures: list[Tensor]
 ) -> None:
     z_tables, scale_tables = tabulate(codec, pictures[:2], table_steps=2)
     assert scale_tables is not None
@@ -73,7 +73,7 @@ def test_tables_are_valid_with_a_row_for_each_step_of_quality(
 
 
 def test_scales_that_no_picture_uses_have_gaussian_tables(
-    codec: Codec, pictures: list[Tensor]
+    codec: CodecNet, pictures: list[Tensor]
 ) -> None:
     _, scale_tables = tabulate(codec, pictures[:1], table_steps=1)
     assert scale_tables is not None
@@ -82,14 +82,14 @@ def test_scales_that_no_picture_uses_have_gaussian_tables(
         assert _cost(scale_tables, index) < 1.001 * _entropy(SCALES[index])
 
 
-def test_tables_of_no_picture_are_refused(codec: Codec) -> None:
+def test_tables_of_no_picture_are_refused(codec: CodecNet) -> None:
     with pytest.raises(ValueError, match="no pictures"):
         tabulate(codec, [])
 
 
-def _started(config: CodecConfig, pictures: list[Tensor]) -> Codec:
+def _started(config: CodecConfig, pictures: list[Tensor]) -> CodecNet:
     torch.manual_seed(6)
-    codec = Codec(config).eval()
+    codec = CodecNet(config).eval()
     codec.start_from(torch.cat(pictures))
     return codec
 

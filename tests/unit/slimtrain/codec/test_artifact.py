@@ -14,7 +14,7 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ModelReference
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.artifact import load_codec, write_codec_artifact
 from support.models.toy_artifact import make_image
@@ -53,7 +53,7 @@ def artifact(
 ) -> CodecArtifact:
     """A codec without training, its scales set by two pictures."""
     torch.manual_seed(1)
-    codec = Codec(KINDS[request.param]).eval()
+    codec = CodecNet(KINDS[request.param]).eval()
     pictures = [make_image(128, 128, seed) for seed in range(2)]
     x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     codec.start_from(x)

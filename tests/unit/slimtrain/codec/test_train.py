@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.cfg import parse_cfg
@@ -138,7 +138,7 @@ def test_detector_of_other_width_than_the_codec_expects_is_refused(tmp_path: Pat
 
 def test_run_begins_with_the_weights_that_fit_and_names_the_others(tmp_path: Path) -> None:
     checkpoint = train(run_to(tmp_path / "first", 3))
-    wider = Codec(replace(CONFIG, feature_channels=12))
+    wider = CodecNet(replace(CONFIG, feature_channels=12))
 
     rest = begin_with(wider, checkpoint)
 
@@ -167,7 +167,10 @@ def test_run_with_a_stem_begins_with_the_detectors_own_layers(tmp_path: Path) ->
 
 def test_another_detectors_stem_is_not_taken_over(tmp_path: Path) -> None:
     checkpoint = train(replace(run_to(tmp_path, 2), config=STEM_CONFIG))
-    same, other = Codec(STEM_CONFIG), Codec(replace(STEM_CONFIG, stem=stem_cfg(make_detector(), 1)))
+    same, other = (
+        CodecNet(STEM_CONFIG),
+        CodecNet(replace(STEM_CONFIG, stem=stem_cfg(make_detector(), 1))),
+    )
 
     assert begin_with(same, checkpoint) == []
     rest = begin_with(other, checkpoint)
@@ -179,7 +182,7 @@ def test_another_detectors_stem_is_not_taken_over(tmp_path: Path) -> None:
 def test_codec_without_a_stem_gives_its_linear_path_to_one_that_has(tmp_path: Path) -> None:
     config = replace(CONFIG, block_transform=True)
     checkpoint = train(replace(run_to(tmp_path / "latent", 2), config=config))
-    codec, detector = Codec(STEM_CONFIG), make_detector()
+    codec, detector = CodecNet(STEM_CONFIG), make_detector()
     crops = CropSampler(make_pictures(12, 0), 64, torch.device("cpu"), seed=1)
     new = begin_with(codec, checkpoint)
     x = crops.batch(0, 8)
@@ -199,7 +202,7 @@ def test_fitted_prior_takes_fewer_bits_and_leaves_the_rest_alone(prior: str) -> 
     hyper = (2, 4) if prior == "hyperprior" else ()
     config = {**asdict(CONFIG), "prior": prior, "hyper_channels": hyper, "block_transform": True}
     torch.manual_seed(2)
-    codec = Codec(CodecConfig(**config))
+    codec = CodecNet(CodecConfig(**config))
     crops = CropSampler(make_pictures(12, 0), 64, torch.device("cpu"), seed=1)
     codec.start_from(crops.batch(0, 16))
     before = {name: value.clone() for name, value in codec.state_dict().items()}
@@ -252,7 +255,7 @@ def test_frozen_level_sends_the_same_symbols_while_the_wider_one_learns(
 
 def test_freezing_more_levels_than_there_are_is_refused() -> None:
     with pytest.raises(ValueError, match="the codec has 2 levels"):
-        freeze_levels(Codec(CONFIG), 3)
+        freeze_levels(CodecNet(CONFIG), 3)
 
 
 def test_weights_that_do_not_match_the_levels_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.artifact import write_codec_artifact
 from slimtrain.codec.loss import LossWeights
@@ -65,7 +65,7 @@ def make_models(root: Path) -> None:
     )
     torch.manual_seed(5)
     write_codec_artifact(
-        Codec(CONFIG).eval(),
+        CodecNet(CONFIG).eval(),
         [make_image(64, 64, seed=i) for i in range(2)],
         root / "small" / "1",
         ModelReference(name="small-detector", version=1),

@@ -21,7 +21,7 @@ from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference
 from slimdetect.detector import Detector
 from slimdetect.scores import Wanted
-from slimnets.codec.codec import Codec
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail
@@ -71,7 +71,7 @@ def write_detector(folder: Path, seed: int = 0) -> Path:
 def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Models:
     detector = write_detector(root / "toy-detector" / "1")
     torch.manual_seed(seed)
-    model = Codec(config)
+    model = CodecNet(config)
     with torch.no_grad():
         model.log_gain.add_(3.0)  # an untrained g_a gives little: else every symbol is zero
     codec = write_codec_artifact(
