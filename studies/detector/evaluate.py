@@ -114,7 +114,7 @@ def rows_of(data: Path) -> list[Row]:
         return lambda: read_videos([data / "video" / name for name in names], by_people)
 
     coco = still(("coco", "coco_more"), PEOPLE, is_tenth=False)
-    rows = [Row("COCO", coco, 416, (None, PERSON, CAR))]
+    rows = [Row("COCO", coco, side, (None, PERSON, CAR)) for side in (416, 512, 640)]
     for name in ("camvid", "dashcam_korea", "openimages_street", "pedestrian_street"):
         of = still((name,), PROPOSALS, is_tenth=True)
         rows += [Row(name, of, side, (PERSON, CAR)) for side in (416, 640)]
