@@ -77,8 +77,8 @@ async def bench_links(cloud: CloudProcess, seconds: float) -> None:
             camera = f"at-{kbit}-{round_trip * 1000:.0f}"
             totals = await stream(link.address, camera, seconds)
         latencies = totals.latencies_seconds
-        points = (percentile(latencies, percent) for percent in (50, 95, 99))
-        shown = ", ".join("-" if each is None else f"{each:.2f} s" for each in points)
+        points = [percentile(latencies, percent) for percent in (50, 95, 99)] if latencies else []
+        shown = ", ".join(f"{each:.2f} s" for each in points) or "-"
         late = sum(each > 1.0 for each in latencies)
         print(
             f"| {kbit:,} kbit/s, {round_trip * 1000:.0f} ms | {totals.frames_captured}, "

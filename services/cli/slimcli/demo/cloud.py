@@ -40,19 +40,17 @@ class CloudProcess:
             "CLOUD_GRPC_PORT": "0",
             "CLOUD_HTTP_PORT": "0",
             "CLOUD_STOP_SECONDS": "1",
+            "CLOUD_DETECT_LABELS": ",".join(labels),
         }
-        if labels:
-            self._settings["CLOUD_DETECT_LABELS"] = ",".join(labels)
         if models is not None:
             self._settings["CLOUD_MODELS_ROOT"] = str(models)
 
     def __enter__(self) -> Self:
         self._child = ChildProcess("demo")
-        directory = self._child.directory
-        self._state_file = directory / "cloud.json"
+        self._state_file = self._child.directory / "cloud.json"
         environment = os.environ | self._settings
         environment["CLOUD_STATE_FILE"] = str(self._state_file)
-        environment["CLOUD_DATA"] = str(directory / "data")  # goes with the demo
+        environment["CLOUD_DATA"] = str(self._child.directory / "data")  # goes with the demo
         for name in ("CLOUD_REDIS_URL", "CLOUD_REDIS_URL_FILE"):  # the demo brings its own
             environment.pop(name, None)
         inherit = []

@@ -97,7 +97,7 @@ def demo(
             open_trace,
         )
         from slimcli.demo.play import play
-        from slimcli.demo.summary import jpeg_line, summary_json, summary_table
+        from slimcli.demo.summary import jpeg_line, summary_json, summary_lines
         from slimcli.demo.tally import Tally
         from slimedge.settings import EdgeSettings
         from slimlinks.trace import constant_trace
@@ -150,17 +150,17 @@ def demo(
         outcome = asyncio.run(play(plan, cloud, tally, console))
     if as_json:
         say_json(
-            summary_json(
-                tally.totals,
-                outcome.viewed,
-                rate=outcome.rate,
-                page=plan.page,
-                uplink_kbit=None if link is not None else kbit or None,
-                link=link,
-            )
+            {
+                "page": plan.page,
+                "frames_per_second": outcome.rate,
+                **summary_json(tally.totals, outcome.viewed),
+                "uplink_kbit_per_second": None if link is not None else kbit or None,
+                "link": link,
+            }
         )
     else:
-        console.print(summary_table(tally.totals, outcome.viewed, deadline, plan.against_jpeg))
+        for name, line in summary_lines(tally.totals, outcome.viewed, plan).items():
+            console.print(f"{name:<9}  {line}", highlight=False, markup=False)
     if not (tally.totals.frames_detected or outcome.was_stopped):
-        why = f"; link {tally.link}: {tally.link_detail}" if tally.link_detail else ""
+        why = f"; link {tally.link.state}: {tally.link.detail}" if tally.link.detail else ""
         raise UnavailableError(f"nothing was detected{why}")

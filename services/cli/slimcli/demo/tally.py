@@ -1,14 +1,14 @@
 """The edge's events, counted: what the screen shows and what the summary totals.
 
-Memory is bounded, however long the demo runs: totals are counters, rows and pictures are of the
-newest frames only, and a latency takes eight bytes.
+Memory is bounded, however long the demo runs: totals are counters, pictures are of the newest
+frames only, and a latency takes eight bytes.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,63 +30,46 @@ from slimedge.event import (
     Stage,
 )
 
-OPEN_ROWS = 1000  # frames that may wait for their events
-RECENT_FRAMES = 200  # latencies on the screen are of these; the summary's are of all
-KEPT_PICTURES = 64  # camera frames kept to compare with a picture on demand
+RECENT_FRAMES = 64  # of which the screen tells, and whose pictures can be compared
+OPEN_FRAMES = 128  # that may wait for their results
 
 
-@dataclass(slots=True)
-class FrameRow:
-    """One encoded frame, filled in as its events arrive. Durations in seconds."""
+@dataclass(frozen=True, slots=True)
+class SeenFrame:
+    """A frame whose detections are back, and where its time went. Durations in seconds."""
 
-    sequence: int
-    level: int
-    quality: float
-    image_hw: tuple[int, int]
-    bitstream_bytes: int
-    wait_seconds: float  # capture until the encoder took it
-    encode_seconds: float
-    is_sent: bool = False
-    is_persisted: bool = False
-    is_given_up: bool = False  # lost, or refused for good
-    latency_seconds: float | None = None  # capture to detection
-    cloud_queue_seconds: float | None = None
-    cloud_compute_seconds: float | None = None
-    labels: Counter[str] = field(default_factory=Counter)
+    encoded: Encoded
+    detected: Detected
 
     @property
-    def is_settled(self) -> bool:
-        """Whether no more events are awaited."""
-        if self.is_given_up:
-            return True
-        return self.is_persisted and self.latency_seconds is not None
+    def labels(self) -> Counter[str]:
+        """How many of each were found."""
+        return Counter(found.label for found in self.detected.detections)
 
     @property
-    def cloud_seconds(self) -> float | None:
+    def camera_seconds(self) -> float:
+        """Waiting for the encoder, and encoding."""
+        return self.encoded.wait_seconds + self.encoded.encode_seconds
+
+    @property
+    def cloud_seconds(self) -> float:
         """Waiting for the detector, and detecting."""
-        if self.cloud_queue_seconds is None or self.cloud_compute_seconds is None:
-            return None
-        return self.cloud_queue_seconds + self.cloud_compute_seconds
+        return self.detected.cloud_queue_seconds + self.detected.cloud_compute_seconds
 
     @property
-    def way_seconds(self) -> float | None:
+    def way_seconds(self) -> float:
         """What is left of the latency: waiting for the link, both ways over it, and storing."""
-        if self.latency_seconds is None or self.cloud_seconds is None:
-            return None
-        known = self.wait_seconds + self.encode_seconds + self.cloud_seconds
-        return max(0.0, self.latency_seconds - known)
+        return max(0.0, self.detected.latency_seconds - self.camera_seconds - self.cloud_seconds)
 
     @property
-    def machine_seconds(self) -> float | None:
+    def machine_seconds(self) -> float:
         """From the encoder to the boxes, without the link: work, and waiting for its turn."""
-        return None if self.cloud_seconds is None else self.encode_seconds + self.cloud_seconds
+        return self.encoded.encode_seconds + self.cloud_seconds
 
     @property
-    def work_seconds(self) -> float | None:
+    def work_seconds(self) -> float:
         """Of that the work alone."""
-        if self.cloud_compute_seconds is None:
-            return None
-        return self.encode_seconds + self.cloud_compute_seconds
+        return self.encoded.encode_seconds + self.detected.cloud_compute_seconds
 
 
 @dataclass(slots=True)
@@ -121,115 +104,87 @@ class Tally:
     """Watches the edge; read by the screen and the summary on the same thread.
 
     Args:
-        deadline_seconds: Capture to detection; None: nothing is late.
+        deadline_seconds: Capture to detection; what takes longer is late.
     """
 
-    def __init__(self, deadline_seconds: float | None = None) -> None:
-        self.totals = Totals()
-        self._deadline = math.inf if deadline_seconds is None else deadline_seconds
-        self._last_point: tuple[int, float] | None = None  # of the frame that was sent last
-        self.link = LinkState.CONNECTING
-        self.link_detail = ""
-        self.camera = CameraState.OPENING
-        self.camera_detail = ""
-        self.recent: deque[FrameRow] = deque(maxlen=RECENT_FRAMES)  # detected, newest last
-        self._rows: OrderedDict[int, FrameRow] = OrderedDict()
-        self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
-        self._first_frame = math.inf  # of those that were captured since the start
-        self._closed = False
-
-    def close(self) -> None:
-        """Count no new frames; those under way are still followed."""
-        self._closed = True
+    def __init__(self, deadline_seconds: float = math.inf) -> None:
+        self._deadline = deadline_seconds
+        self.link = LinkChanged(LinkState.CONNECTING, "")
+        self.camera = CameraChanged(CameraState.OPENING, "")
+        self._is_closed = False
+        self.restart()
 
     def restart(self) -> None:
         """Begin to count anew: what was under way until now is forgotten."""
         self.totals = Totals()
-        self._last_point = None
-        self.recent.clear()
-        self._rows.clear()
-        self._pictures.clear()
-        self._first_frame = math.inf
+        self.recent: deque[SeenFrame] = deque(maxlen=RECENT_FRAMES)  # the newest last
+        self._first_frame = math.inf  # of those that were captured since then
+        self._last_point: tuple[int, float] | None = None  # of the frame that was sent last
+        self._undetected: dict[int, Encoded] = {}  # by sequence
+        self._unpersisted: set[int] = set()
+
+    def close(self) -> None:
+        """Count no new frames; those under way are still followed."""
+        self._is_closed = True
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing more is to come for the frames that were counted."""
-        return all(row.is_settled for row in self._rows.values())
+        return not (self._undetected or self._unpersisted)
 
     def best_to_look_at(self) -> tuple[int, NDArray[np.uint8]] | None:
-        """The narrowest and newest detected frame whose picture is still here, and that picture."""
-        kept = [row for row in self.recent if row.sequence in self._pictures]
-        best = min(kept, key=lambda row: (row.level, -row.sequence), default=None)
-        return None if best is None else (best.sequence, self._pictures[best.sequence])
+        """The narrowest and newest of the recent frames, by sequence, and what the camera saw."""
+        frames = (seen.encoded for seen in self.recent)
+        best = min(frames, key=lambda frame: (frame.level, -frame.sequence), default=None)
+        return None if best is None else (best.sequence, best.image)
 
     def notify(self, event: EdgeEvent) -> None:
         """Take one event of the edge."""
         totals = self.totals
         match event:
             case LinkChanged():
-                self.link, self.link_detail = event.state, event.detail
+                self.link = event
             case CameraChanged():
-                self.camera, self.camera_detail = event.state, event.detail
-            case Sent() | Acked() | Detected() | Lost() | Nacked():
-                row = self._rows.get(event.sequence)
-                if row is not None:
-                    self._follow(row, event)
-            case _ if self._closed:
-                pass
-            case Captured():
+                self.camera = event
+            case Captured() if not self._is_closed:
                 totals.frames_captured += 1
                 self._first_frame = min(self._first_frame, event.frame)
-            case Encoded() if event.frame >= self._first_frame:
-                self._start(event)
-            case _:
-                pass
-
-    def _start(self, event: Encoded) -> None:
-        h, w = event.image.shape[:2]
-        self._rows[event.sequence] = FrameRow(
-            sequence=event.sequence,
-            level=event.level,
-            quality=event.quality,
-            image_hw=(h, w),
-            bitstream_bytes=event.bitstream_bytes,
-            wait_seconds=event.wait_seconds,
-            encode_seconds=event.encode_seconds,
-        )
-        self._pictures[event.sequence] = event.image
-        while len(self._rows) > OPEN_ROWS:
-            self._rows.popitem(last=False)
-        while len(self._pictures) > KEPT_PICTURES:
-            self._pictures.popitem(last=False)
-
-    def _follow(self, row: FrameRow, event: Sent | Acked | Detected | Lost | Nacked) -> None:
-        totals = self.totals
-        match event:
-            case Sent() if not row.is_sent:
-                row.is_sent = True
-                totals.frames_sent += 1
-                totals.sent_bytes += row.bitstream_bytes
-                totals.sent_pixels += math.prod(row.image_hw)
-                point = (row.level, row.quality)
-                totals.switches += self._last_point not in (None, point)
-                self._last_point = point
-            case Acked() if event.stage is not Stage.RECEIVED and not row.is_persisted:
-                row.is_persisted = True
-                totals.frames_persisted += 1
-            case Detected() if row.latency_seconds is None:
-                row.latency_seconds = event.latency_seconds
-                row.cloud_queue_seconds = event.cloud_queue_seconds
-                row.cloud_compute_seconds = event.cloud_compute_seconds
-                row.labels = Counter(found.label for found in event.detections)
-                self.recent.append(row)
-                totals.frames_detected += 1
-                totals.labels.update(row.labels)
-                totals.latencies_seconds.append(event.latency_seconds)
-                totals.frames_late += event.latency_seconds > self._deadline
+            case Encoded() if not self._is_closed and event.frame >= self._first_frame:
+                if len(self._undetected) == OPEN_FRAMES:
+                    self._forget(next(iter(self._undetected)))
+                self._undetected[event.sequence] = event
+                self._unpersisted.add(event.sequence)
+            case Sent(resent=False) if event.sequence in self._undetected:
+                self._count_sent(self._undetected[event.sequence])
+            case Acked() if event.stage is not Stage.RECEIVED:
+                totals.frames_persisted += event.sequence in self._unpersisted
+                self._unpersisted.discard(event.sequence)
+            case Detected() if event.sequence in self._undetected:
+                self._count_detected(SeenFrame(self._undetected.pop(event.sequence), event))
             case Lost():
-                row.is_given_up = True
-                totals.frames_lost += 1
-            case Nacked() if not event.retryable:
-                row.is_given_up = True
-                totals.frames_nacked += 1
-            case _:
-                pass  # the same news again, after a reconnect
+                totals.frames_lost += self._forget(event.sequence)
+            case Nacked(retryable=False):
+                totals.frames_nacked += self._forget(event.sequence)
+
+    def _count_sent(self, frame: Encoded) -> None:
+        totals, point = self.totals, (frame.level, frame.quality)
+        totals.frames_sent += 1
+        totals.sent_bytes += frame.bitstream_bytes
+        totals.sent_pixels += math.prod(frame.image.shape[:2])
+        totals.switches += self._last_point not in (None, point)
+        self._last_point = point
+
+    def _count_detected(self, seen: SeenFrame) -> None:
+        totals, latency = self.totals, seen.detected.latency_seconds
+        self.recent.append(seen)
+        totals.frames_detected += 1
+        totals.labels.update(seen.labels)
+        totals.latencies_seconds.append(latency)
+        totals.frames_late += latency > self._deadline
+
+    def _forget(self, sequence: int) -> bool:
+        """Await nothing more of a frame; whether anything was awaited."""
+        was_awaited = sequence in self._undetected or sequence in self._unpersisted
+        self._undetected.pop(sequence, None)
+        self._unpersisted.discard(sequence)
+        return was_awaited

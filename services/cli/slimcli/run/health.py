@@ -1,7 +1,6 @@
 """`slimwire health`: ask services whether they are well, for container health checks.
 
-An image then needs neither curl nor grpc_health_probe. Proxies of the environment are passed over:
-Docker hands them to containers, and a service next door is not behind one.
+An image then needs neither curl nor grpc_health_probe. Proxies of the environment are passed over.
 """
 
 from __future__ import annotations
@@ -37,36 +36,18 @@ def health(
     """Ask services whether they are well. Exit code 69 when one is not."""
     from urllib.parse import urlsplit
 
+    from slimcli.web import ask
+
     for target in targets:
         parts = urlsplit(target)
         match parts.scheme:
             case "http" | "https":
-                _check_http(target, timeout, ca)
+                ask(target, timeout, ca=ca)
             case "grpc" | "grpcs":
                 _check_grpc(parts, timeout, ca)
             case _:
                 raise BadUsageError(f"{target}: expected http[s]://... or grpc[s]://...")
         say(f"{target}: well")
-
-
-def _check_http(url: str, timeout: float, ca: Path | None) -> None:
-    import http.client
-    import ssl
-    import urllib.error
-    import urllib.request
-
-    try:
-        trusted = ssl.create_default_context(cafile=ca) if url.startswith("https:") else None
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
-        )
-        with opener.open(url, timeout=timeout):
-            return
-    except urllib.error.HTTPError as exc:
-        detail = exc.read(300).decode("utf-8", "replace")
-        raise UnavailableError(f"{url}: answers {exc.code}: {detail}") from exc
-    except (OSError, http.client.HTTPException) as exc:
-        raise UnavailableError(f"{url}: {getattr(exc, 'reason', exc)}") from exc
 
 
 def _check_grpc(parts: SplitResult, timeout: float, ca: Path | None) -> None:

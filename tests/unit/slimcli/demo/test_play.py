@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from slimcli.demo.cloud import CloudProcess
 from slimcli.demo.plan import Plan
 from slimcli.demo.play import RunEdge, play
 from slimcli.demo.tally import Tally
@@ -26,10 +27,13 @@ PLAN = Plan(
 )
 
 
-class NoCloud:
+class NoCloud(CloudProcess):
     """Up at once; nobody answers at its address."""
 
     is_running = False
+
+    def __init__(self) -> None:
+        super().__init__("toy", None)
 
     def __enter__(self) -> Self:
         self.is_running = True
@@ -105,7 +109,7 @@ async def test_a_slow_machine_gets_fewer_pictures_and_one_sentence() -> None:
     assert started == [10.0, 2.0]
     said = "This machine works 0.3 s on a picture: 2 a second now, not 10. Counted anew."
     assert text.count(said) == 1
-    assert all(row.cloud_compute_seconds == 0.1 for row in tally.recent)
+    assert all(seen.detected.cloud_compute_seconds == 0.1 for seen in tally.recent)
 
 
 async def test_the_address_of_the_page_is_the_first_line() -> None:

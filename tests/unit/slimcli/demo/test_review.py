@@ -18,10 +18,11 @@ from slimcodec.psnr import MAX_PSNR_DB, psnr_db
 from support.models.toy_artifact import make_image
 
 IMAGE = make_image(32, 48)
+FRAME = "/api/v1/frames/demo:0000000000000001:7"
 
 
 class FakeApi(ThreadingHTTPServer):
-    """One frame, `demo:1:7`, whose picture is grey until its enhancement has come."""
+    """One frame, whose picture is grey until its enhancement has come, and a newer one."""
 
     def __init__(self, *, can_enhance: bool = True, refusal: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -33,11 +34,6 @@ class FakeApi(ThreadingHTTPServer):
 
     def frame(self) -> dict[str, object]:
         return {
-            "id": "demo:1:7",
-            "sequence": 7,
-            "url": "/api/v1/frames/demo:1:7",
-            "image_url": "/api/v1/frames/demo:1:7/image",
-            "level": 0,
             "base_bytes": 100,
             "enhancement_bytes": 50 if self.is_enhanced else 0,
             "can_enhance": self.can_enhance,
@@ -57,20 +53,20 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeApi
 
     def do_GET(self) -> None:
-        self.server.calls.append(f"GET {self.path.partition('?')[0]}")
-        if self.path.startswith("/api/v1/frames?"):
-            first = "cursor" not in self.path
-            frames = [] if first else [self.server.frame()]
-            self._json({"frames": frames, "next_cursor": "next" if first else None})
-        elif self.path.endswith("/image"):
+        self.server.calls.append(f"GET {self.path}")
+        if self.path == "/api/v1/cameras/demo":
+            self._json({"last_frame_id": "demo:0000000000000001:9"})
+        elif self.path == f"{FRAME}/image":
             file = io.BytesIO()
             seen = IMAGE if self.server.is_enhanced else np.full_like(IMAGE, 128)
             Image.fromarray(seen).save(file, "PNG")
             self._answer(200, file.getvalue())
         elif self.path.startswith("/api/v1/refetches/"):
             self._json(self.server.request_state())
-        else:
+        elif self.path == FRAME:
             self._json(self.server.frame())
+        else:
+            self._json({"detail": "no such frame"}, status=404)
 
     def do_POST(self) -> None:
         self.server.calls.append(f"POST {self.path}")
@@ -110,7 +106,7 @@ def test_a_refetch_makes_the_picture_better(api: FakeApi) -> None:
     assert viewed.before_db == pytest.approx(psnr_db(IMAGE, np.full_like(IMAGE, 128)))
     assert viewed.after_db == MAX_PSNR_DB
     assert (viewed.base_bytes, viewed.enhancement_bytes) == (100, 50)
-    assert "POST /api/v1/frames/demo:1:7/refetch" in api.calls
+    assert f"POST {FRAME}/refetch" in api.calls
     assert api.polls == 3
 
 
@@ -131,8 +127,8 @@ def test_a_whole_frame_is_not_asked_for_more(api: FakeApi) -> None:
     assert not any(call.startswith("POST") for call in api.calls)
 
 
-def test_a_frame_that_is_not_listed_is_an_error(api: FakeApi) -> None:
-    with pytest.raises(UnavailableError, match="does not list frame 8"):
+def test_a_frame_that_is_not_there_is_an_error(api: FakeApi) -> None:
+    with pytest.raises(UnavailableError, match="demo:0000000000000001:8.* answers 404"):
         view_frame(address(api), "demo", 8, IMAGE)
 
 

@@ -13,8 +13,8 @@ from slimcli.demo.plan import STREET, Plan
 from slimcli.demo.rate import slower_rate
 from slimcli.demo.review import ViewedFrame
 from slimcli.demo.screen import LiveScreen, PlainScreen, draw
-from slimcli.demo.summary import jpeg_line, percentile, summary_json, summary_table
-from slimcli.demo.tally import KEPT_PICTURES, FrameRow, Tally
+from slimcli.demo.summary import jpeg_line, percentile, summary_json, summary_lines
+from slimcli.demo.tally import RECENT_FRAMES, SeenFrame, Tally
 from slimcodec.detection import Detection
 from slimedge.event import (
     Acked,
@@ -77,9 +77,7 @@ def run_frame(tally: Tally, sequence: int, level: int = 1, latency: float = 0.5)
 
 
 def summed(tally: Tally, viewed: ViewedFrame | None = None) -> dict[str, object]:
-    return summary_json(
-        tally.totals, viewed, rate=10.0, page="http://127.0.0.1:1", uplink_kbit=1000.0
-    )
+    return summary_json(tally.totals, viewed)
 
 
 def test_a_frame_is_counted_at_every_step() -> None:
@@ -119,6 +117,7 @@ def test_what_did_not_come_through_is_counted_by_its_reason() -> None:
     tally.notify(encoded(2))
     tally.notify(Nacked(2, "crc", "damaged", retryable=True))
     tally.notify(Nacked(2, "decode", "broken", retryable=False))
+    tally.notify(Lost(2, LossReason.REFUSED))  # the edge tells both of one frame
 
     totals = tally.totals
     assert (totals.frames_lost, totals.frames_nacked) == (1, 1)
@@ -158,16 +157,16 @@ def test_the_narrowest_and_newest_detected_frame_is_reviewed_first() -> None:
 def test_old_pictures_are_let_go() -> None:
     tally = Tally()
     run_frame(tally, 1, level=0)
-    for sequence in range(2, KEPT_PICTURES + 1):
+    for sequence in range(2, RECENT_FRAMES + 1):
         run_frame(tally, sequence)
     before = tally.best_to_look_at()
-    run_frame(tally, KEPT_PICTURES + 1)
+    run_frame(tally, RECENT_FRAMES + 1)
     after = tally.best_to_look_at()
 
     assert before is not None
     assert after is not None
-    assert (before[0], after[0]) == (1, KEPT_PICTURES + 1)
-    assert tally.totals.frames_detected == KEPT_PICTURES + 1
+    assert (before[0], after[0]) == (1, RECENT_FRAMES + 1)
+    assert tally.totals.frames_detected == RECENT_FRAMES + 1
 
 
 def test_the_parts_of_a_latency_add_up_to_the_whole() -> None:
@@ -175,10 +174,10 @@ def test_the_parts_of_a_latency_add_up_to_the_whole() -> None:
 
     run_frame(tally, 1, latency=0.5)
 
-    (row,) = tally.recent
-    assert row.way_seconds == pytest.approx(0.5 - 0.01 - 0.02 - 0.05 - 0.1)
-    assert row.machine_seconds == pytest.approx(0.02 + 0.05 + 0.1)
-    assert row.work_seconds == pytest.approx(0.02 + 0.1)
+    (seen,) = tally.recent
+    assert seen.way_seconds == pytest.approx(0.5 - 0.01 - 0.02 - 0.05 - 0.1)
+    assert seen.machine_seconds == pytest.approx(0.02 + 0.05 + 0.1)
+    assert seen.work_seconds == pytest.approx(0.02 + 0.1)
 
 
 def test_what_was_counted_while_warming_up_is_forgotten() -> None:
@@ -192,7 +191,7 @@ def test_what_was_counted_while_warming_up_is_forgotten() -> None:
     run_frame(tally, 3)
 
     assert tally.totals.frames_sent == tally.totals.frames_detected == 1
-    assert [row.sequence for row in tally.recent] == [3]
+    assert [seen.encoded.sequence for seen in tally.recent] == [3]
 
 
 def test_a_frame_that_was_captured_before_the_count_began_is_in_none_of_the_counts() -> None:
@@ -215,16 +214,14 @@ def test_an_empty_tally_sums_up_to_nulls() -> None:
 
     assert seen["bpp_mean"] is seen["latency_p50_seconds"] is seen["view_psnr_db"] is None
     assert seen["frames_captured"] == seen["bytes_total"] == 0
-    assert seen["uplink_kbit_per_second"] == 1000.0
 
 
 def test_percentiles_are_interpolated() -> None:
     assert percentile([1.0, 2.0], 50) == 1.5
-    assert percentile([], 50) is None
 
 
-def shown(renderable: object, width: int = 80) -> str:
-    console = Console(width=width, record=True, file=io.StringIO())
+def shown(renderable: object) -> str:
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(renderable)
     return console.export_text()
 
@@ -235,7 +232,7 @@ def test_the_screen_shows_the_newest_frame_and_the_totals() -> None:
     run_frame(tally, 1)
     run_frame(tally, 2, latency=1.5)
 
-    text = shown(draw(tally, PLAN, "3 s", rate=10.0))
+    text = shown(draw(tally, PLAN, "3 s", 10.0, None))
 
     assert "street.mp4, 50 x 40, 10 pictures a second" in text
     assert "now level 1, quality 2" in text
@@ -247,9 +244,9 @@ def test_the_screen_shows_the_newest_frame_and_the_totals() -> None:
 
 
 def test_the_screen_says_nothing_of_jpeg_for_a_model_that_was_not_measured() -> None:
-    assert "JPEG" not in shown(
-        draw(Tally(), replace(PLAN, against_jpeg=jpeg_line("of another")), "")
-    )
+    plan = replace(PLAN, against_jpeg=jpeg_line("of another"))
+
+    assert "JPEG" not in shown(draw(Tally(), plan, "", 10.0, None))
 
 
 def test_the_screen_waits_for_the_first_frame_and_says_what_is_missing() -> None:
@@ -257,7 +254,7 @@ def test_the_screen_waits_for_the_first_frame_and_says_what_is_missing() -> None
     tally.notify(CameraChanged(CameraState.LOST, "connection refused"))
     tally.notify(LinkChanged(LinkState.DOWN, "again in 2 s"))
 
-    text = shown(draw(tally, PLAN, "warming up"))
+    text = shown(draw(tally, PLAN, "warming up", 10.0, None))
 
     assert "nothing yet" in text
     assert "lost: connection refused" in text
@@ -286,9 +283,9 @@ def test_the_screen_fits_a_terminal_of_80_by_24_at_its_fullest() -> None:
     )
     console = Console(width=80, height=24, record=True, file=io.StringIO(), force_terminal=True)
 
-    with LiveScreen(console, plan) as screen:
+    with LiveScreen(console, plan, tally) as screen:
         screen.say("This machine works 0.3 s on a picture: 2 a second now, not 10. Counted anew.")
-        screen.update(tally, "waiting for the last results", 10.0, 1e9)
+        screen.update("waiting for the last results", 10.0, 1e9)
     lines = console.export_text().splitlines()
 
     drawn = shown(draw(tally, plan, "note", 10.0, 1e9, "a sentence")).splitlines()
@@ -302,12 +299,11 @@ def test_the_summary_compares_the_view_before_and_after() -> None:
     run_frame(tally, 1)
     viewed = ViewedFrame(1000, 25.0, 500, 30.0, "")
 
-    text = shown(summary_table(tally.totals, viewed, 1.0, None), width=160)
+    told = summary_lines(tally.totals, viewed, PLAN)["on demand"]
     seen = summed(tally, viewed)
 
-    assert "the 1.0 kB for the boxes give it at 25.0 dB" in text
-    assert "0.5 kB more" in text
-    assert "JPEG" not in text
+    assert "the 1.0 kB for the boxes give it at 25.0 dB; 0.5 kB more" in told
+    assert "at 30.0 dB" in told
     assert seen["view_psnr_db"] == {"before": 25.0, "after": 30.0}
 
 
@@ -316,10 +312,10 @@ def test_plain_lines_begin_with_the_page_and_do_not_repeat_themselves() -> None:
     tally = Tally()
     run_frame(tally, 1)
 
-    with PlainScreen(console, PLAN) as screen:
-        screen.update(tally)
-        screen.update(tally)
-        screen.update(tally, "waiting for the last results")
+    with PlainScreen(console, PLAN, tally) as screen:
+        screen.update("", 10.0, None)
+        screen.update("", 10.0, None)
+        screen.update("waiting for the last results", 10.0, None)
 
     lines = console.export_text().splitlines()
     assert len(lines) == 4
@@ -327,14 +323,12 @@ def test_plain_lines_begin_with_the_page_and_do_not_repeat_themselves() -> None:
     assert lines[2].startswith("frame 1: level 1, quality 2, 1,000 bytes")
 
 
-def rows_of(*parts: tuple[float, float, float]) -> list[FrameRow]:
-    """Detected frames that took so long to encode, wait in the cloud, and detect; seconds."""
-    rows = []
-    for sequence, (encode, queue, compute) in enumerate(parts):
-        row = FrameRow(sequence, 0, 3.0, (40, 50), 1000, 0.0, encode)
-        row.cloud_queue_seconds, row.cloud_compute_seconds = queue, compute
-        rows.append(row)
-    return rows
+def seen_of(*parts: tuple[float, float, float]) -> list[SeenFrame]:
+    """Frames that took so long to encode, to wait in the cloud, and to detect; seconds."""
+    return [
+        SeenFrame(replace(encoded(1), encode_seconds=encode), Detected(1, (), 2.0, queue, compute))
+        for encode, queue, compute in parts
+    ]
 
 
 @pytest.mark.parametrize(
@@ -353,4 +347,4 @@ def rows_of(*parts: tuple[float, float, float]) -> list[FrameRow]:
 def test_a_machine_that_cannot_keep_up_gets_fewer_pictures(
     parts: list[tuple[float, float, float]], rate: float, expected: float | None
 ) -> None:
-    assert slower_rate(rows_of(*parts), rate, deadline_seconds=1.0) == expected
+    assert slower_rate(seen_of(*parts), rate, deadline_seconds=1.0) == expected
