@@ -35,18 +35,15 @@ class ShapedLink:
     trace: Trace | None  # of the bytes towards the server; None: they are only delayed
     _: KW_ONLY
     round_trip_seconds: float = 0.0  # half of it is added in each direction
-    offset_seconds: float = 0.0  # of the trace, when the context is entered
 
     def __post_init__(self) -> None:
         host, _, port = self.target.rpartition(":")
         self._target = (host, int(port))
         self._delay = self.round_trip_seconds / 2
-        self._started = 0.0  # the loop's clock when the trace was at the offset, seconds
+        self._started = 0.0  # the loop's clock at the trace's beginning, seconds
         self._free_at = 0.0  # the loop's clock when all bytes taken so far have left the link
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
         self._relays: set[asyncio.Task[None]] = set()
-        self.connections = 0
         self.passed_bytes = 0  # towards the server
 
     @property
@@ -59,17 +56,12 @@ class ShapedLink:
     @property
     def trace_seconds(self) -> float:
         """Where the trace is now; it repeats after its end, this goes on."""
-        return asyncio.get_running_loop().time() - self._started + self.offset_seconds
+        return asyncio.get_running_loop().time() - self._started
 
     @property
     def bytes_per_second(self) -> float:
         """What the link carries now, infinity without a trace."""
         return float("inf") if self.trace is None else self.trace.rate_at(self.trace_seconds)
-
-    def cut(self) -> None:
-        """Reset every connection, as a lost link does; new ones are accepted."""
-        for writer in self._writers:
-            writer.transport.abort()
 
     async def __aenter__(self) -> Self:
         listener = self._listen()
@@ -96,21 +88,16 @@ class ShapedLink:
         relay = asyncio.current_task()
         assert relay is not None
         self._relays.add(relay)
-        self.connections += 1
-        opened = {to_edge}
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 cloud, to_cloud = await asyncio.open_connection(*self._target)
-                opened.add(to_cloud)
-                self._writers |= opened
-                await _first_of(
-                    self._carry(edge, to_cloud, paced=self.trace is not None),
-                    self._carry(cloud, to_edge, paced=False),
-                )
+                with contextlib.closing(to_cloud):
+                    await _first_of(
+                        self._carry(edge, to_cloud, paced=self.trace is not None),
+                        self._carry(cloud, to_edge, paced=False),
+                    )
         finally:
-            for writer in opened:
-                writer.close()
-            self._writers -= opened
+            to_edge.close()
             self._relays.discard(relay)
 
     async def _carry(
@@ -148,9 +135,8 @@ class ShapedLink:
     def _leave(self, now: float, size_bytes: int) -> float:
         """When these bytes, taken now, have left the link; on the loop's clock."""
         assert self.trace is not None
-        origin = self._started - self.offset_seconds
-        start = max(now, self._free_at) - origin
-        self._free_at = origin + self.trace.finish(start, size_bytes)
+        start = max(now, self._free_at) - self._started
+        self._free_at = self._started + self.trace.finish(start, size_bytes)
         return self._free_at
 
 

@@ -21,8 +21,10 @@ Source: mahimahi's mm-link(1), section "Trace format"; its last line is the leng
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from operator import mul
 from pathlib import Path
 from statistics import median
 
@@ -31,6 +33,10 @@ from slimlinks.errors import TraceError
 _OPPORTUNITY_BYTES = 1500  # of one line of a mahimahi file
 _BYTES_PER_MEGABIT = 125_000.0
 _MAX_FILE_BYTES = 64 * 2**20
+_EXPECTED = (
+    "a trace has two columns, `time_s mbps`, whose times rise, or one (mahimahi's): milliseconds "
+    "without a fraction that do not fall"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +59,12 @@ class Trace:
         edges = (*self.times, self.seconds)
         if len(self.times) != len(self.bytes_per_second) or not self.times or self.times[0] != 0:
             raise TraceError(f"trace {self.name}: as many rates as times are needed, from time 0")
-        if not all(a < b for a, b in zip(edges, edges[1:], strict=False)):
+        if not all(a < b for a, b in pairwise(edges)):
             raise TraceError(f"trace {self.name}: times must rise")
         if not all(0 <= rate < math.inf for rate in self.bytes_per_second):
             raise TraceError(f"trace {self.name}: rates must be 0 or more bytes per second")
-        areas = (
-            rate * (end - start)
-            for start, end, rate in zip(edges, edges[1:], self.bytes_per_second, strict=False)
-        )
+        lengths = (end - start for start, end in pairwise(edges))
+        areas = map(mul, self.bytes_per_second, lengths)
         passed = tuple(accumulate(areas, initial=0.0))
         object.__setattr__(self, "_passed", passed)
         object.__setattr__(self, "_total", passed[-1])
@@ -111,88 +115,68 @@ def read_trace(path: Path) -> Trace:
     """Read one recorded link; its family is the name of its folder.
 
     Raises:
-        TraceError: it cannot be read, or holds something else.
+        TraceError: it cannot be read, or holds something else; names the line.
     """
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise TraceError(f"{path} has more than {_MAX_FILE_BYTES} bytes: cut it")
-        text = path.read_text(encoding="utf-8-sig")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise TraceError(f"{path} cannot be read as a trace: {exc}") from exc
-    rows = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1)]
-    rows = [(number, words) for number, words in rows if words]
+    rows: list[tuple[float, ...]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        row = _numbers_of(line)
+        if row is None or (rows and not _follows(rows[-1], row)):
+            raise TraceError(f"{path}, line {number}: `{line.strip()}`; {_EXPECTED}")
+        rows.append(row)
     if not rows:
-        raise TraceError(f"{path} is empty; lines of `time_s mbps` or of milliseconds are needed")
-    columns = len(rows[0][1])
-    if columns not in (1, 2):
-        raise TraceError(
-            f"{path} has {columns} columns; a trace has two (`time_s mbps`) or one (mahimahi's "
-            "milliseconds); take the others out"
-        )
-    for number, words in rows:
-        if len(words) != columns:
-            raise TraceError(
-                f"{path}, line {number}: {len(words)} columns, the first line has {columns}; "
-                "correct the line"
-            )
-    trace = _read_rates(path, rows) if columns == 2 else _read_opportunities(path, rows)
+        raise TraceError(f"{path} is empty; {_EXPECTED}")
+    times, rates, seconds = _rates_of(rows) if len(rows[0]) == 2 else _opportunities_of(rows)
+    trace = Trace(path.name, path.parent.name, tuple(times), tuple(rates), seconds)
     if trace.mean == 0:
         raise TraceError(f"{path} carries nothing at all; leave it out")
     return trace
 
 
-def _read_rates(path: Path, rows: list[tuple[int, list[str]]]) -> Trace:
-    times: list[float] = []
-    rates: list[float] = []
-    for number, words in rows:
-        try:
-            time, mbps = float(words[0]), float(words[1])
-        except ValueError:
-            raise TraceError(
-                f"{path}, line {number}: `{' '.join(words)}` is not `time_s mbps`; correct it"
-            ) from None
-        if times and not time > times[-1]:
-            raise TraceError(
-                f"{path}, line {number}: time {words[0]} s is not after the line before; sort the "
-                "lines and keep one for each time"
-            )
-        if not 0 <= mbps < 1e6:
-            raise TraceError(f"{path}, line {number}: {words[1]} is no rate in megabits per second")
-        times.append(time)
-        rates.append(mbps * _BYTES_PER_MEGABIT)
-    if not -1e9 < times[0] <= times[-1] < 1e9:
-        raise TraceError(f"{path}: times beyond 1e9 s; give seconds from the recording's beginning")
-    steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+def _numbers_of(line: str) -> tuple[float, ...] | None:
+    """Seconds and megabits per second, or whole milliseconds; None: it is neither."""
+    match line.split():
+        case [word] if word.isdigit() and len(word) < 10:
+            return (float(word),)
+        case [first, second]:
+            with suppress(ValueError):
+                time, mbps = float(first), float(second)
+                if -1e9 < time < 1e9 and 0 <= mbps < 1e6:
+                    return (time, mbps)
+    return None
+
+
+def _follows(before: tuple[float, ...], row: tuple[float, ...]) -> bool:
+    """Opportunities may have the same millisecond, rates have a time each."""
+    is_later = row[0] > before[0] if len(row) == 2 else row[0] >= before[0]
+    return len(row) == len(before) and is_later
+
+
+def _rates_of(rows: list[tuple[float, ...]]) -> tuple[list[float], list[float], float]:
+    """When each rate begins, that in bytes per second, and when the last one ends."""
+    times = [time - rows[0][0] for time, _ in rows]
+    steps = [end - start for start, end in pairwise(times)]
     last = median(steps) if steps else 1.0
-    begin = times[0]
-    starts = tuple(time - begin for time in times)
-    return Trace(path.name, path.parent.name, starts, tuple(rates), starts[-1] + last)
+    return times, [mbps * _BYTES_PER_MEGABIT for _, mbps in rows], times[-1] + last
 
 
-def _read_opportunities(path: Path, rows: list[tuple[int, list[str]]]) -> Trace:
-    counts: Counter[int] = Counter()
-    latest = 0
-    for number, (word,) in rows:
-        if not (word.isdigit() and len(word) < 10):
-            raise TraceError(
-                f"{path}, line {number}: `{word}` is no integer of milliseconds; a file with one "
-                "column is read as mahimahi's"
-            )
-        millisecond = int(word)
-        if millisecond < latest:
-            raise TraceError(f"{path}, line {number}: {word} ms is before the line before; sort it")
-        latest = millisecond
-        counts[max(1, millisecond)] += 1
-    times: list[float] = []
-    rates: list[float] = []
+def _opportunities_of(rows: list[tuple[float, ...]]) -> tuple[list[float], list[float], float]:
+    """The same of opportunities."""
+    counts = Counter(max(1, int(millisecond)) for (millisecond,) in rows)
+    times, rates = [], []
     after = 0  # milliseconds that have a rate so far
-    for millisecond in sorted(counts):
+    for millisecond, count in counts.items():
         if millisecond - 1 > after:
             times.append(after / 1000)
             rates.append(0.0)
-        rate = counts[millisecond] * _OPPORTUNITY_BYTES * 1000.0
-        if not (rates and rates[-1] == rate):
-            times.append((millisecond - 1) / 1000)
-            rates.append(rate)
+        times.append((millisecond - 1) / 1000)
+        rates.append(count * _OPPORTUNITY_BYTES * 1000.0)
         after = millisecond
-    return Trace(path.name, path.parent.name, tuple(times), tuple(rates), after / 1000)
+    return times, rates, after / 1000

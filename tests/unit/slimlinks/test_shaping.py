@@ -11,6 +11,7 @@ import pytest
 from slimlinks.shaping import ShapedLink
 from slimlinks.trace import Trace, constant_trace
 from support.edge.jumping_loop import run_jumping
+from support.edge.throttled_proxy import CuttableLink
 
 CHUNK = 1400  # bytes that pass the link together
 EXACT = 1e-3  # seconds; the loop's clock has a grain
@@ -46,11 +47,11 @@ class Sink:
 
 @contextlib.asynccontextmanager
 async def linked(
-    sink: Sink, trace: Trace | None, *, round_trip: float = 0.0, offset: float = 0.0
-) -> AsyncIterator[ShapedLink]:
+    sink: Sink, trace: Trace | None, *, round_trip: float = 0.0
+) -> AsyncIterator[CuttableLink]:
     server = await asyncio.start_server(sink.serve, "127.0.0.1", 0)
     target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    link = ShapedLink(target, trace, round_trip_seconds=round_trip, offset_seconds=offset)
+    link = CuttableLink(target, trace, round_trip_seconds=round_trip)
     async with server, link:
         sink.started = asyncio.get_running_loop().time()
         yield link
@@ -67,8 +68,9 @@ def test_bytes_arrive_exactly_when_the_trace_has_carried_them(offset: float) -> 
     sink = Sink()
 
     async def play() -> int:
-        async with linked(sink, STAIRS, round_trip=0.1, offset=offset) as link:
+        async with linked(sink, STAIRS, round_trip=0.1) as link:
             _, writer = await connected(link)
+            await asyncio.sleep(offset)
             writer.write(payload)
             await sink.holds(len(payload))
             writer.close()
@@ -79,7 +81,7 @@ def test_bytes_arrive_exactly_when_the_trace_has_carried_them(offset: float) -> 
     assert bytes(sink.received) == payload
     assert passed == len(payload)
     for seconds, size_bytes in sink.arrivals:
-        due = STAIRS.finish(offset, size_bytes) - offset + 0.05
+        due = STAIRS.finish(offset, size_bytes) + 0.05
         assert seconds == pytest.approx(due, abs=EXACT)
     assert len(sink.arrivals) > len(payload) / CHUNK / 2  # chunk by chunk, not all at the end
 
@@ -138,8 +140,9 @@ def test_a_hole_carries_nothing_and_ends_on_time() -> None:
     sink = Sink()
 
     async def play() -> tuple[float, float]:
-        async with linked(sink, STAIRS, offset=1.5) as link:
+        async with linked(sink, STAIRS) as link:
             _, writer = await connected(link)
+            await asyncio.sleep(1.5)
             in_hole = link.bytes_per_second
             writer.write(bytes(CHUNK))
             await sink.holds(CHUNK)
@@ -148,7 +151,7 @@ def test_a_hole_carries_nothing_and_ends_on_time() -> None:
             return in_hole, after
 
     assert run_jumping(play()) == (0.0, 2_000.0)
-    assert sink.arrivals[0][0] == pytest.approx(1.5 + CHUNK / 2_000, abs=EXACT)
+    assert sink.arrivals[0][0] == pytest.approx(3.0 + CHUNK / 2_000, abs=EXACT)
 
 
 def test_without_a_trace_bytes_are_only_delayed() -> None:

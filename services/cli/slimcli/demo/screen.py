@@ -141,7 +141,7 @@ def _facts(
         "found": "nothing yet",
     }
     if link.state is not LinkState.UP:
-        facts["link"] = f"{link.state}: {link.detail}"
+        facts["link"] = f"{link.state}: {link.detail}" if link.detail else link.state.value
     elif link_now is not None:
         facts["link"] = f"now {link_now / 125:,.0f} kbit/s; {plan.link_name}"
     if recent:
