@@ -4,36 +4,16 @@
     frames = metrics.counter("frames", "Frames taken", ("width_level",))   # slim_cloud_frames_total
     wait = metrics.histogram("queue_seconds", "Waiting to start")  # slim_cloud_queue_seconds
 
-Labels come from small sets (`width_level`, `stage`, `reason`), never a camera or a frame. A metric
-keeps `MAX_LABEL_SETS` combinations at most; what comes after them is counted as `other`.
+Labels come from small sets (`width_level`, `stage`, `reason`), never a camera or a frame, nor
+anything else that a stranger chooses: each combination is a time series.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics import MetricWrapperBase
 
-MAX_LABEL_SETS = 200  # of one metric: each is a time series, or a dozen of a histogram
-OTHER = "other"
-
-SECONDS_BUCKETS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-)
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BYTES_BUCKETS = tuple(float(2**power) for power in range(8, 23))  # 256 bytes to 4 MiB
 COUNT_BUCKETS = tuple(float(2**power) for power in range(8))  # 1 to 128
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -43,13 +23,13 @@ _SCALED_UNIT = re.compile(r"_(ms|us|ns|milliseconds|microseconds|kb|mb|kib|mib|p
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:
-        self.registry = CollectorRegistry() if registry is None else registry
+    def __init__(self, service: str) -> None:
+        self.registry = CollectorRegistry()
         self._prefix = f"slim_{service}"
 
     def counter(self, thing: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         """Make one that counts up; `_total` is added to its name."""
-        return _CappedCounter(self._name(thing), documentation, labels, registry=self.registry)
+        return Counter(self._name(thing), documentation, labels, registry=self.registry)
 
     def gauge(
         self, thing: str, documentation: str, read: Callable[[], float] | None = None
@@ -68,9 +48,7 @@ class Metrics:
             buckets = SECONDS_BUCKETS
         elif name.endswith("_bytes"):
             buckets = BYTES_BUCKETS
-        return _CappedHistogram(
-            name, documentation, labels, buckets=buckets, registry=self.registry
-        )
+        return Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -80,23 +58,3 @@ class Metrics:
         if not _NAME.fullmatch(thing) or _SCALED_UNIT.search(thing):
             raise ValueError(f"metric {thing!r}: use lower_case words that end in a base unit")
         return f"{self._prefix}_{thing}"
-
-
-class _Capped(MetricWrapperBase):
-    """A label that a stranger can choose must not fill our memory or Prometheus'."""
-
-    def labels(self, *labelvalues: Any, **labelkwargs: Any) -> Self:
-        if labelkwargs:
-            labelvalues = tuple(labelkwargs[name] for name in self._labelnames)
-        values = tuple(map(str, labelvalues))
-        if values not in self._metrics and len(self._metrics) >= MAX_LABEL_SETS:
-            values = (OTHER,) * len(self._labelnames)
-        return super().labels(*values)
-
-
-class _CappedCounter(_Capped, Counter):
-    pass
-
-
-class _CappedHistogram(_Capped, Histogram):
-    pass

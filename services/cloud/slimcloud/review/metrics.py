@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from slimcloud.review.pictures.single_flight import CacheResult
 from slimops.metrics import Metrics
 
-# A stranger's own methods would use up the label sets (slimops.metrics) of the real ones.
+# Others are counted together: each method that a stranger makes up would be a time series.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
 
