@@ -1,11 +1,7 @@
 """Base and enhancement containers -> the picture that a person sees, on demand.
 
-    base [, enhancement] ─► version ─► kept? ─► picture
-                                    └► pool of threads: strings ─► y_hat ─ g_s ─► x_hat ─► picture
-
-A picture is named by what it was made from: the digest of its containers and the decoder's
-identity. The same containers through the same decoder give the same picture, so this name is what
-the cache and the HTTP entity tag are keyed by.
+base [, enhancement] ─► kept? ─► picture
+                     └► pool of threads: strings ─► y_hat ─ g_s ─► x_hat ─► picture
 """
 
 import asyncio
@@ -72,7 +68,8 @@ def image_version(
 ) -> str:
     """The name of a frame's picture as stored now, known without its containers.
 
-    A frame's containers are written once each, so which of them exist says which picture they give.
+    A base is written once, and an enhancement gives way to a wider one only, so their sizes say
+    which picture they give.
     """
     parts = f"{frame_id}|{base_bytes}|{enhancement_bytes}|{decoder_id}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
@@ -98,17 +95,9 @@ class Reconstructor:
         self._jobs = 0
         self._job_seconds = 0.0
         self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="reconstruct")
-        self._pictures: SingleFlightCache[str, DecodedPicture] = SingleFlightCache(
-            _CACHE_BYTES, lambda picture: picture.image.nbytes, self.on_result
+        self._pictures: SingleFlightCache[tuple[bytes, bytes | None], DecodedPicture] = (
+            SingleFlightCache(_CACHE_BYTES, lambda picture: picture.image.nbytes, self.on_result)
         )
-
-    def version(self, base: bytes, enhancement: bytes | None) -> str:
-        """The name of the picture that `picture` would give, without decoding it: 32 hex digits."""
-        digest = hashlib.sha256()
-        for part in (self.decoder_id.encode(), base, enhancement or b""):
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
-        return digest.hexdigest()[:32]
 
     async def picture(self, base: bytes, enhancement: bytes | None = None) -> DecodedPicture:
         """The picture of these containers.
@@ -118,8 +107,7 @@ class Reconstructor:
             slimcodec.errors.CodecError: the containers cannot be decoded.
         """
         return await self._pictures.get(
-            self.version(base, enhancement),
-            lambda: self.run(lambda: self._decode(base, enhancement)),
+            (base, enhancement), lambda: self.run(lambda: self._decode(base, enhancement))
         )
 
     async def run(self, job: Callable[[], Result]) -> Result:

@@ -1,6 +1,6 @@
 """A decoded picture -> the bytes of a response: boxes, scale and format as they were asked for.
 
-containers ─ Reconstructor ─► picture ─► boxes ─► scaled ─► written ─► bytes, kept by entity tag
+containers ─ Reconstructor ─► picture ─► boxes ─► scaled ─► written ─► bytes, the latest kept
 
 Source of the format's choice: RFC 9110, section 12.5.1 (Accept) and 12.4.2 (quality values).
 """
@@ -107,8 +107,8 @@ class PictureRenderer:
     on_result: Callable[[CacheResult], None] = lambda _: None  # how each call was answered
 
     def __post_init__(self) -> None:
-        self._responses: SingleFlightCache[str, RenderedImage] = SingleFlightCache(
-            _CACHE_BYTES, lambda rendered: len(rendered.data), self.on_result
+        self._responses: SingleFlightCache[tuple[bytes, bytes | None, Rendering], RenderedImage] = (
+            SingleFlightCache(_CACHE_BYTES, lambda rendered: len(rendered.data), self.on_result)
         )
 
     async def render(
@@ -120,8 +120,7 @@ class PictureRenderer:
             picture = await self.reconstructor.picture(base, enhancement)
             return await self.reconstructor.run(lambda: _render(picture, rendering))
 
-        etag = rendering.etag(self.reconstructor.version(base, enhancement))
-        return await self._responses.get(etag, compute)
+        return await self._responses.get((base, enhancement, rendering), compute)
 
 
 def _render(picture: DecodedPicture, rendering: Rendering) -> RenderedImage:

@@ -81,11 +81,11 @@ async def get_image(
     if query.overlay:
         result = await context.store.get_detections(frame)
         rendering = replace(rendering, overlay=result.detections if result else ())
-    reconstructor = context.renderer.reconstructor
-    version = image_version(frame, len(base), len(enhancement or b""), reconstructor.decoder_id)
+    decoder_id = context.renderer.reconstructor.decoder_id
+    version = image_version(frame, len(base), len(enhancement or b""), decoder_id)
     never_changes = query.version == version and not query.overlay
     headers = {
-        "ETag": rendering.etag(reconstructor.version(base, enhancement)),
+        "ETag": rendering.etag(version),
         "Cache-Control": "private, max-age=31536000, immutable"
         if never_changes
         else "private, no-cache",

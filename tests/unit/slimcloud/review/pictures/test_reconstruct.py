@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from slimcloud.review.pictures.reconstruct import BusyError, Reconstructor
+from slimcloud.frame_id import FrameId
+from slimcloud.review.pictures.reconstruct import BusyError, Reconstructor, image_version
 from slimcodec.decode import Latent
 from slimcodec.errors import DamagedContainerError
 
@@ -68,18 +69,18 @@ async def test_an_enhancement_gives_another_picture_that_says_what_was_used(
     assert enhanced.image[0, 0, 0] == ord("b")
 
 
-def test_a_version_depends_on_every_part_and_on_the_decoder(decoder: SlowDecoder) -> None:
-    old = Reconstructor(decoder, decoder_id="toy/1")
-    new = Reconstructor(decoder, decoder_id="toy/2")
+def test_a_version_depends_on_the_frame_its_containers_and_the_decoder() -> None:
+    first, second = FrameId("gate-1", 1, 1), FrameId("gate-1", 1, 2)
 
     versions = {
-        old.version(b"ab", None),
-        old.version(b"a", b"b"),
-        old.version(b"ab", b"b"),
-        new.version(b"ab", None),
+        image_version(first, 12, 0, "toy/1"),
+        image_version(second, 12, 0, "toy/1"),
+        image_version(first, 1, 2, "toy/1"),
+        image_version(first, 12, 3, "toy/1"),
+        image_version(first, 12, 0, "toy/2"),
     }
 
-    assert len(versions) == 4
+    assert len(versions) == 5
 
 
 async def test_a_full_line_refuses_and_says_when_to_come_back(decoder: SlowDecoder) -> None:
