@@ -16,14 +16,10 @@ interrupted: who is late at a stop would leave a connection open. Ours stays clo
 import asyncio
 import builtins
 from collections.abc import Iterable
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import (
-    AbstractConnection,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
@@ -41,16 +37,18 @@ class ClosedClientError(RedisError):
 
 
 class _OurConnection(AbstractConnection):
-    """Sends without `asyncio.wait_for`; connects no more once `closed` is set."""
+    """Sends without `asyncio.wait_for`; connects no more once its pool is closed."""
 
-    closed: asyncio.Event  # of its pool
+    def __init__(self, *, closed: asyncio.Event, **options: Any) -> None:
+        super().__init__(**options)
+        self._closed = closed
 
     async def connect_check_health(
         self, check_health: bool = True, retry_socket_connect: bool = True
     ) -> None:
-        if not self.closed.is_set():
+        if not self._closed.is_set():
             await super().connect_check_health(check_health, retry_socket_connect)
-        if self.closed.is_set():  # before, or while it connected
+        if self._closed.is_set():  # before, or while it connected
             await self.disconnect(nowait=True)
             raise ClosedClientError
 
@@ -67,38 +65,11 @@ class _OurConnection(AbstractConnection):
             self.socket_timeout = reply_seconds
 
 
-class _Tcp(_OurConnection, Connection):
-    pass
-
-
-class _Tls(_OurConnection, SSLConnection):
-    pass
-
-
-class _Unix(_OurConnection, UnixDomainSocketConnection):
-    pass
-
-
-_OURS: dict[type[AbstractConnection], type[AbstractConnection]] = {
-    Connection: _Tcp,
-    SSLConnection: _Tls,
-    UnixDomainSocketConnection: _Unix,
-}
-
-
 class _Pool(BlockingConnectionPool):
     """Once closed, it stays closed."""
 
-    closed: asyncio.Event
-
-    def make_connection(self) -> AbstractConnection:
-        connection = super().make_connection()  # type: ignore[no-untyped-call]  # redis-py's
-        assert isinstance(connection, _OurConnection), "redis_client sets the class"
-        connection.closed = self.closed
-        return connection
-
     async def aclose(self) -> None:
-        self.closed.set()
+        self.connection_kwargs["closed"].set()
         await super().aclose()
 
 
@@ -118,7 +89,8 @@ def redis_client(url: str, *, max_connections: int = 32) -> Redis:
         health_check_interval=15,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), _RETRIES),
         retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
+        closed=asyncio.Event(),
     )
-    pool.closed = asyncio.Event()
-    pool.connection_class = _OURS[pool.connection_class]
+    # over TCP, TLS or a unix socket, as the URL says
+    pool.connection_class = type("_OurConnection", (_OurConnection, pool.connection_class), {})
     return Redis.from_pool(pool)
