@@ -72,7 +72,7 @@ async def test_capture_time_of_the_year_2255_does_not_stand_first(
 
     page = await cloud.store.index.page()
 
-    assert [frame.frame_id.sequence for frame in page.frames] == [3, 2, 1]
+    assert [frame.frame_id.sequence for frame in page.records] == [3, 2, 1]
 
 
 async def test_clock_of_a_camera_is_measured_and_taken_off(

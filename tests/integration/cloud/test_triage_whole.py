@@ -72,7 +72,7 @@ async def test_only_what_is_not_quiet_is_enhanced(
         await running  # a frame that was under way then has an answer or not
 
         page = await cloud.store.index.page()
-        records = [frame for frame in page.frames if frame.frame_id.sequence in is_quiet]
+        records = [frame for frame in page.records if frame.frame_id.sequence in is_quiet]
         enhancements = [
             await cloud.store.get_enhancement(record.frame_id)
             for record in records

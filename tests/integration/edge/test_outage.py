@@ -154,8 +154,8 @@ async def settled_frames(store: Store) -> list[StoredFrame]:
     while True:
         page = await store.index.page(limit=500)
         assert page.next_cursor is None, "fewer frames than a page holds"
-        if all(record.state is not FrameState.QUEUED for record in page.frames):
-            return list(page.frames)
+        if all(record.state is not FrameState.QUEUED for record in page.records):
+            return list(page.records)
         await asyncio.sleep(0.05)
 
 

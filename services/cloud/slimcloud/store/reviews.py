@@ -11,7 +11,7 @@ process's log, for whoever must keep it longer.
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,14 +20,13 @@ from redis.asyncio import Redis
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.cursor import cursor_of, position_of
+from slimcloud.store.page import Page, page_of
 from slimcloud.store.records import ReviewMark
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 from slimcloud.store.scripts import Script
 
 logger = logging.getLogger(__name__)
 
-_MAX_LOOKED_AT = 2000  # records per page: bounds the work that one call can ask for
 _STEP = 200  # records per round trip
 _STREAM_ID = re.compile(r"[0-9]{1,16}-[0-9]{1,16}", re.ASCII)
 
@@ -78,13 +77,12 @@ class ReviewFilter:
     kind: ReviewKind | None = None
     camera_id: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class ReviewPage:
-    """Newest first; short pages may still go on, see `FramePage`."""
-
-    records: Sequence[ReviewRecord]
-    next_cursor: str | None
+    def matches(self, record: ReviewRecord) -> bool:
+        return (
+            self.reviewer in (None, record.reviewer)
+            and self.kind in (None, record.kind)
+            and self.camera_id in (None, record.frame_id.camera_id)
+        )
 
 
 class ReviewLog:
@@ -136,29 +134,24 @@ class ReviewLog:
 
     async def list(
         self, wanted: ReviewFilter, *, limit: int = 50, cursor: str | None = None
-    ) -> ReviewPage:
+    ) -> Page[ReviewRecord]:
         """Records of every frame, newest first.
 
         Raises:
             InvalidCursorError: `cursor` is not a `next_cursor` of an earlier page.
         """
-        newest = f"({_parse_cursor(cursor)}" if cursor else "+"
-        records: list[ReviewRecord] = []
-        last_id = ""
-        for _ in range(_MAX_LOOKED_AT // _STEP):
-            reply = await self._client.xrevrange(keys.REVIEWS, newest, "-", count=_STEP)
-            entries = stream_entries(reply)
+        if cursor and not _STREAM_ID.fullmatch(cursor):
+            raise InvalidCursorError(cursor)
+        newest = f"({cursor}" if cursor else "+"
+        return await page_of(self._records(newest), wanted.matches, limit)
+
+    async def _records(self, newest: str) -> AsyncIterator[tuple[str, ReviewRecord]]:
+        while entries := stream_entries(
+            await self._client.xrevrange(keys.REVIEWS, newest, "-", count=_STEP)
+        ):
             for entry in entries:
-                last_id = entry[0]
-                record = _review_record(entry)
-                if _matches(record, wanted):
-                    records.append(record)
-                if len(records) == limit:
-                    return ReviewPage(records, cursor_of(last_id))
-            if len(entries) < _STEP:
-                return ReviewPage(records, None)
-            newest = f"({last_id}"
-        return ReviewPage(records, cursor_of(last_id))
+                yield entry[0], _review_record(entry)
+            newest = f"({entries[-1][0]}"
 
     async def _add(
         self,
@@ -194,18 +187,3 @@ def _review_record(entry: StreamEntry) -> ReviewRecord:
         mark=ReviewMark(fields["mark"]) if fields["mark"] else None,
         comment=fields["comment"],
     )
-
-
-def _matches(record: ReviewRecord, wanted: ReviewFilter) -> bool:
-    return (
-        wanted.reviewer in (None, record.reviewer)
-        and wanted.kind in (None, record.kind)
-        and wanted.camera_id in (None, record.frame_id.camera_id)
-    )
-
-
-def _parse_cursor(cursor: str) -> str:
-    review_id = position_of(cursor)
-    if not _STREAM_ID.fullmatch(review_id):
-        raise InvalidCursorError(cursor)
-    return review_id

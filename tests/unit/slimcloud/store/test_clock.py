@@ -72,4 +72,4 @@ async def test_step_of_a_day_and_an_hour_removes_no_frame(client: Redis) -> None
 
         assert await store.retention.sweep() == 0
 
-    assert len((await store.index.page()).frames) == 2
+    assert len((await store.index.page()).records) == 2

@@ -16,8 +16,8 @@ async def _listed(
     cursor: str | None = None
     while True:
         page = await store.index.page(frame_filter, limit=limit, cursor=cursor)
-        assert len(page.frames) <= limit
-        names += [f"{f.frame_id.camera_id}:{f.frame_id.sequence}" for f in page.frames]
+        assert len(page.records) <= limit
+        names += [f"{f.frame_id.camera_id}:{f.frame_id.sequence}" for f in page.records]
         cursor = page.next_cursor
         if cursor is None:
             return names
@@ -50,7 +50,7 @@ async def test_new_frames_do_not_disturb_a_listing_under_way(store: Store) -> No
     await store.put_frame(*make_frame(4))
     second = await store.index.page(limit=2, cursor=first.next_cursor)
 
-    assert [f.frame_id.sequence for f in (*first.frames, *second.frames)] == [3, 2, 1]
+    assert [f.frame_id.sequence for f in (*first.records, *second.records)] == [3, 2, 1]
 
 
 async def test_filters_hold_together(store: Store) -> None:
@@ -82,7 +82,7 @@ async def test_removed_frames_are_not_listed(store: Store) -> None:
     assert await _listed(store) == ["gate:3", "gate:1"]
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "MTIz", "é", "MTIzOmdhdGU", "=" * 10])
+@pytest.mark.parametrize("cursor", ["nonsense", "123", "é", "123:gate", ":", "=" * 10])
 async def test_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidCursorError):
         await store.index.page(cursor=cursor)

@@ -28,7 +28,7 @@ async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(
     assert removed == 1
     left = [key async for key in client.scan_iter("slim:*")]
     assert not [key for key in left if str(make_frame(1).frame_id).encode() in key]
-    assert [f.frame_id.sequence for f in (await store.index.page()).frames] == [2]
+    assert [f.frame_id.sequence for f in (await store.index.page()).records] == [2]
     totals = await store.totals()
     assert (totals.removed, totals.stored_bytes) == (1, len(make_frame(2).container))
 
@@ -41,7 +41,7 @@ async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> N
     removed = await store.retention.sweep()
 
     assert removed == 3
-    assert [f.frame_id.sequence for f in (await store.index.page()).frames] == [6, 5, 4]
+    assert [f.frame_id.sequence for f in (await store.index.page()).records] == [6, 5, 4]
     assert (await store.totals()).stored_bytes == 3000
 
 
@@ -54,7 +54,7 @@ async def test_junk_of_one_camera_removes_only_its_own(client: Redis) -> None:
         await store.retention.sweep()
 
     quiet, greedy = [
-        (await store.index.page(FrameFilter(camera_id=camera))).frames
+        (await store.index.page(FrameFilter(camera_id=camera))).records
         for camera in ("quiet", "greedy")
     ]
     assert len(quiet) == 20

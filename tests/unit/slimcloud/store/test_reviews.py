@@ -111,11 +111,11 @@ async def test_frames_are_chosen_by_their_mark(store: Store) -> None:
     reviewed = await store.index.page(FrameFilter(mark=ReviewMark.REVIEWED))
     unseen = await store.index.page(FrameFilter(mark=ReviewMark.OPEN))
 
-    assert [frame.frame_id.sequence for frame in reviewed.frames] == [2]
-    assert [frame.frame_id.sequence for frame in unseen.frames] == [3, 1]
+    assert [frame.frame_id.sequence for frame in reviewed.records] == [2]
+    assert [frame.frame_id.sequence for frame in unseen.records] == [3, 1]
 
 
-@pytest.mark.parametrize("cursor", ["!", "AAAA", "é", "LTEtMQ"])
+@pytest.mark.parametrize("cursor", ["!", "AAAA", "é", "-1-1", "1"])
 async def test_a_cursor_of_elsewhere_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidCursorError):
         await store.reviews.list(ReviewFilter(), cursor=cursor)

@@ -197,7 +197,7 @@ async def list_frames(
         query.frame_filter(), limit=query.limit, cursor=query.cursor
     )
     frames = await asyncio.gather(
-        *(_view(context, frame, query.detections) for frame in page.frames)
+        *(_view(context, frame, query.detections) for frame in page.records)
     )
     link_next(request, response, page.next_cursor)
     return FrameList(frames=frames, next_cursor=page.next_cursor)
