@@ -11,7 +11,7 @@ store's connections and the embedded Redis are closed.
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,13 +72,8 @@ class _Process:
     store: Store
     metrics: Metrics
     life: Lifecycle
-    checks: list[Callable[[], Awaitable[object]]]  # raise what keeps it from working
+    readiness: Readiness
     token_users: list[Callable[[TokenTable], None]]  # told of each new table
-
-    async def is_ready(self) -> bool:
-        for check in self.checks:
-            await check()
-        return True
 
 
 async def run_cloud(
@@ -108,7 +103,8 @@ async def run_cloud(
     async with life:
         addresses = CloudAddresses(pid=os.getpid(), redis_url=_start_redis(settings, life))
         store = await _open_store(settings, addresses.redis_url, life)
-        process = _Process(settings, models, store, Metrics("cloud"), life, [store.ping], [])
+        process = _Process(settings, models, store, Metrics("cloud"), life, Readiness(), [])
+        process.readiness.checks.append(store.ping)
         if settings.role.includes(Role.DETECT):
             await _start_detect(process)
         if settings.role.includes(Role.INGEST):
@@ -189,7 +185,7 @@ async def _start_detect(process: _Process) -> None:
     engine = DetectionEngine(models.codec, models.detector, models.runtime, settings, models.triage)
     life.on_stop(Phase.CLOSE, "detector", lambda: asyncio.to_thread(engine.close))
     await engine.check()
-    process.checks.append(engine.check)
+    process.readiness.checks.append(engine.check)
     worker = DetectWorker(process.store, engine, settings, DetectMetrics(process.metrics))
     taking = life.spawn(worker.run(), "detect")
     life.spawn(worker.serve_batches(), "batches")
@@ -235,13 +231,15 @@ def _start_review(process: _Process) -> str:
         on_result=metrics.cache_result,
         on_decoded=metrics.decode_seconds.observe,
     )
-    process.checks.append(lambda: reconstructor.check(lambda: load_canary(models.codec, decoder)))
+    process.readiness.checks.append(
+        lambda: reconstructor.check(lambda: load_canary(models.codec, decoder))
+    )
     app = build_api(
         process.store,
         reconstructor,
         names=models.detector.names,
         num_levels=len(models.codec.levels),
-        readiness_probe=process.is_ready,
+        readiness=process.readiness,
         metrics=metrics,
         tokens=settings.token_table if settings.token_table.has_people else None,
         allowed_hosts=[settings.http_host, *split_words(settings.allowed_hosts)],
@@ -269,7 +267,7 @@ def _start_review(process: _Process) -> str:
 
 
 def _start_probes(process: _Process, port: int) -> str:
-    app = build_probes(Readiness(process.is_ready), process.metrics)
+    app = build_probes(process.readiness, process.metrics)
     server = HttpServer(app, process.settings.metrics_host, port)
     server.start(process.life.spawn)
     process.life.on_stop(Phase.REFUSE, "probes", server.stop)

@@ -22,37 +22,39 @@ PROBE_KEPT_SECONDS = 2.0
 
 
 class Readiness:
-    """Whether this process can do its work: asks a probe, one at a time, and not too often.
+    """Whether this process can do its work: runs its checks, one at a time, and not too often.
+
+    Attributes:
+        checks: raise what keeps the process from working.
 
     Args:
-        probe: true when this process can do its work; may raise.
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self, probe: Callable[[], Awaitable[bool]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._probe = probe
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.checks: list[Callable[[], Awaitable[object]]] = []
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._asked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._ok = False
 
     async def ok(self) -> bool:
-        """Whether the probe holds, now or at most `PROBE_KEPT_SECONDS` ago."""
+        """Whether all checks pass, now or at most `PROBE_KEPT_SECONDS` ago."""
         async with self._lock:
-            if self._clock() - self._asked_at >= PROBE_KEPT_SECONDS:
+            if self._clock() - self._checked_at >= PROBE_KEPT_SECONDS:
                 self._ok = await self._run()
-                self._asked_at = self._clock()
+                self._checked_at = self._clock()
             return self._ok
 
     async def _run(self) -> bool:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-                return await self._probe()
+                for check in self.checks:
+                    await check()
         except Exception as exc:  # one that fails in any way says "not ready"; why is for the log
             logger.warning("readiness probe failed: %r", exc)
             return False
+        return True
 
 
 class HealthView(BaseModel):

@@ -112,7 +112,10 @@ async def test_probes_are_booleans(review: ReviewWorld) -> None:
 
 
 async def test_a_process_that_cannot_work_is_not_ready(review: ReviewWorld) -> None:
-    review.ready = False
+    async def fail() -> None:
+        raise OSError("no room")
+
+    review.readiness.checks.append(fail)
 
     response = await review.http.get("/readyz")
 

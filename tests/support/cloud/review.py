@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
+from slimcloud.probes import Readiness
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.store.frames import Store
@@ -75,7 +76,8 @@ class ReviewWorld:
         self.codec = codec
         self.decoder = CountingDecoder(codec.decoder)
         self.metrics = ReviewMetrics(Metrics("cloud"))
-        self.ready = True
+        self.readiness = Readiness()
+        self.readiness.checks.append(store.ping)
         self.reconstructor = Reconstructor(
             self.decoder,
             decoder_id=codec.artifact.label,
@@ -89,7 +91,7 @@ class ReviewWorld:
             self.reconstructor,
             names=NAMES,
             num_levels=len(codec.artifact.levels),
-            readiness_probe=self._probe,
+            readiness=self.readiness,
             metrics=self.metrics,
             tokens=tokens,
             allowed_hosts=["review"],
@@ -148,10 +150,6 @@ class ReviewWorld:
         base = await self.store.get_container(frame_id)
         enhancement = self.codec.encoder.enhance(self.images[frame_id], base).bitstream
         await self.store.put_enhancement(frame_id, enhancement, request_id)
-
-    async def _probe(self) -> bool:
-        await self.store.ping()
-        return self.ready
 
 
 @asynccontextmanager

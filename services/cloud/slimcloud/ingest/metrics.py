@@ -1,7 +1,5 @@
 """What ingest counts."""
 
-from collections.abc import Callable
-
 from slimops.metrics import Metrics
 
 
@@ -9,7 +7,6 @@ class IngestMetrics:
     """The ingest role's part of a process's metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
         self._frames = metrics.counter("frames", "Frames PERSISTED", ("width_level",))
         self._duplicates = metrics.counter("frames_duplicate", "Frames that were stored already")
         self.refused = metrics.counter("frames_refused", "Containers with a Nack", ("reason",))
@@ -28,21 +25,11 @@ class IngestMetrics:
         self.broken_budgets = metrics.counter(
             "budgets_broken", "Times that a camera sent a period's bytes more than its budget"
         )
-
-    def watch_streams(self, count: Callable[[], float]) -> None:
-        """Show the number of connected cameras."""
-        self._metrics.gauge("streams", "Connected cameras", count)
-
-    def watch_credit(self, window_bytes: Callable[[], float]) -> None:
-        """Show the window that cameras have now."""
-        self._metrics.gauge("credit_bytes", "Least window of a camera; 0 = it waits", window_bytes)
-
-    def watch_clocks(self, largest_seconds: Callable[[], float]) -> None:
-        """Show how far clocks are apart; which camera's, the API says."""
-        self._metrics.gauge(
+        self.streams = metrics.gauge("streams", "Connected cameras")
+        self.credit_bytes = metrics.gauge("credit_bytes", "Least window of a camera; 0 = it waits")
+        self.clock_offset_seconds = metrics.gauge(
             "clock_offset_seconds",
-            "Largest of a camera; 0 = all in step",
-            largest_seconds,
+            "Largest of a camera; 0 = all in step",  # which camera's, the API says
         )
 
     def frame_taken(self, width_level: int, frame_bytes: int, *, is_new: bool) -> None:

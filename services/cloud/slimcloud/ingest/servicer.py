@@ -78,16 +78,14 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._calls: set[asyncio.Task[object]] = set()
         self._draining = False
         self.credit = CreditControl(store, self._streams, settings)
-        metrics.watch_streams(lambda: float(len(self._streams)))
-        metrics.watch_credit(
-            lambda: float(
-                min(
-                    map(self.credit.credit_bytes, self._streams.values()),
-                    default=settings.credit_bytes,
-                )
+        metrics.streams.set_function(lambda: len(self._streams))
+        metrics.credit_bytes.set_function(
+            lambda: min(
+                map(self.credit.credit_bytes, self._streams.values()),
+                default=settings.credit_bytes,
             )
         )
-        metrics.watch_clocks(
+        metrics.clock_offset_seconds.set_function(
             lambda: max((abs(s.clock.offset_us) for s in self._streams.values()), default=0) / 1e6
         )
 

@@ -1,6 +1,6 @@
 """Wires the review API: the resources of `routes`, sessions, probes, the page, and their errors."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -38,7 +38,7 @@ def build_api(
     *,
     names: Sequence[str],
     num_levels: int,
-    readiness_probe: Callable[[], Awaitable[bool]],
+    readiness: Readiness,
     metrics: ReviewMetrics,
     tokens: TokenTable | None = None,
     allowed_hosts: Collection[str] = (),
@@ -48,7 +48,7 @@ def build_api(
     Args:
         names: label of each class id of the detector.
         num_levels: slim levels of the codec, 1 or more.
-        readiness_probe: true when this process can do its work: store answers, picture decodes.
+        readiness: whether this process can do its work: store answers, picture decodes.
         metrics: what counts; `/metrics` shows the whole process's.
         tokens: of people; without, the API is open.
         allowed_hosts: names by which an open API may be asked, besides localhost and addresses.
@@ -84,7 +84,7 @@ def build_api(
     for module in (images, events):
         app.include_router(module.router, dependencies=allowed, responses=problems(401, 403))
     app.include_router(session_router, dependencies=[ours], responses=problems(403))
-    app.include_router(probe_router(Readiness(readiness_probe), metrics.process))
+    app.include_router(probe_router(readiness, metrics.process))
     app.include_router(build_page_router())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
