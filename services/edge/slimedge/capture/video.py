@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias, cast
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -165,7 +166,9 @@ def _upright(frame: av.VideoFrame, aspect: float) -> NDArray[np.uint8]:
     if 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT:
         w, h = round(w * max(aspect, 1)), round(h / min(aspect, 1))
     image = frame.to_ndarray(format="rgb24", width=w, height=h).astype(np.uint8, copy=False)
-    matrix = cast(bytes | None, frame.side_data.get("DISPLAYMATRIX"))
+    # frame.side_data would keep the frame, and FFmpeg's threads of it, until garbage is collected
+    side_data = SideDataContainer(frame)  # type: ignore[call-arg]  # its stub lacks the constructor
+    matrix = cast(bytes | None, side_data.get("DISPLAYMATRIX"))
     if matrix is not None:
         a, b, _, c, d = np.frombuffer(matrix, np.int32, 5).tolist()
         if abs(a) < abs(b):

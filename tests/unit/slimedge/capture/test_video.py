@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def test_what_the_display_matrix_mirrors_is_mirrored(name: str, shown: object) -
     stored = _play("plain.mp4")[0].image
 
     assert np.array_equal(_play(name)[0].image, shown(stored))
+
+
+def test_frames_and_their_threads_are_given_up_at_once() -> None:
+    gc.disable()
+    try:
+        pictures = Video(str(INPUTS / "plain.mp4")).pictures(_refuse)
+        threads = [len(list(Path("/proc/self/task").iterdir())) for _ in pictures]
+    finally:
+        gc.enable()
+
+    assert len(threads) > 20
+    assert max(threads[1:]) <= threads[0] + 4
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
