@@ -36,7 +36,7 @@ from slimtrain.figures.mean_average_precision import (
     Labels,
     ScoredBoxes,
     labels_of,
-    match_at_50,
+    match_boxes,
     pseudo_labels,
 )
 
@@ -166,7 +166,7 @@ def picture_f1(found: ScoredBoxes, truth: Labels) -> float:
     """1 where nothing is there and nothing is found."""
     sure = found.scores >= PSEUDO_LABEL_SCORE
     found = ScoredBoxes(found.boxes_xyxy[sure], found.scores[sure], found.class_ids[sure])
-    matches = match_at_50([found], [truth])
+    matches = match_boxes([found], [truth])
     hits = sum(int(match.is_hit.sum()) for match in matches)
     wrong = sum(int((~match.is_hit).sum()) for match in matches)
     wrong += int((~np.isin(found.class_ids, truth.class_ids)).sum())

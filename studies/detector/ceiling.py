@@ -30,7 +30,7 @@ from slimtrain.figures.mean_average_precision import (
     MEASURED,
     Labels,
     ScoredBoxes,
-    match_at_50,
+    match_boxes,
     pseudo_labels,
 )
 from studies.detector.evaluate import PROPOSALS, read_frames
@@ -124,7 +124,7 @@ def by_size(seen: Sequence[ScoredBoxes], uncut: Sequence[ScoredBoxes]) -> dict[s
         found = [near(*each, size) for each in zip(seen, mine, strict=True)]
         ap = [
             float(matches.average_precision(np.ones((1, len(labels))))[0])
-            for matches in match_at_50(found, mine)
+            for matches in match_boxes(found, mine)
             if matches.num_labels.sum() >= MIN_BOXES
         ]
         figures[size] = round(float(np.mean(ap)), 3) if ap else None

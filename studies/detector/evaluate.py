@@ -36,12 +36,12 @@ from slimtrain.data.pictures import (
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.detector.evaluate import detect_prepared, prepare_pictures
 from slimtrain.detector.start import DarknetFiles
-from slimtrain.figures.bootstrap import draw_pictures, interval, mean_ap50
+from slimtrain.figures.bootstrap import draw_pictures, interval
 from slimtrain.figures.mean_average_precision import (
     Labels,
     ScoredBoxes,
-    match_at_50,
-    mean_average_precision,
+    match_boxes,
+    mean_ap,
 )
 
 PERSON, CAR = 0, 2
@@ -147,7 +147,7 @@ def compare(row: Row, seen: Sequence[Seen]) -> list[Figures]:
     figures: list[Figures] = []
     for class_id in row.classes:
         pairs = [of_class(each, class_id) for each in seen]
-        drawn = [mean_ap50(match_at_50(*pair), draws) for pair in pairs]
+        drawn = [mean_ap(match_boxes(*pair), draws=draws) for pair in pairs]
         gains = [interval(drawn[-1] - earlier) for earlier in drawn[:-1]]
         figures.append(
             {
@@ -156,7 +156,7 @@ def compare(row: Row, seen: Sequence[Seen]) -> list[Figures]:
                 "class": "all" if class_id is None else class_id,
                 "pictures": len(labels),
                 "boxes": sum(int((~each.is_ignored).sum()) for each in pairs[0][1]),
-                "ap50": [rounded(mean_average_precision(*pair).map50) for pair in pairs],
+                "ap50": [rounded(each[0]) for each in drawn],
                 "gain": [[rounded(end) for end in gain or ()] for gain in gains],
                 "shown": [count_shown(each) for each in seen],
             }
@@ -182,8 +182,8 @@ def count_shown(seen: Seen) -> Figures:
     return {"street": in_street, "other": len(classes) - in_street}
 
 
-def rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+def rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 3)
 
 
 def read_folders(folders: Sequence[Path], labelling: Labelling, is_tenth: bool) -> Pictures:

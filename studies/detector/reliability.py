@@ -34,7 +34,7 @@ from slimtrain.calibration.measure import Picture
 from slimtrain.calibration.scores import look, tell_halves
 from slimtrain.data.pictures import Labelling, index_pictures
 from slimtrain.data.split import is_reported
-from slimtrain.figures.mean_average_precision import ClassMatches, labels_of, match_at_50
+from slimtrain.figures.mean_average_precision import ClassMatches, labels_of, match_boxes
 from studies.detector.evaluate import STREET_CLASSES, read_frames
 
 BINS = 10
@@ -125,7 +125,7 @@ def match_pictures(
         if entry.boxes is not None
     ]
     halves = np.array([is_reported(entry.path.name) for entry in entries])
-    return match_at_50(list(look(codec, detector, runtime, pictures)), labels), halves
+    return match_boxes(list(look(codec, detector, runtime, pictures)), labels), halves
 
 
 def bins_of_both(

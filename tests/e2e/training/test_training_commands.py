@@ -122,7 +122,6 @@ def save_rival(path: Path) -> Path:
 
 
 def test_evaluate_writes_a_report(slimwire: Slimwire, pictures: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools")
     rival = save_rival(tmp_path / "rival.pth")
     arguments = ["--images", pictures, "--out", tmp_path / "out", "--limit", 2]
     points = ["--level", 1, "--quality", 0, "--quality", 5, "--baseline", "jpeg"]

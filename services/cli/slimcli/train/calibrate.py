@@ -131,7 +131,7 @@ def calibrate_scores(
     from slimtrain.calibration.scores import cross_validate, fit_scores, look, write_scores
     from slimtrain.data.pictures import Labelling, PictureError, index_pictures
     from slimtrain.data.split import is_reported
-    from slimtrain.figures.mean_average_precision import labels_of, match_at_50
+    from slimtrain.figures.mean_average_precision import labels_of, match_boxes
 
     check_new_artifact(to)
     codec, detector = open_model(model, models)
@@ -150,7 +150,7 @@ def calibrate_scores(
     seen = look(codec, detector, open_runtime(threads, precision), read())
     words = f"{len(entries)} pictures"
     with typer.progressbar(seen, length=len(entries), label=words, file=sys.stderr) as progress:
-        matches = match_at_50(list(progress), labels)
+        matches = match_boxes(list(progress), labels)
     scores = fit_scores(matches, len(detector.names))
     halves = np.array([is_reported(entry.path.name) for entry in entries])
     figures = {

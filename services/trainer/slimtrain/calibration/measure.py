@@ -22,14 +22,14 @@ from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.model.manifest import UtilitySource
 from slimdetect.detector import Detector
-from slimtrain.figures.bootstrap import mean_ap50
 from slimtrain.figures.mean_average_precision import (
     MEASURED,
     MIN_LABELS,
     Labels,
     ScoredBoxes,
     count_labels,
-    match_at_50,
+    match_boxes,
+    mean_ap,
     pseudo_labels,
 )
 
@@ -126,8 +126,8 @@ def measure_utilities(
     chosen = {c for c, count in counts.items() if count >= MIN_LABELS} or set(counts)
 
     def map50(found: Sequence[ScoredBoxes]) -> float:
-        matches = [each for each in match_at_50(found, truth) if each.class_id in chosen]
-        return float(np.nan_to_num(mean_ap50(matches, np.ones((1, len(truth)))))[0])
+        matches = [each for each in match_boxes(found, truth) if each.class_id in chosen]
+        return float(np.nan_to_num(mean_ap(matches))[0])
 
     map50_uncompressed = map50(seen)
     if not map50_uncompressed:

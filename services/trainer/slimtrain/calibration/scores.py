@@ -1,7 +1,7 @@
 """What a model's scores mean, fitted to pictures in which everything is labelled: `scores` of its
 manifest.
 
-    pictures -look-> boxes with raw scores -match_at_50-> right or wrong -Platt-> slope, offset
+    pictures -look-> boxes with raw scores -match_boxes-> right or wrong -Platt-> slope, offset
                                                                   -Wilson's bound-> threshold
 
 A class is drawn towards the line of all classes: of most there are a few dozen boxes. Its threshold
@@ -95,7 +95,7 @@ def fit_scores(matches: Sequence[ClassMatches], classes: int) -> tuple[ClassScor
     """Fit every class; one without a label has the line of all and no threshold.
 
     Args:
-        matches: of `match_at_50`, boxes of `look`.
+        matches: of `match_boxes`, boxes of `look`.
 
     Raises:
         CalibrationError: no label was found, or higher scores are no more often right.

@@ -312,8 +312,7 @@ def box_overlap(
     is_crowd: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Intersection over union of every pair of boxes, (n, 4), (m, 4) -> (n, m); with a crowd's box,
-    of which each may be a part, over the area of the first. As pycocotools, which only the extra
-    `train` has.
+    of which each may be a part, over the area of the first, as COCO has it.
     """
     low = np.maximum(a_xyxy[:, None, :2], b_xyxy[:, :2]).astype(np.float64)
     high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[:, 2:])

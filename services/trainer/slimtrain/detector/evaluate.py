@@ -18,11 +18,13 @@ from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
 from slimtrain.figures.mean_average_precision import (
+    MIN_LABELS,
     MIN_SCORE,
     Labels,
     ScoredBoxes,
-    average_precision_50,
     labels_of,
+    match_boxes,
+    mean_ap,
 )
 
 LETTERBOX_GREY = 114
@@ -95,12 +97,12 @@ def _row(
     name: str, folders: set[str], found: list[ScoredBoxes], prepared: PreparedPictures
 ) -> dict[str, float | int | str | None]:
     index = [i for i, source in enumerate(prepared.sources) if source in folders]
-    ap = average_precision_50([found[i] for i in index], [prepared.labels[i] for i in index])
+    matches = match_boxes([found[i] for i in index], [prepared.labels[i] for i in index])
     return {
         "folder": name,
         "pictures": len(index),
-        "map50": ap.map50,
-        "map50_frequent": ap.mean_of(),
+        "map50": float(mean_ap(matches)[0]),
+        "map50_frequent": float(mean_ap(matches, MIN_LABELS)[0]),
     }
 
 

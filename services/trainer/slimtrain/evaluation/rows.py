@@ -16,13 +16,14 @@ from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ProfilePoint
 from slimtrain.calibration.profile import merge_evaluation, write_profile
 from slimtrain.evaluation.operating_point import Measurement, PointUnderTest
-from slimtrain.figures.bootstrap import Draws, interval, mean_ap50
+from slimtrain.figures.bootstrap import Draws, interval
 from slimtrain.figures.mean_average_precision import (
+    IOUS,
     MIN_LABELS,
     Labels,
     ScoredBoxes,
-    match_at_50,
-    mean_average_precision,
+    match_boxes,
+    mean_ap,
 )
 
 
@@ -112,13 +113,13 @@ def score_boxes(found: Sequence[ScoredBoxes | None], pictures: PictureSet) -> Bo
     if len(boxes) != len(pictures.labels):
         nothing = np.full(len(pictures.draws), np.nan)
         return BoxFigures(None, None, nothing, nothing)
-    matches = match_at_50(boxes, pictures.labels)
-    by_coco = mean_average_precision(boxes, pictures.labels)
+    by_iou = [match_boxes(boxes, pictures.labels, iou) for iou in IOUS]
+    sampled = mean_ap(by_iou[0], draws=pictures.draws)
     return BoxFigures(
-        map50=by_coco.map50,
-        map=by_coco.map,
-        sampled=mean_ap50(matches, pictures.draws),
-        sampled_frequent=mean_ap50(matches, pictures.draws, MIN_LABELS),
+        map50=_maybe(sampled[0]),
+        map=_maybe(float(np.mean([mean_ap(matches)[0] for matches in by_iou]))),
+        sampled=sampled,
+        sampled_frequent=mean_ap(by_iou[0], MIN_LABELS, pictures.draws),
     )
 
 

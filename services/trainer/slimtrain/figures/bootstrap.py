@@ -13,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from slimtrain.figures.mean_average_precision import ClassMatches
-
 NUM_DRAWS = 200
 SEED = 20230327
 COVERAGE = 0.95
@@ -36,21 +34,6 @@ def draw_pictures(num_pictures: int, num_draws: int = NUM_DRAWS) -> Draws:
     shares = np.full(num_pictures, 1 / num_pictures)
     drawn = rng.multinomial(num_pictures, shares, size=num_draws)
     return np.concatenate([np.ones((1, num_pictures)), drawn])
-
-
-def mean_ap50(matches: Sequence[ClassMatches], draws: Draws, min_labels: int = 1) -> Draws:
-    """mAP50 of each draw, over the classes that occur in it: (draws,).
-
-    Args:
-        min_labels: only classes with so many labels in all pictures.
-    """
-    chosen = [m for m in matches if m.num_labels.sum() >= min_labels]
-    if not chosen:
-        return np.full(len(draws), np.nan)
-    ap = np.stack([m.average_precision(draws) for m in chosen])  # (classes, draws)
-    occurs = ~np.isnan(ap)
-    mean: Draws = np.where(occurs, ap, 0).sum(axis=0) / np.maximum(occurs.sum(axis=0), 1)
-    return mean
 
 
 def interval(drawn: Draws | Sequence[float | None]) -> Interval | None:

@@ -1,8 +1,10 @@
 """Mean average precision of detections against labels.
 
-`mean_average_precision` gives the figures that are reported, by pycocotools. `match_at_50` matches
-at IoU 0.5 with numpy alone: for samples of the pictures, for watching a run, and on a device that
-has no pycocotools. A test holds the two together.
+    detections, labels -match_boxes-> ClassMatches -mean_ap-> mAP, also of draws of pictures
+
+It is COCO's, to the ninth digit (a test holds it against pycocotools), in numpy alone: matches are
+kept by picture, so that a bootstrap can score any draw of the pictures, which pycocotools cannot,
+and a camera's device measures as the trainer does.
 
 Source: COCO's evaluation, https://cocodataset.org/#detection-eval: greedy matching by score, 101
 recall points, at most 100 detections an image; classes without a label do not count.
@@ -10,8 +12,6 @@ recall points, at most 100 detections an image; classes without a label do not c
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +26,6 @@ from slimtrain.data.pictures import (
     Boxes,
     box_corners,
     box_overlap,
-    box_xywh,
 )
 
 # detections below this score are not made; the precision-recall curve needs the low ones
@@ -36,6 +35,7 @@ MEASURED = Wanted(MIN_SCORE, raw=True)
 PSEUDO_LABEL_SCORE = 0.3
 MAX_DETECTIONS = 100
 MIN_LABELS = 8  # a class with fewer in all pictures is not a frequent one: its figure is noise
+IOUS = np.linspace(0.5, 0.95, 10)  # that COCO's mAP is the mean of
 _RECALL_POINTS = np.linspace(0, 1, 101)
 
 
@@ -68,27 +68,6 @@ class Labels:
     is_ignored: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class AveragePrecision:
-    """`map50` over the classes that have labels; `map` over IoU 0.50-0.95; None where nothing is
-    labelled.
-    """
-
-    map50: float | None
-    map: float | None
-    ap50_by_class: dict[int, float]
-    labels_by_class: dict[int, int]
-
-    def mean_of(self, min_labels: int = MIN_LABELS) -> float | None:
-        """map50 over the classes with at least `min_labels` labels."""
-        values = [
-            ap50
-            for class_id, ap50 in self.ap50_by_class.items()
-            if self.labels_by_class[class_id] >= min_labels
-        ]
-        return float(np.mean(values)) if values else None
-
-
 def labels_of(boxes: Boxes, image_hw: tuple[int, int]) -> Labels:
     """Labels in pixels from normalised boxes; unsure teacher boxes are ignored."""
     h, w = image_hw
@@ -109,80 +88,10 @@ def pseudo_labels(seen: ScoredBoxes) -> Labels:
     )
 
 
-def mean_average_precision(
-    detections: Sequence[ScoredBoxes], labels: Sequence[Labels]
-) -> AveragePrecision:
-    """The figures of a set of images; the two lists run in parallel."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    counts = count_labels(labels)
-    if not counts:
-        return AveragePrecision(None, None, {}, {})
-    boxes = (
-        (image_id, *label)
-        for image_id, image in enumerate(labels)
-        for label in zip(box_xywh(image.boxes_xyxy), image.class_ids, image.is_ignored, strict=True)
-    )
-    annotations = [
-        {
-            "id": number,
-            "image_id": image_id,
-            "category_id": int(class_id),
-            "bbox": box.tolist(),
-            "area": float(box[2] * box[3]),
-            "iscrowd": int(is_ignored),
-        }
-        for number, (image_id, box, class_id, is_ignored) in enumerate(boxes, start=1)
-    ]
-    results = np.concatenate(
-        [
-            np.column_stack(
-                [np.full(len(d.scores), image_id), box_xywh(d.boxes_xyxy), d.scores, d.class_ids]
-            )
-            for image_id, d in enumerate(detections)
-        ]
-    )
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress by print
-        truth = COCO()
-        truth.dataset = {
-            "images": [{"id": image_id} for image_id in range(len(labels))],
-            "annotations": annotations,
-            "categories": [{"id": class_id} for class_id in counts],
-        }
-        truth.createIndex()
-        found = truth.loadRes(results) if len(results) else COCO()
-        evaluation = COCOeval(truth, found, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"]  # (IoU, recall, class, area, max detections)
-    ap_by_class = {
-        class_id: precision[:, :, k, 0, -1].mean(axis=1)
-        for k, class_id in enumerate(evaluation.params.catIds)
-    }
-    ap50 = {class_id: float(ap[0]) for class_id, ap in ap_by_class.items()}
-    return AveragePrecision(
-        map50=float(np.mean(list(ap50.values()))),
-        map=float(np.mean([ap.mean() for ap in ap_by_class.values()])),
-        ap50_by_class=ap50,
-        labels_by_class=counts,
-    )
-
-
-def average_precision_50(
-    detections: Sequence[ScoredBoxes], labels: Sequence[Labels]
-) -> AveragePrecision:
-    """AP at IoU 0.5 with numpy alone; `map` is None."""
-    matches = match_at_50(detections, labels)
-    ap50 = {m.class_id: float(m.average_precision(np.ones((1, len(labels))))[0]) for m in matches}
-    map50 = float(np.mean(list(ap50.values()))) if ap50 else None
-    return AveragePrecision(map50, None, ap50, count_labels(labels))
-
-
 @dataclass(frozen=True)
 class ClassMatches:
-    """The detections of one class on all images, best first, and whether each hit a label at IoU
-    0.5. Matching is by image, so any sample of the images can be scored from this.
+    """The detections of one class on all images, best first, and whether each hit a label.
+    Matching is by image, so any sample of the images can be scored from this.
     """
 
     class_id: int
@@ -192,7 +101,7 @@ class ClassMatches:
     scores: NDArray[np.float32]  # (n,)
 
     def average_precision(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """AP50 of samples of the images: (samples, images) how often each occurs -> (samples,);
+        """AP of samples of the images: (samples, images) how often each occurs -> (samples,);
         NaN for a sample without a label of this class.
         """
         wanted = weights @ self.num_labels
@@ -211,9 +120,33 @@ class ClassMatches:
         return ap
 
 
-def match_at_50(detections: Sequence[ScoredBoxes], labels: Sequence[Labels]) -> list[ClassMatches]:
+def mean_ap(
+    matches: Sequence[ClassMatches],
+    min_labels: int = 1,
+    draws: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """mAP of each draw, over the classes that occur in it: (draws,); NaN where there is no class.
+
+    Args:
+        min_labels: only classes with so many labels in all pictures.
+        draws: (draws, pictures) how often each picture occurs; None: one draw, each once.
+    """
+    chosen = [m for m in matches if m.num_labels.sum() >= min_labels]
+    if not chosen:
+        return np.full(1 if draws is None else len(draws), np.nan)
+    if draws is None:
+        draws = np.ones((1, len(chosen[0].num_labels)))
+    ap = np.stack([m.average_precision(draws) for m in chosen])  # (classes, draws)
+    occurs = ~np.isnan(ap)
+    mean: NDArray[np.float64] = np.where(occurs, ap, 0).sum(axis=0) / np.maximum(occurs.sum(0), 1)
+    return mean
+
+
+def match_boxes(
+    detections: Sequence[ScoredBoxes], labels: Sequence[Labels], iou: float = 0.5
+) -> list[ClassMatches]:
     """Matches of every class that has a label; the two lists run in parallel."""
-    return [_match_class(class_id, detections, labels) for class_id in count_labels(labels)]
+    return [_match_class(class_id, detections, labels, iou) for class_id in count_labels(labels)]
 
 
 def count_labels(labels: Sequence[Labels]) -> dict[int, int]:
@@ -224,9 +157,11 @@ def count_labels(labels: Sequence[Labels]) -> dict[int, int]:
 
 
 def _match_class(
-    class_id: int, detections: Sequence[ScoredBoxes], labels: Sequence[Labels]
+    class_id: int, detections: Sequence[ScoredBoxes], labels: Sequence[Labels], iou: float
 ) -> ClassMatches:
-    matches = [_match_image(*image, class_id) for image in zip(detections, labels, strict=True)]
+    matches = [
+        _match_image(*image, class_id, iou) for image in zip(detections, labels, strict=True)
+    ]
     scores = np.concatenate([image_scores for image_scores, _ in matches])
     is_hit = np.concatenate([image_hits for _, image_hits in matches])
     image_ids = np.repeat(np.arange(len(matches)), [len(hits) for _, hits in matches])
@@ -242,7 +177,7 @@ def _match_class(
 
 
 def _match_image(
-    found: ScoredBoxes, truth: Labels, class_id: int
+    found: ScoredBoxes, truth: Labels, class_id: int, iou: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Scores, best first, and hits of one class on one image, without those that fell on an
     ignored label.
@@ -259,8 +194,8 @@ def _match_image(
     is_taken = np.zeros(len(is_ignored), np.bool_)
     for rank in range(len(mine)):
         free = np.where(is_taken | is_ignored, -1.0, overlap[rank])
-        if free.max() >= 0.5:
+        if free.max() >= iou:
             is_taken[free.argmax()] = True
             is_hit[rank] = True
-    counts = is_hit | ~(is_ignored & (overlap >= 0.5)).any(axis=1)
+    counts = is_hit | ~(is_ignored & (overlap >= iou)).any(axis=1)
     return scores[counts], is_hit[counts]

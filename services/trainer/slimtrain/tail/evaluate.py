@@ -9,7 +9,7 @@ from torch import Tensor
 from slimtrain.codec.loss import heads_lost, normalised_error
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.evaluate import PreparedPictures, detect_boxes, prepare_pictures
-from slimtrain.figures.mean_average_precision import ScoredBoxes, average_precision_50
+from slimtrain.figures.mean_average_precision import MIN_LABELS, ScoredBoxes, match_boxes, mean_ap
 from slimtrain.loop.log import Cell
 from slimtrain.tail.data import without_boxes
 from slimtrain.tail.loss import Teacher
@@ -35,7 +35,7 @@ def evaluate_tail(
 
     Returns:
         A row: the shares of the teacher's features and heads that are lost, and mAP50 over the
-        classes with enough labels (None without any).
+        classes with enough labels (NaN without any).
     """
     specs = decoder.tail.head_specs
     device = next(decoder.parameters()).device
@@ -57,7 +57,6 @@ def evaluate_tail(
                 torch.stack([normalised_error(f_hat, f), heads_lost(heads_hat, heads, specs)])
             )
         found += detect_boxes(heads_hat, specs)
-    ap = average_precision_50(found, prepared.labels)
     features, at_heads = torch.cat(lost, 1).mean(1).tolist() if lost else (0.0, 0.0)
     level_of, quality_of = point or (None, None)
     return {
@@ -65,5 +64,5 @@ def evaluate_tail(
         "quality": quality_of,
         "features": features,
         "heads": at_heads,
-        "map50": ap.mean_of(),
+        "map50": float(mean_ap(match_boxes(found, prepared.labels), MIN_LABELS)[0]),
     }

@@ -21,8 +21,6 @@ from slimtrain.evaluation.pictures import EvaluationError, choose_pictures
 from slimtrain.evaluation.rows import write_evaluated_profile
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
-pytest.importorskip("pycocotools")
-
 SIZES = ((96, 128), (75, 130), (180, 180))
 JPEG_50 = Baseline(**{**vars(BASELINES["jpeg"]), "ladder": (50,)})
 

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 
-from slimtrain.figures.bootstrap import draw_pictures, interval, mean_ap50
-from slimtrain.figures.mean_average_precision import (
-    Labels,
-    ScoredBoxes,
-    match_at_50,
-    mean_average_precision,
-)
+from slimtrain.figures.bootstrap import draw_pictures, interval
+from slimtrain.figures.mean_average_precision import Labels, ScoredBoxes, match_boxes, mean_ap
 
 pytest.importorskip("pycocotools")
+
+from support.coco import coco_figures  # noqa: E402  # needs pycocotools
 
 
 def _pictures(count: int, seed: int) -> tuple[list[ScoredBoxes], list[Labels]]:
@@ -35,12 +32,12 @@ def test_a_draw_scores_as_the_repeated_pictures_do() -> None:
     found, labels = _pictures(12, seed=3)
     draws = draw_pictures(12, num_draws=6)
 
-    sampled = mean_ap50(match_at_50(found, labels), draws)
+    sampled = mean_ap(match_boxes(found, labels), draws=draws)
 
     assert draws[0].tolist() == [1] * 12
     for draw, value in zip(draws, sampled, strict=True):
         chosen = np.repeat(np.arange(12), draw.astype(int))
-        by_coco = mean_average_precision([found[i] for i in chosen], [labels[i] for i in chosen])
+        by_coco = coco_figures([found[i] for i in chosen], [labels[i] for i in chosen])
         # Copies have equal scores, which the two put in different orders.
         tolerance = 1e-9 if draw.max() == 1 else 0.01
         assert value == pytest.approx(by_coco.map50, abs=tolerance)
@@ -48,16 +45,16 @@ def test_a_draw_scores_as_the_repeated_pictures_do() -> None:
 
 def test_only_classes_with_enough_labels_count() -> None:
     found, labels = _pictures(12, seed=4)
-    matches = match_at_50(found, labels)
+    matches = match_boxes(found, labels)
     counts = [int(m.num_labels.sum()) for m in matches]
     most = max(counts)
 
-    frequent = mean_ap50(matches, draw_pictures(12, 1), min_labels=most)
+    frequent = mean_ap(matches, min_labels=most)
 
-    by_coco = mean_average_precision(found, labels)
-    expected = by_coco.mean_of(most)
+    by_coco = coco_figures(found, labels).ap50_by_class
+    expected = [by_coco[m.class_id] for m in matches if m.num_labels.sum() == most]
     assert min(counts) < most
-    assert frequent[0] == pytest.approx(expected)
+    assert frequent[0] == pytest.approx(np.mean(expected))
 
 
 def test_a_paired_difference_is_narrower_than_its_parts() -> None:
@@ -65,8 +62,8 @@ def test_a_paired_difference_is_narrower_than_its_parts() -> None:
     worse = [ScoredBoxes(f.boxes_xyxy + np.float32(3.0), f.scores, f.class_ids) for f in found]
     draws = draw_pictures(30)
 
-    better_sampled = mean_ap50(match_at_50(found, labels), draws)
-    worse_sampled = mean_ap50(match_at_50(worse, labels), draws)
+    better_sampled = mean_ap(match_boxes(found, labels), draws=draws)
+    worse_sampled = mean_ap(match_boxes(worse, labels), draws=draws)
 
     alone, change = interval(better_sampled), interval(worse_sampled - better_sampled)
     assert alone is not None

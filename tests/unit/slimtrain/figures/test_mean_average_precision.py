@@ -1,17 +1,23 @@
-"""Average precision, by pycocotools and by numpy."""
+"""Average precision, held against pycocotools."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from slimtrain.figures.mean_average_precision import (
+    IOUS,
     Labels,
     ScoredBoxes,
-    average_precision_50,
+    count_labels,
     labels_of,
-    mean_average_precision,
+    match_boxes,
+    mean_ap,
 )
 
 pytest.importorskip("pycocotools")
+
+from support.coco import coco_figures  # noqa: E402  # needs pycocotools
 
 
 def _labels(
@@ -32,53 +38,57 @@ def _found(boxes: list[list[float]], scores: list[float], classes: list[int]) ->
     )
 
 
+def _by_class(found: Sequence[ScoredBoxes], labels: Sequence[Labels]) -> dict[int, float]:
+    matches = match_boxes(found, labels)
+    once = np.ones((1, len(labels)))
+    return {match.class_id: float(match.average_precision(once)[0]) for match in matches}
+
+
 BOX = [10.0, 10.0, 50.0, 60.0]
 OTHER = [100.0, 100.0, 150.0, 140.0]
 
 
 def test_finding_everything_exactly_is_one() -> None:
-    figures = mean_average_precision(
-        [_found([BOX, OTHER], [0.9, 0.4], [0, 3])], [_labels([BOX, OTHER], [0, 3])]
-    )
+    found, labels = [_found([BOX, OTHER], [0.9, 0.4], [0, 3])], [_labels([BOX, OTHER], [0, 3])]
 
-    assert figures.map50 == pytest.approx(1.0)
-    assert figures.map == pytest.approx(1.0)
-    assert figures.labels_by_class == {0: 1, 3: 1}
+    for iou in IOUS:
+        assert mean_ap(match_boxes(found, labels, iou)) == pytest.approx([1.0])
+    assert count_labels(labels) == {0: 1, 3: 1}
 
 
 def test_a_missed_class_counts_and_a_class_without_labels_does_not() -> None:
     found = [_found([BOX, OTHER], [0.9, 0.8], [0, 7])]
 
-    figures = mean_average_precision(found, [_labels([BOX, OTHER], [0, 3])])
+    by_class = _by_class(found, [_labels([BOX, OTHER], [0, 3])])
 
-    assert figures.ap50_by_class == {0: pytest.approx(1.0), 3: pytest.approx(0.0)}
+    assert by_class == {0: pytest.approx(1.0), 3: pytest.approx(0.0)}
 
 
 def test_an_ignored_label_neither_helps_nor_harms() -> None:
     labels = [_labels([BOX, OTHER], [0, 0], [False, True])]
 
-    with_it = mean_average_precision([_found([OTHER, BOX], [0.9, 0.8], [0, 0])], labels)
-    without_it = mean_average_precision([_found([BOX], [0.8], [0])], labels)
+    with_it = match_boxes([_found([OTHER, BOX], [0.9, 0.8], [0, 0])], labels)
+    without_it = match_boxes([_found([BOX], [0.8], [0])], labels)
 
-    assert with_it.map50 == pytest.approx(1.0)
-    assert without_it.map50 == pytest.approx(1.0)
-    assert with_it.labels_by_class == {0: 1}
+    assert mean_ap(with_it) == pytest.approx([1.0])
+    assert mean_ap(without_it) == pytest.approx([1.0])
+    assert count_labels(labels) == {0: 1}
 
 
 def test_nothing_labelled_gives_no_figure() -> None:
-    figures = mean_average_precision([_found([BOX], [0.9], [0])], [_labels([], [])])
+    matches = match_boxes([_found([BOX], [0.9], [0])], [_labels([], [])])
 
-    assert figures.map50 is None
+    assert np.isnan(mean_ap(matches)).tolist() == [True]
 
 
 def test_nothing_found_gives_zero() -> None:
-    figures = mean_average_precision([_found([], [], [])], [_labels([BOX], [0])])
+    matches = match_boxes([_found([], [], [])], [_labels([BOX], [0])])
 
-    assert figures.map50 == pytest.approx(0.0)
+    assert mean_ap(matches).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_numpy_and_pycocotools_agree(seed: int) -> None:
+def test_pycocotools_agrees_at_every_iou(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels, found = [], []
     for _ in range(12):
@@ -95,13 +105,13 @@ def test_numpy_and_pycocotools_agree(seed: int) -> None:
         ids = np.concatenate([np.repeat(classes, 2), rng.integers(0, 3, 3)])
         found.append(_found(everything.tolist(), rng.random(len(ids)).tolist(), ids.tolist()))
 
-    by_coco = mean_average_precision(found, labels)
-    by_numpy = average_precision_50(found, labels)
+    by_iou = [float(mean_ap(match_boxes(found, labels, iou))[0]) for iou in IOUS]
 
-    assert by_numpy.labels_by_class == by_coco.labels_by_class
-    assert by_numpy.ap50_by_class == pytest.approx(by_coco.ap50_by_class, abs=1e-9)
-    assert by_numpy.map50 is not None
-    assert 0.1 < by_numpy.map50 < 0.95
+    by_coco = coco_figures(found, labels)
+    assert _by_class(found, labels) == pytest.approx(by_coco.ap50_by_class, abs=1e-9)
+    assert by_iou[0] == pytest.approx(by_coco.map50, abs=1e-9)
+    assert np.mean(by_iou) == pytest.approx(by_coco.map, abs=1e-9)
+    assert 0.1 < by_iou[0] < 0.95
 
 
 def test_normalised_boxes_become_pixels_and_unsure_ones_are_ignored() -> None:

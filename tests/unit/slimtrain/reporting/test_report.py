@@ -15,8 +15,6 @@ from slimtrain.reporting.report import render_page, write_report
 from slimtrain.reporting.sheets import choose_shown
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
-pytest.importorskip("pycocotools")
-
 COMMAND = "slimwire evaluate --images <pictures>"
 
 
