@@ -104,7 +104,7 @@ def evaluate(
         from slimtrain.evaluation.baseline import BASELINES
         from slimtrain.evaluation.evaluate import evaluate as measure
         from slimtrain.evaluation.pictures import choose_pictures
-        from slimtrain.evaluation.rival import open_rivals, parse_rival
+        from slimtrain.evaluation.rival import open_rivals
         from slimtrain.evaluation.rows import write_evaluated_profile
         from slimtrain.reporting.report import write_report
         from slimtrain.reporting.sheets import choose_shown
@@ -113,7 +113,7 @@ def evaluate(
     codecs = [_open(name, models) for name in model or [DEFAULT_MODEL]]
     pictures = choose_pictures(images, labels, is_validation if validation else None, limit)
     choose_shown(pictures, show or ())  # a wrong name is told before the work, not after
-    rivals = open_rivals([parse_rival(text) for text in rival or ()])
+    rivals = open_rivals(rival or ())
     names = list(BASELINES) if baseline is None else [name.value for name in baseline]
     evaluation = measure(
         codecs,

@@ -225,18 +225,6 @@ class _CodecTask(Task):
             )
         return rows
 
-    def one_picture(self) -> tuple[CodecNet, tuple[Tensor | None, ...], int]:
-        """The widest level that each task trains."""
-        device, crop = self.device, self.run.crop
-        levels = (
-            _trained(w) for w in (self.run.weights.machine_levels, self.run.weights.view_levels)
-        )
-        widest = (
-            torch.tensor(of_task[-1:], device=device) if of_task else None for of_task in levels
-        )
-        x = torch.zeros(1, 3, crop, crop, device=device)
-        return self.trained, (x, torch.zeros(1, device=device), *widest), self.batch
-
 
 def _forward(objective: nn.Module, x: Tensor, run: CodecRun, step: int) -> CodecLosses:
     """Sandwich rule (Yu and Huang, ICCV 2019), spread over the pictures of a batch.

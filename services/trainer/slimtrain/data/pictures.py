@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ COVERED_IOU = 0.5  # a teacher box that overlaps a label of any class this much 
 LONGEST_OUTSIDE = 0.5  # parts of the picture; what lies farther outside of it is no label
 
 Boxes = NDArray[np.float32]  # (n, 6) float32: class, cx, cy, w, h, confidence
+NO_BOXES: Boxes = np.zeros((0, BOX_FIELDS), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,26 +149,22 @@ def _read_boxes(
     folder: Path, labelling: Labelling, pictures: Sequence[Path]
 ) -> dict[str, Boxes] | None:
     """The boxes of each picture by its name; None where neither people nor a teacher looked."""
-    by_people: dict[str, Boxes] | None = None
-    proposals: dict[str, Boxes] = {}
-    if labelling.people is not None and (folder / labelling.people).exists():
-        by_people = read_people_boxes(folder / labelling.people, pictures)
-    if labelling.proposals is not None:
-        proposals = read_teacher_boxes(folder / labelling.proposals)
-    if by_people is None:
-        is_described = labelling.people is None and bool(proposals)
-        none = np.zeros((0, BOX_FIELDS), np.float32)
-        return (
-            {path.name: proposals.get(path.name, none) for path in pictures}
-            if is_described
-            else None
-        )
-    return {
-        path.name: merge_teacher_boxes(
-            by_people[path.name], proposals.get(path.name), labelling.complete
-        )
-        for path in pictures
-    }
+    names = [path.name for path in pictures]
+    proposals = read_teacher_boxes(folder / labelling.proposals) if labelling.proposals else {}
+    if labelling.people is not None and (by_people := folder / labelling.people).exists():
+        if by_people.is_dir():
+            people = {p.name: read_label_file(by_people / f"{p.stem}.txt") for p in pictures}
+        else:
+            people = read_teacher_boxes(by_people)
+        return {
+            name: merge_teacher_boxes(
+                people.get(name, NO_BOXES), proposals.get(name), labelling.complete
+            )
+            for name in names
+        }
+    if labelling.people is not None or not proposals:
+        return None
+    return {name: proposals.get(name, NO_BOXES) for name in names}
 
 
 def divide(entries: Iterable[PictureEntry]) -> tuple[list[PictureEntry], list[PictureEntry]]:
@@ -206,28 +204,11 @@ def load_divided(
     return load_pictures(training, max_edge), load_pictures(validation, max_edge)
 
 
-def read_people_boxes(path: Path, pictures: Sequence[Path]) -> dict[str, Boxes]:
-    """People's boxes of each picture by its name, from YOLO text or JSON lines."""
-    if path.is_dir():
-        return {p.name: read_label_file(path / f"{p.stem}.txt") for p in pictures}
-    none = np.zeros((0, BOX_FIELDS), np.float32)
-    return {p.name: none for p in pictures} | read_teacher_boxes(path)
-
-
 def read_label_file(path: Path) -> Boxes:
     """The boxes of one YOLO text file, each with confidence 1; no file means no objects."""
     if not path.exists():
-        return np.zeros((0, BOX_FIELDS), np.float32)
-    rows: list[list[float]] = []
-    for place, line in _lines(path):
-        try:
-            values = [float(field) for field in line.split()]
-        except ValueError as exc:
-            raise PictureError(f"{place}: {line!r} is not a row of numbers") from exc
-        if len(values) != BOX_FIELDS - 1:
-            raise PictureError(f"{place}: {line!r}; expected `class cx cy w h`")
-        rows.append(_check_box([*values, 1.0], place))
-    return np.asarray(rows, np.float32).reshape(-1, BOX_FIELDS)
+        return NO_BOXES
+    return _to_boxes([(line.split(), place) for place, line in _lines(path)], has_scores=False)
 
 
 def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
@@ -240,14 +221,12 @@ def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
     for place, line in _lines(path):
         try:
             row = json.loads(line)
-            name = str(row["image"])
-            found = [[*map(float, box), 1.0][:BOX_FIELDS] for box in row["boxes"]]
+            name, found = str(row["image"]), [(list(box), place) for box in row["boxes"]]
         except (ValueError, TypeError, KeyError) as exc:
             raise PictureError(
                 f'{place}: expected {{"image": NAME, "boxes": [[class, cx, cy, w, h, score]]}}'
             ) from exc
-        rows = [_check_box(box, place) for box in found]
-        boxes[name] = np.asarray(rows, np.float32).reshape(-1, BOX_FIELDS)
+        boxes[name] = _to_boxes(found)
     return boxes
 
 
@@ -262,22 +241,35 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}:{number}", line
 
 
-def _check_box(row: list[float], place: str) -> list[float]:
-    """`row`, unless it cannot be right: a class that is no number, pixels instead of parts."""
-    if (
-        len(row) != BOX_FIELDS
-        or not all(map(math.isfinite, row))
-        or row[0] < 0
-        or row[0] % 1
-        or min(row[1:]) < -LONGEST_OUTSIDE
-        or max(row[1:]) > 1 + LONGEST_OUTSIDE
-        or min(row[3:]) < 0
-    ):
-        raise PictureError(
-            f"{place}: {row[:-1]} cannot be a box; expected `class cx cy w h`, the class from 0 "
-            "on, the others in parts of the picture (0 to 1)"
-        )
-    return row
+def _to_boxes(rows: Iterable[tuple[Sequence[Any], str]], has_scores: bool = True) -> Boxes:
+    """Rows and their places, unless one cannot be right: a class that is no number, pixels instead
+    of parts. A confidence that is not there is 1.
+    """
+    boxes: list[list[float]] = []
+    for given, place in rows:
+        try:
+            row = [float(field) for field in given]
+        except (TypeError, ValueError):
+            row = []
+        if len(row) == BOX_FIELDS - 1:
+            row.append(1.0)
+        elif not has_scores:
+            row = []
+        if (
+            len(row) != BOX_FIELDS
+            or not all(map(math.isfinite, row))
+            or row[0] < 0
+            or row[0] % 1
+            or min(row[1:]) < -LONGEST_OUTSIDE
+            or max(row[1:]) > 1 + LONGEST_OUTSIDE
+            or min(row[3:]) < 0
+        ):
+            raise PictureError(
+                f"{place}: {given} cannot be a box; expected `class cx cy w h`, the class from 0 "
+                "on, the others in parts of the picture (0 to 1)"
+            )
+        boxes.append(row)
+    return np.asarray(boxes, np.float32).reshape(-1, BOX_FIELDS)
 
 
 def merge_teacher_boxes(

@@ -194,11 +194,6 @@ class _DetectorTask(Task):
     def validate(self) -> list[dict[str, Cell]]:
         return evaluate_prepared(self.trained, self.prepared)
 
-    def one_picture(self) -> tuple[Darknet, tuple[Tensor], int]:
-        side = self.run.image_size
-        x = torch.zeros(1, 3, side, side, device=next(self.trained.parameters()).device)
-        return self.trained.eval(), (x,), self.batch
-
     def _try_compile(self) -> nn.Module:
         """The compiled model, or the model itself where the compiler is missing or fails."""
         started = time.monotonic()

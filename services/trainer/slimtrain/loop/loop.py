@@ -68,12 +68,6 @@ class Task:
         """Rows for validation.csv, of the averaged weights, which `trained` has meanwhile."""
         return []
 
-    def one_picture(self) -> tuple[Callable[..., object], Sequence[Any], int]:
-        """What is trained, its inputs for one picture, and the pictures of a step of this process:
-        for the arithmetic of a step.
-        """
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, slots=True)
 class Loop:
@@ -170,7 +164,8 @@ class _Run:
                 validated = loop.processes.furthest(loop.clock() - started)
         self.progress.close()
         if loop.processes.is_first:
-            said = throughput(*self.task.one_picture(), self.step - first, spent)
+            device = self.parameters[0].device
+            said = throughput(lambda: self._losses(done), device, self.step - first, spent)
             if said is not None:
                 tqdm.write(said)
             self._validate()
@@ -200,9 +195,7 @@ class _Run:
             group["lr"] = group["peak"] * share
         buffers = list(self.task.trained.buffers())
         before = [buffer.clone() for buffer in buffers]
-        losses = self.task.losses(self.step, done)
-        optimizer.zero_grad(set_to_none=True)
-        next(iter(losses.values())).backward()  # type: ignore[no-untyped-call]  # torch's
+        losses = self._losses(done)
         if loop.processes.world > 1:
             self._average(buffers, before)
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
@@ -218,6 +211,13 @@ class _Run:
         self.average.update_parameters(self.task.trained)
         self.means.add({**losses, "gradient_norm": norm}, is_finite)
         self.step += 1
+
+    def _losses(self, done: float) -> Mapping[str, Tensor]:
+        """Those of the step, and their gradients."""
+        losses = self.task.losses(self.step, done)
+        self.task.optimizer.zero_grad(set_to_none=True)
+        next(iter(losses.values())).backward()  # type: ignore[no-untyped-call]  # torch's
+        return losses
 
     @torch.no_grad()
     def _average(self, buffers: Sequence[Tensor], before: Sequence[Tensor]) -> None:

@@ -4,11 +4,10 @@ which there are any.
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from slimtrain.data.pictures import BOX_FIELDS, Pictures
+from slimtrain.data.pictures import NO_BOXES, Pictures
 from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.data import DetectorSampler
 
@@ -75,5 +74,4 @@ class TailSampler:
 
 def without_boxes(pictures: Pictures) -> Pictures:
     """The same pictures with an empty list of boxes each."""
-    none = np.zeros((0, BOX_FIELDS), np.float32)
-    return replace(pictures, boxes=[none] * len(pictures))
+    return replace(pictures, boxes=[NO_BOXES] * len(pictures))

@@ -23,7 +23,6 @@ from torch.nn import functional as F
 
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
-from slimnets.codec.config import LATENT_STRIDE
 from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail
 from slimtrain.codec.artifact import load_codec
@@ -203,12 +202,6 @@ class _TailTask(Task):
             evaluate_tail(self.encoder, self.trained, self.teacher, self.prepared, point)
             for point in (None, *_watched_points(self.artifact))
         ]
-
-    def one_picture(self) -> tuple[TunedDecoder, tuple[Tensor, Tensor], int]:
-        side = self.run.image_size // LATENT_STRIDE
-        y_hat = torch.zeros(1, self.config.latent_channels[-1], side, side, device=self.device)
-        level = torch.zeros(1, dtype=torch.int64, device=self.device)
-        return self.trained, (y_hat, level), self.batch
 
     def _build_optimizer(self) -> torch.optim.Adam:
         run = self.run

@@ -8,7 +8,7 @@ fingerprint stays. A run is its folder: started again it keeps the labels, and g
 checkpoint.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,10 +202,6 @@ class _TriageTask(Task):
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         y_hat, present, cells = self._draw(step + 1)
         return {"loss": triage_loss(self.trained.cells(y_hat), present, cells, self.interest)}
-
-    def one_picture(self) -> tuple[Callable[[Tensor], Tensor], tuple[Tensor], int]:
-        y_hat = torch.zeros(1, *self.examples[0].y_hat.shape, device=self.device)
-        return self.trained.cells, (y_hat,), self.batch
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """y_hat (B, M_0, h, w), presence (B, C), cells (B, C, ceil(h/2), ceil(w/2)) of one view

@@ -14,7 +14,7 @@ from torch import nn
 
 from slimcodec.psnr import psnr_db
 from slimtrain.evaluation.pictures import EvaluationError
-from slimtrain.evaluation.rival import RivalName, open_rivals, parse_rival
+from slimtrain.evaluation.rival import open_rivals
 from support.models.toy_artifact import make_image
 
 with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def test_bytes_are_those_of_a_file_that_decodes_by_itself(
     x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255
     path = save(net, tmp_path / "a.pth")
 
-    (rival,) = open_rivals([RivalName(model, 3, path)])
+    (rival,) = open_rivals([f"compressai:{model}:3={path}"])
     coded = rival.code(image, 3)
 
     with torch.inference_mode():
@@ -67,7 +67,7 @@ def test_checkpoint_of_a_training_without_tables_serves_too(tmp_path: Path) -> N
     bare = zoo.image.model_architectures[FACTORIZED](8, 12)
     torch.save({"epoch": 3, "state_dict": bare.state_dict()}, tmp_path / "checkpoint.pth.tar")
 
-    (rival,) = open_rivals([RivalName(FACTORIZED, None, tmp_path / "checkpoint.pth.tar")])
+    (rival,) = open_rivals([f"compressai:{FACTORIZED}={tmp_path / 'checkpoint.pth.tar'}"])
 
     coded = rival.code(make_image(64, 64), 0)
     assert coded.image_hat.shape == (64, 64, 3)
@@ -75,7 +75,7 @@ def test_checkpoint_of_a_training_without_tables_serves_too(tmp_path: Path) -> N
 
 def test_files_of_one_model_are_one_codec_of_several_qualities(tmp_path: Path) -> None:
     files = [save(make_net(FACTORIZED, seed), tmp_path / f"{seed}.pth") for seed in (1, 2)]
-    names = [parse_rival(f"compressai:{FACTORIZED}:{3 - i}={f}") for i, f in enumerate(files)]
+    names = [f"compressai:{FACTORIZED}:{3 - i}={f}" for i, f in enumerate(files)]
 
     (rival,) = open_rivals(names)
 
@@ -87,12 +87,11 @@ def test_files_of_one_model_are_one_codec_of_several_qualities(tmp_path: Path) -
 
 
 def test_setting_tells_weights_apart(tmp_path: Path) -> None:
-    settings = {
-        open_rivals([RivalName(FACTORIZED, 1, save(make_net(FACTORIZED, s), tmp_path / "x"))])[
-            0
-        ].setting
-        for s in (1, 2, 1)
-    }
+    def setting_of(seed: int) -> str:
+        path = save(make_net(FACTORIZED, seed), tmp_path / "x")
+        return open_rivals([f"compressai:{FACTORIZED}:1={path}"])[0].setting
+
+    settings = {setting_of(seed) for seed in (1, 2, 1)}
 
     assert len(settings) == 2
 
@@ -104,7 +103,7 @@ def test_zoo_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(zoo.image, "load_state_dict_from_url", refuse)
 
     with pytest.raises(EvaluationError) as info:
-        open_rivals([parse_rival(f"compressai:{FACTORIZED}:3")])
+        open_rivals([f"compressai:{FACTORIZED}:3"])
 
     message = str(info.value)
     assert "bmshj2018-factorized-prior-3-5c6f152b.pth.tar" in message
@@ -120,7 +119,7 @@ def test_no_quality_is_every_quality_of_the_zoo(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(zoo.image_models, "cheng2020-attn", load)
 
-    (rival,) = open_rivals([parse_rival("compressai:cheng2020-attn")])
+    (rival,) = open_rivals(["compressai:cheng2020-attn"])
 
     assert asked == list(rival.ladder) == [1, 2, 3, 4, 5, 6]
 
@@ -136,7 +135,7 @@ def test_no_quality_is_every_quality_of_the_zoo(monkeypatch: pytest.MonkeyPatch)
 )
 def test_wrong_name_is_refused_with_what_there_is(text: str, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
-        parse_rival(text)
+        open_rivals([text])
 
 
 def test_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -145,4 +144,4 @@ def test_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
     for path in (other, tmp_path / "text"):
         with pytest.raises(EvaluationError, match="no checkpoint of bmshj2018-factorized"):
-            open_rivals([RivalName(FACTORIZED, 1, path)])
+            open_rivals([f"compressai:{FACTORIZED}:1={path}"])

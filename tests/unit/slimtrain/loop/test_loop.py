@@ -63,9 +63,6 @@ class Line(Task):
         self.validated.append(weight)
         return [{"weight": weight[0]}]
 
-    def one_picture(self) -> tuple[Callable[..., object], tuple[Tensor], int]:
-        return self.trained.eval(), (torch.zeros(1, 1),), 8
-
     @property
     def weight(self) -> tuple[float, float]:
         state = self.trained.state_dict()
