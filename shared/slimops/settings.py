@@ -3,7 +3,7 @@
     arguments  >  environment  >  configuration file  >  defaults
 
 A service derives from `ServiceSettings`, sets its `env_prefix`, and gives every field bounds, a
-unit and a description (a field without a description is refused when the class is made). The
+unit and a description, its docstring (a field without one is refused when the class is made). The
 command builds them once, with `load_settings`: an unknown or wrong setting stops the start with
 exit code 78 (EX_CONFIG of sysexits.h) and its name or path. `<NAME>_FILE` in the environment, or
 `<name>_file` in the configuration file, holds the path of a file with the value, for secrets. A
@@ -41,7 +41,9 @@ _FOREIGN = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
 class ServiceSettings(BaseSettings):
     """Base of the settings of one service."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _files: dict[str, Path] = PrivateAttr(default_factory=dict)
 

@@ -28,43 +28,40 @@ class CloudSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="CLOUD_")
 
-    role: Role = Field(default=Role.ALL, description="ingest, detect, review, or all of them")
+    role: Role = Role.ALL
+    """ingest, detect, review, or all of them"""
 
     # --- models ---
-    model: str = Field(default=DEFAULT_MODEL, description="codec model: name, or name/version")
-    models_root: Path | None = Field(
-        default=None, description="directory of models; else SLIMWIRE_MODELS, else the built-in"
-    )
-    precision: Literal["auto", "f32", "bf16"] = Field(
-        default="auto", description="arithmetic of the graphs; auto = bf16 where the CPU has it"
-    )
-    detector_threads: int | None = Field(
-        default=None, ge=1, le=256, description="threads of the detector; all cores when not set"
-    )
+    model: str = DEFAULT_MODEL
+    """codec model: name, or name/version"""
+    models_root: Path | None = None
+    """directory of models; else SLIMWIRE_MODELS, else the built-in"""
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    """arithmetic of the graphs; auto = bf16 where the CPU has it"""
+    detector_threads: int | None = Field(default=None, ge=1, le=256)
+    """threads of the detector; all cores when not set"""
 
     # --- where it listens ---
-    grpc_host: str = Field(default="127.0.0.1", description="address for cameras")
-    grpc_port: int = Field(default=50051, ge=0, le=65535, description="their port; 0 = a free one")
-    http_host: str = Field(default="127.0.0.1", description="address of the review API")
-    http_port: int = Field(default=8080, ge=0, le=65535, description="its port; 0 = a free one")
+    grpc_host: str = "127.0.0.1"
+    """address for cameras"""
+    grpc_port: int = Field(default=50051, ge=0, le=65535)
+    """their port; 0 = a free one"""
+    http_host: str = "127.0.0.1"
+    """address of the review API"""
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    """its port; 0 = a free one"""
     http_socket: int | None = Field(
         default=None,
         ge=3,
         description="file descriptor of a listening socket that the process inherits: the review "
         "API is served on it, not on a port of its own",
     )
-    metrics_host: str = Field(
-        default="127.0.0.1", description="address of /livez, /readyz and /metrics by themselves"
-    )
-    metrics_port: int | None = Field(
-        default=None,
-        ge=0,
-        le=65535,
-        description="its port; 0 = a free one; not set = only the review API serves /metrics",
-    )
-    state_file: Path | None = Field(
-        default=None, description="JSON file for the bound addresses, written when ready"
-    )
+    metrics_host: str = "127.0.0.1"
+    """address of /livez, /readyz and /metrics by themselves"""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """its port; 0 = a free one; not set = only the review API serves /metrics"""
+    state_file: Path | None = None
+    """JSON file for the bound addresses, written when ready"""
 
     allowed_hosts: str | None = Field(
         default=None,
@@ -81,10 +78,9 @@ class CloudSettings(ServiceSettings):
 
     # --- what it remembers ---
     redis_url: Annotated[str, AfterValidator(check_encoded)] | None = Field(
-        default=None,
-        pattern=r"^(redis|rediss|unix)://",
-        description="redis://, rediss:// or unix:// URL; not set = an embedded server of our own",
+        default=None, pattern=r"^(redis|rediss|unix)://"
     )
+    """redis://, rediss:// or unix:// URL; not set = an embedded server of our own"""
     data: Path | None = Field(
         default=None,
         description="directory in which the embedded Redis keeps what it holds; not set = "
@@ -95,52 +91,32 @@ class CloudSettings(ServiceSettings):
         description="what PERSISTED survives: second = the end of a process, always = the "
         "machine's, too; of a Redis of your own it is checked at the start",
     )
-    embedded_memory_bytes: int = Field(
-        default=256 * 2**20, ge=16 * 2**20, description="maxmemory of the embedded Redis, bytes"
-    )
-    retention_seconds: int = Field(
-        default=24 * 3600, ge=1, le=366 * 24 * 3600, description="a frame is kept this long, s"
-    )
-    max_stored_bytes: int = Field(
-        default=160 * 2**20, ge=2**20, description="containers kept; beyond it the oldest go, bytes"
-    )
-    sweep_seconds: float = Field(
-        default=5.0, gt=0, le=3600, description="pause between two sweeps of retention, s"
-    )
+    embedded_memory_bytes: int = Field(default=256 * 2**20, ge=16 * 2**20)
+    """maxmemory of the embedded Redis, bytes"""
+    retention_seconds: int = Field(default=24 * 3600, ge=1, le=366 * 24 * 3600)
+    """a frame is kept this long, s"""
+    max_stored_bytes: int = Field(default=160 * 2**20, ge=2**20)
+    """containers kept; beyond it the oldest go, bytes"""
+    sweep_seconds: float = Field(default=5.0, gt=0, le=3600)
+    """pause between two sweeps of retention, s"""
 
     # --- ingest ---
-    credit_bytes: int = Field(
-        default=64 * 2**10,
-        ge=1024,
-        le=2**30,
-        description="container bytes that a camera may have under way, bytes",
-    )
-    max_frame_bytes: int = Field(
-        default=2**20, ge=1024, le=2**24, description="larger containers get a Nack, bytes"
-    )
-    max_pixels: int = Field(
-        default=2**22, ge=1024, le=2**26, description="larger pictures get a Nack, pixels"
-    )
-    max_cameras: int = Field(
-        default=1000, ge=1, le=100_000, description="streams at the same time, each one camera"
-    )
-    max_queue_size: int = Field(
-        default=500,
-        ge=1,
-        le=10**6,
-        description="live frames that may wait for the detector, and as many of backfill",
-    )
+    credit_bytes: int = Field(default=64 * 2**10, ge=1024, le=2**30)
+    """container bytes that a camera may have under way, bytes"""
+    max_frame_bytes: int = Field(default=2**20, ge=1024, le=2**24)
+    """larger containers get a Nack, bytes"""
+    max_pixels: int = Field(default=2**22, ge=1024, le=2**26)
+    """larger pictures get a Nack, pixels"""
+    max_cameras: int = Field(default=1000, ge=1, le=100_000)
+    """streams at the same time, each one camera"""
+    max_queue_size: int = Field(default=500, ge=1, le=10**6)
+    """live frames that may wait for the detector, and as many of backfill"""
 
     # --- detect: names and meanings as in Triton's dynamic batcher ---
-    max_batch_size: int = Field(
-        default=4,
-        ge=1,
-        le=64,
-        description="frames of one size that run together, frames; fewer of large ones",
-    )
-    max_queue_delay_seconds: float = Field(
-        default=0.005, ge=0, le=1, description="a frame waits this long for company, s"
-    )
+    max_batch_size: int = Field(default=4, ge=1, le=64)
+    """frames of one size that run together, frames; fewer of large ones"""
+    max_queue_delay_seconds: float = Field(default=0.005, ge=0, le=1)
+    """a frame waits this long for company, s"""
     min_score: float | None = Field(
         default=None,
         ge=0.001,
@@ -159,23 +135,12 @@ class CloudSettings(ServiceSettings):
         description="look at the narrowest latent first and leave quiet frames at that; the others "
         "are detected from what was sent, or from the enhancement, asked of the camera at once",
     )
-    triage_threshold: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="presence below it is quiet, 0 to 1; the model's own when not set",
-    )
-    triage_labels: str | None = Field(
-        default=None,
-        max_length=2000,
-        description="labels of interest, with commas between; the model's own when not set",
-    )
-    triage_level: int | None = Field(
-        default=None,
-        ge=1,
-        le=15,
-        description="level that `enhance` asks for; the widest when not set",
-    )
+    triage_threshold: float | None = Field(default=None, ge=0, le=1)
+    """presence below it is quiet, 0 to 1; the model's own when not set"""
+    triage_labels: str | None = Field(default=None, max_length=2000)
+    """labels of interest, with commas between; the model's own when not set"""
+    triage_level: int | None = Field(default=None, ge=1, le=15)
+    """level that `enhance` asks for; the widest when not set"""
     triage_wait_seconds: float = Field(
         default=2.0,
         gt=0,
@@ -190,60 +155,37 @@ class CloudSettings(ServiceSettings):
         description="a live frame without a deadline of its own is dropped after waiting so long, "
         "s; not set = never",
     )
-    order_wait_seconds: float = Field(
-        default=1.0,
-        ge=0,
-        le=60,
-        description="a result waits so long at most for that of an earlier frame of its camera, s",
-    )
-    max_deliveries: int = Field(
-        default=5, ge=1, le=100, description="tries before a frame goes to the dead letters"
-    )
-    reclaim_idle_seconds: float = Field(
-        default=30.0, gt=0, le=3600, description="a worker this silent has lost its work, s"
-    )
+    order_wait_seconds: float = Field(default=1.0, ge=0, le=60)
+    """a result waits so long at most for that of an earlier frame of its camera, s"""
+    max_deliveries: int = Field(default=5, ge=1, le=100)
+    """tries before a frame goes to the dead letters"""
+    reclaim_idle_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """a worker this silent has lost its work, s"""
 
     # --- stop ---
-    stop_seconds: float = Field(
-        default=4.0, ge=0, le=300, description="to refuse and drain at a stop, s"
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="least level that is logged"
-    )
-    log_format: LogFormat = Field(
-        default="auto", description="json, text, or auto: text on a terminal, JSON elsewhere"
-    )
+    stop_seconds: float = Field(default=4.0, ge=0, le=300)
+    """to refuse and drain at a stop, s"""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """least level that is logged"""
+    log_format: LogFormat = "auto"
+    """json, text, or auto: text on a terminal, JSON elsewhere"""
 
-    otlp_endpoint: str | None = Field(
-        default=None,
-        pattern=r"^https?://",
-        description="OTLP collector for spans of frames, as http://host:4317; needs the extra otel",
-    )
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """OTLP collector for spans of frames, as http://host:4317; needs the extra otel"""
 
     # --- security ---
-    tls_cert: FilePath | None = Field(
-        default=None,
-        description="PEM certificates shown to cameras and people; not set = plaintext",
-    )
-    tls_key: FilePath | None = Field(default=None, description="the PEM private key of the first")
-    camera_ca: FilePath | None = Field(
-        default=None,
-        description="PEM certificates that sign those of cameras; set = a camera needs its own",
-    )
-    tokens: str | None = Field(
-        default=None,
-        repr=False,
-        description="table of tokens, see `slimwire token`; better CLOUD_TOKENS_FILE",
-        json_schema_extra={"writeOnly": True},
-    )
-    allow_plaintext: bool = Field(
-        default=False,
-        description="listen beyond loopback without TLS: a private network, or a proxy that has it",
-    )
-    allow_anonymous: bool = Field(
-        default=False,
-        description="listen beyond loopback for cameras and people that prove nothing",
-    )
+    tls_cert: FilePath | None = None
+    """PEM certificates shown to cameras and people; not set = plaintext"""
+    tls_key: FilePath | None = None
+    """the PEM private key of the first"""
+    camera_ca: FilePath | None = None
+    """PEM certificates that sign those of cameras; set = a camera needs its own"""
+    tokens: str | None = Field(default=None, repr=False, json_schema_extra={"writeOnly": True})
+    """table of tokens, see `slimwire token`; better CLOUD_TOKENS_FILE"""
+    allow_plaintext: bool = False
+    """listen beyond loopback without TLS: a private network, or a proxy that has it"""
+    allow_anonymous: bool = False
+    """listen beyond loopback for cameras and people that prove nothing"""
 
     @property
     def token_table(self) -> TokenTable:

@@ -20,158 +20,104 @@ class EdgeSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="EDGE_")
 
-    cloud_address: str = Field(
-        default="127.0.0.1:50051",
-        min_length=1,
-        description="host:port of the cloud's gRPC ingest",
-    )
-    camera_id: str = Field(
-        default="camera",
-        pattern=r"^[A-Za-z0-9._-]{1,64}$",
-        description="name of this camera, unique at the cloud",
-    )
-    source: str = Field(
-        min_length=1,
-        description="video file, directory of pictures, rtsp://..., http://..., or /dev/videoN",
-    )
-    source_options: str = Field(
-        default="",
-        pattern=r"^(\w+=[^,]*(,\w+=[^,]*)*)?$",
-        description="FFmpeg's for the source, as rtsp_transport=udp,probesize=500000",
-    )
-    source_timeout_seconds: float = Field(
-        default=5.0, gt=0, le=600, description="a camera that is silent for so long is lost, s"
-    )
-    snapshot_seconds: float | None = Field(
-        default=None, gt=0, le=86_400, description="the URL gives one picture; ask again after, s"
-    )
-    loop: bool = Field(default=False, description="begin a file or directory again at its end")
-    picture_fps: float = Field(
-        default=2.0, gt=0, le=60, description="pictures per second from a directory"
-    )
-    keep_damaged: bool = Field(
-        default=False, description="send pictures, too, that the decoder knows to be damaged"
-    )
-    max_edge: int | None = Field(
-        default=None, ge=32, le=8192, description="longest edge after scaling down, pixels"
-    )
+    cloud_address: str = Field(default="127.0.0.1:50051", min_length=1)
+    """host:port of the cloud's gRPC ingest"""
+    camera_id: str = Field(default="camera", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    """name of this camera, unique at the cloud"""
+    source: str = Field(min_length=1)
+    """video file, directory of pictures, rtsp://..., http://..., or /dev/videoN"""
+    source_options: str = Field(default="", pattern=r"^(\w+=[^,]*(,\w+=[^,]*)*)?$")
+    """FFmpeg's for the source, as rtsp_transport=udp,probesize=500000"""
+    source_timeout_seconds: float = Field(default=5.0, gt=0, le=600)
+    """a camera that is silent for so long is lost, s"""
+    snapshot_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    """the URL gives one picture; ask again after, s"""
+    loop: bool = False
+    """begin a file or directory again at its end"""
+    picture_fps: float = Field(default=2.0, gt=0, le=60)
+    """pictures per second from a directory"""
+    keep_damaged: bool = False
+    """send pictures, too, that the decoder knows to be damaged"""
+    max_edge: int | None = Field(default=None, ge=32, le=8192)
+    """longest edge after scaling down, pixels"""
 
-    model: str = Field(default=DEFAULT_MODEL, description="codec model: name, or name/version")
-    models_root: Path | None = Field(
-        default=None, description="directory of models; else SLIMWIRE_MODELS, else the built-in"
-    )
-    encoder_threads: int | None = Field(
-        default=None, ge=1, le=64, description="threads of the encoder; all cores when not set"
-    )
-    cpu_share: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="encode seconds per second to use at most; narrower levels, then fewer frames",
-    )
-    cache_folder: Path | None = Field(
-        default=None,
-        description="directory for what encoding takes on this device; not set = the user's cache",
-    )
+    model: str = DEFAULT_MODEL
+    """codec model: name, or name/version"""
+    models_root: Path | None = None
+    """directory of models; else SLIMWIRE_MODELS, else the built-in"""
+    encoder_threads: int | None = Field(default=None, ge=1, le=64)
+    """threads of the encoder; all cores when not set"""
+    cpu_share: float | None = Field(default=None, gt=0, le=1)
+    """encode seconds per second to use at most; narrower levels, then fewer frames"""
+    cache_folder: Path | None = None
+    """directory for what encoding takes on this device; not set = the user's cache"""
 
-    deadline_seconds: float = Field(
-        default=1.0, ge=0, le=600, description="capture to detection to aim for, s; 0 = none"
-    )
-    expire_seconds: float = Field(
-        default=10.0, ge=0, le=600, description="age at which a frame is worthless, s; 0 = never"
-    )
-    max_fps: float = Field(default=10.0, gt=0, le=120, description="frames per second at most")
-    level: int | None = Field(default=None, ge=0, le=15, description="use only this width level")
-    quality: float | None = Field(
-        default=None, ge=0, le=15, description="use only this quality; fractions lie between"
-    )
+    deadline_seconds: float = Field(default=1.0, ge=0, le=600)
+    """capture to detection to aim for, s; 0 = none"""
+    expire_seconds: float = Field(default=10.0, ge=0, le=600)
+    """age at which a frame is worthless, s; 0 = never"""
+    max_fps: float = Field(default=10.0, gt=0, le=120)
+    """frames per second at most"""
+    level: int | None = Field(default=None, ge=0, le=15)
+    """use only this width level"""
+    quality: float | None = Field(default=None, ge=0, le=15)
+    """use only this quality; fractions lie between"""
 
-    max_level: int | None = Field(
-        default=None, ge=0, le=15, description="widest level sent unasked; wider on a refetch only"
-    )
+    max_level: int | None = Field(default=None, ge=0, le=15)
+    """widest level sent unasked; wider on a refetch only"""
 
-    ring_frames: int = Field(
-        default=600, ge=1, le=100_000, description="recent frames kept for a refetch"
-    )
-    ring_bytes: int = Field(
-        default=256 * 2**20, ge=2**20, description="memory of those frames, bytes"
-    )
-    answer_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        le=600,
-        description="without an answer to what was sent for so long, the stream is made anew, s",
-    )
-    reconnect_min_seconds: float = Field(
-        default=0.5, gt=0, le=60, description="first bound of the random wait before a reconnect"
-    )
-    reconnect_max_seconds: float = Field(
-        default=30.0, gt=0, le=600, description="last bound of that wait"
-    )
-    drain_seconds: float = Field(
-        default=5.0,
-        ge=0,
-        le=60,
-        description="at the end of a file: wait this long at most for the last detections",
-    )
+    ring_frames: int = Field(default=600, ge=1, le=100_000)
+    """recent frames kept for a refetch"""
+    ring_bytes: int = Field(default=256 * 2**20, ge=2**20)
+    """memory of those frames, bytes"""
+    answer_seconds: float = Field(default=10.0, gt=0, le=600)
+    """without an answer to what was sent for so long, the stream is made anew, s"""
+    reconnect_min_seconds: float = Field(default=0.5, gt=0, le=60)
+    """first bound of the random wait before a reconnect"""
+    reconnect_max_seconds: float = Field(default=30.0, gt=0, le=600)
+    """last bound of that wait"""
+    drain_seconds: float = Field(default=5.0, ge=0, le=60)
+    """at the end of a file: wait this long at most for the last detections"""
 
-    http_host: str = Field(default="127.0.0.1", description="address of /metrics and /livez")
-    http_port: int | None = Field(
-        default=None, ge=0, le=65535, description="their port; 0 = any free one; not set = none"
-    )
-    spool_folder: Path | None = Field(
-        default=None,
-        description="directory for frames of an outage, sent later; not set = they are lost",
-    )
-    spool_bytes: int = Field(
-        default=512 * 2**20,
-        ge=2**20,
-        description="disk of those frames; beyond it the oldest go, bytes",
-    )
-    spool_age_seconds: float = Field(
-        default=259_200.0,
-        gt=0,
-        description="frames kept for longer while the edge runs are given up, s",
-    )
-    spool_fps: float = Field(
-        default=1.0, gt=0, le=120, description="frames per second while the link is down, at most"
-    )
-    budget_bytes: int = Field(
-        default=0,
-        ge=0,
-        description="bytes to send in each period, in the long run; 0 = no budget",
-    )
-    budget_seconds: int = Field(default=86_400, ge=1, le=2_678_400, description="that period, s")
+    http_host: str = "127.0.0.1"
+    """address of /metrics and /livez"""
+    http_port: int | None = Field(default=None, ge=0, le=65535)
+    """their port; 0 = any free one; not set = none"""
+    spool_folder: Path | None = None
+    """directory for frames of an outage, sent later; not set = they are lost"""
+    spool_bytes: int = Field(default=512 * 2**20, ge=2**20)
+    """disk of those frames; beyond it the oldest go, bytes"""
+    spool_age_seconds: float = Field(default=259_200.0, gt=0)
+    """frames kept for longer while the edge runs are given up, s"""
+    spool_fps: float = Field(default=1.0, gt=0, le=120)
+    """frames per second while the link is down, at most"""
+    budget_bytes: int = Field(default=0, ge=0)
+    """bytes to send in each period, in the long run; 0 = no budget"""
+    budget_seconds: int = Field(default=86_400, ge=1, le=2_678_400)
+    """that period, s"""
 
-    log_format: LogFormat = Field(
-        default="auto", description="json, text, or auto: text on a terminal, JSON elsewhere"
-    )
-    otlp_endpoint: str | None = Field(
-        default=None,
-        pattern=r"^https?://",
-        description="OTLP collector for spans of frames, as http://host:4317; needs the extra otel",
-    )
+    log_format: LogFormat = "auto"
+    """json, text, or auto: text on a terminal, JSON elsewhere"""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """OTLP collector for spans of frames, as http://host:4317; needs the extra otel"""
 
     # --- security ---
-    tls_ca: FilePath | None = Field(
-        default=None, description="PEM certificates that sign the cloud's; not set = plaintext"
-    )
-    tls_cert: FilePath | None = Field(
-        default=None, description="PEM certificate of this camera, where the cloud asks for one"
-    )
-    tls_key: FilePath | None = Field(default=None, description="its PEM private key")
+    tls_ca: FilePath | None = None
+    """PEM certificates that sign the cloud's; not set = plaintext"""
+    tls_cert: FilePath | None = None
+    """PEM certificate of this camera, where the cloud asks for one"""
+    tls_key: FilePath | None = None
+    """its PEM private key"""
     token: str | None = Field(
         default=None,
         min_length=16,
         pattern=r"^[\x21-\x7e]+$",
         repr=False,
-        description="token of this camera, where the cloud asks for one; better EDGE_TOKEN_FILE",
         json_schema_extra={"writeOnly": True},
     )
-    allow_plaintext: bool = Field(
-        default=False,
-        description="send frames and token beyond loopback without TLS: a private network only",
-    )
+    """token of this camera, where the cloud asks for one; better EDGE_TOKEN_FILE"""
+    allow_plaintext: bool = False
+    """send frames and token beyond loopback without TLS: a private network only"""
 
     @model_validator(mode="after")
     def _check_security(self) -> Self:
