@@ -44,7 +44,7 @@ from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.pipeline import Pipeline
 from slimedge.settings import EdgeSettings
 from slimedge.watch.gap_watch import GapWatch
-from slimedge.watch.health import Health, HealthServer
+from slimedge.watch.health import Health, serve_health
 from slimedge.watch.metrics import MetricsObserver
 from slimops.lifecycle import Lifecycle, Phase
 from slimops.metrics import Metrics
@@ -99,7 +99,7 @@ async def run_edge(
         )
         runtime = await asyncio.to_thread(OpenVinoRuntime, settings.encoder_threads)
         edge = _Edge(settings, artifact, Encoder(artifact, runtime), observer, life)
-        edge.start(source)
+        await edge.start(source)
         if stop is not None:
             life.spawn(_stop_when(stop, life), "stop")
         try:
@@ -241,7 +241,7 @@ class _Edge:
             clock=clock,
         )
 
-    def start(self, source: FrameSource) -> None:
+    async def start(self, source: FrameSource) -> None:
         """Start everything, and say how it stops."""
         settings, life = self._settings, self._life
         camera = Camera(
@@ -257,7 +257,6 @@ class _Edge:
             life.spawn(self._refetcher.run(self._uplink), "refetcher"),
             life.spawn(self._spool.run(), "spool"),
             life.spawn(self._backfill.run(), "backfill"),
-            life.spawn(self._health.beat(), "heartbeat"),
         ]
         life.spawn(self._end_with_the_camera(), "camera")
 
@@ -290,7 +289,15 @@ class _Edge:
         life.on_stop(Phase.DRAIN, "results", drain)
         life.on_stop(Phase.CLOSE, "totals", say_totals)  # closed in reverse, so this is the last
         life.on_stop(Phase.CLOSE, "camera", join_camera)
-        self._serve_health()
+        if settings.http_port is not None:
+            server = await serve_health(
+                self._health, self._metrics.exposition, settings.http_host, settings.http_port
+            )
+
+            async def answer_no_more() -> None:
+                server.close()
+
+            life.on_stop(Phase.CLOSE, "health", answer_no_more)
         life.on_stop(Phase.CLOSE, "encoder", self._worker.close)
         life.on_stop(Phase.CLOSE, "spool", keep_the_rest, seconds=_SPOOL_SECONDS)
         camera.start()
@@ -325,15 +332,6 @@ class _Edge:
         self._life.end(self._settings.drain_seconds)
         if failure is not None:
             raise failure
-
-    def _serve_health(self) -> None:
-        settings = self._settings
-        if settings.http_port is None:
-            return
-        server = HealthServer(
-            self._health, self._metrics.exposition, settings.http_host, settings.http_port
-        )
-        self._life.on_stop(Phase.CLOSE, "health", lambda: asyncio.to_thread(server.close))
 
 
 def _middle_qualities(points: tuple[OperatingPoint, ...]) -> tuple[OperatingPoint, ...]:

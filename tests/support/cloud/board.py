@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 from prometheus_client import start_http_server
 
-from slimedge.watch.health import Health, HealthServer
 from slimedge.watch.metrics import MetricsObserver
 from slimops.metrics import Metrics
 from support.cloud.moved_metrics import moved_cloud
@@ -46,12 +45,14 @@ def exposed_metrics() -> Iterator[dict[str, str]]:
     observer = MetricsObserver(edge, lambda: 1.0, lambda: 1.0, lambda: 1.0)
     for event, _ in EVENTS_AND_SAMPLES:
         observer.notify(event)
-    scraped, thread = start_http_server(0, "127.0.0.1", cloud.registry)
-    server = HealthServer(Health(lambda: None), edge.exposition, "127.0.0.1", 0)
+    servers = {
+        "cloud": start_http_server(0, "127.0.0.1", cloud.registry),
+        "edge": start_http_server(0, "127.0.0.1", edge.registry),
+    }
     try:
-        yield {"cloud": f"127.0.0.1:{scraped.server_port}", "edge": f"127.0.0.1:{server.port}"}
+        yield {job: f"127.0.0.1:{server.server_port}" for job, (server, _) in servers.items()}
     finally:
-        scraped.shutdown()
-        scraped.server_close()
-        thread.join()
-        server.close()
+        for server, thread in servers.values():
+            server.shutdown()
+            server.server_close()
+            thread.join()

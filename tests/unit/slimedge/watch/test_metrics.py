@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-
 import numpy as np
 import pytest
 
@@ -37,7 +33,6 @@ from slimedge.event import (
     Stage,
 )
 from slimedge.gap import Gap, GapReason
-from slimedge.watch.health import STALE_SECONDS, Health, HealthServer
 from slimedge.watch.metrics import MetricsObserver
 from slimops.metrics import Metrics
 
@@ -134,33 +129,3 @@ def test_a_source_of_which_nothing_arrived_was_not_delivered() -> None:
     assert not _counted(captured, Replaced(1)).has_delivered
     assert _counted(captured, Spooled(1, 100)).has_delivered
     assert _counted(captured, Acked(1, Stage.RECEIVED, 0.1)).has_delivered
-
-
-def test_ready_needs_link_and_camera_and_live_needs_neither() -> None:
-    now = [0.0]
-    health = Health(lambda: 2.04, clock=lambda: now[0])
-    server = HealthServer(health, lambda: b"metrics\n", "127.0.0.1", 0)
-    try:
-        assert _get(server, "/livez")[0] == 200
-        assert _get(server, "/readyz")[0] == 503
-        health.notify(LinkChanged(LinkState.UP, "cloud:1"))
-        assert _get(server, "/readyz")[0] == 503
-        health.notify(CameraChanged(CameraState.UP, ""))
-        status, body = _get(server, "/readyz")
-        assert (status, json.loads(body)["link_detail"]) == (200, "cloud:1")
-        assert json.loads(body)["last_ack_age_seconds"] == 2.0
-        now[0] = STALE_SECONDS + 1
-        assert _get(server, "/livez")[0] == 503
-        assert _get(server, "/metrics") == (200, b"metrics\n")
-        assert _get(server, "/other")[0] == 404
-    finally:
-        server.close()
-
-
-def _get(server: HealthServer, path: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=30) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return exc.code, exc.read()
