@@ -14,21 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from slimedge.event import (
-    Acked,
-    CameraChanged,
-    CameraState,
-    Captured,
-    Detected,
-    EdgeEvent,
-    Encoded,
-    LinkChanged,
-    LinkState,
-    Lost,
-    Nacked,
-    Sent,
-    Stage,
-)
+from slimedge import event as events
+from slimedge.event import EdgeEvent
 
 RECENT_FRAMES = 64  # of which the screen tells, and whose pictures can be compared
 OPEN_FRAMES = 128  # that may wait for their results
@@ -38,8 +25,8 @@ OPEN_FRAMES = 128  # that may wait for their results
 class SeenFrame:
     """A frame whose detections are back, and where its time went. Durations in seconds."""
 
-    encoded: Encoded
-    detected: Detected
+    encoded: events.Encoded
+    detected: events.Detected
 
     @property
     def labels(self) -> Counter[str]:
@@ -109,8 +96,8 @@ class Tally:
 
     def __init__(self, deadline_seconds: float = math.inf) -> None:
         self._deadline = deadline_seconds
-        self.link = LinkChanged(LinkState.CONNECTING, "")
-        self.camera = CameraChanged(CameraState.OPENING, "")
+        self.link = events.LinkChanged(events.LinkState.CONNECTING, "")
+        self.camera = events.CameraChanged(events.CameraState.OPENING, "")
         self._is_closed = False
         self.restart()
 
@@ -120,7 +107,7 @@ class Tally:
         self.recent: deque[SeenFrame] = deque(maxlen=RECENT_FRAMES)  # the newest last
         self._first_frame = math.inf  # of those that were captured since then
         self._last_point: tuple[int, float] | None = None  # of the frame that was sent last
-        self._undetected: dict[int, Encoded] = {}  # by sequence
+        self._undetected: dict[int, events.Encoded] = {}  # by sequence
         self._unpersisted: set[int] = set()
 
     def close(self) -> None:
@@ -142,31 +129,31 @@ class Tally:
         """Take one event of the edge."""
         totals = self.totals
         match event:
-            case LinkChanged():
+            case events.LinkChanged():
                 self.link = event
-            case CameraChanged():
+            case events.CameraChanged():
                 self.camera = event
-            case Captured() if not self._is_closed:
+            case events.Captured() if not self._is_closed:
                 totals.frames_captured += 1
                 self._first_frame = min(self._first_frame, event.frame)
-            case Encoded() if not self._is_closed and event.frame >= self._first_frame:
+            case events.Encoded() if not self._is_closed and event.frame >= self._first_frame:
                 if len(self._undetected) == OPEN_FRAMES:
                     self._forget(next(iter(self._undetected)))
                 self._undetected[event.sequence] = event
                 self._unpersisted.add(event.sequence)
-            case Sent(resent=False) if event.sequence in self._undetected:
+            case events.Sent(resent=False) if event.sequence in self._undetected:
                 self._count_sent(self._undetected[event.sequence])
-            case Acked() if event.stage is not Stage.RECEIVED:
+            case events.Acked() if event.stage is not events.Stage.RECEIVED:
                 totals.frames_persisted += event.sequence in self._unpersisted
                 self._unpersisted.discard(event.sequence)
-            case Detected() if event.sequence in self._undetected:
+            case events.Detected() if event.sequence in self._undetected:
                 self._count_detected(SeenFrame(self._undetected.pop(event.sequence), event))
-            case Lost():
+            case events.Lost():
                 totals.frames_lost += self._forget(event.sequence)
-            case Nacked(retryable=False):
+            case events.Nacked(retryable=False):
                 totals.frames_nacked += self._forget(event.sequence)
 
-    def _count_sent(self, frame: Encoded) -> None:
+    def _count_sent(self, frame: events.Encoded) -> None:
         totals, point = self.totals, (frame.level, frame.quality)
         totals.frames_sent += 1
         totals.sent_bytes += frame.bitstream_bytes

@@ -7,34 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slimcli import options, streams
 from slimcli.exits import about
 from slimcli.models import open_codec, open_codec_of, open_runtime
-from slimcli.options import (
-    AsJson,
-    Container,
-    Force,
-    Level,
-    Model,
-    ModelOfContainer,
-    Models,
-    Output,
-    Picture,
-    Precision,
-    PrecisionOption,
-    Quality,
-    Threads,
-)
-from slimcli.streams import (
-    load_picture,
-    read_container,
-    refuse_existing,
-    refuse_two_standard,
-    say,
-    say_json,
-    say_of,
-    write_bytes,
-    write_picture,
-)
+from slimcli.streams import say
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -42,21 +18,21 @@ if TYPE_CHECKING:
 
 
 def encode(
-    image: Picture,
-    output: Output,
-    level: Level = 0,
-    quality: Quality = None,
-    model: Model = DEFAULT_MODEL,
-    models: Models = None,
-    threads: Threads = None,
-    precision: PrecisionOption = Precision.AUTO,
-    force: Force = False,
+    image: options.Picture,
+    output: options.Output,
+    level: options.Level = 0,
+    quality: options.Quality = None,
+    model: options.Model = DEFAULT_MODEL,
+    models: options.Models = None,
+    threads: options.Threads = None,
+    precision: options.PrecisionOption = options.Precision.AUTO,
+    force: options.Force = False,
 ) -> None:
     """Encode a picture into a container."""
     from slimcodec.encode import Encoder
 
-    refuse_existing(output, force=force)
-    pixels = load_picture(image)
+    streams.refuse_existing(output, force=force)
+    pixels = streams.load_picture(image)
     artifact = open_codec(model, models)
     encoder = Encoder(artifact, open_runtime(threads, precision))
     if quality is None:
@@ -69,24 +45,24 @@ def upgrade(
     base: Annotated[
         Path, typer.Argument(metavar="BASE", help="The container sent first; - is standard input.")
     ],
-    image: Picture,
-    output: Output,
+    image: options.Picture,
+    output: options.Output,
     level: Annotated[
         int | None, typer.Option("--level", "-l", min=1, help="Up to here; not given: the widest.")
     ] = None,
-    model: ModelOfContainer = None,
-    models: Models = None,
-    threads: Threads = None,
-    precision: PrecisionOption = Precision.AUTO,
-    force: Force = False,
+    model: options.ModelOfContainer = None,
+    models: options.Models = None,
+    threads: options.Threads = None,
+    precision: options.PrecisionOption = options.Precision.AUTO,
+    force: options.Force = False,
 ) -> None:
     """Encode what a container lacks, for `decode --with`."""
     from slimcodec.encode import Encoder
 
-    refuse_two_standard(base, image)
-    refuse_existing(output, force=force)
-    base_bitstream = read_container(base)
-    pixels = load_picture(image)
+    streams.refuse_two_standard(base, image)
+    streams.refuse_existing(output, force=force)
+    base_bitstream = streams.read_container(base)
+    pixels = streams.load_picture(image)
     artifact = open_codec_of(base_bitstream, model, models)
     encoder = Encoder(artifact, open_runtime(threads, precision))
 
@@ -94,47 +70,50 @@ def upgrade(
 
 
 def decode(
-    container: Container,
-    output: Output,
+    container: options.Container,
+    output: options.Output,
     enhancement: Annotated[
         Path | None, typer.Option("--with", metavar="ENH", help="What `upgrade` made for it.")
     ] = None,
-    model: ModelOfContainer = None,
-    models: Models = None,
-    threads: Threads = None,
-    precision: PrecisionOption = Precision.AUTO,
-    force: Force = False,
+    model: options.ModelOfContainer = None,
+    models: options.Models = None,
+    threads: options.Threads = None,
+    precision: options.PrecisionOption = options.Precision.AUTO,
+    force: options.Force = False,
 ) -> None:
     """Decode a container to a picture. The suffix of the output names the format."""
     from slimcodec.decode import Decoder
 
-    refuse_two_standard(container, enhancement)
-    refuse_existing(output, force=force)
-    base_bitstream = read_container(container)
-    enhancement_bitstream = None if enhancement is None else read_container(enhancement)
+    streams.refuse_two_standard(container, enhancement)
+    streams.refuse_existing(output, force=force)
+    base_bitstream = streams.read_container(container)
+    enhancement_bitstream = None if enhancement is None else streams.read_container(enhancement)
     artifact = open_codec_of(base_bitstream, model, models)
     decoder = Decoder(artifact, open_runtime(threads, precision))
 
     with about(container if enhancement is None else enhancement):
         latent = decoder.decode_latent(base_bitstream, enhancement_bitstream)
-    write_picture(output, decoder.decode_image(latent), force=force)
+    streams.write_picture(output, decoder.decode_image(latent), force=force)
     h, w = latent.image_hw
-    say_of(
+    streams.say_of(
         output, f"{output}: {w} x {h} pixels from level {latent.level}, quality {latent.quality:g}"
     )
 
 
-def inspect_container(container: Container, models: Models = None, as_json: AsJson = False) -> None:
+def inspect_container(
+    container: options.Container, models: options.Models = None, as_json: options.AsJson = False
+) -> None:
     """Show what a container holds. All its checksums are verified."""
     from slimcodec.container import parse_container
 
-    bitstream = read_container(container)
-    parsed = parse_container(bitstream)
+    bitstream = streams.read_bytes(container)
+    with about(container):
+        parsed = parse_container(bitstream)
     h, w = parsed.image_hw
     bpp = 8 * len(bitstream) / (h * w)
     model = _model_of(parsed.fingerprint, models)
     if as_json:
-        say_json(
+        streams.say_json(
             {
                 "file": str(container),
                 "version": parsed.version,
@@ -184,9 +163,9 @@ def _model_of(fingerprint: bytes, models: Path | None) -> str | None:
 
 def _write(path: Path, encoded: EncodedImage, *, force: bool) -> None:
     """Write a container and say one line about it."""
-    write_bytes(path, encoded.bitstream, force=force)
+    streams.write_bytes(path, encoded.bitstream, force=force)
     h, w = encoded.image_hw
-    say_of(
+    streams.say_of(
         path,
         f"{path}: {len(encoded.bitstream):,} bytes, {encoded.bpp:.4f} bits per pixel, "
         f"level {encoded.level}, quality {encoded.quality:g}, {w} x {h} pixels, "

@@ -15,20 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slimcli import options
 from slimcli.exits import BadUsageError, Failures
 from slimcli.files.shots import Shot, expand, is_camera, is_video, read_shots
 from slimcli.models import open_codec_of, open_detector, open_runtime
-from slimcli.options import (
-    AsJson,
-    Force,
-    Level,
-    ModelOfContainer,
-    Models,
-    Precision,
-    PrecisionOption,
-    Quality,
-    Threads,
-)
 from slimcli.streams import json_line, refuse_existing, say, say_of, write_picture
 from slimcodec.model.find import find_model
 
@@ -51,7 +41,7 @@ def detect(
             "/dev/videoN; - is standard input.",
         ),
     ],
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Also write every picture with its boxes there."),
@@ -76,17 +66,17 @@ def detect(
     uncompressed: Annotated[
         bool, typer.Option("--uncompressed", help="The detector alone, on pictures as they are.")
     ] = False,
-    level: Level = 0,
-    quality: Quality = None,
+    level: options.Level = 0,
+    quality: options.Quality = None,
     every: Annotated[int, typer.Option(min=1, help="Of a video: only every so many pictures.")] = 1,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Of a video: at most so many pictures.")
     ] = None,
-    model: ModelOfContainer = None,
-    models: Models = None,
-    threads: Threads = None,
-    precision: PrecisionOption = Precision.AUTO,
-    force: Force = False,
+    model: options.ModelOfContainer = None,
+    models: options.Models = None,
+    threads: options.Threads = None,
+    precision: options.PrecisionOption = options.Precision.AUTO,
+    force: options.Force = False,
 ) -> None:
     """Detect objects in pictures, videos and containers.
 
@@ -183,7 +173,7 @@ class _Session:
     model: str | None
     models: Path | None
     threads: int | None
-    precision: Precision
+    precision: options.Precision
     point: tuple[int, float | None] | None  # level and quality for pictures; None: not encoded
     min_score: float | None  # as `slimdetect.scores.Wanted` has them
     labels: tuple[str, ...]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slimcli import options
 from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError
 from slimcli.models import open_codec, open_detector, open_model, open_runtime
-from slimcli.options import Model, Models, Precision, PrecisionOption, Threads
 from slimcli.streams import say
 from slimcli.train.options import IMAGES, Images, To, Validation
 from slimcodec.model.find import DEFAULT_MODEL
@@ -50,10 +50,10 @@ def calibrate(
         bool,
         typer.Option(help="Also what each point is worth to the model's detector."),
     ] = True,
-    model: Model = DEFAULT_MODEL,
-    models: Models = None,
-    threads: Threads = None,
-    precision: PrecisionOption = Precision.AUTO,
+    model: options.Model = DEFAULT_MODEL,
+    models: options.Models = None,
+    threads: options.Threads = None,
+    precision: options.PrecisionOption = options.Precision.AUTO,
 ) -> None:
     """Measure a codec on this device. Seconds of every level; bytes, detections on pictures.
 
@@ -85,7 +85,7 @@ def calibrate(
         if picture.boxes is not None
     ]
     device = this_device(threads)
-    if precision is not Precision.AUTO:
+    if precision is not options.Precision.AUTO:
         # bfloat16 or not decides the seconds; the edge runs as "auto" does
         device = device._replace(processor=f"{device.processor} ({precision.value})")
     profile, utilities = run_calibration(
@@ -114,9 +114,9 @@ def calibrate_scores(
             help="A codec with its own tail or features, or a detector; name or name/version.",
         ),
     ] = DEFAULT_MODEL,
-    models: Models = None,
-    threads: Threads = None,
-    precision: PrecisionOption = Precision.AUTO,
+    models: options.Models = None,
+    threads: options.Threads = None,
+    precision: options.PrecisionOption = options.Precision.AUTO,
 ) -> None:
     """Find out what a model's scores mean. Pictures in which every object has its label say it.
 

@@ -12,21 +12,7 @@ from slimcli.command_line import command_line
 from slimcli.exits import needs_extra
 from slimcli.options import Models
 from slimcli.streams import say
-from slimcli.train.options import (
-    Batch,
-    Cfg,
-    Device,
-    Images,
-    Licence,
-    Names,
-    Seconds,
-    Seed,
-    Split,
-    Steps,
-    To,
-    TorchThreads,
-    Weights,
-)
+from slimcli.train import options
 
 LICENCE_UNKNOWN = "not stated; ask whoever trained the weights"
 
@@ -35,12 +21,12 @@ def export(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="checkpoint.pt of `train codec`.")
     ],
-    images: Images,
-    to: To,
+    images: options.Images,
+    to: options.To,
     detector: Annotated[
         str, typer.Option("--detector", help="That it was trained against.")
     ] = "yolo-fastest-street",
-    licence: Licence = LICENCE_UNKNOWN,
+    licence: options.Licence = LICENCE_UNKNOWN,
     models: Models = None,
 ) -> None:
     """Make a model of a trained codec. Graphs, entropy tables, manifest."""
@@ -58,12 +44,12 @@ def export(
 
 
 def detector_import(
-    cfg: Cfg,
-    weights: Weights,
-    names: Names,
-    to: To,
-    split: Split = None,
-    licence: Licence = LICENCE_UNKNOWN,
+    cfg: options.Cfg,
+    weights: options.Weights,
+    names: options.Names,
+    to: options.To,
+    split: options.Split = None,
+    licence: options.Licence = LICENCE_UNKNOWN,
 ) -> None:
     """Make a model of Darknet files. The official YOLOv3, or a detector of your own."""
     with needs_extra("train", "detector import"):
@@ -74,10 +60,10 @@ def detector_import(
 
 
 def make_model(
-    cfg: Cfg,
-    weights: Weights,
-    names: Names,
-    images: Images,
+    cfg: options.Cfg,
+    weights: options.Weights,
+    names: options.Names,
+    images: options.Images,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Models directory that gets both.")
     ] = Path("models"),
@@ -91,17 +77,17 @@ def make_model(
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Of the training; not given: runs/slim-NAME.")
     ] = None,
-    split: Split = None,
-    steps: Steps = None,
-    seconds: Seconds = None,
-    batch: Batch = None,
-    threads: TorchThreads = None,
-    device: Device = None,
-    seed: Seed = None,
+    split: options.Split = None,
+    steps: options.Steps = None,
+    seconds: options.Seconds = None,
+    batch: options.Batch = None,
+    threads: options.TorchThreads = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
     limit: Annotated[
         int, typer.Option(min=1, help="Validation pictures to evaluate on, at most.")
     ] = 64,
-    licence: Licence = LICENCE_UNKNOWN,
+    licence: options.Licence = LICENCE_UNKNOWN,
 ) -> None:
     """Make a model for a detector of your own. From its files and a folder of pictures.
 

@@ -14,21 +14,7 @@ from slimcli.exits import BadUsageError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Models
 from slimcli.streams import say
-from slimcli.train.options import (
-    TRAINING_MAX_EDGE,
-    Batch,
-    Device,
-    Images,
-    LearningRate,
-    MaxEdge,
-    Out,
-    Recipe,
-    Seconds,
-    Seed,
-    Steps,
-    To,
-    TorchThreads,
-)
+from slimcli.train import options
 
 WHOLE_PICTURE_EDGE = 512  # triage and tail look at whole pictures of about this size
 
@@ -48,8 +34,8 @@ def recipes() -> None:
 
 
 def train_codec(
-    images: Images,
-    recipe: Recipe = "slim-n",
+    images: options.Images,
+    recipe: options.Recipe = "slim-n",
     detector: Annotated[
         str | None,
         typer.Option("--detector", help="The teacher, by name or name/version; else the recipe's."),
@@ -62,17 +48,17 @@ def train_codec(
             help="Begin with the weights of a codec (name, folder or checkpoint) where they fit.",
         ),
     ] = None,
-    out: Out = Path("runs/codec"),
+    out: options.Out = Path("runs/codec"),
     models: Models = None,
-    steps: Steps = None,
-    seconds: Seconds = None,
-    batch: Batch = None,
+    steps: options.Steps = None,
+    seconds: options.Seconds = None,
+    batch: options.Batch = None,
     crop: Annotated[int | None, typer.Option(min=64, help="Side of a crop, pixels.")] = None,
-    learning_rate: LearningRate = None,
-    max_edge: MaxEdge = TRAINING_MAX_EDGE,
-    threads: TorchThreads = None,
-    device: Device = None,
-    seed: Seed = None,
+    learning_rate: options.LearningRate = None,
+    max_edge: options.MaxEdge = options.TRAINING_MAX_EDGE,
+    threads: options.TorchThreads = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
 ) -> None:
     """Train a codec against a detector, from pictures alone. Goes on where it stopped.
 
@@ -107,8 +93,8 @@ def train_codec(
 
 
 def train_detector(
-    images: Images,
-    recipe: Recipe = "detector",
+    images: options.Images,
+    recipe: options.Recipe = "detector",
     start: Annotated[
         str | None,
         typer.Option(
@@ -133,19 +119,19 @@ def train_detector(
             help="Says where classes are that nobody labelled; not given: that of --from.",
         ),
     ] = None,
-    out: Out = Path("runs/detector"),
+    out: options.Out = Path("runs/detector"),
     seconds: Annotated[
         float | None, typer.Option(min=1, help="Of the whole schedule, over all its starts.")
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(min=64, help="Pixels a side in training.")
     ] = None,
-    batch: Batch = None,
-    learning_rate: LearningRate = None,
-    max_edge: MaxEdge = TRAINING_MAX_EDGE,
-    threads: TorchThreads = None,
-    device: Device = None,
-    seed: Seed = None,
+    batch: options.Batch = None,
+    learning_rate: options.LearningRate = None,
+    max_edge: options.MaxEdge = options.TRAINING_MAX_EDGE,
+    threads: options.TorchThreads = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
 ) -> None:
     """Train a Darknet detector on labelled pictures. Goes on where it stopped."""
     with needs_extra("train", "train detector"):
@@ -188,24 +174,24 @@ def train_detector(
 
 
 def train_triage(
-    images: Images,
-    to: To,
-    recipe: Recipe = "triage",
+    images: options.Images,
+    to: options.To,
+    recipe: options.Recipe = "triage",
     model: Codec = None,
-    out: Out = Path("runs/triage"),
+    out: options.Out = Path("runs/triage"),
     label: Annotated[
         list[str] | None,
         typer.Option("--label", help="Of interest by default; may be repeated; else the recipe's."),
     ] = None,
     models: Models = None,
-    steps: Steps = None,
-    seconds: Seconds = None,
-    batch: Batch = None,
-    learning_rate: LearningRate = None,
-    max_edge: MaxEdge = WHOLE_PICTURE_EDGE,
-    threads: TorchThreads = None,
-    device: Device = None,
-    seed: Seed = None,
+    steps: options.Steps = None,
+    seconds: options.Seconds = None,
+    batch: options.Batch = None,
+    learning_rate: options.LearningRate = None,
+    max_edge: options.MaxEdge = WHOLE_PICTURE_EDGE,
+    threads: options.TorchThreads = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
 ) -> None:
     """Train what says early which classes are there. It reads a codec's narrowest level.
 
@@ -247,9 +233,9 @@ def train_triage(
 
 
 def train_tail(
-    images: Images,
-    to: To,
-    recipe: Recipe = "tail",
+    images: options.Images,
+    to: options.To,
+    recipe: options.Recipe = "tail",
     model: Codec = None,
     detector: Annotated[
         str | None,
@@ -258,23 +244,23 @@ def train_tail(
             "begin anew (recipe stem)."
         ),
     ] = None,
-    out: Out = Path("runs/tail"),
+    out: options.Out = Path("runs/tail"),
     models: Models = None,
-    steps: Steps = None,
-    seconds: Seconds = None,
-    batch: Batch = None,
+    steps: options.Steps = None,
+    seconds: options.Seconds = None,
+    batch: options.Batch = None,
     image_size: Annotated[
         int | None, typer.Option(min=64, help="Side of a picture, pixels, a multiple of 32.")
     ] = None,
-    learning_rate: LearningRate = None,
+    learning_rate: options.LearningRate = None,
     tail_learning_rate: Annotated[
         float | None,
         typer.Option(min=0.0, help="Peak, of the detector's tail; 0 leaves the tail as it is."),
     ] = None,
-    max_edge: MaxEdge = WHOLE_PICTURE_EDGE,
-    threads: TorchThreads = None,
-    device: Device = None,
-    seed: Seed = None,
+    max_edge: options.MaxEdge = WHOLE_PICTURE_EDGE,
+    threads: options.TorchThreads = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
 ) -> None:
     """Tune a codec's cloud. What it makes of latents, as a new version of the codec.
 
