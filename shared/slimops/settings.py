@@ -3,11 +3,11 @@
     arguments  >  environment  >  configuration file  >  defaults
 
 A service derives from `ServiceSettings`, sets its `env_prefix`, and gives every field bounds, a
-unit and a description, its docstring (a field without one is refused when the class is made). The
-command builds them once, with `load_settings`: an unknown or wrong setting stops the start with
-exit code 78 (EX_CONFIG of sysexits.h) and its name or path. `<NAME>_FILE` in the environment, or
-`<name>_file` in the configuration file, holds the path of a file with the value, for secrets. A
-field that is a secret says `json_schema_extra={"writeOnly": True}`.
+unit and a description, its docstring. The command builds them once, with `load_settings`: an
+unknown or wrong setting stops the start with exit code 78 (EX_CONFIG of sysexits.h) and its name or
+path. `<NAME>_FILE` in the environment, or `<name>_file` in the configuration file, holds the path
+of a file with the value, for secrets. A field that is a secret says
+`json_schema_extra={"writeOnly": True}`.
 
 The configuration file is YAML, read and never written, one section for each service; its path comes
 from `--config` or `SLIMWIRE_CONFIG`, and no directory is searched:
@@ -21,13 +21,12 @@ from `--config` or `SLIMWIRE_CONFIG`, and no directory is searched:
 
 import difflib
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import yaml
-from pydantic import PrivateAttr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from slimops.errors import SettingsError
 
@@ -38,21 +37,19 @@ _FILE_SUFFIX = "_file"
 _FOREIGN = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(BaseModel):
     """Base of the settings of one service."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
     )
+    env_prefix: ClassVar[str] = ""  # of its variables, e.g. CLOUD_; the section is called cloud
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _files: dict[str, Path] = PrivateAttr(default_factory=dict)
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        bare = [name for name, field in cls.model_fields.items() if not field.description]
-        if bare:
-            raise TypeError(f"{cls.__name__}: settings without a description: {', '.join(bare)}")
 
     @property
     def origins(self) -> Mapping[str, str]:
@@ -79,7 +76,7 @@ def load_settings(
 
     Args:
         overrides: values by field name, e.g. from the command line; they win.
-        environ: stands in for `os.environ`, of which only what it lacks is still read.
+        environ: stands in for `os.environ`.
         config: the configuration file; else the one that `SLIMWIRE_CONFIG` names, if any.
 
     Raises:
@@ -141,7 +138,7 @@ class _Found(Generic[SettingsT]):
 
     def __init__(self, settings_class: type[SettingsT]) -> None:
         self._class = settings_class
-        self._prefix = settings_class.model_config.get("env_prefix", "")
+        self._prefix = settings_class.env_prefix
         self._values: dict[str, object] = {}
         self._origins: dict[str, str] = {}
         self._files: dict[str, Path] = {}
@@ -165,9 +162,8 @@ class _Found(Generic[SettingsT]):
             self._read({v[len(prefix) :].lower(): (environ[v], v) for v in known}, prefix)
 
     def build(self) -> SettingsT:
-        build: Callable[..., SettingsT] = self._class  # its signature is the fields'
         try:
-            settings = build(**self._values)
+            settings = self._class.model_validate(self._values)
         except ValidationError as exc:
             for error in exc.errors(include_url=False, include_input=False, include_context=False):
                 message = error["msg"].removeprefix("Value error, ")  # of our own checks

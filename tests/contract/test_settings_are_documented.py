@@ -35,4 +35,5 @@ def test_the_table_says_what_the_code_says(
     lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
     expected = [_row(f"{prefix}{n.upper()}", f) for n, f in settings.model_fields.items()]
 
+    assert all(field.description for field in settings.model_fields.values())
     assert [line for line in lines if line.startswith(f"| `{prefix}")] == expected

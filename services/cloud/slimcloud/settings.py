@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FilePath, model_validator
-from pydantic_settings import SettingsConfigDict
 
 from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
@@ -26,7 +25,7 @@ def split_words(text: str | None) -> list[str]:
 class CloudSettings(ServiceSettings):
     """Everything that a person may choose about one cloud process."""
 
-    model_config = SettingsConfigDict(env_prefix="CLOUD_")
+    env_prefix = "CLOUD_"
 
     role: Role = Role.ALL
     """ingest, detect, review, or all of them"""

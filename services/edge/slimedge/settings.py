@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, FilePath, model_validator
-from pydantic_settings import SettingsConfigDict
 
 from slimcodec.model.find import DEFAULT_MODEL
 from slimops.address import host_of, is_loopback
@@ -18,7 +17,7 @@ from slimops.settings import ServiceSettings
 class EdgeSettings(ServiceSettings):
     """Everything that a person may choose about one camera."""
 
-    model_config = SettingsConfigDict(env_prefix="EDGE_")
+    env_prefix = "EDGE_"
 
     cloud_address: str = Field(default="127.0.0.1:50051", min_length=1)
     """host:port of the cloud's gRPC ingest"""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from slimops.errors import SettingsError
 from slimops.settings import CONFIG_VARIABLE, ServiceSettings, load_settings, read_config
@@ -16,7 +15,7 @@ from slimops.settings import CONFIG_VARIABLE, ServiceSettings, load_settings, re
 class LampSettings(ServiceSettings):
     """Stands for a service that has the section `edge`."""
 
-    model_config = SettingsConfigDict(env_prefix="EDGE_")
+    env_prefix = "EDGE_"
 
     power_watts: float = Field(default=5.0, gt=0, le=100, description="power of the lamp, watts")
     colour: str = Field(default="white", pattern="^[a-z]+$", description="name of its colour")

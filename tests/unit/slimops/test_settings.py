@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import Field, ValidationError
-from pydantic_settings import SettingsConfigDict
 
 from slimops.errors import SettingsError
 from slimops.settings import ServiceSettings, load_settings
 
 
 class LampSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="LAMP_")
+    env_prefix = "LAMP_"
 
     power_watts: float = Field(default=5.0, gt=0, le=100, description="power of the lamp, watts")
     colour: str = Field(default="white", pattern="[a-z]+", description="name of its colour")
@@ -50,7 +49,7 @@ def test_unknown_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.M
 
 def test_another_programs_variable_with_our_prefix_is_passed_over() -> None:
     class CloudySettings(ServiceSettings):
-        model_config = SettingsConfigDict(env_prefix="CLOUD_")
+        env_prefix = "CLOUD_"
 
         role: str = Field(default="all", description="what it does")
 
@@ -98,10 +97,3 @@ def test_settings_are_frozen() -> None:
 
     with pytest.raises(ValidationError, match="frozen"):
         settings.colour = "red"
-
-
-def test_setting_without_a_description_is_refused() -> None:
-    with pytest.raises(TypeError, match="bare"):
-
-        class Careless(ServiceSettings):
-            bare: int = 1

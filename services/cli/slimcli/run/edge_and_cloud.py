@@ -135,7 +135,6 @@ def _logs_and_spans(
 
 
 def _list(settings: type[ServiceSettings]) -> None:
-    prefix = settings.model_config.get("env_prefix", "")
     for name, field in settings.model_fields.items():
         default = "must be set" if field.is_required() else f"default {field.default}"
-        say(f"{(prefix + name).upper()}: {field.description} ({default})")
+        say(f"{(settings.env_prefix + name).upper()}: {field.description} ({default})")
