@@ -23,6 +23,7 @@ from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.errors import StoreUnreachableError
 from slimcloud.http_server import HttpServer
+from slimcloud.ingest.event_relay import PAUSE_SECONDS
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
@@ -31,9 +32,10 @@ from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_t
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
-from slimcloud.store.clock import StoreClock
+from slimcloud.store.clock import READ_SECONDS, StoreClock
 from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
+from slimcloud.store.periodic import repeat
 from slimcloud.tokens import TokenTable, follow_tokens
 from slimcodec.decode import Decoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
@@ -176,7 +178,7 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
         if isinstance(answer, AuthenticationError | ResponseError):
             raise SettingsError([f"{shown}: Redis refuses: {exc}"]) from exc
         raise StoreUnreachableError(f"{shown} does not answer: {exc}") from exc
-    life.spawn(clock.follow(), "clock")
+    life.spawn(repeat(clock.read, READ_SECONDS), "clock")
     return store
 
 
@@ -203,9 +205,10 @@ async def _start_ingest(process: _Process) -> str:
     settings, store, life = process.settings, process.store, process.life
     servicer = IngestServicer(store, process.models.codec, settings, IngestMetrics(process.metrics))
     life.spawn(servicer.event_relay.run(await store.events.latest_id()), "event relay")
-    life.spawn(servicer.credit.run(), "credit")
-    life.spawn(_sweep(store, settings), "retention")
-    life.spawn(_keep_lease(store), "lease")
+    life.spawn(repeat(servicer.credit.follow_queue, PAUSE_SECONDS), "credit")
+    life.spawn(repeat(lambda: _sweep(store, settings), settings.sweep_seconds), "retention")
+    # its cameras count as connected for as long as this process lives
+    life.spawn(repeat(store.cameras.renew_lease, LEASE_SECONDS / 4), "lease")
     process.token_users.append(lambda table: servicer.go_by(servicer.auth.with_tokens(table)))
     server = await start_ingest_server(servicer, settings)
 
@@ -275,30 +278,15 @@ def _start_probes(process: _Process, port: int) -> str:
     return server.url
 
 
-async def _keep_lease(store: Store) -> None:
-    """Have the cameras of this process count as connected for as long as it lives."""
-    while True:
-        try:
-            await store.cameras.renew_lease()
-        except RedisError as exc:
-            logger.warning("the lease of connections could not be renewed: %s", exc)
-        await asyncio.sleep(LEASE_SECONDS / 4)
-
-
 async def _sweep(store: Store, settings: CloudSettings) -> None:
     """Remove what is too old or too much, and drop what no detector took in time."""
-    while True:
-        try:
-            removed = await store.retention.sweep()
-            if removed:
-                logger.info("retention removed %d frames", removed)
-            dropped = await store.drop_expired()
-            if dropped:
-                logger.warning("%d frames expired before a detector took them", dropped)
-            await store.work.release_held(settings.order_wait_seconds)  # with no detector left
-        except RedisError as exc:
-            logger.warning("retention could not sweep: %s", exc)
-        await asyncio.sleep(settings.sweep_seconds)
+    removed = await store.retention.sweep()
+    if removed:
+        logger.info("retention removed %d frames", removed)
+    dropped = await store.drop_expired()
+    if dropped:
+        logger.warning("%d frames expired before a detector took them", dropped)
+    await store.work.release_held(settings.order_wait_seconds)  # with no detector left
 
 
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 _BLOCK_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _COUNT = 200
-_PAUSE_SECONDS = 0.25  # between two looks at the queue: one XLEN
+PAUSE_SECONDS = 0.25  # between two looks at the queue: one XLEN
 _CLOSE_AT = 0.9  # of the queue
 _OPEN_AT = 0.5
 
@@ -135,17 +135,12 @@ class CreditControl:
         """The window of a camera now, bytes."""
         return 0 if stream.is_held else self._open_bytes
 
-    async def run(self) -> None:
-        """Follow the queue until cancelled."""
-        while True:
-            try:
-                outstanding = await self._store.work.outstanding(Lane.LIVE)
-                mark = _OPEN_AT if self._is_full else _CLOSE_AT
-                self._is_full = outstanding >= mark * self._max_queue_size
-                self.follow(await self._store.work.untaken() if self._is_full else {})
-            except RedisError as exc:
-                logger.warning("the work queue does not answer: %s", exc)
-            await asyncio.sleep(_PAUSE_SECONDS)
+    async def follow_queue(self) -> None:
+        """Look at the queue once; every `PAUSE_SECONDS`."""
+        outstanding = await self._store.work.outstanding(Lane.LIVE)
+        mark = _OPEN_AT if self._is_full else _CLOSE_AT
+        self._is_full = outstanding >= mark * self._max_queue_size
+        self.follow(await self._store.work.untaken() if self._is_full else {})
 
     def follow(self, untaken: Mapping[str, int]) -> None:
         """Close the windows of cameras with much in a full queue, and open those of the others.

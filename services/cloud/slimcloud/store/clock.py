@@ -6,19 +6,14 @@ on machines whose clocks differ agree. It began as the wall clock; what people a
 clock itself (`slimcloud.wall_clock`).
 """
 
-import asyncio
-import logging
 import time
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from slimcloud.store.scripts import Script
 from slimcloud.wall_clock import unix_us
 
-logger = logging.getLogger(__name__)
-
-_READ_SECONDS = 5.0
+READ_SECONDS = 5.0  # between two readings of a process
 _MAX_PAUSE_US = 60_000_000  # between two readings, of all processes; longer ones do not count
 
 _READ = Script(
@@ -38,8 +33,8 @@ return us
 
 
 class StoreClock:
-    """Microseconds, as one process knows them: read now and then, carried on by its monotonic
-    clock between. By the wall clock until it is read.
+    """Microseconds, as one process knows them: read every `READ_SECONDS`, carried on by its
+    monotonic clock between. By the wall clock until it is read.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -52,15 +47,6 @@ class StoreClock:
     async def read(self) -> None:
         """Ask the store."""
         self._offset_us = await _READ(self._client, max_pause_us=_MAX_PAUSE_US) - _mono_us()
-
-    async def follow(self) -> None:
-        """Ask the store often, until cancelled."""
-        while True:
-            await asyncio.sleep(_READ_SECONDS)
-            try:
-                await self.read()
-            except RedisError as exc:
-                logger.warning("the store's clock does not answer: %s", exc)
 
 
 def _mono_us() -> int:
