@@ -70,31 +70,27 @@ class ApiError(CloudError):
 class InvalidInput(BaseModel):
     """One input that was not understood."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    location: str = Field(
-        description="where the input is, outermost first", examples=["query.limit"]
-    )
+    location: str = Field(examples=["query.limit"])
+    """where the input is, outermost first"""
     detail: str = Field(description="what is wrong with it, for people")
 
 
 class Problem(BaseModel):
     """Why a request was not answered."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    type: str = Field(
-        description="stable name of the kind of problem",
-        examples=["urn:slimwire:problem:frame-gone"],
-    )
+    type: str = Field(examples=["urn:slimwire:problem:frame-gone"])
+    """stable name of the kind of problem"""
     title: str = Field(description="the kind of problem, for people", examples=["Frame gone"])
     status: int = Field(ge=400, le=599, description="HTTP status code")
     detail: str = Field(description="this problem, for people: found, expected, what to do")
     instance: str = Field(description="path of the request")
     trace_id: str = Field(description="32 hex digits; the log has it, too, when the fault is ours")
-    errors: list[InvalidInput] = Field(
-        default=[], description="each input that was not understood; validation only"
-    )
+    errors: list[InvalidInput] = []
+    """each input that was not understood; validation only"""
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

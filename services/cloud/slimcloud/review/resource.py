@@ -2,6 +2,7 @@
 
 An answer (`BaseView`) is made from what is stored by `model_validate`: a field is the attribute of
 its name, or the one that its `validation_alias` names; its type says how it is written for people.
+A description that has no room on the line of its field stands below it.
 """
 
 import re
@@ -73,13 +74,15 @@ def link_next(request: Request, response: Response, cursor: str | None) -> None:
 
 
 class BaseView(BaseModel):
-    model_config = ConfigDict(frozen=True, from_attributes=True, validate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, from_attributes=True, validate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class QueryModel(BaseModel):
     """Parameters of a query. A name that is not known is refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def url_of(resource: str, name: object) -> str:

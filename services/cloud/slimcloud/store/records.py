@@ -85,64 +85,46 @@ class StoredFrame(BaseModel):
     not shown. `serialization_alias`: the API shows it under another name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     frame_id: FrameId = Field(exclude=True)  # in the hash's key
     level: int = Field(ge=0, description="slim level of the base, 0 = narrowest")
     quality: float = Field(ge=0, description="quality of the base, 0 = coarsest, in steps of 1/256")
     image_height: int = Field(ge=1, description="pixels")
     image_width: int = Field(ge=1, description="pixels")
-    capture_time_unix_us: _Time = Field(
-        serialization_alias="capture_time", description="wall clock of the edge, UTC"
-    )
-    received_time_unix_us: _Time = Field(
-        serialization_alias="received_time", description="wall clock of the cloud, UTC"
-    )
+    capture_time_unix_us: _Time = Field(serialization_alias="capture_time")
+    """wall clock of the edge, UTC"""
+    received_time_unix_us: _Time = Field(serialization_alias="received_time")
+    """wall clock of the cloud, UTC"""
     expires_unix_us: int = Field(exclude=True, description="clock of the store; 0 = never")
-    lane: Literal[Lane.LIVE, Lane.BACKFILL] = Field(
-        exclude=True, description="live, or backfill: it came late"
-    )
+    lane: Literal[Lane.LIVE, Lane.BACKFILL] = Field(exclude=True)
+    """live, or backfill: it came late"""
     base_bytes: int = Field(ge=1, description="container of the base, bytes")
     state: FrameState
-    enhancement_bytes: int = Field(
-        default=0, ge=0, description="container of the enhancement, bytes; 0 = none"
-    )
-    enhancement_level: int = Field(
-        default=0, exclude=True, description="level that the enhancement lifts it to; 0 = none"
-    )
+    enhancement_bytes: int = Field(default=0, ge=0)
+    """container of the enhancement, bytes; 0 = none"""
+    enhancement_level: int = Field(default=0, exclude=True)
+    """level that the enhancement lifts it to; 0 = none"""
     reason: str = Field(default="", description="why it was dropped or failed; else empty")
-    label_scores: _Scores = Field(
-        default_factory=dict,
-        serialization_alias="labels",
-        description="best score of each detected label, 0 to 1",
-    )
+    label_scores: _Scores = Field(default_factory=dict, serialization_alias="labels")
+    """best score of each detected label, 0 to 1"""
     triage: Triage = Field(
         default=Triage.NONE,
         description="quiet: nothing of interest was expected and the detector did not run; sent, "
         "enhanced, fallback: what it was detected from; none: triage was not asked",
     )
     # Set from then on: a frame that waits for its enhancement has it and is still queued.
-    presence: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="how sure triage was of anything of interest; null until asked",
-    )
-    mark: ReviewMark = Field(
-        default=ReviewMark.OPEN, description="what the last person who marked it made of it"
-    )
+    presence: float | None = Field(default=None, ge=0, le=1)
+    """how sure triage was of anything of interest; null until asked"""
+    mark: ReviewMark = ReviewMark.OPEN
+    """what the last person who marked it made of it"""
     comments_count: int = Field(default=0, ge=0, description="comments of people")
-    traceparent: str = Field(
-        default="", exclude=True, description="W3C Trace Context of its capture; empty = not traced"
-    )
-    stored_us: int = Field(
-        default=0, exclude=True, description="clock of the store when it was taken; 0 = not known"
-    )
-    clock_offset_us: int = Field(
-        default=0,
-        exclude=True,
-        description="what its camera's wall clock was ahead of the cloud's; 0 = in step",
-    )
+    traceparent: str = Field(default="", exclude=True)
+    """W3C Trace Context of its capture; empty = not traced"""
+    stored_us: int = Field(default=0, exclude=True)
+    """clock of the store when it was taken; 0 = not known"""
+    clock_offset_us: int = Field(default=0, exclude=True)
+    """what its camera's wall clock was ahead of the cloud's; 0 = in step"""
     link_bytes_per_second: _Known = Field(
         default=0,
         description="what the camera believed that its link carries when it chose level and "

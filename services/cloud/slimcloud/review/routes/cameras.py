@@ -42,13 +42,11 @@ class GapView(BaseView):
     """A time from which a camera could not send what it saw."""
 
     camera: str = Field(validation_alias="camera_id")
-    from_time: Time = Field(
-        validation_alias="begin_unix_us", description="wall clock of the edge, UTC"
-    )
+    from_time: Time = Field(validation_alias="begin_unix_us")
+    """wall clock of the edge, UTC"""
     to_time: Time = Field(validation_alias="end_unix_us", description="wall clock of the edge, UTC")
-    frames_count: int = Field(
-        ge=0, validation_alias="dropped_frames", description="frames that were lost; 0 = not known"
-    )
+    frames_count: int = Field(ge=0, validation_alias="dropped_frames")
+    """frames that were lost; 0 = not known"""
     reason: str = Field(description="why, in one word", examples=["spool_full"])
     detail: str = Field(description="why, for people; may be empty")
 
@@ -63,31 +61,24 @@ class CameraView(BaseView):
         description="capture (edge clock) to detected (cloud clock) of its newest detected frame; "
         "null before the first"
     )
-    model: str = Field(
-        validation_alias="model_name", description="codec that it speaks, name/version"
-    )
-    connected_time: Time = Field(
-        validation_alias="connected_time_unix_us",
-        description="start of its newest stream, wall clock of the cloud, UTC",
-    )
+    model: str = Field(validation_alias="model_name")
+    """codec that it speaks, name/version"""
+    connected_time: Time = Field(validation_alias="connected_time_unix_us")
+    """start of its newest stream, wall clock of the cloud, UTC"""
     last_frame_id: TextOrNone
-    last_received_time: TimeOrNone = Field(
-        validation_alias="last_received_time_unix_us", description="wall clock of the cloud, UTC"
-    )
+    last_received_time: TimeOrNone = Field(validation_alias="last_received_time_unix_us")
+    """wall clock of the cloud, UTC"""
     frames_total: int = Field(ge=0, description="frames stored since it was first seen")
     bytes_total: int = Field(ge=0, description="their base containers, bytes")
-    bytes_today: int = Field(
-        ge=0, description="containers received since midnight UTC, bytes; enhancements included"
-    )
+    bytes_today: int = Field(ge=0)
+    """containers received since midnight UTC, bytes; enhancements included"""
     gaps: list[GapView] = Field(description="its newest gaps, newest first; at most 10")
     level: int = Field(ge=0, description="of its newest frame")
     quality: float = Field(ge=0, description="of its newest frame")
-    clock_offset_seconds: float | None = Field(
-        description="what its wall clock is ahead of the cloud's; below 0: behind; null: in step"
-    )
-    deadline_seconds: float | None = Field(
-        gt=0, description="capture to detection that it aims for; null where it has none"
-    )
+    clock_offset_seconds: float | None
+    """what its wall clock is ahead of the cloud's; below 0: behind; null: in step"""
+    deadline_seconds: float | None = Field(gt=0)
+    """capture to detection that it aims for; null where it has none"""
 
 
 class CameraList(BaseView):

@@ -30,16 +30,14 @@ router = APIRouter(prefix=API_PREFIX, tags=["dead letters"])
 class DeadLetterView(BaseView):
     """A frame that was given up."""
 
-    frame: Text = Field(
-        validation_alias="frame_id", description="id of the frame; it may be removed by now"
-    )
+    frame: Text = Field(validation_alias="frame_id")
+    """id of the frame; it may be removed by now"""
     frame_url: FrameUrl = Field(validation_alias="frame_id")
     camera: str = Field(validation_alias=AliasPath("frame_id", "camera_id"))
     reason: str = Field(description="for people: how often it was tried and the last error")
     deliveries: int = Field(ge=0, description="how often it was handed to a worker")
-    time: Time = Field(
-        validation_alias="time_unix_us", description="when it was given up (RFC 3339, UTC)"
-    )
+    time: Time = Field(validation_alias="time_unix_us")
+    """when it was given up (RFC 3339, UTC)"""
 
 
 class DeadLetterList(BaseView):

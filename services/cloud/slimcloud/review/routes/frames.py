@@ -38,21 +38,14 @@ class FrameQuery(QueryModel):
     """Which frames to list."""
 
     camera: CameraId | None = Field(None, description="of this camera only")
-    from_: Moment | None = Field(
-        None, alias="from", description="captured at this time or later (RFC 3339, with its offset)"
-    )
-    to: Moment | None = Field(
-        None, description="captured before this time (RFC 3339, with its offset)"
-    )
-    label: str | None = Field(
-        None, min_length=1, max_length=80, description="with a detection of this label"
-    )
-    min_score: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="with a detection, of `label` if that is given, of at least this score",
-    )
+    from_: Moment | None = Field(None, alias="from")
+    """captured at this time or later (RFC 3339, with its offset)"""
+    to: Moment | None = None
+    """captured before this time (RFC 3339, with its offset)"""
+    label: str | None = Field(None, min_length=1, max_length=80)
+    """with a detection of this label"""
+    min_score: float | None = Field(None, ge=0, le=1)
+    """with a detection, of `label` if that is given, of at least this score"""
     mark: ReviewMark | None = Field(None, description="marked so by the last person who did")
     detections: bool = Field(False, description="give the boxes as well")
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="frames a page, at most")
@@ -74,18 +67,14 @@ class LatencyView(BaseView):
     where they are out of step, the difference that was measured is taken off.
     """
 
-    transport_seconds: float = Field(
-        description="seconds from capture (edge clock) to received (cloud clock)"
-    )
-    queue_seconds: float | None = Field(
-        description="seconds from received to the start of its batch; null until detected"
-    )
-    compute_seconds: float | None = Field(
-        description="seconds of entropy decoding, feature transform, detection; null until detected"
-    )
-    total_seconds: float | None = Field(
-        description="seconds from capture (edge clock) to detected (cloud clock); null until then"
-    )
+    transport_seconds: float
+    """seconds from capture (edge clock) to received (cloud clock)"""
+    queue_seconds: float | None
+    """seconds from received to the start of its batch; null until detected"""
+    compute_seconds: float | None
+    """seconds of entropy decoding, feature transform, detection; null until detected"""
+    total_seconds: float | None
+    """seconds from capture (edge clock) to detected (cloud clock); null until then"""
 
     @classmethod
     def of(cls, frame: StoredFrame, result: DetectionResult | None) -> Self:
@@ -126,22 +115,19 @@ class FrameView(StoredFrame):
 
     id: str = Field(description="camera:epoch:sequence", examples=["gate-1:00000197f3a1b2c3:42"])
     url: str = Field(description="path of this frame")
-    image_url: str = Field(
-        description="path of its picture as stored now; a better picture gets another path"
-    )
+    image_url: str
+    """path of its picture as stored now; a better picture gets another path"""
     camera: str = Field(description="1-64 characters of [A-Za-z0-9._-]")
     epoch: str = Field(description="start of the edge process, 16 hex digits")
     sequence: int = Field(ge=1, description="counts 1, 2, 3 ... within an epoch")
     bytes_total: int = Field(ge=1, description="base and enhancement, bytes")
     bpp: float = Field(gt=0, description="8 * bytes_total / original pixels, bits per pixel")
     enhanced: bool = Field(description="an enhancement is stored; the picture uses it")
-    can_enhance: bool = Field(
-        description="a refetch would add channels; the camera may still refuse"
-    )
+    can_enhance: bool
+    """a refetch would add channels; the camera may still refuse"""
     detections_count: int | None = Field(ge=0, description="boxes stored; null until detected")
-    detections: list[BoxView] | None = Field(
-        description="the boxes, when asked for with `detections=true`; else null"
-    )
+    detections: list[BoxView] | None
+    """the boxes, when asked for with `detections=true`; else null"""
     latency: LatencyView
 
 
@@ -162,9 +148,8 @@ class DetectionsView(BaseView):
     state: FrameState
     detections: list[BoxView] = Field(description="as stored, empty until detected")
     detector: str | None = Field(description="name/version; null until detected")
-    codec: str | None = Field(
-        description="name/version of the feature transform's codec; null until detected"
-    )
+    codec: str | None
+    """name/version of the feature transform's codec; null until detected"""
     min_score: float | None = Field(description="detections below it were not stored, 0 to 1")
     batch_size: int | None = Field(description="frames in its batch, this one included")
     detected_time: datetime | None = Field(description="wall clock of the cloud, UTC")

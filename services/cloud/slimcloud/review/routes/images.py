@@ -40,14 +40,11 @@ router = APIRouter(prefix=f"{API_PREFIX}/frames", tags=["frames"])
 class ImageQuery(QueryModel):
     """How to show a picture."""
 
-    max_edge: int | None = Field(
-        None, ge=MAX_EDGE_RANGE[0], le=MAX_EDGE_RANGE[1],
-        description="shrink so that the longer side is at most this, pixels",
-    )  # fmt: skip
+    max_edge: int | None = Field(None, ge=MAX_EDGE_RANGE[0], le=MAX_EDGE_RANGE[1])
+    """shrink so that the longer side is at most this, pixels"""
     overlay: bool = Field(False, description="draw the boxes and labels of the detections")
-    version: str | None = Field(
-        None, max_length=64, description="as in `image_url`; lets caches keep it"
-    )
+    version: str | None = Field(None, max_length=64)
+    """as in `image_url`; lets caches keep it"""
 
 
 @router.head("/{frame_id}/image", include_in_schema=False)

@@ -35,9 +35,8 @@ class OverviewView(BaseView):
     num_levels: int = Field(ge=1, description="slim levels of the codec")
     frames_total: int = Field(ge=0, description="frames stored since the store was made")
     detected_total: int = Field(ge=0, description="of these, frames that were detected")
-    received_bytes_total: int = Field(
-        ge=0, description="containers stored since the store was made, bytes"
-    )
+    received_bytes_total: int = Field(ge=0)
+    """containers stored since the store was made, bytes"""
     stored_bytes: int = Field(ge=0, description="containers held now, bytes")
     removed_total: int = Field(ge=0, description="frames that retention removed")
 
@@ -55,12 +54,10 @@ class TimelineQuery(QueryModel):
     """Of what to count how many."""
 
     camera: CameraId | None = Field(None, description="of this camera only")
-    from_: Moment | None = Field(
-        None, alias="from", description="capture time; the first stored frame's when not given"
-    )
-    to: Moment | None = Field(
-        None, description="capture time; the last stored frame's when not given"
-    )
+    from_: Moment | None = Field(None, alias="from")
+    """capture time; the first stored frame's when not given"""
+    to: Moment | None = None
+    """capture time; the last stored frame's when not given"""
     buckets: int = Field(120, ge=1, le=MAX_BUCKETS, description="parts of the time, of one length")
 
 

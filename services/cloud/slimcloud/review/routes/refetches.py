@@ -31,9 +31,9 @@ class RefetchView(BaseView):
 
     request_id: str
     url: Annotated[str, BeforeValidator(lambda name: url_of("refetches", name))] = Field(
-        validation_alias="request_id",
-        description="path of this request; ask it again while the state is pending",
+        validation_alias="request_id"
     )
+    """path of this request; ask it again while the state is pending"""
     frame_id: Text
     frame_url: FrameUrl = Field(validation_alias="frame_id")
     state: RefetchState = Field(
@@ -41,17 +41,12 @@ class RefetchView(BaseView):
         "done: the enhancement is stored and the picture is better; refused: see `detail`"
     )
     detail: str = Field(description="why it was refused; else empty")
-    created_time: Time = Field(
-        validation_alias="created_time_unix_us", description="wall clock of the cloud, UTC"
-    )
-    sent_time: TimeOrNone = Field(
-        validation_alias="sent_time_unix_us",
-        description="when the camera was told; null until then",
-    )
-    ended_time: TimeOrNone = Field(
-        validation_alias="ended_time_unix_us",
-        description="when it was done or refused; null until then",
-    )
+    created_time: Time = Field(validation_alias="created_time_unix_us")
+    """wall clock of the cloud, UTC"""
+    sent_time: TimeOrNone = Field(validation_alias="sent_time_unix_us")
+    """when the camera was told; null until then"""
+    ended_time: TimeOrNone = Field(validation_alias="ended_time_unix_us")
+    """when it was done or refused; null until then"""
 
 
 @router.post("/frames/{frame_id}/refetch", status_code=202, responses=problems(404, 409, 410, 503))

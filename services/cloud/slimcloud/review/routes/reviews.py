@@ -38,12 +38,19 @@ MAX_LIMIT = 200  # records a page
 router = APIRouter(prefix=API_PREFIX, tags=["reviews"])
 
 
+_Comment = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=MAX_COMMENT_CHARACTERS, pattern=r"\S"),
+]
+
+
 class NewReview(BaseModel):
     """What you say of a frame: a mark, a comment, or both."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        use_attribute_docstrings=True,
         json_schema_extra={
             "anyOf": [
                 {"required": ["mark"], "properties": {"mark": {"type": "string"}}},
@@ -52,18 +59,10 @@ class NewReview(BaseModel):
         },
     )
 
-    mark: ReviewMark | None = Field(
-        None, description="replaces the frame's mark; open takes it back, null leaves it"
-    )
-    comment: (
-        Annotated[
-            str,
-            StringConstraints(
-                strip_whitespace=True, max_length=MAX_COMMENT_CHARACTERS, pattern=r"\S"
-            ),
-        ]
-        | None
-    ) = Field(None, description="for people; shown as text, never as markup")
+    mark: ReviewMark | None = None
+    """replaces the frame's mark; open takes it back, null leaves it"""
+    comment: _Comment | None = None
+    """for people; shown as text, never as markup"""
 
     @model_validator(mode="after")
     def _says_something(self) -> "NewReview":
@@ -87,11 +86,11 @@ class ReviewView(BaseView):
 
     id: str = Field(validation_alias="review_id")
     url: Annotated[str, BeforeValidator(lambda name: url_of("reviews", name))] = Field(
-        validation_alias="review_id", description="path of this record"
+        validation_alias="review_id"
     )
-    time: Time = Field(
-        validation_alias="time_unix_us", description="clock of the store, UTC, milliseconds exact"
-    )
+    """path of this record"""
+    time: Time = Field(validation_alias="time_unix_us")
+    """clock of the store, UTC, milliseconds exact"""
     frame_id: Text
     frame_url: FrameUrl = Field(validation_alias="frame_id")
     reviewer: str = Field(description="who, by the name of the token, or the address without one")
@@ -99,9 +98,8 @@ class ReviewView(BaseView):
         description="look: was shown the picture; sharpen: had the camera asked for more; note: "
         "marked or commented"
     )
-    level: int | None = Field(
-        ge=0, description="of a look: the widest level that the picture was made of"
-    )
+    level: int | None = Field(ge=0)
+    """of a look: the widest level that the picture was made of"""
     mark: ReviewMark | None = Field(description="of a note; null leaves the mark as it was")
     comment: str = Field(description="of a note; empty says nothing")
 
