@@ -85,7 +85,10 @@ async def _ack(review: ReviewWorld, frame_id: FrameId) -> str:
 def _today(value: object) -> object:
     """What the earlier build knew, without what was taken away since."""
     if isinstance(value, dict):
-        return {k: _today(v) for k, v in value.items() if k != TAKEN_AWAY}
+        today = {k: _today(v) for k, v in value.items() if k != TAKEN_AWAY}
+        if isinstance(cursor := today.get("next_cursor"), str):  # a word that nobody keeps
+            today["next_cursor"] = base64.b64decode(cursor).decode()
+        return today
     if isinstance(value, float):  # a latency below 0, where clocks differed, is told as 0
         return max(0.0, value)
     if isinstance(value, list):
