@@ -4,30 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from slimedge.event import (
-    Acked,
-    Backfilled,
-    CameraChanged,
-    CameraState,
-    Captured,
-    ClockStepped,
-    Damaged,
-    Detected,
-    EdgeEvent,
-    Encoded,
-    GapRecorded,
-    LinkChanged,
-    LinkState,
-    Lost,
-    Nacked,
-    Refetched,
-    RefetchRefused,
-    Replaced,
-    Sent,
-    Skipped,
-    SpoolChanged,
-    Spooled,
-)
+from slimedge import event as events
+from slimedge.event import EdgeEvent
 from slimedge.memory.spool_worker import SpoolWorker
 from slimops.metrics import Metrics
 
@@ -103,50 +81,50 @@ class MetricsObserver:
 
     def notify(self, event: EdgeEvent) -> None:
         match event:
-            case Captured():
+            case events.Captured():
                 self._captured.inc()
-            case Damaged():
+            case events.Damaged():
                 self._dropped.labels(_DAMAGED).inc()
-            case Replaced():
+            case events.Replaced():
                 self._dropped.labels(_REPLACED).inc()
-            case Skipped(reason=skip):
+            case events.Skipped(reason=skip):
                 self._dropped.labels(skip.value).inc()
-            case Lost(reason=loss):
+            case events.Lost(reason=loss):
                 self._dropped.labels(loss.value).inc()
-            case Encoded():
+            case events.Encoded():
                 level = str(event.level)
                 self._encode.labels(level).observe(event.encode_seconds)
                 self._size.labels(level).observe(event.bitstream_bytes)
                 self._probes.inc(event.probe)
-            case Sent():
+            case events.Sent():
                 (self._resent if event.resent else self._sent).inc()
                 self._credit_wait.observe(event.credit_wait_seconds)
-            case Acked():
+            case events.Acked():
                 self._ack.labels(event.stage.value).observe(event.since_sent_seconds)
-            case Detected():
+            case events.Detected():
                 self._latency.observe(event.latency_seconds)
                 self._detections.inc(len(event.detections))
-            case Nacked():
+            case events.Nacked():
                 self._nacks.labels(event.reason).inc()
-            case Refetched():
+            case events.Refetched():
                 self._refetches.labels("sent").inc()
-            case RefetchRefused():
+            case events.RefetchRefused():
                 self._refetches.labels("refused").inc()
-            case LinkChanged():
+            case events.LinkChanged():
                 self._link_changes.labels(event.state.value).inc()
-                self._link_up.set(event.state is LinkState.UP)
-            case CameraChanged():
-                self._camera_up.set(event.state is CameraState.UP)
-                self._camera_losses.inc(event.state is CameraState.LOST)
-            case SpoolChanged():
+                self._link_up.set(event.state is events.LinkState.UP)
+            case events.CameraChanged():
+                self._camera_up.set(event.state is events.CameraState.UP)
+                self._camera_losses.inc(event.state is events.CameraState.LOST)
+            case events.SpoolChanged():
                 self._spool_up.set(event.is_up)
-            case Spooled():
+            case events.Spooled():
                 self._spooled.inc()
-            case Backfilled():
+            case events.Backfilled():
                 self._backfilled.inc()
-            case GapRecorded():
+            case events.GapRecorded():
                 self._gaps.labels(event.gap.reason.value).inc()
-            case ClockStepped():
+            case events.ClockStepped():
                 self._clock_steps.inc()
 
 
