@@ -1,8 +1,7 @@
 """`slimwire completion`: what a shell needs to complete commands and options."""
 
-import enum
 import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.completion import (  # type: ignore[attr-defined]  # typer re-exports without saying so
@@ -15,21 +14,15 @@ from slimcli.streams import say
 VARIABLE = "_SLIMWIRE_COMPLETE"  # by which a shell asks for completions
 
 
-class Shell(enum.Enum):
-    """Whose completion is known."""
-
-    BASH = "bash"
-    ZSH = "zsh"
-    FISH = "fish"
-
-
-def completion(shell: Annotated[Shell, typer.Argument(help="Whose.")]) -> None:
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Whose.")],
+) -> None:
     """Print what makes a shell complete commands and options.
 
     bash: eval "$(slimwire completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc, after
     compinit; fish: slimwire completion fish > ~/.config/fish/completions/slimwire.fish
     """
-    say(get_completion_script(prog_name="slimwire", complete_var=VARIABLE, shell=shell.value))
+    say(get_completion_script(prog_name="slimwire", complete_var=VARIABLE, shell=shell))
 
 
 def let_shells_ask() -> None:

@@ -51,8 +51,8 @@ def open_model(model: str, models: Path | None) -> tuple[CodecArtifact | None, D
     return codec, open_detector(codec, models)
 
 
-def open_runtime(threads: int | None = None, precision: Precision = Precision.AUTO) -> Runtime:
+def open_runtime(threads: int | None = None, precision: Precision = "auto") -> Runtime:
     """What runs the graphs."""
     from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 
-    return OpenVinoRuntime(num_threads=threads, precision=precision.value)
+    return OpenVinoRuntime(num_threads=threads, precision=precision)

@@ -1,19 +1,9 @@
 """Options that several commands share, with one wording each."""
 
-import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Precision(enum.Enum):
-    """Of the graphs' arithmetic."""
-
-    AUTO = "auto"
-    F32 = "f32"
-    BF16 = "bf16"
-
 
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture; - is standard input.")]
 Container = Annotated[Path, typer.Argument(metavar="F", help="A container; - is standard input.")]
@@ -71,6 +61,7 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="Threads of the graphs; not given: all processors."),
 ]
-PrecisionOption = Annotated[
-    Precision, typer.Option("--precision", help="auto takes bf16 where the processor has it.")
+Precision = Annotated[
+    Literal["auto", "f32", "bf16"],
+    typer.Option("--precision", help="auto takes bf16 where the processor has it."),
 ]

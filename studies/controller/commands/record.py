@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slimcli.models import open_codec, open_runtime
-from slimcli.options import Force, Model, Models, Output, Precision, PrecisionOption, Threads
+from slimcli.options import Force, Model, Models, Output, Precision, Threads
 from slimcli.streams import refuse_existing, say
 from slimcodec.model.find import DEFAULT_MODEL
 
@@ -48,7 +48,7 @@ def record(
     model: Model = DEFAULT_MODEL,
     models: Models = None,
     threads: Threads = None,
-    precision: PrecisionOption = Precision.AUTO,
+    precision: Precision = "auto",
     force: Force = False,
 ) -> None:
     """Encode a video's frames at every point and keep their bytes, for `simulate`.

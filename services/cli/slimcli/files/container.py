@@ -25,7 +25,7 @@ def encode(
     model: options.Model = DEFAULT_MODEL,
     models: options.Models = None,
     threads: options.Threads = None,
-    precision: options.PrecisionOption = options.Precision.AUTO,
+    precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
     """Encode a picture into a container."""
@@ -53,7 +53,7 @@ def upgrade(
     model: options.ModelOfContainer = None,
     models: options.Models = None,
     threads: options.Threads = None,
-    precision: options.PrecisionOption = options.Precision.AUTO,
+    precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
     """Encode what a container lacks, for `decode --with`."""
@@ -78,7 +78,7 @@ def decode(
     model: options.ModelOfContainer = None,
     models: options.Models = None,
     threads: options.Threads = None,
-    precision: options.PrecisionOption = options.Precision.AUTO,
+    precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
     """Decode a container to a picture. The suffix of the output names the format."""

@@ -75,7 +75,7 @@ def detect(
     model: options.ModelOfContainer = None,
     models: options.Models = None,
     threads: options.Threads = None,
-    precision: options.PrecisionOption = options.Precision.AUTO,
+    precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
     """Detect objects in pictures, videos and containers.

@@ -53,7 +53,7 @@ def calibrate(
     model: options.Model = DEFAULT_MODEL,
     models: options.Models = None,
     threads: options.Threads = None,
-    precision: options.PrecisionOption = options.Precision.AUTO,
+    precision: options.Precision = "auto",
 ) -> None:
     """Measure a codec on this device. Seconds of every level; bytes, detections on pictures.
 
@@ -85,9 +85,9 @@ def calibrate(
         if picture.boxes is not None
     ]
     device = this_device(threads)
-    if precision is not options.Precision.AUTO:
+    if precision != "auto":
         # bfloat16 or not decides the seconds; the edge runs as "auto" does
-        device = device._replace(processor=f"{device.processor} ({precision.value})")
+        device = device._replace(processor=f"{device.processor} ({precision})")
     profile, utilities = run_calibration(
         codec,
         runtime,
@@ -116,7 +116,7 @@ def calibrate_scores(
     ] = DEFAULT_MODEL,
     models: options.Models = None,
     threads: options.Threads = None,
-    precision: options.PrecisionOption = options.Precision.AUTO,
+    precision: options.Precision = "auto",
 ) -> None:
     """Find out what a model's scores mean. Pictures in which every object has its label say it.
 
