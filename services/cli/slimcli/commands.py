@@ -13,7 +13,7 @@ from slimcli.files.container import decode, encode, inspect_container, upgrade
 from slimcli.files.detect import detect
 from slimcli.files.levels import levels
 from slimcli.run.configuration import configuration
-from slimcli.run.edge_and_cloud import cloud, edge
+from slimcli.run.edge_and_cloud import cloud, edge, process
 from slimcli.run.health import health
 from slimcli.run.security import certs, token
 from slimcli.train.calibrate import calibrate, calibrate_scores
@@ -68,6 +68,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "levels": levels,
     "demo": demo,
     "edge": edge,
+    "process": process,
     "cloud": cloud,
     "certs": certs,
     "token": token,

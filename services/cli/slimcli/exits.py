@@ -170,6 +170,6 @@ _ERRORS = {
     ExitCode.CANNOT_CREATE: "FileExistsError ArtifactFolderError",
     ExitCode.IO: "OSError",
     ExitCode.CONFIG: "SettingsError ModelError ModelMismatchError RecipeError ValidationError",
-    ExitCode.INTERRUPTED: "KeyboardInterrupt Abort",
+    ExitCode.INTERRUPTED: "KeyboardInterrupt Abort StoppedError",
 }
 _CODES = {name: code for code, names in _ERRORS.items() for name in names.split()}

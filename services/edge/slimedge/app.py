@@ -26,12 +26,13 @@ from slimcontrol.point import OperatingPoint
 from slimcontrol.profile import build_operating_points, restrict_points
 from slimedge.backoff import FullJitter
 from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
+from slimedge.capture.recording import as_recording
 from slimedge.capture.source import FrameSource, open_source
 from slimedge.capture.wall_clock import WallClock
 from slimedge.encode.calibration import EncodeCalibration, guess_encode_seconds
 from slimedge.encode.stage import EncodeStage, FrameRing
 from slimedge.encode.worker import EncodeWorker
-from slimedge.errors import CameraError, EdgeError, NothingDeliveredError
+from slimedge.errors import CameraError, EdgeError, StoppedError, UndeliveredError
 from slimedge.event import CameraChanged, ClockStepped, Damaged, EdgeEvent, EdgeObserver
 from slimedge.frame import CapturedFrame
 from slimedge.link.answer import AnswerReader
@@ -39,6 +40,7 @@ from slimedge.link.backfill import Backfill
 from slimedge.link.refetch import Refetcher
 from slimedge.link.uplink import Uplink
 from slimedge.link.wire import make_hello
+from slimedge.memory.bookmark import Bookmark
 from slimedge.memory.ledger import Ledger
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.pipeline import Pipeline
@@ -61,24 +63,31 @@ async def run_edge(
     settings: EdgeSettings,
     observer: EdgeObserver | None = None,
     *,
+    recording: Bookmark | None = None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = False,
-) -> None:
+) -> str:
     """Run one edge until its source ends, `stop` is set, or it is cancelled.
 
     Args:
         settings: Of this camera.
         observer: Is told every event, on this event loop.
+        recording: The source is one: every frame of it is sent from there on, for the record.
         stop: Set it to end soon and in order.
         handle_signals: Stop on SIGINT and SIGTERM (main thread only).
+
+    Returns:
+        What came of the pictures, in words.
 
     Raises:
         CameraError: the source cannot be used.
         ControlError: the settings ask for a level or quality that the model does not have.
         ModelError: the codec model is missing or altered.
         ModelMismatchError: the cloud reads another model.
-        NothingDeliveredError: the source has ended, and the cloud got none of its pictures.
+        UndeliveredError: the source has ended, and the cloud got none of its pictures; or not all
+            of a recording's.
         RefusedError: the cloud refuses this camera for good.
+        StoppedError: a recording was stopped before its end.
     """
     life = Lifecycle(
         deadline_seconds=min(settings.drain_seconds, _STOP_DRAIN_SECONDS),
@@ -94,11 +103,14 @@ async def run_edge(
             snapshot_seconds=settings.snapshot_seconds,
             keep_damaged=settings.keep_damaged,
         )
+        if recording is not None:
+            source = as_recording(source, recording.start_unix)
+            recording.total = source.frames
         artifact = await asyncio.to_thread(
             lambda: load_codec_artifact(find_model("codec", settings.model, settings.models_root))
         )
         runtime = await asyncio.to_thread(OpenVinoRuntime, settings.encoder_threads)
-        edge = _Edge(settings, artifact, Encoder(artifact, runtime), observer, life)
+        edge = _Edge(settings, artifact, Encoder(artifact, runtime), observer, life, recording)
         await edge.start(source)
         if stop is not None:
             life.spawn(_stop_when(stop, life), "stop")
@@ -107,7 +119,7 @@ async def run_edge(
         except asyncio.CancelledError:
             life.end(0.0)
             raise
-    edge.check_delivery()
+    return edge.check_delivery()
 
 
 async def _stop_when(stop: asyncio.Event, life: Lifecycle) -> None:
@@ -133,13 +145,16 @@ class _Edge:
         encoder: Encoder,
         observer: EdgeObserver | None,
         life: Lifecycle,
+        recording: Bookmark | None,
     ) -> None:
         self._settings = settings
         self._life = life
+        self._recording = recording
         self._loop = asyncio.get_running_loop()
         self._camera_ended: asyncio.Future[CameraError | None] = self._loop.create_future()
         self._has_source_ended = False  # by itself
-        epoch = time.time_ns() // 1000  # a later start has a larger one
+        # A later start of a camera has a larger one.
+        epoch = time.time_ns() // 1000 if recording is None else recording.epoch
         points = restrict_points(
             build_operating_points(artifact.levels, artifact.manifest.qualities, artifact.profile),
             settings.level,
@@ -182,8 +197,7 @@ class _Edge:
             lambda: math.nan if (age := ack_age()) is None else age,
         )
         self._observers = observers = _Observers([self._health, counting])
-        if observer is not None:
-            observers.append(observer)
+        observers += [o for o in (recording, observer) if o is not None]
         folder = settings.spool_folder
         self._spool = spool = SpoolWorker(
             None if folder is None else folder / f"{settings.camera_id}.spool",
@@ -220,6 +234,7 @@ class _Edge:
             answers=answers,
             observer=observers,
             clock=clock,
+            is_recording=recording is not None,
         )
         self._backfill = Backfill(spool, ledger, self._uplink, controller, budget, observers, clock)
         self._pipeline = Pipeline(
@@ -239,6 +254,7 @@ class _Edge:
             budget=budget,
             observer=observers,
             clock=clock,
+            is_recording=recording is not None,
         )
 
     async def start(self, source: FrameSource) -> None:
@@ -250,6 +266,7 @@ class _Edge:
             loop=settings.loop,
             backoff=FullJitter(settings.reconnect_min_seconds, settings.reconnect_max_seconds),
             clock=WallClock(),
+            after=0 if self._recording is None else self._recording.frames,
         )
         pipeline = life.spawn(self._pipeline.run(self._warm_up_points, camera.want), "pipeline")
         others = [
@@ -302,11 +319,19 @@ class _Edge:
         life.on_stop(Phase.CLOSE, "spool", keep_the_rest, seconds=_SPOOL_SECONDS)
         camera.start()
 
-    def check_delivery(self) -> None:
-        """Refuse to call it a success that a source has ended and nothing of it was delivered."""
+    def check_delivery(self) -> str:
+        """Say what came of the pictures; it is no success that a source has ended and nothing of
+        it was delivered, or not all of a recording.
+        """
+        recording, totals = self._recording, self._counting.totals()
+        why = f"; {self._health.link_failure}" if self._health.link_failure else ""
+        if recording is not None and not (self._has_source_ended and recording.is_whole):
+            raise StoppedError(f"stopped: {totals}{why}; started again, it goes on")
         if self._has_source_ended and not self._counting.has_delivered:
-            why = f"; {self._health.link_failure}" if self._health.link_failure else ""
-            raise NothingDeliveredError(f"nothing was delivered: {self._counting.totals()}{why}")
+            raise UndeliveredError(f"nothing was delivered: {totals}{why}")
+        if recording is not None and recording.refused:
+            raise UndeliveredError(f"not all was taken: {totals}")
+        return totals
 
     async def _finish(self, pipeline: asyncio.Task[None]) -> None:
         await asyncio.wait([pipeline])
@@ -329,7 +354,7 @@ class _Edge:
 
     async def _end_with_the_camera(self) -> None:
         failure = await self._camera_ended
-        self._life.end(self._settings.drain_seconds)
+        self._life.end(self._settings.drain_seconds if self._recording is None else math.inf)
         if failure is not None:
             raise failure
 

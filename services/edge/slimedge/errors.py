@@ -4,7 +4,9 @@
     ├── CameraError          the source cannot be opened or holds no pictures
     │   └── CameraLostError  it worked and went away; the camera thread opens it again
     │       └── CameraRefusedError  it refuses the password; it is asked again ever more rarely
-    ├── NothingDeliveredError  the source has ended, and the cloud got none of its pictures
+    ├── UndeliveredError     the source has ended, and the cloud got none of its pictures, or not
+    │                        all of a recording
+    ├── StoppedError         a recording was stopped before its end
     ├── ModelMismatchError   the cloud reads another model; names both fingerprints
     └── RefusedError         the cloud refuses this camera for a reason that retrying cannot mend
 
@@ -28,8 +30,12 @@ class CameraRefusedError(CameraLostError):
     """A camera that refuses the password; asked often, some lock the user out."""
 
 
-class NothingDeliveredError(EdgeError):
-    """The source has ended, and the cloud got none of its pictures."""
+class UndeliveredError(EdgeError):
+    """The source has ended, and the cloud got none of its pictures, or not all of a recording."""
+
+
+class StoppedError(EdgeError):
+    """A recording was stopped before its end."""
 
 
 class ModelMismatchError(EdgeError):

@@ -5,10 +5,11 @@
                         └─► encode at (level, quality) ─► ring ─► uplink
 
 A camera that is faster than the encoder overwrites the frame that waits: a queue would only make
-frames old. A source that waits is asked for each picture instead, and none of them is skipped. The
-encoder is never ahead of the link: a frame is encoded only when the link is up and the controller
-finds a point that meets the deadline and every budget, or wants a probe. While the link is down, or
-the cloud answers nothing or keeps its window closed, frames are encoded for the spool, a few each
+frames old. A source that waits is asked for each picture instead, and none of them is skipped; a
+recording's are not paced, and wait only for the cloud, at the point of the most worth. The encoder
+is never ahead of the link: a frame is encoded only when the link is up and the controller finds a
+point that meets the deadline and every budget, or wants a probe. While the link is down, or the
+cloud answers nothing or keeps its window closed, frames are encoded for the spool, a few each
 second. So are those that cannot be in time until the result of a frame that went after that, and
 while the cloud detects nothing.
 """
@@ -26,7 +27,7 @@ from slimedge.encode.worker import scaled_hw
 from slimedge.event import Captured, EdgeObserver, LossReason, Replaced, Skipped, SkipReason
 from slimedge.frame import CapturedFrame
 from slimedge.link.uplink import LOOK_SECONDS, Uplink
-from slimedge.memory.ledger import Ledger, LedgerFrame
+from slimedge.memory.ledger import RESEND_FRAMES, Ledger, LedgerFrame
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.settings import EdgeSettings
 from slimops.tracing import record_span
@@ -47,6 +48,7 @@ class Pipeline:
     budget: BudgetAccount
     observer: EdgeObserver
     clock: Callable[[], float]  # monotonic seconds
+    is_recording: bool = False
 
     def __post_init__(self) -> None:
         self._sending: set[asyncio.Task[None]] = set()
@@ -89,7 +91,8 @@ class Pipeline:
         try:
             while frame is not None:
                 await self._send_it_or_a_newer(frame)
-                await self._pace()
+                if not self.is_recording:
+                    await self._pace()
                 frame = await self._wait_for_frame()
             await asyncio.gather(*self._sending)
         finally:
@@ -98,9 +101,10 @@ class Pipeline:
             await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def drain(self) -> None:
-        """Wait until every sent frame has its result."""
-        while self.ledger.undetected_frames:
-            await self.ledger.may_go.wait()
+        """Wait until every frame that was sent, or shall be again, has its result."""
+        while self.ledger.undetected_frames or self.uplink.is_busy:
+            await self.ledger.may_go.wait(LOOK_SECONDS)
+            self._forget_overdue()
 
     def give_up(self) -> None:
         """Keep for another start what the cloud does not have, at the very end."""
@@ -111,7 +115,7 @@ class Pipeline:
 
     async def _send_it_or_a_newer(self, frame: CapturedFrame) -> None:
         while not isinstance(decision := self._decide(frame), Decision):
-            await self.ledger.may_go.wait()
+            await self.ledger.may_go.wait(LOOK_SECONDS)
             frame = self._newer(frame, decision) or frame
             if frame.waits:
                 frame = replace(frame, capture_time_mono=self.clock())
@@ -119,12 +123,13 @@ class Pipeline:
 
     def _decide(self, frame: CapturedFrame) -> Decision | SkipReason | WaitReason:
         now = self.clock()
-        for overdue in self.ledger.forget(now - _RESULT_OVERDUE_SECONDS):
-            self.observer.notify(overdue.lost(LossReason.NO_RESULT))
+        self._forget_overdue()
         height, width = scaled_hw(frame.image_hw, self.settings.max_edge, self.ledger.max_pixels)
         pixels = height * width
         self._is_for_later = False
         why_not = self.uplink.why_not
+        if self.is_recording:
+            return why_not or self._decide_for_the_record(now, pixels)
         if why_not is not None:
             self._outage, self._tried_at = why_not, math.inf
         else:
@@ -140,6 +145,20 @@ class Pipeline:
             if why_not is None:
                 return decision.reason
         return self._decide_for_later(now, pixels, why_not)
+
+    def _decide_for_the_record(self, now: float, pixels: int) -> Decision | WaitReason:
+        if self.ledger.undetected_frames >= RESEND_FRAMES:
+            return WaitReason.CREDIT
+        if self.ledger.is_paused(now):
+            return WaitReason.CLOUD_FULL
+        if not self.budget.view().is_open:
+            return WaitReason.BUDGET
+        decision = self.controller.decide_for_later(now, pixels, math.inf)
+        return decision.reason or decision
+
+    def _forget_overdue(self) -> None:
+        for overdue in self.ledger.forget(self.clock() - _RESULT_OVERDUE_SECONDS):
+            self.observer.notify(overdue.lost(LossReason.NO_RESULT))
 
     def _decide_for_later(
         self, now: float, pixels: int, why_not_now: SkipReason | WaitReason

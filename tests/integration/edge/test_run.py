@@ -19,7 +19,7 @@ from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact
 from slimcontrol.controller import WaitReason
 from slimedge.app import run_edge
-from slimedge.errors import CameraError, ModelMismatchError, NothingDeliveredError
+from slimedge.errors import CameraError, ModelMismatchError, UndeliveredError
 from slimedge.event import (
     Acked,
     Backfilled,
@@ -88,7 +88,7 @@ def make_settings(codec: CodecArtifact, source: Path, address: str, **more: obje
 @asynccontextmanager
 async def edge_running(
     settings: EdgeSettings, recorder: EdgeRecorder
-) -> AsyncIterator[asyncio.Task[None]]:
+) -> AsyncIterator[asyncio.Task[str]]:
     stop = asyncio.Event()
     task = asyncio.create_task(run_edge(settings, recorder, stop=stop))
     try:
@@ -146,7 +146,7 @@ async def test_a_source_of_which_nothing_arrives_is_no_success(
             for sequence in range(1, PICTURES + 1)
         }
 
-        with pytest.raises(NothingDeliveredError, match="0 detected; not detected: 5 refused"):
+        with pytest.raises(UndeliveredError, match="0 detected; not detected: 5 refused"):
             await run_edge(make_settings(codec, pictures, cloud.address))
 
 

@@ -32,7 +32,7 @@ SETTLE_SECONDS = 20.0  # for the results of the last frames; a frame that is los
 _TICK_SECONDS = 0.05
 
 T = TypeVar("T")
-RunEdge: TypeAlias = Callable[..., Coroutine[Any, Any, None]]  # as `slimedge.app.run_edge`
+RunEdge: TypeAlias = Callable[..., Coroutine[Any, Any, object]]  # as `slimedge.app.run_edge`
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`slimwire edge` and `slimwire cloud`: run a service in the foreground.
+"""`slimwire edge`, `process` and `cloud`: run a service in the foreground.
 
 Settings come from a configuration file, the environment (`EDGE_*`, `CLOUD_*`) and a few options;
 the later wins. A wrong one stops the start with its name and exit code 78; `--settings` lists them.
@@ -6,24 +6,30 @@ the later wins. A wrong one stops the start with its name and exit code 78; `--s
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from slimcli.exits import needs_extra
+from slimcli.exits import UnavailableError, needs_extra
 from slimcli.options import Config
 from slimcli.streams import say
 from slimcloud.roles import Role
 
 if TYPE_CHECKING:
     from slimcloud.settings import CloudSettings
+    from slimedge.event import EdgeEvent
+    from slimedge.memory.bookmark import Bookmark
     from slimedge.settings import EdgeSettings
     from slimops.settings import ServiceSettings
 
 SettingsT = TypeVar("SettingsT", bound="ServiceSettings")
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 ListSettings = Annotated[
     bool, typer.Option("--settings", help="List every setting of the environment, and stop.")
 ]
@@ -66,6 +72,77 @@ def edge(
     )
     with _logs_and_spans("edge", settings):
         asyncio.run(run_edge(settings, handle_signals=True))
+
+
+def process(
+    recording: Annotated[
+        Path, typer.Argument(metavar="FILE|DIR", help="A video file, or a directory of pictures.")
+    ],
+    cloud_address: Annotated[
+        str | None, typer.Option("--cloud", metavar="HOST:PORT", help="Of the cloud's ingest.")
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="Under which name. [default: the file's]", show_default=False)
+    ] = None,
+    start: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="TIME", formats=_TIMES, help="When it begins; not given: as the file says."
+        ),
+    ] = None,
+    level: Annotated[int | None, typer.Option("--level", "-l", help="Use only this width.")] = None,
+    quality: Annotated[
+        float | None, typer.Option("--quality", "-q", help="Use only this quality.")
+    ] = None,
+    again: Annotated[bool, typer.Option(help="Send what was sent before, too.")] = False,
+    config: Config = None,
+) -> None:
+    """Send every frame of a recording to the cloud. Stopped and started again, it goes on."""
+    import asyncio
+
+    with needs_extra("edge", "process"):
+        from slimedge.app import run_edge
+        from slimedge.memory.bookmark import Bookmark
+        from slimedge.settings import EdgeSettings
+        from slimops.user_folder import user_folder
+
+    state = user_folder("XDG_STATE_HOME", ".local/state")
+    if state is None:
+        raise UnavailableError("there is no home to keep the place in; set XDG_STATE_HOME")
+    settings = _load(
+        EdgeSettings,
+        config,
+        source=str(recording),
+        cloud_address=cloud_address,
+        camera_id=camera or re.sub(r"[^A-Za-z0-9._-]", "-", recording.resolve().stem)[:64],
+        level=level,
+        quality=quality,
+        loop=False,
+        deadline_seconds=0,
+        expire_seconds=0,
+    ).model_copy(update={"spool_folder": None, "http_port": None})  # those of a camera beside it
+    start_unix = None if start is None else start.timestamp()
+    bookmark = Bookmark.open(state / "process", settings, start_unix, again=again)
+    if bookmark.frames:
+        say(f"{recording}: goes on behind {bookmark.frames} frames; --again begins with the first")
+    progress = _Progress(bookmark)
+    with _logs_and_spans("edge", settings, "WARNING"), progress.bar:
+        totals = asyncio.run(run_edge(settings, progress, recording=bookmark, handle_signals=True))
+    say(f"{recording}: {totals}")
+
+
+class _Progress:
+    """An observer that shows, on a terminal, how much of a recording the cloud has."""
+
+    def __init__(self, bookmark: Bookmark) -> None:
+        self._bookmark = bookmark
+        self.bar = typer.progressbar(
+            length=0, file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
+        )
+
+    def notify(self, event: EdgeEvent) -> None:
+        self.bar.length = self._bookmark.total
+        self.bar.update(self._bookmark.frames - self.bar.pos)
 
 
 def cloud(

@@ -18,7 +18,7 @@ _FRAMES = 15
 _AHEAD_US = 1_000_000
 _BEHIND_US = 30_000_000
 _LIVE_US = 600_000_000  # the longest deadline: no live frame is older
-_LATE_US = 366 * 86_400_000_000  # nothing is kept for longer
+_LATE_US = 20 * 366 * 86_400_000_000  # a recording may be old; what is older is an unset clock
 
 
 class ClockOffset:
@@ -35,7 +35,7 @@ class ClockOffset:
         Args:
             capture_us: by the camera's wall clock, microseconds since 1970.
             arrival_us: by the cloud's.
-            is_late: it was kept before it was sent, so its way says nothing.
+            is_late: it was kept or recorded before it was sent, so its way says nothing.
         """
         ahead_us = capture_us - arrival_us
         if not is_late:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from slimedge.backoff import FullJitter
@@ -47,13 +48,14 @@ class Camera:
     loop: bool  # begin again at the end of a file
     backoff: FullJitter  # before a lost camera is opened again
     clock: WallClock
+    after: int = 0  # so many pictures of the source are passed over: they were sent before
     refused_seconds: float = 5.0  # least pause after a refused password; it doubles
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._wanted = threading.Event()  # the next picture of a source that waits
         self._is_up = False
-        self._sequence = 0
+        self._sequence = self.after
         self._damaged = 0  # pictures
         self._last_damage = ""
         self._waits = self.source.waits and not self.loop
@@ -126,7 +128,7 @@ class Camera:
 
     def _play_once(self) -> None:
         start: float | None = None
-        for picture in self.source.pictures(self._tell):
+        for picture in islice(self.source.pictures(self._tell), self.after, None):
             now = time.monotonic()
             start = start or now
             if not self._is_up:
@@ -141,12 +143,13 @@ class Camera:
                 return
             self._sequence += 1
             reading = self.clock.read()
-            if reading.expected_unix is not None:
-                self.post(ClockStepped(reading.expected_unix, reading.unix))
+            taken_unix = picture.taken_unix
+            if taken_unix is None:
+                taken_unix = reading.unix
+                if reading.expected_unix is not None:
+                    self.post(ClockStepped(reading.expected_unix, reading.unix))
             self.post(
-                CapturedFrame(
-                    self._sequence, picture.image, reading.unix, reading.mono, self._waits
-                )
+                CapturedFrame(self._sequence, picture.image, taken_unix, reading.mono, self._waits)
             )
         self._wait_until_wanted()  # the last one has been dealt with
 

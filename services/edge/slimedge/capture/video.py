@@ -35,7 +35,8 @@ class Picture:
     """One picture of a source."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
-    due_seconds: float | None  # after the first picture; None: it is live, so it is due now
+    due_seconds: float | None  # after the first picture; None: it is due now
+    taken_unix: float | None = None  # of a recording: wall clock, seconds; None: it is taken now
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Video:
                 if self.again_seconds is not None:
                     return
         except (av.error.FFmpegError, OSError) as exc:
-            raise self._error(exc) from None  # neither told nor traced: it repeats the address
+            raise self.error(exc) from None  # neither told nor traced: it repeats the address
         if self.is_live:
             raise CameraLostError(f"{self.name}: the camera ended its stream")
         if not found:
@@ -73,7 +74,8 @@ class Video:
         """The address as it may be told."""
         return without_passwords(self.address)
 
-    def _error(self, error: av.error.FFmpegError | OSError) -> CameraError:
+    def error(self, error: av.error.FFmpegError | OSError) -> CameraError:
+        """What an error of FFmpeg means for this source."""
         reason = error.strerror or str(error)
         if isinstance(error, av.error.ExitError):  # "Immediate exit requested"
             reason = f"no answer for {self.timeout_seconds:g} s"
@@ -83,15 +85,18 @@ class Video:
             return CameraRefusedError(f"{self.name}: {reason}; check user and password")
         return CameraLostError(f"{self.name}: {reason}")
 
-    def _play(self, tell: Tell) -> Iterator[Picture]:
-        container = av.open(
+    def open(self) -> InputContainer:
+        """Open it with FFmpeg; to be closed."""
+        return av.open(
             self.address,
             format=self.file_format,
             options=dict(self.options),
             timeout=self.timeout_seconds,
         )
-        with closing(container):
-            stream = self._best_stream(container)
+
+    def _play(self, tell: Tell) -> Iterator[Picture]:
+        with closing(self.open()) as container:
+            stream = self.best_stream(container)
             times = _Times(1 / float(stream.average_rate or _FALLBACK_FPS), self.name)
             # HLS comes in segments of some seconds
             is_paced = not self.is_live or container.format.name == "hls"
@@ -100,7 +105,7 @@ class Video:
                 said = None if frame.pts is None else frame.time
                 yield Picture(image, times.due(said) if is_paced else None)
 
-    def _best_stream(self, container: InputContainer) -> VideoStream:
+    def best_stream(self, container: InputContainer) -> VideoStream:
         """The largest, and no cover picture; the others are not even read."""
         covers = Disposition.attached_pic | Disposition.timed_thumbnails
         streams = [s for s in container.streams.video if not s.disposition & covers]

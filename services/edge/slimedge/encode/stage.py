@@ -104,8 +104,8 @@ class EncodeStage:
             return None
         self._learn(result, result.seconds)
         container = result.encoded.bitstream
-        self._sequence += 1
-        sequence = self._sequence
+        # As its source counts it, where each start counts alike.
+        self._sequence = sequence = frame.sequence if frame.waits else self._sequence + 1
         self.ring.add(KeptFrame(sequence, result.image, container))
         self.observer.notify(
             Encoded(
@@ -130,7 +130,7 @@ class EncodeStage:
             traceparent=traceparent,
             link_bytes_per_second=round(link_rate),
         )
-        return LedgerFrame(header, container, encoded_at=self.clock())
+        return LedgerFrame(header, container, encoded_at=self.clock(), waits=frame.waits)
 
     def _learn(self, result: EncodedFrame, seconds: float) -> None:
         encoded = result.encoded

@@ -129,16 +129,20 @@ class AnswerReader:
             )
             self._tell(received, Stage.RECEIVED)
         if ack.stage in (pb.STAGE_PERSISTED, pb.STAGE_DETECTED):
-            persisted = self.ledger.persist(ack.sequence)
-            if persisted is not None:
-                if persisted.spooled is not None:
-                    self.spool.forget(self.spool.epoch, ack.sequence)
-                self._tell(persisted, Stage.PERSISTED)
+            self.take_persisted(ack.sequence)
         if ack.stage == pb.STAGE_DETECTED:
             self.ledger.result_at = self.clock()
             detected = self.ledger.close(ack.sequence)
             if detected is not None:
                 self._take_result(detected, ack)
+
+    def take_persisted(self, sequence: int) -> None:
+        """The cloud keeps a frame of this start."""
+        persisted = self.ledger.persist(sequence)
+        if persisted is not None:
+            if persisted.spooled is not None:
+                self.spool.forget(self.spool.epoch, sequence)
+            self._tell(persisted, Stage.PERSISTED)
 
     def _take_result(self, frame: LedgerFrame, ack: pb.Ack) -> None:
         # A frame that waited for its enhancement says nothing of the cloud's queue.
@@ -177,8 +181,9 @@ class AnswerReader:
         frame = self.ledger.close(nack.sequence)
         if frame is None or frame.persisted:
             return None
-        damaged = nack.retryable and nack.reason == pb.NACK_REASON_CRC
-        if damaged and frame.times_sent < MAX_TIMES_SENT:
+        is_damaged = nack.reason == pb.NACK_REASON_CRC
+        may_mend = frame.times_sent < MAX_TIMES_SENT if is_damaged else frame.waits
+        if nack.retryable and may_mend:
             frame.received = False
             return frame
         if nack.retryable:

@@ -22,7 +22,7 @@ from slimcontrol.controller import Controller
 from slimedge.event import Backfilled, EdgeObserver
 from slimedge.gap import Gap, GapReason
 from slimedge.link.connection import DisconnectedError
-from slimedge.link.uplink import Uplink
+from slimedge.link.uplink import LOOK_SECONDS, Uplink
 from slimedge.memory.ledger import UNANSWERED, BackfillState, Ledger
 from slimedge.memory.spool import SpooledFrame
 from slimedge.memory.spool_worker import SpoolWorker
@@ -30,7 +30,6 @@ from slimedge.memory.spool_worker import SpoolWorker
 SHARE = 0.2  # of the link, and of the cloud's time per frame
 
 _LATER_SECONDS = 1.0  # after a Nack that may be mended by waiting
-_LOOK_SECONDS = 0.25  # how often a pause or a budget is looked at, which end without a word
 _IDLE_SECONDS = 5.0  # an empty spool is looked into again, though nothing has arrived in it
 _ANSWER_SECONDS = 30.0  # to a GapAck; what takes longer is sent again
 
@@ -118,9 +117,7 @@ class Backfill:
 
     async def _wait_for_room(self, size_bytes: int) -> None:
         while not self._has_room(size_bytes):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self.ledger.may_go.wait()
+            await self.ledger.may_go.wait(LOOK_SECONDS)
             self._check_link()
 
     def _has_room(self, size_bytes: int) -> bool:

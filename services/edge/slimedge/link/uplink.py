@@ -34,7 +34,8 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.25  # how often it is looked whether answers are overdue, or a send is held up
+# How often it is looked at what changes without a word: overdue answers, a pause, a budget.
+LOOK_SECONDS = 0.25
 DRAIN_GRACE_SECONDS = 2.0  # for the answers on their way, if a Drain names none
 
 
@@ -49,6 +50,7 @@ class Uplink:
     answers: AnswerReader
     observer: EdgeObserver
     clock: Callable[[], float]  # monotonic seconds
+    is_recording: bool = False  # whose frames are for the record: they raise no alert
 
     def __post_init__(self) -> None:
         self._connection: Connection | None = None
@@ -215,8 +217,9 @@ class Uplink:
         """Decide what is sent again as it was meant, before anything newer."""
         for sequence in welcome.persisted_sequences:
             self.spool.forget(self.spool.epoch, sequence)
+            self.answers.take_persisted(sequence)
         now = self.clock()
-        for frame in self.ledger.resume(set(welcome.persisted_sequences)):
+        for frame in self.ledger.resume():
             if not (frame.spooled and self._is_late(now - frame.header.capture_time_mono)):
                 self._backlog.append(frame)
 
@@ -271,12 +274,12 @@ class Uplink:
             await connection.write(make_frame(frame.header, frame.container, expire_ms, late=late))
 
     async def _wait_for_room(self, size_bytes: int) -> Connection | None:
-        """Wait until the credit allows so many bytes; the stream, or None once it has ended."""
+        """Wait until the cloud allows so many bytes; the stream, or None once it has ended."""
         connection = self._connection
-        while not self.ledger.has_room(size_bytes):
+        while self.ledger.is_paused(self.clock()) or not self.ledger.has_room(size_bytes):
             if connection is None or connection is not self._connection:
                 return None
-            await self.ledger.may_go.wait()
+            await self.ledger.may_go.wait(LOOK_SECONDS)
         return connection if connection is self._connection else None
 
     def _keep(self, frame: LedgerFrame) -> None:
@@ -292,7 +295,7 @@ class Uplink:
         self.observer.notify(LinkChanged(state, detail))
 
     def _is_late(self, age_seconds: float) -> bool:
-        return 0 < self.settings.deadline_seconds < age_seconds
+        return self.is_recording or 0 < self.settings.deadline_seconds < age_seconds
 
     def _next_wait(self) -> float:
         drain, self.answers.drain = self.answers.drain, None

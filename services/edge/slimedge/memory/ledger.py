@@ -21,7 +21,7 @@ Whoever is woken looks at everything again: it says that something has happened,
 """
 
 import asyncio
-from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,6 +48,7 @@ class LedgerFrame:
     persisted: bool = False
     times_sent: int = 0
     spooled: bool | None = None  # on disk too; False = on its way there
+    waits: bool = False  # see `CapturedFrame`
 
     def __post_init__(self) -> None:
         self.size_bytes = len(self.container)
@@ -107,9 +108,11 @@ class Condition:
         event, self._event = self._event, asyncio.Event()
         event.set()
 
-    async def wait(self) -> None:
-        """Wait for the next `notify_all`."""
-        await self._event.wait()
+    async def wait(self, seconds: float | None = None) -> None:
+        """Wait for the next `notify_all`, but no longer than so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
 
 
 class Ledger:
@@ -183,13 +186,17 @@ class Ledger:
             undetected_frames=undetected,
             credit_bytes=self.credit_bytes,
             max_frame_bytes=self.max_frame_bytes,
-            paused=now < self._paused_until,
+            paused=self.is_paused(now),
             oldest_in_flight_bytes=oldest_bytes,
         )
 
     def pause(self, until: float) -> None:
-        """Let no new frame go before a monotonic time."""
+        """Let no frame go before a monotonic time."""
         self._paused_until = max(self._paused_until, until)
+
+    def is_paused(self, now: float) -> bool:
+        """Whether no frame may go yet, as the cloud has asked."""
+        return now < self._paused_until
 
     def send(self, frame: LedgerFrame, now: float) -> list[LedgerFrame]:
         """Enter a frame that is being sent; the unpersisted frames given up to keep this one."""
@@ -237,7 +244,9 @@ class Ledger:
         frame = self._frames.get(sequence)
         if frame is None or frame.persisted:
             return None
-        self._set_persisted(frame)
+        frame.received = frame.persisted = True
+        frame.container = b""
+        self.persisted.add(0, frame.header, frame.size_bytes)
         return frame
 
     def close(self, sequence: int) -> LedgerFrame | None:
@@ -273,15 +282,12 @@ class Ledger:
         frames = (f for f in self._frames.values() if not f.persisted)
         return sorted(frames, key=lambda frame: frame.sequence)
 
-    def resume(self, persisted: Collection[int]) -> list[LedgerFrame]:
-        """Close what the cloud has persisted; the frames to send again, in order.
+    def resume(self) -> list[LedgerFrame]:
+        """A new stream: give the frames to send again, in order.
 
         They leave the ledger and enter it again when they are sent.
         """
         for frame in self._frames.values():
-            if not frame.persisted and frame.sequence in persisted:
-                frame.received = True
-                self._set_persisted(frame)
             if frame.persisted:
                 frame.received_at_server = None  # its clock may have been another server's
         again = self.unpersisted
@@ -310,11 +316,6 @@ class Ledger:
     def undetected_frames(self) -> int:
         """Frames that were sent, or shall be again, and have no result yet."""
         return len(self._frames)
-
-    def _set_persisted(self, frame: LedgerFrame) -> None:
-        frame.persisted = True
-        frame.container = b""
-        self.persisted.add(0, frame.header, frame.size_bytes)
 
     def _oldest_sent_at(self, now: float) -> float:
         """Monotonic seconds, of what is not PERSISTED; `now` where there is nothing."""

@@ -34,15 +34,15 @@ class Health:
     def __init__(self, ack_age: Callable[[], float | None]) -> None:
         self._ack_age = ack_age  # seconds since the cloud last answered, None before that
         self._link = LinkChanged(LinkState.CONNECTING, "")
-        self.link_failure = ""  # why the link was down when it last was
+        self.link_failure = ""  # why the link is down, or was when the edge stopped
         self._camera = CameraChanged(CameraState.OPENING, "")
         self._spool = SpoolChanged(False, "none")
 
     def notify(self, event: EdgeEvent) -> None:
         if isinstance(event, LinkChanged):
             self._link = event
-            if event.state is LinkState.DOWN:
-                self.link_failure = event.detail
+            if event.state in (LinkState.UP, LinkState.DOWN):
+                self.link_failure = event.detail if event.state is LinkState.DOWN else ""
         elif isinstance(event, CameraChanged):
             self._camera = event
         elif isinstance(event, SpoolChanged):

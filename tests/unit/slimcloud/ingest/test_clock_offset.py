@@ -20,6 +20,7 @@ def test_camera_in_step_is_believed(caplog: pytest.LogCaptureFixture) -> None:
 
     assert take_live(clock, 20, 0) == [0] * 20
     assert clock.take(NOW - 3 * DAY, NOW, is_late=True) == 0, "it waited in the spool"
+    assert clock.take(NOW - 4000 * DAY, NOW, is_late=True) == 0, "it is an old recording"
     assert clock.take(NOW - 25 * SECOND, NOW, is_late=False) == 0, "its link is slow"
     assert clock.offset_us == 0
     assert not caplog.records
