@@ -7,7 +7,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from slimcli.files.levels import count_macs
+from bench.macs import count_macs
 from slimcodec.model.find import find_model
 from slimcodec.model.load import load_codec_artifact
 
