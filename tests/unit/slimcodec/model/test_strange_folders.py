@@ -1,4 +1,4 @@
-"""Whatever is in a model's folder, it ends in a ModelError; `bench.model_folders` tries more."""
+"""Whatever is in a model's folder ends in a ModelError; `bench.chaos model_folders` tries more."""
 
 import hashlib
 import io

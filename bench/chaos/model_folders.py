@@ -1,27 +1,21 @@
 """Model folders from a stranger: mutated files whose digests are right, loaded and used.
 
-    python -m bench.model_folders --cases 500 [--seed 1]
-
-Each case runs in a process of its own with 6 GB of address space and 40 s of processor time. Prints
-a CSV of how many cases ended how: `used`, `ModelError`, another error, or a signal.
+Each case runs in a process of its own with 6 GB of address space and 40 s of processor time.
 """
 
 import argparse
 import collections
-import csv
 import hashlib
 import json
-import os
 import random
-import resource
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from bench.chaos.mutate import end_of, mutate
+from bench.chaos.rig import record
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
@@ -47,23 +41,23 @@ WORDS = (
     b'"\\ud800"',
     b"{}",
 )
-ADDRESS_SPACE = 6 * 2**30
-CPU_SECONDS = 40
 
 
-def main() -> None:
-    """Count how cases end."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Count how cases end, by the file that was mutated."""
     load_openvino()  # once for all children
-    ends = collections.Counter(
-        _case(random.Random(f"{arguments.seed} {number}")) for number in range(arguments.cases)
-    )
-    out = csv.writer(sys.stdout)
-    out.writerow(["file", "end", "cases"])
-    out.writerows((*key, count) for key, count in sorted(ends.items()))
+    ends: collections.Counter[str] = collections.Counter()
+    for number in range(arguments.cases):
+        name, end = _case(random.Random(f"{arguments.seed} {number}"))
+        ends[end] += 1
+        if end.startswith("FAULT"):
+            print(f"case {number}, {name}: {end}", flush=True)
+    record("mutated model folders", arguments.cases, dict(sorted(ends.items())))
 
 
 def _case(dice: random.Random) -> tuple[str, str]:
@@ -73,31 +67,18 @@ def _case(dice: random.Random) -> tuple[str, str]:
         folder = Path(scratch) / source.parent.name / source.name
         shutil.copytree(source, folder)
         path = folder / name
-        path.write_bytes(mutate(path.read_bytes(), dice, is_text=name.endswith("json")))
+        path.write_bytes(spoil(path.read_bytes(), dice, is_text=name.endswith("json")))
         renew_digests(folder)
-        return name, _end_of(lambda: use(folder))
+        return name, end_of(lambda: use(folder), (ModelError,))
 
 
-def mutate(data: bytes, dice: random.Random, *, is_text: bool) -> bytes:
-    """Return bytes with a few of them changed, cut off, doubled or added; of JSON also a value."""
-    place, end = sorted((dice.randrange(len(data)), dice.randrange(len(data))))
-    way = dice.choice(("flip", "cut", "double", "drop", *(["word"] * 3 if is_text else [])))
-    if way == "cut":
-        return data[:place]
-    if way == "double":
-        return data[:end] + data[place:]
-    if way == "drop":
-        return data[:place] + data[end:]
-    if way == "word":
-        begin = data.find(b":", place) + 1
-        stops = [stop for mark in b",}\n" if (stop := data.find(mark, begin)) > 0]
-        return data[:begin] + dice.choice(WORDS) + data[min(stops, default=len(data)) :]
-    changed = bytearray(data)
-    for _ in range(dice.randint(1, 8)):
-        changed[dice.randrange(dice.choice((min(len(data), 2000), len(data))))] = dice.randrange(
-            256
-        )
-    return bytes(changed)
+def spoil(data: bytes, dice: random.Random, *, is_text: bool) -> bytes:
+    """Return mutated bytes; of JSON, half of the time with another value."""
+    if not is_text or dice.random() < 0.5:
+        return mutate(data, dice)
+    begin = data.find(b":", dice.randrange(len(data))) + 1
+    stops = [stop for mark in b",}\n" if (stop := data.find(mark, begin)) > 0]
+    return data[:begin] + dice.choice(WORDS) + data[min(stops, default=len(data)) :]
 
 
 def renew_digests(folder: Path) -> None:
@@ -125,29 +106,3 @@ def use(folder: Path) -> None:
     if "triage.onnx" in codec.manifest.files:
         session = TriageSession(codec, runtime)
         session.presence([latent], class_ids_of(session.spec.labels, detector.names))
-
-
-def _end_of(step: Callable[[], None]) -> str:
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        end = "used"
-        try:
-            step()
-        except ModelError:
-            end = "ModelError"
-        except BaseException as exc:
-            end = f"{type(exc).__name__}: {exc}"[:120]
-        os.write(writer, end.encode(errors="replace"))
-        os._exit(0)
-    os.close(writer)
-    _, status = os.waitpid(child, 0)
-    with open(reader, "rb") as said:
-        return said.read().decode() or f"signal {os.waitstatus_to_exitcode(status)}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Faults on purpose, counted: `PYTHONPATH=tests python -m bench.chaos NAME --help`."""
