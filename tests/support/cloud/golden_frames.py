@@ -19,6 +19,7 @@ from slimcloud.store.records import (
     Triage,
 )
 from slimcloud.store.replies import text
+from slimcloud.store.reviews import ReviewKind
 from slimcodec.detection import Detection
 from support.cloud.frames import MadeFrame
 
@@ -65,8 +66,10 @@ async def make_frames(client: Redis) -> None:
     await store.put_detections(_id(10), _result(_CAR))
     await store.put_frame(*_frame(11, traceparent=_TRACE, link_bytes_per_second=1))
     await store.put_detections(_id(11), _result(triage=Triage.FALLBACK, presence=1.0))
-    await store.reviews.note(_id(11), "ada", mark=ReviewMark.WRONG, comment="no dog")
-    await store.reviews.note(_id(11), "ada", mark=None, comment="two dogs")
+    await store.reviews.add(
+        _id(11), "ada", ReviewKind.NOTE, mark=ReviewMark.WRONG, comment="no dog"
+    )
+    await store.reviews.add(_id(11), "ada", ReviewKind.NOTE, mark=None, comment="two dogs")
     await store.put_frame(*_frame(12))
     parked = await store.work.take("worker", count=20)
     item = next(item for item in parked if item.frame_id == _id(12))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from slimcloud.probes import Readiness, probe_router
@@ -73,17 +73,16 @@ def build_api(
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestTimer, metrics=metrics)
-    ours = Depends(refuse_foreign_pages)
-    allowed = [ours, Depends(authorise)]
+    api = APIRouter(dependencies=[Depends(refuse_foreign_pages)], responses=problems(403))
+    allowed = Depends(authorise)
     for module in (frames, refetches, dead_letters, reviews, cameras, overview):
-        app.include_router(
-            module.router,
-            dependencies=[*allowed, Depends(keep_nothing)],
-            responses=problems(401, 403),
+        api.include_router(
+            module.router, dependencies=[allowed, Depends(keep_nothing)], responses=problems(401)
         )
     for module in (images, events):
-        app.include_router(module.router, dependencies=allowed, responses=problems(401, 403))
-    app.include_router(session_router, dependencies=[ours], responses=problems(403))
+        api.include_router(module.router, dependencies=[allowed], responses=problems(401))
+    api.include_router(session_router)
+    app.include_router(api)
     app.include_router(probe_router(readiness, metrics.process))
     app.include_router(build_page_router())
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way

@@ -89,22 +89,29 @@ class ReviewLog:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
-    async def look(self, frame_id: FrameId, reviewer: str, level: int) -> str | None:
-        """Note that a reviewer was shown the picture of a frame; gives the record's id, None when
-        the frame is gone.
-        """
-        return await self._add(frame_id, reviewer, ReviewKind.LOOK, level=level)
-
-    async def sharpen(self, frame_id: FrameId, reviewer: str) -> str | None:
-        """Note that a reviewer had the camera asked for more; as `look`."""
-        return await self._add(frame_id, reviewer, ReviewKind.SHARPEN)
-
-    async def note(
-        self, frame_id: FrameId, reviewer: str, *, mark: ReviewMark | None, comment: str
+    async def add(
+        self,
+        frame_id: FrameId,
+        reviewer: str,
+        kind: ReviewKind,
+        *,
+        level: int | None = None,
+        mark: ReviewMark | None = None,
+        comment: str = "",
     ) -> str | None:
-        """Note what a reviewer says of a frame: a mark, a comment, or both; as `look`."""
-        review_id = await self._add(frame_id, reviewer, ReviewKind.NOTE, mark=mark, comment=comment)
-        if review_id is not None:
+        """Record what a reviewer did with a frame, with what `ReviewRecord` says of it; gives the
+        record's id, None when the frame is gone.
+        """
+        review_id = await _RECORD_REVIEW(
+            self._client,
+            id=str(frame_id),
+            kind=kind,
+            reviewer=reviewer,
+            level="" if level is None else level,
+            mark=mark or "",
+            comment=comment,
+        )
+        if review_id and kind is ReviewKind.NOTE:
             logger.info(
                 "%s says of frame %s: mark %s, comment %r",
                 reviewer,
@@ -113,7 +120,7 @@ class ReviewLog:
                 comment,
                 extra={"camera_id": frame_id.camera_id, "frame_id": str(frame_id)},
             )
-        return review_id
+        return text(review_id) or None
 
     async def get(self, review_id: str) -> ReviewRecord:
         """One record.
@@ -152,27 +159,6 @@ class ReviewLog:
             for entry in entries:
                 yield entry[0], _review_record(entry)
             newest = f"({entries[-1][0]}"
-
-    async def _add(
-        self,
-        frame_id: FrameId,
-        reviewer: str,
-        kind: ReviewKind,
-        *,
-        level: int | None = None,
-        mark: ReviewMark | None = None,
-        comment: str = "",
-    ) -> str | None:
-        review_id = await _RECORD_REVIEW(
-            self._client,
-            id=str(frame_id),
-            kind=kind,
-            reviewer=reviewer,
-            level="" if level is None else level,
-            mark=mark or "",
-            comment=comment,
-        )
-        return text(review_id) or None
 
 
 def _review_record(entry: StreamEntry) -> ReviewRecord:

@@ -17,10 +17,12 @@ async def test_the_frame_has_the_last_mark_and_the_number_of_comments(store: Sto
     frame_id = make_frame(1).frame_id
     await store.put_frame(*make_frame(1))
 
-    await store.reviews.note(frame_id, "ann", mark=ReviewMark.WRONG, comment="that is a dog")
-    await store.reviews.note(frame_id, "ben", mark=None, comment="no, a cat")
+    await store.reviews.add(
+        frame_id, "ann", ReviewKind.NOTE, mark=ReviewMark.WRONG, comment="that is a dog"
+    )
+    await store.reviews.add(frame_id, "ben", ReviewKind.NOTE, mark=None, comment="no, a cat")
     between = await store.get_frame(frame_id)
-    await store.reviews.note(frame_id, "ann", mark=ReviewMark.OPEN, comment="")
+    await store.reviews.add(frame_id, "ann", ReviewKind.NOTE, mark=ReviewMark.OPEN)
 
     assert (between.mark, between.comments_count) == (ReviewMark.WRONG, 2)
     assert (await store.get_frame(frame_id)).mark is ReviewMark.OPEN
@@ -31,10 +33,10 @@ async def test_every_record_says_who_did_what_to_which_frame(store: Store) -> No
         await store.put_frame(*make_frame(sequence))
     first, second = make_frame(1).frame_id, make_frame(2).frame_id
 
-    look = await store.reviews.look(first, "ann", 2)
-    await store.reviews.sharpen(first, "ann")
-    await store.reviews.look(second, "ben", 0)
-    note = await store.reviews.note(first, "ben", mark=ReviewMark.REVIEWED, comment="")
+    look = await store.reviews.add(first, "ann", ReviewKind.LOOK, level=2)
+    await store.reviews.add(first, "ann", ReviewKind.SHARPEN)
+    await store.reviews.add(second, "ben", ReviewKind.LOOK, level=0)
+    note = await store.reviews.add(first, "ben", ReviewKind.NOTE, mark=ReviewMark.REVIEWED)
 
     of_first = await store.reviews.of_frame(first)
     assert [record.kind for record in of_first] == [
@@ -53,7 +55,7 @@ async def test_the_audit_is_listed_newest_first_in_pages_and_by_what_is_asked_fo
     for sequence in range(1, 8):
         await store.put_frame(*make_frame(sequence))
         reviewer = "ann" if sequence % 2 else "ben"
-        await store.reviews.look(make_frame(sequence).frame_id, reviewer, 0)
+        await store.reviews.add(make_frame(sequence).frame_id, reviewer, ReviewKind.LOOK, level=0)
 
     seen: list[int] = []
     cursor = None
@@ -74,13 +76,13 @@ async def test_the_audit_is_listed_newest_first_in_pages_and_by_what_is_asked_fo
 async def test_the_audit_outlives_the_frame(store: Store) -> None:
     frame_id = make_frame(1).frame_id
     await store.put_frame(*make_frame(1))
-    await store.reviews.look(frame_id, "ann", 0)
+    await store.reviews.add(frame_id, "ann", ReviewKind.LOOK, level=0)
 
     await store.retention.remove(frame_id)
 
     (record,) = (await store.reviews.list(ReviewFilter())).records
     assert record.frame_id == frame_id
-    assert await store.reviews.look(frame_id, "ann", 0) is None
+    assert await store.reviews.add(frame_id, "ann", ReviewKind.LOOK, level=0) is None
 
 
 async def test_notes_are_events_and_lines_of_the_log_and_looks_are_neither(
@@ -91,8 +93,10 @@ async def test_notes_are_events_and_lines_of_the_log_and_looks_are_neither(
     after = await store.events.latest_id()
 
     with caplog.at_level(logging.INFO, "slimcloud.store.reviews"):
-        await store.reviews.look(frame_id, "ann", 0)
-        note = await store.reviews.note(frame_id, "ann", mark=ReviewMark.WRONG, comment="a\nb")
+        await store.reviews.add(frame_id, "ann", ReviewKind.LOOK, level=0)
+        note = await store.reviews.add(
+            frame_id, "ann", ReviewKind.NOTE, mark=ReviewMark.WRONG, comment="a\nb"
+        )
 
     (event,) = await store.events.read(after)
     assert (event.kind, event.detail) == (EventKind.REVIEW_RECORDED, note)
@@ -104,8 +108,8 @@ async def test_notes_are_events_and_lines_of_the_log_and_looks_are_neither(
 async def test_frames_are_chosen_by_their_mark(store: Store) -> None:
     for sequence in (1, 2, 3):
         await store.put_frame(*make_frame(sequence))
-    await store.reviews.note(
-        make_frame(2).frame_id, "ann", mark=ReviewMark.REVIEWED, comment="fine"
+    await store.reviews.add(
+        make_frame(2).frame_id, "ann", ReviewKind.NOTE, mark=ReviewMark.REVIEWED, comment="fine"
     )
 
     reviewed = await store.index.page(FrameFilter(mark=ReviewMark.REVIEWED))

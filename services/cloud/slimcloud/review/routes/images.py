@@ -22,6 +22,7 @@ from slimcloud.review.errors import ApiError, problems
 from slimcloud.review.pictures.reconstruct import Origin, image_version
 from slimcloud.review.pictures.render import ImageFormat, Rendering, choose_format
 from slimcloud.review.resource import API_PREFIX, ApiContext, Caller, Context, Frame, QueryModel
+from slimcloud.store.reviews import ReviewKind
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
 
 async def _record_look(context: ApiContext, frame: FrameId, caller: str, level: int) -> None:
     try:
-        await context.store.reviews.look(frame, caller, level)
+        await context.store.reviews.add(frame, caller, ReviewKind.LOOK, level=level)
     except RedisError as exc:  # a full store must not blind the people who could make room in it
         logger.warning("look at %s by %s not recorded: %s", frame, caller, exc)
 

@@ -20,6 +20,7 @@ from slimcloud.review.resource import (
     url_of,
 )
 from slimcloud.store.cameras.refetches import RefetchState
+from slimcloud.store.reviews import ReviewKind
 
 RETRY_AFTER_SECONDS = "1"  # to ask how it goes; `refetch.*` and `enhancement.stored` tell at once
 
@@ -73,7 +74,7 @@ async def request_refetch(
         )
     asked = await context.store.refetches.request(frame, level=widest)
     view = RefetchView.model_validate(asked)
-    await context.store.reviews.sharpen(frame, caller)
+    await context.store.reviews.add(frame, caller, ReviewKind.SHARPEN)
     response.headers["Location"] = view.url
     response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return view

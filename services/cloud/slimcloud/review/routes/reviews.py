@@ -37,7 +37,6 @@ MAX_LIMIT = 200  # records a page
 
 router = APIRouter(prefix=API_PREFIX, tags=["reviews"])
 
-
 _Comment = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=MAX_COMMENT_CHARACTERS, pattern=r"\S"),
@@ -120,7 +119,9 @@ async def add_review(
     """Mark a frame, comment on it, or both; `Location` leads to the record."""
     await context.store.get_frame(frame)
     reviews = context.store.reviews
-    review_id = await reviews.note(frame, caller, mark=review.mark, comment=review.comment or "")
+    review_id = await reviews.add(
+        frame, caller, ReviewKind.NOTE, mark=review.mark, comment=review.comment or ""
+    )
     if review_id is None:  # retention was faster than we
         raise FrameGoneError(frame)
     view = ReviewView.model_validate(await reviews.get(review_id))
