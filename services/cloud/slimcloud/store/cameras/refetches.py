@@ -10,13 +10,15 @@ that same request. A frame that waits to be detected from its enhancement is wok
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.typing import EncodableT, FieldT
 
 from slimcloud.errors import RequestNotFoundError
 from slimcloud.frame_id import FrameId
@@ -87,27 +89,17 @@ class RefetchLog:
             ):
                 return earlier
             await self.client.set(of_key, request_id, ex=keys.REFETCH_TTL_SECONDS)
-        asked = RefetchRequest(
-            request_id,
-            frame_id,
-            RefetchState.PENDING,
-            detail="",
-            created_time_unix_us=unix_us(),
-            level=level,
-            expires_unix_us=expires_unix_us,
-        )
+        fields: dict[FieldT, EncodableT] = {
+            "frame_id": str(frame_id),
+            "state": RefetchState.PENDING.value,
+            "detail": "",
+            "created_time_unix_us": unix_us(),
+            "level": level,
+            "expires_unix_us": expires_unix_us,
+        }
+        asked = _request(request_id, fields)
         async with self.client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(
-                f"{keys.REFETCH}{request_id}",
-                mapping={
-                    "frame_id": str(frame_id),
-                    "state": asked.state.value,
-                    "detail": asked.detail,
-                    "created_time_unix_us": asked.created_time_unix_us,
-                    "level": level,
-                    "expires_unix_us": expires_unix_us,
-                },
-            )
+            pipeline.hset(f"{keys.REFETCH}{request_id}", mapping=fields)
             pipeline.expire(f"{keys.REFETCH}{request_id}", keys.REFETCH_TTL_SECONDS)
             _enqueue(pipeline, asked)
             await pipeline.execute()
@@ -194,10 +186,7 @@ class RefetchLog:
 
     async def _find(self, request_id: str) -> RefetchRequest | None:
         fields = fields_of(await self.client.hgetall(f"{keys.REFETCH}{request_id}"))
-        if "frame_id" not in fields:
-            return None
-        frame_id = FrameId.parse(fields["frame_id"])
-        return _REQUEST.validate_python({**fields, "request_id": request_id, "frame_id": frame_id})
+        return _request(request_id, fields) if "frame_id" in fields else None
 
     async def _set_state(
         self, asked: RefetchRequest, state: RefetchState, detail: str = ""
@@ -217,6 +206,11 @@ class RefetchLog:
                 f"{moment}_time_unix_us": unix_us(),
             },
         )
+
+
+def _request(request_id: str, fields: Mapping[Any, object]) -> RefetchRequest:
+    frame_id = FrameId.parse(str(fields["frame_id"]))
+    return _REQUEST.validate_python({**fields, "request_id": request_id, "frame_id": frame_id})
 
 
 def _enqueue(pipeline: Pipeline, asked: RefetchRequest) -> None:
