@@ -13,16 +13,7 @@ from typing import Literal, TextIO, TypeAlias
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]  # auto: text on a terminal, JSON elsewhere
 
-LOG_FIELDS = (
-    "frame_id",
-    "camera_id",
-    "width_level",
-    "stage",
-    "seconds",
-    "bytes",
-    "reason",
-    "trace_id",
-)
+LOG_FIELDS = ("frame_id", "camera_id", "width_level", "seconds", "reason", "trace_id")
 
 
 class JsonFormatter(logging.Formatter):

@@ -29,7 +29,7 @@ def test_record_becomes_one_json_line_with_the_fixed_fields() -> None:
     configure_logging("DEBUG", stream)
 
     logging.getLogger("lamp").info(
-        "lit\n%d times", 3, extra={"camera_id": "gate", "bytes": 12, "pixels": "never"}
+        "lit\n%d times", 3, extra={"camera_id": "gate", "seconds": 12, "pixels": "never"}
     )
 
     (line,) = stream.getvalue().splitlines()
@@ -38,7 +38,7 @@ def test_record_becomes_one_json_line_with_the_fixed_fields() -> None:
     assert fields["logger"] == "lamp"
     assert fields["level"] == "INFO"
     assert fields["camera_id"] == "gate"
-    assert fields["bytes"] == 12
+    assert fields["seconds"] == 12
     assert "pixels" not in fields
     assert fields["time"].endswith("Z")
 
