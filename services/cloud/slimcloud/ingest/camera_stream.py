@@ -11,17 +11,17 @@ from collections.abc import Sequence
 
 import grpc
 
-from slimcloud.errors import StreamRefusedError
+from slimcloud.errors import FrameRefusedError, StreamRefusedError
 from slimcloud.frame_id import FrameId
 from slimcloud.ingest.checks import AgeFloor
 from slimcloud.ingest.clock_offset import ClockOffset
-from slimcloud.ingest.refusals import Refusal
 from slimcloud.ingest.spending import Spending
 from slimcloud.store.records import DetectionResult, Triage
 from slimcodec.detection import Detection
 from slimwire.v1 import ingest_pb2 as pb
 
 _MAX_ANSWERS = 2048  # waiting in the outbox
+_QUEUE_FULL_RETRY_MS = 1000  # a few batches later there may be room
 _TRIAGE = {
     Triage.NONE: pb.TRIAGE_UNSPECIFIED,
     Triage.QUIET: pb.TRIAGE_QUIET,
@@ -134,15 +134,15 @@ class CameraStream:
         self.answer(pb.StreamFramesResponse(ack=ack))
 
     def nack(
-        self, sequence: int, refusal: Refusal, *, epoch: int = 0, request_id: str = ""
+        self, sequence: int, refusal: FrameRefusedError, *, epoch: int = 0, request_id: str = ""
     ) -> None:
         """Arguments as of `ack`."""
         nack = pb.Nack(
             sequence=sequence,
             reason=f"NACK_REASON_{refusal.reason}",
-            detail=refusal.detail,
+            detail=str(refusal),
             retryable=refusal.retryable,
-            retry_after_ms=refusal.retry_after_ms,
+            retry_after_ms=_QUEUE_FULL_RETRY_MS if refusal.reason == "QUEUE_FULL" else 0,
             request_id=request_id,
             epoch=epoch,
         )

@@ -173,7 +173,7 @@ class Intake:
         except Exception as exc:
             if (refusal := refusal_of(exc)) is not None:
                 await self.store.refetches.refuse(
-                    stream.camera_id, addition.request_id, refusal.detail
+                    stream.camera_id, addition.request_id, str(refusal)
                 )
             raise
         stream.ack(addition.sequence, pb.STAGE_PERSISTED, request_id=request_id)
@@ -206,7 +206,7 @@ class Intake:
             self.metrics.refused.labels(refusal.reason).inc()
             logger.warning(
                 "refused: %s",
-                refusal.detail,
+                refusal,
                 extra={
                     "camera_id": stream.camera_id,
                     "frame_id": stream.frame_id(sequence, epoch),
