@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fastapi import FastAPI
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from slimcloud.addresses import CloudAddresses
@@ -27,7 +28,7 @@ from slimcloud.ingest.event_relay import PAUSE_SECONDS
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
-from slimcloud.probes import Readiness, build_probes
+from slimcloud.probes import Readiness, probe_router
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.roles import Role
@@ -270,7 +271,8 @@ def _start_review(process: _Process) -> str:
 
 
 def _start_probes(process: _Process, port: int) -> str:
-    app = build_probes(process.readiness, process.metrics)
+    app = FastAPI(openapi_url=None)
+    app.include_router(probe_router(process.readiness, process.metrics))
     server = HttpServer(app, process.settings.metrics_host, port)
     server.start(process.life.spawn)
     process.life.on_stop(Phase.REFUSE, "probes", server.stop)

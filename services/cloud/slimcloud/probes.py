@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict
 
@@ -87,10 +87,3 @@ def probe_router(readiness: Readiness, process_metrics: Metrics) -> APIRouter:
         return Response(process_metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router
-
-
-def build_probes(readiness: Readiness, metrics: Metrics) -> FastAPI:
-    """An application of these routes alone."""
-    app = FastAPI(openapi_url=None)
-    app.include_router(probe_router(readiness, metrics))
-    return app

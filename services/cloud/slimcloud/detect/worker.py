@@ -25,7 +25,7 @@ import math
 import os
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
@@ -35,6 +35,7 @@ from slimcloud.detect.engine import EngineJob
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
+from slimcloud.store.periodic import repeat
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.store.work_queue import WorkItem
 from slimdetect.detector import batch_size
@@ -83,9 +84,9 @@ class DetectWorker:
         """Take work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._fetch())
-            tasks.create_task(_repeat(self._reclaim, self._settings.reclaim_idle_seconds / 3))
-            tasks.create_task(_repeat(self._wake, _WAKE_SECONDS))
-            tasks.create_task(_repeat(self._measure, _MEASURE_SECONDS))
+            tasks.create_task(repeat(self._reclaim, self._settings.reclaim_idle_seconds / 3))
+            tasks.create_task(repeat(self._wake, _WAKE_SECONDS))
+            tasks.create_task(repeat(self._measure, _MEASURE_SECONDS))
 
     async def serve_batches(self) -> None:
         """Detect what was taken, until cancelled; runs beside `run` and outlives it."""
@@ -195,12 +196,3 @@ class DetectWorker:
         if reason:
             self._metrics.lost.labels("dead_letter").inc()
             logger.error("dead letter: %s", reason, extra={"frame_id": item.frame_id})
-
-
-async def _repeat(step: Callable[[], Awaitable[None]], pause_seconds: float) -> None:
-    while True:
-        try:
-            await step()
-        except RedisError as exc:
-            logger.warning("the work queue does not answer: %s", exc)
-        await asyncio.sleep(pause_seconds)
