@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
 
 from slimcli.app import run
+from slimcli.run.certificate import Certificate, host_name, sign
 from slimcloud.settings import CloudSettings
 from slimcloud.tokens import token_digest
 from slimedge.errors import RefusedError
@@ -27,6 +30,7 @@ from support.cloud.whole_cloud import (
     open_cloud,
 )
 
+GATE = x509.UniformResourceIdentifier("slimwire://camera/gate")
 TOKEN = "the-token-of-the-gate"
 BOSS = "the-token-of-the-boss"
 
@@ -55,15 +59,28 @@ def _camera(address: str, **more: object) -> EdgeSettings:
     return EdgeSettings.model_validate({"source": "none", "cloud_address": address, **more})
 
 
-async def _welcomed(cloud: EdgeSettings, models: ToyModels, camera_id: str = "gate") -> bool:
+def _with(camera: EdgeSettings, **more: object) -> EdgeSettings:
+    return camera.model_copy(update=more)
+
+
+def _hello(models: ToyModels, camera_id: str = "gate") -> pb.StreamFramesRequest:
     hello = pb.Hello(
         camera_id=camera_id,
         epoch=EPOCH,
         model_name="toy/1",
         model_fingerprint=models.artifact.fingerprint,
     )
-    async with connect(cloud, pb.StreamFramesRequest(hello=hello)) as connection:
+    return pb.StreamFramesRequest(hello=hello)
+
+
+async def _welcomed(cloud: EdgeSettings, models: ToyModels, camera_id: str = "gate") -> bool:
+    async with connect(cloud, _hello(models, camera_id)) as connection:
         return connection.welcome.credit_bytes > 0
+
+
+async def _is_not_reached(cloud: EdgeSettings, models: ToyModels, why: str) -> None:
+    with pytest.raises(DisconnectedError, match=f"cannot be reached: .*{why}"):
+        await _welcomed(cloud, models)
 
 
 async def test_camera_with_its_token_is_taken_and_others_are_not(
@@ -123,7 +140,7 @@ async def test_token_that_is_taken_back_ends_its_stream(
 
 
 async def test_camera_with_its_certificate_is_taken_and_others_are_not(
-    redis_url: str, toy_models: ToyModels, certificates: Path
+    redis_url: str, toy_models: ToyModels, certificates: Path, tmp_path: Path
 ) -> None:
     folder = certificates
     ca = folder / "ca.pem"
@@ -146,9 +163,91 @@ async def test_camera_with_its_certificate_is_taken_and_others_are_not(
         assert await _welcomed(gate, toy_models)
         with pytest.raises(RefusedError, match=r"PERMISSION_DENIED.*not that of camera 'yard'"):
             await _welcomed(gate, toy_models, "yard")
-        for stranger in (_camera(address), _camera(address, tls_ca=ca)):
-            with pytest.raises(DisconnectedError):
-                await _welcomed(stranger, toy_models)
+        await _is_not_reached(_camera(address), toy_models, "speaks TLS; set EDGE_TLS_CA")
+        bare = _camera(address, tls_ca=ca)
+        await _is_not_reached(bare, toy_models, "set EDGE_TLS_CERT and EDGE_TLS_KEY")
+        foreign = tmp_path / "foreign"
+        assert run(["certs", str(foreign), "--camera", "gate"]) == 0
+        for stem, signer, days in (("foreign", foreign, 1.0), ("old", folder, -0.01)):
+            made = sign("gate", days, [GATE], Certificate.read(signer, "ca"))
+            made.write(tmp_path, stem)
+        stranger = _with(
+            gate, tls_cert=tmp_path / "foreign.pem", tls_key=tmp_path / "foreign-key.pem"
+        )
+        await _is_not_reached(stranger, toy_models, "EDGE_TLS_CERT.*signed by.*CLOUD_CAMERA_CA")
+        late = _with(gate, tls_cert=tmp_path / "old.pem", tls_key=tmp_path / "old-key.pem")
+        await _is_not_reached(late, toy_models, "EDGE_TLS_CERT .*renew it if it has expired")
+        distrusting = _with(gate, tls_ca=foreign / "ca.pem")
+        await _is_not_reached(distrusting, toy_models, r"EDGE_TLS_CA \(.*\) is not the CA that")
+        mixed = _with(gate, tls_key=tmp_path / "old-key.pem")
+        await _is_not_reached(mixed, toy_models, "EDGE_TLS_KEY cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "told"),
+    [
+        (["localhost"], -0.01, "expired.*CLOUD_TLS_CERT"),
+        (["elsewhere"], 1.0, "ostname mismatch.*EDGE_CLOUD_ADDRESS"),
+    ],
+)
+async def test_a_wrong_certificate_of_the_cloud_is_named(
+    redis_url: str,
+    toy_models: ToyModels,
+    certificates: Path,
+    tmp_path: Path,
+    names: list[str],
+    days: float,
+    told: str,
+) -> None:
+    ca = Certificate.read(certificates, "ca")
+    sign("cloud", days, [host_name(name) for name in names], ca).write(tmp_path, "cloud")
+    async with _cloud(
+        toy_models,
+        redis_url,
+        tls_cert=tmp_path / "cloud.pem",
+        tls_key=tmp_path / "cloud-key.pem",
+    ) as cloud:
+        port = cloud.grpc_address.rpartition(":")[2]
+        camera = _camera(f"localhost:{port}", tls_ca=certificates / "ca.pem")
+
+        await _is_not_reached(camera, toy_models, told)
+
+
+async def test_tls_to_a_cloud_without_is_named(
+    redis_url: str, toy_models: ToyModels, certificates: Path
+) -> None:
+    async with _cloud(toy_models, redis_url) as cloud:
+        camera = _camera(cloud.grpc_address, tls_ca=certificates / "ca.pem")
+
+        await _is_not_reached(camera, toy_models, "speaks no TLS.*unset EDGE_TLS_CA")
+
+
+async def test_certificate_that_expires_ends_its_stream(
+    redis_url: str, toy_models: ToyModels, certificates: Path, tmp_path: Path
+) -> None:
+    authority = Certificate.read(certificates, "ca")
+    async with _cloud(
+        toy_models,
+        redis_url,
+        tls_cert=certificates / "cloud.pem",
+        tls_key=certificates / "cloud-key.pem",
+        camera_ca=certificates / "ca.pem",
+    ) as cloud:
+        sign("gate", 8 / 86400, [GATE], authority).write(tmp_path, "gate")
+        ends = time.time() + 8
+        camera = _camera(
+            f"localhost:{cloud.grpc_address.rpartition(':')[2]}",
+            tls_ca=certificates / "ca.pem",
+            tls_cert=tmp_path / "gate.pem",
+            tls_key=tmp_path / "gate-key.pem",
+        )
+        async with connect(camera, _hello(toy_models)) as connection:
+            with pytest.raises(DisconnectedError, match="UNAUTHENTICATED.*expired.*EDGE_TLS_CERT"):
+                await connection.read()
+
+        assert ends - 1.5 < time.time() < ends + 5
+        sign("gate", 1, [GATE], authority).write(tmp_path, "gate")
+        assert await _welcomed(camera, toy_models), "a renewed one is read by itself"
 
 
 async def test_tls_without_certificates_of_cameras_takes_tokens(

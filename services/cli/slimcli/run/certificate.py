@@ -50,7 +50,7 @@ class Certificate:
 
 
 def sign(
-    common_name: str, days: int, names: Sequence[x509.GeneralName], authority: Certificate | None
+    common_name: str, days: float, names: Sequence[x509.GeneralName], authority: Certificate | None
 ) -> Certificate:
     """A new key and its certificate: of an authority itself when there is none to sign it.
 

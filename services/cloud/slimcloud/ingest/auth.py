@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import grpc
+from cryptography import x509
 
 from slimcloud.errors import StreamRefusedError
 from slimcloud.roles import AccessRole
@@ -18,6 +19,7 @@ from slimcloud.tokens import Identity, TokenTable, bearer_token
 
 CAMERA_URI = "slimwire://camera/"
 _ALTERNATIVE_NAMES = "x509_subject_alternative_name"  # of gRPC's auth context
+_CERTIFICATE = "x509_pem_cert"  # the same
 
 
 class _Call(Protocol):
@@ -71,6 +73,13 @@ class CameraAuth:
                     f"the token is that of {identity.role} {identity.name!r}, the Hello says "
                     f"camera {camera_id!r}"
                 )
+
+    def ends_unix(self, call: _Call) -> float | None:
+        """When the certificate of a call expires, wall clock seconds; None where none is asked."""
+        if not self.certificates:
+            return None
+        (pem,) = call.auth_context()[_CERTIFICATE]
+        return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
 
 
 def _identify(tokens: TokenTable, call: _Call) -> Identity:

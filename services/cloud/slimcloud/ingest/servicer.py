@@ -10,7 +10,9 @@ camera is who it says it is (`auth`).
 import asyncio
 import contextlib
 import logging
+import math
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
@@ -133,10 +135,12 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
             self._contexts[stream] = context
+            expiry = self._end_when_expired(stream, context)
             try:
                 await self._connect(stream, hello, heard_us, context)
                 await self._converse(stream, request_iterator, context)
             finally:
+                expiry.cancel()
                 del self._contexts[stream]
                 await self._disconnect(stream)
         except Exception as exc:
@@ -147,6 +151,16 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             else:
                 logger.warning("stream of %s ended: %s", context.peer(), exc)
             await context.abort(status, detail)
+
+    def _end_when_expired(self, stream: CameraStream, context: _Context) -> asyncio.TimerHandle:
+        """End a stream when the certificate of its camera does."""
+        ends_unix = self.auth.ends_unix(context)
+        return asyncio.get_running_loop().call_later(
+            math.inf if ends_unix is None else max(0.0, ends_unix - time.time()),
+            stream.end,
+            grpc.StatusCode.UNAUTHENTICATED,
+            f"the certificate of camera {stream.camera_id} has expired; renew its EDGE_TLS_CERT",
+        )
 
     # --- Hello and Welcome ---
 

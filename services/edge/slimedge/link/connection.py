@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
+from slimedge.link.tls import tls_failure
 from slimedge.link.wire import round_trip_of
 from slimedge.settings import EdgeSettings
 from slimops.address import host_of, is_loopback
@@ -33,11 +34,12 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
 )
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC obeys the first that is set
+_UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 _REFUSALS = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.PERMISSION_DENIED,
-        grpc.StatusCode.UNAUTHENTICATED,
+        _UNAUTHENTICATED,
         grpc.StatusCode.UNIMPLEMENTED,
     }
 )
@@ -55,6 +57,7 @@ class Connection:
     fingerprint: bytes  # of this edge's model
     welcome: pb.Welcome = field(default_factory=pb.Welcome)
     round_trip_seconds: float = 0.0  # from Hello to Welcome
+    is_open: bool = False  # Welcome came
 
     async def write(self, message: pb.StreamFramesRequest) -> None:
         """Hand one message to the transport; one writer at a time.
@@ -87,7 +90,8 @@ class Connection:
             code, detail = exc.code(), exc.details() or ""
             if code is grpc.StatusCode.FAILED_PRECONDITION:
                 raise ModelMismatchError(self.fingerprint, detail) from exc
-            if code in _REFUSALS:
+            # One that has let it in may have another certificate or token of it to look at.
+            if code in _REFUSALS and not (self.is_open and code is _UNAUTHENTICATED):
                 raise RefusedError(code.name, detail) from exc
             raise DisconnectedError(f"{code.name}: {detail}") from exc
         if not isinstance(response, pb.StreamFramesResponse):  # grpc.aio.EOF
@@ -107,7 +111,7 @@ async def connect(
     fingerprint = hello.hello.model_fingerprint
     token = settings.token
     async with _open(settings) as channel:
-        await _wait_until_ready(channel, settings.cloud_address)
+        await _wait_until_ready(channel, settings)
         call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
             request_iterator=None,
             metadata=() if token is None else (("authorization", f"Bearer {token}"),),
@@ -129,7 +133,7 @@ async def connect(
                 raise ModelMismatchError(
                     fingerprint, f"its model is {response.welcome.model_fingerprint.hex()}"
                 )
-            connection.welcome = response.welcome
+            connection.welcome, connection.is_open = response.welcome, True
             connection.round_trip_seconds = round_trip_of(elapsed, response.welcome)
             yield connection
         finally:
@@ -159,8 +163,9 @@ def _proxy_of(address: str) -> str | None:
     return None if is_loopback(host) or proxy_bypass(host) else named
 
 
-async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:
+async def _wait_until_ready(channel: grpc.aio.Channel, settings: EdgeSettings) -> None:
     # Not `channel_ready`: it waits on through refused connections and hides them.
+    address = settings.cloud_address
     proxy = _proxy_of(address)
     through = f" through the proxy that {proxy} names" if proxy else ""
     try:
@@ -168,7 +173,9 @@ async def _wait_until_ready(channel: grpc.aio.Channel, address: str) -> None:
             state = channel.get_state(try_to_connect=True)
             while state is not grpc.ChannelConnectivity.READY:
                 if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                    raise DisconnectedError(f"{address} cannot be reached{through}")
+                    why = None if proxy else await asyncio.to_thread(tls_failure, settings)
+                    said = f": {why}" if why else through
+                    raise DisconnectedError(f"{address} cannot be reached{said}")
                 await channel.wait_for_state_change(state)
                 state = channel.get_state(try_to_connect=True)
     except TimeoutError as exc:
