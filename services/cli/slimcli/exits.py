@@ -79,7 +79,7 @@ def about(source: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if exit_code_of(error) is ExitCode.BAD_DATA and str(source) not in str(error):
+        if exit_code_of(error) is ExitCode.BAD_DATA and not str(error).startswith(f"{source}:"):
             error.add_note(str(source))
         raise
 

@@ -9,6 +9,7 @@ from slimcli.exits import (
     BadUsageError,
     ExitCode,
     UnavailableError,
+    about,
     exit_code_of,
     message_of,
     needs_extra,
@@ -53,6 +54,14 @@ def test_a_message_is_one_line_that_names_the_file() -> None:
     error = FileNotFoundError(2, "No such file or directory", "a.slim")
 
     assert message_of(error) == "a.slim: no such file or directory"
+
+
+@pytest.mark.parametrize("said", ["a: no magic", "no magic at all"])
+def test_bad_data_is_told_with_its_file_once(said: str) -> None:
+    with pytest.raises(codec.BitstreamError) as caught, about("a"):
+        raise codec.NotAContainerError(said)
+
+    assert message_of(caught.value) == f"a: {said.removeprefix('a: ')}"
 
 
 def test_a_bug_says_how_to_see_its_traceback() -> None:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, field
+from itertools import count
 from typing import ClassVar, TypeAlias, cast
 
 import av
@@ -52,6 +53,7 @@ class Video:
     timeout_seconds: float = 5.0  # a camera that is silent for so long is lost
     keep_damaged: bool = False  # show pictures that the decoder knows to be damaged
     waits: ClassVar[bool] = False
+    _jumps: Iterator[int] = field(default_factory=count, repr=False, compare=False)
 
     def pictures(self, tell: Tell = logger.warning) -> Iterator[Picture]:
         """As `slimedge.capture.source.FrameSource` says."""
@@ -97,7 +99,7 @@ class Video:
     def _play(self, tell: Tell) -> Iterator[Picture]:
         with closing(self.open()) as container:
             stream = self.best_stream(container)
-            times = _Times(1 / float(stream.average_rate or _FALLBACK_FPS), self.name)
+            times = _Times(1 / float(stream.average_rate or _FALLBACK_FPS), self.name, self._jumps)
             # HLS comes in segments of some seconds
             is_paced = not self.is_live or container.format.name == "hls"
             for frame in self._decode(container, stream, tell):
@@ -138,6 +140,7 @@ class _Times:
 
     frame_seconds: float
     name: str
+    jumps: Iterator[int]  # counts those of every time that it is played; the first is told
     _last: float | None = None  # as the file says
     _due: float = 0.0
 
@@ -149,7 +152,8 @@ class _Times:
             if 0 <= said <= max(_LONGEST_STEP_SECONDS, 2 * self.frame_seconds):
                 step = said
             else:
-                logger.warning(
+                logger.log(
+                    logging.DEBUG if next(self.jumps) else logging.WARNING,
                     "%s: its clock jumps from %.1f to %.1f s, which is bridged",
                     *(self.name, self._last, seconds),
                 )

@@ -60,11 +60,11 @@ CREATE TEMP TRIGGER forget INSTEAD OF DELETE ON kept
 CREATE TEMP TABLE gaps AS SELECT * FROM main.gaps;
 CREATE UNIQUE INDEX temp.gap_number ON gaps (number);
 """
-_SETTLE = """BEGIN IMMEDIATE;
+_SETTLE = """
 DELETE FROM main.kept WHERE place IN gone;
 DELETE FROM main.gaps; INSERT INTO main.gaps SELECT * FROM temp.gaps;
 DROP TRIGGER temp.forget; DROP VIEW temp.kept; DROP TABLE temp.gone; DROP TABLE temp.gaps;
-COMMIT;"""
+"""
 _OLDEST = """SELECT place, epoch, kept_at, header, length(container)
     FROM kept ORDER BY place LIMIT 1"""
 _NEXT = """SELECT place, epoch, header, container FROM kept WHERE place > ?
@@ -153,13 +153,14 @@ class Spool:
         needed_bytes = _ROW_BYTES + len(container)
         with self._transaction():
             gaps = self._trim(needed_bytes)
+            growth = -len(gaps)
             if self.used_bytes + needed_bytes > self._room_bytes:
                 gaps.append(gap_of(GapReason.SPOOL_FULL, self.epoch, header, len(container)))
             else:
-                self._insert(None, self.epoch, self._now(), header, container)
+                growth += self._insert(None, self.epoch, self._now(), header, container)
             for gap in gaps:
                 self._add_gap(gap)
-        self._count()
+        self.frames += growth
         return gaps
 
     def next_frame(self, after_place: int) -> SpooledFrame | None:
@@ -183,16 +184,19 @@ class Spool:
 
     def forget(self, epoch: int, sequence: int) -> None:
         """The cloud has it: delete a frame, if it is here; an empty file gives its space back."""
-        before = self.frames
-        self._db.execute("DELETE FROM kept WHERE epoch = ? AND sequence = ?", (epoch, sequence))
-        self._count()
-        if before and not self.frames and not self.is_read_only:
+        before, name = self.frames, (epoch, sequence)
+        deleted = self._db.execute("DELETE FROM kept WHERE epoch = ? AND sequence = ?", name)
+        if self.is_read_only:  # a view's trigger counts no rows
+            self._count()
+            return
+        self.frames -= deleted.rowcount
+        if before and not self.frames:
             self._db.executescript("PRAGMA incremental_vacuum")
 
     def mark_alive(self, now_unix: float) -> None:
         """Leave a sign of life for the next start; none on a disk that takes nothing."""
         if not self.is_read_only:
-            self._db.execute("REPLACE INTO alive VALUES (1, ?), (2, ?)", (now_unix, self._now()))
+            self._db.execute(self._alive(now_unix))
 
     # --- a disk that takes nothing ---
 
@@ -206,16 +210,19 @@ class Spool:
         self._db.executescript(_READ_ONLY)
         self.is_read_only = True
 
-    def settle(self) -> None:
-        """Write what is owed to the file; where it cannot be, memory keeps it."""
-        if self.is_read_only:
-            try:
-                self._db.executescript(_SETTLE)
-            except sqlite3.Error:
-                if self._db.in_transaction:
-                    self._db.rollback()
-                raise
-            self.is_read_only = False
+    def settle(self, now_unix: float) -> None:
+        """Write what is owed to the file, and a sign of life; where it cannot be, memory keeps it.
+
+        Both in one step, so that a file which takes the one takes the other.
+        """
+        try:
+            owed = _SETTLE if self.is_read_only else ""
+            self._db.executescript(f"BEGIN IMMEDIATE; {owed} {self._alive(now_unix)}; COMMIT;")
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.rollback()
+            raise
+        self.is_read_only = False
 
     # --- gaps ---
 
@@ -278,6 +285,9 @@ class Spool:
     def _count(self) -> None:
         self.frames = self._number("SELECT count(*) FROM kept")
 
+    def _alive(self, now_unix: float) -> str:
+        return f"REPLACE INTO alive VALUES (1, {now_unix:f}), (2, {self._now():f})"
+
     def _now(self) -> float:
         """The spool's clock: seconds, counted while an edge runs."""
         return self._clock_offset + self.mono()
@@ -299,9 +309,11 @@ class Spool:
 
     def _insert(
         self, place: int | None, epoch: int, kept_at: float, header: FrameHeader, container: bytes
-    ) -> None:
+    ) -> int:
+        """Give how many were not here before, 0 or 1."""
         text = _HEADER.dump_json(header).decode()
-        self._db.execute(_PUT, (place, epoch, header.sequence, kept_at, text, container))
+        row = (place, epoch, header.sequence, kept_at, text, container)
+        return self._db.execute(_PUT, row).rowcount
 
     def _add_gap(self, gap: Gap) -> Gap:
         same = self._gaps("reason = ? AND epoch = ? ORDER BY number", gap.reason.value, gap.epoch)

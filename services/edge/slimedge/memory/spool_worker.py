@@ -82,9 +82,9 @@ class SpoolWorker:
                 if not self._broken.is_set():
                     self.is_up = True
                     self.observer.notify(SpoolChanged(True, str(self.path)))
-                    if began_unix is not None:
-                        self._record_absence(began_unix)
-                        began_unix = None
+                if began_unix is not None and self._spool.path is not None:  # it can be read
+                    self._record_absence(began_unix)
+                    began_unix = None
             while not self._broken.is_set():
                 self._start(self._mark_alive())
                 with contextlib.suppress(TimeoutError):
@@ -97,8 +97,8 @@ class SpoolWorker:
         """Do what was asked for, then unlock the file."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._ask(lambda spool: spool.settle())
-        await self._mark_alive()
+        now_unix = self.unix()
+        await self._ask(lambda spool: spool.settle(now_unix))
         await self._result(self._submit(lambda: self._spool.close()))
         self._thread.shutdown()
 
@@ -226,8 +226,7 @@ class SpoolWorker:
             self._take_away()
         if self._spool.path is None:
             self._open()
-        self._spool.settle()
-        self._spool.mark_alive(self.unix())  # whether it can be written
+        self._spool.settle(self.unix())
 
     def _take_away(self) -> None:
         """Delete the file; what it has of gaps goes to memory."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -169,6 +171,18 @@ def test_a_password_that_must_be_encoded_is_refused_at_the_start(password: str) 
     assert password not in str(caught.value)
 
 
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server on loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture
 def http_camera(video: Path) -> Iterator[str]:
     """Answers `/video` and `/picture`, once asked with the password; says nothing on `/mute`."""
@@ -196,14 +210,9 @@ def http_camera(video: Path) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    end.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as address:
+        yield address
+        end.set()
 
 
 def test_motion_jpeg_over_http_is_a_live_camera(http_camera: str) -> None:
@@ -214,6 +223,29 @@ def test_motion_jpeg_over_http_is_a_live_camera(http_camera: str) -> None:
     assert {(p.image.shape, p.due_seconds) for p in shown} == {((*HW, 3), None)}
     with pytest.raises(CameraLostError, match="Input/output error"):
         next(pictures)
+
+
+def test_hls_over_http_is_live_and_plays_at_its_own_pace(tmp_path: Path) -> None:
+    with av.open(
+        str(tmp_path / "live.m3u8"), "w", format="hls", options={"hls_time": "0.5"}
+    ) as out:
+        stream = out.add_stream("mpeg2video", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = (*HW, "yuv420p")
+        stream.gop_size = FPS // 2
+        for index in range(2 * FPS):
+            image = np.full((*HW, 3), 10 * index, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode(None))
+    assert len(list(tmp_path.glob("*.ts"))) > 1
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with serving(handler) as address:
+        pictures = open_source(f"{address}/live.m3u8", 1.0).pictures()
+
+        due = [next(pictures).due_seconds for _ in range(2 * FPS)]
+        with pytest.raises(CameraLostError, match="ended its stream"):
+            next(pictures)
+
+    assert due == pytest.approx([index / FPS for index in range(2 * FPS)], abs=2e-3)
 
 
 def test_a_snapshot_is_one_picture_and_asked_for_again(http_camera: str) -> None:

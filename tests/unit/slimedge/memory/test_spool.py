@@ -167,6 +167,21 @@ def test_what_was_kept_for_too_long_while_edges_ran_is_given_up(path: Path) -> N
     second.close()
 
 
+@pytest.mark.parametrize("is_read_only", [False, True])
+def test_the_number_of_frames_is_that_of_the_file(path: Path, is_read_only: bool) -> None:
+    spool = Spool(path, 7, max_bytes=20_000)
+    for sequence in (1, 2, 2, *range(3, 20)):  # one of them twice, and more than there is room for
+        put(spool, pack(sequence))
+        assert spool.frames == len(content_of(spool))
+    if is_read_only:
+        spool.go_read_only()
+
+    for sequence in (1, 18, 18, 19):  # one that was given up, and one twice
+        spool.forget(7, sequence)
+        assert spool.frames == len(content_of(spool)) > 0
+    spool.close()
+
+
 def test_an_empty_spool_gives_its_disk_back(path: Path) -> None:
     spool = Spool(path, 7, max_bytes=10**6)
     for sequence in range(1, 101):
@@ -312,7 +327,7 @@ def test_what_a_disk_that_takes_nothing_owes_is_settled_when_it_can_be(path: Pat
     with pytest.raises(sqlite3.OperationalError):
         put(spool, pack(4))
     meanwhile = [frame.header.sequence for _, frame in content_of(spool)], gaps_of(spool)
-    spool.settle()
+    spool.settle(5.0)
     put(spool, pack(4))
     spool.close()
 

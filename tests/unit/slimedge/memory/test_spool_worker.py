@@ -261,16 +261,19 @@ async def test_a_full_disk_is_read_and_emptied_though_it_cannot_grow(tiny_disk: 
 
 async def test_the_next_start_reads_what_lies_on_a_full_disk(tiny_disk: Path) -> None:
     path, recorder = tiny_disk / "gate.spool", EdgeRecorder()
-    async with working(path, recorder) as worker:
+    async with working(path, recorder, unix=lambda: NOW) as worker:
         for sequence in range(1, 11):
             await keep(worker, recorder, make_ledger_frame(sequence, 3000))
         worker.record(Gap(GapReason.CAMERA_LOST, 1.0, 2.0, epoch=EPOCH))
     fill(tiny_disk)
 
-    async with working(path, EdgeRecorder()) as worker:
+    async with working(path, EdgeRecorder(), unix=lambda: NOW + 60) as worker:
         frame, gap = await worker.next_frame(0), await worker.next_gap(0)
+        assert gap is not None
+        while (absence := await worker.next_gap(gap.number)) is None:
+            await asyncio.sleep(0.01)
 
     assert frame is not None
     assert frame.header.sequence == 1
-    assert gap is not None
     assert gap.reason is GapReason.CAMERA_LOST
+    assert (absence.reason, absence.from_unix, absence.to_unix) == ("stopped", NOW, NOW + 60)
