@@ -1,4 +1,5 @@
-"""What frames may spend beside the link: bytes of a metered connection, the processor's time.
+"""What frames may spend beside the link: bytes of a metered connection, the processor's time, and
+the time of the cloud's detector.
 
 The byte budget is a second, slower link that nobody waits for; a restart begins with nothing saved.
 
@@ -13,11 +14,14 @@ The encoder's share of the processor is an account of seconds.
 A frame may be encoded while the balance covers what it is expected to take, or is full: else a
 frame of more than a second's worth could never go. So over any time the share is kept to within
 that second's worth, or one frame, and the error of the last expectation.
+
+A share of the detector is a pace: so many pixels a second, one frame after another.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_USUAL_WEIGHT = 0.2  # of the last frame in what is usual
 BURST_SECONDS = 1.0  # of a rate or share may be used ahead: bytes within 1 % over two minutes
 
 
@@ -118,3 +122,45 @@ class CpuAccount:
             return float("inf")
         ahead = self._balance - BURST_SECONDS * self.share / 2
         return self.share * frame_seconds + ahead
+
+
+class DetectorShare:
+    """What the cloud grants this camera of its detector's time while results are late.
+
+    Cameras whose frames come at the same moment wait for each other, and would again a period
+    later. So a frame that took longer than usual puts off the next one by as much, and one that
+    took less brings it forward: they come one after another, and none of them waits.
+    """
+
+    def __init__(self) -> None:
+        self._pixels_per_second = 0  # 0 = all that is sent
+        self._due = float("-inf")  # monotonic seconds of the next frame
+        self._usual: float | None = None  # seconds that a frame takes in the cloud
+
+    @property
+    def is_granted(self) -> bool:
+        """Whether there is a share to keep to."""
+        return self._pixels_per_second > 0
+
+    def grant(self, pixels_per_second: int) -> None:
+        """Keep to another share from now on; 0 = to none."""
+        self._pixels_per_second = pixels_per_second
+
+    def frame_seconds(self, pixels: int) -> float:
+        """From one frame of so many pixels to the next; 0 where there is no share."""
+        return pixels / self._pixels_per_second if self.is_granted else 0.0
+
+    def is_due(self, now: float) -> bool:
+        """Whether the next frame may go."""
+        return not self.is_granted or now >= self._due
+
+    def sent(self, now: float, pixels: int) -> None:
+        """A frame goes now; one that could not go when it was due makes up for half a period."""
+        seconds = self.frame_seconds(pixels)
+        self._due = max(self._due + seconds, now + seconds / 2)
+
+    def detected(self, seconds: float) -> None:
+        """A frame took so long in the cloud."""
+        longer = 0.0 if self._usual is None else seconds - self._usual
+        self._usual = seconds - (1 - _USUAL_WEIGHT) * longer
+        self._due += min(longer, self._usual)  # whatever held one frame up, the next one goes

@@ -21,6 +21,7 @@ the link seldom falls short of:
 Where even the point of the most utility per byte takes more than x, it goes all the same, and
 frames between are skipped: none goes while the queue is longer than the link needs in order not to
 idle. If no point can be in time, the frame is skipped, unless the link is idle and a probe is due.
+While the cloud grants a share of its detector, frames keep to its pace, and each may be a probe.
 `docs/develop/controller.md` has the reasons and what was measured.
 """
 
@@ -29,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
-from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance, CpuAccount
+from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance, CpuAccount, DetectorShare
 from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime
 from slimcontrol.link import LinkBelief, LinkQueue, LinkView, ProbeTimer, SentFrame, has_room
 from slimcontrol.point import Frontier, OperatingPoint, build_frontier
@@ -61,6 +62,7 @@ class WaitReason(StrEnum):
     CPU = "cpu"  # the encoder's share of the processor is spent
     INFEASIBLE = "infeasible"  # no point meets the deadline, and no probe is due
     CREDIT = "credit"  # the cloud's window has no room
+    SHARE = "share"  # the camera's share of the cloud's detector is spent
     WORTHLESS = "worthless"  # the bytes are worth more for another frame
 
 
@@ -115,6 +117,7 @@ class Controller:
         self._encode_time = EncodeTime(dict(self.encode_seconds_per_pixel))
         self.service = CloudService()
         self._cpu = CpuAccount(self.cpu_share)
+        self._share = DetectorShare()
         self._probe = ProbeTimer()
         self._last_point: OperatingPoint | None = None
         self.rate = self._link.rate
@@ -136,7 +139,8 @@ class Controller:
         """Choose for the newest frame, or let it wait; it is offered again later."""
         link, budget, now = offer.link, offer.budget, offer.now
         self._cpu.advance(now)
-        frame_seconds = max(self.frame_seconds, self.service.seconds)
+        share_seconds = self._share.frame_seconds(offer.pixels)
+        frame_seconds = max(self.frame_seconds, self.service.seconds, share_seconds)
         frontier = self._frontier(offer.pixels, frame_seconds)
         bytes_per_bpp = offer.pixels / 8 * self._content.safe
         queue = self._link.queue(now, link, self.rate.safe)
@@ -154,12 +158,17 @@ class Controller:
             return _wait(sure, WaitReason.CPU)
         if choice is None:
             is_late = why_not is WaitReason.INFEASIBLE
-            if not (is_late and link.idle and self._probe.is_due(now)):
+            is_due = self._share.is_granted or self._probe.is_due(now)
+            if not (is_late and link.idle and is_due):
                 return _wait(sure, why_not)
+        elif queue.seconds > _LINK_WAIT_SHARE * frame_seconds + self._link_target:
+            return _wait(sure, WaitReason.WORTHLESS)
+        if not self._share.is_due(now):
+            return _wait(sure, WaitReason.SHARE)
+        self._share.sent(now, offer.pixels)
+        if choice is None:
             self._probe.sent(now)
             return _send(Verdict.PROBE, sure)
-        if queue.seconds > _LINK_WAIT_SHARE * frame_seconds + self._link_target:
-            return _wait(sure, WaitReason.WORTHLESS)
         self._last_point = choice.point
         return _send(Verdict.BEST, choice)
 
@@ -200,11 +209,20 @@ class Controller:
     def on_detected(self, received: float, detected: float) -> None:
         """Learn what a frame costs the cloud; both times on the server's monotonic clock."""
         self.service.add(received, detected)
+        self._share.detected(detected - received)
+
+    def on_share(self, pixels_per_second: int) -> None:
+        """Take what the cloud grants of its detector; 0 = all that is sent.
+
+        Without a deadline nothing is late: what is sent waits in the cloud for its turn.
+        """
+        self._share.grant(pixels_per_second if self.deadline_seconds else 0)
 
     def on_connected(self, now: float, round_trip_seconds: float) -> None:
         """A new stream: the link may be another, and so may the server's clock."""
         self._link.on_connected(round_trip_seconds)
         self._probe.reset()
+        self._share.grant(0)
         self.service.reconnect()
 
     def _frontier(self, pixels: int, frame_seconds: float) -> Frontier:

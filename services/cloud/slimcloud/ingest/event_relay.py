@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 _BLOCK_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _COUNT = 200
-PAUSE_SECONDS = 0.25  # between two looks at the queue: one XLEN
+PAUSE_SECONDS = 0.25  # between two looks at the queue: an XLEN, an HGET
+_NEWS = 0.05  # of what a camera is granted: it is told of larger changes
 _CLOSE_AT = 0.9  # of the queue
 _OPEN_AT = 0.5
 
@@ -106,8 +107,9 @@ class EventRelay:
 
 
 class CreditControl:
-    """How many bytes each camera of one process may have under way: all of its window, or none
-    while the queue is full and it has half of its share in it.
+    """Tells each camera of one process its share of the detectors' time while results are late, and
+    how many bytes it may have under way: all of its window, or none while the queue is full and it
+    has half of its share in it.
 
         frames that wait   0 ──────── half ──────────────── nine tenths ─── max_queue_size
         window             credit_bytes ────────────► 0 ─────────────────► and Nack QUEUE_FULL
@@ -119,7 +121,7 @@ class CreditControl:
     A share is the queue over the cameras that have frames in it: others need not wait.
 
     Args:
-        streams: by camera; the servicer's own, told when the window changes.
+        streams: by camera; the servicer's own, told when either changes.
     """
 
     def __init__(
@@ -140,26 +142,31 @@ class CreditControl:
         outstanding = await self._store.work.outstanding(Lane.LIVE)
         mark = _OPEN_AT if self._is_full else _CLOSE_AT
         self._is_full = outstanding >= mark * self._max_queue_size
-        self.follow(await self._store.work.untaken() if self._is_full else {})
+        untaken = await self._store.work.untaken() if self._is_full else {}
+        self.follow(untaken, await self._store.work.granted())
 
-    def follow(self, untaken: Mapping[str, int]) -> None:
-        """Close the windows of cameras with much in a full queue, and open those of the others.
+    def follow(self, untaken: Mapping[str, int], granted: int) -> None:
+        """Close the windows of cameras with much in a full queue, open those of the others, and
+        tell all what they are granted.
 
         Args:
             untaken: frames that wait, by camera; none where the queue is not full.
+            granted: pixels per second; 0 = all that they send.
         """
         share = self._max_queue_size / max(1, len(untaken))
         for stream in self._streams.values():
             frames = untaken.get(stream.camera_id, 0)
             hold = bool(frames) and frames >= _OPEN_AT * share / (1 + stream.is_held)
-            if hold == stream.is_held:
+            if hold != stream.is_held:
+                stream.is_held = hold
+                logger.warning(
+                    "%d frames wait for the detector: the camera %s",
+                    frames,
+                    "is to wait" if hold else "may send again",
+                    extra={"camera_id": stream.camera_id},
+                )
+            elif abs(granted - stream.pixels_per_second) <= _NEWS * stream.pixels_per_second:
                 continue
-            stream.is_held = hold
-            logger.warning(
-                "%d frames wait for the detector: the camera %s",
-                frames,
-                "is to wait" if hold else "may send again",
-                extra={"camera_id": stream.camera_id},
-            )
-            credit = pb.Credit(credit_bytes=self.credit_bytes(stream))
+            stream.pixels_per_second = granted
+            credit = pb.Credit(credit_bytes=self.credit_bytes(stream), pixels_per_second=granted)
             stream.answer(pb.StreamFramesResponse(credit=credit))

@@ -199,6 +199,9 @@ class Store:
             label_scores=json.dumps(label_scores, separators=(",", ":")),
             triage=result.triage,
             presence="" if result.presence is None else result.presence,
+            waited_us=round(1e6 * (result.queue_seconds + result.compute_seconds)),
+            cost_us=round(1e6 * result.compute_seconds / result.batch_size),
+            now_us=self.clock(),
         )
         return bool(stored)
 

@@ -60,6 +60,8 @@ LINE = "slim:line:"  # {lane}:{camera}, done: list, entry and id of frames that 
 TURNS = "slim:turns:"  # {lane}, done: zset, cameras that have such frames, by what they paid
 # {lane}: hash, camera -> paid after its last turn; empty -> before the last turn of any
 PAID = "slim:paid:"
+GRANT = "slim:grant"  # hash: what each camera is granted while results are late (`library.lua`)
+GRANTED = "slim:granted"  # zset, cameras that it is for, by their last result in 10 s
 PLACES = "slim:places"  # counter of the places given in slim:order
 ORDER = "slim:order:"  # {camera}, done: zset, id of live frames that workers hold, by place
 # done: zset, id by time of the outcome (milliseconds), whose event waits for an earlier frame's

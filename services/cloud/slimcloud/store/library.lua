@@ -78,6 +78,44 @@ local function wake(id)
   return 1
 end
 
+-- What each camera is granted of the detectors' time while results are late, megapixels a second:
+-- the same for all, so it settles at what the cameras that need more can have alike. A late result
+-- cuts it, at first to what one worker does, and again only after the result of a frame that came
+-- since then; one in time adds up to a fifth in a second. Cameras that keep to nothing (older ones)
+-- cannot cut it below half of an equal share of one worker. All it takes is `waited_us` in the
+-- cloud, `cost_us` of one worker for the frame, and the deadline that its camera aims for.
+local function grant(id, waited_us, cost_us, now_us)
+  local camera = camera_of(id)
+  local of = redis.call('HMGET', FRAME .. id, 'image_height', 'image_width', 'lane', 'requested',
+                        'presence')
+  local deadline_us = 1e6 * (redis.call('HGET', CAMERA .. camera, 'deadline_seconds') or 0)
+  -- what came late waits for what is live, a person's wish or an enhancement for others
+  if deadline_us == 0 or of[3] == 'backfill' or of[4] or of[5] then return end
+  redis.call('ZADD', GRANTED, now_us, camera)
+  redis.call('ZREMRANGEBYSCORE', GRANTED, '-inf', now_us - 1e7)  -- nothing for ten seconds
+  local megapixels = of[1] * of[2] / 1e6
+  local was = redis.call('HMGET', GRANT, 'megapixels', 'at_us', 'cut_us', 'cost_us')
+  local cost = cost_us / megapixels
+  cost = 0.9 * (was[4] or cost) + 0.1 * cost
+  redis.call('HSET', GRANT, 'at_us', now_us, 'cost_us', cost)
+  local granted, worker = tonumber(was[1]), 1e6 / cost
+  local in_time_us = math.max(deadline_us / 2, 1.75 * cost * megapixels)
+  if now_us - waited_us < tonumber(was[3] or 0) then return end
+  if waited_us > in_time_us then
+    granted = math.min(granted or worker, worker) * math.max(0.7, in_time_us / waited_us)
+    granted = math.max(granted, worker / 2 / redis.call('ZCARD', GRANTED))
+    redis.call('HSET', GRANT, 'megapixels', granted, 'cut_us', now_us)
+  elseif granted then
+    local seconds = math.min(2, (now_us - was[2]) / 1e6)
+    granted = granted * (1 + 0.2 * seconds * math.min(1, in_time_us / waited_us - 1))
+    if granted > 250 then  -- 4K at 30 frames a second: nobody needs more
+      redis.call('HDEL', GRANT, 'megapixels')
+    else
+      redis.call('HSET', GRANT, 'megapixels', granted)
+    end
+  end
+end
+
 local KIND_OF = {detected = FRAME_DETECTED, dropped = FRAME_DROPPED, failed = FRAME_FAILED}
 
 local function announce(id)

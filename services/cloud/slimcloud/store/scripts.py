@@ -11,6 +11,7 @@ in `library.lua`:
     finish(id, state, ...)    it has its outcome, and more fields: off the queue, and told
     leave(id)                 give up its place in the order; those behind it need not wait for it
     tell(kind, camera, ...)   write an event
+    grant(id, waited_us, ...) what each camera is granted, from how long this frame took
 
 A lane is a stream of all its frames until they are done, and for each camera a line of those that
 no worker has taken. Cameras take turns, whoever has paid least first, and pay the pixels of the
@@ -152,11 +153,12 @@ PUT_DETECTIONS = Script(
     """
 if redis.call('HGET', FRAME .. id, 'state') == 'queued' then  -- first: it needs memory
   redis.call('SET', DETECTIONS .. id, document)
+  grant(id, tonumber(waited_us), tonumber(cost_us), tonumber(now_us))
 end
 return finish(id, 'detected', 'reason', '', 'label_scores', label_scores,
               'triage', triage, 'presence', presence)
 """,
-    "id document label_scores triage presence",
+    "id document label_scores triage presence waited_us cost_us now_us",
 )
 
 # Of a frame that is dropped or failed. Returns as `finish`.

@@ -5,7 +5,7 @@
     backfill  slim:work:backfill    what a camera sent late    ─┘   before backfill
 
 Within a lane cameras take turns by the pixels of their frames (`scripts`): one that sends much, or
-what costs much, stands in its own line.
+what costs much, stands in its own line. While results are late, cameras are granted shares.
 
 An entry is deleted when it is done, so a stream's length is the work that is outstanding. A worker
 that dies leaves its entries pending; `reclaim` hands them to another after `min_idle_seconds`. An
@@ -275,6 +275,12 @@ class WorkQueue:
         for camera in cameras:
             pipeline.llen(f"{keys.LINE}{keys.WORK}:{camera}")
         return dict(zip(cameras, await pipeline.execute(), strict=True))
+
+    async def granted(self) -> int:
+        """Pixels of pictures per second that each camera is granted while results are late; 0 = as
+        many as it sends.
+        """
+        return round(1e6 * float(await self._client.hget(keys.GRANT, "megapixels") or 0))
 
     async def dead_letters(self, limit: int = keys.DEAD_LENGTH) -> list[DeadLetter]:
         """Frames that were given up, newest first."""

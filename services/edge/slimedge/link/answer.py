@@ -102,6 +102,7 @@ class AnswerReader:
                 return self._take_nack(response.nack)
             case "credit":
                 self.ledger.grant(response.credit.credit_bytes, self.clock())
+                self.controller.on_share(response.credit.pixels_per_second)
             case "command":
                 self._take_command(response.command)
             case "drain":
