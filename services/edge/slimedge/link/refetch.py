@@ -10,7 +10,6 @@ A command that is told again while it waits or is carried out is not carried out
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,42 +48,33 @@ class Refetcher:
     clock: Callable[[], float]  # monotonic seconds
 
     def __post_init__(self) -> None:
-        self._waiting: asyncio.Queue[_Refetch] = asyncio.Queue(MAX_WAITING)
-        self._too_many: deque[_Refetch] = deque(maxlen=MAX_WAITING)
+        # twice as many, so that those that are too many are refused and not forgotten
+        self._waiting: asyncio.Queue[_Refetch] = asyncio.Queue(2 * MAX_WAITING)
         self._asked: set[str] = set()  # requests that wait or are carried out
 
     def ask(self, command: pb.Command) -> None:
         """Take a command for an enhancement; returns at once."""
-        refetch, lasts = command.refetch_enhancement, math.inf
-        if refetch.expire_ms:
-            lasts = refetch.expire_ms / 1000
-        asked = _Refetch(
-            command.request_id, refetch.sequence, refetch.level or None, self.clock() + lasts
-        )
-        if asked.request_id in self._asked:
+        if command.request_id in self._asked or self._waiting.full():
             return
-        try:
-            self._waiting.put_nowait(asked)
-        except asyncio.QueueFull:
-            self._too_many.append(asked)  # refused before the next one is carried out
-        else:
-            self._asked.add(asked.request_id)
+        refetch = command.refetch_enhancement
+        expires = self.clock() + (refetch.expire_ms / 1000 or math.inf)
+        self._asked.add(command.request_id)
+        self._waiting.put_nowait(
+            _Refetch(command.request_id, refetch.sequence, refetch.level or None, expires)
+        )
 
     async def run(self, uplink: Uplink) -> None:
         """Work until cancelled."""
         while True:
             asked = await self._waiting.get()
-            while self._too_many:
-                await self._refuse(uplink, self._too_many.popleft(), "too many requests wait")
             try:
+                if self._waiting.qsize() >= MAX_WAITING:
+                    raise _CannotError("too many requests wait")
                 await self._carry_out(asked, uplink)
             except _CannotError as exc:
-                await self._refuse(uplink, asked, str(exc))
+                self.observer.notify(RefetchRefused(asked.request_id, asked.sequence, str(exc)))
+                await uplink.refuse(asked.request_id, str(exc))
             self._asked.discard(asked.request_id)
-
-    async def _refuse(self, uplink: Uplink, asked: _Refetch, reason: str) -> None:
-        self.observer.notify(RefetchRefused(asked.request_id, asked.sequence, reason))
-        await uplink.refuse(asked.request_id, reason)
 
     async def _carry_out(self, asked: _Refetch, uplink: Uplink) -> None:
         self._check_time(asked)
