@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -53,8 +52,7 @@ def summary_json(totals: Totals, viewed: ViewedFrame | None) -> dict[str, object
         "latency_p50_seconds": percentile(latencies, 50) if latencies else None,
         "latency_p95_seconds": percentile(latencies, 95) if latencies else None,
         "detections": dict(totals.labels.most_common()),
-        "view_psnr_db": viewed
-        and {"before": _finite(viewed.before_db), "after": _finite(viewed.after_db)},
+        "view_psnr_db": viewed and {"before": viewed.before_db, "after": viewed.after_db},
         "view_bytes": viewed
         and {"base": viewed.base_bytes, "enhancement": viewed.enhancement_bytes},
     }
@@ -112,8 +110,3 @@ def labels_line(labels: Counter[str], most: int = 6) -> str:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Linear interpolation between the nearest values, of which there is one at least."""
     return float(np.percentile(values, percent))
-
-
-def _finite(value: float) -> float | None:
-    """JSON knows no infinity, which is the PSNR of equal pictures."""
-    return value if math.isfinite(value) else None
