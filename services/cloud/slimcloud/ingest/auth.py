@@ -65,7 +65,10 @@ class CameraAuth:
         if self.certificates:
             names = call.auth_context().get(_ALTERNATIVE_NAMES, ())
             if f"{CAMERA_URI}{camera_id}".encode() not in names:
-                raise _denied(f"the certificate is not that of camera {camera_id!r}")
+                raise _denied(
+                    f"the certificate is not that of camera {camera_id!r}; let EDGE_CAMERA_ID and "
+                    "EDGE_TLS_CERT agree"
+                )
         elif self.tokens is not None:
             identity = _identify(self.tokens, call)
             if identity.role is not AccessRole.CAMERA or identity.name != camera_id:
