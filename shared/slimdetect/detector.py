@@ -25,7 +25,7 @@ from slimcodec.graph.runtime import Graph, Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.pixels import pad_to_multiple, to_x
 from slimdetect.boxes import clip_detections, decode_heads, suppress
-from slimdetect.scores import SHOWN, Scores, Wanted
+from slimdetect.scores import SHOWN, Scores, Wanted, class_ids_of
 
 IOU_THRESHOLD = 0.5
 FEATURE_TRANSFORM = "feature_transform.onnx"
@@ -157,12 +157,13 @@ class Tail:
         heads = [outputs[f"head_{index}"] for index in range(len(self._detector.manifest.heads))]
         scores = self._raw_scores if wanted.raw else self._scores
         least = scores.least(wanted)
+        asked = class_ids_of(wanted.labels, self._detector.names)
         raw_floor, layout = scores.raw_floor(least), self._detector.manifest.heads
         found: list[list[Detection]] = []
         for row, image_hw in enumerate(sizes):
             raw = [head[row] for head in heads]
             candidates = scores.told(decode_heads(raw, layout, raw_floor), least)
-            keep = suppress(*candidates, IOU_THRESHOLD, MAX_DETECTIONS, scores.iou_across)
-            detections = clip_detections(candidates, keep, image_hw, self._detector.names)
-            found.append([d for d in detections if not wanted.labels or d.label in wanted.labels])
+            limits = (IOU_THRESHOLD, MAX_DETECTIONS, scores.iou_across)
+            keep = suppress(*candidates, *limits, asked)
+            found.append(clip_detections(candidates, keep, image_hw, self._detector.names))
         return found

@@ -156,6 +156,26 @@ def test_no_more_than_max_detections_are_kept_and_they_are_the_best() -> None:
     assert kept.tolist() == suppress(*candidates).tolist()[:7]
 
 
+def test_boxes_that_nobody_asked_for_leave_room_for_those_asked_for() -> None:
+    others, asked = 400, 5
+    left = np.arange(others + asked, dtype=np.float32) * 10
+    boxes = np.stack([left, left, left + 8, left + 8], axis=1)
+    scores = np.linspace(0.9, 0.3, others + asked, dtype=np.float32)
+    class_ids = np.array([0] * others + [1] * asked)
+
+    assert len(suppress(boxes, scores, class_ids)) == 300
+    assert suppress(boxes, scores, class_ids, asked=[1]).tolist() == list(range(400, 405))
+
+
+def test_box_of_a_class_that_nobody_asked_for_still_takes_its_place() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [50, 0, 60, 10]], np.float32)
+    scores = np.array([0.9, 0.6, 0.5], np.float32)
+
+    kept = suppress(boxes, scores, np.array([0, 1, 1]), across_threshold=0.8, asked=[1])
+
+    assert kept.tolist() == [2], "the first is a car, and no truck as well"
+
+
 def test_boxes_are_clipped_to_the_picture_and_dropped_outside_it() -> None:
     candidates = Candidates(
         np.array([[-5, 2, 20, 90], [101, 0, 120, 10], [3, -9, 8, -1]], dtype=np.float32),
