@@ -8,6 +8,7 @@ from slimcloud.ingest.commands import MAX_DETAIL
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.store.frames import Store
+from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
@@ -20,12 +21,16 @@ async def take_gap(store: Store, stream: CameraStream, gap: pb.Gap, metrics: Ing
     epoch = stream.foreign_epoch(gap.epoch)
     refused = _fault_of(gap)
     if not refused:
+        # As a frame of then: what the camera's clock did is told by that clock.
+        clock_offset_us = 0
+        if gap.reason != pb.GAP_REASON_CLOCK:
+            clock_offset_us = stream.clock.take(gap.to_time_unix_us, unix_us(), is_late=True)
         record = GapRecord(
             camera_id=stream.camera_id,
             epoch=gap.epoch or stream.epoch,
             gap_number=gap.gap_number,
-            from_unix_us=gap.from_time_unix_us,
-            to_unix_us=gap.to_time_unix_us,
+            from_unix_us=max(0, gap.from_time_unix_us - clock_offset_us),
+            to_unix_us=gap.to_time_unix_us - clock_offset_us,
             reason=_reason_of(gap),
             dropped_frames=gap.dropped_frames,
             dropped_bytes=gap.dropped_bytes,

@@ -51,7 +51,7 @@ class GapRecord:
     camera_id: str
     epoch: int  # the start of the edge that it happened in
     gap_number: int  # 1, 2, 3 ... within the epoch
-    from_unix_us: int  # the edge's wall clock, microseconds; inclusive
+    from_unix_us: int  # the edge's wall clock, less its offset, microseconds; inclusive
     to_unix_us: int  # exclusive; before `from` only where the edge's clock was set back
     reason: str  # a `GapReason` without its prefix, lower-case, e.g. `spool_full`
     dropped_frames: int = 0  # 0 = none were made, or it is not known
