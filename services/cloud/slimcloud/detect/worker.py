@@ -131,11 +131,12 @@ class DetectWorker:
         return bool(items)
 
     async def _reclaim(self) -> None:
-        """Take over what silent workers left.
+        """Take over what silent workers left, and line up what an older ingest queued.
 
         One entry at a time, and it runs alone: an entry that kills its worker must not count as a
         delivery of any other.
         """
+        await self._store.work.line_up()
         idle_seconds = self._settings.reclaim_idle_seconds
         while item := await self._store.work.reclaim(self.consumer, min_idle_seconds=idle_seconds):
             if self._held.holds(item):  # our own: the detector is slow, not dead

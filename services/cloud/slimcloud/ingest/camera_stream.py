@@ -51,9 +51,7 @@ class CameraStream:
         self.spending = Spending()
         self.crc_errors_in_a_row = 0
         self.is_held = False  # it was told to wait: no window
-        self.pixels_per_second = (
-            0  # of the detectors' time, that it was told; 0 = all that it sends
-        )
+        self.pixels_per_second = 0  # of the detectors' time that it was granted; 0 = all it sends
         self.outstanding: set[int] = set()  # sequences PERSISTED here that have no outcome yet
         self.settled = asyncio.Event()  # set while nothing is outstanding
         self.settled.set()

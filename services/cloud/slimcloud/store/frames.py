@@ -34,11 +34,18 @@ from slimcloud.store.cameras.registry import CameraRegistry
 from slimcloud.store.clock import StoreClock
 from slimcloud.store.events import EventLog
 from slimcloud.store.listing import FrameIndex
-from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
+from slimcloud.store.records import (
+    CONTAINER,
+    DetectionResult,
+    FrameState,
+    Lane,
+    StoredFrame,
+    reason_of_wait,
+)
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
 from slimcloud.store.retention import Retention
 from slimcloud.store.reviews import ReviewLog
-from slimcloud.store.work_queue import LANE_KEYS, WorkQueue
+from slimcloud.store.work_queue import LANE_KEYS, MAX_LOOKED_AT, WorkQueue
 from slimcloud.wall_clock import unix_us
 from slimcodec.container import MAX_LEVELS
 
@@ -229,13 +236,17 @@ class Store:
         Workers drop what has expired when they take it. A queue that nobody takes from must not
         fill up with frames that nobody wants any more.
         """
-        dropped = 0
-        for frame_id in await self.work.expired(self.clock()):
-            frame = await self._find(frame_id)
-            reason = frame and frame.expired_reason(self.clock())
-            if reason:
-                dropped += await self.set_dropped(frame_id, reason)
-        return dropped
+        now_us, total = self.clock(), 0
+        for camera_id in await self.work.waiting_cameras():
+            first, looked_at = 0, MAX_LOOKED_AT
+            while looked_at == MAX_LOOKED_AT:
+                looked_at, expired = await self.work.expired(camera_id, first, now_us)
+                dropped = 0
+                for frame_id, stored_us in expired:
+                    dropped += await self.set_dropped(frame_id, reason_of_wait(now_us - stored_us))
+                first += looked_at - dropped
+                total += dropped
+        return total
 
     # --- what a person asks of the detector ---
 

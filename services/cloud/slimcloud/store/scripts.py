@@ -215,9 +215,15 @@ return {taken, newest}
     "consumer max_count backfill_count",
 )
 
-# Lines up what an older build, or one that broke off, has put on a lane and no worker has.
+# Lines up what an older build, or one that broke off, has put on a lane and no worker has; nothing
+# where every frame is in a line or with a worker.
 LINE_UP = Script(
     """
+local lined = redis.call('XPENDING', lane, DETECT_GROUP)[1]
+for _, camera in ipairs(redis.call('ZRANGE', TURNS .. lane, 0, -1)) do
+  lined = lined + redis.call('LLEN', line_of(lane, camera))
+end
+if redis.call('XLEN', lane) <= lined then return end
 local last = '0-0'
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', lane)) do
   for i = 1, #group, 2 do
@@ -235,20 +241,24 @@ end
     "lane",
 )
 
-# Returns the live frames whose deadline has passed and that no worker has.
+# Looks at so many live frames of a camera that no worker has, from the `first` on. Returns at how
+# many there were, and id and time of storing of those whose deadline has passed.
 EXPIRED = Script(
     """
+local waiting = redis.call('LRANGE', line_of(WORK, camera), first, first + count - 1)
 local expired = {}
-for _, camera in ipairs(redis.call('ZRANGE', TURNS .. WORK, 0, -1)) do
-  for _, waiting in ipairs(redis.call('LRANGE', line_of(WORK, camera), 0, -1)) do
-    local id = string.match(waiting, '%S+$')
-    local expires_us = tonumber(redis.call('HGET', FRAME .. id, 'expires_unix_us') or '0')
-    if expires_us > 0 and expires_us < tonumber(now_us) then expired[#expired + 1] = id end
+for _, entry in ipairs(waiting) do
+  local id = string.match(entry, '%S+$')
+  local of = redis.call('HMGET', FRAME .. id, 'expires_unix_us', 'stored_us',
+                        'received_time_unix_us')
+  local expires_us = tonumber(of[1] or 0)
+  if expires_us > 0 and expires_us < tonumber(now_us) then
+    expired[#expired + 1] = {id, of[2] or of[3]}
   end
 end
-return expired
+return {#waiting, expired}
 """,
-    "now_us",
+    "camera first count now_us",
 )
 
 LEAVE = Script("leave(id)", "id")

@@ -41,6 +41,7 @@ from slimcloud.store.replies import stream_entries, text
 
 _MAX_ERROR_CHARACTERS = 300
 _MAX_WOKEN = 100  # frames at a time
+MAX_LOOKED_AT = 100  # frames in one call, for what has expired
 
 LANE_KEYS = {
     Lane.REVIEW: keys.WORK_REVIEW,
@@ -94,6 +95,11 @@ class WorkQueue:
             except ResponseError as exc:
                 if "BUSYGROUP" not in str(exc):
                     raise
+        await self.line_up()
+
+    async def line_up(self) -> None:
+        """Give a place in line to frames that an ingest of an older build has queued."""
+        for lane_key in LANE_KEYS.values():
             await scripts.LINE_UP(self._client, lane=lane_key)
 
     # --- taking ---
@@ -262,15 +268,29 @@ class WorkQueue:
             pipeline.xlen(LANE_KEYS[lane])
         return sum(await pipeline.execute())
 
-    async def expired(self, now_us: int) -> list[FrameId]:
-        """Live frames whose deadline has passed before any worker took them."""
-        found = await scripts.EXPIRED(self._client, now_us=now_us)
-        return [FrameId.parse(text(frame_id)) for frame_id in found]
+    async def expired(
+        self, camera_id: str, first: int, now_us: int
+    ) -> tuple[int, list[tuple[FrameId, int]]]:
+        """Look at live frames of a camera that no worker has taken, from the `first` on.
+
+        Returns:
+            At how many there were, up to `MAX_LOOKED_AT`; those whose deadline has passed, with the
+            time at which they were stored, microseconds of the store's clock.
+        """
+        looked_at, found = await scripts.EXPIRED(
+            self._client, camera=camera_id, first=first, count=MAX_LOOKED_AT, now_us=now_us
+        )
+        expired = [(FrameId.parse(text(frame_id)), int(stored)) for frame_id, stored in found]
+        return looked_at, expired
+
+    async def waiting_cameras(self) -> list[str]:
+        """Cameras with live frames that no worker has taken."""
+        waiting = await self._client.zrange(f"{keys.TURNS}{keys.WORK}", 0, -1)
+        return [text(camera) for camera in waiting]
 
     async def untaken(self) -> dict[str, int]:
         """How many live frames no worker has taken, by camera; one without any is absent."""
-        waiting = await self._client.zrange(f"{keys.TURNS}{keys.WORK}", 0, -1)
-        cameras = [text(camera) for camera in waiting]
+        cameras = await self.waiting_cameras()
         pipeline = self._client.pipeline(transaction=False)
         for camera in cameras:
             pipeline.llen(f"{keys.LINE}{keys.WORK}:{camera}")

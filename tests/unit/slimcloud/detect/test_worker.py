@@ -397,3 +397,19 @@ async def test_frame_is_detected_as_sent_when_too_many_wait(client: Redis) -> No
 
     assert record.triage is Triage.FALLBACK
     assert record.label_scores == {"car": 0.5}
+
+
+async def test_frame_that_an_older_ingest_queues_meanwhile_is_detected(
+    store: Store, client: Redis
+) -> None:
+    async with _running(_worker(store, FakeEngine(), reclaim_idle_seconds=0.1)):
+        made = make_frame(1)
+        words = [*made.record.written(), "container", b"c", "work", f"{keys.WORK} 1-1"]
+        async with client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(f"{keys.FRAME}{made.frame_id}", items=words)
+            pipeline.xadd(keys.WORK, {"frame_id": str(made.frame_id)}, id="1-1")
+            await pipeline.execute()
+
+        (record,) = await _outcomes(store, 1)
+
+    assert record.state is FrameState.DETECTED

@@ -13,7 +13,7 @@ from slimcloud.store import keys
 from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane
-from slimcloud.store.work_queue import WorkItem
+from slimcloud.store.work_queue import MAX_LOOKED_AT, WorkItem
 from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 
@@ -269,6 +269,16 @@ async def test_work_that_an_older_build_queued_is_taken(store: Store, client: Re
     assert await _take(store, 9) == [("gate", 2), ("gate", 3)]
 
 
+async def test_frames_in_line_or_with_a_worker_keep_their_places(store: Store) -> None:
+    await _put(store, "gate", 1, 2)
+    await _put(store, "yard", 1)
+    await store.work.take("a", count=1)
+
+    await store.work.line_up()
+
+    assert await _take(store, 9) == [("yard", 1), ("gate", 2)]
+
+
 # --- order ---
 
 
@@ -367,6 +377,22 @@ async def test_frame_that_nobody_takes_is_dropped_at_its_deadline(client: Redis)
     assert records[0].reason == "its deadline passed while it waited for 0.999 s"
     assert await _told(store) == [1, 3]
     assert await store.work.outstanding() == 2
+
+
+async def test_frames_that_have_expired_are_looked_for_in_bounded_steps(client: Redis) -> None:
+    now_us = START_UNIX_US + 10**6
+    store = Store(client, clock=lambda: now_us)
+    await store.work.prepare()
+    for sequence in range(1, 251):  # every other one has time
+        expires_us = now_us + (1 if sequence % 2 else -1)
+        await store.put_frame(*make_frame(sequence, expires_us=expires_us))
+
+    looked_at, expired = await store.work.expired("gate", 0, now_us)
+
+    assert (looked_at, len(expired)) == (MAX_LOOKED_AT, MAX_LOOKED_AT // 2)
+    assert await store.drop_expired() == 125
+    assert await store.drop_expired() == 0
+    assert await store.work.outstanding() == 125
 
 
 async def test_frame_that_a_worker_holds_is_left_to_it_at_its_deadline(store: Store) -> None:
