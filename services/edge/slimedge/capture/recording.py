@@ -6,7 +6,7 @@ a picture's EXIF, else when its file was last changed
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,7 +29,7 @@ class Recording:
     """A `FrameSource` whose pictures wait until they are asked for."""
 
     source: Video | PictureFolder
-    time_of: Callable[[float], float]  # due seconds of a picture -> wall clock, seconds
+    begin_unix: float  # of pictures that do not say themselves when they were taken
     frames: int  # that it holds, about; 0 = not known
     waits: ClassVar[bool] = True
     again_seconds: ClassVar[None] = None
@@ -37,8 +37,7 @@ class Recording:
     def pictures(self, tell: Tell = logger.warning) -> Iterator[Picture]:
         """As `slimedge.capture.source.FrameSource` says."""
         for picture in self.source.pictures(tell):
-            assert picture.due_seconds is not None, "only what is live has no time"
-            taken_unix = self.time_of(picture.due_seconds)
+            taken_unix = picture.taken_unix or self.begin_unix + (picture.due_seconds or 0.0)
             yield replace(picture, due_seconds=None, taken_unix=taken_unix)
 
 
@@ -52,10 +51,9 @@ def as_recording(source: FrameSource, start_unix: float | None) -> Recording:
         CameraError: it is none, or cannot be read.
     """
     if isinstance(source, PictureFolder):
-        files, fps = files_in(source.path), source.fps
         if start_unix is None:
-            return Recording(source, lambda due: _taken_unix(files[round(due * fps)]), len(files))
-        return Recording(source, lambda due: start_unix + due, len(files))
+            source = replace(source, time_of=_taken_unix)
+        return Recording(source, start_unix or 0.0, len(files_in(source.path)))
     if not isinstance(source, Video) or not Path(source.address).is_file():
         raise CameraError("a recording is a video file or a directory of pictures")
     try:
@@ -72,7 +70,7 @@ def as_recording(source: FrameSource, start_unix: float | None) -> Recording:
     if start_unix is None:
         with suppress(ValueError):  # it is foreign text, if it is there; 1970 is a clock not set
             begin_unix = datetime.fromisoformat(created).timestamp() or begin_unix
-    return Recording(source, lambda due: begin_unix + due, frames)
+    return Recording(source, begin_unix, frames)
 
 
 def _taken_unix(path: Path) -> float:

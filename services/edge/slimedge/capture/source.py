@@ -10,7 +10,7 @@ the business of `slimedge.capture.camera`.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -112,6 +112,7 @@ class PictureFolder:
 
     path: Path
     fps: float
+    time_of: Callable[[Path], float] | None = None  # when a picture was taken; None: it is now
     waits: ClassVar[bool] = True
     again_seconds: ClassVar[None] = None
 
@@ -127,6 +128,6 @@ class PictureFolder:
                 tell(str(exc))
                 continue
             found = True
-            yield Picture(image, index / self.fps)
+            yield Picture(image, index / self.fps, self.time_of and self.time_of(path))
         if not found:
             raise CameraError(f"{self.path}: none of its {len(paths)} pictures can be read")
