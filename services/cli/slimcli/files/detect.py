@@ -8,7 +8,8 @@ picture ─────────── --uncompressed ───────�
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from slimcodec.decode import Decoder
     from slimcodec.detection import Detection
-    from slimcodec.encode import Encoder
-    from slimdetect.detector import Detector
+    from slimcodec.graph.runtime import Runtime
+    from slimcodec.model.artifact import CodecArtifact
+    from slimdetect.scores import Wanted
 
 
 def detect(
@@ -83,12 +84,24 @@ def detect(
     Pictures go through the codec. One line of JSON, or a few of text, for each picture. What cannot
     be read is told at once, the others go on, and the exit code is that of the first failure.
     """
+    from slimcodec.container import parse_container
+    from slimdetect.scores import Wanted
+
     if overlay is not None:
         refuse_existing(overlay, force=force)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     point = None if uncompressed else (level, quality)
-    session = _Session(model, models, threads, precision, point, min_score, tuple(label or ()))
+    wanted = Wanted(min_score, tuple(label or ()))
+    opened: dict[bytes | None, _OpenCodec] = {}
+
+    def codec_of(container: bytes | None) -> _OpenCodec:
+        key = None if container is None else parse_container(container).fingerprint
+        if key not in opened:
+            codec = open_codec_of(container, model, models)
+            opened[key] = _OpenCodec(codec, models, open_runtime(threads, precision))
+        return opened[key]
+
     failures = Failures()
     chosen: list[str] = []
     for source in sources:
@@ -104,7 +117,7 @@ def detect(
             for shot in islice(
                 read_shots(source, failures.tell), 0, limit and limit * every, every
             ):
-                seen = session.see(shot)
+                seen = codec_of(shot.container).see(shot, point, wanted)
                 if out is not None:
                     write_picture(out / names.new(shot), seen.drawn(), force=force)
                 if overlay is not None:
@@ -112,16 +125,6 @@ def detect(
                 report = json_line(seen.row()) if as_json else seen.text()
                 say(report) if overlay is None else say_of(overlay, report)
     failures.end()
-
-
-@dataclass(frozen=True, slots=True)
-class _Tools:
-    """What one codec's containers and pictures go through."""
-
-    encoder: Encoder
-    decoder: Decoder
-    detector: Detector
-    middle_quality: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,63 +169,35 @@ class _Seen:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """Detects shot by shot, with the codec that each container asks for, or that for pictures."""
+class _OpenCodec:
+    """What one codec's containers, and pictures, go through."""
 
-    model: str | None
-    models: Path | None
-    threads: int | None
-    precision: options.Precision
-    point: tuple[int, float | None] | None  # level and quality for pictures; None: not encoded
-    min_score: float | None  # as `slimdetect.scores.Wanted` has them
-    labels: tuple[str, ...]
-    _opened: dict[bytes | None, _Tools] = field(default_factory=dict)  # by fingerprint
-
-    def see(self, shot: Shot) -> _Seen:
-        """What is in a shot."""
-        from slimdetect.scores import Wanted
-
-        wanted = Wanted(self.min_score, self.labels)
-        tools = self._tools_for(shot.container)
-        container = shot.container
-        if shot.image is not None:
-            image = shot.image
-            if self.point is None:
-                found = tools.detector.detect_image(image, wanted)
-                return _Seen(shot, None, found, lambda: image)
-            level, quality = self.point
-            if quality is None:
-                quality = tools.middle_quality
-            container = tools.encoder.encode(image, level, quality).bitstream
-        elif self.point is None:
-            raise BadUsageError(f"{shot.name}: a container is not uncompressed")
-        assert container is not None
-        latent = tools.decoder.decode_latent(container)
-        [found] = tools.detector.detect_latents([latent], wanted)
-
-        def picture() -> NDArray[np.uint8]:
-            return tools.decoder.decode_image(latent) if shot.image is None else shot.image
-
-        return _Seen(shot, len(container), found, picture)
-
-    def _tools_for(self, container: bytes | None) -> _Tools:
-        from slimcodec.container import parse_container
+    def __init__(self, codec: CodecArtifact, models: Path | None, runtime: Runtime) -> None:
         from slimcodec.decode import Decoder
         from slimcodec.encode import Encoder
         from slimdetect.detector import Detector
 
-        key = None if container is None else parse_container(container).fingerprint
-        if key not in self._opened:
-            codec = open_codec_of(container, self.model, self.models)
-            runtime = open_runtime(self.threads, self.precision)
-            self._opened[key] = _Tools(
-                Encoder(codec, runtime),
-                Decoder(codec, runtime),
-                Detector(codec, open_detector(codec, self.models), runtime),
-                codec.manifest.qualities // 2,
-            )
-        return self._opened[key]
+        self._encoder = Encoder(codec, runtime)
+        self._decoder = Decoder(codec, runtime)
+        self._detector = Detector(codec, open_detector(codec, models), runtime)
+        self._middle_quality = codec.manifest.qualities // 2
+
+    def see(self, shot: Shot, point: tuple[int, float | None] | None, wanted: Wanted) -> _Seen:
+        """What is in a shot; a picture is encoded at (level, quality), or not at all."""
+        container, image = shot.container, shot.image
+        if point is None:
+            if image is None:
+                raise BadUsageError(f"{shot.name}: a container is not uncompressed")
+            return _Seen(shot, None, self._detector.detect_image(image, wanted), lambda: image)
+        if image is not None:
+            level, quality = point
+            quality = self._middle_quality if quality is None else quality
+            container = self._encoder.encode(image, level, quality).bitstream
+        assert container is not None, "a shot is one or the other"
+        latent = self._decoder.decode_latent(container)
+        [found] = self._detector.detect_latents([latent], wanted)
+        decoded = partial(self._decoder.decode_image, latent)
+        return _Seen(shot, len(container), found, decoded if image is None else lambda: image)
 
 
 class _Names:
