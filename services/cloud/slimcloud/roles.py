@@ -28,7 +28,6 @@ class AccessRole(StrEnum):
     ADMIN = "admin"  # see what others did, and what was given up
 
     def includes(self, needed: AccessRole) -> bool:
-        people = (AccessRole.VIEWER, AccessRole.REVIEWER, AccessRole.ADMIN)
-        if self not in people or needed not in people:
-            return self is needed
-        return people.index(self) >= people.index(needed)
+        rank = list(AccessRole).index
+        is_person = AccessRole.CAMERA not in (self, needed)
+        return self is needed or (is_person and rank(self) >= rank(needed))

@@ -20,7 +20,7 @@ class ReviewMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self.process = metrics
-        self._requests = metrics.histogram(
+        self.request_seconds = metrics.histogram(
             "review_request_seconds",
             "Time to the first byte of a response",
             ("method", "route", "status"),
@@ -42,10 +42,6 @@ class ReviewMetrics:
         """A lookup of a rendered response."""
         self._cache.labels("response", result).inc()
 
-    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A response was begun; `route` is the path's template, never the path."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
-
 
 class RequestTimer:
     """ASGI middleware: time to the first byte, by route template."""
@@ -65,7 +61,8 @@ class RequestTimer:
                 route = getattr(scope.get("route"), "path", "unmatched")
                 seconds = time.perf_counter() - started
                 method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._metrics.requested(method, route, message["status"], seconds)
+                labels = (method, route, str(message["status"]))
+                self._metrics.request_seconds.labels(*labels).observe(seconds)
             await send(message)
 
         await self._app(scope, receive, timed_send)

@@ -6,6 +6,7 @@ may sweep at once.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
@@ -59,18 +60,12 @@ return max_count
 )
 
 
+@dataclass(frozen=True, eq=False)
 class Retention:
-    def __init__(
-        self,
-        client: Redis,
-        retention_seconds: int,
-        max_stored_bytes: int,
-        clock: Callable[[], int],
-    ) -> None:
-        self._client = client
-        self._retention_us = retention_seconds * 1_000_000
-        self._max_stored_bytes = max_stored_bytes
-        self._clock = clock
+    client: Redis
+    retention_seconds: int
+    max_stored_bytes: int
+    clock: Callable[[], int]
 
     async def sweep(self) -> int:
         """Remove what may not stay; gives the number of frames removed."""
@@ -78,9 +73,9 @@ class Retention:
         while step == _STEP:
             step = int(
                 await _SWEEP(
-                    self._client,
-                    horizon_us=self._clock() - self._retention_us,
-                    max_bytes=self._max_stored_bytes,
+                    self.client,
+                    horizon_us=self.clock() - 1_000_000 * self.retention_seconds,
+                    max_bytes=self.max_stored_bytes,
                     max_count=_STEP,
                 )
             )
@@ -91,4 +86,4 @@ class Retention:
         """Remove one frame and all that hangs on it. One that waits for the detector leaves the
         queue, and its camera is told.
         """
-        await _REMOVE_FRAME(self._client, id=str(frame_id))
+        await _REMOVE_FRAME(self.client, id=str(frame_id))

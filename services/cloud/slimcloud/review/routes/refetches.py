@@ -67,8 +67,8 @@ async def request_refetch(
         raise _conflict(
             f"frame {frame} was sent at level {record.level}, the widest; there is no more to get"
         )
-    epoch = await context.store.cameras.epoch(frame.camera_id)
-    if epoch is not None and epoch != frame.epoch:
+    camera = await context.store.cameras.get(frame.camera_id)
+    if camera is not None and camera.connected and camera.epoch != frame.epoch:
         raise _conflict(
             f"camera {frame.camera_id} has restarted since frame {frame} and lost its picture"
         )

@@ -60,13 +60,13 @@ class CameraBudget:
     detail: str = ""  # for people; set when refused
 
 
+@dataclass(frozen=True, eq=False)
 class BudgetLog:
-    def __init__(self, client: Redis, events: EventLog) -> None:
-        self._client = client
-        self._events = events
+    client: Redis
+    events: EventLog
 
     async def get(self, camera_id: str) -> CameraBudget:
-        fields = fields_of(await self._client.hgetall(f"{keys.BUDGET}{camera_id}"))
+        fields = fields_of(await self.client.hgetall(f"{keys.BUDGET}{camera_id}"))
         return CameraBudget(
             stated=_parse(fields.get("stated", "")),
             wanted=_parse(fields.get("wanted", "")),
@@ -78,7 +78,7 @@ class BudgetLog:
     async def want(self, camera_id: str, budget: ByteBudget) -> str:
         """Ask a camera to keep to a budget; gives the request's id."""
         request_id = uuid.uuid4().hex
-        await self._client.hset(
+        await self.client.hset(
             f"{keys.BUDGET}{camera_id}",
             mapping={
                 "wanted": _format(budget),
@@ -87,12 +87,12 @@ class BudgetLog:
                 "detail": "",
             },
         )
-        await self._events.add(EventKind.BUDGET_REQUESTED, camera_id, detail=request_id)
+        await self.events.add(EventKind.BUDGET_REQUESTED, camera_id, detail=request_id)
         return request_id
 
     async def state(self, camera_id: str, stated: ByteBudget | None) -> None:
         """Note what a camera says in its Hello; where another budget is wanted, ask again."""
-        await self._client.hset(f"{keys.BUDGET}{camera_id}", "stated", _format(stated))
+        await self.client.hset(f"{keys.BUDGET}{camera_id}", "stated", _format(stated))
         found = await self.get(camera_id)
         if found.wanted is not None and found.state is not BudgetState.REFUSED:
             kept = found.wanted == stated
@@ -129,7 +129,7 @@ class BudgetLog:
     async def _set_of_wish(self, camera_id: str, request_id: str, **fields: str) -> bool:
         """False, and nothing is set, when another wish is the newest."""
         parts = [part for field in fields.items() for part in field]
-        done = await _SET_OF_WISH(self._client, *parts, camera=camera_id, request_id=request_id)
+        done = await _SET_OF_WISH(self.client, *parts, camera=camera_id, request_id=request_id)
         return bool(done == 1)
 
 

@@ -5,7 +5,7 @@ A process that holds connections renews a lease: when it dies, its cameras are n
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
@@ -53,18 +53,16 @@ class CameraRecord:
 _RECORD = TypeAdapter(CameraRecord)
 
 
+@dataclass(frozen=True, eq=False)
 class CameraRegistry:
-    def __init__(
-        self, client: Redis, clock: Callable[[], int], clock_unix_us: Callable[[], int]
-    ) -> None:
-        self._client = client
-        self._clock = clock
-        self._clock_unix_us = clock_unix_us
-        self._process = uuid.uuid4().hex
+    client: Redis
+    clock: Callable[[], int]
+    clock_unix_us: Callable[[], int]
+    process: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     async def renew_lease(self) -> None:
         """Say that this process holds its connections still: often in `LEASE_SECONDS`."""
-        await self._client.set(f"{keys.INGEST}{self._process}", "", ex=keys.LEASE_SECONDS)
+        await self.client.set(f"{keys.INGEST}{self.process}", "", ex=keys.LEASE_SECONDS)
 
     async def connect(
         self,
@@ -81,34 +79,29 @@ class CameraRegistry:
             deadline_seconds: capture to detection that the camera aims for; None for none.
         """
         await self.renew_lease()
-        await self._client.sadd(keys.CAMERAS, camera_id)
-        await self._client.hset(
+        await self.client.sadd(keys.CAMERAS, camera_id)
+        await self.client.hset(
             f"{keys.CAMERA}{camera_id}",
             mapping={
                 "connected": 1,
                 "epoch": f"{epoch:016x}",
                 "model_name": model_name,
                 "connection": connection,
-                "ingest": self._process,
-                "connected_time_unix_us": self._clock_unix_us(),
-                "heard_us": self._clock(),
+                "ingest": self.process,
+                "connected_time_unix_us": self.clock_unix_us(),
+                "heard_us": self.clock(),
                 "deadline_seconds": deadline_seconds or 0,
             },
         )
 
     async def disconnect(self, camera_id: str, connection: str) -> bool:
         """Let the camera go; False when another connection holds it by now."""
-        released = await _RELEASE(self._client, camera=camera_id, connection=connection)
+        released = await _RELEASE(self.client, camera=camera_id, connection=connection)
         return bool(released == 1)
-
-    async def epoch(self, camera_id: str) -> int | None:
-        """The epoch of the camera's newest connection, when it is connected now."""
-        fields = fields_of(await self._client.hgetall(f"{keys.CAMERA}{camera_id}"))
-        return int(fields["epoch"], 16) if await self._is_connected(fields) else None
 
     async def get(self, camera_id: str) -> CameraRecord | None:
         """What is known of a camera; None when it was never seen."""
-        fields = fields_of(await self._client.hgetall(f"{keys.CAMERA}{camera_id}"))
+        fields = fields_of(await self.client.hgetall(f"{keys.CAMERA}{camera_id}"))
         if "epoch" not in fields:
             return None
         found: dict[str, object] = {
@@ -119,11 +112,11 @@ class CameraRegistry:
             "lag_seconds": await self._lag_seconds(camera_id),
             "deadline_seconds": float(fields.get("deadline_seconds", 0)) or None,
         }
-        if fields.get("bytes_day") != str(self._clock_unix_us() // _DAY_US):
+        if fields.get("bytes_day") != str(self.clock_unix_us() // _DAY_US):
             found["bytes_today"] = 0
         if name := fields.get("last_frame_id"):
             found["last_frame_id"] = frame_id = FrameId.parse(name)
-            values = await self._client.hmget(f"{keys.FRAME}{frame_id}", StoredFrame.names())
+            values = await self.client.hmget(f"{keys.FRAME}{frame_id}", StoredFrame.names())
             if newest := StoredFrame.read(frame_id, values):
                 found |= {"level": newest.level, "quality": newest.quality}
         return _RECORD.validate_python(found)
@@ -132,22 +125,22 @@ class CameraRegistry:
         if fields.get("connected") != "1":
             return False
         process = fields.get("ingest")  # None: of a process that has no lease yet
-        return process is None or await self._client.exists(f"{keys.INGEST}{process}") == 1
+        return process is None or await self.client.exists(f"{keys.INGEST}{process}") == 1
 
     async def _lag_seconds(self, camera_id: str) -> float | None:
         """Capture to detected, of the newest detected frame among the camera's latest few."""
-        members = await self._client.zrevrange(
+        members = await self.client.zrevrange(
             keys.index_of(camera_id), 0, _LATEST_FRAMES - 1, withscores=True
         )
         pairs = scored_members(members)
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self.client.pipeline(transaction=False)
         for _, member in pairs:
             pipeline.hget(f"{keys.FRAME}{member}", "state")
         states = [text(state) for state in await pipeline.execute()]
         if FrameState.DETECTED not in states:
             return None
         captured_us, member = pairs[states.index(FrameState.DETECTED)]
-        document = await self._client.get(f"{keys.DETECTIONS}{member}")
+        document = await self.client.get(f"{keys.DETECTIONS}{member}")
         if document is not None:  # else retention was faster than we
             result = DetectionResult.from_json(document)
             return max(0.0, (result.detected_time_unix_us - captured_us) / 1e6)
@@ -155,6 +148,6 @@ class CameraRegistry:
 
     async def list(self) -> list[CameraRecord]:
         """Every camera ever seen, by name."""
-        names = sorted(text(name) for name in await self._client.smembers(keys.CAMERAS))
+        names = sorted(text(name) for name in await self.client.smembers(keys.CAMERAS))
         states = [await self.get(name) for name in names]
         return [state for state in states if state is not None]
