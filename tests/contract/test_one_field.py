@@ -32,7 +32,7 @@ def test_a_field_of_the_cloud_is_named_where_it_is_declared_counted_and_shown() 
     store = "services/cloud/slimcloud/store"
     files = {path for path in _files_with("comments_count") if "/review/ui/" not in path}
 
-    assert files == {f"{store}/records.py", f"{store}/reviews.py"}
+    assert files == {f"{store}/records.py", f"{store}/reviews.lua"}
 
 
 def test_every_field_of_the_header_is_one_of_the_wire() -> None:
@@ -46,7 +46,7 @@ def _files_with(word: str) -> Iterator[str]:
     """The product's files, but for generated ones, that hold a word."""
     for root in ("proto", "shared", "services"):
         for path in (ROOT / root).rglob("*"):
-            if path.suffix not in (".py", ".proto", ".js", ".html") or "_pb2" in path.name:
+            if path.suffix not in (".py", ".lua", ".proto", ".js", ".html") or "_pb2" in path.name:
                 continue
             if word in path.read_text(encoding="utf-8"):
                 yield path.relative_to(ROOT).as_posix()

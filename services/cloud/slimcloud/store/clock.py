@@ -16,20 +16,7 @@ from slimcloud.wall_clock import unix_us
 READ_SECONDS = 5.0  # between two readings of a process
 _MAX_PAUSE_US = 60_000_000  # between two readings, of all processes; longer ones do not count
 
-_READ = Script(
-    """
-local time = redis.call('TIME')
-local wall_us = 1000000 * time[1] + time[2]
-local last = redis.call('HMGET', CLOCK, 'wall_us', 'us')
-local passed_us = wall_us - (last[1] or wall_us)
-if passed_us < 0 or passed_us > tonumber(max_pause_us) then passed_us = 0 end
-local us = (last[2] or wall_us) + passed_us
-redis.call('DEL', CLOCK)  -- first: it needs no memory
-redis.call('HSET', CLOCK, 'wall_us', wall_us, 'us', us)
-return us
-""",
-    "max_pause_us",
-)
+_READ = Script(__file__, "read_clock")
 
 
 class StoreClock:

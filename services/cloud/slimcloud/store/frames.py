@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 
 from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError, StoreLostError
 from slimcloud.frame_id import FrameId
-from slimcloud.store import keys, scripts
+from slimcloud.store import keys
 from slimcloud.store.cameras.budgets import BudgetLog
 from slimcloud.store.cameras.gaps import GapLog
 from slimcloud.store.cameras.refetches import RefetchLog
@@ -45,9 +45,16 @@ from slimcloud.store.records import (
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
 from slimcloud.store.retention import Retention
 from slimcloud.store.reviews import ReviewLog
+from slimcloud.store.scripts import Script
 from slimcloud.store.work_queue import LANE_KEYS, MAX_LOOKED_AT, WorkQueue
 from slimcloud.wall_clock import unix_us
 from slimcodec.container import MAX_LEVELS
+
+_PUT_FRAME = Script(__file__, "put_frame")
+_PUT_ENHANCEMENT = Script(__file__, "put_enhancement")
+_PUT_DETECTIONS = Script(__file__, "put_detections")
+_SET_OUTCOME = Script(__file__, "set_outcome")
+_REQUEST = Script(__file__, "request")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ class Store:
             expires_us = frame.taken_us + round(1e6 * self._queue_timeout_seconds)
             frame = frame.model_copy(update={"expires_unix_us": expires_us})
         with full_memory_is_store_full():
-            stored = await scripts.PUT_FRAME(
+            stored = await _PUT_FRAME(
                 self._client,
                 CONTAINER,
                 container,
@@ -199,7 +206,7 @@ class Store:
         for detection in result.detections:
             best = label_scores.get(detection.label, 0.0)
             label_scores[detection.label] = max(best, detection.score)
-        stored = await scripts.PUT_DETECTIONS(
+        stored = await _PUT_DETECTIONS(
             self._client,
             id=str(frame_id),
             document=result.to_json(),
@@ -258,7 +265,7 @@ class Store:
             FrameNotFoundError, FrameGoneError: the frame is not stored.
             StoreFullError: too many such requests wait.
         """
-        requested = await scripts.REQUEST(
+        requested = await _REQUEST(
             self._client, id=str(frame_id), max_queue_size=self._max_queue_size
         )
         if requested == -2:
@@ -300,7 +307,7 @@ class Store:
             StoreFullError: Redis is out of memory.
         """
         with full_memory_is_store_full():
-            stored = await scripts.PUT_ENHANCEMENT(
+            stored = await _PUT_ENHANCEMENT(
                 self._client,
                 id=str(frame_id),
                 container=container,
@@ -329,9 +336,7 @@ class Store:
         return StoredFrame.read(frame_id, values)
 
     async def _set_outcome(self, frame_id: FrameId, state: FrameState, reason: str) -> bool:
-        stored = await scripts.SET_OUTCOME(
-            self._client, id=str(frame_id), state=state, reason=reason
-        )
+        stored = await _SET_OUTCOME(self._client, id=str(frame_id), state=state, reason=reason)
         return bool(stored)
 
     async def _absent(self, frame_id: FrameId) -> FrameNotFoundError | FrameGoneError:

@@ -35,9 +35,20 @@ from redis.exceptions import ResponseError
 from redis.typing import KeyT, StreamIdT
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store import keys, scripts
+from slimcloud.store import keys
 from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.replies import stream_entries, text
+from slimcloud.store.scripts import Script
+
+_TAKE = Script(__file__, "take")
+_LINE_UP = Script(__file__, "line_up_new")
+_EXPIRED = Script(__file__, "expired")
+_LEAVE = Script(__file__, "leave")
+_FAIL_TRY = Script(__file__, "fail_try")
+_RELEASE = Script(__file__, "release_held")
+_DEAD_LETTER = Script(__file__, "dead_letter")
+_PARK = Script(__file__, "park")
+_WAKE = Script(__file__, "wake")
 
 _MAX_ERROR_CHARACTERS = 300
 _MAX_WOKEN = 100  # frames at a time
@@ -100,7 +111,7 @@ class WorkQueue:
     async def line_up(self) -> None:
         """Give a place in line to frames that an ingest of an older build has queued."""
         for lane_key in LANE_KEYS.values():
-            await scripts.LINE_UP(self._client, lane=lane_key)
+            await _LINE_UP(self._client, lane=lane_key)
 
     # --- taking ---
 
@@ -115,7 +126,7 @@ class WorkQueue:
         """
         backfill_count = count if backfill_count is None else backfill_count
         try:
-            taken, newest = await scripts.TAKE(
+            taken, newest = await _TAKE(
                 self._client, consumer=consumer, max_count=count, backfill_count=backfill_count
             )
         except ResponseError as exc:
@@ -192,24 +203,24 @@ class WorkQueue:
 
     async def fail_try(self, item: WorkItem, error: str) -> None:
         """Note why a try failed; the entry stays, to be reclaimed."""
-        await scripts.FAIL_TRY(
+        await _FAIL_TRY(
             self._client, id=str(item.frame_id), error_text=error[:_MAX_ERROR_CHARACTERS]
         )
 
     async def leave_order(self, item: WorkItem) -> None:
         """Let the frames behind this one be told before it."""
-        await scripts.LEAVE(self._client, id=str(item.frame_id))
+        await _LEAVE(self._client, id=str(item.frame_id))
 
     async def release_held(self, max_wait_seconds: float) -> int:
         """Tell outcomes that have waited so long for that of an earlier frame; how many."""
         max_wait_ms = round(1000 * max_wait_seconds)
-        return int(await scripts.RELEASE(self._client, max_wait_ms=max_wait_ms))
+        return int(await _RELEASE(self._client, max_wait_ms=max_wait_ms))
 
     async def dead_letter(self, item: WorkItem) -> str:
         """Move an entry to the dead letters: its frame has failed. Gives the reason; empty when
         another worker was faster.
         """
-        reason = await scripts.DEAD_LETTER(
+        reason = await _DEAD_LETTER(
             self._client,
             lane=LANE_KEYS[item.lane],
             entry=item.entry_id,
@@ -234,7 +245,7 @@ class WorkQueue:
         """Take a frame off the queue until its enhancement up to `level` is stored, its camera
         refuses, or the store's clock says `until_us`.
         """
-        parked = await scripts.PARK(
+        parked = await _PARK(
             self._client,
             id=str(item.frame_id),
             presence=presence,
@@ -246,7 +257,7 @@ class WorkQueue:
 
     async def wake(self, frame_id: FrameId) -> bool:
         """Put a frame back on the queue; False when it did not wait."""
-        return bool(await scripts.WAKE(self._client, id=str(frame_id)))
+        return bool(await _WAKE(self._client, id=str(frame_id)))
 
     async def wake_overdue(self, now_us: int) -> int:
         """Put the frames whose deadline has passed back on the queue; how many."""
@@ -277,7 +288,7 @@ class WorkQueue:
             At how many there were, up to `MAX_LOOKED_AT`; those whose deadline has passed, with the
             time at which they were stored, microseconds of the store's clock.
         """
-        looked_at, found = await scripts.EXPIRED(
+        looked_at, found = await _EXPIRED(
             self._client, camera=camera_id, first=first, count=MAX_LOOKED_AT, now_us=now_us
         )
         expired = [(FrameId.parse(text(frame_id)), int(stored)) for frame_id, stored in found]

@@ -2,41 +2,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from slimcloud.store import retention, reviews, scripts
-from slimcloud.store.cameras import budgets, gaps, registry
+from slimcloud.store import keys
 from slimcloud.store.records import CONTAINER, QUEUE_FIELDS, StoredFrame
-from slimcloud.store.scripts import Script, library
+from slimcloud.store.scripts import Script
 
 FIELDS = {*StoredFrame.names(), CONTAINER, *QUEUE_FIELDS}
-SCRIPTS = [
-    script.body
-    for module in (scripts, retention, reviews, budgets, gaps, registry)
-    for script in vars(module).values()
-    if isinstance(script, Script)
-]
+STORE = Path(keys.__file__).parent
+LUA = {str(path.relative_to(STORE)): path.read_text("utf-8") for path in STORE.rglob("*.lua")}
 _CALL = re.compile(
     r"redis\.call\('(H\w+)', FRAME \.\. \w+,\s*(.*?)\)|finish\(id, [\w']+,\s*(.*?)\)", re.DOTALL
 )
 _NAME = re.compile(r"'(\w+)'")
 
 
-@pytest.mark.parametrize("text", [library(), *SCRIPTS])
-def test_scripts_name_fields_of_the_frame_only(text: str) -> None:
-    assert set(_names(text)) <= FIELDS
+@pytest.mark.parametrize("path", LUA)
+def test_scripts_name_fields_of_the_frame_only(path: str) -> None:
+    assert set(_names(LUA[path])) <= FIELDS
 
 
 def test_every_field_that_scripts_write_is_found_by_this_test() -> None:
-    found = {name for text in (library(), *SCRIPTS) for name in _names(text)}
+    found = {name for text in LUA.values() for name in _names(text)}
 
     assert found >= {*QUEUE_FIELDS, "state", "label_scores", "presence", "mark"}
 
 
-async def test_script_wants_every_name_and_no_other(client: Redis) -> None:
-    add = Script("return redis.call('INCRBY', PLACES, by) + #rest", "by", more="rest")
+async def test_script_wants_every_name_and_no_other(client: Redis, tmp_path: Path) -> None:
+    (tmp_path / "sums.lua").write_text(
+        "local function add(by, ...) return redis.call('INCRBY', PLACES, by) + #{...} end\n"
+    )
+    add = Script(str(tmp_path / "sums.py"), "add")
 
     assert await add(client, "x", "y", by=5) == 7
     for wrong in ({}, {"by": 1, "to": 2}):

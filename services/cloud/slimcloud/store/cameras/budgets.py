@@ -20,16 +20,7 @@ from slimcloud.store.events import EventKind, EventLog
 from slimcloud.store.replies import fields_of
 from slimcloud.store.scripts import Script
 
-# `fields` are names and values in turn. Returns 1 set, 0 another request is the newest.
-_SET_OF_WISH = Script(
-    """
-if redis.call('HGET', BUDGET .. camera, 'request_id') ~= request_id then return 0 end
-redis.call('HSET', BUDGET .. camera, unpack(fields))
-return 1
-""",
-    "camera request_id",
-    more="fields",
-)
+_SET_OF_WISH = Script(__file__, "set_of_wish")
 
 
 class BudgetState(StrEnum):

@@ -19,15 +19,7 @@ from slimcloud.store.scripts import Script
 _DAY_US = 24 * 3600 * 1_000_000
 _LATEST_FRAMES = 20  # a camera of 20 frames per second whose newest second waits
 
-# Only the connection that holds a camera may let it go.
-_RELEASE = Script(
-    """
-if redis.call('HGET', CAMERA .. camera, 'connection') ~= connection then return 0 end
-redis.call('HSET', CAMERA .. camera, 'connected', 0, 'connection', '')
-return 1
-""",
-    "camera connection",
-)
+_RELEASE = Script(__file__, "release")
 
 
 @dataclass(frozen=True)
