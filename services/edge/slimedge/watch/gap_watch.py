@@ -16,32 +16,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimcontrol.controller import WaitReason
-from slimedge.event import (
-    CameraChanged,
-    CameraState,
-    ClockStepped,
-    EdgeEvent,
-    Encoded,
-    LossReason,
-    Lost,
-    Skipped,
-    SkipReason,
-)
+from slimedge import event as events
+from slimedge.event import EdgeEvent
 from slimedge.gap import Gap, GapReason
 
 _LEAST_SECONDS = 1.0
 _FIRST_RECORD_SECONDS = 5.0
 
-_SKIPS: dict[SkipReason | WaitReason, GapReason] = {
-    SkipReason.LINK_DOWN: GapReason.LINK_DOWN,
+_SKIPS: dict[events.SkipReason | WaitReason, GapReason] = {
+    events.SkipReason.LINK_DOWN: GapReason.LINK_DOWN,
     WaitReason.CLOUD_FULL: GapReason.REFUSED,
-    SkipReason.ENCODE_FAILED: GapReason.ENCODER,
+    events.SkipReason.ENCODE_FAILED: GapReason.ENCODER,
 }
 _LOSSES = {
-    LossReason.EXPIRED: GapReason.EXPIRED,
-    LossReason.TOO_LARGE: GapReason.REFUSED,
-    LossReason.REFUSED: GapReason.REFUSED,
-    LossReason.RESEND_FULL: GapReason.SPOOL_FULL,
+    events.LossReason.EXPIRED: GapReason.EXPIRED,
+    events.LossReason.TOO_LARGE: GapReason.REFUSED,
+    events.LossReason.REFUSED: GapReason.REFUSED,
+    events.LossReason.RESEND_FULL: GapReason.SPOOL_FULL,
 }
 
 
@@ -64,20 +55,20 @@ class GapWatch:
 
     def notify(self, event: EdgeEvent) -> None:
         match event:
-            case CameraChanged(state=CameraState.LOST):
+            case events.CameraChanged(state=events.CameraState.LOST):
                 self._go_on(GapReason.CAMERA_LOST, frames=0)
-            case CameraChanged(state=CameraState.UP):
+            case events.CameraChanged(state=events.CameraState.UP):
                 self._end(GapReason.CAMERA_LOST)
-            case Skipped(reason=skip) if skip in _SKIPS:
+            case events.Skipped(reason=skip) if skip in _SKIPS:
                 self._go_on(_SKIPS[skip], frames=1)
-            case Encoded():
+            case events.Encoded():
                 self._end(self._going_on)
-            case Lost(reason=loss, sequence=sequence) if loss in _LOSSES:
+            case events.Lost(reason=loss, sequence=sequence) if loss in _LOSSES:
                 at = event.capture_time_unix
                 self.record(
                     Gap(_LOSSES[loss], at, at, 1, event.size_bytes, sequence, sequence, self.epoch)
                 )
-            case ClockStepped():
+            case events.ClockStepped():
                 self.record(Gap(GapReason.CLOCK, event.from_unix, event.to_unix, epoch=self.epoch))
 
     def finish(self) -> None:

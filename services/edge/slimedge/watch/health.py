@@ -10,14 +10,8 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from slimedge.event import (
-    CameraChanged,
-    CameraState,
-    EdgeEvent,
-    LinkChanged,
-    LinkState,
-    SpoolChanged,
-)
+from slimedge import event as events
+from slimedge.event import EdgeEvent
 
 logger = logging.getLogger(__name__)
 
@@ -33,24 +27,26 @@ class Health:
 
     def __init__(self, ack_age: Callable[[], float | None]) -> None:
         self._ack_age = ack_age  # seconds since the cloud last answered, None before that
-        self._link = LinkChanged(LinkState.CONNECTING, "")
+        self._link = events.LinkChanged(events.LinkState.CONNECTING, "")
         self.link_failure = ""  # why the link is down, or was when the edge stopped
-        self._camera = CameraChanged(CameraState.OPENING, "")
-        self._spool = SpoolChanged(False, "none")
+        self._camera = events.CameraChanged(events.CameraState.OPENING, "")
+        self._spool = events.SpoolChanged(False, "none")
 
     def notify(self, event: EdgeEvent) -> None:
-        if isinstance(event, LinkChanged):
+        if isinstance(event, events.LinkChanged):
             self._link = event
-            if event.state in (LinkState.UP, LinkState.DOWN):
-                self.link_failure = event.detail if event.state is LinkState.DOWN else ""
-        elif isinstance(event, CameraChanged):
+            if event.state in (events.LinkState.UP, events.LinkState.DOWN):
+                self.link_failure = event.detail if event.state is events.LinkState.DOWN else ""
+        elif isinstance(event, events.CameraChanged):
             self._camera = event
-        elif isinstance(event, SpoolChanged):
+        elif isinstance(event, events.SpoolChanged):
             self._spool = event
 
     @property
     def is_ready(self) -> bool:
-        return self._link.state is LinkState.UP and self._camera.state is CameraState.UP
+        return (
+            self._link.state is events.LinkState.UP and self._camera.state is events.CameraState.UP
+        )
 
     def describe(self) -> dict[str, str | float | None]:
         """State in words, by part; seconds since the cloud last answered."""
