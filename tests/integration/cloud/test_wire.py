@@ -71,10 +71,11 @@ async def fill_queue(cloud: RunningCloud, frames: int) -> None:
 
 async def test_gap_is_stored_and_acknowledged(cloud: RunningCloud, camera: ToyCamera) -> None:
     await camera.hello()
+    began_us = unix_us() - 3600 * 10**6
     gap = pb.Gap(
         gap_number=3,
-        from_time_unix_us=1_000_000,
-        to_time_unix_us=9_000_000,
+        from_time_unix_us=began_us,
+        to_time_unix_us=began_us + 8_000_000,
         dropped_frames=80,
         dropped_bytes=123_456,
         reason=pb.GAP_REASON_SPOOL_FULL,
@@ -95,8 +96,8 @@ async def test_gap_is_stored_and_acknowledged(cloud: RunningCloud, camera: ToyCa
             camera_id="gate",
             epoch=EPOCH,
             gap_number=3,
-            from_unix_us=1_000_000,
-            to_unix_us=9_000_000,
+            from_unix_us=began_us,
+            to_unix_us=began_us + 8_000_000,
             reason="spool_full",
             dropped_frames=80,
             dropped_bytes=123_456,
