@@ -1,5 +1,4 @@
-"""What frames may spend beside the link: bytes of a metered connection, the processor's time, and
-the time of the cloud's detector.
+"""What frames may spend beside the link: metered bytes, the processor's and the detector's time.
 
 The byte budget is a second, slower link that nobody waits for; a restart begins with nothing saved.
 
@@ -14,8 +13,6 @@ The encoder's share of the processor is an account of seconds.
 A frame may be encoded while the balance covers what it is expected to take, or is full: else a
 frame of more than a second's worth could never go. So over any time the share is kept to within
 that second's worth, or one frame, and the error of the last expectation.
-
-A share of the detector is a pace: so many pixels a second, one frame after another.
 """
 
 from collections.abc import Callable
@@ -125,7 +122,7 @@ class CpuAccount:
 
 
 class DetectorShare:
-    """What the cloud grants this camera of its detector's time while results are late.
+    """The pace that the cloud grants this camera of its detector while results are late.
 
     Cameras whose frames come at the same moment wait for each other, and would again a period
     later. So a frame that took longer than usual puts off the next one by as much, and one that
@@ -133,26 +130,17 @@ class DetectorShare:
     """
 
     def __init__(self) -> None:
-        self._pixels_per_second = 0  # 0 = all that is sent
+        self.pixels_per_second = 0  # of pictures; 0 = as many as are sent
         self._due = float("-inf")  # monotonic seconds of the next frame
         self._usual: float | None = None  # seconds that a frame takes in the cloud
 
-    @property
-    def is_granted(self) -> bool:
-        """Whether there is a share to keep to."""
-        return self._pixels_per_second > 0
-
-    def grant(self, pixels_per_second: int) -> None:
-        """Keep to another share from now on; 0 = to none."""
-        self._pixels_per_second = pixels_per_second
-
     def frame_seconds(self, pixels: int) -> float:
-        """From one frame of so many pixels to the next; 0 where there is no share."""
-        return pixels / self._pixels_per_second if self.is_granted else 0.0
+        """From one frame of so many pixels to the next; 0 where nothing is granted."""
+        return pixels / self.pixels_per_second if self.pixels_per_second else 0.0
 
     def is_due(self, now: float) -> bool:
         """Whether the next frame may go."""
-        return not self.is_granted or now >= self._due
+        return not self.pixels_per_second or now >= self._due
 
     def sent(self, now: float, pixels: int) -> None:
         """A frame goes now; one that could not go when it was due makes up for half a period."""

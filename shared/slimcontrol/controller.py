@@ -158,7 +158,7 @@ class Controller:
             return _wait(sure, WaitReason.CPU)
         if choice is None:
             is_late = why_not is WaitReason.INFEASIBLE
-            is_due = self._share.is_granted or self._probe.is_due(now)
+            is_due = self._share.pixels_per_second > 0 or self._probe.is_due(now)
             if not (is_late and link.idle and is_due):
                 return _wait(sure, why_not)
         elif queue.seconds > _LINK_WAIT_SHARE * frame_seconds + self._link_target:
@@ -216,13 +216,13 @@ class Controller:
 
         Without a deadline nothing is late: what is sent waits in the cloud for its turn.
         """
-        self._share.grant(pixels_per_second if self.deadline_seconds else 0)
+        self._share.pixels_per_second = pixels_per_second if self.deadline_seconds else 0
 
     def on_connected(self, now: float, round_trip_seconds: float) -> None:
         """A new stream: the link may be another, and so may the server's clock."""
         self._link.on_connected(round_trip_seconds)
         self._probe.reset()
-        self._share.grant(0)
+        self._share.pixels_per_second = 0
         self.service.reconnect()
 
     def _frontier(self, pixels: int, frame_seconds: float) -> Frontier:

@@ -37,7 +37,7 @@ def test_without_a_share_every_frame_is_due() -> None:
 
 def test_frames_follow_each_other_at_the_pace_of_the_share() -> None:
     share = DetectorShare()
-    share.grant(2 * PIXELS)
+    share.pixels_per_second = 2 * PIXELS
     share.sent(0.0, PIXELS)
 
     sent = []
@@ -53,7 +53,7 @@ def test_frames_follow_each_other_at_the_pace_of_the_share() -> None:
 
 def test_a_frame_that_waited_longer_than_usual_puts_off_the_next_one() -> None:
     share = DetectorShare()
-    share.grant(PIXELS)
+    share.pixels_per_second = PIXELS
     share.detected(0.2)
     share.sent(10.0, PIXELS)
     due = 10.5  # a first frame counts as one that made up for half a period
@@ -66,7 +66,7 @@ def test_a_frame_that_waited_longer_than_usual_puts_off_the_next_one() -> None:
 
 def test_one_frame_that_was_held_up_puts_off_no_more_than_what_is_usual() -> None:
     share = DetectorShare()
-    share.grant(PIXELS)
+    share.pixels_per_second = PIXELS
     share.detected(0.1)
     share.sent(0.0, PIXELS)
 

@@ -34,14 +34,7 @@ from slimcloud.store.cameras.registry import CameraRegistry
 from slimcloud.store.clock import StoreClock
 from slimcloud.store.events import EventLog
 from slimcloud.store.listing import FrameIndex
-from slimcloud.store.records import (
-    CONTAINER,
-    DetectionResult,
-    FrameState,
-    Lane,
-    StoredFrame,
-    reason_of_wait,
-)
+from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
 from slimcloud.store.retention import Retention
 from slimcloud.store.reviews import ReviewLog
@@ -250,7 +243,8 @@ class Store:
                 looked_at, expired = await self.work.expired(camera_id, first, now_us)
                 dropped = 0
                 for frame_id, stored_us in expired:
-                    dropped += await self.set_dropped(frame_id, reason_of_wait(now_us - stored_us))
+                    reason = StoredFrame.reason_of_wait(now_us - stored_us)
+                    dropped += await self.set_dropped(frame_id, reason)
                 first += looked_at - dropped
                 total += dropped
         return total

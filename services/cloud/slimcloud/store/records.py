@@ -153,7 +153,12 @@ class StoredFrame(BaseModel):
         """Why it is to be dropped: its deadline has passed by the store's clock; None before."""
         if not 0 < self.expires_unix_us < now_us:
             return None
-        return reason_of_wait(self.waited_us(now_us))
+        return self.reason_of_wait(self.waited_us(now_us))
+
+    @staticmethod
+    def reason_of_wait(waited_us: int) -> str:
+        """Why a frame whose deadline has passed is dropped, for people."""
+        return f"its deadline passed while it waited for {waited_us / 1e6:.3f} s"
 
     @classmethod
     def names(cls) -> list[str]:
@@ -185,11 +190,6 @@ _DEFAULTS = {
     for name, field in StoredFrame.model_fields.items()
     if name != "frame_id"
 }
-
-
-def reason_of_wait(waited_us: int) -> str:
-    """Why a frame whose deadline has passed is dropped, for people."""
-    return f"its deadline passed while it waited for {waited_us / 1e6:.3f} s"
 
 
 @dataclass(frozen=True, slots=True)

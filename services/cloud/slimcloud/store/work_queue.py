@@ -282,17 +282,13 @@ class WorkQueue:
     async def expired(
         self, camera_id: str, first: int, now_us: int
     ) -> tuple[int, list[tuple[FrameId, int]]]:
-        """Look at live frames of a camera that no worker has taken, from the `first` on.
-
-        Returns:
-            At how many there were, up to `MAX_LOOKED_AT`; those whose deadline has passed, with the
-            time at which they were stored, microseconds of the store's clock.
+        """Look at live frames of a camera that no worker has taken, from the `first` on: at how
+        many; those whose deadline has passed, with the store's time of storing, microseconds.
         """
         looked_at, found = await _EXPIRED(
             self._client, camera=camera_id, first=first, count=MAX_LOOKED_AT, now_us=now_us
         )
-        expired = [(FrameId.parse(text(frame_id)), int(stored)) for frame_id, stored in found]
-        return looked_at, expired
+        return looked_at, [(FrameId.parse(text(name)), int(stored)) for name, stored in found]
 
     async def waiting_cameras(self) -> list[str]:
         """Cameras with live frames that no worker has taken."""
