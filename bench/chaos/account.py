@@ -3,7 +3,9 @@
 import asyncio
 import collections
 import json
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -101,8 +103,7 @@ async def take_account(logs: Iterable[Path], spool: Path, url: str) -> Account:
         if (gap.epoch == epoch and gap.first_sequence <= sequence <= gap.last_sequence)
         or gap.begin_unix_us <= at <= gap.end_unix_us
     }
-    with closing(sqlite3.connect(spool)) as database:
-        kept = set(database.execute("SELECT epoch, sequence FROM kept"))
+    kept = _kept(spool)
     return Account(
         set(encoded),
         told,
@@ -114,6 +115,15 @@ async def take_account(logs: Iterable[Path], spool: Path, url: str) -> Account:
         sum(frame.state is FrameState.QUEUED for frame in frames),
         len(gaps),
     )
+
+
+def _kept(spool: Path) -> set[Name]:
+    """What is in a spool, read from a copy: its disk may be full."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for part in spool.parent.glob(f"{spool.name}*"):
+            shutil.copy(part, scratch)
+        with closing(sqlite3.connect(Path(scratch) / spool.name)) as database:
+            return set(database.execute("SELECT epoch, sequence FROM kept"))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

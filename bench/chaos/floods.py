@@ -2,7 +2,6 @@
 
 import argparse
 import collections
-import hashlib
 import json
 import socket
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from bench.chaos.rig import STREAM_FRAMES, fetch, record, running_cloud
+from bench.chaos.rig import STREAM_FRAMES, fetch, record, running_cloud, token_table
 from slimwire.v1 import ingest_pb2 as pb
 
 BODY_BYTES = 150_000_000
@@ -27,14 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace) -> None:
     """A row for each flood."""
-    token = "t" * 43
-    table = "\n".join(
-        f"{role} {name} {hashlib.sha256((name + token).encode()).hexdigest()}"
-        for role, name in (("viewer", "wall"), ("camera", "gate"))
-    )
     with tempfile.TemporaryDirectory(prefix="floods-") as scratch:
         folder = Path(scratch)
-        with running_cloud(folder, {"CLOUD_TOKENS": table}) as (cloud, at):
+        with running_cloud(folder, token_table(wall="viewer", gate="camera")) as (cloud, at):
             _http(cloud.pid, at["http"])
             _grpc(cloud.pid, at["grpc"], folder / "cloud.log")
             fetch(f"{at['http']}/livez")

@@ -30,7 +30,16 @@ import numpy as np
 from PIL import Image
 
 from bench.chaos.mutate import end_of, mutate
-from bench.chaos.rig import ROOT, STREAM_FRAMES, fetch, metrics, record, running_cloud
+from bench.chaos.rig import (
+    ROOT,
+    STREAM_FRAMES,
+    fetch,
+    metrics,
+    record,
+    running_cloud,
+    token_of,
+    token_table,
+)
 from slimcodec.encode import Encoder
 from slimcodec.errors import ImageError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
@@ -191,10 +200,15 @@ def _wire(dice: random.Random, cases: int) -> Ends:
 
 
 def _rest(dice: random.Random, cases: int) -> Ends:
-    with tempfile.TemporaryDirectory() as scratch, running_cloud(Path(scratch)) as (cloud, at):
+    tokens = token_table(ada="admin")  # the description says that they are needed
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running_cloud(Path(scratch), tokens) as (cloud, at),
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "schemathesis.cli", "--config-file", str(SCHEMATHESIS), "run"]
             + [f"{at['http']}/api/v1/openapi.json", "--exclude-path", "/api/v1/events"]
+            + ["--header", f"Authorization: Bearer {token_of('ada')}"]
             + ["--max-examples", str(cases), "--seed", str(dice.randrange(1000))]
             + ["--continue-on-failure", "--suppress-health-check", "all", "--no-color"],
             cwd=scratch,
@@ -217,7 +231,7 @@ def _after(folder: Path, http: str, *, is_alive: bool) -> Iterator[str]:
         yield "FAULT the cloud ended"
     for name in LISTS:
         try:
-            json.loads(fetch(f"{http}/api/v1/{name}"))
+            json.loads(fetch(f"{http}/api/v1/{name}", name="ada"))
         except OSError as exc:
             yield f"FAULT GET {name}: {exc}"
     for line in (folder / "cloud.log").read_text().splitlines():

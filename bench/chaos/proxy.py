@@ -1,8 +1,9 @@
 """A proxy between a real edge and a real cloud that spoils the link, heals it, and counts.
 
 Each fault is done so many rounds while frames flow, each after a pause. A recovery is the time from
-healing until a frame that was encoded later is PERSISTED; of a lost message, from its loss until
-that frame is. Then what the edge was told is compared with what the store has.
+healing until a frame that was encoded later is PERSISTED; of a lost Frame, from its loss until it
+is; of lost Acks, until a new stream has told what is there. Then what the edge was told is compared
+with what the store has.
 
     edge -> Faults (bytes) -> [ShapedLink: far, slow | MessageLoss: Frame, Ack] -> cloud
 """
@@ -66,7 +67,7 @@ async def _measure(fault: str, rounds: int, seed: int, folder: Path) -> None:
                         healed = await _spoil(fault, proxy, shaped)
                     else:
                         sequence, healed = await loss.lose_one()
-                    recoveries.append(await _recovery(system, healed, sequence))
+                    recoveries.append(await _recovery(fault, system, healed, sequence))
                 account = await asyncio.to_thread(system.account)
         finally:
             system.stop()
@@ -105,7 +106,7 @@ async def _spoil(fault: str, proxy: "Faults", shaped: ShapedLink | None) -> floa
     return time.monotonic()
 
 
-async def _recovery(system: System, healed: float, sequence: int) -> float:
+async def _recovery(fault: str, system: System, healed: float, sequence: int) -> float:
     """Seconds until this frame is PERSISTED, or if 0 one that was encoded after healing."""
     while time.monotonic() < healed + RECOVERY_SECONDS:
         await asyncio.sleep(0.1)
@@ -115,7 +116,8 @@ async def _recovery(system: System, healed: float, sequence: int) -> float:
             if line["event"] == "Encoded" and not sequence:
                 encoded.add(line["sequence"])
             is_kept = line["event"] == "Acked" and line["stage"] != "received"
-            if is_kept and line["sequence"] in encoded:
+            is_anew = line["event"] == "LinkChanged" and line["state"] == "up"
+            if (is_anew and fault == "ack") or (is_kept and line["sequence"] in encoded):
                 return float(line["at"]) - healed
     return RECOVERY_SECONDS
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import shlex
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import date
+from http.client import HTTPException
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -103,9 +105,25 @@ def edge_settings(folder: Path, cloud_address: str) -> dict[str, str]:
     }
 
 
-def fetch(url: str, seconds: float = 10.0) -> bytes:
-    """The body of what a GET is answered."""
-    with urllib.request.urlopen(url, timeout=seconds) as answer:
+def token_table(**roles: str) -> dict[str, str]:
+    """Settings of a cloud that knows people by `token_of` their names."""
+    lines = (
+        f"{role} {name} {hashlib.sha256(token_of(name).encode()).hexdigest()}"
+        for name, role in roles.items()
+    )
+    return {"CLOUD_TOKENS": "\n".join(lines)}
+
+
+def token_of(name: str) -> str:
+    """The token of a person or camera of `token_table`."""
+    return name.ljust(43, "t")
+
+
+def fetch(url: str, seconds: float = 10.0, name: str = "") -> bytes:
+    """The body of what a GET is answered, to a person of `token_table` if one is named."""
+    headers = {"Authorization": f"Bearer {token_of(name)}"} if name else {}
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=seconds) as answer:
         body: bytes = answer.read()
         return body
 
@@ -114,7 +132,7 @@ def metrics(url: str) -> dict[str, float]:
     """The metrics of a process that serves them; none while it does not answer."""
     try:
         text = fetch(f"{url}/metrics").decode()
-    except OSError:
+    except (OSError, HTTPException):
         return {}
     samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, value in samples}

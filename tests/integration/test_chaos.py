@@ -4,6 +4,8 @@ import random
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from bench.chaos.containers import decode_mutants
 from bench.chaos.kills import kill
 from bench.chaos.system import System
@@ -12,6 +14,7 @@ KILLS = 100
 MUTANTS = 2000
 
 
+@pytest.mark.timeout(900)  # on a busy machine
 def test_a_hundred_kills_lose_double_and_hide_nothing() -> None:
     with tempfile.TemporaryDirectory(prefix="kills-") as scratch:  # a short path, for a socket
         system = System(Path(scratch), whole=False)
