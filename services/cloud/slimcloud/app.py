@@ -232,7 +232,7 @@ def _start_review(process: _Process) -> str:
         decoder,
         decoder_id=f"{models.codec.label}:{models.codec.fingerprint.hex()}:"
         f"{models.runtime.precision}",
-        on_result=metrics.cache_result,
+        on_result=lambda result: metrics.cache.labels("picture", result).inc(),
         on_decoded=metrics.decode_seconds.observe,
     )
     process.readiness.checks.append(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -11,28 +9,6 @@ from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.review import ReviewMetrics
 from slimops.metrics import Metrics
-
-# what a counting method is called with, by the annotation of its parameter
-_SAMPLES: dict[str, object] = {
-    "int": 2,
-    "float": 0.5,
-    "bool": True,
-    "str": "some",
-    "Callable": lambda: 7.0,
-}
-
-
-def call_every_method(counted: object) -> None:
-    """Call each public method of `counted`, with a bool both ways."""
-    for name, method in inspect.getmembers(counted, inspect.ismethod):
-        parameters = inspect.signature(method).parameters
-        if name.startswith("_"):
-            continue
-        arguments = {p.name: _sample(p) for p in parameters.values()}
-        method(**arguments)
-        flags = {p.name: False for p in parameters.values() if _annotation(p) == "bool"}
-        if flags:
-            method(**{**arguments, **flags})
 
 
 def move_every_metric(counted: object) -> None:
@@ -54,7 +30,6 @@ def moved_cloud() -> tuple[Metrics, dict[str, float]]:
     counted = [IngestMetrics(metrics), DetectMetrics(metrics), ReviewMetrics(metrics)]
     before = sums(metrics.registry)
     for each in counted:
-        call_every_method(each)
         move_every_metric(each)
     return metrics, before
 
@@ -65,13 +40,3 @@ def sums(registry: CollectorRegistry) -> dict[str, float]:
         family.name: sum(s.value for s in family.samples if not s.name.endswith("_created"))
         for family in registry.collect()
     }
-
-
-def _annotation(parameter: inspect.Parameter) -> str:
-    annotation = parameter.annotation
-    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return name.partition("[")[0]
-
-
-def _sample(parameter: inspect.Parameter) -> object:
-    return _SAMPLES.get(_annotation(parameter), "hit")

@@ -83,7 +83,7 @@ class ReviewWorld:
             decoder_id=codec.artifact.label,
             num_workers=1,
             max_waiting=max_waiting,
-            on_result=self.metrics.cache_result,
+            on_result=lambda result: self.metrics.cache.labels("picture", result).inc(),
             on_decoded=self.metrics.decode_seconds.observe,
         )
         self.api: FastAPI = build_api(

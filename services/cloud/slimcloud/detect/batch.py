@@ -134,7 +134,8 @@ class BatchRunner:
             else:
                 await self._fail_try(jobs[0], exc)
             return
-        self.metrics.batch(len(jobs), results[0].compute_seconds)
+        self.metrics.batch_frames.observe(len(jobs))
+        self.metrics.compute_seconds.observe(results[0].compute_seconds)
         for job, result in zip(jobs, results, strict=True):
             try:
                 if result.judgement.verdict is TriageVerdict.ENHANCE:
@@ -209,7 +210,8 @@ class BatchRunner:
                     presence=presence,
                 ),
             )
-            self.metrics.detected(job.record.level, queue_seconds)
+            self.metrics.detected.labels(str(job.record.level)).inc()
+            self.metrics.queue_seconds.observe(queue_seconds)
             record_span("detect", job.record.traceparent, result.compute_seconds)
             if is_first and triage is not Triage.NONE:
                 self.metrics.triaged.labels(triage).inc()

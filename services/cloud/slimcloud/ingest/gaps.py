@@ -44,7 +44,8 @@ async def take_gap(store: Store, stream: CameraStream, gap: pb.Gap, metrics: Ing
             logger.warning("gap not stored: %s", exc, extra={"camera_id": stream.camera_id})
             return
         if is_new:
-            metrics.gap_taken(record.reason, record.dropped_frames)
+            metrics.gaps.labels(record.reason).inc()
+            metrics.gap_frames.labels(record.reason).inc(record.dropped_frames)
     ack = pb.GapAck(gap_number=gap.gap_number, refused=refused, epoch=epoch)
     stream.answer(pb.StreamFramesResponse(gap_ack=ack))
 

@@ -123,11 +123,14 @@ class Intake:
                 stream.settle(frame.sequence)
             raise
         stream.ack(frame.sequence, pb.STAGE_PERSISTED, epoch=epoch)
-        self.metrics.frame_taken(container.level, len(bitstream), is_new=is_new)
         if is_new:
+            self.metrics.frames.labels(str(container.level)).inc()
+            self.metrics.frame_bytes.observe(len(bitstream))
             seconds = (self.store.clock() - stored_us) / 1e6
             record_span("ingest", trace_of(frame.traceparent), seconds)
-        if not is_new and not epoch:
+            return
+        self.metrics.duplicates.inc()
+        if not epoch:
             await self._repeat_outcome(stream, frame.sequence)
 
     async def _repeat_outcome(self, stream: CameraStream, sequence: int) -> None:
@@ -177,7 +180,8 @@ class Intake:
                 )
             raise
         stream.ack(addition.sequence, pb.STAGE_PERSISTED, request_id=request_id)
-        self.metrics.enhancement_taken(len(bitstream))
+        self.metrics.enhancements.inc()
+        self.metrics.enhancement_bytes.observe(len(bitstream))
 
     def _count(self, stream: CameraStream, size_bytes: int) -> None:
         stream.received_bytes_total += size_bytes

@@ -63,7 +63,9 @@ def build_api(
     )
     app.state.context = ApiContext(
         store=store,
-        renderer=PictureRenderer(reconstructor, metrics.rendered_result),
+        renderer=PictureRenderer(
+            reconstructor, lambda result: metrics.cache.labels("response", result).inc()
+        ),
         event_feed=EventFeed(store.events),
         names=tuple(names),
         num_levels=num_levels,

@@ -4,7 +4,6 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimcloud.review.pictures.single_flight import CacheResult
 from slimops.metrics import Metrics
 
 # Others are counted together: each method that a stranger makes up would be a time series.
@@ -28,19 +27,11 @@ class ReviewMetrics:
         self.decode_seconds = metrics.histogram(
             "review_decode_seconds", "Entropy decoding and synthesis of one picture"
         )
-        self._cache = metrics.counter(
+        self.cache = metrics.counter(
             "review_cache_requests",
             "Lookups of decoded pictures and of rendered responses",
             ("cache", "result"),
         )
-
-    def cache_result(self, result: CacheResult) -> None:
-        """A lookup of a decoded picture."""
-        self._cache.labels("picture", result).inc()
-
-    def rendered_result(self, result: CacheResult) -> None:
-        """A lookup of a rendered response."""
-        self._cache.labels("response", result).inc()
 
 
 class RequestTimer:
