@@ -62,8 +62,8 @@ def calibrate(
     """
     from slimcodec.image import load_image
     from slimcodec.model.manifest import this_device
+    from slimtrain.calibration.calibrate import PROFILE
     from slimtrain.calibration.calibrate import calibrate as run_calibration
-    from slimtrain.calibration.profile import PROFILE
     from slimtrain.data.split import is_validation
     from slimtrain.evaluation.pictures import choose_pictures
     from slimtrain.figures.mean_average_precision import labels_of

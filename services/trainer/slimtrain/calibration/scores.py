@@ -30,8 +30,8 @@ from slimcodec.model.manifest import ClassScore
 from slimdetect.detector import Detector, Tail
 from slimdetect.scores import MIN_SCORE, Wanted, calibrate, logit
 from slimtrain.artifact_folder import Json, new_version
+from slimtrain.calibration.calibrate import CalibrationError
 from slimtrain.calibration.measure import Picture
-from slimtrain.calibration.profile import CalibrationError
 from slimtrain.figures.mean_average_precision import ClassMatches, ScoredBoxes
 
 PRECISION = 0.7  # of the boxes of a class that are shown

@@ -34,12 +34,11 @@ from slimtrain.codec.start import (
 )
 from slimtrain.data.crops import CropSampler
 from slimtrain.data.draws import draw_seed
-from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_pictures, digest_of_weights
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
-from slimtrain.loop.schedule import Schedule
+from slimtrain.loop.schedule import Count, Pixels, Rate, Schedule, Seed, Share
 
 _WARM_UP = 300  # steps
 _LAST_SHARE = 0.01  # of the learning rates, at the end

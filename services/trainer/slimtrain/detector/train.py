@@ -28,12 +28,11 @@ from slimtrain.detector.data import DetectorBatch, DetectorSampler
 from slimtrain.detector.evaluate import evaluate_prepared, prepare_pictures
 from slimtrain.detector.loss import DetectorLoss, Teaching, detector_loss
 from slimtrain.detector.start import DarknetFiles, build_model
-from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_file, digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
-from slimtrain.loop.schedule import Schedule
+from slimtrain.loop.schedule import Count, Pixels, Rate, Schedule, Seed, Share
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
+import pytorch_msssim
+import torch
 from numpy.typing import NDArray
 
 from slimcodec.decode import Decoder
@@ -28,9 +30,9 @@ from slimdetect.detector import Detector
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.figures.mean_average_precision import MEASURED, ScoredBoxes
-from slimtrain.figures.picture_quality import ms_ssim
 
 DETECT, VIEW = "detect", "view"
+MIN_SIDE = 161  # a picture with a shorter side has no window at the coarsest of MS-SSIM's scales
 Image = NDArray[np.uint8]
 
 
@@ -216,3 +218,15 @@ def file_digests(artifact: CodecArtifact | DetectorArtifact, names: Sequence[str
     """The digests of a model's files: they, not its name, say which model it is."""
     files = artifact.manifest.files
     return " ".join(files[name].sha256[:16] for name in names if name in files)
+
+
+def ms_ssim(original: Image, decoded: Image) -> float | None:
+    """Multi-scale structural similarity, the mean of R, G and B; None for too small a picture.
+
+    Source: Wang, Simoncelli, Bovik: Multi-scale structural similarity for image quality assessment,
+    Asilomar 2003.
+    """
+    if min(original.shape[:2]) < MIN_SIDE:
+        return None
+    x, x_hat = (torch.from_numpy(p).permute(2, 0, 1)[None].float() for p in (original, decoded))
+    return float(pytorch_msssim.ms_ssim(x, x_hat, data_range=255))

@@ -5,16 +5,17 @@ rows -> table.json, table.csv; a model's own rows -> the points of its profile.j
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ProfilePoint
-from slimtrain.calibration.profile import merge_evaluation, write_profile
+from slimtrain.calibration.calibrate import merge_evaluation, write_profile
 from slimtrain.evaluation.operating_point import Measurement, PointUnderTest
 from slimtrain.figures.bootstrap import Draws, interval
 from slimtrain.figures.mean_average_precision import (
@@ -69,23 +70,12 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True)
-class SampledFigures:
-    """A row's figures for each draw of pictures, (draws,) each, NaN where there is none; the first
-    draw is the pictures themselves.
-    """
-
-    bpp: Draws
-    map50: Draws
-    map50_frequent: Draws
-    psnr_db: Draws
-
-
-@dataclass(frozen=True)
 class EvaluatedPoint:
     """A row and the draws that its intervals, and those of all that is derived of it, come from."""
 
     row: EvaluationRow
-    samples: SampledFigures
+    # bpp, map50, map50_frequent and psnr_db of each draw, (draws,); NaN where there is none
+    samples: Mapping[str, Draws]
 
 
 @dataclass(frozen=True)
@@ -101,10 +91,13 @@ class PictureSet:
 class BoxFigures:
     """mAP of one set of boxes; None and NaN where there are none to score."""
 
-    map50: float | None
     map: float | None
-    sampled: Draws
+    sampled: Draws  # mAP50; the first draw is the pictures themselves
     sampled_frequent: Draws
+
+    @property
+    def map50(self) -> float | None:
+        return _maybe(self.sampled[0])
 
 
 def score_boxes(found: Sequence[ScoredBoxes | None], pictures: PictureSet) -> BoxFigures:
@@ -112,11 +105,10 @@ def score_boxes(found: Sequence[ScoredBoxes | None], pictures: PictureSet) -> Bo
     boxes = [one for one in found if one is not None]
     if len(boxes) != len(pictures.labels):
         nothing = np.full(len(pictures.draws), np.nan)
-        return BoxFigures(None, None, nothing, nothing)
+        return BoxFigures(None, nothing, nothing)
     by_iou = [match_boxes(boxes, pictures.labels, iou) for iou in IOUS]
     sampled = mean_ap(by_iou[0], draws=pictures.draws)
     return BoxFigures(
-        map50=_maybe(sampled[0]),
         map=_maybe(float(np.mean([mean_ap(matches)[0] for matches in by_iou]))),
         sampled=sampled,
         sampled_frequent=mean_ap(by_iou[0], MIN_LABELS, pictures.draws),
@@ -143,13 +135,7 @@ def evaluate_point(
         boxes = score_boxes([m.from_features for m in measured], pictures)
     num_bytes = np.asarray([m.num_bytes for m in measured])
     enhancement = _sum([m.enhancement_bytes for m in measured])
-    samples = _sample(measured, num_bytes, pictures, boxes)
-    change = samples.map50 - uncompressed.sampled
-    frequent_change = samples.map50_frequent - uncompressed.sampled_frequent
-    low, high = interval(samples.map50) or (None, None)
-    change_low, change_high = interval(change) or (None, None)
-    frequent_low, frequent_high = interval(frequent_change) or (None, None)
-    frequent, frequent_before = samples.map50_frequent[0], uncompressed.sampled_frequent[0]
+    frequent, frequent_before = boxes.sampled_frequent, uncompressed.sampled_frequent
     steps = point.artifact.manifest.training.get("steps") if point.artifact else None
     row = EvaluationRow(
         codec=point.codec,
@@ -158,19 +144,13 @@ def evaluate_point(
         pictures=len(measured),
         bytes=int(num_bytes.sum()),
         bpp=float(8 * num_bytes.sum() / pictures.num_pixels.sum()),
-        map50=boxes.map50,
-        map50_low=low,
-        map50_high=high,
+        **_bounded("map50", boxes.sampled),
         map50_uncompressed=uncompressed.map50,
         map50_relative=_relative(boxes.map50, uncompressed.map50),
-        map50_change=_maybe(change[0]),
-        map50_change_low=change_low,
-        map50_change_high=change_high,
-        map50_frequent=_maybe(frequent),
-        map50_frequent_relative=_relative(_maybe(frequent), _maybe(frequent_before)),
-        map50_frequent_change=_maybe(frequent_change[0]),
-        map50_frequent_change_low=frequent_low,
-        map50_frequent_change_high=frequent_high,
+        **_bounded("map50_change", boxes.sampled - uncompressed.sampled),
+        map50_frequent=_maybe(frequent[0]),
+        map50_frequent_relative=_relative(_maybe(frequent[0]), _maybe(frequent_before[0])),
+        **_bounded("map50_frequent_change", frequent - frequent_before),
         map=boxes.map,
         map_relative=_relative(boxes.map, uncompressed.map),
         map50_pixels=from_pixels.map50,
@@ -190,6 +170,13 @@ def evaluate_point(
         ),
         training_steps=int(steps) if isinstance(steps, int | float) else None,
     )
+    draws, psnr = pictures.draws, np.asarray([m.psnr_db for m in measured], np.float64)  # None: NaN
+    samples = {
+        "bpp": 8 * (draws @ num_bytes) / (draws @ pictures.num_pixels),
+        "map50": boxes.sampled,
+        "map50_frequent": frequent,
+        "psnr_db": draws @ psnr / draws.sum(axis=1),
+    }
     return EvaluatedPoint(row, samples)
 
 
@@ -217,20 +204,17 @@ def write_evaluated_profile(
         codec: its folder.
     """
     ours = [row for row in rows if row.codec == label]
-    points = [
-        ProfilePoint(
+    points = []
+    for row in ours:
+        of_all, of_frequent = row.map50_relative, row.map50_frequent_relative
+        point = ProfilePoint(
             level=row.level or 0,
             quality=row.quality,
             bpp=round(row.bpp, 5),
-            map50_relative=(
-                row.map50_relative
-                if row.map50_frequent_relative is None
-                else row.map50_frequent_relative
-            ),
+            map50_relative=of_all if of_frequent is None else of_frequent,
             psnr_db=None if row.psnr_db is None else round(row.psnr_db, 3),
         )
-        for row in ours
-    ]
+        points.append(point)
     before = load_codec_artifact(codec).profile
     write_profile(codec, merge_evaluation(before, points, ours[0].pictures, command))
 
@@ -240,20 +224,10 @@ def _relative(value: float | None, whole: float | None) -> float | None:
     return None if value is None or not whole else round(value / whole, 4)
 
 
-def _sample(
-    measured: Sequence[Measurement],
-    num_bytes: NDArray[np.int64],
-    pictures: PictureSet,
-    boxes: BoxFigures,
-) -> SampledFigures:
-    draws = pictures.draws
-    psnr = np.asarray([m.psnr_db for m in measured], np.float64)  # None: NaN
-    return SampledFigures(
-        bpp=8 * (draws @ num_bytes) / (draws @ pictures.num_pixels),
-        map50=boxes.sampled,
-        map50_frequent=boxes.sampled_frequent,
-        psnr_db=draws @ psnr / draws.sum(axis=1),
-    )
+def _bounded(name: str, drawn: Draws) -> dict[str, Any]:
+    """A figure of the pictures themselves and the ends of its interval, as the row calls them."""
+    low, high = interval(drawn) or (None, None)
+    return {name: _maybe(drawn[0]), f"{name}_low": low, f"{name}_high": high}
 
 
 def _sum(values: Sequence[int | None]) -> int | None:

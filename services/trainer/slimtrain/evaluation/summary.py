@@ -46,7 +46,7 @@ class Curve:
     def drawn(self, figure: Figure, draw: int) -> list[CurvePoint]:
         """The curve of one draw of the pictures; draw 0 is the pictures themselves."""
         return [
-            CurvePoint(float(p.samples.bpp[draw]), float(getattr(p.samples, figure)[draw]))
+            CurvePoint(float(p.samples["bpp"][draw]), float(p.samples[figure][draw]))
             for p in self.points
         ]
 
@@ -141,7 +141,7 @@ def _compare(curve: Curve, anchor: Curve, figure: Figure) -> Comparison:
     found = of(0)
     bounds: Interval | None = None
     if found.percent is not None:
-        drawn = [of(draw).percent for draw in range(1, len(curve.points[0].samples.bpp))]
+        drawn = [of(draw).percent for draw in range(1, len(curve.points[0].samples["bpp"]))]
         bounds = interval(drawn)
     return Comparison(curve.label, figure, anchor.codec, found, bounds)
 

@@ -1,1 +1,1 @@
-"""Figures of merit: average precision, picture quality, rate curves, intervals."""
+"""Figures of merit: average precision, rate curves, intervals."""

@@ -1,7 +1,16 @@
-"""How fast is learned, step by step."""
+"""How fast is learned, step by step; and the bounds that a recipe's schedule is held to."""
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=64, multiple_of=32)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)

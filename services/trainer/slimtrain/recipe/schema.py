@@ -30,7 +30,7 @@ from slimtrain.data.pictures import Labelling
 from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.train import DetectorSchedule
 from slimtrain.recipe.find import RecipeError, find_recipe
-from slimtrain.tail.loss import TailLossWeights
+from slimtrain.tail.model import TailLossWeights
 from slimtrain.tail.train import TailSchedule
 from slimtrain.triage.train import TriageSchedule
 

@@ -12,8 +12,7 @@ from slimtrain.detector.evaluate import PreparedPictures, detect_boxes, prepare_
 from slimtrain.figures.mean_average_precision import MIN_LABELS, ScoredBoxes, match_boxes, mean_ap
 from slimtrain.loop.log import Cell
 from slimtrain.tail.data import without_boxes
-from slimtrain.tail.loss import Teacher
-from slimtrain.tail.model import FrozenEncoder, TunedDecoder
+from slimtrain.tail.model import FrozenEncoder, Teacher, TunedDecoder
 
 
 def prepare_validation(pictures: Pictures, image_size: int) -> PreparedPictures:

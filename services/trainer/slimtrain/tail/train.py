@@ -30,16 +30,20 @@ from slimtrain.codec.start import FIT_STEPS, fit_picture, give_stem, learning_sh
 from slimtrain.data.draws import draw_seed
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import load_detector_model
-from slimtrain.loop.bounds import Count, Pixels, Rate, Seed, Share
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
-from slimtrain.loop.schedule import Schedule
+from slimtrain.loop.schedule import Count, Pixels, Rate, Schedule, Seed, Share
 from slimtrain.tail.data import TailSampler
 from slimtrain.tail.evaluate import evaluate_tail, prepare_validation
-from slimtrain.tail.loss import TailLossWeights, Teacher, tail_losses
-from slimtrain.tail.model import FrozenEncoder, TunedDecoder
+from slimtrain.tail.model import (
+    FrozenEncoder,
+    TailLossWeights,
+    Teacher,
+    TunedDecoder,
+    tail_losses,
+)
 
 _WARM_UP = 50  # steps: Adam's second moments
 _CLIP = 5.0  # gradient norm

@@ -29,11 +29,10 @@ from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
 from slimtrain.artifact_folder import Json, check_new_artifact, new_version
 from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
-from slimtrain.loop.bounds import Count, Rate, Seed
 from slimtrain.loop.identity import digest_of_pictures
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
-from slimtrain.loop.schedule import Schedule
+from slimtrain.loop.schedule import Count, Rate, Schedule, Seed
 from slimtrain.triage.figures import (
     area_under_roc,
     average_precision,

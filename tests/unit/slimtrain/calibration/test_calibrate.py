@@ -12,9 +12,13 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import Calibration, EncodeTiming, Profile, ProfilePoint
 from slimdetect.detector import Detector
-from slimtrain.calibration.calibrate import time_encoding
+from slimtrain.calibration.calibrate import (
+    CalibrationError,
+    merge_calibration,
+    time_encoding,
+    write_profile,
+)
 from slimtrain.calibration.measure import Utilities, mean_bpp, measure_pictures
-from slimtrain.calibration.profile import CalibrationError, merge_calibration, write_profile
 from slimtrain.figures.mean_average_precision import MEASURED
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 

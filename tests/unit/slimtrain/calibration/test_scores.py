@@ -15,7 +15,7 @@ from slimcodec.model.manifest import ClassScore
 from slimdetect.detector import Detector
 from slimdetect.scores import MIN_SCORE
 from slimtrain.artifact_folder import ArtifactFolderError
-from slimtrain.calibration.profile import CalibrationError
+from slimtrain.calibration.calibrate import CalibrationError
 from slimtrain.calibration.scores import (
     LEAST_RAW,
     PRECISION,

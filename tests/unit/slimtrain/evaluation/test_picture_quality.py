@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimtrain.figures.picture_quality import MIN_SIDE, ms_ssim
+from slimtrain.evaluation.operating_point import MIN_SIDE, ms_ssim
 from support.models.toy_artifact import make_image
 
 
