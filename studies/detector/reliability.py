@@ -15,6 +15,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import av
@@ -23,15 +24,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from slimcli.models import open_model, open_runtime
-from slimcodec.decode import Decoder
 from slimcodec.detection import Detection
-from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import Runtime
 from slimcodec.image import load_image
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimdetect.detector import Detector, Tail
+from slimdetect.scores import SHOWN
 from slimtrain.calibration.measure import Picture
-from slimtrain.calibration.scores import look, tell_halves
+from slimtrain.calibration.scores import look, open_detection, tell_halves
 from slimtrain.data.pictures import Labelling, index_pictures
 from slimtrain.data.split import is_reported
 from slimtrain.figures.mean_average_precision import ClassMatches, labels_of, match_boxes
@@ -92,8 +91,9 @@ def main() -> None:
     rows = [{"kind": kind, **asdict(each)} for kind, of_kind in bins.items() for each in of_kind]
     write_rows(options.to / "reliability.csv", rows)
     plot_reliability(bins, options.to / "reliability.png")
-    detect = shown_by(codec, detector, runtime, options.level)
-    found = [count_false(detect, spell) for spell in spells_of(options.data)]
+    detect = open_detection(codec, detector, runtime)
+    shown = partial(detect, level=options.level, wanted=SHOWN)
+    found = [count_false(shown, spell) for spell in spells_of(options.data)]
     write_rows(options.to / "false-boxes.csv", map(asdict, found))
 
 
@@ -170,22 +170,6 @@ def plot_reliability(bins: dict[str, list[Bin]], path: Path) -> None:
     axes.set(xlabel="score", ylabel="part of the boxes that is right", xlim=(0, 1), ylim=(0, 1))
     axes.legend()
     figure.savefig(path)
-
-
-def shown_by(
-    codec: CodecArtifact | None, detector: DetectorArtifact, runtime: Runtime, level: int
-) -> Callable[[Picture], list[Detection]]:
-    """What the model shows by itself, through its codec where there is one."""
-    if codec is None:
-        return Tail(detector, detector, runtime).detect_image
-    encoder, decoder = Encoder(codec, runtime), Decoder(codec, runtime)
-    session, quality = Detector(codec, detector, runtime), codec.manifest.qualities // 2
-
-    def detect(picture: Picture) -> list[Detection]:
-        container = encoder.encode(picture, level, quality).bitstream
-        return session.detect_latents([decoder.decode_latent(container)])[0]
-
-    return detect
 
 
 def count_false(detect: Callable[[Picture], list[Detection]], spell: Spell) -> FalseBoxes:

@@ -10,20 +10,20 @@ that are not switchable are for `slimwire export`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from numpy.typing import NDArray
+from torch import Tensor
 
-from slimcodec.entropy.tables import compute_fingerprint, save_scale_tables, save_tables
+from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.tables import Tables
 from slimcodec.model.find import find_model
 from slimcodec.model.load import load_detector_artifact
-from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
-from slimcodec.pixels import pad_to_multiple, to_x
+from slimcodec.model.manifest import ModelReference, Task
+from slimnets.codec.codec import CodecNet
 from slimnets.codec.hyperprior import Hyperprior
 from slimnets.export.codec import (
     export_feature_transform,
@@ -34,13 +34,11 @@ from slimnets.export.codec import (
 )
 from slimnets.export.onnx_file import save_graph, save_weights
 from slimnets.export.tabulate import TABLE_STEPS, count_symbols, join_tables
-from slimtrain.artifact_folder import new_artifact, write_manifest
+from slimtrain.artifact_folder import LICENCE_UNKNOWN
 from slimtrain.codec.artifact import (
-    LICENCE_UNKNOWN,
-    round_convolutions,
-    structure_of,
-    symbol_weights,
+    CodecParts,
     training_pictures,
+    write_codec_artifact,
 )
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.recipe.run import train_codec_of
@@ -109,40 +107,30 @@ def write_switchable_artifact(
     tasks: list[list[Task]],
 ) -> None:
     """Write the folder of a codec; arguments as `slimtrain.codec.artifact.write_codec_artifact`."""
-    round_convolutions(codec)
-    padded = (pad_to_multiple(to_x(picture), codec.config.pad_multiple) for picture in pictures)
-    x = [torch.from_numpy(picture) for picture in padded]
-    levels = [codec.alone(level) for level in range(codec.config.num_levels)]
-    counted = [count_symbols(alone, x, TABLE_STEPS) for alone in levels]
-    counts = np.concatenate([by_channel for by_channel, _ in counted], axis=1)
-    by_scale = [scales for _, scales in counted if scales is not None]
-    together = np.sum(by_scale, axis=0) if by_scale else None
-    tables, scale_tables = join_tables(codec, counts, together, TABLE_STEPS)
-    structure = {**structure_of(codec.config), "streams": "separate"}
-    with new_artifact(out_dir) as folder:
+
+    def levels() -> list[CodecNet]:
+        return [codec.alone(level) for level in range(codec.config.num_levels)]
+
+    def tabulate(_: CodecNet, pictures: Iterable[Tensor]) -> tuple[Tables, SymbolTables | None]:
+        x = list(pictures)
+        counted = [count_symbols(alone, x, TABLE_STEPS) for alone in levels()]
+        counts = np.concatenate([by_channel for by_channel, _ in counted], axis=1)
+        by_scale = [scales for _, scales in counted if scales is not None]
+        together = np.sum(by_scale, axis=0) if by_scale else None
+        return join_tables(codec, counts, together, TABLE_STEPS)
+
+    def write_graphs(_: CodecNet, folder: Path) -> None:
         weights = save_weights(codec, folder)
-        for level, alone in enumerate(levels):
+        for level, alone in enumerate(levels()):
             save_graph(export_g_a(alone, 0), folder / f"g_a_{level}.onnx")
             if isinstance(alone.prior, Hyperprior):
                 save_graph(export_h_a(alone.prior, 0), folder / f"h_a_{level}.onnx")
                 save_graph(export_h_s(alone.prior, 0), folder / f"h_s_{level}.onnx")
         save_graph(export_g_s(codec, weights), folder / "g_s.onnx")
         save_graph(export_feature_transform(codec, weights), folder / "feature_transform.onnx")
-        save_tables(folder / "tables.npz", tables)
-        if scale_tables is not None:
-            save_scale_tables(folder / "hyper.npz", scale_tables)
-        fingerprint = compute_fingerprint(structure, tables, symbol_weights(codec), scale_tables)
-        said = {
-            "format": MANIFEST_FORMAT,
-            "kind": "codec",
-            "fingerprint": fingerprint,
-            **structure,
-            "tasks": tasks,
-            "config": asdict(codec.config),
-            "detector": detector.model_dump(),
-            "licence": licence,
-        }
-        write_manifest(folder, out_dir, said)
+
+    parts = CodecParts(tabulate, write_graphs, "separate")
+    write_codec_artifact(codec, pictures, out_dir, detector, {}, {}, licence, tasks, parts)
 
 
 if __name__ == "__main__":

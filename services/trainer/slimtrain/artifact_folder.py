@@ -16,6 +16,8 @@ from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
+LICENCE_UNKNOWN = "not stated; ask whoever trained the weights"
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 

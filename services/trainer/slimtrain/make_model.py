@@ -18,8 +18,9 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.find import find_model
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcodec.model.manifest import ModelReference, this_device
+from slimtrain.artifact_folder import LICENCE_UNKNOWN
 from slimtrain.calibration.calibrate import calibrate
-from slimtrain.codec.artifact import LICENCE_UNKNOWN, export_codec
+from slimtrain.codec.artifact import export_codec
 from slimtrain.data.split import is_validation
 from slimtrain.detector.artifact import import_detector
 from slimtrain.evaluation.baseline import BASELINES

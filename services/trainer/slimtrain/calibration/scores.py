@@ -15,7 +15,7 @@ the law of succession, and statistical inference, 1927.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.decode import Decoder
+from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
@@ -76,19 +77,30 @@ def look(
         codec: pictures go through it, at its levels in turn and its middle quality, so that one
             threshold is for all levels, as a camera mixes them; None: the detector alone.
     """
-    everything = Wanted(LEAST_RAW, raw=True)
+    detect = open_detection(codec, detector, runtime)
+    levels = 1 if codec is None else len(codec.levels)
+    for number, picture in enumerate(pictures):
+        yield ScoredBoxes.of(detect(picture, number % levels, Wanted(LEAST_RAW, raw=True)))
+
+
+def open_detection(
+    codec: CodecArtifact | None, detector: DetectorArtifact, runtime: Runtime
+) -> Callable[[Picture, int, Wanted], list[Detection]]:
+    """What finds the boxes wanted in a picture at a level of the codec and its middle quality;
+    without a codec, the detector alone.
+    """
     if codec is None:
         alone = Tail(detector, detector, runtime)
-        for picture in pictures:
-            yield ScoredBoxes.of(alone.detect_image(picture, everything))
-        return
+        return lambda picture, level, wanted: alone.detect_image(picture, wanted)
     encoder, decoder = Encoder(codec, runtime), Decoder(codec, runtime)
     session = Detector(codec, detector, runtime, max_batch_size=1)
-    for number, picture in enumerate(pictures):
-        level = number % len(codec.levels)
-        container = encoder.encode(picture, level, codec.manifest.qualities // 2).bitstream
-        [found] = session.detect_latents([decoder.decode_latent(container)], everything)
-        yield ScoredBoxes.of(found)
+    quality = codec.manifest.qualities // 2
+
+    def detect(picture: Picture, level: int, wanted: Wanted) -> list[Detection]:
+        container = encoder.encode(picture, level, quality).bitstream
+        return session.detect_latents([decoder.decode_latent(container)], wanted)[0]
+
+    return detect
 
 
 def fit_scores(matches: Sequence[ClassMatches], classes: int) -> tuple[ClassScore, ...]:

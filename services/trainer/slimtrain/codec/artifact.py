@@ -9,7 +9,7 @@ checkpoint -average of weights-> CodecNet -tabulate(training pictures)-> tables.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,8 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
-from slimcodec.entropy.tables import compute_fingerprint, save_scale_tables, save_tables
+from slimcodec.container import Streams
+from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.tables import Tables, compute_fingerprint, save_scale_tables, save_tables
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimcodec.pixels import pad_to_multiple, to_x
 from slimnets.codec.codec import CodecNet
@@ -41,7 +44,6 @@ from slimtrain.loop.checkpoint import load_checkpoint
 # Pictures on which the entropy tables are counted: symbols number in the millions by then.
 TABULATED_PICTURES = 200
 TABULATED_MAX_EDGE = 640  # pixels
-LICENCE_UNKNOWN = "not stated; ask whoever trained the weights"
 _COUNTED_SIDE = 256  # pixels; kMAC per pixel does not depend on it
 _HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
 
@@ -53,6 +55,27 @@ class TrainedCodec:
     codec: CodecNet  # with the averaged weights, float32
     steps: int  # optimiser steps that it has seen
     tasks: list[list[Task]]  # what each level was trained for, as in a manifest
+
+
+def write_graphs(codec: CodecNet, folder: Path) -> None:
+    """Write the codec's weights into its folder, and the graphs that name them."""
+    weights = save_weights(codec, folder)
+    for level in range(codec.config.num_levels):
+        save_graph(export_g_a(codec, level, weights), folder / f"g_a_{level}.onnx")
+        if isinstance(codec.prior, Hyperprior):
+            save_graph(export_h_a(codec.prior, level, weights), folder / f"h_a_{level}.onnx")
+            save_graph(export_h_s(codec.prior, level, weights), folder / f"h_s_{level}.onnx")
+    save_graph(export_g_s(codec, weights), folder / "g_s.onnx")
+    save_graph(export_feature_transform(codec, weights), folder / "feature_transform.onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class CodecParts:
+    """How a codec becomes files; other kinds than ours differ in these."""
+
+    tabulate: Callable[[CodecNet, Iterable[Tensor]], tuple[Tables, SymbolTables | None]] = tabulate
+    write_graphs: Callable[[CodecNet, Path], None] = write_graphs
+    streams: Streams = "nested"
 
 
 def codec_from_checkpoint(path: Path) -> TrainedCodec:
@@ -114,6 +137,7 @@ def write_codec_artifact(
     figures: Mapping[str, Json],
     licence: str,
     tasks: Sequence[Sequence[Task]] = (),
+    parts: CodecParts | None = None,
 ) -> Path:
     """Write the folder of a codec and return its path.
 
@@ -126,15 +150,16 @@ def write_codec_artifact(
         training, figures: free form, kept in the manifest.
         licence: who may use the weights for what.
         tasks: what each level was trained for; empty: every level for both.
+        parts: of another kind of codec; None: of one whose levels are nested.
     """
-    config = codec.config
+    config, parts = codec.config, parts or CodecParts()
     round_convolutions(codec)
     padded = (pad_to_multiple(to_x(picture), config.pad_multiple) for picture in pictures)
     x = (torch.from_numpy(picture) for picture in padded)
-    tables, scale_tables = tabulate(codec, x)
-    structure = structure_of(codec.config)
+    tables, scale_tables = parts.tabulate(codec, x)
+    structure = {**structure_of(config), "streams": parts.streams}
     with new_artifact(out_dir) as folder:
-        write_graphs(codec, folder)
+        parts.write_graphs(codec, folder)
         if scale_tables is not None:
             save_scale_tables(folder / "hyper.npz", scale_tables)
         save_tables(folder / "tables.npz", tables)
@@ -172,7 +197,6 @@ def structure_of(config: CodecConfig) -> dict[str, object]:
         "qualities": config.qualities,
         "pad_multiple": config.pad_multiple,
         "latent_stride": LATENT_STRIDE,
-        "streams": "nested",
         "prior": config.prior,
     }
     if config.prior == "hyperprior":
@@ -190,18 +214,6 @@ def _edge_kmac_per_pixel(config: CodecConfig, level: int) -> float:
     if isinstance(dense.prior, Hyperprior):
         macs += count_macs(dense.prior, dense.analyse(x, 0), 0)
     return macs / _COUNTED_SIDE**2 / 1000
-
-
-def write_graphs(codec: CodecNet, folder: Path) -> None:
-    """Write the codec's weights into its folder, and the graphs that name them."""
-    weights = save_weights(codec, folder)
-    for level in range(codec.config.num_levels):
-        save_graph(export_g_a(codec, level, weights), folder / f"g_a_{level}.onnx")
-        if isinstance(codec.prior, Hyperprior):
-            save_graph(export_h_a(codec.prior, level, weights), folder / f"h_a_{level}.onnx")
-            save_graph(export_h_s(codec.prior, level, weights), folder / f"h_s_{level}.onnx")
-    save_graph(export_g_s(codec, weights), folder / "g_s.onnx")
-    save_graph(export_feature_transform(codec, weights), folder / "feature_transform.onnx")
 
 
 def symbol_weights(codec: CodecNet) -> Iterator[bytes]:

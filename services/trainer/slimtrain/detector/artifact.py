@@ -22,13 +22,13 @@ from safetensors.numpy import load_file
 
 from slimcodec.model.artifact import read_class_names
 from slimcodec.model.manifest import MANIFEST_FORMAT
-from slimnets.darknet.cfg import format_cfg, parse_cfg, read_cfg_text
+from slimnets.darknet.cfg import format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet, SplitPoint
-from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError, SplitError
 from slimnets.export.darknet import export_stem, export_tail
 from slimnets.export.onnx_file import WEIGHTS_FILE, save_graph, save_weights
-from slimtrain.artifact_folder import new_artifact, write_manifest
+from slimtrain.artifact_folder import LICENCE_UNKNOWN, new_artifact, write_manifest
+from slimtrain.detector.start import DarknetFiles
 
 SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution
 
@@ -91,7 +91,7 @@ def import_detector(
     names: Path | str,
     out_dir: Path | str,
     split_layer: int | None = None,
-    licence: str = "not stated; ask whoever trained the weights",
+    licence: str = LICENCE_UNKNOWN,
 ) -> Path:
     """Make an artifact of a user's own Darknet files; `choose_split` decides if no split is given.
 
@@ -101,8 +101,7 @@ def import_detector(
         ArtifactFolderError: `out_dir` exists or is not `<name>/<version>`.
     """
     cfg, weights = Path(cfg), Path(weights)
-    model = Darknet(parse_cfg(read_cfg_text(cfg))).eval()
-    load_darknet_weights(model, weights)
+    model = DarknetFiles(cfg, weights).load()
     split = choose_split(model).layer if split_layer is None else split_layer
     training: dict[str, JsonValue] = {
         "imported_from": {"cfg": cfg.name, "weights": weights.name},
@@ -145,14 +144,11 @@ def load_detector_model(path: Path | str) -> Darknet:
     model = Darknet(parse_cfg((path / "detector.cfg").read_text(encoding="utf-8")))
     stored = load_file(path / WEIGHTS_FILE)
     state = {name: torch.from_numpy(values.astype(np.float32)) for name, values in stored.items()}
-    expected = {k: v.shape for k, v in model.state_dict().items() if not k.endswith(_COUNTER)}
-    found = {k: v.shape for k, v in state.items()}
-    if found != expected:
-        wrong = sorted(k for k in expected.keys() | found.keys() if found.get(k) != expected.get(k))
-        raise DetectorArtifactError(
-            f"{path}: {len(wrong)} tensors do not fit detector.cfg, the first is {wrong[0]}"
-        )
-    model.load_state_dict(state, strict=False)
+    counters = {k: v for k, v in model.state_dict().items() if k.endswith(_COUNTER)}
+    try:
+        model.load_state_dict({**counters, **state})
+    except RuntimeError as exc:  # lists the tensors, perhaps all of them
+        raise DetectorArtifactError(f"{path}: does not fit detector.cfg: {str(exc)[:300]}") from exc
     return model.eval()
 
 
