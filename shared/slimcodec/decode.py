@@ -94,9 +94,7 @@ class Decoder:
 
 
 def _tiles(length: int) -> Iterator[tuple[slice, int, int]]:
-    """Tiles of equal size along a side of so many latents: each, and its part from where to where
-    that no other gives.
-    """
+    """Equal tiles along a side of so many latents; each, and the part that it alone gives."""
     inner = length - 2 * MARGIN
     count = max(1, math.ceil(inner / (TILE - 2 * MARGIN)))
     step = math.ceil(inner / count)

@@ -78,9 +78,7 @@ class TriageHead(nn.Module):
 
 
 def export_triage(head: TriageHead) -> onnx.ModelProto:
-    """Graph `y_hat` (B, M_0, h, w) -> `logits` (B, C); norms and deviations are folded into the
-    convolutions.
-    """
+    """Graph `y_hat` (B, M_0, h, w) -> `logits` (B, C), norms and deviations folded away."""
     graph, source = GraphWriter(), "y_hat"
     for index, (layer, norm) in enumerate(zip(head.layers, head.norms, strict=True)):
         assert isinstance(layer, nn.Conv2d)

@@ -63,9 +63,7 @@ class Tables:
         )
 
     def at(self, quality: float) -> SymbolTables:
-        """Return the C tables that code a rounded quality; the same object for the same quality,
-        mostly.
-        """
+        """Return the C tables that code a rounded quality, mostly the same object each time."""
         row, part = table_position(quality, self.table_steps)
         return _mixed(self, row, part) if part else self.rows[row]
 

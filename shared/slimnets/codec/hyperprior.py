@@ -87,9 +87,7 @@ class Hyperprior(nn.Module):
         self.prior = FactorizedPrior(self.hyper_prefix[-1])
 
     def forward(self, v: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """What an encoder computes of gained latents: z_hat (B, Mz_level, h/4, w/4) and the scale
-        indexes (B, M_level, h, w).
-        """
+        """Gained latents -> z_hat (B, Mz_level, h/4, w/4), scale indexes (B, M_level, h, w)."""
         z_hat = self.analyse(v, level).round()
         return z_hat, self.scale_index(z_hat, level)
 
@@ -105,9 +103,7 @@ class Hyperprior(nn.Module):
         return z
 
     def scale_index(self, z_hat: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
-        """Integers (B, Mz_level, h/4, w/4), float32 or float64 -> indexes (B, M_level, h, w) from 0
-        to 63 in the same type.
-        """
+        """Integers (B, Mz_level, h/4, w/4) -> indexes 0 to 63 (B, M_level, h, w), of their type."""
         with torch.autocast(z_hat.device.type, enabled=False):
             index: Tensor = _ClampIndex.apply(self._free_index(z_hat, level, lower_gradient))
         return index
@@ -222,9 +218,7 @@ class IntegerConv2d(nn.Conv2d):
         self.input_bits = input_bits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Integers (B, n_in, h, w) -> sums (B, n_out, h, w), integers with `input_bits` + 6 bits
-        behind the point.
-        """
+        """Integers (B, n_in, h, w) -> sums (B, n_out, h, w), `input_bits` + 6 bits of fraction."""
         weight, bias = self.integers()
         return F.conv2d(x, weight, bias, padding=self.padding)
 

@@ -45,9 +45,7 @@ class FactorizedPrior(nn.Module):
         first.copy_(torch.log(torch.expm1(slope)))
 
     def logits_cumulative(self, y: Tensor) -> Tensor:
-        """y (M', 1, n) for the first M' channels -> logits of the cumulative density, same
-        shape.
-        """
+        """y (M', 1, n) of the first M' channels -> logits of the cumulative density, (M', 1, n)."""
         M = y.shape[0]
         for i, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
             y = torch.matmul(F.softplus(matrix[:M]), y) + bias[:M]

@@ -109,9 +109,7 @@ class Darknet(LayerGraph):
         return self.run(x, 0, (split,))[split]
 
     def tail(self, f: Tensor, split: int) -> list[Tensor]:
-        """Raw head maps from the features (B, channels, H/stride, W/stride) of layer `split`; never
-        sees the picture.
-        """
+        """Raw head maps of the features (B, channels, H/stride, W/stride) of layer `split`."""
         return self._heads(self.tail_features(f, split, self.head_layers))
 
     def tail_features(self, f: Tensor, split: int, layers: Collection[int]) -> dict[int, Tensor]:

@@ -20,9 +20,7 @@ _CONVOLUTION = re.compile(r"layer_(\d+)_conv_(weight|bias)")
 
 
 def fold_norms(model: Darknet, first: int = 0) -> Darknet:
-    """A copy in evaluation mode whose layers from `first` on have a bias instead of a norm; it
-    computes the same.
-    """
+    """An equal copy in evaluation mode, with biases for norms in the layers from `first` on."""
     folded = copy.deepcopy(model).eval()
     for layer in folded.layers[first:]:
         if isinstance(layer, Convolutional) and layer.norm is not None:

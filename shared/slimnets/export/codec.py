@@ -85,9 +85,7 @@ def export_feature_transform(
 def export_h_a(
     hyperprior: Hyperprior, level: int, weights: StoredWeights | None = None
 ) -> onnx.ModelProto:
-    """Graph `v` (B, M_level, h, w) gained latents, h and w multiples of 4 -> `z` (B, Mz_level, h/4,
-    w/4), not yet rounded.
-    """
+    """Graph `v` (B, M_level, h, w), h and w 4 n -> `z` (B, Mz_level, h/4, w/4), not rounded."""
     graph = GraphWriter(weights)
     out = graph.add("Abs", ["v"], "magnitude")
     for i, layer in enumerate(hyperprior.h_a):

@@ -85,9 +85,7 @@ def _rows(
     total: int,
     name: str,
 ) -> str:
-    """One weight of `total` inputs from groups that read the first of them; zeros stand for the
-    rest.
-    """
+    """One weight of `total` inputs; where a group reads fewer, zeros stand for the rest."""
     parts = []
     for part, (rows, width, *sides) in zip(groups, shapes, strict=True):
         if width < total:

@@ -41,9 +41,7 @@ _MAX_FLOAT16_ERROR = 2.0**-10
 
 
 def save_weights(module: nn.Module, folder: Path) -> StoredWeights:
-    """Write a model's weights into its folder: kernels as float16 where that is enough, the rest as
-    float32.
-    """
+    """Write a model's weights: kernels as float16 where that is enough, the rest as float32."""
     kernels = {
         f"{name}.weight"
         for name, layer in module.named_modules()
@@ -255,9 +253,7 @@ def float_value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
 
 
 def to_int8(kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """A kernel (C_out, ...) as integers from -127 to 127 and a scale (C_out, 1, ...) for each
-    output channel.
-    """
+    """A kernel (C_out, ...) as integers of -127 to 127, and each row's scale (C_out, 1, ...)."""
     axes = tuple(range(1, kernel.ndim))
     scale = np.abs(kernel).max(axis=axes, keepdims=True) / np.float32(_INT8_MAX)
     scale[scale == 0] = 1.0

@@ -77,9 +77,7 @@ class LossWeights:
 
 @dataclass(frozen=True, slots=True)
 class CodecLosses:
-    """Scalars of one step: `total` to minimise; estimates per level for the log (NaN where a level
-    was not run).
-    """
+    """Scalars of one step; those of each level are estimates for the log (NaN: not run)."""
 
     total: Tensor
     bpp: Tensor  # (K,) of each level's prefix
@@ -238,9 +236,7 @@ def _mean_by_level(values: Tensor, level: Tensor, num_levels: int) -> Tensor:
 
 
 def neck_layers(detector: Darknet, split: SplitPoint) -> list[int]:
-    """Layers behind the split whose output a later layer joins again: what the neck and heads are
-    made of.
-    """
+    """Layers behind the split that a later layer joins again: where the neck's paths meet."""
     return [i for i in detector.joined_layers if i > split.layer]
 
 

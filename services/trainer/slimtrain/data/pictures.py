@@ -62,9 +62,7 @@ class Labelling:
     weight: float = 1.0  # how much more often the pictures are drawn
 
     def is_absent(self, num_classes: int) -> NDArray[np.bool_]:
-        """(C,) whether a place without a box shows none of the class; of others nothing is
-        known.
-        """
+        """(C,) whether no box means that nothing of the class is there; else nothing is known."""
         absent = np.full(num_classes, self.complete is None)
         absent[[*(self.complete or ()), *self.proposed]] = True
         return absent
@@ -212,9 +210,7 @@ def read_label_file(path: Path) -> Boxes:
 
 
 def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
-    """Boxes by file name, from JSON lines; empty where there is no such file. A row that says no
-    confidence is a person's.
-    """
+    """Boxes by file name, from JSON lines (none: empty). A row without a score is a person's."""
     if not path.exists():
         return {}
     boxes: dict[str, Boxes] = {}
@@ -330,9 +326,7 @@ def box_corners(boxes: Boxes) -> NDArray[np.float32]:
 
 
 def read_picture(path: Path, max_edge: int | None = None) -> NDArray[np.uint8]:
-    """A picture as uint8 (H, W, 3) RGB, upright, shrunk until its longest side is at most
-    `max_edge` pixels.
-    """
+    """uint8 (H, W, 3) RGB, upright, its longest side shrunk to `max_edge` pixels at most."""
     image = load_image(path)
     longest = max(image.shape)
     if max_edge is None or longest <= max_edge:
@@ -344,9 +338,7 @@ def read_picture(path: Path, max_edge: int | None = None) -> NDArray[np.uint8]:
 def decode_pictures(
     entries: Iterable[PictureEntry], max_edge: int | None = None
 ) -> Iterator[tuple[PictureEntry, NDArray[np.uint8]]]:
-    """Each picture with its image, as `read_picture` gives it; those that cannot be read are told
-    and passed over.
-    """
+    """Each picture with its image; those that cannot be read are told and passed over."""
     bad = 0
     for entry in entries:
         try:

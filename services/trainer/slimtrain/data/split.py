@@ -11,9 +11,7 @@ VALIDATION_PART = 10  # one picture in ten is for validation
 
 
 def is_validation(file_name: str | PurePath) -> bool:
-    """Whether a picture (or a recorded link) is for validation; only the name counts, not the
-    folder.
-    """
+    """Whether a picture (or a recorded link) is for validation; its folder does not count."""
     name = PurePath(file_name).name
     digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     return int(digest, 16) % VALIDATION_PART == 0

@@ -74,9 +74,7 @@ class DetectorBatch:
 
 
 class DetectorSampler:
-    """Draws augmented batches; a batch depends only on (seed, step), so a resumed run goes on as it
-    was.
-    """
+    """Draws augmented batches, each from (seed, step) alone, so that a resumed run goes on."""
 
     def __init__(
         self,
@@ -244,9 +242,7 @@ def _pad_boxes(boxes: list[Boxes]) -> Tensor:
 
 
 def _sampling_weights(boxes: list[Boxes], folder_weights: Sequence[float]) -> NDArray[np.float64]:
-    """How often each picture is drawn: sqrt(share / frequency) of its rarest class, times its
-    folder's weight.
-    """
+    """sqrt(share / frequency) of each picture's rarest class, times its folder's weight."""
     classes = [set(rows[rows[:, 5] >= POSITIVE_CONFIDENCE, 0].astype(int)) for rows in boxes]
     counts = Counter(class_id for present in classes for class_id in present)
     repeat = {

@@ -34,9 +34,7 @@ MAX_CANDIDATES = 300  # the best (box, class) pairs of a picture that go into su
 
 @dataclass(frozen=True)
 class PreparedPictures:
-    """Letterboxed pictures as one uint8 tensor, their labels in letterbox pixels, and their
-    folders.
-    """
+    """Letterboxed pictures, their labels in pixels of these, and their folders."""
 
     x: Tensor  # (N, 3, S, S) uint8
     labels: list[Labels]
@@ -82,9 +80,7 @@ def detect_prepared(
 def evaluate_prepared(
     model: Darknet, prepared: PreparedPictures
 ) -> list[dict[str, float | int | str | None]]:
-    """AP50 over all pictures, then of each folder where there are several; nothing without
-    pictures.
-    """
+    """AP50 over all pictures, then of each of several folders; nothing without pictures."""
     found = detect_prepared(model, prepared)
     folders = sorted(set(prepared.sources))
     chosen = {"all": set(folders)} if folders else {}

@@ -192,9 +192,7 @@ class ServedCodec:
         return self.reference.compare(measured, image, image_hat, decode_seconds)
 
     def _warm_up(self, image: Image, level: int, quality: int | float) -> None:
-        """Run a picture's size once: a graph compiles when it first meets one, and that is not
-        what a picture costs.
-        """
+        """Run a size once: a graph compiles when it first meets one, which no picture costs."""
         if (level, image.shape) not in self._warmed:
             self._warmed.add((level, image.shape))
             first = self.encoder.encode(image, level, quality).bitstream

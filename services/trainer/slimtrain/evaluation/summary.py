@@ -91,9 +91,7 @@ class Summary:
 
 
 def build_curves(points: Sequence[EvaluatedPoint]) -> list[Curve]:
-    """The curves of all rows, in their order; a model of several levels also gets the curve of them
-    all together.
-    """
+    """The curves of all rows, in their order, and of each model's levels all together."""
     curves: list[Curve] = []
     for codec in dict.fromkeys(point.row.codec for point in points):
         mine = [point for point in points if point.row.codec == codec]

@@ -37,9 +37,7 @@ def draw_pictures(num_pictures: int, num_draws: int = NUM_DRAWS) -> Draws:
 
 
 def interval(drawn: Draws | Sequence[float | None]) -> Interval | None:
-    """The interval of a figure's draws (None or NaN: no figure); None where more than a tenth of
-    them gave none.
-    """
+    """The interval of draws (None or NaN: no figure); None where over a tenth of them are none."""
     values = np.asarray(drawn, np.float64)
     there = values[~np.isnan(values)]
     if len(there) < 0.9 * len(values):

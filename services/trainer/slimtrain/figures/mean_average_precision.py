@@ -59,9 +59,7 @@ class ScoredBoxes:
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of one image: (n, 4) corners in pixels, (n,) classes, (n,) whether a match neither
-    helps nor harms.
-    """
+    """Labels of one image: (n, 4) corners in pixels, (n,) classes, (n,) whether to ignore."""
 
     boxes_xyxy: NDArray[np.float32]
     class_ids: NDArray[np.int64]
@@ -179,9 +177,7 @@ def _match_class(
 def _match_image(
     found: ScoredBoxes, truth: Labels, class_id: int, iou: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Scores, best first, and hits of one class on one image, without those that fell on an
-    ignored label.
-    """
+    """Scores, best first, and hits of a class on an image, but for those on an ignored label."""
     mine = np.flatnonzero(found.class_ids == class_id)
     mine = mine[np.argsort(-found.scores[mine], kind="stable")][:MAX_DETECTIONS]
     scores, boxes = found.scores[mine], found.boxes_xyxy[mine]

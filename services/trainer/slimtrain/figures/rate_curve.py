@@ -43,9 +43,7 @@ class BdRate:
 
 @dataclass(frozen=True)
 class NeededRate:
-    """The rate that a curve needs for a figure; `is_at_most` where its cheapest point is already
-    better.
-    """
+    """What a curve needs for a figure; `is_at_most`: its cheapest point is better already."""
 
     bpp: float
     is_at_most: bool = False

@@ -14,9 +14,7 @@ from slimcodec.whole_file import whole_file
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` so that `path` holds either the old checkpoint or the new one, never a part of
-    one.
-    """
+    """Write `state` so that `path` holds the old checkpoint or the new one, never a part of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         torch.save(dict(state), file)

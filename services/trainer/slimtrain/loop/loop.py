@@ -42,9 +42,7 @@ SAVE_EVERY_SECONDS = 60.0
 
 
 class Task:
-    """What is trained. Batches and draws depend on (seed of the process, step) alone: so a run is
-    resumed exactly.
-    """
+    """What is trained. Draws depend on (seed of the process, step) alone: runs resume exactly."""
 
     name: str  # of the weights, in the checkpoint: "codec"
     trained: nn.Module

@@ -25,9 +25,7 @@ Read = Callable[[EvaluationRow], float | None]
 
 
 def plot_rate_accuracy(curves: Sequence[Curve], uncompressed: BoxFigures, path: Path) -> None:
-    """mAP50 over bits, of frequent and of all classes: every row, the uncompressed pictures' as a
-    dashed line.
-    """
+    """mAP50 over bits, of frequent and of all classes; dashed: the uncompressed pictures'."""
     figure = Figure(figsize=(15, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_rows(left, curves, lambda row: row.map50_frequent)
@@ -42,9 +40,7 @@ def plot_rate_accuracy(curves: Sequence[Curve], uncompressed: BoxFigures, path: 
 
 
 def plot_accuracy_lost(curves: Sequence[Curve], path: Path) -> None:
-    """The change of the frequent classes' mAP50 over bits, each codec's front, with the paired
-    bootstrap's interval.
-    """
+    """Each codec's front of the frequent classes' change of mAP50, with the paired interval."""
     figure = Figure(figsize=(11, 6.2), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots()
     for codec, colour in _colours(curves).items():

@@ -22,9 +22,7 @@ AUGMENTATION = Augmentation(
 
 @dataclass(frozen=True)
 class TailBatch:
-    """`x` (B, 3, S, S) float32 in [0, 1]; `targets` (L, T, 6) of the first L pictures, in
-    pixels.
-    """
+    """`x` (B, 3, S, S) in [0, 1]; `targets` (L, T, 6) of the first L pictures, in pixels."""
 
     x: Tensor
     targets: Tensor
