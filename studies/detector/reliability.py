@@ -15,7 +15,6 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import av
@@ -92,8 +91,10 @@ def main() -> None:
     write_rows(options.to / "reliability.csv", rows)
     plot_reliability(bins, options.to / "reliability.png")
     detect = open_detection(codec, detector, runtime)
-    shown = partial(detect, level=options.level, wanted=SHOWN)
-    found = [count_false(shown, spell) for spell in spells_of(options.data)]
+    found = [
+        count_false(lambda picture: detect(picture, options.level, SHOWN), spell)
+        for spell in spells_of(options.data)
+    ]
     write_rows(options.to / "false-boxes.csv", map(asdict, found))
 
 

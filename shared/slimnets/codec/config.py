@@ -2,11 +2,9 @@
 environment.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -80,7 +78,7 @@ class CodecConfig:
         """Pixels: sides of a padded picture are multiples of it."""
         return 2 * PAD_MULTIPLE if self.prior == "hyperprior" else PAD_MULTIPLE
 
-    def only(self, level: int) -> CodecConfig:
+    def only(self, level: int) -> Self:
         """A codec of one level, of the same widths; it is dense, as that level's graphs are."""
         kept = slice(level, level + 1)
         return replace(self, channels=self.channels[kept], hyper_channels=self.hyper_channels[kept])

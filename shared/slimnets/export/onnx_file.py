@@ -14,8 +14,6 @@ Source: https://github.com/onnx/onnx/blob/main/docs/ExternalData.md and
 https://github.com/huggingface/safetensors#format
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,24 +36,6 @@ _DATA_TYPES = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
 # float16 rounds to 2^-11 of a value; a tensor that loses more (too large, or all tiny) stays
 # float32.
 _MAX_FLOAT16_ERROR = 2.0**-10
-
-
-def save_weights(module: nn.Module, folder: Path) -> StoredWeights:
-    """Write a model's weights: kernels as float16 where that is enough, the rest as float32."""
-    kernels = {
-        f"{name}.weight"
-        for name, layer in module.named_modules()
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
-    }
-    stored: dict[str, NDArray[np.generic]] = {}
-    for name, tensor in module.state_dict().items():
-        if not name.endswith(_COUNTER):
-            values = to_array(tensor)
-            stored[name] = to_stored_kernel(values) if name in kernels else values
-    path = folder / WEIGHTS_FILE
-    save_file(stored, path)
-    path.chmod(0o644)  # safetensors writes 0600
-    return StoredWeights(module, folder)
 
 
 class StoredWeights:
@@ -97,6 +77,24 @@ class StoredWeights:
         for key, value in {**place, "length": end - start}.items():
             constant.external_data.add(key=key, value=str(value))
         return constant
+
+
+def save_weights(module: nn.Module, folder: Path) -> StoredWeights:
+    """Write a model's weights: kernels as float16 where that is enough, the rest as float32."""
+    kernels = {
+        f"{name}.weight"
+        for name, layer in module.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    }
+    stored: dict[str, NDArray[np.generic]] = {}
+    for name, tensor in module.state_dict().items():
+        if not name.endswith(_COUNTER):
+            values = to_array(tensor)
+            stored[name] = to_stored_kernel(values) if name in kernels else values
+    path = folder / WEIGHTS_FILE
+    save_file(stored, path)
+    path.chmod(0o644)  # safetensors writes 0600
+    return StoredWeights(module, folder)
 
 
 def to_stored_kernel(kernel: NDArray[np.float32]) -> NDArray[np.float16] | NDArray[np.float32]:

@@ -12,8 +12,6 @@ Source: Platt, Probabilistic outputs for support vector machines, 1999; Wilson, 
 the law of succession, and statistical inference, 1927.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

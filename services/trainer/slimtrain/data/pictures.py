@@ -13,17 +13,15 @@ Boxes below `POSITIVE_CONFIDENCE` are neither objects nor background: the detect
 them out.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,10 +101,11 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def select(self, keep: Callable[[int], bool]) -> Pictures:
+    def select(self, keep: Callable[[int], bool]) -> Self:
         """The pictures whose index `keep` accepts, in the same order."""
         chosen = [index for index in range(len(self)) if keep(index)]
-        return Pictures(
+        return replace(
+            self,
             images=[self.images[index] for index in chosen],
             boxes=[self.boxes[index] for index in chosen],
             names=[self.names[index] for index in chosen],

@@ -11,8 +11,6 @@ sampling of rare classes: Gupta et al., LVIS, CVPR 2019, appendix ("repeat facto
 https://arxiv.org/abs/1908.03195.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,6 +69,19 @@ class DetectorBatch:
         tile = column[:, None, :].long() + 2 * row[:, :, None].long()  # (B, h, w)
         images = torch.arange(len(tile), device=tile.device)[:, None, None]
         return self.absent[images, tile]
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """Four tiles a sample; lengths in pixels, x before y. All but `centre` are (B, 4, ...)."""
+
+    centre: Tensor  # (B, 2)
+    low: Tensor  # (B, 4, 2)
+    high: Tensor
+    size_wh: Tensor  # of the picture
+    scale: Tensor  # (B, 4)
+    offset: Tensor  # (B, 4, 2) where the picture's corner lies
+    mirrored: Tensor  # (B, 4) bool
 
 
 class DetectorSampler:
@@ -205,19 +216,6 @@ class DetectorSampler:
         order = kept.view(B, -1).float().argsort(dim=1, descending=True, stable=True)
         order = order[:, :MAX_BOXES_PER_SAMPLE, None].expand(-1, -1, BOX_FIELDS)
         return placed.gather(1, order)
-
-
-@dataclass(frozen=True)
-class _Tiles:
-    """Four tiles a sample; lengths in pixels, x before y. All but `centre` are (B, 4, ...)."""
-
-    centre: Tensor  # (B, 2)
-    low: Tensor  # (B, 4, 2)
-    high: Tensor
-    size_wh: Tensor  # of the picture
-    scale: Tensor  # (B, 4)
-    offset: Tensor  # (B, 4, 2) where the picture's corner lies
-    mirrored: Tensor  # (B, 4) bool
 
 
 def _interpolate(picture: Tensor, at: Tensor, axis: int) -> Tensor:

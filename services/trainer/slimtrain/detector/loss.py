@@ -12,10 +12,9 @@ al., AAAI 2020, https://arxiv.org/abs/1911.08287; several anchors per object (`i
 stretched centres: Bochkovskiy et al., YOLOv4, 2020, section 3.4, https://arxiv.org/abs/2004.10934.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -103,7 +102,7 @@ class _Boxes:
     answers: Sequence[Tensor]  # of each head, (N, A): whether the anchor's shape answers for it
 
     @classmethod
-    def of(cls, targets: Tensor, heads: Sequence[HeadSpec]) -> _Boxes:
+    def of(cls, targets: Tensor, heads: Sequence[HeadSpec]) -> Self:
         image, slot = (targets[..., 3] > 0).nonzero(as_tuple=True)
         rows = targets[image, slot]
         like = [_shape_iou(rows[:, 3:5], rows.new_tensor(head.anchors)) for head in heads]
@@ -123,7 +122,7 @@ class _Taught:
     objectness: Tensor  # (B, A, h, w): zero where "no box" says that its class is not there
 
     @classmethod
-    def by(cls, teaching: Teaching, index: int) -> _Taught:
+    def by(cls, teaching: Teaching, index: int) -> Self:
         head = teaching.heads[index]
         cells = _by_cell(teaching.raw[index], head)
         _, A, h, w, _ = cells.shape

@@ -1,9 +1,8 @@
 """What a detector's training starts from: Darknet files, perhaps of another graph."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from torch import nn
 
@@ -23,7 +22,7 @@ class DarknetFiles:
     weights: Path
 
     @classmethod
-    def named(cls, text: str) -> DarknetFiles:
+    def named(cls, text: str) -> Self:
         """Of `F.cfg,F.weights`.
 
         Raises:

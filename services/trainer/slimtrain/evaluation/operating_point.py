@@ -9,12 +9,11 @@ Bytes are those of whole containers and files, boxes come from the serving stack
 measured is what a user gets. All but the durations is the same on every run on one machine.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Self
 
 import numpy as np
 import pytorch_msssim
@@ -74,7 +73,7 @@ class ReferenceDetector:
     @classmethod
     def open(
         cls, codec: CodecArtifact, artifact: DetectorArtifact, runtime: OpenVinoRuntime
-    ) -> ReferenceDetector:
+    ) -> Self:
         session = Detector(codec, artifact, runtime)
         return cls(artifact, codec.manifest.pad_multiple, runtime, session)
 
@@ -138,7 +137,7 @@ class ServedCodec:
         artifact: CodecArtifact,
         detector: DetectorArtifact | None,
         reference: ReferenceDetector,
-    ) -> ServedCodec:
+    ) -> Self:
         """Args:
         detector: the one that the codec's features were trained for.
         reference: the one that looks at decoded pictures.

@@ -10,10 +10,9 @@ Source: COCO's evaluation, https://cocodataset.org/#detection-eval: greedy match
 recall points, at most 100 detections an image; classes without a label do not count.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +47,7 @@ class ScoredBoxes:
     class_ids: NDArray[np.int64]
 
     @classmethod
-    def of(cls, detections: Sequence[Detection]) -> ScoredBoxes:
+    def of(cls, detections: Sequence[Detection]) -> Self:
         """What the serving stack found in a picture."""
         return cls(
             np.asarray([found.box_xyxy for found in detections], np.float32).reshape(-1, 4),

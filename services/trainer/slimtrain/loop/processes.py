@@ -1,11 +1,10 @@
 """Several training processes under torchrun: who we are, our device, and keeping step."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, distributed, nn
@@ -30,7 +29,7 @@ class Processes:
 
     @classmethod
     @contextmanager
-    def join(cls, device: str | None, threads: int | None = None) -> Iterator[Processes]:
+    def join(cls, device: str | None, threads: int | None = None) -> Iterator[Self]:
         """Be one of those that torchrun started, or alone, until the block ends.
 
         Args:
