@@ -41,8 +41,7 @@ from slimtrain.codec.artifact import (
     write_codec_artifact,
 )
 from slimtrain.loop.checkpoint import load_checkpoint
-from slimtrain.recipe.run import train_codec_of
-from slimtrain.recipe.schema import load_recipe
+from slimtrain.recipe.schema import load_recipe, train_codec_of
 from studies.paper.recipe import PaperRecipe, build_codec
 from studies.paper.switchable import SwitchableCodec, SwitchableConfig
 

@@ -13,8 +13,7 @@ from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
-from slimtrain.recipe.run import build_codec_run
-from slimtrain.recipe.schema import CodecRecipe
+from slimtrain.recipe.schema import CodecRecipe, build_codec_run
 from support.models.yolov3 import yolov3_cfg
 
 YOLOV3_LAYER, EMBEDDED_LAYER = 15, 29  # where the two detectors are cut

@@ -67,8 +67,7 @@ def train_codec(
     """
     with needs_extra("train", "train codec"):
         from slimtrain.loop.processes import is_first_process
-        from slimtrain.recipe.run import train_codec_of
-        from slimtrain.recipe.schema import CodecRecipe, load_recipe
+        from slimtrain.recipe.schema import CodecRecipe, load_recipe, train_codec_of
 
     checkpoint = train_codec_of(
         load_recipe(recipe, CodecRecipe),

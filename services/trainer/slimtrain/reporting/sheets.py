@@ -5,12 +5,11 @@ are JPEG files at full colour resolution, fine enough beside what they show: a q
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from slimcodec.image import load_image
 from slimcodec.psnr import psnr_db
@@ -32,14 +31,7 @@ SHEET_QUALITY = 85
 SURE = Wanted(0.3)  # boxes that a user would be shown
 
 Array = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A picture and what is said below it."""
-
-    image: Array
-    caption: str
+Tile = tuple[Array, str]  # a picture, and what is said below it
 
 
 def choose_shown(pictures: Sequence[PictureEntry], names: Sequence[str] = ()) -> list[PictureEntry]:
@@ -71,31 +63,27 @@ def draw_decoded_sheet(
     Returns:
         Whether there is anything to show: a model that only detects has no picture.
     """
-    image = load_image(picture.path)
-    pixels = image.shape[0] * image.shape[1]
-    num_qualities = served.artifact.manifest.qualities
-    columns = np.linspace(0, num_qualities - 1, min(num_qualities, MAX_COLUMNS))
-    qualities = columns.round().astype(int).tolist()  # with both ends
     levels = [level for level in range(len(served.artifact.levels)) if served.does(VIEW, level)]
     if not levels:
         return False
-    rows: list[list[Tile]] = []
-    for level in levels:
-        row: list[Tile] = []
-        for quality in qualities:
-            bitstream = served.encoder.encode(image, level, quality).bitstream
-            decoded = served.decoder.decode_image(served.decoder.decode_latent(bitstream))
-            head = f"level {level}, quality {quality}"
-            row.append(_tile(head, image, decoded, len(bitstream), pixels))
-        rows.append(row)
+    image, num_qualities = load_image(picture.path), served.artifact.manifest.qualities
+    columns = np.linspace(0, num_qualities - 1, min(num_qualities, MAX_COLUMNS))
+    qualities = columns.round().astype(int).tolist()  # with both ends
+
+    def ours(level: int, quality: int) -> Tile:
+        bitstream = served.encoder.encode(image, level, quality).bitstream
+        decoded = served.decoder.decode_image(served.decoder.decode_latent(bitstream))
+        return _tile(f"level {level}, quality {quality}", image, decoded, bitstream)
+
     middle = qualities[len(qualities) // 2]
     wanted = len(served.encoder.encode(image, levels[-1], middle).bitstream)
-    top = [Tile(image, "original")]
+    top: list[Tile] = [(image, "original")]
     for baseline in baselines[: len(qualities) - 1]:
         coded = [(quality, baseline.code(image, quality)) for quality in baseline.ladder]
         quality, nearest = min(coded, key=lambda c: abs(len(c[1].bitstream) - wanted))
         head = f"{baseline.name} {quality}"
-        top.append(_tile(head, image, nearest.image_hat, len(nearest.bitstream), pixels))
+        top.append(_tile(head, image, nearest.image_hat, nearest.bitstream))
+    rows = [[ours(level, quality) for quality in qualities] for level in levels]
     _compose([top, *rows], TILE_WIDTH).save(path, quality=SHEET_QUALITY, subsampling=0)
     return True
 
@@ -132,23 +120,23 @@ def draw_box_sheet(
             head = f"level {level}, quality {quality}, {bpp:.3f} bpp"
             rows.append(
                 [
-                    Tile(draw_detections(image, original), "uncompressed: uncut detector"),
-                    Tile(draw_detections(decoded, features), f"{head}: from features"),
-                    Tile(draw_detections(decoded, pixels), f"{head}: from pixels"),
+                    (draw_detections(image, original), "uncompressed: uncut detector"),
+                    (draw_detections(decoded, features), f"{head}: from features"),
+                    (draw_detections(decoded, pixels), f"{head}: from pixels"),
                 ]
             )
     _compose(rows, BOX_TILE_WIDTH).save(path, quality=SHEET_QUALITY, subsampling=0)
     return True
 
 
-def _tile(head: str, image: Array, decoded: Array, num_bytes: int, pixels: int) -> Tile:
-    bpp = 8 * num_bytes / pixels
-    return Tile(decoded, f"{head}: {bpp:.3f} bpp, {psnr_db(image, decoded):.1f} dB")
+def _tile(head: str, image: Array, decoded: Array, bitstream: bytes) -> Tile:
+    bpp = 8 * len(bitstream) / (image.shape[0] * image.shape[1])
+    return decoded, f"{head}: {bpp:.3f} bpp, {psnr_db(image, decoded):.1f} dB"
 
 
 def _compose(rows: Sequence[Sequence[Tile]], tile_width: int) -> Image.Image:
     """Tiles in rows, each scaled to one width, its caption below it."""
-    scaled = [[(_scale(tile.image, tile_width), tile.caption) for tile in row] for row in rows]
+    scaled = [[(_scale(image, tile_width), caption) for image, caption in row] for row in rows]
     heights = [max(image.height for image, _ in row) + CAPTION_HEIGHT for row in scaled]
     num_columns = max(len(row) for row in scaled)
     size = (num_columns * (tile_width + GAP) + GAP, sum(heights) + GAP * (len(heights) + 1))
@@ -166,6 +154,5 @@ def _compose(rows: Sequence[Sequence[Tile]], tile_width: int) -> Image.Image:
 
 
 def _scale(image: Array, width: int) -> Image.Image:
-    picture = Image.fromarray(image)
-    height = max(1, round(picture.height * width / picture.width))
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+    size = (width, 1 << 16)  # as high as it is then
+    return ImageOps.contain(Image.fromarray(image), size, Image.Resampling.LANCZOS)

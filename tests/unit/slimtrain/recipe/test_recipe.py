@@ -11,12 +11,12 @@ import yaml
 from slimnets.codec.config import CodecConfig
 from slimtrain.codec.train import CodecRun
 from slimtrain.recipe.find import RecipeError, describe_recipes, find_recipe, recipe_names
-from slimtrain.recipe.run import build_codec_run
 from slimtrain.recipe.schema import (
     CodecRecipe,
     DetectorRecipe,
     TailRecipe,
     TriageRecipe,
+    build_codec_run,
     load_recipe,
 )
 from support.models.recipe_graphs import graph_of, run_graphs
