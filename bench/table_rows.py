@@ -38,12 +38,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
     entries = index_pictures([parser.parse_args().images])
-    counted = load_pictures(entries[1 :: len(entries) // COUNTED][:COUNTED], MAX_EDGE).images
-    coded = load_pictures(entries[:: len(entries) // CODED][:CODED], MAX_EDGE).images
+    counted = load_pictures(entries[1 :: len(entries) // COUNTED][:COUNTED], MAX_EDGE)
+    coded = load_pictures(entries[:: len(entries) // CODED][:CODED], MAX_EDGE)
     codec = load_codec(MODEL)
-    finest, _ = tabulate(codec, map(to_tensor, counted), FINEST)
+    finest, _ = tabulate(codec, (to_tensor(picture.image) for picture in counted), FINEST)
     with torch.no_grad():
-        latents = [codec.analyse(to_tensor(image), 3)[0].flatten(1).numpy() for image in coded]
+        latents = [
+            codec.analyse(to_tensor(picture.image), 3)[0].flatten(1).numpy() for picture in coded
+        ]
     y = np.concatenate(latents, 1)  # (M, places)
     losses: dict[str, list[float]] = {}
     for eighth in range((len(finest.gain) - 1) * FINEST + 1):

@@ -73,7 +73,8 @@ def main() -> None:
 def read_places(data: Path) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
     for name in STILLS:
         entries = index_pictures([data / "detect" / name], {name: PROPOSALS})
-        yield name, load_pictures([entry for entry in entries if entry.is_validation]).images
+        pictures = load_pictures([entry for entry in entries if entry.is_validation])
+        yield name, [picture.image for picture in pictures]
     for name in VIDEOS:
         path = data / "video" / name
         every = {"vtest.avi": 31}.get(name, 10)

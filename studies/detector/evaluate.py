@@ -29,6 +29,7 @@ from slimtrain.data.pictures import (
     BOX_FIELDS,
     Boxes,
     Labelling,
+    LoadedPicture,
     Pictures,
     index_pictures,
     load_pictures,
@@ -135,7 +136,7 @@ def rows_of(data: Path) -> list[Row]:
 
 
 def look(model: Darknet, pictures: Pictures, side: int | None) -> Seen:
-    longest = max(max(image.shape[:2]) for image in pictures.images)
+    longest = max(max(picture.image.shape[:2]) for picture in pictures)
     prepared = prepare_pictures(pictures, side or -(-longest // 32) * 32)
     return Seen(detect_prepared(model, prepared, batch_size=4), prepared.labels)
 
@@ -196,10 +197,7 @@ def read_videos(videos: Sequence[Path], by_people: bool) -> Pictures:
     """The frames that are labelled, by people in `NAME.boxes.txt` (at most 80), else by the
     teacher in `NAME.apache.jsonl`.
     """
-    images: list[NDArray[np.uint8]] = []
-    boxes: list[Boxes | None] = []
-    names: list[str] = []
-    sources: list[str] = []
+    pictures = []
     for video in videos:
         proposals = read_proposals(video.with_name(f"{video.stem}.apache.jsonl"))
         people = read_mot_boxes(video.with_name(f"{video.stem}.boxes.txt")) if by_people else {}
@@ -207,11 +205,10 @@ def read_videos(videos: Sequence[Path], by_people: bool) -> Pictures:
         wanted = wanted[:: max(1, len(wanted) // 80)]
         for number, image in read_frames(video, wanted):
             h, w = image.shape[:2]
-            images.append(image)
-            names.append(f"{video.stem}_{number:05}")
-            sources.append(video.stem)
-            boxes.append(in_parts(people[number], h, w) if by_people else proposals[number])
-    return Pictures(images, boxes, names, sources)
+            boxes = in_parts(people[number], h, w) if by_people else proposals[number]
+            name = f"{video.stem}_{number:05}"
+            pictures.append(LoadedPicture(image, boxes, name, video.stem))
+    return pictures
 
 
 def read_frames(video: Path, wanted: Collection[int]) -> list[tuple[int, NDArray[np.uint8]]]:

@@ -36,11 +36,10 @@ def write_folder(pictures: Pictures, folder: Path) -> None:
     """Pictures in `images/`, and their boxes as JSON lines in `labels`."""
     (folder / "images").mkdir(parents=True)
     rows = []
-    columns = (pictures.sources, pictures.names, pictures.images, pictures.boxes)
-    for source, name, image, boxes in zip(*columns, strict=True):
-        file_name = f"{source}-{Path(name).stem}.png"
-        Image.fromarray(image).save(folder / "images" / file_name)
-        listed = [] if boxes is None else boxes.tolist()
+    for picture in pictures:
+        file_name = f"{picture.source}-{Path(picture.name).stem}.png"
+        Image.fromarray(picture.image).save(folder / "images" / file_name)
+        listed = [] if picture.boxes is None else picture.boxes.tolist()
         rows.append(json.dumps({"image": file_name, "boxes": listed}) + "\n")
     (folder / "labels").write_text("".join(rows))
 

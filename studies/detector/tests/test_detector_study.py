@@ -11,7 +11,7 @@ from PIL import Image
 
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
-from slimtrain.data.pictures import Pictures, index_pictures
+from slimtrain.data.pictures import LoadedPicture, index_pictures
 from slimtrain.recipe.schema import DetectorRecipe, load_recipe
 from studies.detector.evaluate import PERSON, Row, Seen, compare, in_parts, look, read_mot_boxes
 from studies.detector.prepare import SETS, UNLABELLED_SETS, VIDEOS, link_set, propose
@@ -96,7 +96,7 @@ def test_motchallenge_boxes_keep_their_flag_as_confidence(tmp_path: Path) -> Non
 
 def test_a_detector_differs_from_itself_by_nothing() -> None:
     box = np.asarray([[PERSON, 0.5, 0.5, 0.4, 0.4, 1.0]], np.float32)
-    pictures = Pictures([make_image(60, 90)] * 3, [box] * 3, ["a", "b", "c"], ["made"] * 3)
+    pictures = [LoadedPicture(make_image(60, 90), box, name, "made") for name in "abc"]
     row = Row("made", lambda: pictures, 64, (PERSON,))
     seen: Seen = look(GRAPH.eval(), pictures, row.side)
 

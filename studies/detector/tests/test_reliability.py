@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from slimcodec.detection import Detection
-from slimtrain.data.pictures import Labelling, Pictures, index_pictures
+from slimtrain.data.pictures import Labelling, LoadedPicture, index_pictures
 from studies.detector.held_out import write_folder
 from studies.detector.reliability import (
     SAMPLE,
@@ -53,7 +53,7 @@ def test_the_sample_is_a_street_and_the_others_are_empty() -> None:
 
 def test_held_out_boxes_keep_the_teachers_doubt(tmp_path: Path) -> None:
     boxes = np.array([[2, 0.5, 0.5, 0.2, 0.2, 0.3], [0, 0.2, 0.2, 0.1, 0.1, 0.9]], np.float32)
-    pictures = Pictures([make_image(40, 60)], [boxes], ["a.jpg"], ["camvid"])
+    pictures = [LoadedPicture(make_image(40, 60), boxes, "a.jpg", "camvid")]
 
     write_folder(pictures, tmp_path / "stills")
     (entry,) = index_pictures([tmp_path / "stills"], {"stills": Labelling(proposals=None)})

@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_validation
 from support.command import Slimwire
 
@@ -25,6 +24,7 @@ import torch  # noqa: E402
 
 from slimnets.darknet.weights import save_darknet_weights  # noqa: E402
 from slimnets.export.tabulate import tabulate  # noqa: E402
+from slimtrain.codec.artifact import CodecParts  # noqa: E402
 from slimtrain.data.crops import CropSampler  # noqa: E402
 from support.models.darknets import ALL_LAYERS_CFG, make_darknet  # noqa: E402
 
@@ -97,7 +97,8 @@ def test_the_codec_and_its_tables(
         return tabulate(codec, x, *rest)
 
     monkeypatch.setattr("slimtrain.codec.train.CropSampler", Sampler)
-    monkeypatch.setattr("slimtrain.codec.artifact.tabulate", count_symbols)
+    parts = CodecParts(tabulate=count_symbols)
+    monkeypatch.setattr("slimtrain.codec.artifact.CodecParts", lambda: parts)
     files = {suffix: tmp_path / f"mine.{suffix}" for suffix in ("cfg", "weights", "names")}
     files["cfg"].write_text(ALL_LAYERS_CFG)
     files["names"].write_text("cat\ndog\ncow\n")
@@ -122,8 +123,8 @@ def test_the_detector(
     learned_from: set[str] = set()
 
     def sample(packed: Any, *rest: Any) -> None:
-        assert names_of(packed.images) == set(packed.names)
-        learned_from.update(packed.names)
+        assert names_of(picture.image for picture in packed) == {p.name for p in packed}
+        learned_from.update(picture.name for picture in packed)
         raise Stopped
 
     monkeypatch.setattr("slimtrain.detector.train.DetectorSampler", sample)
@@ -150,10 +151,10 @@ def test_the_clouds_stages(
     learned_from: set[str] = set()
 
     def train(*arguments: Any) -> None:
-        training, validation = (given for given in arguments if isinstance(given, Pictures))
-        assert names_of(training.images) == set(training.names)
-        assert set(validation.names) == set(NAMES) - TRAINING
-        learned_from.update(training.names)
+        training, validation = (given for given in arguments if isinstance(given, list))
+        assert names_of(picture.image for picture in training) == {p.name for p in training}
+        assert {picture.name for picture in validation} == set(NAMES) - TRAINING
+        learned_from.update(picture.name for picture in training)
         raise Stopped
 
     monkeypatch.setattr(f"slimtrain.{stage}.train.train_{stage}", train)

@@ -125,7 +125,8 @@ def training_pictures(images: Iterable[Path]) -> list[NDArray[np.uint8]]:
     """Some of the pictures that a codec was trained on, spread over all folders."""
     entries, _ = divide(index_pictures(images))
     every = max(1, len(entries) // TABULATED_PICTURES)
-    return load_pictures(entries[::every][:TABULATED_PICTURES], TABULATED_MAX_EDGE).images
+    pictures = load_pictures(entries[::every][:TABULATED_PICTURES], TABULATED_MAX_EDGE)
+    return [picture.image for picture in pictures]
 
 
 def write_codec_artifact(

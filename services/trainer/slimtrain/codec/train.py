@@ -34,7 +34,7 @@ from slimtrain.codec.start import (
 )
 from slimtrain.data.crops import CropSampler
 from slimtrain.data.draws import draw_seed
-from slimtrain.loop.identity import digest_of_pictures, digest_of_weights
+from slimtrain.loop.identity import digest_of_images, digest_of_weights
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
@@ -161,7 +161,7 @@ class _CodecTask(Task):
         self.identity = {
             "configuration": json.dumps(asdict(run.config)),
             "detector": digest_of_weights(detector),
-            "pictures": digest_of_pictures(training),
+            "pictures": digest_of_images(training),
         }
         self.kept = {"config": asdict(run.config), "tasks": run.weights.tasks}
 

@@ -18,10 +18,10 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,32 +85,17 @@ class PictureEntry:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Decoded pictures in memory; the lists run in parallel.
+@dataclass(frozen=True, eq=False)
+class LoadedPicture:
+    """A decoded picture in memory."""
 
-    `images` are uint8 (H, W, 3) RGB; `boxes` is None for a picture without labels; `sources` names
-    its folder.
-    """
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    boxes: Boxes | None  # None: nobody said what is in it
+    name: str
+    source: str  # its folder
 
-    images: list[NDArray[np.uint8]]
-    boxes: list[Boxes | None]
-    names: list[str]
-    sources: list[str]
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def select(self, keep: Callable[[int], bool]) -> Self:
-        """The pictures whose index `keep` accepts, in the same order."""
-        chosen = [index for index in range(len(self)) if keep(index)]
-        return replace(
-            self,
-            images=[self.images[index] for index in chosen],
-            boxes=[self.boxes[index] for index in chosen],
-            names=[self.names[index] for index in chosen],
-            sources=[self.sources[index] for index in chosen],
-        )
+Pictures = Sequence[LoadedPicture]
 
 
 def index_pictures(
@@ -357,12 +342,10 @@ def load_pictures(entries: Sequence[PictureEntry], max_edge: int | None = None) 
     Raises:
         PictureError: none of them can be read.
     """
-    decoded = list(decode_pictures(entries, max_edge))
-    if not decoded:
+    pictures = [
+        LoadedPicture(image, entry.boxes, entry.path.name, entry.source)
+        for entry, image in decode_pictures(entries, max_edge)
+    ]
+    if not pictures:
         raise PictureError(f"none of {len(entries)} pictures can be read")
-    return Pictures(
-        images=[image for _, image in decoded],
-        boxes=[entry.boxes for entry, _ in decoded],
-        names=[entry.path.name for entry, _ in decoded],
-        sources=[entry.source for entry, _ in decoded],
-    )
+    return pictures

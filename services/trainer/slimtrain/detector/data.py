@@ -97,24 +97,24 @@ class DetectorSampler:
         labellings: Mapping[str, Labelling] | None = None,
         num_classes: int = 1,
     ) -> None:
-        labelled = pictures.select(lambda index: pictures.boxes[index] is not None)
-        if len(labelled) == 0:
+        labelled = [picture for picture in pictures if picture.boxes is not None]
+        if not labelled:
             raise PictureError("no labelled pictures; a detector cannot be trained on them")
-        boxes = [rows for rows in labelled.boxes if rows is not None]
+        boxes = [rows for picture in labelled if (rows := picture.boxes) is not None]
         self.image_size = image_size
         self.device = device
         self.augmentation = augmentation
         self.seed = seed
         self.num_pictures = len(labelled)
         self._pictures = [
-            torch.from_numpy(image).permute(2, 0, 1).contiguous().to(device)
-            for image in labelled.images
+            torch.from_numpy(picture.image).permute(2, 0, 1).contiguous().to(device)
+            for picture in labelled
         ]
         sizes = [picture.shape[1:] for picture in self._pictures]
         self._sizes = torch.tensor(sizes, device=device)  # (N, 2) h, w
         self._at = torch.arange(MAX_SIDE, device=device) + 0.5  # middles of pixels
         self._boxes = _pad_boxes(boxes).to(device)  # (N, P, 6)
-        by_folder = [(labellings or {}).get(source, Labelling()) for source in labelled.sources]
+        by_folder = [(labellings or {}).get(each.source, Labelling()) for each in labelled]
         absent = np.stack([labelling.is_absent(num_classes) for labelling in by_folder])
         self._absent = torch.from_numpy(absent).to(device)  # (N, C)
         weights = _sampling_weights(boxes, [labelling.weight for labelling in by_folder])

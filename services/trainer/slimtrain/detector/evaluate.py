@@ -45,9 +45,10 @@ def prepare_pictures(pictures: Pictures, image_size: int) -> PreparedPictures:
     """Fit every labelled picture into a grey square and move its labels along."""
     x = np.full((len(pictures), image_size, image_size, 3), LETTERBOX_GREY, np.uint8)
     labels: list[Labels] = []
-    for index, (image, boxes) in enumerate(zip(pictures.images, pictures.boxes, strict=True)):
+    for index, picture in enumerate(pictures):
+        image, boxes = picture.image, picture.boxes
         if boxes is None:
-            raise ValueError(f"{pictures.names[index]}: has no labels")
+            raise ValueError(f"{picture.name}: has no labels")
         scale = image_size / max(image.shape[:2])
         h, w = (max(1, round(side * scale)) for side in image.shape[:2])
         top, left = (image_size - h) // 2, (image_size - w) // 2
@@ -57,7 +58,7 @@ def prepare_pictures(pictures: Pictures, image_size: int) -> PreparedPictures:
         shift = np.asarray([left, top, left, top], np.float32)
         labels.append(Labels(fitted.boxes_xyxy + shift, fitted.class_ids, fitted.is_ignored))
     tensor = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
-    return PreparedPictures(tensor, labels, list(pictures.sources))
+    return PreparedPictures(tensor, labels, [picture.source for picture in pictures])
 
 
 @torch.inference_mode()

@@ -157,12 +157,12 @@ class _DetectorTask(Task):
             run.labellings,
             self.trained.classes,
         )
-        labelled = validation.select(lambda index: validation.boxes[index] is not None)
+        labelled = [picture for picture in validation if picture.boxes is not None]
         self.prepared = prepare_pictures(labelled, run.image_size)
         self.identity = {
             "graph": digest_of_file(run.cfg),
             "weights to begin with": digest_of_file(run.start.weights if run.start else None),
-            "pictures": digest_of_pictures(training.images, training.boxes),
+            "pictures": digest_of_pictures(training),
         }
         if run.compile and device.type == "cuda":
             self.forward = self._try_compile()

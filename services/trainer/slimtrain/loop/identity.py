@@ -9,14 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from slimtrain.data.pictures import Pictures
+
 _DIGITS = 12  # of a SHA-256: nobody forges a checkpoint of his own
 
 
-def digest_of_pictures(
-    images: Sequence[NDArray[np.uint8]], boxes: Iterable[NDArray[np.float32] | None] = ()
-) -> str:
-    """How many there are, and a digest of their pixels and boxes in this order."""
-    return f"{len(images)} ({_digest([*images, *boxes])})"
+def digest_of_images(images: Sequence[NDArray[np.uint8]]) -> str:
+    """How many there are, and a digest of their pixels."""
+    return f"{len(images)} ({_digest(images)})"
+
+
+def digest_of_pictures(pictures: Pictures) -> str:
+    """How many there are, and a digest of their pixels, then their boxes."""
+    images, boxes = [p.image for p in pictures], [p.boxes for p in pictures]
+    return f"{len(pictures)} ({_digest([*images, *boxes])})"
 
 
 def digest_of_weights(module: nn.Module) -> str:

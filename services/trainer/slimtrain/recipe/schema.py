@@ -173,7 +173,8 @@ def train_codec_of(
     teacher = load_detector_model(folder)
     split = load_detector_artifact(folder).manifest.split.layer
     run = build_codec_run(recipe, teacher, split, out, models, start_from, **schedule)
-    return train_codec(run, teacher, training.images, validation.images)
+    images_of = [[picture.image for picture in part] for part in (training, validation)]
+    return train_codec(run, teacher, *images_of)
 
 
 def build_codec_run(

@@ -43,10 +43,11 @@ class TailSampler:
         seed: int,
         use_labels: bool,
     ) -> None:
-        is_labelled = [use_labels and boxes is not None for boxes in pictures.boxes]
-        labelled = pictures.select(lambda index: is_labelled[index])
+        labelled, others = [], []
+        for picture in pictures:
+            (labelled if use_labels and picture.boxes is not None else others).append(picture)
         # the sampler refuses pictures without labels; here they have no boxes, and no loss on boxes
-        others = without_boxes(pictures.select(lambda index: not is_labelled[index]))
+        others = without_boxes(others)
         self._share = len(labelled) / len(pictures)
         self._samplers = [
             DetectorSampler(part, image_size, device, AUGMENTATION, seed + offset)
@@ -72,4 +73,4 @@ class TailSampler:
 
 def without_boxes(pictures: Pictures) -> Pictures:
     """The same pictures with an empty list of boxes each."""
-    return replace(pictures, boxes=[NO_BOXES] * len(pictures))
+    return [replace(picture, boxes=NO_BOXES) for picture in pictures]

@@ -17,8 +17,8 @@ from slimtrain.tail.model import FrozenEncoder, Teacher, TunedDecoder
 
 def prepare_validation(pictures: Pictures, image_size: int) -> PreparedPictures:
     """Letterbox the labelled pictures; without any, all pictures, as if nothing were in them."""
-    labelled = pictures.select(lambda index: pictures.boxes[index] is not None)
-    return prepare_pictures(labelled if len(labelled) else without_boxes(pictures), image_size)
+    labelled = [picture for picture in pictures if picture.boxes is not None]
+    return prepare_pictures(labelled or without_boxes(pictures), image_size)
 
 
 @torch.no_grad()

@@ -146,7 +146,7 @@ class _TailTask(Task):
         self.trained = TunedDecoder(codec, started_from, split)
         self.trained.to(self.device).to(memory_format=torch.channels_last)
         self.optimizer = self._build_optimizer()
-        has_labels = any(boxes is not None for boxes in training.boxes)
+        has_labels = any(picture.boxes is not None for picture in training)
         if run.weights.heads <= 0 and run.weights.features <= 0 and not has_labels:
             raise TailError(
                 "no labelled picture and no distillation; raise the weight of the heads"
@@ -159,7 +159,7 @@ class _TailTask(Task):
             "codec": fingerprint,
             "feature transform": run.feature_transform or "the codec's own",
             **({} if is_own else {"detector": detector.label}),
-            "pictures": digest_of_pictures(training.images, training.boxes),
+            "pictures": digest_of_pictures(training),
         }
         self.kept = {
             "fingerprint": fingerprint,

@@ -29,7 +29,7 @@ from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
 from slimtrain.artifact_folder import Json, check_new_artifact, new_version
 from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
-from slimtrain.loop.identity import digest_of_pictures
+from slimtrain.loop.identity import digest_of_images
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Count, Rate, Schedule, Seed
@@ -114,7 +114,7 @@ def train_triage(
     if not (is_over and processes.is_first):
         return None
     held_out = task.examples_of(validation, list_views(validation, run.views), "labels_validation")
-    reported = np.array([is_reported(validation.names[each.picture]) for each in held_out])
+    reported = np.array([is_reported(validation[each.picture].name) for each in held_out])
     spec = task.measure(held_out, reported)
     write_triage(codec, task.trained, spec, to)
     return spec
@@ -178,7 +178,7 @@ class _TriageTask(Task):
             "codec": codec.manifest.fingerprint,
             "detector": detector.label,
             "labels": " ".join(self.labels),
-            "pictures": digest_of_pictures(training.images),
+            "pictures": digest_of_images([picture.image for picture in training]),
         }
 
     def examples_of(

@@ -57,8 +57,8 @@ class LabelledLatent:
 def list_views(pictures: Pictures, each: int) -> list[View]:
     """`each` views of every picture; number 0 is nearly the whole picture."""
     return [
-        View(index, number, f"{source}/{name}#{number}")
-        for index, (source, name) in enumerate(zip(pictures.sources, pictures.names, strict=True))
+        View(index, number, f"{picture.source}/{picture.name}#{number}")
+        for index, picture in enumerate(pictures)
         for number in range(each)
     ]
 
@@ -87,7 +87,11 @@ def make_view(image: NDArray[np.uint8], view: View, seed: int) -> NDArray[np.uin
 
 
 def label_views(
-    pictures: Pictures, views: Sequence[View], seed: int, detector: Detector, cache: Path
+    pictures: Pictures,
+    views: Sequence[View],
+    seed: int,
+    detector: Detector,
+    cache: Path,
 ) -> list[NDArray[np.float32]]:
     """What the detector finds in each view, (n, 4); from the cache where it was asked before.
 
@@ -100,7 +104,7 @@ def label_views(
     for view in tqdm(views, unit="view", desc="labels", mininterval=5.0):
         if view.key in known:
             continue
-        pixels = make_view(pictures.images[view.picture], view, seed)
+        pixels = make_view(pictures[view.picture].image, view, seed)
         h, w = pixels.shape[:2]
         rows = [
             (found.class_id, (x0 + x1) / 2 / w, (y0 + y1) / 2 / h, found.score)
@@ -129,7 +133,7 @@ def encode_views(
     progress = tqdm(views, unit="view", desc="latents", mininterval=5.0)
     for view, boxes in zip(progress, labels, strict=True):
         rng = np.random.default_rng([seed, zlib.crc32(view.key.encode()), 1])
-        pixels = make_view(pictures.images[view.picture], view, seed)
+        pixels = make_view(pictures[view.picture].image, view, seed)
         quality = round_quality(rng.uniform(0, qualities - 1))
         latent = decoder.decode_latent(encoder.encode(pixels, 0, quality).bitstream)
         examples.append(LabelledLatent(view.picture, latent.y_hat[0].astype(np.float16), boxes))

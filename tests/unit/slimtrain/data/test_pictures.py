@@ -180,12 +180,12 @@ def test_loaded_pictures_keep_boxes_names_and_folders(tmp_path: Path) -> None:
 
     loaded = load_pictures(entries, max_edge=80)
 
-    assert [image.shape for image in loaded.images] == [(48, 80, 3)] * 3 + [(40, 80, 3)]
-    assert loaded.names == ["0.jpg", "1.jpg", "2.jpg", "a.png"]
-    assert loaded.sources == ["street"] * 3 + ["plain"]
-    assert loaded.boxes[3] is None
-    for entry, boxes in zip(entries[:3], loaded.boxes[:3], strict=True):
-        assert boxes is entry.boxes
+    assert [picture.image.shape for picture in loaded] == [(48, 80, 3)] * 3 + [(40, 80, 3)]
+    assert [picture.name for picture in loaded] == ["0.jpg", "1.jpg", "2.jpg", "a.png"]
+    assert [picture.source for picture in loaded] == ["street"] * 3 + ["plain"]
+    assert loaded[3].boxes is None
+    for entry, picture in zip(entries, loaded, strict=True):
+        assert picture.boxes is entry.boxes
 
 
 def test_a_picture_that_cannot_be_read_is_told_and_passed_over(
@@ -196,7 +196,7 @@ def test_a_picture_that_cannot_be_read_is_told_and_passed_over(
 
     loaded = load_pictures(index_pictures([folder]))
 
-    assert loaded.names == ["0.jpg", "2.jpg"]
+    assert [picture.name for picture in loaded] == ["0.jpg", "2.jpg"]
     assert "images/1.jpg: cannot be decoded" in caplog.text
     assert "1 pictures passed over" in caplog.text
 

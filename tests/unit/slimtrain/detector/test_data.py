@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimtrain.data.pictures import Labelling, PictureError, Pictures
+from slimtrain.data.pictures import Labelling, LoadedPicture, PictureError
 from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.data import DetectorSampler
 
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 PLAIN = Augmentation(brightness=0, channel_gain=0, saturation=0, grey_share=0)
 
 
-def _pictures(count: int = 6) -> Pictures:
+def _pictures(count: int = 6) -> list[LoadedPicture]:
     """Black pictures with one white rectangle, of class = the picture's number."""
     images, boxes = [], []
     for number in range(count):
@@ -25,12 +25,10 @@ def _pictures(count: int = 6) -> Pictures:
         images.append(image)
         box = [number, (left + right) / 2 / w, (top + bottom) / 2 / h, 40 / w, 30 / h, 1.0]
         boxes.append(np.asarray([box], np.float32))
-    return Pictures(
-        images=images,
-        boxes=list(boxes),
-        names=[f"{number}.png" for number in range(count)],
-        sources=["made"] * count,
-    )
+    return [
+        LoadedPicture(image, of_image, f"{number}.png", "made")
+        for number, (image, of_image) in enumerate(zip(images, boxes, strict=True))
+    ]
 
 
 @pytest.mark.parametrize("mosaic_share", [0.0, 1.0])
@@ -84,10 +82,15 @@ def test_pixels_stay_in_range_and_targets_have_a_fixed_shape() -> None:
 def test_rare_classes_are_drawn_more_often_and_light_folders_less() -> None:
     boxes = [np.asarray([[0, 0.5, 0.5, 0.3, 0.3, 1.0]], np.float32) for _ in range(60)]
     boxes[0][0, 0] = 9  # the only one of its class
-    sources = ["made"] * 30 + ["light"] * 30
-    images = [np.full((40, 40, 3), 4 * number, np.uint8) for number in range(60)]
-    names = [f"{number}.png" for number in range(60)]
-    pictures = Pictures(images, list(boxes), names, sources)
+    pictures = [
+        LoadedPicture(
+            np.full((40, 40, 3), 4 * number, np.uint8),
+            of_image,
+            f"{number}.png",
+            "made" if number < 30 else "light",
+        )
+        for number, of_image in enumerate(boxes)
+    ]
     light = {"light": Labelling(weight=0.25)}
     sampler = DetectorSampler(pictures, 32, CPU, PLAIN, labellings=light)
 
@@ -99,16 +102,18 @@ def test_rare_classes_are_drawn_more_often_and_light_folders_less() -> None:
 
 
 def test_pictures_without_labels_cannot_train_a_detector() -> None:
-    plain = _pictures(2)
-    unlabelled = Pictures(plain.images, [None, None], plain.names, plain.sources)
+    unlabelled = [replace(picture, boxes=None) for picture in _pictures(2)]
 
     with pytest.raises(PictureError, match="no labelled pictures"):
         DetectorSampler(unlabelled, 64, CPU, Augmentation())
 
 
 def test_a_mosaics_cells_know_of_their_own_pictures_what_is_absent() -> None:
-    pictures = _pictures(2)
-    pictures = Pictures(pictures.images, pictures.boxes, pictures.names, ["none", "first"])
+    folders = ("none", "first")
+    pictures = [
+        replace(picture, source=folder)
+        for picture, folder in zip(_pictures(2), folders, strict=True)
+    ]
     labellings = {
         "none": Labelling(complete=frozenset()),
         "first": Labelling(complete=frozenset((0,)), proposed=frozenset((2,))),

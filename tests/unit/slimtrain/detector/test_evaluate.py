@@ -8,7 +8,7 @@ import torch
 
 from slimdetect.boxes import decode_heads, suppress
 from slimnets.darknet.layers import HeadSpec
-from slimtrain.data.pictures import Pictures
+from slimtrain.data.pictures import LoadedPicture
 from slimtrain.detector.evaluate import detect_boxes, prepare_pictures
 from support.models.toy_artifact import make_image
 
@@ -45,7 +45,7 @@ def test_detections_are_those_of_the_serving_code(new_coords: bool) -> None:
 
 def test_labels_move_with_the_letterbox() -> None:
     box = np.asarray([[3, 0.25, 0.5, 0.5, 1.0, 1.0]], np.float32)
-    pictures = Pictures([make_image(40, 80)], [box], ["a.png"], ["street"])
+    pictures = [LoadedPicture(make_image(40, 80), box, "a.png", "street")]
 
     prepared = prepare_pictures(pictures, 160)
 

@@ -10,7 +10,7 @@ import torch
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
-from slimtrain.data.pictures import Labelling, Pictures
+from slimtrain.data.pictures import Labelling, LoadedPicture
 from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.detector.train import DetectorRun, train_detector
 from slimtrain.loop.errors import AnotherRunError
@@ -70,14 +70,12 @@ num=3
 """
 
 
-def make_pictures(count: int, seed: int = 0) -> Pictures:
+def make_pictures(count: int, seed: int = 0) -> list[LoadedPicture]:
     box = np.array([[1, 0.5, 0.37, 0.33, 0.25, 1.0]], np.float32)
-    return Pictures(
-        images=[make_image(64, 96, seed=seed + i) for i in range(count)],
-        boxes=[box] * count,
-        names=[f"{seed + i}.png" for i in range(count)],
-        sources=["made"] * count,
-    )
+    return [
+        LoadedPicture(make_image(64, 96, seed=i), box, f"{i}.png", "made")
+        for i in range(seed, seed + count)
+    ]
 
 
 @pytest.fixture
@@ -142,7 +140,8 @@ def test_a_killed_run_ends_like_a_whole_one(run: DetectorRun, tmp_path: Path) ->
 
 def test_other_pictures_labels_or_weights_are_refused(run: DetectorRun, tmp_path: Path) -> None:
     train(run)
-    relabelled = replace(make_pictures(6), boxes=[None, *make_pictures(5).boxes])
+    first, *others = make_pictures(6)
+    relabelled = [replace(first, boxes=None), *others]
     start = save_start(tmp_path)
 
     for pictures in (make_pictures(5), relabelled):
@@ -240,7 +239,7 @@ def test_a_teacher_keeps_what_nobody_labelled(run: DetectorRun, tmp_path: Path) 
     def distance(labelling: Labelling, taught: float) -> float:
         out = tmp_path / f"{taught}"
         of = replace(run, out=out, taught=taught, labellings={"made": labelling})
-        x = torch.stack([torch.from_numpy(image) for image in make_pictures(4).images])
+        x = torch.stack([torch.from_numpy(picture.image) for picture in make_pictures(4)])
         x = x.permute(0, 3, 1, 2).float() / 255
         trained = train(of)
         with torch.inference_mode():

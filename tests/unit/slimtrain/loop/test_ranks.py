@@ -23,7 +23,7 @@ from slimnets.codec.config import CodecConfig
 from slimtrain.codec.artifact import write_codec_artifact
 from slimtrain.codec.loss import LossWeights
 from slimtrain.codec.train import CodecRun, train_codec
-from slimtrain.data.pictures import Pictures
+from slimtrain.data.pictures import LoadedPicture
 from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.detector.train import DetectorRun, train_detector
 from slimtrain.loop.loop import Loop, Task
@@ -77,28 +77,30 @@ def make_models(root: Path) -> None:
     make_toy_detector(root)
 
 
-def make_pictures(count: int, seed: int = 0) -> Pictures:
+def make_pictures(count: int, seed: int = 0) -> list[LoadedPicture]:
     """Every other one is grey, so that the toy detector sees nothing there."""
     box = np.array([[1, 0.5, 0.4, 0.3, 0.25, 1.0]], np.float32)
     grey = np.full((72, 96, 3), 120, np.uint8)
-    return Pictures(
-        images=[
-            make_image(72, 96, seed + i) if i % 2 else grey + np.uint8(i) for i in range(count)
-        ],
-        boxes=[box if i % 3 else None for i in range(count)],
-        names=[f"{seed + i}.png" for i in range(count)],
-        sources=["toy"] * count,
-    )
+    return [
+        LoadedPicture(
+            make_image(72, 96, seed + i) if i % 2 else grey + np.uint8(i),
+            box if i % 3 else None,
+            f"{seed + i}.png",
+            "toy",
+        )
+        for i in range(count)
+    ]
 
 
 def train_each(models: Path, runs: Path) -> None:
     """What each of the processes runs."""
     distributed.init_process_group("gloo")  # once: torch does not join anew in one process
     training, validation = make_pictures(8), make_pictures(16, seed=50)
+    images_of = [[picture.image for picture in part] for part in (training, validation)]
     shape: dict[str, Any] = {"steps": STEPS, "batch": 4, "threads": 1}
     with noted(runs / "codec"):
         codec = CodecRun(runs / "codec", ALL_LAYERS_SPLIT, CONFIG, WEIGHTS, crop=64, **shape)
-        train_codec(codec, make_darknet(), training.images, validation.images)
+        train_codec(codec, make_darknet(), *images_of)
     with noted(runs / "detector"):
         (models / "small.cfg").write_text(ALL_LAYERS_CFG)
         detector = DetectorRun(

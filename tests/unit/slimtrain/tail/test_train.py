@@ -27,7 +27,7 @@ from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail
 from slimtrain.codec.artifact import load_codec, write_codec_artifact
 from slimtrain.codec.start import fit_picture, give_stem
-from slimtrain.data.pictures import Pictures
+from slimtrain.data.pictures import LoadedPicture
 from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.loop.errors import AnotherRunError
@@ -85,15 +85,14 @@ def make_models(root: Path, seed: int = 5, config: CodecConfig = CONFIG) -> Mode
     return Models(codec, detector)
 
 
-def make_pictures(labelled: int, unlabelled: int = 0, seed: int = 0) -> Pictures:
-    count = labelled + unlabelled
+def make_pictures(labelled: int, unlabelled: int = 0, seed: int = 0) -> list[LoadedPicture]:
     box = np.array([[1, 0.5, 0.4, 0.3, 0.25, 1.0]], np.float32)
-    return Pictures(
-        images=[make_image(72, 96, seed=seed + i) for i in range(count)],
-        boxes=[box if i < labelled else None for i in range(count)],
-        names=[f"{i}.png" for i in range(count)],
-        sources=["toy"] * count,
-    )
+    return [
+        LoadedPicture(
+            make_image(72, 96, seed=seed + i), box if i < labelled else None, f"{i}.png", "toy"
+        )
+        for i in range(labelled + unlabelled)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimdetect.triage import OperatingChoice, TriageSession, TriageSpec
 from slimnets.triage import TriageHead
 from slimtrain.artifact_folder import ArtifactFolderError
-from slimtrain.data.pictures import Pictures
+from slimtrain.data.pictures import LoadedPicture
 from slimtrain.data.split import is_reported
 from slimtrain.loop.errors import AnotherRunError
 from slimtrain.triage.train import TriageRun, train_triage, write_triage
@@ -29,15 +29,15 @@ from support.broken_runs import KilledError, check_killed_run_ends_like_a_whole_
 from support.models.toy_artifact import CLASSES, make_image, make_toy_codec, make_toy_detector
 
 
-def _pictures(count: int, prefix: str) -> Pictures:
+def _pictures(count: int, prefix: str) -> list[LoadedPicture]:
     """Busy pictures, in which the toy detector sees things, and grey ones, in which it does not."""
     rng = np.random.default_rng(len(prefix))
-    images = []
+    pictures = []
     for index in range(count):
         grey = np.full((96, 128, 3), 120 + index, np.uint8) + rng.integers(0, 3, (96, 128, 3))
-        images.append(make_image(96, 128, index) if index % 2 else grey.astype(np.uint8))
-    names = [f"{prefix}-{index}.png" for index in range(count)]
-    return Pictures(images, [None] * count, names, ["toy"] * count)
+        image = make_image(96, 128, index) if index % 2 else grey.astype(np.uint8)
+        pictures.append(LoadedPicture(image, None, f"{prefix}-{index}.png", "toy"))
+    return pictures
 
 
 Models = tuple[CodecArtifact, DetectorArtifact]
@@ -79,7 +79,7 @@ def test_stopped_run_goes_on_to_a_new_version_with_a_working_head(
     assert spec is not None
     assert spec.auc == 1.0
     assert spec.classes == CLASSES
-    assert spec.pictures == sum(is_reported(n) for n in _pictures(16, "held-out").names) > 4
+    assert spec.pictures == sum(is_reported(p.name) for p in _pictures(16, "held-out")) > 4
     assert [choice.recall for choice in spec.choices] == [1.0] * 5
     grown = load_codec_artifact(to)  # digests are checked here
     assert (grown.label, grown.fingerprint) == ("toy/2", codec.fingerprint)
@@ -230,10 +230,10 @@ def test_labels_are_kept_for_the_next_codec(models: Models, tmp_path: Path) -> N
 def test_view_depends_on_name_and_number_alone() -> None:
     pictures = _pictures(3, "training")
     views = list_views(pictures, 3)
-    shuffled = list_views(pictures.select(lambda index: index == 2), 3)
+    shuffled = list_views(pictures[2:], 3)
 
-    pixels = make_view(pictures.images[2], views[7], seed=4)
+    pixels = make_view(pictures[2].image, views[7], seed=4)
 
     assert pixels.shape[:2] in VIEW_SHAPES
-    np.testing.assert_array_equal(pixels, make_view(pictures.images[2], shuffled[1], seed=4))
+    np.testing.assert_array_equal(pixels, make_view(pictures[2].image, shuffled[1], seed=4))
     assert json.dumps([view.key for view in views]).count("training-2.png") == 3
