@@ -79,7 +79,8 @@ def _replace(path: Path) -> Iterator[BinaryIO]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+    with suppress(OSError):  # some (network) file systems refuse; the file is there
+        sync(target.parent)
 
 
 @contextmanager
@@ -105,11 +106,10 @@ def _is_descriptor(path: Path) -> bool:
     return False
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put the rename itself on the disk; some (network) file systems refuse, the file is there."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def sync(path: Path) -> None:
+    """Put a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

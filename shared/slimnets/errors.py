@@ -3,13 +3,11 @@
 ```
 NetError
 ├── CfgError             a Darknet .cfg that cannot be read or built (line)
-├── DarknetWeightsError  a .weights file that does not fit its .cfg (path)
+├── DarknetWeightsError  a .weights file that does not fit its .cfg
 ├── InexactError         an integer network whose sums float32 might not hold
-└── SplitError           a layer at which the detector cannot be cut (layer, later_layer)
+└── SplitError           a layer at which the detector cannot be cut
 ```
 """
-
-from pathlib import Path
 
 
 class NetError(Exception):
@@ -28,11 +26,6 @@ class CfgError(NetError):
 class DarknetWeightsError(NetError):
     """A weights file that is damaged, or that belongs to another configuration."""
 
-    def __init__(self, message: str, path: Path) -> None:
-        """Keep the `path` of the file."""
-        super().__init__(f"{path}: {message}")
-        self.path = path
-
 
 class InexactError(NetError):
     """An integer network whose sums float32 might not hold: edge and cloud could disagree."""
@@ -40,9 +33,3 @@ class InexactError(NetError):
 
 class SplitError(NetError):
     """A layer at which the detector cannot be cut into stem and tail."""
-
-    def __init__(self, message: str, layer: int, later_layer: int | None = None) -> None:
-        """Keep the refused `layer` and the `later_layer` that stands in the way, if one does."""
-        super().__init__(message)
-        self.layer = layer
-        self.later_layer = later_layer

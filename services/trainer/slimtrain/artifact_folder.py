@@ -4,7 +4,6 @@ renamed.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.whole_file import sync
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -43,9 +43,9 @@ def new_artifact(out_dir: Path) -> Iterator[Path]:
         yield staging
         staging.chmod(0o755)  # mkdtemp's 0700 would hide the model from the services' own user
         for path in (*staging.iterdir(), staging):
-            _sync(path)  # else the name could survive a power cut and the files not
+            sync(path)  # else the name could survive a power cut and the files not
         staging.rename(out_dir)
-        _sync(out_dir.parent)
+        sync(out_dir.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -112,12 +112,3 @@ def file_records(folder: Path) -> dict[str, dict[str, str | int]]:
         data = path.read_bytes()
         records[path.name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     return records
-
-
-def _sync(path: Path) -> None:
-    """Put a file or a folder on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

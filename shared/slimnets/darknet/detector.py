@@ -125,14 +125,12 @@ class Darknet(LayerGraph):
         """
         if not 0 <= layer < len(self.layers) - 1:
             raise SplitError(
-                f"layer {layer} cannot be the split; expected 0 to {len(self.layers) - 2}", layer
+                f"layer {layer} cannot be the split; expected 0 to {len(self.layers) - 2}"
             )
         for head in self.head_specs:
             if head.layer <= layer:
                 raise SplitError(
-                    f"the YOLO head at layer {head.layer} lies before a split at {layer}",
-                    layer,
-                    head.layer,
+                    f"the YOLO head at layer {head.layer} lies before a split at {layer}"
                 )
         for later in range(layer + 1, len(self.layers)):
             for source in self.sources[later]:
@@ -140,9 +138,7 @@ class Darknet(LayerGraph):
                     raise SplitError(
                         f"layer {later} ({self.sections[later + 1].kind}) reads layer {source}, "
                         f"behind a split at {layer}; split at {source} or earlier, "
-                        f"or after {later}",
-                        layer,
-                        later,
+                        f"or after {later}"
                     )
         shape = self.shapes[layer]
         return SplitPoint(layer, shape.channels, shape.stride)

@@ -40,14 +40,13 @@ def load_darknet_weights(model: Darknet, path: Path | str) -> None:
         found_bytes = os.fstat(file.fileno()).st_size - header_bytes
         if found_bytes != 4 * expected:  # before anything is allocated or changed
             raise DarknetWeightsError(
-                f"holds {found_bytes / 4:.10g} values; this cfg needs {expected} "
-                f"({'truncated' if found_bytes < 4 * expected else 'too long'}, or of another cfg)",
-                path,
+                f"{path}: holds {found_bytes / 4:.10g} values; this cfg needs {expected} "
+                f"({'truncated' if found_bytes < 4 * expected else 'too long'}, or of another cfg)"
             )
         file.seek(header_bytes)
         values = np.fromfile(file, dtype="<f4", count=expected)
     if not np.isfinite(values).all():
-        raise DarknetWeightsError("holds values that are not finite; the file is damaged", path)
+        raise DarknetWeightsError(f"{path}: holds values that are not finite; it is damaged")
     ends = np.cumsum([tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, np.split(values, ends[:-1]), strict=True):
         tensor.copy_(torch.from_numpy(part).view_as(tensor))
@@ -66,12 +65,12 @@ def save_darknet_weights(model: Darknet, path: Path | str) -> None:
 def _read_header(data: bytes, path: Path) -> tuple[int, int]:
     """Give the pictures seen and the header's length in bytes."""
     if len(data) < _VERSION.size + _SEEN_64.size:
-        raise DarknetWeightsError(f"has only {len(data)} bytes; it is no weights file", path)
+        raise DarknetWeightsError(f"{path}: has only {len(data)} bytes; it is no weights file")
     major, minor, _ = _VERSION.unpack_from(data)
     if not (0 <= major <= 10 and 0 <= minor <= 10):
         # Version numbers above 1000 mark transposed matrices in files from 2014.
         raise DarknetWeightsError(
-            f"header says version {major}.{minor}; this build reads Darknet's 0.1 to 0.2", path
+            f"{path}: header says version {major}.{minor}; this build reads Darknet's 0.1 to 0.2"
         )
     seen = _SEEN_64 if major * 10 + minor >= 2 else _SEEN_32
     return int(seen.unpack_from(data, _VERSION.size)[0]), _VERSION.size + seen.size

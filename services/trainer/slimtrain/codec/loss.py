@@ -104,7 +104,8 @@ class CodecObjective(nn.Module):
         self._frozen = [freeze(detector)]
         self.w_machine: Tensor
         self.w_view: Tensor
-        self._neck = neck_layers(detector, split)
+        # behind the split, where the neck's paths meet: what the heads are made of
+        self._neck = [i for i in detector.joined_layers if i > split.layer]
         weights.check_levels(codec.config.num_levels)
         self.register_buffer("w_machine", torch.tensor(weights.machine_levels), persistent=False)
         self.register_buffer("w_view", torch.tensor(weights.view_levels), persistent=False)
@@ -233,11 +234,6 @@ def _mean_by_level(values: Tensor, level: Tensor, num_levels: int) -> Tensor:
     """(B,), (B,) -> (K,) mean of each level's values; NaN where a level was not drawn."""
     one_hot = F.one_hot(level, num_levels).to(values.dtype)  # (B, K)
     return (values @ one_hot) / one_hot.sum(0)
-
-
-def neck_layers(detector: Darknet, split: SplitPoint) -> list[int]:
-    """Layers behind the split that a later layer joins again: where the neck's paths meet."""
-    return [i for i in detector.joined_layers if i > split.layer]
 
 
 def _geometric(ends: tuple[float, float], t: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ def choose_split(model: Darknet) -> SplitPoint:
             return point
         points.append(point)
     if not points:
-        raise SplitError(f"no layer of stride {SPLIT_STRIDE} where the detector can be cut", -1)
+        raise SplitError(f"no layer of stride {SPLIT_STRIDE} where the detector can be cut")
     return points[-1]
 
 

@@ -26,6 +26,7 @@ from slimtrain.figures.mean_average_precision import (
     match_boxes,
     mean_ap,
 )
+from slimtrain.loop.log import Cell
 
 LETTERBOX_GREY = 114
 NMS_IOU = 0.5
@@ -78,29 +79,19 @@ def detect_prepared(
     return found
 
 
-def evaluate_prepared(
-    model: Darknet, prepared: PreparedPictures
-) -> list[dict[str, float | int | str | None]]:
+def evaluate_prepared(model: Darknet, prepared: PreparedPictures) -> list[dict[str, Cell]]:
     """AP50 over all pictures, then of each of several folders; nothing without pictures."""
-    found = detect_prepared(model, prepared)
-    folders = sorted(set(prepared.sources))
-    chosen = {"all": set(folders)} if folders else {}
-    if len(folders) > 1:
-        chosen |= {folder: {folder} for folder in folders}
-    return [_row(name, of, found, prepared) for name, of in chosen.items()]
-
-
-def _row(
-    name: str, folders: set[str], found: list[ScoredBoxes], prepared: PreparedPictures
-) -> dict[str, float | int | str | None]:
-    index = [i for i, source in enumerate(prepared.sources) if source in folders]
-    matches = match_boxes([found[i] for i in index], [prepared.labels[i] for i in index])
-    return {
-        "folder": name,
-        "pictures": len(index),
-        "map50": float(mean_ap(matches)[0]),
-        "map50_frequent": float(mean_ap(matches, MIN_LABELS)[0]),
-    }
+    found, folders = detect_prepared(model, prepared), sorted(set(prepared.sources))
+    parts = [("all", folders)] if folders else []
+    parts += [(folder, [folder]) for folder in folders] if len(folders) > 1 else []
+    rows: list[dict[str, Cell]] = []
+    for name, of in parts:
+        index = [i for i, source in enumerate(prepared.sources) if source in of]
+        matches = match_boxes([found[i] for i in index], [prepared.labels[i] for i in index])
+        of_all, of_frequent = mean_ap(matches), mean_ap(matches, MIN_LABELS)
+        figures = {"map50": float(of_all[0]), "map50_frequent": float(of_frequent[0])}
+        rows.append({"folder": name, "pictures": len(index), **figures})
+    return rows
 
 
 def detect_boxes(raw: Sequence[Tensor], heads: Sequence[HeadSpec]) -> list[ScoredBoxes]:

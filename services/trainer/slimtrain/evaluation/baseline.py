@@ -117,12 +117,14 @@ def _encode_hevc(image: NDArray[np.uint8], quantiser: int) -> bytes:
 def _decode_hevc(bitstream: bytes, image_hw: tuple[int, int]) -> NDArray[np.uint8]:
     """The picture of such a stream, uint8 (H, W, 3) RGB in its original size."""
     with av.open(io.BytesIO(bitstream), "r", format="hevc") as container:
-        planes = [np.asarray(plane) for plane in _planes(next(container.decode(video=0)))]
-    h, w = planes[0].shape
+        frame = next(container.decode(video=0))
+    h, w = frame.height, frame.width
+    y, halves = np.split(frame.to_ndarray(), [h])  # yuv420p or yuvj420p: Y, then Cb, then Cr
     chroma = [
-        Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR) for plane in planes[1:]
+        Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR)
+        for plane in halves.reshape(2, h // 2, w // 2)
     ]
-    rgb = Image.merge("YCbCr", [Image.fromarray(planes[0]), *chroma]).convert("RGB")
+    rgb = Image.merge("YCbCr", [Image.fromarray(y), *chroma]).convert("RGB")
     return np.array(rgb, dtype=np.uint8)[: image_hw[0], : image_hw[1]]
 
 
@@ -134,12 +136,6 @@ def _to_planes(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
     return np.asarray(y), *(
         np.asarray(plane.resize(half, Image.Resampling.BOX)) for plane in chroma
     )
-
-
-def _planes(frame: av.VideoFrame) -> list[NDArray[np.uint8]]:
-    h, w = frame.height, frame.width
-    y, chroma = np.split(frame.to_ndarray(), [h])  # yuv420p or yuvj420p: Y, then Cb, then Cr
-    return [y, *chroma.reshape(2, h // 2, w // 2)]
 
 
 _JPEG = _pillow(

@@ -37,7 +37,7 @@ from slimtrain.evaluation.rows import (
 )
 from slimtrain.evaluation.summary import Curve, Summary, build_curves, summarise, write_summary
 from slimtrain.figures.bootstrap import draw_pictures
-from slimtrain.figures.mean_average_precision import Labels, ScoredBoxes, labels_of, pseudo_labels
+from slimtrain.figures.mean_average_precision import labels_of, pseudo_labels
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ def evaluate(
     points += [baseline_point(b, quality, reference) for b in baselines for quality in b.ladder]
     before, *measured = measure([uncompressed_point(reference), *points], pictures, out / "cache")
 
-    sizes = [_image_hw(picture) for picture in pictures]
-    seen = [measurement.from_pixels for measurement in before]
+    sizes = [load_image(picture.path).shape[:2] for picture in pictures]
+    seen = [boxes for measured in before if (boxes := measured.from_pixels) is not None]
     picture_set = PictureSet(
         labels=[
-            _truth(picture, boxes, hw)
-            for picture, boxes, hw in zip(pictures, seen, sizes, strict=True)
+            pseudo_labels(boxes) if picture.boxes is None else labels_of(picture.boxes, (h, w))
+            for picture, boxes, (h, w) in zip(pictures, seen, sizes, strict=True)
         ],
         num_pixels=np.asarray([h * w for h, w in sizes], np.int64),
         draws=draw_pictures(len(pictures)),
@@ -149,26 +149,16 @@ def _served_points(
     codec: ServedCodec, levels: Sequence[int] | None, qualities: Sequence[float] | None
 ) -> list[PointUnderTest]:
     artifact = codec.artifact
-    all_levels, all_qualities = range(len(artifact.levels)), range(artifact.manifest.qualities)
-    levels = all_levels if levels is None else sorted(set(levels))
-    qualities = all_qualities if qualities is None else sorted(set(qualities))
-    for name, values, known in (
-        ("level", levels, all_levels),
-        ("quality", qualities, all_qualities),
+    last_quality = artifact.manifest.qualities - 1
+    for name, asked, last in (
+        ("level", levels, artifact.widest_level),
+        ("quality", qualities, last_quality),
     ):
-        for value in values:
-            if not known[0] <= value <= known[-1]:
-                raise EvaluationError(f"{name} {value:g}; {artifact.label} has 0..{known[-1]}")
-    return [codec.point(level, float(quality)) for level in levels for quality in qualities]
-
-
-def _image_hw(picture: PictureEntry) -> tuple[int, int]:
-    h, w, _ = load_image(picture.path).shape
-    return h, w
-
-
-def _truth(picture: PictureEntry, seen: ScoredBoxes | None, image_hw: tuple[int, int]) -> Labels:
-    if picture.boxes is not None:
-        return labels_of(picture.boxes, image_hw)
-    assert seen is not None
-    return pseudo_labels(seen)
+        for value in asked or ():
+            if not 0 <= value <= last:
+                raise EvaluationError(f"{name} {value:g}; {artifact.label} has 0..{last}")
+    return [
+        codec.point(level, float(quality))
+        for level in sorted(set(levels or range(artifact.widest_level + 1)))
+        for quality in sorted(set(qualities or range(last_quality + 1)))
+    ]

@@ -43,11 +43,9 @@ class TailSampler:
         seed: int,
         use_labels: bool,
     ) -> None:
-        labelled, others = [], []
-        for picture in pictures:
-            (labelled if use_labels and picture.boxes is not None else others).append(picture)
+        labelled = [p for p in pictures if use_labels and p.boxes is not None]
         # the sampler refuses pictures without labels; here they have no boxes, and no loss on boxes
-        others = without_boxes(others)
+        others = without_boxes([p for p in pictures if not use_labels or p.boxes is None])
         self._share = len(labelled) / len(pictures)
         self._samplers = [
             DetectorSampler(part, image_size, device, AUGMENTATION, seed + offset)

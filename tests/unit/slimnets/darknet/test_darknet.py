@@ -100,10 +100,8 @@ def test_every_layer_that_can_be_the_split_gives_the_uncut_result() -> None:
 def test_a_split_that_a_later_layer_reaches_behind_is_refused_by_its_name() -> None:
     model = make_darknet()
 
-    with pytest.raises(SplitError, match=r"layer 7 \(shortcut\) reads layer 3") as caught:
+    with pytest.raises(SplitError, match=r"layer 7 \(shortcut\) reads layer 3.* at 5"):
         model.split_point(5)
-
-    assert (caught.value.layer, caught.value.later_layer) == (5, 7)
 
 
 @pytest.mark.parametrize("layer", [-1, 19, 200])

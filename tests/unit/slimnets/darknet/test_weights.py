@@ -83,7 +83,7 @@ def test_a_truncated_file_is_refused_and_changes_nothing(
     with pytest.raises(DarknetWeightsError, match=message) as caught:
         load_darknet_weights(other, path)
 
-    assert caught.value.path == path
+    assert str(caught.value).startswith(f"{path}: ")
     assert all(torch.equal(t, before[name]) for name, t in other.state_dict().items())
 
 

@@ -152,8 +152,11 @@ def test_other_pictures_labels_or_weights_are_refused(run: DetectorRun, tmp_path
 
 
 def test_pictures_are_scored_by_folder_whatever_its_name(run: DetectorRun) -> None:
-    two = make_pictures(4, seed=50)
-    two = replace(two, sources=["caltech101", "mot17mini", "caltech101", "caltech101"])
+    folders = ("caltech101", "mot17mini", "caltech101", "caltech101")
+    two = [
+        replace(picture, source=folder)
+        for picture, folder in zip(make_pictures(4, seed=50), folders, strict=True)
+    ]
 
     train_detector(run, make_pictures(6), two)
 
