@@ -63,11 +63,7 @@ def decode_heads(
     """
     if len(raw) != len(heads):
         raise ValueError(f"{len(raw)} head maps for {len(heads)} heads")
-    if not 0.0 <= min_score <= 1.0:
-        raise ValueError(f"min_score={min_score}; expected 0 to 1")
     parts = [_decode_head(values, head, min_score) for values, head in zip(raw, heads, strict=True)]
-    if not parts:
-        raise ValueError("no head maps")
     return Candidates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 

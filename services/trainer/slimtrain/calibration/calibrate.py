@@ -123,18 +123,17 @@ def merge_calibration(
     Raises:
         CalibrationError: there was none, and no bits per pixel were measured either.
     """
-    if not bpp:
-        if before is None:
-            raise CalibrationError(
-                "the model has no profile yet, and seconds alone make none; measure the bytes of "
-                "pictures, too"
-            )
-        known = before.calibration
-        pictures = 0 if known is None else known.pictures  # the points' bpp stay as they are
-        return before.model_copy(
-            update={"calibration": calibration.model_copy(update={"pictures": pictures})}
+    if before is None and not bpp:
+        raise CalibrationError(
+            "the model has no profile yet, and seconds alone make none; measure the bytes of "
+            "pictures, too"
         )
-    old = {(point.level, point.quality): point for point in (before.points if before else ())}
+    profile = before or Profile(
+        points=(), pictures=calibration.pictures, command=calibration.command
+    )
+    if not bpp and (known := profile.calibration) is not None:  # the points' bpp stay as they are
+        calibration = calibration.model_copy(update={"pictures": known.pictures})
+    old = {(point.level, point.quality): point for point in profile.points}
     worth = {} if utilities is None else utilities.by_point
     new = []
     for key, value in bpp.items():
@@ -143,9 +142,6 @@ def merge_calibration(
             measured["utility"] = round(worth[key], 4)
         point = old.pop(key, ProfilePoint(level=key[0], quality=key[1], bpp=value))
         new.append(point.model_copy(update=measured))
-    profile = before or Profile(
-        points=(), pictures=calibration.pictures, command=calibration.command
-    )
     update: dict[str, object] = {"points": (*new, *old.values()), "calibration": calibration}
     if utilities is not None:
         update |= {

@@ -32,8 +32,7 @@ from slimtrain.codec.start import (
     learning_shares,
     split_prior,
 )
-from slimtrain.data.crops import CropSampler
-from slimtrain.data.draws import draw_seed
+from slimtrain.data.crops import CropSampler, draw_seed
 from slimtrain.loop.identity import digest_of_images, digest_of_weights
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task

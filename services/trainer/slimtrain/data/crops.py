@@ -7,8 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slimtrain.data.draws import draw_seed
-
 
 class CropSampler:
     """All pictures as one uint8 tensor; a batch depends only on (seed, step), so a resumed run sees
@@ -48,3 +46,11 @@ class CropSampler:
             index.to(self.device)[:, None, None], rows[:, :, None], cols[:, None, :]
         ]
         return picked.permute(0, 3, 1, 2).float() / 255
+
+
+def draw_seed(*numbers: int) -> int:
+    """A seed of the run's seed, the step, what is drawn: a run that goes on draws the same.
+
+    All of them count: torch's generator on the CPU reads the lower 32 bits of a seed and no more.
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -21,7 +21,7 @@ from slimnets.darknet.cfg import format_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.fold import freeze
 from slimnets.darknet.weights import save_darknet_weights
-from slimtrain.data.draws import draw_seed
+from slimtrain.data.crops import draw_seed
 from slimtrain.data.pictures import Labelling, Pictures
 from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.data import DetectorBatch, DetectorSampler

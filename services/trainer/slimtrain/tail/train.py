@@ -27,7 +27,7 @@ from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.darknet.fold import load_tail
 from slimtrain.codec.artifact import load_codec
 from slimtrain.codec.start import FIT_STEPS, fit_picture, give_stem, learning_shares
-from slimtrain.data.draws import draw_seed
+from slimtrain.data.crops import draw_seed
 from slimtrain.data.pictures import Pictures
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.identity import digest_of_pictures

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slimtrain.data.draws import draw_seed
+from slimtrain.data.crops import draw_seed
 
 
 @pytest.mark.parametrize("others", [(2, 5), (1, 6), (1 << 40, 5), (1, 5, 1)])
