@@ -28,8 +28,7 @@ from slimtrain.evaluation.evaluate import CodecUnderTest, evaluate
 from slimtrain.evaluation.pictures import choose_pictures
 from slimtrain.evaluation.rows import write_evaluated_profile
 from slimtrain.recipe.schema import CodecRecipe, load_recipe, train_codec_of
-from slimtrain.reporting.report import write_report
-from slimtrain.reporting.text import format_headline
+from slimtrain.reporting.report import format_headline, write_report
 
 logger = logging.getLogger(__name__)
 

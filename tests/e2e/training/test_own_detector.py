@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -42,6 +44,7 @@ schedule: {steps: 3, batch: 2, crop: 64}
 """
 TEACHERS = [path for path in public_cfgs() if path.stem == "yolo-fastest-1.1"]
 VALIDATION = "p00.png"  # by its hash
+PAGE = Path(__file__).parents[3] / "docs/develop/training.md"
 
 
 def detect_served(models: Path, codec: str, picture: Path) -> list[Detection]:
@@ -56,12 +59,14 @@ def detect_served(models: Path, codec: str, picture: Path) -> list[Detection]:
     return list(Detector(artifact, detector, runtime).detect_latents([latent], Wanted(0.001))[0])
 
 
-def test_one_command_serves_a_detector_of_ones_own(slimwire: Slimwire, tmp_path: Path) -> None:
+def test_one_command_serves_a_detector_of_ones_own(
+    slimwire: Slimwire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     models, pictures = tmp_path / "models", tmp_path / "pictures"
     pictures.mkdir()
     for number in range(30):  # three of these names are for validation
         Image.fromarray(make_image(64, 96, seed=number)).save(pictures / f"p{number:02d}.png")
-    files = {suffix: tmp_path / f"mine.{suffix}" for suffix in ("cfg", "weights", "names")}
+    files = {suffix: tmp_path / f"my.{suffix}" for suffix in ("cfg", "weights", "names")}
     files["cfg"].write_text(ALL_LAYERS_CFG)
     files["names"].write_text("cat\ndog\ncow\n")
     save_darknet_weights(make_darknet(), files["weights"])
@@ -71,10 +76,13 @@ def test_one_command_serves_a_detector_of_ones_own(slimwire: Slimwire, tmp_path:
     command += ["--run", tmp_path / "run", "--recipe", tmp_path / "toy.yaml"]
     command += ["--limit", 2, "--threads", 1]
 
-    imported = slimwire("detector", "import", *darknet, "--to", models / "mine/1")
+    imported = slimwire("detector", "import", *darknet, "--to", models / "my/1")
     first = slimwire(*command)  # goes on behind the import
     made = {path: path.stat().st_mtime_ns for path in models.rglob("*") if path.is_file()}
     again = slimwire(*command)
+    by_page: dict[str, Any] = {}  # what the page shows in Python finds all of it there, too
+    monkeypatch.chdir(tmp_path)
+    exec(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0], by_page)
     kept = {path: path.stat().st_mtime_ns for path in models.rglob("*") if path.is_file()}
     save_darknet_weights(make_darknet(seed=1), files["weights"])
     other = slimwire(*command)
@@ -86,12 +94,13 @@ def test_one_command_serves_a_detector_of_ones_own(slimwire: Slimwire, tmp_path:
     assert "slimwire edge --models" in first.out
     assert again.out.count("there already") == 3
     assert made == kept
+    assert by_page["folder"].absolute() == models / "slim-my/1"
     assert other.code == ExitCode.USAGE
     assert "--name" in other.err
-    profile = json.loads((models / "slim-mine/1/profile.json").read_text())
+    profile = json.loads((models / "slim-my/1/profile.json").read_text())
     assert len(profile["points"]) == 2 * 2
     assert profile["calibration"]["device"]
-    assert detect_served(models, "slim-mine", pictures / VALIDATION)
+    assert detect_served(models, "slim-my", pictures / VALIDATION)
 
 
 @pytest.mark.skipif(not TEACHERS, reason="no public detector beside the repository")

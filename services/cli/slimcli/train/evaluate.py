@@ -106,9 +106,8 @@ def evaluate(
         from slimtrain.evaluation.pictures import choose_pictures
         from slimtrain.evaluation.rival import open_rivals
         from slimtrain.evaluation.rows import write_evaluated_profile
-        from slimtrain.reporting.report import write_report
+        from slimtrain.reporting.report import format_headline, write_report
         from slimtrain.reporting.sheets import choose_shown
-        from slimtrain.reporting.text import format_headline
 
     codecs = [_open(name, models) for name in model or [DEFAULT_MODEL]]
     pictures = choose_pictures(images, labels, is_validation if validation else None, limit)

@@ -33,7 +33,7 @@ from slimtrain.codec.start import (
     split_prior,
 )
 from slimtrain.data.crops import CropSampler, draw_seed
-from slimtrain.loop.identity import digest_of_images, digest_of_weights
+from slimtrain.loop.checkpoint import digest_of_images, digest_of_weights
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
@@ -104,8 +104,8 @@ def train_codec(
         validation: held-out pictures for validation.csv; may be empty.
 
     Raises:
-        AnotherRunError: `run.out` holds a run on another configuration, detector or pictures.
-        ProcessesError: the batch does not divide among the processes.
+        LoopError: `run.out` holds a run on another configuration, detector or pictures, or
+            the batch does not divide among the processes.
         ValueError: the detector does not fit the configuration.
     """
     with Processes.join(run.device, run.threads) as processes:

@@ -28,7 +28,7 @@ from slimtrain.detector.data import DetectorBatch, DetectorSampler
 from slimtrain.detector.evaluate import evaluate_prepared, prepare_pictures
 from slimtrain.detector.loss import DetectorLoss, Teaching, detector_loss
 from slimtrain.detector.start import DarknetFiles, build_model
-from slimtrain.loop.identity import digest_of_file, digest_of_pictures
+from slimtrain.loop.checkpoint import digest_of_file, digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
@@ -101,8 +101,8 @@ def train_detector(run: DetectorRun, training: Pictures, validation: Pictures) -
 
     Raises:
         PictureError: no picture is labelled.
-        AnotherRunError: `run.out` holds a run on other pictures or from another beginning.
-        ProcessesError: the batch does not divide among the processes.
+        LoopError: `run.out` holds a run on other pictures or from another beginning, or
+            the batch does not divide among the processes.
         SplitError: a layer behind `frozen_layers` reads one of them.
     """
     started = time.monotonic()

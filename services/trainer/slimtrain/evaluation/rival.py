@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.pictures import EvaluationError
-from slimtrain.loop.identity import digest_of_weights
+from slimtrain.loop.checkpoint import digest_of_weights
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it speaks to torch as of some releases ago

@@ -29,9 +29,8 @@ from slimtrain.loop.checkpoint import (
     save_average,
     save_checkpoint,
 )
-from slimtrain.loop.errors import AnotherRunError
 from slimtrain.loop.log import Cell, Means, StepLog
-from slimtrain.loop.processes import Processes
+from slimtrain.loop.processes import LoopError, Processes
 from slimtrain.loop.schedule import Schedule
 from slimtrain.loop.throughput import throughput
 
@@ -90,7 +89,7 @@ class Loop:
         with the averaged weights.
 
         Raises:
-            AnotherRunError: the checkpoint in the folder is of a run on something else.
+            LoopError: the checkpoint in the folder is of a run on something else.
         """
         return _Run(self, task).run()
 
@@ -274,7 +273,7 @@ class _Run:
             if then.get(what, now[what]) != now[what]
         ]
         if wrong:
-            raise AnotherRunError(
+            raise LoopError(
                 f"{self.loop.checkpoint} is of another run: {'; '.join(wrong)}. Give this one "
                 "another --out, or remove that folder to begin anew"
             )

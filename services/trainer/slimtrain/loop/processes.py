@@ -9,9 +9,11 @@ from typing import Self
 import torch
 from torch import Tensor, distributed, nn
 
-from slimtrain.loop.errors import ProcessesError
-
 _SEEDS = 1 << 16  # between the draws of two processes
+
+
+class LoopError(ValueError):
+    """What stops a run before its first step: another run's folder, or too many processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,10 @@ class Processes:
         """Pictures of a batch that are this process's.
 
         Raises:
-            ProcessesError: the batch cannot be divided.
+            LoopError: the batch cannot be divided.
         """
         if batch % self.world:
-            raise ProcessesError(f"a batch of {batch} does not divide among {self.world} processes")
+            raise LoopError(f"a batch of {batch} does not divide among {self.world} processes")
         return batch // self.world
 
     def seed_of(self, seed: int) -> int:

@@ -29,7 +29,7 @@ from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
 from slimtrain.artifact_folder import Json, check_new_artifact, new_version
 from slimtrain.data.pictures import Pictures
 from slimtrain.data.split import is_reported
-from slimtrain.loop.identity import digest_of_images
+from slimtrain.loop.checkpoint import digest_of_images
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Count, Rate, Schedule, Seed
@@ -94,8 +94,8 @@ def train_triage(
         to: `.../<name>/<version>` of the result, must not exist.
 
     Raises:
-        AnotherRunError: `run.out` holds a run on another codec, detector, labels or pictures.
-        ProcessesError: the batch does not divide among the processes.
+        LoopError: `run.out` holds a run on another codec, detector, labels or pictures, or
+            the batch does not divide among the processes.
         ArtifactFolderError: `to` exists or is of another form.
         ValueError: the validation pictures give no figures.
     """

@@ -27,7 +27,7 @@ from slimtrain.codec.loss import LossWeights
 from slimtrain.codec.start import begin_stem, begin_with, fit_prior
 from slimtrain.codec.train import CodecRun, train_codec
 from slimtrain.data.crops import CropSampler
-from slimtrain.loop.errors import AnotherRunError
+from slimtrain.loop.processes import LoopError
 from support.broken_runs import check_killed_run_ends_like_a_whole_one
 
 CONFIG = CodecConfig(
@@ -115,10 +115,10 @@ def test_stopped_run_goes_on(tmp_path: Path) -> None:
 def test_other_pictures_or_another_detector_are_refused(tmp_path: Path) -> None:
     train(run_to(tmp_path, 2))
 
-    with pytest.raises(AnotherRunError, match=r"pictures 6 \(\w+\) there, 5 \(\w+\) here"):
+    with pytest.raises(LoopError, match=r"pictures 6 \(\w+\) there, 5 \(\w+\) here"):
         train_codec(run_to(tmp_path, 4), make_detector(), make_pictures(5, 0), [])
     torch.manual_seed(12)
-    with pytest.raises(AnotherRunError, match="detector"):
+    with pytest.raises(LoopError, match="detector"):
         train_codec(run_to(tmp_path, 4), Darknet(parse_cfg(CFG)), make_pictures(6, 0), [])
 
 
@@ -127,7 +127,7 @@ def test_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
     config = CodecConfig(channels=CONFIG.channels, qualities=2, feature_channels=8)
     other = CodecRun(tmp_path, 2, config, WEIGHTS, steps=4)
 
-    with pytest.raises(AnotherRunError, match="configuration"):
+    with pytest.raises(LoopError, match="configuration"):
         train(other)
 
 

@@ -13,7 +13,7 @@ from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
 from slimtrain.data.pictures import Labelling, LoadedPicture
 from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.detector.train import DetectorRun, train_detector
-from slimtrain.loop.errors import AnotherRunError
+from slimtrain.loop.processes import LoopError
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of
 from support.models.toy_artifact import make_image
 
@@ -145,9 +145,9 @@ def test_other_pictures_labels_or_weights_are_refused(run: DetectorRun, tmp_path
     start = save_start(tmp_path)
 
     for pictures in (make_pictures(5), relabelled):
-        with pytest.raises(AnotherRunError, match="pictures .* another --out"):
+        with pytest.raises(LoopError, match="pictures .* another --out"):
             train_detector(run, pictures, make_pictures(2, seed=50))
-    with pytest.raises(AnotherRunError, match="weights to begin with none there"):
+    with pytest.raises(LoopError, match="weights to begin with none there"):
         train(replace(run, start=start))
 
 

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from slimtrain.loop.checkpoint import load_checkpoint
-from slimtrain.loop.errors import AnotherRunError, ProcessesError
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
-from slimtrain.loop.processes import Processes
+from slimtrain.loop.processes import LoopError, Processes
 from slimtrain.loop.schedule import Schedule
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
 
@@ -133,7 +132,7 @@ def test_run_on_something_else_is_refused_with_what_to_do(tmp_path: Path) -> Non
     Loop(tmp_path, CONSTANT, 0.9, steps=2).run(Line())
     before = (tmp_path / "checkpoint.pt").read_bytes()
 
-    with pytest.raises(AnotherRunError, match=r"pictures 3 \(abc\) there, 4 \(abd\) here") as info:
+    with pytest.raises(LoopError, match=r"pictures 3 \(abc\) there, 4 \(abd\) here") as info:
         Loop(tmp_path, CONSTANT, 0.9, steps=4).run(Line(pictures="4 (abd)"))
 
     assert "another --out, or remove that folder" in str(info.value)
@@ -226,7 +225,7 @@ def test_schedules_warm_up_and_end_where_they_say() -> None:
 
 def test_batch_divides_among_processes_or_is_refused() -> None:
     assert Processes(rank=1, world=4).part_of(8) == 2
-    with pytest.raises(ProcessesError, match="a batch of 6 does not divide among 4"):
+    with pytest.raises(LoopError, match="a batch of 6 does not divide among 4"):
         Processes(rank=1, world=4).part_of(6)
 
 

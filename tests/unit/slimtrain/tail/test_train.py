@@ -30,7 +30,7 @@ from slimtrain.codec.start import fit_picture, give_stem
 from slimtrain.data.pictures import LoadedPicture
 from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
-from slimtrain.loop.errors import AnotherRunError
+from slimtrain.loop.processes import LoopError
 from slimtrain.tail.artifact import write_tail_artifact
 from slimtrain.tail.data import TailSampler
 from slimtrain.tail.model import FrozenEncoder, TailLossWeights
@@ -264,7 +264,7 @@ def test_other_pictures_or_labels_are_refused(make_run: RunFactory, tmp_path: Pa
     run = make_run(tmp_path, steps=2)
     train_tail(run, make_pictures(4), make_pictures(0))
 
-    with pytest.raises(AnotherRunError, match="pictures .* another --out"):
+    with pytest.raises(LoopError, match="pictures .* another --out"):
         train_tail(run, make_pictures(3, 1), make_pictures(0))  # the same, one without its label
 
 
@@ -446,7 +446,7 @@ def test_a_checkpoint_of_another_codec_is_refused(
     other = make_models(tmp_path, seed=6)
     run = make_run(tuned[0], codec=other.codec)
 
-    with pytest.raises(AnotherRunError, match="codec"):
+    with pytest.raises(LoopError, match="codec"):
         train_tail(run, make_pictures(2), make_pictures(0))
     with pytest.raises(ValueError, match="give the codec that the run began with"):
         write_tail_artifact(

@@ -22,7 +22,7 @@ from slimnets.triage import TriageHead
 from slimtrain.artifact_folder import ArtifactFolderError
 from slimtrain.data.pictures import LoadedPicture
 from slimtrain.data.split import is_reported
-from slimtrain.loop.errors import AnotherRunError
+from slimtrain.loop.processes import LoopError
 from slimtrain.triage.train import TriageRun, train_triage, write_triage
 from slimtrain.triage.views import VIEW_SHAPES, list_views, make_view
 from support.broken_runs import KilledError, check_killed_run_ends_like_a_whole_one
@@ -197,9 +197,9 @@ def test_another_codec_or_other_pictures_are_refused_with_what_to_do(
     train_triage(stopped, codec, detector, training, validation, to)
     other = load_codec_artifact(make_toy_codec(tmp_path / "other", seed=5))
 
-    with pytest.raises(AnotherRunError, match="codec .* remove that folder"):
+    with pytest.raises(LoopError, match="codec .* remove that folder"):
         train_triage(stopped, other, detector, training, validation, to)
-    with pytest.raises(AnotherRunError, match="pictures"):
+    with pytest.raises(LoopError, match="pictures"):
         train_triage(stopped, codec, detector, _pictures(5, "training"), validation, to)
 
 
