@@ -69,12 +69,15 @@ class Decoder:
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         """Return the picture of a latent, uint8 (H, W, 3) in its original size."""
+        g_s = self._runtime.load(self._artifact.file("g_s.onnx"))
         stride = self._artifact.manifest.latent_stride
         h, w = latent.y_hat.shape[2:]
         image = np.empty((h * stride, w * stride, 3), np.uint8)
         for (rows, top, bottom), (columns, left, right) in itertools.product(_tiles(h), _tiles(w)):
             tile = replace(latent, y_hat=latent.y_hat[:, :, rows, columns])
-            pixels = to_image(self._synthesise(tile))
+            channels, levels = self._artifact.levels[-1].latent_channels, len(self._artifact.levels)
+            y_hat, level = widen_latents([tile], channels), one_hot_levels([tile], levels)
+            pixels = to_image(g_s(y_hat=y_hat, level=level)["x_hat"])
             y, x = rows.start, columns.start
             image[top * stride : bottom * stride, left * stride : right * stride] = pixels[
                 (top - y) * stride : (bottom - y) * stride,
@@ -82,15 +85,6 @@ class Decoder:
             ]
         h, w = latent.image_hw
         return np.ascontiguousarray(image[:h, :w])
-
-    def _synthesise(self, latent: Latent) -> NDArray[np.float32]:
-        """(1, 3, H, W), not cropped."""
-        g_s = self._runtime.load(self._artifact.file("g_s.onnx"))
-        outputs = g_s(
-            y_hat=widen_latents([latent], self._artifact.levels[-1].latent_channels),
-            level=one_hot_levels([latent], len(self._artifact.levels)),
-        )
-        return outputs["x_hat"]
 
 
 def _tiles(length: int) -> Iterator[tuple[slice, int, int]]:

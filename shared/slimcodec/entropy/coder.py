@@ -164,7 +164,7 @@ def decode_symbols(
     order = _Order.of(index, shape, tables)
     models = _models(tables)
     coder = constriction.stream.stack.AnsCoder(words.astype(np.uint32))
-    bins = np.empty(order.num_symbols, dtype=np.int32)
+    bins = np.empty(order.counts.sum(), dtype=np.int32)
     for table, part in order.parts:
         bins[part] = coder.decode(models[table], part.stop - part.start)
     if not coder.is_empty():
@@ -209,10 +209,6 @@ class _Order:
         # numpy sorts 16-bit numbers four times as fast as wider ones
         narrow = np.broadcast_to(index.astype(np.uint16), shape).ravel()
         return cls(np.argsort(narrow, kind="stable"), counts * places_of_one)
-
-    @property
-    def num_symbols(self) -> int:
-        return int(self.counts.sum())
 
     @property
     def parts(self) -> list[tuple[int, slice]]:

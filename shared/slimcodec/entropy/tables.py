@@ -65,7 +65,7 @@ class Tables:
     def at(self, quality: float) -> SymbolTables:
         """Return the C tables that code a rounded quality, mostly the same object each time."""
         row, part = table_position(quality, self.table_steps)
-        return _mixed(self, row, part) if part else self.rows[row]
+        return mix_tables(*self.rows[row : row + 2], part) if part else self.rows[row]
 
     def least_bits_at(self, quality: float) -> NDArray[np.float64]:
         """Return (C,) bits that a symbol costs at least at a rounded quality.
@@ -111,11 +111,6 @@ class Tables:
                     f"tables: rows {row} and {row + 1} span {(end - first).max()} symbols in one "
                     f"channel, at most {MAX_MIXED_BINS} are allowed"
                 )
-
-
-@lru_cache(maxsize=64)  # 192 channels take about 0.5 ms
-def _mixed(tables: Tables, row: int, part: int) -> SymbolTables:
-    return mix_tables(tables.rows[row], tables.rows[row + 1], part)
 
 
 def load_tables(path: Path) -> Tables:
@@ -236,6 +231,7 @@ def gain_at(gains: NDArray[np.float32], quality: float) -> NDArray[np.float32]:
     return between.astype(np.float32)
 
 
+@lru_cache(maxsize=64)  # 192 channels take about 0.5 ms
 def mix_tables(low: SymbolTables, high: SymbolTables, part: int) -> SymbolTables:
     """Return the tables `part` / 256 of the way from `low` to `high`, 1 to 255.
 

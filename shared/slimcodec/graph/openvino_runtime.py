@@ -121,7 +121,9 @@ class OpenVinoRuntime:
             graphs = list(self._graphs.values())
         for graph in graphs:
             graph.give_back()
-        _libc().malloc_trim(0)  # else glibc keeps what was freed: 750 MB after 4 megapixels
+        ctypes.CDLL(None).malloc_trim(
+            0
+        )  # else glibc keeps what was freed: 750 MB after 4 megapixels
 
 
 class _OpenVinoGraph:
@@ -229,8 +231,3 @@ def _tensor_bytes(model: ov.Model) -> int:
             following.add(node.get_friendly_name())
             total += sum(4 * math.prod(port.get_shape()) for port in node.outputs())
     return total
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)

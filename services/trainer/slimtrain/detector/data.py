@@ -154,7 +154,8 @@ class DetectorSampler:
         size_wh = self._sizes[index].flip(-1).float()  # (B, 4, 2) w, h
         fit = S / size_wh.amax(dim=-1)
         ranges = self.augmentation.scale_range, self.augmentation.mosaic_scale_range
-        single, mosaic = (_log_uniform(draw(B, 4), *range_) for range_ in ranges)
+        # evenly by the logarithm
+        single, mosaic = (low * (high / low) ** draw(B, 4) for low, high in ranges)
         scale = fit * torch.where(is_mosaic, mosaic, single)  # (B, 4)
         if self.augmentation.native_share:
             is_native = draw(B, 4) < self.augmentation.native_share
@@ -249,7 +250,3 @@ def _sampling_weights(boxes: list[Boxes], folder_weights: Sequence[float]) -> ND
     }
     rarest = [max((repeat[class_id] for class_id in present), default=0.5) for present in classes]
     return np.asarray(rarest, np.float64) * np.asarray(folder_weights, np.float64)
-
-
-def _log_uniform(uniform: Tensor, low: float, high: float) -> Tensor:
-    return low * (high / low) ** uniform

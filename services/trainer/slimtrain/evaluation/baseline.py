@@ -84,15 +84,12 @@ def _pillow(
         Image.fromarray(image).save(stream, name.upper(), quality=quality, **options)
         return stream.getvalue()
 
+    def decode(bitstream: bytes, image_hw: tuple[int, int]) -> NDArray[np.uint8]:
+        with Image.open(io.BytesIO(bitstream)) as opened:
+            return np.array(opened.convert("RGB"), dtype=np.uint8)
+
     versions = f"Pillow {PIL.__version__}, {feature} {features.version(feature)}"
-    return Baseline(name, ladder, f"{setting}; {versions}", encode, _decode_by_pillow)
-
-
-def _decode_by_pillow(bitstream: bytes, image_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(bitstream)) as opened:
-        image_hat = np.array(opened.convert("RGB"), dtype=np.uint8)
-    assert image_hat.shape[:2] == image_hw
-    return image_hat
+    return Baseline(name, ladder, f"{setting}; {versions}", encode, decode)
 
 
 def _encode_hevc(image: NDArray[np.uint8], quantiser: int) -> bytes:

@@ -121,7 +121,9 @@ def format_report(
             }
         ),
         detect_then_view=_detect_then_view_table(evaluation.rows),
-        rows=_rows_table(evaluation.rows),
+        rows=_table(
+            list(_COLUMNS), ([cell(row) for cell in _COLUMNS.values()] for row in evaluation.rows)
+        ),
         plots=_pictures_text(plots),
         sheets=_pictures_text(sheets),
         settings="\n".join(
@@ -196,10 +198,6 @@ def _detect_then_view_table(rows: Sequence[EvaluationRow]) -> str:
     if not cells:
         return "No row of these has both a narrower and the widest level of one model."
     return _pivot(cells)
-
-
-def _rows_table(rows: Sequence[EvaluationRow]) -> str:
-    return _table(list(_COLUMNS), ([cell(row) for cell in _COLUMNS.values()] for row in rows))
 
 
 def _change_cell(row: EvaluationRow) -> str:

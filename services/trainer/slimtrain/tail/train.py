@@ -160,7 +160,9 @@ class _TailTask(Task):
             )
         use_labels = run.weights.detection > 0
         self.sampler = TailSampler(training, run.image_size, self.device, self.seed, use_labels)
-        self.prepared = prepare_validation(validation, _VALIDATION_SIZE)
+        # without any label all pictures, as if nothing were in them
+        labelled = [picture for picture in validation if picture.boxes is not None]
+        self.prepared = prepare_pictures(labelled or without_boxes(validation), _VALIDATION_SIZE)
         fingerprint = self.artifact.manifest.fingerprint
         self.identity = {
             "codec": fingerprint,
@@ -261,12 +263,6 @@ def _watched_points(artifact: CodecArtifact) -> list[tuple[int, float]]:
     K, finest = len(artifact.levels), artifact.manifest.qualities - 1
     wanted = ((0, finest // 3), (K // 3, finest // 2), (K - 1, finest // 2), (K - 1, finest))
     return list(dict.fromkeys((level, float(quality)) for level, quality in wanted))
-
-
-def prepare_validation(pictures: Pictures, image_size: int) -> PreparedPictures:
-    """Letterbox the labelled pictures; without any, all pictures, as if nothing were in them."""
-    labelled = [picture for picture in pictures if picture.boxes is not None]
-    return prepare_pictures(labelled or without_boxes(pictures), image_size)
 
 
 @torch.no_grad()
