@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from slimcodec.entropy.coder import SymbolTables
-from slimcodec.entropy.tables import Tables, gain_at, save_tables
+from slimcodec.entropy.tables import Tables, save_tables
 from slimcodec.pixels import pad_to_multiple, to_x
 from slimnets.export.tabulate import tabulate
 from slimtrain.codec.artifact import load_codec
@@ -50,7 +50,7 @@ def main() -> None:
     losses: dict[str, list[float]] = {}
     for eighth in range((len(finest.gain) - 1) * FINEST + 1):
         quality = eighth / FINEST
-        symbols = np.rint(y * gain_at(finest.gain, quality)[:, np.newaxis]).astype(np.int64)
+        symbols = np.rint(y * finest.gain_at(quality)[:, np.newaxis]).astype(np.int64)
         own = code_length(symbols, finest.at(quality))
         for steps in (1, 2, 4):
             if quality * steps % 1:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS, Container
-from slimcodec.entropy.tables import gain_at
 from slimcodec.errors import DamagedContainerError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
@@ -63,7 +62,7 @@ class Decoder:
             container = _join(container, addition)
         symbols = self._sections.decode(container)  # (M_l, h, w)
         columns = self._artifact.latent_layout.level_columns(container.level)
-        inverse_gain = gain_at(self._artifact.tables.inverse_gain, container.quality)[columns]
+        inverse_gain = self._artifact.tables.inverse_gain_at(container.quality)[columns]
         y_hat = symbols.astype(np.float32) * inverse_gain[:, np.newaxis, np.newaxis]
         return Latent(y_hat[np.newaxis], container.level, container.quality, container.image_hw)
 

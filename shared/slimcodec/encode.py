@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS, Container, pack_container, round_quality
-from slimcodec.entropy.tables import gain_at
 from slimcodec.errors import CodecError, ImageError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
@@ -127,7 +126,7 @@ class Encoder:
         x = pad_to_multiple(to_x(image), manifest.pad_multiple)
         y = graph(x=x)["y"]  # (1, M_l, H'/16, W'/16)
         columns = self._artifact.latent_layout.level_columns(level)
-        gain = gain_at(self._artifact.tables.gain, frame.quality)[columns]
+        gain = self._artifact.tables.gain_at(frame.quality)[columns]
         v = y[0] * gain[:, np.newaxis, np.newaxis]  # (M_l, h, w)
         if base is not None and frame.streams == "nested":
             self._check_same_picture(v, base)

@@ -76,6 +76,14 @@ class Tables:
         least = self.rows[row].least_bits
         return np.minimum(least, self.rows[row + 1].least_bits) if part else least
 
+    def gain_at(self, quality: float) -> NDArray[np.float32]:
+        """Return the (M,) gains at a rounded quality."""
+        return gain_at(self.gain, quality)
+
+    def inverse_gain_at(self, quality: float) -> NDArray[np.float32]:
+        """Return the (M,) inverse gains at a rounded quality."""
+        return gain_at(self.inverse_gain, quality)
+
     def validate(self) -> None:
         """Check shapes, types and every table.
 

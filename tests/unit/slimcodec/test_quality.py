@@ -60,7 +60,7 @@ def test_any_quality_is_on_the_wire_as_the_nearest_256th(
     expected = round(2.6 * 256) / 256
     assert parse_container(encoded.bitstream).quality == expected
     assert encoded.quality == latent.quality == expected
-    symbols = latent.y_hat[0, :, 0, 0] / gain_at(codec.tables.inverse_gain, expected)[:16]
+    symbols = latent.y_hat[0, :, 0, 0] / codec.tables.inverse_gain_at(expected)[:16]
     assert symbols == pytest.approx(np.rint(symbols), abs=1e-4)
 
 

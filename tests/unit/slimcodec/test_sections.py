@@ -23,7 +23,6 @@ from slimcodec.container import (
 )
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.entropy.tables import gain_at
 from slimcodec.errors import CodecError, DamagedContainerError, ModelError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.graph.runtime import Graph
@@ -90,7 +89,7 @@ def test_every_level_and_quality_comes_back(kind: CodecArtifact, runtime: OpenVi
         latent = decoder.decode_latent(encoded.bitstream)
 
         columns = kind.latent_layout.level_columns(level)
-        inverse_gain = gain_at(kind.tables.inverse_gain, quality)[columns]
+        inverse_gain = kind.tables.inverse_gain_at(quality)[columns]
         symbols = latent.y_hat[0] / inverse_gain[:, np.newaxis, np.newaxis]
         np.testing.assert_allclose(symbols, np.rint(symbols), atol=1e-3)
         difference = decoder.decode_image(latent).astype(float) - IMAGE

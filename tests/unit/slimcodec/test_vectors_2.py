@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from slimcodec.container import parse_container
 from slimcodec.decode import Decoder
-from slimcodec.entropy.tables import gain_at
 from slimcodec.errors import CodecError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
@@ -66,7 +65,7 @@ def test_golden_container_decodes_to_its_symbols(
     y_hat = _decode(decoder, name, bitstream)
 
     columns = codec.latent_layout.level_columns(container.level)
-    inverse_gain = gain_at(codec.tables.inverse_gain, container.quality)[columns]
+    inverse_gain = codec.tables.inverse_gain_at(container.quality)[columns]
     of_expected = inverse_gain[-len(expected) :, np.newaxis, np.newaxis]
     assert container.version == 2
     assert np.array_equal(y_hat[-len(expected) :], expected.astype(np.float32) * of_expected)
