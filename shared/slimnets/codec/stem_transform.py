@@ -7,7 +7,6 @@ through a linear decoder; training then makes it a reader of what the codec leav
 g_s.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -54,7 +53,7 @@ class StemFeatureTransform(nn.Module):
         )
         self.correction = BlockSynthesis(width)
         self.block = BlockSynthesis(config.latent_channels[-1])
-        self.stem = LayerGraph(_sections(config.stem))
+        self.stem = LayerGraph(parse_cfg(config.stem))
         nn.init.zeros_(self.correction.conv.weight)
         for synthesis in (self.correction, self.block):
             nn.init.zeros_(synthesis.conv.get_parameter("bias"))
@@ -84,12 +83,3 @@ class StemFeatureTransform(nn.Module):
     def take_block(self, block: BlockSynthesis) -> None:
         """Copy the linear part of g_s."""
         self.block.load_state_dict(block.state_dict())
-
-
-def _sections(cfg: str) -> Sequence[CfgSection]:
-    if not cfg:
-        raise ValueError(
-            "a feature transform of kind stem needs the detector's first layers; set "
-            "`CodecConfig.stem` to `slimnets.codec.stem_transform.stem_cfg(detector, split)`"
-        )
-    return parse_cfg(cfg)

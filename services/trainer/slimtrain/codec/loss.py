@@ -158,27 +158,21 @@ class CodecObjective(nn.Module):
 
     def _machine_distance(self, x: Tensor, f_hat: Tensor, deep: bool) -> Tensor:
         """(B, 3, H, W), (B, C, h, w) -> D_machine (B,)."""
+        detector, split = self.detector, self.split.layer
         with torch.no_grad():
-            f = self.detector.stem(x, self.split.layer)
+            f = detector.stem(x, split)
         at_split = normalised_error(f_hat, f)
-        return self._deep_distance(f_hat, f, at_split) if deep else at_split
-
-    def _deep(self, f: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Neck maps and raw heads that follow from features at the split point."""
-        heads = self.detector.head_layers
-        maps = self.detector.tail_features(f, self.split.layer, [*self._neck, *heads])
-        return [maps[i] for i in self._neck], [maps[i] for i in heads]
-
-    def _deep_distance(self, f_hat: Tensor, f: Tensor, at_split: Tensor) -> Tensor:
-        """(B, C, h, w) twice and the error at the split point (B,) -> D_machine (B,)."""
-        neck_hat, heads_hat = self._deep(f_hat)
+        if not deep:
+            return at_split
+        heads = detector.head_layers
+        maps_hat = detector.tail_features(f_hat, split, [*self._neck, *heads])
         with torch.no_grad():
-            neck, heads = self._deep(f)
-        pairs = zip(neck_hat, neck, strict=True)
+            maps = detector.tail_features(f, split, [*self._neck, *heads])
         # a detector without a neck is held to the split point and the heads alone
-        at_neck = [normalised_error(m_hat, m) for m_hat, m in pairs] or [at_split]
-        at_heads = heads_lost(heads_hat, heads, self.detector.head_specs)
+        at_neck = [normalised_error(maps_hat[i], maps[i]) for i in self._neck] or [at_split]
+        raw_hat, raw = ([of[i] for i in heads] for of in (maps_hat, maps))
         a, b, c = self.weights.depth
+        at_heads = heads_lost(raw_hat, raw, detector.head_specs)
         return a * at_split + b * torch.stack(at_neck).mean(0) + c * at_heads
 
 

@@ -33,10 +33,6 @@ from slimtrain.detector.start import DarknetFiles
 SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution
 
 
-class DetectorArtifactError(NetError):
-    """A detector folder that cannot be read."""
-
-
 def write_detector_artifact(
     model: Darknet,
     names: Sequence[str],
@@ -148,7 +144,7 @@ def load_detector_model(path: Path | str) -> Darknet:
     try:
         model.load_state_dict({**counters, **state})
     except RuntimeError as exc:  # lists the tensors, perhaps all of them
-        raise DetectorArtifactError(f"{path}: does not fit detector.cfg: {str(exc)[:300]}") from exc
+        raise NetError(f"{path}: does not fit detector.cfg: {str(exc)[:300]}") from exc
     return model.eval()
 
 

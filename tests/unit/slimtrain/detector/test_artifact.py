@@ -16,10 +16,9 @@ from slimdetect.boxes import decode_heads
 from slimnets.darknet.cfg import format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
-from slimnets.errors import SplitError
+from slimnets.errors import NetError, SplitError
 from slimtrain.artifact_folder import ArtifactFolderError
 from slimtrain.detector.artifact import (
-    DetectorArtifactError,
     choose_split,
     import_detector,
     load_detector_model,
@@ -155,7 +154,7 @@ def test_stored_weights_of_another_cfg_are_refused(tmp_path: Path) -> None:
     cfg = path / "detector.cfg"
     cfg.write_text(cfg.read_text().replace("size=3\nstride=1", "size=1\nstride=1", 1))
 
-    with pytest.raises(DetectorArtifactError, match="does not fit detector.cfg"):
+    with pytest.raises(NetError, match="does not fit detector.cfg"):
         load_detector_model(path)
 
 
