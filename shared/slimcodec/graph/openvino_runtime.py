@@ -121,9 +121,8 @@ class OpenVinoRuntime:
             graphs = list(self._graphs.values())
         for graph in graphs:
             graph.give_back()
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # else glibc keeps what was freed: 750 MB after 4 megapixels
+        # else glibc keeps what was freed: 750 MB after 4 megapixels
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _OpenVinoGraph:
