@@ -34,9 +34,8 @@ from slimtrain.data.pictures import (
     index_pictures,
     load_pictures,
 )
-from slimtrain.detector.artifact import load_detector_model
+from slimtrain.detector.artifact import DarknetFiles, load_detector_model
 from slimtrain.detector.evaluate import detect_prepared, prepare_pictures
-from slimtrain.detector.start import DarknetFiles
 from slimtrain.figures.bootstrap import draw_pictures, interval
 from slimtrain.figures.mean_average_precision import (
     Labels,

@@ -24,7 +24,7 @@ from slimnets.darknet.cfg import CfgSection, format_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import Convolutional, Route
 from slimnets.darknet.weights import save_darknet_weights
-from slimtrain.detector.start import DarknetFiles
+from slimtrain.detector.artifact import DarknetFiles
 
 NEW = -1
 

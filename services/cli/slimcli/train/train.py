@@ -135,7 +135,7 @@ def train_detector(
     """Train a Darknet detector on labelled pictures. Goes on where it stopped."""
     with needs_extra("train", "train detector"):
         from slimtrain.data.pictures import load_divided
-        from slimtrain.detector.start import DarknetFiles
+        from slimtrain.detector.artifact import DarknetFiles
         from slimtrain.detector.train import DetectorRun
         from slimtrain.detector.train import train_detector as run_training
         from slimtrain.loop.processes import is_first_process

@@ -1,5 +1,6 @@
 """How a codec begins: with the weights of another (a retrained codec, another detector), with a
-prior that fits its latents, and with the detector's own first layers where it has a stem.
+prior that fits its latents, and with the detector's own first layers where it has a stem; and which
+of its levels stay as they begin.
 
     block of g_s, stem of the detector -> transform -fit_picture-> its picture is near the original
 """
@@ -15,7 +16,9 @@ from torch.nn import functional as F
 
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
+from slimnets.codec.hyperprior import Hyperprior, IntegerCausalConv2d
 from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.slimmable import CausalConv2d, CausalGDN
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.artifact import load_codec
@@ -203,3 +206,49 @@ def split_prior(codec: CodecNet) -> tuple[list[nn.Parameter], list[nn.Parameter]
     return [p for p in parameters if id(p) in densities], [
         p for p in parameters if id(p) not in densities
     ]
+
+
+def freeze_levels(codec: CodecNet, count: int) -> None:
+    """Freeze everything of the edge that levels 0 to `count` - 1 are made of; decoders go on. With
+    all levels frozen only decoders learn, and containers stay what they are.
+
+    The base is trained for the machine, then the groups above it for people: its symbols, and so
+    what the detector reads at those levels, do not change by a bit.
+
+    Raises:
+        ValueError: the codec has not so many levels.
+
+    Source of the order: "Base layer efficiency in scalable human-machine coding" (Foroutan et al.,
+    ICIP 2023); the gradients of narrow groups are independent of wide ones here: it costs nothing.
+    """
+    config = codec.config
+    if not 0 < count <= config.num_levels:
+        raise ValueError(f"frozen_levels {count}; the codec has {config.num_levels} levels")
+    M = config.latent_channels[count - 1]
+    for module in codec.modules():
+        if isinstance(module, CausalConv2d | IntegerCausalConv2d):
+            for group in module.groups[:count]:
+                group.requires_grad_(False)
+        elif isinstance(module, CausalGDN):
+            for parameter in (*module.beta[:count], *module.gamma[:count]):
+                parameter.requires_grad_(False)
+        elif isinstance(module, FactorizedPrior):
+            hyper = isinstance(codec.prior, Hyperprior)
+            rows = config.hyper_channels[count - 1] if hyper else M
+            for parameter in module.parameters():
+                _freeze(parameter, 0, rows)
+    if codec.g_a.block is not None:
+        for parameter in codec.g_a.block.parameters():
+            _freeze(parameter, 0, M)
+    for parameter in (codec.log_gain, codec.log_inverse_gain):
+        _freeze(parameter, 1, M)
+
+
+def _freeze(parameter: nn.Parameter, dim: int, count: int) -> None:
+    """Take the gradient from the first `count` slices; Adam then leaves them where they are."""
+
+    def masked(gradient: Tensor) -> Tensor:
+        index = torch.arange(count, device=gradient.device)
+        return gradient.index_fill(dim, index, 0.0)
+
+    parameter.register_hook(masked)  # type: ignore[no-untyped-call]  # torch leaves it untyped

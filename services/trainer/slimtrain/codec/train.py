@@ -22,13 +22,13 @@ from slimcodec.psnr import psnr_db_of_error
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.darknet.detector import Darknet
-from slimtrain.codec.freeze import freeze_levels
 from slimtrain.codec.loss import CodecLosses, CodecObjective, LossWeights
 from slimtrain.codec.start import (
     FIT_STEPS,
     begin_stem,
     begin_with,
     fit_prior,
+    freeze_levels,
     learning_shares,
     split_prior,
 )
@@ -67,7 +67,7 @@ class CodecSchedule:
     average: Share = 0.999  # decay of the weight average
     deep_from: Share = 0.6  # share of the steps after which D_machine looks behind the split point
     # so many of the narrowest levels stay as `start_from` has them, so that the wider ones can
-    # learn for the view alone (`slimtrain.codec.freeze`)
+    # learn for the view alone (`freeze_levels`)
     frozen_levels: Annotated[int, Field(ge=0)] = 0
     seed: Seed = 1
 

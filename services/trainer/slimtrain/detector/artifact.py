@@ -1,4 +1,5 @@
-"""A trained Darknet detector -> `models/<name>/<version>/`, from which the cloud detects.
+"""Darknet files -> a detector to train; a trained one -> `models/<name>/<version>/`, from which the
+cloud detects.
 
 ```
 detector.cfg, detector.names    as Darknet writes them
@@ -12,25 +13,58 @@ The folder appears whole or not at all: it is written beside its place and renam
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from pydantic import JsonValue
 from safetensors.numpy import load_file
+from torch import nn
 
 from slimcodec.model.artifact import read_class_names
 from slimcodec.model.manifest import MANIFEST_FORMAT
-from slimnets.darknet.cfg import format_cfg, parse_cfg
+from slimnets.darknet.cfg import CfgSection, format_cfg, parse_cfg, read_cfg_text
 from slimnets.darknet.detector import Darknet, SplitPoint
+from slimnets.darknet.weights import load_darknet_weights
 from slimnets.errors import NetError, SplitError
 from slimnets.export.darknet import export_stem, export_tail
 from slimnets.export.onnx_file import WEIGHTS_FILE, save_graph, save_weights
 from slimtrain.artifact_folder import LICENCE_UNKNOWN, new_artifact, write_manifest
-from slimtrain.detector.start import DarknetFiles
 
 SPLIT_STRIDE = 8  # where the feature transform puts its features: twice the latent's resolution
+STATISTICS_MOMENTUM = 0.03  # of batch norm: mosaics and single pictures differ from batch to batch
+
+
+@dataclass(frozen=True)
+class DarknetFiles:
+    """A detector as Darknet keeps it."""
+
+    cfg: Path
+    weights: Path
+
+    @classmethod
+    def named(cls, text: str) -> Self:
+        """Of `F.cfg,F.weights`.
+
+        Raises:
+            NetError: these are not two names.
+        """
+        paths = [Path(part) for part in text.split(",")]
+        if len(paths) != 2:
+            raise NetError(f"{text}: expected two files, F.cfg,F.weights")
+        return cls(*paths)
+
+    def load(self) -> Darknet:
+        """The detector, in evaluation mode.
+
+        Raises:
+            NetError: a cfg that cannot be built, or weights that are not its own.
+        """
+        model = Darknet(parse_cfg(read_cfg_text(self.cfg)))
+        load_darknet_weights(model, self.weights)
+        return model.eval()
 
 
 def write_detector_artifact(
@@ -146,6 +180,34 @@ def load_detector_model(path: Path | str) -> Darknet:
     except RuntimeError as exc:  # lists the tensors, perhaps all of them
         raise NetError(f"{path}: does not fit detector.cfg: {str(exc)[:300]}") from exc
     return model.eval()
+
+
+def build_model(cfg: Path, start: DarknetFiles | None) -> tuple[Darknet, int]:
+    """The detector of a cfg, ready to be trained, and how many of its layers are given ones.
+
+    Args:
+        start: its layers are taken up to the first that is another in `cfg`; the others, or
+            without a start all, begin at random.
+    """
+    model = Darknet(parse_cfg(read_cfg_text(cfg)))
+    taken = 0
+    if start is not None:
+        source = start.load()
+        taken = _count_common(model.sections[1:], source.sections[1:])
+        given = source.state_dict()
+        state = {name: value for name, value in given.items() if int(name.split(".")[1]) < taken}
+        model.load_state_dict(state, strict=False)
+        model.seen = source.seen
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = STATISTICS_MOMENTUM
+    return model, taken
+
+
+def _count_common(one: tuple[CfgSection, ...], other: tuple[CfgSection, ...]) -> int:
+    """How many first layers are the same."""
+    same = [(a.kind, a.options) == (b.kind, b.options) for a, b in zip(one, other, strict=False)]
+    return same.index(False) if False in same else len(same)
 
 
 _COUNTER = "num_batches_tracked"  # only for training with a cumulative average; never stored

@@ -23,11 +23,11 @@ from slimnets.darknet.fold import freeze
 from slimnets.darknet.weights import save_darknet_weights
 from slimtrain.data.crops import draw_seed
 from slimtrain.data.pictures import Labelling, Pictures
+from slimtrain.detector.artifact import DarknetFiles, build_model
 from slimtrain.detector.augment import Augmentation
 from slimtrain.detector.data import DetectorBatch, DetectorSampler
 from slimtrain.detector.evaluate import evaluate_prepared, prepare_pictures
 from slimtrain.detector.loss import DetectorLoss, Teaching, detector_loss
-from slimtrain.detector.start import DarknetFiles, build_model
 from slimtrain.loop.checkpoint import digest_of_file, digest_of_pictures
 from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task

@@ -22,9 +22,8 @@ from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.artifact import codec_from_checkpoint
-from slimtrain.codec.freeze import freeze_levels
 from slimtrain.codec.loss import LossWeights
-from slimtrain.codec.start import begin_stem, begin_with, fit_prior
+from slimtrain.codec.start import begin_stem, begin_with, fit_prior, freeze_levels
 from slimtrain.codec.train import CodecRun, train_codec
 from slimtrain.data.crops import CropSampler
 from slimtrain.loop.processes import LoopError

@@ -11,7 +11,7 @@ from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.weights import load_darknet_weights, save_darknet_weights
 from slimtrain.data.pictures import Labelling, LoadedPicture
-from slimtrain.detector.start import DarknetFiles, build_model
+from slimtrain.detector.artifact import DarknetFiles, build_model
 from slimtrain.detector.train import DetectorRun, train_detector
 from slimtrain.loop.processes import LoopError
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of
