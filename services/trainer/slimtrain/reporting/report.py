@@ -226,7 +226,7 @@ def _bounds(bounds: Interval | None, digits: int) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None or value != value else f"{value:.{digits}f}"
 
 
 _COLUMNS: dict[str, Callable[[EvaluationRow], str]] = {
