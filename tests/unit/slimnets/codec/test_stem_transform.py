@@ -14,6 +14,7 @@ from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.cfg import parse_cfg
+from slimnets.errors import CfgError
 from slimnets.export.codec import export_feature_transform
 from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet
 from support.models.toy_artifact import make_image
@@ -93,5 +94,5 @@ def test_exported_graph_gives_the_same_features(codec: CodecNet, tmp_path: Path)
 
 
 def test_configuration_without_the_layers_is_refused() -> None:
-    with pytest.raises(ValueError, match="stem_cfg"):
+    with pytest.raises(CfgError, match="no section found"):
         CodecNet(replace(CONFIG, stem=""))
