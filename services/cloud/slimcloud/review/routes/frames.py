@@ -1,7 +1,7 @@
 """`/frames`: which frames there are, what is known of one, what was seen in it."""
 
 import asyncio
-from datetime import datetime
+from dataclasses import asdict
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,12 +19,14 @@ from slimcloud.review.resource import (
     Frame,
     Moment,
     QueryModel,
+    Text,
+    Time,
     link_next,
     url_of,
 )
 from slimcloud.store.listing import FrameFilter
 from slimcloud.store.records import DetectionResult, FrameState, ReviewMark, StoredFrame
-from slimcloud.wall_clock import time_of, unix_us_of
+from slimcloud.wall_clock import unix_us_of
 
 MAX_LIMIT = 200  # frames a page
 
@@ -62,30 +64,43 @@ class FrameQuery(QueryModel):
         )
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+# A default is what a field is until something is known; the API tells every field each time.
+_ALL_TOLD = ConfigDict(
+    json_schema_serialization_defaults_required=True, json_schema_extra=_without_defaults
+)
+
+
 class LatencyView(BaseView):
     """Where the time of a frame went. Two wall clocks are compared: the edge's and the cloud's;
     where they are out of step, the difference that was measured is taken off.
     """
 
+    model_config = _ALL_TOLD
+
     transport_seconds: float
     """seconds from capture (edge clock) to received (cloud clock)"""
-    queue_seconds: float | None
+    queue_seconds: float | None = None
     """seconds from received to the start of its batch; null until detected"""
-    compute_seconds: float | None
+    compute_seconds: float | None = None
     """seconds of entropy decoding, feature transform, detection; null until detected"""
-    total_seconds: float | None
+    total_seconds: float | None = None
     """seconds from capture (edge clock) to detected (cloud clock); null until then"""
 
     @classmethod
     def of(cls, frame: StoredFrame, result: DetectionResult | None) -> Self:
-        transport_us = max(0, frame.received_time_unix_us - frame.captured_us)
+        transport_seconds = max(0, frame.received_time_unix_us - frame.captured_us) / 1e6
+        if result is None:
+            return cls(transport_seconds=transport_seconds)
         return cls(
-            transport_seconds=transport_us / 1e6,
-            queue_seconds=result.queue_seconds if result else None,
-            compute_seconds=result.compute_seconds if result else None,
-            total_seconds=max(0.0, (result.detected_time_unix_us - frame.captured_us) / 1e6)
-            if result
-            else None,
+            transport_seconds=transport_seconds,
+            queue_seconds=result.queue_seconds,
+            compute_seconds=result.compute_seconds,
+            total_seconds=max(0, result.detected_time_unix_us - frame.captured_us) / 1e6,
         )
 
 
@@ -101,17 +116,10 @@ class BoxView(BaseView):
     label: str
 
 
-def _without_defaults(schema: dict[str, Any]) -> None:
-    for field in schema["properties"].values():
-        field.pop("default", None)
-
-
 class FrameView(StoredFrame):
     """A stored frame, without pixels."""
 
-    model_config = ConfigDict(
-        json_schema_serialization_defaults_required=True, json_schema_extra=_without_defaults
-    )
+    model_config = _ALL_TOLD
 
     id: str = Field(description="camera:epoch:sequence", examples=["gate-1:00000197f3a1b2c3:42"])
     url: str = Field(description="path of this frame")
@@ -144,29 +152,18 @@ class FrameList(BaseView):
 class DetectionsView(BaseView):
     """What the detector saw in one frame."""
 
-    frame_id: str
-    state: FrameState
-    detections: list[BoxView] = Field(description="as stored, empty until detected")
-    detector: str | None = Field(description="name/version; null until detected")
-    codec: str | None
-    """name/version of the feature transform's codec; null until detected"""
-    min_score: float | None = Field(description="detections below it were not stored, 0 to 1")
-    batch_size: int | None = Field(description="frames in its batch, this one included")
-    detected_time: datetime | None = Field(description="wall clock of the cloud, UTC")
+    model_config = _ALL_TOLD
 
-    @classmethod
-    def of(cls, frame: StoredFrame, result: DetectionResult | None) -> Self:
-        """What was seen in a frame; empty while `result` is None."""
-        return cls(
-            frame_id=str(frame.frame_id),
-            state=frame.state,
-            detections=_boxes(result),
-            detector=result.detector if result else None,
-            codec=result.codec if result else None,
-            min_score=result.min_score if result else None,
-            batch_size=result.batch_size if result else None,
-            detected_time=time_of(result.detected_time_unix_us) if result else None,
-        )
+    frame_id: Text
+    state: FrameState
+    detections: list[BoxView] = Field([], description="as stored, empty until detected")
+    detector: str | None = Field(None, description="name/version; null until detected")
+    codec: str | None = None
+    """name/version of the feature transform's codec; null until detected"""
+    min_score: float | None = Field(None, description="detections below it were not stored, 0 to 1")
+    batch_size: int | None = Field(None, description="frames in its batch, this one included")
+    detected_time: Time | None = Field(None, validation_alias="detected_time_unix_us")
+    """wall clock of the cloud, UTC"""
 
 
 def _boxes(result: DetectionResult | None) -> list[BoxView]:
@@ -202,7 +199,9 @@ async def get_frame(
 async def get_detections(frame: Frame, context: Context) -> DetectionsView:
     """What was seen in one frame; an empty list while it waits."""
     record = await context.store.get_frame(frame)
-    return DetectionsView.of(record, await _result(context, record))
+    result = await _result(context, record)
+    found = asdict(result) if result else {}
+    return DetectionsView.model_validate({**found, "frame_id": frame, "state": record.state})
 
 
 async def _result(context: ApiContext, record: StoredFrame) -> DetectionResult | None:
