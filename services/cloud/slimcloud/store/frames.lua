@@ -62,13 +62,19 @@ end
 
 -- Returns as `finish`.
 local function put_detections(id, document, label_scores, triage, presence, waited_us, cost_us,
-                              now_us)
+                              detected_us, now_us)
   if redis.call('HGET', FRAME .. id, 'state') == 'queued' then  -- first: it needs memory
     redis.call('SET', DETECTIONS .. id, document)
     grant(id, tonumber(waited_us), tonumber(cost_us), tonumber(now_us))
   end
-  return finish(id, 'detected', 'reason', '', 'label_scores', label_scores,
-                'triage', triage, 'presence', presence)
+  local is_first = finish(id, 'detected', 'reason', '', 'label_scores', label_scores,
+                          'triage', triage, 'presence', presence)
+  local captured_us = redis.call('ZSCORE', INDEX_ALL, id)
+  if is_first == 1 and captured_us and redis.call('HGET', FRAME .. id, 'lane') == 'live' then
+    local lag_seconds = math.max(0, detected_us - captured_us) / 1e6
+    redis.call('HSET', CAMERA .. camera_of(id), 'lag_seconds', lag_seconds)
+  end
+  return is_first
 end
 
 -- Of a frame that is dropped or failed. Returns as `finish`.

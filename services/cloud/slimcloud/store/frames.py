@@ -208,6 +208,7 @@ class Store:
             presence="" if result.presence is None else result.presence,
             waited_us=round(1e6 * (result.queue_seconds + result.compute_seconds)),
             cost_us=round(1e6 * result.compute_seconds / result.batch_size),
+            detected_us=result.detected_time_unix_us,
             now_us=self.clock(),
         )
         return bool(stored)

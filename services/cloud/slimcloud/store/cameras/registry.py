@@ -12,12 +12,11 @@ from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.records import DetectionResult, FrameState, StoredFrame
-from slimcloud.store.replies import fields_of, scored_members, text
+from slimcloud.store.records import StoredFrame
+from slimcloud.store.replies import fields_of, text
 from slimcloud.store.scripts import Script
 
 _DAY_US = 24 * 3600 * 1_000_000
-_LATEST_FRAMES = 20  # a camera of 20 frames per second whose newest second waits
 
 _RELEASE = Script(__file__, "release")
 
@@ -36,7 +35,7 @@ class CameraRecord:
     level: int = 0  # of the newest frame
     quality: float = 0.0
     bytes_today: int = 0  # containers received since midnight UTC
-    lag_seconds: float | None = None  # capture to detected, of the newest detected frame
+    lag_seconds: float | None = None  # capture to detected, of the live frame detected last
     deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
     heard_us: int = 0  # of its connection or newest frame, by the store's clock
     clock_offset_us: int = 0  # as of its newest frame, see `StoredFrame`
@@ -101,7 +100,6 @@ class CameraRegistry:
             "camera_id": camera_id,
             "connected": await self._is_connected(fields),
             "epoch": int(fields["epoch"], 16),
-            "lag_seconds": await self._lag_seconds(camera_id),
             "deadline_seconds": float(fields.get("deadline_seconds", 0)) or None,
         }
         if fields.get("bytes_day") != str(self.clock_unix_us() // _DAY_US):
@@ -118,25 +116,6 @@ class CameraRegistry:
             return False
         process = fields.get("ingest")  # None: of a process that has no lease yet
         return process is None or await self.client.exists(f"{keys.INGEST}{process}") == 1
-
-    async def _lag_seconds(self, camera_id: str) -> float | None:
-        """Capture to detected, of the newest detected frame among the camera's latest few."""
-        members = await self.client.zrevrange(
-            keys.index_of(camera_id), 0, _LATEST_FRAMES - 1, withscores=True
-        )
-        pairs = scored_members(members)
-        pipeline = self.client.pipeline(transaction=False)
-        for _, member in pairs:
-            pipeline.hget(f"{keys.FRAME}{member}", "state")
-        states = [text(state) for state in await pipeline.execute()]
-        if FrameState.DETECTED not in states:
-            return None
-        captured_us, member = pairs[states.index(FrameState.DETECTED)]
-        document = await self.client.get(f"{keys.DETECTIONS}{member}")
-        if document is not None:  # else retention was faster than we
-            result = DetectionResult.from_json(document)
-            return max(0.0, (result.detected_time_unix_us - captured_us) / 1e6)
-        return None
 
     async def list(self) -> list[CameraRecord]:
         """Every camera ever seen, by name."""
