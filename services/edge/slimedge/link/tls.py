@@ -9,7 +9,9 @@ import ssl
 from slimedge.settings import EdgeSettings
 
 _SECONDS = 2.0  # for the handshake, and for the cloud to look at the certificate of this camera
-_EXPIRED, _OTHER_HOSTS = (9, 10), (62, 64)  # X509_V_ERR_...; not valid yet is one of the former
+_CLOCKS = "renew its CLOUD_TLS_CERT, or set the clocks"
+_HOSTS = "name it in EDGE_CLOUD_ADDRESS as its certificate does, or make it another CLOUD_TLS_CERT"
+_BY_VERIFY_CODE = {9: _CLOCKS, 10: _CLOCKS, 62: _HOSTS, 64: _HOSTS}  # X509_V_ERR_...
 
 
 def tls_failure(settings: EdgeSettings) -> str | None:
@@ -23,12 +25,20 @@ def tls_failure(settings: EdgeSettings) -> str | None:
             context.wrap_socket(plain, server_hostname=host) as tls,
         ):
             if settings.tls_ca is None:
-                return "the cloud speaks TLS; set EDGE_TLS_CA to the file of the CA that signed it"
+                return "it speaks TLS; set EDGE_TLS_CA to the CA that signed its CLOUD_TLS_CERT"
             return None if tls.recv(1) else _why_refused(settings)
     except ssl.SSLCertVerificationError as exc:
-        return _why_not_trusted(settings, exc)
+        advice = f"set EDGE_TLS_CA ({settings.tls_ca}) to the CA that signed its CLOUD_TLS_CERT"
+        advice = _BY_VERIFY_CODE.get(exc.verify_code, advice)
+        return f"the cloud's certificate: {exc.verify_message}; {advice}"
     except ssl.SSLError as exc:
-        return _why_broken(settings, exc)
+        reason = exc.reason or str(exc)
+        if "ALERT" in reason:
+            return f"{_why_refused(settings)} ({reason})"
+        if exc.library in ("PEM", "X509"):
+            return f"EDGE_TLS_CA, EDGE_TLS_CERT or EDGE_TLS_KEY cannot be used: {reason}"
+        speaks_none = f"it speaks no TLS ({reason}); unset EDGE_TLS_CA, or set its CLOUD_TLS_CERT"
+        return speaks_none if settings.tls_ca else None
     except (OSError, ValueError):  # not there, or content: it waits for our word
         return None
 
@@ -43,36 +53,11 @@ def _context(settings: EdgeSettings) -> ssl.SSLContext:
     return context
 
 
-def _why_not_trusted(settings: EdgeSettings, error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code in _EXPIRED:
-        return f"{error.verify_message}: the cloud's; renew its CLOUD_TLS_CERT, or set the clocks"
-    if error.verify_code in _OTHER_HOSTS:
-        return (
-            f"{error.verify_message}: the cloud's certificate is for other names; use one of them "
-            "in EDGE_CLOUD_ADDRESS, or have its CLOUD_TLS_CERT made for this one"
-        )
-    return (
-        f"{error.verify_message}: EDGE_TLS_CA ({settings.tls_ca}) is not the CA that signed the "
-        "cloud's CLOUD_TLS_CERT; set it to that"
-    )
-
-
 def _why_refused(settings: EdgeSettings) -> str:
-    """The cloud has looked at the certificate of this camera and ended without a word."""
+    """The cloud has looked at the certificate of this camera, and ended."""
     if settings.tls_cert is None:
-        return "the cloud asks for a certificate of this camera; set EDGE_TLS_CERT and EDGE_TLS_KEY"
+        return "it asks for a certificate of this camera; set EDGE_TLS_CERT and EDGE_TLS_KEY"
     return (
-        f"the cloud refuses EDGE_TLS_CERT ({settings.tls_cert}): renew it if it has expired, or "
-        "have it signed by the CA of the cloud's CLOUD_CAMERA_CA"
+        f"it refuses EDGE_TLS_CERT ({settings.tls_cert}): renew it if it has expired, or have it "
+        "signed by the CA of the cloud's CLOUD_CAMERA_CA"
     )
-
-
-def _why_broken(settings: EdgeSettings, error: ssl.SSLError) -> str | None:
-    reason = error.reason or str(error)
-    if "ALERT" in reason:
-        return f"{_why_refused(settings)} ({reason})"
-    if error.library in ("PEM", "X509"):
-        return f"EDGE_TLS_CA, EDGE_TLS_CERT or EDGE_TLS_KEY cannot be used: {reason}"
-    if settings.tls_ca is None:
-        return None
-    return f"the cloud speaks no TLS ({reason}); unset EDGE_TLS_CA, or set its CLOUD_TLS_CERT"
