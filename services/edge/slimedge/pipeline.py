@@ -115,7 +115,11 @@ class Pipeline:
 
     async def _send_it_or_a_newer(self, frame: CapturedFrame) -> None:
         while not isinstance(decision := self._decide(frame), Decision):
-            await self.ledger.may_go.wait(LOOK_SECONDS)
+            try:
+                await self.ledger.may_go.wait(LOOK_SECONDS)
+            except asyncio.CancelledError:
+                self.observer.notify(Skipped(frame.sequence, decision))
+                raise
             frame = self._newer(frame, decision) or frame
             if frame.waits:
                 frame = replace(frame, capture_time_mono=self.clock())

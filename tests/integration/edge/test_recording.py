@@ -17,7 +17,7 @@ from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimedge.app import run_edge
 from slimedge.errors import StoppedError, UndeliveredError
-from slimedge.event import Encoded, LinkChanged, LinkState, Lost, Replaced, Sent, Skipped
+from slimedge.event import Captured, Encoded, LinkChanged, LinkState, Lost, Replaced, Sent, Skipped
 from slimedge.memory.bookmark import Bookmark
 from slimedge.settings import EdgeSettings
 from slimops.storage.redis_connection import redis_client
@@ -187,6 +187,26 @@ async def test_a_frame_that_the_cloud_refuses_ends_neither_the_run_nor_in_a_succ
 
     assert len(recorder.of(Sent)) == FRAMES
     assert bookmark.is_whole, "it would be refused again"
+
+
+async def test_a_stop_without_a_cloud_says_what_the_first_picture_waited_for(
+    toy_models: ToyModels, video: Path, tmp_path: Path
+) -> None:
+    recorder, stop = EdgeRecorder(), asyncio.Event()
+    settings = make_settings(toy_models, video, "127.0.0.1:9")
+    bookmark = Bookmark.open(tmp_path, settings, None)
+    edge = run_edge(settings, recorder, recording=bookmark, stop=stop)
+    running = asyncio.create_task(edge)
+    await recorder.wait_until(
+        lambda: any(e.state is LinkState.DOWN for e in recorder.of(LinkChanged))
+    )
+    await recorder.wait_until(lambda: bool(recorder.of(Captured)))
+
+    stop.set()
+
+    with pytest.raises(StoppedError, match=r"1 link_down; 127\.0\.0\.1:9 cannot be reached"):
+        await running
+    assert bookmark.frames == 0
 
 
 async def test_no_more_is_on_its_way_than_a_reconnect_sends_again(

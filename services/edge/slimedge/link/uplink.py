@@ -251,6 +251,8 @@ class Uplink:
             self.observer.notify(frame.lost(LossReason.TOO_LARGE))
             return
         try:
+            while frame.waits and self.is_up and self.ledger.is_paused(self.clock()):
+                await self.ledger.may_go.wait(LOOK_SECONDS)
             connection = await self._wait_for_room(frame.size_bytes)
         except asyncio.CancelledError:
             self._keep(frame)
@@ -274,12 +276,12 @@ class Uplink:
             await connection.write(make_frame(frame.header, frame.container, expire_ms, late=late))
 
     async def _wait_for_room(self, size_bytes: int) -> Connection | None:
-        """Wait until the cloud allows so many bytes; the stream, or None once it has ended."""
+        """Wait until the credit allows so many bytes; the stream, or None once it has ended."""
         connection = self._connection
-        while self.ledger.is_paused(self.clock()) or not self.ledger.has_room(size_bytes):
+        while not self.ledger.has_room(size_bytes):
             if connection is None or connection is not self._connection:
                 return None
-            await self.ledger.may_go.wait(LOOK_SECONDS)
+            await self.ledger.may_go.wait()
         return connection if connection is self._connection else None
 
     def _keep(self, frame: LedgerFrame) -> None:

@@ -191,7 +191,7 @@ class Ledger:
         )
 
     def pause(self, until: float) -> None:
-        """Let no frame go before a monotonic time."""
+        """Let no new frame go before a monotonic time, nor one again that waits."""
         self._paused_until = max(self._paused_until, until)
 
     def is_paused(self, now: float) -> bool:
