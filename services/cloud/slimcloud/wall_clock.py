@@ -4,10 +4,6 @@ import time
 from datetime import UTC, datetime, timedelta
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_UNIX_US, _LAST_UNIX_US = (
-    (end.replace(tzinfo=UTC) - _UNIX_EPOCH) // timedelta(microseconds=1)
-    for end in (datetime.min, datetime.max)
-)
 
 
 def unix_us() -> int:
@@ -22,6 +18,7 @@ def unix_us_of(moment: datetime) -> int:
 
 def time_of(time_unix_us: int) -> datetime:
     """A time in microseconds since 1970 as an aware `datetime`."""
-    # Clocks and queries of others: a time beyond the calendar must not take its whole page down.
-    within = max(_FIRST_UNIX_US, min(time_unix_us, _LAST_UNIX_US))
-    return _UNIX_EPOCH + timedelta(microseconds=within)
+    try:
+        return _UNIX_EPOCH + timedelta(microseconds=time_unix_us)
+    except OverflowError:  # a clock or query of others: it must not take its whole page down
+        return (datetime.max if time_unix_us > 0 else datetime.min).replace(tzinfo=UTC)

@@ -117,10 +117,7 @@ class DetectionEngine:
         return await loop.run_in_executor(self._thread, self._detect, list(jobs))
 
     async def check(self) -> None:
-        """Decode and detect once, really; raises what goes wrong.
-
-        What `load_canary` gives.
-        """
+        """Decode and detect, really, what `load_canary` gives; raises what goes wrong."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._check)
 

@@ -6,12 +6,13 @@ people (SSE).
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.replies import StreamEntry, first_stream_entries, stream_entries, text
+from slimcloud.store.replies import StreamEntry, stream_entries, text
 
 
 class EventKind(StrEnum):
@@ -84,8 +85,8 @@ class EventLog:
         A blocking read holds a connection of the pool for that long: use one tail per process.
         """
         block_ms = min(2000, round(block_seconds * 1000)) or None
-        reply = await self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
-        return [_event(entry) for entry in first_stream_entries(reply)]
+        streams: Any = await self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
+        return [_event(entry) for _, reply in streams or () for entry in stream_entries(reply)]
 
 
 def event_order(event_id: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ local function now_ms()
   return 1000 * time[1] + math.floor(time[2] / 1000)
 end
 
+-- write an event
 local function tell(kind, camera, id, detail)
   redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_LENGTH, '*', 'kind', kind,
              'camera_id', camera, 'frame_id', id, 'detail', detail)
@@ -54,6 +55,7 @@ local function has_room(lane, camera, max_queue_size)
   return mine < max_queue_size / (mine == 0 and cameras + 1 or cameras)
 end
 
+-- put a frame on a lane; its hash remembers where, in `work`
 local function enqueue(lane, id)
   local entry = redis.call('XADD', lane, '*', 'frame_id', id)
   line_up(lane, entry, id)
@@ -62,6 +64,7 @@ local function enqueue(lane, id)
   end
 end
 
+-- take it off again, whether a worker holds it or not
 local function unqueue(id)
   local work = redis.call('HGET', FRAME .. id, 'work')
   if not work then return end
@@ -72,6 +75,7 @@ local function unqueue(id)
   redis.call('HDEL', FRAME .. id, 'work')
 end
 
+-- put a frame that waits for its enhancement back on the live lane
 local function wake(id)
   if redis.call('ZREM', AWAITING, id) == 0 then return 0 end
   enqueue(WORK, id)
@@ -136,6 +140,7 @@ local function advance(order)
   end
 end
 
+-- give up its place in the order; those behind it need not wait for it
 local function leave(id)
   local order = ORDER .. camera_of(id)
   if redis.call('ZREM', order, id) == 0 then return end
@@ -143,7 +148,8 @@ local function leave(id)
   advance(order)
 end
 
--- 1 done, 0 it had an outcome before, or is gone
+-- it has its outcome, and more fields: off the queue, and told. 1 done, 0 it had an outcome before,
+-- or is gone
 local function finish(id, state, ...)
   local before = redis.call('HGET', FRAME .. id, 'state')
   if not before then leave(id) end

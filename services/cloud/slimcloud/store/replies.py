@@ -1,6 +1,6 @@
 """Redis' replies as plain types: the client's own are unions over protocols and decodings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -42,12 +42,6 @@ def stream_entries(reply: object) -> list[StreamEntry]:
     """Entries `(id, fields)` of one stream; those that were trimmed away are left out."""
     pairs = cast("Iterable[tuple[object, object]]", reply or ())
     return [(text(entry_id), fields_of(fields)) for entry_id, fields in pairs if fields is not None]
-
-
-def first_stream_entries(reply: object) -> list[StreamEntry]:
-    """The entries of the one stream that a blocking read asked for; empty when its time ran out."""
-    streams = cast("Sequence[Sequence[object]]", reply or ())
-    return stream_entries(streams[0][1]) if streams else []
 
 
 def scored_members(reply: object) -> list[tuple[int, str]]:

@@ -1,12 +1,9 @@
 """Who looked at what, and what they said of it: a log that is only ever added to.
 
-    slim:reviews           every record in order, about the last 50,000: the audit
-    slim:reviews-of:{id}   the records of one frame; goes with its frame
-    slim:frame:{id}        the frame's newest mark and its number of comments, for lists
-
-One script writes all three, so they never disagree. A mark is taken back by marking again, a
-comment by another comment. The audit outlives the frames; every note is also a line of the
-process's log, for whoever must keep it longer.
+One script writes the audit, the records of each frame, and the newest mark and number of comments
+in the frame's hash, so they never disagree. A mark is taken back by marking again, a comment by
+another comment. The audit outlives the frames; every note is also a line of the process's log, for
+whoever must keep it longer.
 """
 
 import logging

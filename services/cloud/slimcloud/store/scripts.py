@@ -2,16 +2,7 @@
 the file beside the module that calls it.
 
 Every script begins with the names of `slimcloud.store.keys` and of `EventKind`, and with what is
-in `library.lua`:
-
-    enqueue(lane, id)         put a frame on a lane; its hash remembers where, in `work`
-    has_room(lane, ...)       whether it may be
-    unqueue(id)               take it off again, whether a worker holds it or not
-    wake(id)                  put a frame that waits for its enhancement back on the live lane
-    finish(id, state, ...)    it has its outcome, and more fields: off the queue, and told
-    leave(id)                 give up its place in the order; those behind it need not wait for it
-    tell(kind, camera, ...)   write an event
-    grant(id, waited_us, ...) what each camera is granted, from how long this frame took
+in `library.lua`.
 
 A lane is a stream of all its frames until they are done, and for each camera a line of those that
 no worker has taken. Cameras take turns, whoever has paid least first, and pay the pixels of the

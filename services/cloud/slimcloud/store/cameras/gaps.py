@@ -1,9 +1,5 @@
 """What cameras dropped: from when to when, how much, and why.
 
-    slim:gap-records      `GapRecord` as JSON, by `camera:epoch:number`
-    slim:gaps             the same names by the gap's end, of all cameras
-    slim:gaps:{camera}    the same, of one camera; its newest 1,000 are kept
-
 A camera tells a gap until it is acknowledged, and again when the gap has grown: the newest telling
 counts. A gap outlives the frames around it, for an outage matters longer than its pictures.
 """
