@@ -71,7 +71,6 @@ class Convolutional(nn.Module):
     """x -conv-> -norm-> -activation->; the convolution has a bias only where there is no norm."""
 
     def __init__(self, conv: nn.Conv2d, batch_normalize: bool, activation: str) -> None:
-        """Wrap a convolution; `activation` is Darknet's name of it."""
         super().__init__()
         self.conv = conv
         self.norm: nn.BatchNorm2d | None = None
@@ -104,7 +103,6 @@ class Shortcut(nn.Module):
     """Sum of the previous layer and one or more earlier ones of the same shape."""
 
     def __init__(self, activation: str) -> None:
-        """Apply `activation` to the sum."""
         super().__init__()
         self.activation = ACTIVATIONS[activation]()
 

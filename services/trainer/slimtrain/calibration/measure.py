@@ -10,6 +10,7 @@ pictures, whose mAP50 is then 1. The two answer different questions: what detect
 what the codec changes in them.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,10 +46,6 @@ class PicturePoints:
     num_bytes: dict[PointKey, int]  # of the container
     uncompressed: ScoredBoxes | None  # None, and `found` empty: no detector was asked
     found: dict[PointKey, ScoredBoxes]
-
-    @property
-    def num_pixels(self) -> int:
-        return self.image_hw[0] * self.image_hw[1]
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def measure_pictures(
 
 def mean_bpp(pictures: Sequence[PicturePoints]) -> dict[PointKey, float]:
     """Container bits over pixels of all pictures, by (level, quality)."""
-    num_pixels = sum(picture.num_pixels for picture in pictures)
+    num_pixels = sum(math.prod(picture.image_hw) for picture in pictures)
     return {
         point: 8 * sum(picture.num_bytes[point] for picture in pictures) / num_pixels
         for point in (pictures[0].num_bytes if pictures else {})

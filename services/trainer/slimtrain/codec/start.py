@@ -5,7 +5,6 @@ of its levels stay as they begin.
     block of g_s, stem of the detector -> transform -fit_picture-> its picture is near the original
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,6 @@ from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.artifact import load_codec
 from slimtrain.data.crops import CropSampler
-
-_log = logging.getLogger(__name__)
 
 FIT_STEPS = 300
 _STEM = "feature_transform.stem."
@@ -58,9 +55,7 @@ def begin_with(codec: CodecNet, source: Path) -> list[str]:
     if not fitting:
         raise ValueError(f"{source}: no weight fits this configuration; begin without it")
     codec.load_state_dict({**ours, **fitting})
-    rest = sorted(set(ours) - set(fitting))
-    _log.info("%s: %d weights taken, %d begin new", source, len(fitting), len(rest))
-    return rest
+    return sorted(set(ours) - set(fitting))
 
 
 def begin_stem(codec: CodecNet, detector: Darknet, crops: CropSampler, new: Sequence[str]) -> None:

@@ -8,12 +8,13 @@ decides the results (model files, detector files, libraries and settings, precis
 model is measured anew and a baseline is measured once. Rows are known by their picture's SHA-256.
 """
 
+import csv
 import gzip
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,8 @@ from slimtrain.evaluation.rows import (
     PictureSet,
     evaluate_point,
     score_boxes,
-    write_table,
 )
-from slimtrain.evaluation.summary import Curve, Summary, build_curves, summarise, write_summary
+from slimtrain.evaluation.summary import Curve, Summary, build_curves, summarise
 from slimtrain.figures.bootstrap import draw_pictures
 from slimtrain.figures.mean_average_precision import ScoredBoxes, labels_of, pseudo_labels
 
@@ -103,6 +103,7 @@ def evaluate(
         EvaluationError: no such level or quality.
         CodecError: an artifact or a picture cannot be used.
     """
+    out.mkdir(parents=True, exist_ok=True)
     runtime = runtime or OpenVinoRuntime()
     # Of several codecs the one that pads least, so that the baselines do not depend on the others.
     narrowest = min((c.artifact for c in codecs), key=lambda a: a.manifest.pad_multiple)
@@ -149,11 +150,20 @@ def evaluate(
         served=served,
         reference=reference,
     )
-    write_table(evaluation.rows, out)
-    listed = "".join(f"{picture.source}/{picture.path.name}\n" for picture in pictures)
-    (out / "pictures.txt").write_text(listed)
-    write_summary(evaluation.summary, out)
+    _write(evaluation, out)
     return evaluation
+
+
+def _write(evaluation: Evaluation, out: Path) -> None:
+    rows = [asdict(row) for row in evaluation.rows]
+    with (out / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EvaluationRow)])
+        writer.writeheader()
+        writer.writerows(rows)
+    for name, table in (("table", rows), ("summary", asdict(evaluation.summary))):
+        (out / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
+    listed = "".join(f"{p.source}/{p.path.name}\n" for p in evaluation.pictures)
+    (out / "pictures.txt").write_text(listed)
 
 
 def _served_points(

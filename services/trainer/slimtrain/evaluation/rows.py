@@ -3,10 +3,8 @@
 rows -> table.json, table.csv; a model's own rows -> the points of its profile.json
 """
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -178,17 +176,6 @@ def evaluate_point(
         "psnr_db": draws @ psnr / draws.sum(axis=1),
     }
     return EvaluatedPoint(row, samples)
-
-
-def write_table(rows: Sequence[EvaluationRow], out: Path) -> None:
-    """Write `table.json`, a list of rows, and `table.csv` with the same columns."""
-    out.mkdir(parents=True, exist_ok=True)
-    plain = [asdict(row) for row in rows]
-    (out / "table.json").write_text(json.dumps(plain, indent=1) + "\n")
-    with (out / "table.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EvaluationRow)])
-        writer.writeheader()
-        writer.writerows(plain)
 
 
 def write_evaluated_profile(

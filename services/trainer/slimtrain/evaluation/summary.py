@@ -4,10 +4,8 @@ Every number comes with the interval of the same bootstrap draws that the rows h
 of the pictures, fronts, rates and differences are computed again.
 """
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 from slimtrain.evaluation.rows import BoxFigures, EvaluatedPoint
@@ -124,12 +122,6 @@ def summarise(curves: Sequence[Curve], uncompressed: BoxFigures) -> Summary:
         for target in _needed(curves, anchors, figure, name, values)
     ]
     return Summary(comparisons, targets)
-
-
-def write_summary(summary: Summary, out: Path) -> None:
-    """Write `summary.json`."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "summary.json").write_text(json.dumps(asdict(summary), indent=1) + "\n")
 
 
 def _compare(curve: Curve, anchor: Curve, figure: Figure) -> Comparison:

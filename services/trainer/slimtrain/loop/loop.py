@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from slimtrain.loop.checkpoint import (
@@ -32,12 +34,14 @@ from slimtrain.loop.checkpoint import (
 from slimtrain.loop.log import Cell, Means, StepLog
 from slimtrain.loop.processes import LoopError, Processes
 from slimtrain.loop.schedule import Schedule
-from slimtrain.loop.throughput import throughput
 
 logger = logging.getLogger(__name__)
 
 LOG_EVERY = 50  # steps in a row of log.csv, which has their means
 SAVE_EVERY_SECONDS = 60.0
+_SIDES = {"cpu": 1024, "cuda": 8192}  # of the square matrices: large enough to be bound by sums
+_SECONDS = 0.3  # of the measurement
+_SHORTEST = 10.0  # seconds of a run whose throughput means something
 
 
 class Task:
@@ -288,3 +292,37 @@ def _averaged(trained: nn.Module, average: AveragedModel) -> Iterator[None]:
         yield
     finally:
         trained.load_state_dict(own)
+
+
+def throughput(
+    step: Callable[[], object], device: torch.device, steps: int, seconds: float
+) -> str | None:
+    """What a run that is over made of its device, in a line; None if it was too short to say.
+
+    The arithmetic is that of one more step, of all that runs in it, counted where torch computes
+    convolutions and matrix products; beside it, what the device makes of one product in bf16.
+
+    Args:
+        step: runs one more, forward and backward.
+        steps, seconds: of this process, without loading.
+    """
+    if seconds < _SHORTEST:
+        return None
+    # a compiled graph computes what the counter does not see
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        step()
+    operations: int = counter.get_total_flops()
+    done, ceiling = operations * steps / seconds, measure_ceiling(device)
+    return (
+        f"{steps / seconds:.2f} steps/s, {done / 1e9:.1f} GFLOP/s (counted: {operations / 1e9:.2f} "
+        f"GFLOP a step), {done / ceiling:.0%} of what a matrix product reaches here in bf16 "
+        f"({ceiling / 1e9:.0f} GFLOP/s)"
+    )
+
+
+def measure_ceiling(device: torch.device) -> float:
+    """Operations per second of a matrix product, two for each multiply-accumulate."""
+    side = _SIDES.get(device.type, _SIDES["cpu"])
+    a, b = (torch.full((side, side), 0.5, dtype=torch.bfloat16, device=device) for _ in range(2))
+    timer = Timer("a @ b", globals={"a": a, "b": b}, num_threads=torch.get_num_threads())
+    return 2 * side**3 / timer.blocked_autorange(min_run_time=_SECONDS).median

@@ -23,7 +23,13 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimdetect.detector import Detector
 from slimdetect.scores import class_ids_of
-from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC, TriageSpec, any_presence
+from slimdetect.triage import (
+    TRIAGE_GRAPH,
+    TRIAGE_SPEC,
+    OperatingChoice,
+    TriageSpec,
+    any_presence,
+)
 from slimnets.count import count_macs
 from slimnets.triage import CELL_STRIDE, TriageHead, export_triage
 from slimtrain.artifact_folder import Json, check_new_artifact, new_version
@@ -33,12 +39,6 @@ from slimtrain.loop.checkpoint import digest_of_images
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Count, Rate, Schedule, Seed
-from slimtrain.triage.figures import (
-    area_under_roc,
-    average_precision,
-    choose_threshold,
-    measure_threshold,
-)
 from slimtrain.triage.views import LabelledLatent, View, encode_views, label_views, list_views
 
 MIN_SCORE = 0.3  # a detection of at least this score is a presence
@@ -51,6 +51,9 @@ _WARM_UP = 100  # steps
 _WEIGHT_DECAY = 0.02
 _AVERAGE = 0.995
 _CELL_WEIGHT = 1.0
+
+Scores = NDArray[np.float32]
+Truth = NDArray[np.bool_]  # (n,) each; figures need a picture of either kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,3 +309,36 @@ def _cells_of(boxes: NDArray[np.float32], classes: int, h: int, w: int) -> NDArr
     )
     np.maximum.at(cells, at, np.clip((score - _NO_SCORE) / (MIN_SCORE - _NO_SCORE), 0, 1))
     return cells
+
+
+def area_under_roc(scores: Scores, truth: Truth) -> float:
+    """The chance that a picture with the thing scores above one without; ties count half."""
+    values, place = np.unique(scores, return_inverse=True)
+    positives = np.bincount(place[truth], minlength=len(values))
+    negatives = np.bincount(place[~truth], minlength=len(values))
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + negatives / 2)).sum() / (truth.sum() * (~truth).sum()))
+
+
+def average_precision(scores: Scores, truth: Truth) -> float:
+    """Mean over the pictures with the thing of the precision at their score."""
+    order = np.argsort(-scores, kind="stable")
+    hits = truth[order]
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return float(precision[hits].mean())
+
+
+def choose_threshold(scores: Scores, truth: Truth, recall: float) -> float:
+    """The highest threshold that keeps at least this part of the pictures with the thing."""
+    kept = int(np.ceil(recall * truth.sum() - 1e-9))
+    return float(np.sort(scores[truth])[::-1][kept - 1])
+
+
+def measure_threshold(scores: Scores, truth: Truth, threshold: float) -> OperatingChoice:
+    """What a threshold does on pictures that it was not chosen on."""
+    passes = scores >= threshold
+    return OperatingChoice(
+        threshold=threshold,
+        recall=float(passes[truth].mean()),
+        false_positive_rate=float(passes[~truth].mean()),
+    )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimtrain.loop.throughput import measure_ceiling, throughput
+from slimtrain.loop.loop import measure_ceiling, throughput
 
 
 def test_a_ceiling_is_that_of_a_matrix_product() -> None:
@@ -15,7 +15,7 @@ def test_a_ceiling_is_that_of_a_matrix_product() -> None:
 
 
 def test_any_trained_module_is_described_by_its_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimtrain.loop.throughput.measure_ceiling", lambda device: 40e6)
+    monkeypatch.setattr("slimtrain.loop.loop.measure_ceiling", lambda device: 40e6)
     conv = nn.Conv2d(3, 8, 5, padding=2, bias=False)
     x = torch.zeros(1, 3, 16, 16, requires_grad=True)
 

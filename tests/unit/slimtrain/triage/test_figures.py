@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimtrain.triage.figures import (
+from slimtrain.triage.train import (
     area_under_roc,
     average_precision,
     choose_threshold,
