@@ -13,6 +13,7 @@ keeps it.
 from __future__ import annotations
 
 import argparse
+import math
 import pickle
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -64,7 +65,7 @@ class Seen:
 
     @property
     def pixels(self) -> Array:
-        return np.asarray([points.num_pixels for points in self.points], np.float64)
+        return np.asarray([math.prod(points.image_hw) for points in self.points], np.float64)
 
     @property
     def bpp(self) -> Array:

@@ -8,7 +8,6 @@ settings it goes on where it was stopped.
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -163,8 +162,7 @@ def _measure(settings: ModelSettings, say: Callable[[str], None]) -> None:
 
 
 def _check_same_weights(settings: ModelSettings) -> None:
-    manifest = json.loads((settings.detector / "manifest.json").read_text(encoding="utf-8"))
-    found = manifest["training"].get("weights_sha256")
+    found = load_detector_artifact(settings.detector).manifest.training.get("weights_sha256")
     if found != hashlib.sha256(settings.weights.read_bytes()).hexdigest():
         raise OtherDetectorError(
             f"{settings.detector} is of other weights than {settings.weights}; give another --name"

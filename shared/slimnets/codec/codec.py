@@ -15,13 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.block import start_as_dct
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.hyperprior import Hyperprior, bits_by_group, straight_through
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.codec.slimmable import scale_gradient
 from slimnets.codec.stem_transform import StemFeatureTransform
-from slimnets.codec.transform import AnalysisTransform, FeatureTransform, SynthesisTransform
+from slimnets.codec.transform import (
+    AnalysisTransform,
+    FeatureTransform,
+    SynthesisTransform,
+    start_as_dct,
+)
 
 _GAIN_RANGE = (0.5, 3.0)  # coarsest, finest at the start: the square root of the range of lambda
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.block import BlockSynthesis
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
-from slimnets.codec.transform import LEAK, LevelInput, ResidualBlock
+from slimnets.codec.transform import LEAK, BlockSynthesis, LevelInput, ResidualBlock
 from slimnets.darknet.cfg import CfgSection, format_cfg, parse_cfg
 from slimnets.darknet.detector import Darknet, LayerGraph
 from slimnets.darknet.fold import fold_norms

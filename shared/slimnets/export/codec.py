@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 from torch import nn
 
-from slimnets.codec.block import BlockSynthesis
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import LATENT_STRIDE
 from slimnets.codec.hyperprior import (
@@ -21,7 +20,7 @@ from slimnets.codec.hyperprior import (
     IntegerCausalConv2d,
 )
 from slimnets.codec.stem_transform import StemFeatureTransform
-from slimnets.codec.transform import InverseGDN, LevelInput, ResidualBlock
+from slimnets.codec.transform import BlockSynthesis, InverseGDN, LevelInput, ResidualBlock
 from slimnets.export.darknet import add_layers
 from slimnets.export.levels import causal_weights, level_convolution, level_norm, norm_of, squared
 from slimnets.export.onnx_file import GraphWriter, StoredWeights, float_value, weights_of

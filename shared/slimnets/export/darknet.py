@@ -143,7 +143,7 @@ def _add_route(writer: GraphWriter, layer: Route, sources: Sequence[str], name: 
         parts = []
         for index, source in enumerate(sources):
             names = [f"{name}_{index}_group_{group}" for group in range(layer.groups)]
-            writer.add_many("Split", [source], names, axis=1, num_outputs=layer.groups)
+            writer.add("Split", [source], *names, axis=1, num_outputs=layer.groups)
             parts.append(names[layer.group_id])
         sources = parts
     return sources[0] if len(sources) == 1 else writer.add("Concat", sources, name, axis=1)

@@ -132,24 +132,14 @@ class GraphWriter:
         self,
         op: str,
         inputs: Sequence[str],
-        output: str,
+        *outputs: str,
         **attributes: int | float | str | list[int],
     ) -> str:
-        """Add a node with one output."""
-        return self.add_many(op, inputs, [output], **attributes)[0]
-
-    def add_many(
-        self,
-        op: str,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        **attributes: int | float | str | list[int],
-    ) -> list[str]:
-        """Add a node with several outputs."""
+        """Add a node; the name of its first output."""
         node = helper.make_node(op, list(inputs), list(outputs), outputs[0])
         node.attribute.extend(helper.make_attribute(k, v) for k, v in sorted(attributes.items()))
         self._nodes.append(node)
-        return list(outputs)
+        return outputs[0]
 
     def constant(self, name: str, values: NDArray[np.generic]) -> str:
         """Add a constant as it stands."""

@@ -150,11 +150,11 @@ def evaluate(
         served=served,
         reference=reference,
     )
-    _write(evaluation, out)
+    _write_tables(evaluation, out)
     return evaluation
 
 
-def _write(evaluation: Evaluation, out: Path) -> None:
+def _write_tables(evaluation: Evaluation, out: Path) -> None:
     rows = [asdict(row) for row in evaluation.rows]
     with (out / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(EvaluationRow)])

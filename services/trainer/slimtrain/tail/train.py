@@ -43,13 +43,14 @@ from slimtrain.loop.log import Cell
 from slimtrain.loop.loop import Loop, Task
 from slimtrain.loop.processes import Processes
 from slimtrain.loop.schedule import Count, Pixels, Rate, Schedule, Seed, Share
-from slimtrain.tail.data import TailSampler, without_boxes
 from slimtrain.tail.model import (
     FrozenEncoder,
     TailLossWeights,
+    TailSampler,
     Teacher,
     TunedDecoder,
     tail_losses,
+    without_boxes,
 )
 
 _WARM_UP = 50  # steps: Adam's second moments

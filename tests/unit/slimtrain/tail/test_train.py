@@ -32,8 +32,7 @@ from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.loop.processes import LoopError
 from slimtrain.tail.artifact import write_tail_artifact
-from slimtrain.tail.data import TailSampler
-from slimtrain.tail.model import FrozenEncoder, TailLossWeights
+from slimtrain.tail.model import FrozenEncoder, TailLossWeights, TailSampler
 from slimtrain.tail.train import TailError, TailRun, train_tail
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
 from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet
