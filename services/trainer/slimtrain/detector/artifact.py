@@ -71,7 +71,7 @@ def write_detector_artifact(
     model: Darknet,
     names: Sequence[str],
     split_layer: int,
-    out_dir: Path | str,
+    out_dir: Path,
     training: Mapping[str, JsonValue],
     licence: str,
 ) -> Path:
@@ -89,7 +89,7 @@ def write_detector_artifact(
         ArtifactFolderError: `out_dir` exists or is not of this form.
         SplitError: the detector cannot be cut there.
     """
-    out_dir = Path(out_dir).absolute()
+    out_dir = out_dir.absolute()
     point = model.split_point(split_layer)
     heads = [
         {key: getattr(head, key) for key in ("stride", "anchors", "scale_x_y", "new_coords")}
@@ -116,10 +116,10 @@ def write_detector_artifact(
 
 
 def import_detector(
-    cfg: Path | str,
-    weights: Path | str,
-    names: Path | str,
-    out_dir: Path | str,
+    cfg: Path,
+    weights: Path,
+    names: Path,
+    out_dir: Path,
     split_layer: int | None = None,
     licence: str = LICENCE_UNKNOWN,
 ) -> Path:
@@ -130,7 +130,6 @@ def import_detector(
         ModelError: names that do not fit the detector.
         ArtifactFolderError: `out_dir` exists or is not `<name>/<version>`.
     """
-    cfg, weights = Path(cfg), Path(weights)
     model = DarknetFiles(cfg, weights).load()
     split = choose_split(model).layer if split_layer is None else split_layer
     training: dict[str, JsonValue] = {
@@ -138,7 +137,7 @@ def import_detector(
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "pictures_seen": model.seen,
     }
-    class_names = read_class_names(Path(names), model.classes)
+    class_names = read_class_names(names, model.classes)
     return write_detector_artifact(model, class_names, split, out_dir, training, licence)
 
 
@@ -164,13 +163,12 @@ def choose_split(model: Darknet) -> SplitPoint:
     return points[-1]
 
 
-def load_detector_model(path: Path | str) -> Darknet:
+def load_detector_model(path: Path) -> Darknet:
     """Build the torch detector of an artifact folder, in evaluation mode, in float32.
 
     Raises:
         NetError: a damaged folder.
     """
-    path = Path(path)
     model = Darknet(parse_cfg((path / "detector.cfg").read_text(encoding="utf-8")))
     stored = load_file(path / WEIGHTS_FILE)
     state = {name: torch.from_numpy(values.astype(np.float32)) for name, values in stored.items()}

@@ -44,12 +44,10 @@ from slimtrain.triage.train import TriageSchedule
 logger = logging.getLogger(__name__)
 
 
-class _Strict(BaseModel):
+class _Recipe(BaseModel):
     # `extra` reaches the dataclasses inside, too
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-
-class _Recipe(_Strict):
     about: str = ""  # for people
 
 
