@@ -3,6 +3,11 @@
 Four frames of 40 bytes that declare 16 megapixels; then the sizes that graphs are compiled for;
 then pictures of the most pixels, from four cameras; then all of them looked at, at once. Each role
 is a real process; `--cgroup` puts it into a memory cgroup (version 1) of its limit, to be killed.
+
+    PYTHONPATH=tests python -m bench.memory --cameras 300 --cgroup
+
+measures ingest alone: so many cameras that each send the largest container at the same moment,
+three times.
 """
 
 import argparse
@@ -19,21 +24,31 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import google_crc32c
+import grpc.aio
 import numpy as np
 from redis.asyncio import Redis
 
 from bench.cloud_setup import (
     CAMERAS,
+    MODEL,
+    ROOT,
     Material,
     await_bound,
     cloud_process,
     load_material,
     send_stream,
 )
+from slimcloud.wall_clock import unix_us
 from slimcodec.container import pack_container, parse_container
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.find import find_model
+from slimcodec.model.load import load_codec_artifact
 from slimops.storage.embedded_redis import EmbeddedRedis
+from slimwire.v1 import ingest_pb2 as pb
+from slimwire.v1 import ingest_pb2_grpc
 
 LIMITS_MB = {"all": 2048, "ingest": 1024, "detect": 1536, "review": 1024}  # as the manifests say
 SMALL = ((480, 640), (576, 768), (640, 800), (720, 1280))
@@ -41,6 +56,8 @@ LARGE = ((2048, 2048), (1024, 4096), (4096, 1024), (2048, 2048))
 LEVEL, QUALITY = 3, 0
 REST_SECONDS = 2.0
 LOOK_SECONDS = 300.0
+MOST_BYTES = 2**20  # of a container, as the cloud takes it by default
+FRAMES_OF_CAMERA = 3
 
 
 def main() -> None:
@@ -49,9 +66,17 @@ def main() -> None:
     parser.add_argument("--role", action="append", choices=LIMITS_MB, help="default: each")
     parser.add_argument("--precision", action="append", choices=("bf16", "f32"))
     parser.add_argument("--cgroup", action="store_true", help="within the role's limit; needs root")
+    parser.add_argument("--cameras", type=int, help="of ingest, that send at once")
     arguments = parser.parse_args()
-    material = load_material(1)
     out = csv.writer(sys.stdout)
+    if arguments.cameras:
+        limit = LIMITS_MB["ingest"]
+        out.writerow(["cameras", "limit", "connected", "peak", "after"])
+        with _cgroup(limit if arguments.cgroup else None) as prefix:
+            row = asyncio.run(_measure_cameras(arguments.cameras, prefix))
+        out.writerow([arguments.cameras, limit, *row])
+        return
+    material = load_material(1)
     out.writerow(["role", "precision", "limit", "ready", "hostile", "small", "peak", "after"])
     for precision in arguments.precision or ("f32",):
         for role in arguments.role or LIMITS_MB:
@@ -109,6 +134,77 @@ async def _measure(
         await asyncio.sleep(REST_SECONDS)
         figures.append(_megabytes(pid, "VmRSS"))
     return figures
+
+
+async def _measure_cameras(count: int, prefix: tuple[str, ...]) -> list[int]:
+    codec = load_codec_artifact(find_model("codec", MODEL, ROOT / "models"))
+    container = _largest(codec)
+    go = asyncio.Event()
+    with contextlib.ExitStack() as stack:
+        server = EmbeddedRedis(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        server.start()
+        stack.callback(server.stop)
+        settings = {"CLOUD_HTTP_PORT": "0", "CLOUD_MAX_CAMERAS": str(count)}
+        with cloud_process("ingest", server.url, settings, prefix) as state:
+            bound = await await_bound(state)
+            connected = asyncio.Semaphore(0)
+            cameras = [
+                asyncio.create_task(
+                    _send_largest(
+                        str(bound["grpc"]), f"camera-{n}", codec, container, connected, go
+                    )
+                )
+                for n in range(count)
+            ]
+            for _ in cameras:
+                await connected.acquire()
+            figures = [_megabytes(bound["pid"], "VmRSS")]
+            go.set()
+            await asyncio.gather(*cameras)
+            figures.append(_megabytes(bound["pid"], "VmHWM"))
+            await asyncio.sleep(REST_SECONDS)
+            figures.append(_megabytes(bound["pid"], "VmRSS"))
+    return figures
+
+
+def _largest(codec: CodecArtifact) -> bytes:
+    """A container of nearly `MOST_BYTES` that ingest takes, whatever a decoder makes of it."""
+    encoder = Encoder(codec, OpenVinoRuntime(1, "f32"))
+    one = parse_container(encoder.encode(np.zeros((32, 32, 3), np.uint8), 0, 0).bitstream)
+    data = b"\0" + np.random.default_rng(0).bytes(MOST_BYTES - 2**10)
+    section = dataclasses.replace(one.sections[0], symbol_count=32 * 128**2, data=data)
+    return pack_container(dataclasses.replace(one, image_hw=(2048, 2048), sections=(section,)))
+
+
+async def _send_largest(
+    address: str,
+    camera_id: str,
+    codec: CodecArtifact,
+    container: bytes,
+    connected: asyncio.Semaphore,
+    go: asyncio.Event,
+) -> None:
+    """Send one frame after another, each when the one before is answered."""
+    own = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own, as cameras have
+    async with grpc.aio.insecure_channel(address, options=own) as channel:
+        uplink = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames()  # type: ignore[call-arg]  # written to by hand
+        hello = pb.Hello(
+            camera_id=camera_id, epoch=1, model_name=MODEL, model_fingerprint=codec.fingerprint
+        )
+        await uplink.write(pb.StreamFramesRequest(hello=hello))
+        await uplink.read()
+        connected.release()
+        await go.wait()
+        for sequence in range(1, FRAMES_OF_CAMERA + 1):
+            frame = pb.Frame(
+                sequence=sequence,
+                capture_time_unix_us=unix_us(),
+                container=container,
+                container_crc32c=google_crc32c.value(container),
+            )
+            await uplink.write(pb.StreamFramesRequest(frame=frame))
+            await uplink.read()
+        uplink.cancel()
 
 
 def _containers(material: Material) -> tuple[bytes, list[bytes], list[bytes]]:

@@ -66,7 +66,7 @@ def test_show_masks_secrets_and_says_where_values_come_from(
     assert "hunter2" not in done.out
     assert f'  role: "detect"  # {whole}: cloud.role\n' in done.out
     assert "  max_fps: 7.5  # EDGE_MAX_FPS\n" in done.out
-    assert "  max_cameras: 1000  # default\n" in done.out
+    assert "  max_cameras: 300  # default\n" in done.out
     shown = yaml.safe_load(done.out)
     assert shown["cloud"]["redis_url"] == "redis://worker:********@redis:6379/0"
     assert shown["edge"]["source"] == "rtsp://viewer:********@camera.example/1"

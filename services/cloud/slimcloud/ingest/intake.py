@@ -10,9 +10,10 @@ A frame that an earlier start of the camera captured keeps that start's epoch. I
 the store, and its answers name the epoch; they end with PERSISTED, for nobody waits for its result.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
@@ -31,6 +32,7 @@ from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
+MAX_TAKEN = 16  # frames on their way into the store at once: each is there several times over
 _MAX_CRC_ERRORS = 10  # in a row: something between us breaks bytes
 _MAX_REQUEST_ID = 64  # characters: it is kept with the event of its enhancement
 # Fields that are stored as the camera says them: those of one name in message and record, but for
@@ -48,6 +50,7 @@ class Intake:
     store: Store
     checker: ContainerChecker
     metrics: IngestMetrics
+    _taking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_TAKEN))
 
     async def take(self, stream: CameraStream, request: pb.StreamFramesRequest) -> None:
         """Take one message and answer it.
@@ -59,11 +62,14 @@ class Intake:
         if kind == "frame":
             frame = request.frame
             epoch = stream.foreign_epoch(frame.epoch)
-            await self._or_nack(stream, self._take_frame(stream, frame), frame.sequence, epoch)
+            async with self._taking:
+                await self._or_nack(stream, self._take_frame(stream, frame), frame.sequence, epoch)
         elif kind == "enhancement":
             addition = request.enhancement
-            taking = self._take_enhancement(stream, addition)
-            await self._or_nack(stream, taking, addition.sequence, request_id=addition.request_id)
+            async with self._taking:
+                taking = self._take_enhancement(stream, addition)
+                request_id = addition.request_id
+                await self._or_nack(stream, taking, addition.sequence, request_id=request_id)
         elif kind == "gap":
             await take_gap(self.store, stream, request.gap, self.metrics)
         elif kind == "acceptance":

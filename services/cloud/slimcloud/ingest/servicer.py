@@ -257,6 +257,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         async def receive() -> None:
             async for request in requests:
                 await self._intake.take(stream, request)
+                del request  # a megabyte, perhaps, until the next one comes
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HALF_CLOSED_SECONDS):
                     await stream.settled.wait()
