@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
+from slimcloud.store.cameras.budgets import BudgetState
+from slimcontrol.budget import Budget
 from slimops.storage.redis_connection import redis_client
 from support.cloud.whole_cloud import RunningCloud, ToyModels, cloud_settings, open_cloud
 
@@ -67,7 +68,7 @@ async def test_client_of_the_document_streams_resumes_and_tells_its_gap(
     await client.aclose()
 
     async with open_cloud(cloud_settings(models, redis_url, credit_bytes=CREDIT_BYTES)) as cloud:
-        request_id = await cloud.store.budgets.want("node", ByteBudget(1_000_000, 3600))
+        request_id = await cloud.store.budgets.want("node", Budget(1_000_000, 3600))
         said = await stream(cloud.grpc_address, containers, "--damage=2", "--break-after=4")
         totals = await cloud.store.totals()
         (gap,) = await cloud.store.gaps.list("node")

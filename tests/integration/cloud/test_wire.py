@@ -15,10 +15,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
+from slimcloud.store.cameras.budgets import BudgetState
 from slimcloud.store.cameras.gaps import GapRecord
 from slimcloud.tokens import token_digest
 from slimcloud.wall_clock import unix_us
+from slimcontrol.budget import Budget
 from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.frames import make_frame
@@ -249,9 +250,9 @@ async def test_trace_is_kept_with_the_frame_and_nonsense_is_not(
 async def test_camera_is_asked_to_keep_to_another_budget(
     cloud: RunningCloud, camera: ToyCamera, toy_models: ToyModels
 ) -> None:
-    daily = ByteBudget(50_000_000, 86_400)
+    daily = Budget(50_000_000, 86_400)
     await camera.hello(byte_budget=pb.ByteBudget(container_bytes=9_000, period_seconds=1))
-    assert (await cloud.store.budgets.get("gate")).stated == ByteBudget(9_000, 1)
+    assert (await cloud.store.budgets.get("gate")).stated == Budget(9_000, 1)
 
     request_id = await cloud.store.budgets.want("gate", daily)
     command = (await hear(camera, "command")).command
@@ -277,7 +278,7 @@ async def test_camera_that_breaks_its_budget_is_reported_and_served(
     cloud: RunningCloud, camera: ToyCamera, caplog: pytest.LogCaptureFixture
 ) -> None:
     await camera.hello(byte_budget=pb.ByteBudget(container_bytes=10**6, period_seconds=86_400))
-    request_id = await cloud.store.budgets.want("gate", ByteBudget(10, 86_400))
+    request_id = await cloud.store.budgets.want("gate", Budget(10, 86_400))
     await camera.send(1)
     await hear(camera, "command")
     assert "byte budget" not in caplog.text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slimcloud.store.cameras.budgets import ByteBudget
+from slimcontrol.budget import Budget
 from support.cloud.review import EPOCH, ReviewWorld
 
 URL = "/api/v1/cameras/gate-1/budget"
@@ -13,7 +13,7 @@ DAILY = {"container_bytes": 50_000_000, "period_seconds": 86_400}
 async def known(review: ReviewWorld) -> ReviewWorld:
     """A camera was here that keeps to a rate."""
     await review.store.cameras.connect("gate-1", epoch=EPOCH, model_name="toy/1", connection="c")
-    await review.store.budgets.state("gate-1", ByteBudget(9_000, 1))
+    await review.store.budgets.state("gate-1", Budget(9_000, 1))
     return review
 
 

@@ -32,11 +32,11 @@ from slimcloud.ingest.intake import Intake
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import status_of
 from slimcloud.settings import CloudSettings
-from slimcloud.store.cameras.budgets import ByteBudget
 from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us
 from slimcodec.model.artifact import CodecArtifact
+from slimcontrol.budget import Budget
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
@@ -316,11 +316,11 @@ async def _read_hello(requests: _Requests) -> pb.Hello:
     return hello
 
 
-def _budget_of(hello: pb.Hello) -> ByteBudget | None:
+def _budget_of(hello: pb.Hello) -> Budget | None:
     budget = hello.byte_budget
     if not budget.container_bytes:
         return None
-    return ByteBudget(budget.container_bytes, budget.period_seconds)
+    return Budget(budget.container_bytes, budget.period_seconds)
 
 
 def _invalid(detail: str) -> StreamRefusedError:

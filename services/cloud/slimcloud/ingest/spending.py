@@ -12,7 +12,7 @@ anew, so each stands for one more period's bytes.
 import time
 from collections.abc import Callable
 
-from slimcloud.store.cameras.budgets import ByteBudget
+from slimcontrol.budget import Budget
 
 
 class Spending:
@@ -26,7 +26,7 @@ class Spending:
         self._clock = clock
         self.keep_to(None)
 
-    def keep_to(self, budget: ByteBudget | None) -> None:
+    def keep_to(self, budget: Budget | None) -> None:
         """Watch another budget from now on; None or 0 bytes = none."""
         self._budget = budget if budget is not None and budget.container_bytes else None
         self._left_bytes = 0.0 if self._budget is None else float(self._budget.container_bytes)
@@ -38,7 +38,7 @@ class Spending:
         if budget is None:
             return False
         now = self._clock()
-        gained = budget.container_bytes / budget.period_seconds * (now - self._counted_at)
+        gained = budget.bytes_per_second * (now - self._counted_at)
         left = min(self._left_bytes + gained, float(budget.container_bytes)) - size_bytes
         self._left_bytes, self._counted_at = left, now
         if left >= 0:

@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimcloud.ingest.spending import Spending
-from slimcloud.store.cameras.budgets import ByteBudget
 from slimcontrol.budget import BURST_SECONDS, Budget, BudgetAccount
 
-MINUTELY = ByteBudget(600, 60)
+MINUTELY = Budget(600, 60)
 
 
 class Clock:
@@ -54,7 +53,7 @@ def test_without_a_budget_nothing_is_too_much() -> None:
     assert not spending.spend(10**12)
 
     spending.keep_to(MINUTELY)
-    spending.keep_to(ByteBudget(0, 60))
+    spending.keep_to(Budget(0, 60))
 
     assert not spending.spend(10**12)
 

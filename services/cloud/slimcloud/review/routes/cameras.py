@@ -19,8 +19,9 @@ from slimcloud.review.resource import (
     Time,
     TimeOrNone,
 )
-from slimcloud.store.cameras.budgets import BudgetState, ByteBudget
+from slimcloud.store.cameras.budgets import BudgetState
 from slimcloud.store.cameras.registry import CameraRecord
+from slimcontrol.budget import Budget
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ async def put_budget(
 ) -> CameraBudgetView:
     """Ask a camera to keep to another budget: at once, and again whenever it restarts."""
     await _find(context, camera_id)
-    budget = ByteBudget(wanted.container_bytes, wanted.period_seconds)
+    budget = Budget(wanted.container_bytes, wanted.period_seconds)
     await context.store.budgets.want(camera_id, budget)
     logger.info(
         "%s wants %d bytes in %d s", caller, budget.container_bytes, budget.period_seconds,

@@ -19,6 +19,7 @@ from slimcloud.store import keys
 from slimcloud.store.events import EventKind, EventLog
 from slimcloud.store.replies import fields_of
 from slimcloud.store.scripts import Script
+from slimcontrol.budget import Budget
 
 _SET_OF_WISH = Script(__file__, "set_of_wish")
 
@@ -33,19 +34,11 @@ class BudgetState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ByteBudget:
-    """Container bytes per period, in the long run."""
-
-    container_bytes: int  # 0 = no budget
-    period_seconds: int  # 1 to 2,678,400 (31 days)
-
-
-@dataclass(frozen=True, slots=True)
 class CameraBudget:
     """What a camera keeps to, and the newest wish for something else."""
 
-    stated: ByteBudget | None = None  # what the camera said last; None = it has no budget
-    wanted: ByteBudget | None = None  # None = nobody wants another
+    stated: Budget | None = None  # what the camera said last; None = it has no budget
+    wanted: Budget | None = None  # None = nobody wants another
     request_id: str = ""  # of the Command for it
     state: BudgetState | None = None  # of the wish; None = there is none
     detail: str = ""  # for people; set when refused
@@ -66,7 +59,7 @@ class BudgetLog:
             detail=fields.get("detail", ""),
         )
 
-    async def want(self, camera_id: str, budget: ByteBudget) -> str:
+    async def want(self, camera_id: str, budget: Budget) -> str:
         """Ask a camera to keep to a budget; gives the request's id."""
         request_id = uuid.uuid4().hex
         await self.client.hset(
@@ -81,7 +74,7 @@ class BudgetLog:
         await self.events.add(EventKind.BUDGET_REQUESTED, camera_id, detail=request_id)
         return request_id
 
-    async def state(self, camera_id: str, stated: ByteBudget | None) -> None:
+    async def state(self, camera_id: str, stated: Budget | None) -> None:
         """Note what a camera says in its Hello; where another budget is wanted, ask again."""
         await self.client.hset(f"{keys.BUDGET}{camera_id}", "stated", _format(stated))
         found = await self.get(camera_id)
@@ -124,12 +117,12 @@ class BudgetLog:
         return bool(done == 1)
 
 
-def _format(budget: ByteBudget | None) -> str:
+def _format(budget: Budget | None) -> str:
     return f"{budget.container_bytes}/{budget.period_seconds}" if budget else ""
 
 
-def _parse(value: str) -> ByteBudget | None:
+def _parse(value: str) -> Budget | None:
     if not value:
         return None
     container_bytes, _, period_seconds = value.partition("/")
-    return ByteBudget(int(container_bytes), int(period_seconds))
+    return Budget(int(container_bytes), int(period_seconds))

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from slimcloud.store.cameras.budgets import BudgetLog, BudgetState, ByteBudget, CameraBudget
+from slimcloud.store.cameras.budgets import BudgetLog, BudgetState, CameraBudget
 from slimcloud.store.events import EventKind
 from slimcloud.store.frames import Store
+from slimcontrol.budget import Budget
 
-DAILY = ByteBudget(container_bytes=50_000_000, period_seconds=86_400)
-RATE = ByteBudget(container_bytes=8_000, period_seconds=1)
+DAILY = Budget(container_bytes=50_000_000, period_seconds=86_400)
+RATE = Budget(container_bytes=8_000, period_seconds=1)
 
 
 async def test_camera_keeps_to_what_it_says_until_somebody_wants_otherwise(store: Store) -> None:
@@ -75,7 +76,7 @@ async def test_refused_wish_is_not_repeated(store: Store) -> None:
 class InterruptedLog(BudgetLog):
     """Somebody wants another budget just after the log has looked."""
 
-    then_wanted: ByteBudget | None = None
+    then_wanted: Budget | None = None
 
     async def get(self, camera_id: str) -> CameraBudget:
         found = await super().get(camera_id)
