@@ -53,11 +53,7 @@ class DetectWorker:
     """One consumer of the work queue; `run` and `serve_batches` run side by side."""
 
     def __init__(
-        self,
-        store: Store,
-        engine: Engine,
-        settings: CloudSettings,
-        metrics: DetectMetrics,
+        self, store: Store, engine: Engine, settings: CloudSettings, metrics: DetectMetrics
     ) -> None:
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._store = store

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.typing import EncodableT, FieldT
 
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
@@ -50,18 +51,13 @@ class EventLog:
         self, kind: EventKind, camera_id: str, frame_id: FrameId | None = None, detail: str = ""
     ) -> str:
         """Append an event; gives its id."""
-        return text(
-            await self._client.xadd(
-                keys.EVENTS,
-                {
-                    "kind": kind.value,
-                    "camera_id": camera_id,
-                    "frame_id": str(frame_id or ""),
-                    "detail": detail,
-                },
-                maxlen=keys.EVENTS_LENGTH,
-            )
-        )
+        event: dict[FieldT, EncodableT] = {
+            "kind": kind.value,
+            "camera_id": camera_id,
+            "frame_id": str(frame_id or ""),
+            "detail": detail,
+        }
+        return text(await self._client.xadd(keys.EVENTS, event, maxlen=keys.EVENTS_LENGTH))
 
     async def latest_id(self) -> str:
         """The id of the newest event, to read on from; `0-0` when there is none."""

@@ -82,11 +82,10 @@ async def get_image(
     decoder_id = context.renderer.reconstructor.decoder_id
     version = image_version(frame, len(base), len(enhancement or b""), decoder_id)
     never_changes = query.version == version and not query.overlay
+    lifetime = "max-age=31536000, immutable" if never_changes else "no-cache"
     headers = {
         "ETag": rendering.etag(version),
-        "Cache-Control": "private, max-age=31536000, immutable"
-        if never_changes
-        else "private, no-cache",
+        "Cache-Control": f"private, {lifetime}",
         "Vary": "Accept",
     }
     if _matches(if_none_match, headers["ETag"]):
