@@ -53,3 +53,4 @@ class RefusedError(EdgeError):
 
     def __init__(self, status: str, detail: str) -> None:
         super().__init__(f"the cloud refused this camera: {status}: {detail}")
+        self.status = status

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import grpc
 import pytest
 
-from slimedge.errors import ModelMismatchError
+from slimedge.errors import ModelMismatchError, RefusedError
 from slimedge.event import LinkState, LossReason, Nacked, Sent
 from slimedge.link.uplink import Uplink
+from slimedge.memory.ledger import LedgerFrame
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_uplink import EPOCH, UplinkRecorder, make_ledger_frame, make_uplink
 from support.edge.fake_cloud import FakeCloud
@@ -355,3 +358,62 @@ async def _send_many(
 ) -> None:
     for sequence in sequences:
         await uplink.send(make_ledger_frame(sequence, size_bytes))
+
+
+async def test_each_stream_without_an_answer_is_given_twice_as_long() -> None:
+    recorder = UplinkRecorder()
+    lived = []
+    async with (
+        FakeCloud() as cloud,
+        running(uplink := make_uplink(cloud.address, recorder, answer_seconds=0.2)),
+    ):
+        cloud.last_stage = pb.STAGE_UNSPECIFIED  # as if the frame were still on the line
+        await recorder.wait_until(lambda: recorder.is_up)
+        await uplink.send(make_ledger_frame(1))
+        for _ in range(4):
+            await recorder.wait_until(lambda: recorder.is_up)
+            begin = time.monotonic()
+            await recorder.wait_until(lambda: not recorder.is_up)
+            lived.append(time.monotonic() - begin)
+        cloud.last_stage = pb.STAGE_DETECTED
+        await recorder.wait_until(lambda: recorder.detected == [1])
+
+    assert lived[3] > 0.2 * 2**3 * 0.9
+
+
+async def test_a_method_that_was_there_before_is_asked_for_again() -> None:
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud, running(make_uplink(cloud.address, recorder)):
+        await recorder.wait_until(lambda: recorder.is_up)
+        cloud.hello_refusals = [grpc.StatusCode.UNIMPLEMENTED] * 2
+        cloud.break_streams()
+        await recorder.wait_until(lambda: len(cloud.hellos) == 4 and recorder.is_up)
+
+
+async def test_a_cloud_that_never_knew_the_method_ends_the_uplink() -> None:
+    async with FakeCloud() as cloud:
+        cloud.hello_refusals = [grpc.StatusCode.UNIMPLEMENTED]
+        with pytest.raises(RefusedError, match="UNIMPLEMENTED"):
+            await make_uplink(cloud.address, UplinkRecorder()).run()
+
+
+async def test_two_edges_of_one_name_throw_each_other_out_ever_more_rarely() -> None:
+    recorder = UplinkRecorder()
+    async with FakeCloud() as cloud:
+        uplink = make_uplink(cloud.address, recorder, reconnect_max_seconds=60.0)
+        async with running(uplink):
+            while len(recorder.detected) < 8:
+                await recorder.wait_until(lambda: recorder.is_up)
+                frame = make_ledger_frame(len(recorder.detected) + 1)
+                await uplink.send(frame)
+                await _detected(recorder, frame)
+                cloud.break_streams(grpc.StatusCode.ABORTED)
+                await recorder.wait_until(lambda: not recorder.is_up)
+
+    down = [detail for state, detail in recorder.links if state is LinkState.DOWN]
+    # uniform up to 0.02 s in the beginning, and up to 2.56 s in the end
+    assert max(float(detail.split()[-2]) for detail in down[-3:]) > 0.05
+
+
+async def _detected(recorder: UplinkRecorder, frame: LedgerFrame) -> None:
+    await recorder.wait_until(lambda: frame.sequence in recorder.detected)

@@ -77,6 +77,8 @@ def make_uplink(
     fingerprint: bytes = FINGERPRINT,
     deadline_seconds: float = 0.0,
     expire_seconds: float = 0.0,
+    answer_seconds: float = 10.0,
+    reconnect_max_seconds: float = 0.1,
     spool: SpoolWorker | None = None,
 ) -> Uplink:
     """An uplink that tells `recorder` and reconnects fast."""
@@ -88,7 +90,8 @@ def make_uplink(
         deadline_seconds=deadline_seconds,
         expire_seconds=expire_seconds,
         reconnect_min_seconds=0.02,
-        reconnect_max_seconds=0.1,
+        reconnect_max_seconds=reconnect_max_seconds,
+        answer_seconds=answer_seconds,
     )
     return Uplink(
         settings=settings,

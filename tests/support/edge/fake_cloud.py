@@ -51,10 +51,12 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         self.gaps: list[pb.Gap] = []
         self.lost_frames: set[int] = set()  # sequences: the next Frame never arrives
         self.lost_acks: set[int] = set()  # sequences: the next Frame's Acks never do
+        self.hello_refusals: list[grpc.StatusCode] = []  # of the next streams, one each
         self.unanswered_gaps = 0  # so many of the first gaps get no GapAck
         self.acceptances: list[str] = []  # request ids
         self.persisted: dict[int, set[int]] = {}  # epoch -> sequences
         self.address = ""
+        self._ends_with = grpc.StatusCode.UNAVAILABLE
         self._answering = asyncio.Event()
         self._answering.set()
         self._outboxes: set[asyncio.Queue[pb.StreamFramesResponse | None]] = set()
@@ -106,8 +108,9 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         for outbox in self._outboxes:
             outbox.put_nowait(response)
 
-    def break_streams(self) -> None:
-        """End every open stream with UNAVAILABLE."""
+    def break_streams(self, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
+        """End every open stream."""
+        self._ends_with = code
         for outbox in self._outboxes:
             outbox.put_nowait(_ABORT)
 
@@ -130,6 +133,8 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         async with self._changed:
             self.hellos.append(hello)
             self._changed.notify_all()
+        if self.hello_refusals:
+            await context.abort(self.hello_refusals.pop(0), "refused by the test")
         if hello.model_fingerprint != self.fingerprint:
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -157,7 +162,7 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
             while (response := await outbox.get()) is not _ABORT:
                 await self._answering.wait()
                 yield response
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the stream was broken by the test")
+            await context.abort(self._ends_with, "the stream was broken by the test")
         finally:
             self._outboxes.discard(outbox)
             reading.cancel()

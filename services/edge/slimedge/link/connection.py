@@ -49,6 +49,10 @@ class DisconnectedError(EdgeError):
     """The stream could not be made or has ended; trying again may help."""
 
 
+class ReplacedError(DisconnectedError):
+    """A newer stream of this camera's name has taken its place: another edge's, perhaps."""
+
+
 @dataclass(slots=True)
 class Connection:
     """A stream; `connect` exchanges Hello and Welcome on it."""
@@ -93,7 +97,9 @@ class Connection:
             # One that has let it in may have another certificate or token of it to look at.
             if code in _REFUSALS and not (self.is_open and code is _UNAUTHENTICATED):
                 raise RefusedError(code.name, detail) from exc
-            raise DisconnectedError(f"{code.name}: {detail}") from exc
+            is_replaced = code is grpc.StatusCode.ABORTED
+            ended = ReplacedError if is_replaced else DisconnectedError
+            raise ended(f"{code.name}: {detail}") from exc
         if not isinstance(response, pb.StreamFramesResponse):  # grpc.aio.EOF
             raise DisconnectedError("the cloud ended the stream")
         return response

@@ -4,9 +4,10 @@
 
 Every frame waits its turn, then for room under the credit; so what is on its way is bounded by the
 cloud's window and not by the transport's buffers. What has no answer for `answer_seconds` ends the
-stream: something on the way has lost it, or is frozen. When the stream ends, the frames that the
-cloud has not persisted go to the spool. After a reconnect those that are still in time, or are not
-on disk, are sent again, in order and before newer ones; the others are left to the backfill. A
+stream: something on the way has lost it, or is frozen; or the link is slower than was thought, so
+the next stream is given twice as long, until an answer comes. When a stream ends, the frames that
+the cloud has not persisted go to the spool. After a reconnect those that are still in time, or are
+not on disk, are sent again, in order and before newer ones; the others are left to the backfill. A
 refusal that will not change by itself (another model, say) ends `run` with its error.
 """
 
@@ -18,13 +19,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import google_crc32c
+import grpc
 
 from slimcontrol.controller import WaitReason
 from slimedge.backoff import FullJitter
+from slimedge.errors import RefusedError
 from slimedge.event import EdgeObserver, LinkChanged, LinkState, LossReason, Sent, SkipReason
 from slimedge.gap import Gap
 from slimedge.link.answer import AnswerReader
-from slimedge.link.connection import Connection, DisconnectedError, connect
+from slimedge.link.connection import Connection, DisconnectedError, ReplacedError, connect
 from slimedge.link.wire import MAX_UNPERSISTED, make_enhancement, make_frame, make_gap, make_refusal
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool import SpooledFrame
@@ -37,6 +40,7 @@ logger = logging.getLogger(__name__)
 # How often it is looked at what changes without a word: overdue answers, a pause, a budget.
 LOOK_SECONDS = 0.25
 DRAIN_GRACE_SECONDS = 2.0  # for the answers on their way, if a Drain names none
+_MOST_PATIENCE = 32.0  # times `answer_seconds`: 1 MiB at 26 kbit/s
 
 
 @dataclass(eq=False, kw_only=True)
@@ -56,6 +60,9 @@ class Uplink:
         self._connection: Connection | None = None
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
         self._is_silent = False  # and it was said in the log
+        self._patience = 1.0  # times `answer_seconds` that an answer is waited for
+        self._was_welcome = False  # on some stream
+        self._was_answered = False  # on the last one
         self._turn = asyncio.Lock()  # writes go out one by one, first come first served
         self._backoff = FullJitter(
             self.settings.reconnect_min_seconds, self.settings.reconnect_max_seconds
@@ -89,7 +96,13 @@ class Uplink:
                 try:
                     async with connect(self.settings, await self._make_hello()) as connection:
                         await self._serve(connection)
-                except DisconnectedError as exc:
+                except (DisconnectedError, RefusedError) as exc:
+                    if isinstance(exc, RefusedError) and not self._may_mend(exc):
+                        raise
+                    # An answer, not only a Welcome: the cloud means it. Two edges of one name
+                    # throw each other out, ever more rarely.
+                    if self._was_answered and not isinstance(exc, ReplacedError):
+                        self._backoff.reset()
                     wait = self._next_wait()
                     self._tell(LinkState.DOWN, f"{exc}; again in {wait:.1f} s")
                     logger.warning("uplink down", extra={"reason": str(exc), "seconds": wait})
@@ -162,7 +175,7 @@ class Uplink:
     async def _serve(self, connection: Connection) -> None:
         self.answers.begin(connection.welcome, connection.round_trip_seconds)
         self._resume(connection.welcome)
-        self._connection = connection
+        self._connection, self._was_welcome, self._was_answered = connection, True, False
         self._tell(LinkState.UP, self.settings.cloud_address)
         self.ledger.may_go.notify_all()
         flush = asyncio.create_task(self._flush())
@@ -171,7 +184,7 @@ class Uplink:
                 again = self.answers.take(await self._hear(connection))
                 if again is not None:
                     self._backlog.append(again)
-                self._backoff.reset()  # an answer, not only a Welcome: the cloud means it
+                self._was_answered, self._patience = True, 1.0
                 self.ledger.may_go.notify_all()
                 if (self._backlog or self.answers.replies) and flush.done():
                     flush = asyncio.create_task(self._flush())
@@ -208,7 +221,8 @@ class Uplink:
         if self._is_silent and not was_silent:
             age = self.ledger.answer_age(self.clock())
             logger.warning("the cloud answers nothing", extra={"seconds": age})
-        if self.answers.overdue_seconds > self.settings.answer_seconds:
+        if self.answers.overdue_seconds > self._patience * self.settings.answer_seconds:
+            self._patience = min(2 * self._patience, _MOST_PATIENCE)
             age = self.ledger.answer_age(self.clock())
             last = "none ever came" if age is None else f"the last one came {age:.0f} s ago"
             raise DisconnectedError(f"no answer to what was sent; {last}")
@@ -298,6 +312,12 @@ class Uplink:
 
     def _is_late(self, age_seconds: float) -> bool:
         return self.is_recording or 0 < self.settings.deadline_seconds < age_seconds
+
+    def _may_mend(self, refusal: RefusedError) -> bool:
+        """Whether a refusal may go away: a cloud that knew the method a moment ago read its name
+        with a bit that was altered on the way, or a proxy answered in its place.
+        """
+        return self._was_welcome and refusal.status == grpc.StatusCode.UNIMPLEMENTED.name
 
     def _next_wait(self) -> float:
         drain, self.answers.drain = self.answers.drain, None
