@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from slimcloud.frame_id import FrameId
-from slimcloud.store.cameras.registry import CameraRecord
+from slimcloud.store.cameras.registry import CameraRecord, CameraRegistry
 from support.cloud.review import EPOCH, ReviewWorld
 
 NEVER = FrameId("gate-1", EPOCH, 77)
@@ -92,10 +92,10 @@ async def test_the_frameworks_own_errors_are_problems_too(review: ReviewWorld) -
 async def test_a_store_that_does_not_answer_is_503_with_retry_after(
     review: ReviewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail() -> list[CameraRecord]:
+    async def fail(_: CameraRegistry) -> list[CameraRecord]:
         raise RedisConnectionError("no route to 10.0.0.7")
 
-    monkeypatch.setattr(review.store.cameras, "list", fail)
+    monkeypatch.setattr(CameraRegistry, "list", fail)
 
     response = await review.http.get("/api/v1/cameras")
 
@@ -107,10 +107,10 @@ async def test_a_store_that_does_not_answer_is_503_with_retry_after(
 async def test_a_bug_is_500_without_its_details_and_logged_with_the_trace_id(
     review: ReviewWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail() -> list[CameraRecord]:
+    async def fail(_: CameraRegistry) -> list[CameraRecord]:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(review.store.cameras, "list", fail)
+    monkeypatch.setattr(CameraRegistry, "list", fail)
     transport = httpx.ASGITransport(review.api, raise_app_exceptions=False)
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     traceparent = f"00-{trace_id}-b7ad6b7169203331-01"
