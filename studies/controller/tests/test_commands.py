@@ -116,7 +116,7 @@ def test_a_file_that_is_no_link_is_bad_data(study: Study, tmp_path: Path) -> Non
     outcome = study("simulate", *SHIPPED, "--traces", tmp_path / "words.txt")
 
     assert outcome.code == ExitCode.BAD_DATA
-    assert "3 columns" in outcome.err
+    assert "words.txt, line 1" in outcome.err
 
 
 def test_a_video_is_recorded_as_numbers(study: Study, tmp_path: Path) -> None:
