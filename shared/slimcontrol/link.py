@@ -21,6 +21,7 @@ _RATE_VARIANCE_FLOOR = 0.015  # a link that was steady for a second may be anoth
 _RATE_VARIANCE_CEILING = 0.25  # one hole must not make the link's later rates look unsure for long
 _FIRST_RATE = 62_500.0  # bytes per second (0.5 Mbit/s) until something is known
 _FIRST_VARIANCE = 0.25
+_MOST_DOUBT = 1.0  # variance after reconnects, however many: a frame must stay sendable
 _RATE_LIMITS = (125.0, 1.25e9)  # bytes per second: 1 kbit/s to 10 Gbit/s
 _SHORTEST_TRANSFER = 0.001  # seconds; below, the clock's grain and scheduling decide
 _JITTER_SECONDS = 0.02  # a delay within this says nothing against the rate
@@ -115,7 +116,7 @@ class LinkRate:
 
     def doubt(self) -> None:
         """Be less sure, after a reconnect: the path may be another."""
-        self._variance = max(2 * self._variance, _FIRST_VARIANCE)
+        self._variance = min(max(2 * self._variance, _FIRST_VARIANCE), _MOST_DOUBT)
 
     def _learn(self, rate: float) -> None:
         low, high = _RATE_LIMITS

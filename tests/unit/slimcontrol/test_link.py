@@ -119,3 +119,12 @@ def test_without_the_oldest_frames_bytes_all_that_is_on_its_way_is_taken_for_it(
 
     assert queue.seconds == pytest.approx(0.05)
     assert queue.rate == 100_000.0
+
+
+def test_a_thousand_streams_without_an_answer_leave_a_rate_to_plan_with() -> None:
+    belief = make_belief(rate := 100_000.0)
+
+    for _ in range(1000):  # doubled each time, the doubt made the rate zero at the twenty-second
+        belief.on_connected(ROUND_TRIP)
+
+    assert rate / 4 < belief.rate.sure < belief.rate.safe < rate

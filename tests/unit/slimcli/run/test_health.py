@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import grpc
 import pytest
@@ -14,6 +13,7 @@ from grpc_health.v1.health import HealthServicer
 
 from slimcli.app import run
 from slimcli.exits import ExitCode
+from support.http_serving import serving
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -30,13 +30,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def http_address() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(_Handler) as address:
+        yield address
 
 
 @pytest.fixture

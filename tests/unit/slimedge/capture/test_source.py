@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import av
@@ -18,6 +17,7 @@ from slimcodec.image import image_bytes
 from slimedge.capture.source import open_source
 from slimedge.capture.video import Video
 from slimedge.errors import CameraError, CameraLostError, CameraRefusedError
+from support.http_serving import serving
 
 FPS = 10
 FRAMES = 5
@@ -169,18 +169,6 @@ def test_a_password_that_must_be_encoded_is_refused_at_the_start(password: str) 
         open_source(f"rtsp://admin:{password}@camera/1", 1.0)
 
     assert password not in str(caught.value)
-
-
-@contextmanager
-def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a server on loopback."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
