@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from support.cloud.redis_fixtures import client, redis_url, store
+from support.cloud.redis_fixtures import client, redis_server, redis_url, store
 from support.cloud.review import ReviewWorld, ToyCodec, open_review
 
-__all__ = ["client", "redis_url", "review", "store", "toy_codec"]
+__all__ = ["client", "redis_server", "redis_url", "review", "store", "toy_codec"]
 
 
 @pytest.fixture(scope="session")

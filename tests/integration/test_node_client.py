@@ -13,7 +13,6 @@ import pytest
 from slimcloud.frame_id import FrameId
 from slimcloud.store.cameras.budgets import BudgetState
 from slimcontrol.budget import Budget
-from slimops.storage.redis_connection import redis_client
 from support.cloud.whole_cloud import RunningCloud, ToyModels, cloud_settings, open_cloud
 
 CLIENT = Path(__file__).with_name("node_client")
@@ -63,9 +62,6 @@ async def test_client_of_the_document_streams_resumes_and_tells_its_gap(
     containers.mkdir()
     for sequence in range(1, FRAMES + 1):
         (containers / f"{sequence:04d}.slw").write_bytes(models.encode(sequence, hw=IMAGE_HW))
-    client = redis_client(redis_url)
-    await client.flushall()
-    await client.aclose()
 
     async with open_cloud(cloud_settings(models, redis_url, credit_bytes=CREDIT_BYTES)) as cloud:
         request_id = await cloud.store.budgets.want("node", Budget(1_000_000, 3600))

@@ -108,9 +108,6 @@ def test_killed_process_leaves_no_process_behind(toy_models: ToyModels, tmp_path
 async def test_roles_in_separate_processes_work_together(
     redis_url: str, toy_models: ToyModels, tmp_path: Path
 ) -> None:
-    client = redis_client(redis_url)
-    await client.flushall()
-    await client.aclose()
     ingest = cloud_settings(toy_models, redis_url, role="ingest")
     detect = cloud_settings(toy_models, redis_url, role="detect")
     async with (
@@ -152,7 +149,6 @@ async def test_frames_survive_the_kill_of_a_detect_worker(
 ) -> None:
     """A worker that is stopped in mid-work and killed: another takes over what it held."""
     client = redis_client(redis_url)
-    await client.flushall()
     store = Store(client)
     ingest = cloud_settings(toy_models, redis_url, role="ingest")
     async with open_cloud(ingest) as cloud, ToyCamera(cloud.grpc_address, toy_models) as camera:
@@ -188,8 +184,6 @@ async def test_frames_survive_the_kill_of_a_detect_worker(
 async def test_retention_keeps_the_store_within_its_budget(
     redis_url: str, toy_models: ToyModels
 ) -> None:
-    client = redis_client(redis_url)
-    await client.flushall()
     budget = 2**20
     settings = cloud_settings(
         toy_models, redis_url, role="ingest", max_stored_bytes=budget, max_queue_size=1000
@@ -206,14 +200,12 @@ async def test_retention_keeps_the_store_within_its_budget(
 
     assert totals.removed > 0
     assert totals.stored_bytes == (needed - totals.removed) * len(container)
-    await client.aclose()
 
 
 async def test_stop_waits_until_the_store_knows_that_the_cameras_are_gone(
     redis_url: str, toy_models: ToyModels
 ) -> None:
     client = redis_client(redis_url)
-    await client.flushall()
     settings = cloud_settings(toy_models, redis_url, role="ingest", stop_seconds=0)
     async with AsyncExitStack() as stack:
         async with open_cloud(settings) as cloud:

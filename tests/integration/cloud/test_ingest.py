@@ -19,7 +19,6 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store.cameras.refetches import RefetchState
 from slimcloud.store.records import FrameState
 from slimcodec.container import pack_container, parse_container
-from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import (
     EPOCH,
@@ -40,18 +39,8 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
 
 
 @pytest.fixture
-async def empty_redis_url(redis_url: str) -> str:
-    client = redis_client(redis_url)
-    await client.flushall()
-    await client.aclose()
-    return redis_url
-
-
-@pytest.fixture
-async def cloud(empty_redis_url: str, toy_models: ToyModels) -> AsyncIterator[RunningCloud]:
-    settings = cloud_settings(
-        toy_models, empty_redis_url, max_frame_bytes=4096, max_pixels=128 * 128
-    )
+async def cloud(redis_url: str, toy_models: ToyModels) -> AsyncIterator[RunningCloud]:
+    settings = cloud_settings(toy_models, redis_url, max_frame_bytes=4096, max_pixels=128 * 128)
     async with open_cloud(settings) as cloud:
         yield cloud
 
@@ -467,9 +456,9 @@ async def test_enhancement_that_does_not_fit_gets_a_nack(
 
 
 async def test_full_queue_gets_a_nack_that_may_be_repeated(
-    empty_redis_url: str, toy_models: ToyModels
+    redis_url: str, toy_models: ToyModels
 ) -> None:
-    settings = cloud_settings(toy_models, empty_redis_url, role="ingest", max_queue_size=1)
+    settings = cloud_settings(toy_models, redis_url, role="ingest", max_queue_size=1)
     async with open_cloud(settings) as cloud, ToyCamera(cloud.grpc_address, toy_models) as camera:
         await camera.hello()
         await camera.send(1)

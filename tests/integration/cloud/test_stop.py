@@ -87,7 +87,6 @@ async def test_sigterm_under_load_loses_nothing_that_was_acked(
 ) -> None:
     models = ToyModels(tmp_path / "models")
     client = redis_client(redis_url)
-    await client.flushall()
     store = Store(client)
     acked: set[FrameId] = set()
     container = models.encode(1)

@@ -16,7 +16,6 @@ from slimcloud.store.cameras.refetches import RefetchState
 from slimcloud.store.records import FrameState, Triage
 from slimcodec.container import parse_container
 from slimcodec.errors import ModelError
-from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import (
     EPOCH,
@@ -43,18 +42,10 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
 
 
 @pytest.fixture
-async def empty_redis_url(redis_url: str) -> str:
-    client = redis_client(redis_url)
-    await client.flushall()
-    await client.aclose()
-    return redis_url
-
-
-@pytest.fixture
-async def cloud(empty_redis_url: str, toy_models: ToyModels) -> AsyncIterator[RunningCloud]:
+async def cloud(redis_url: str, toy_models: ToyModels) -> AsyncIterator[RunningCloud]:
     settings = cloud_settings(
         toy_models,
-        empty_redis_url,
+        redis_url,
         triage="enhance",
         triage_level=LEVEL,
         triage_wait_seconds=LONG,
@@ -161,10 +152,10 @@ async def _detections_of(
 
 
 async def test_enhancement_that_never_comes_is_not_waited_for(
-    empty_redis_url: str, toy_models: ToyModels
+    redis_url: str, toy_models: ToyModels
 ) -> None:
     settings = cloud_settings(
-        toy_models, empty_redis_url, triage="enhance", triage_wait_seconds=SHORT, metrics_port=0
+        toy_models, redis_url, triage="enhance", triage_wait_seconds=SHORT, metrics_port=0
     )
     async with open_cloud(settings) as cloud, ToyCamera(cloud.grpc_address, toy_models) as camera:
         await camera.hello()
@@ -245,9 +236,9 @@ async def test_person_who_looks_gets_what_triage_did_not_ask_for(
 
 
 async def test_triage_by_itself_only_spares_the_detector(
-    empty_redis_url: str, toy_models: ToyModels
+    redis_url: str, toy_models: ToyModels
 ) -> None:
-    settings = cloud_settings(toy_models, empty_redis_url, triage="detect")
+    settings = cloud_settings(toy_models, redis_url, triage="detect")
     async with open_cloud(settings) as cloud, ToyCamera(cloud.grpc_address, toy_models) as camera:
         assert not (await camera.hello()).HasField("max_live_level")
         await camera.send(1, _container(toy_models, QUIET, 3))
@@ -262,11 +253,11 @@ async def test_triage_by_itself_only_spares_the_detector(
 
 
 async def test_threshold_and_labels_are_the_operators(
-    empty_redis_url: str, toy_models: ToyModels
+    redis_url: str, toy_models: ToyModels
 ) -> None:
     settings = cloud_settings(
         toy_models,
-        empty_redis_url,
+        redis_url,
         triage="detect",
         triage_threshold=0.0,
         triage_labels="thing-03, thing-07",
@@ -285,17 +276,17 @@ async def test_threshold_and_labels_are_the_operators(
     [({"triage_labels": "zebra"}, "no class zebra"), ({"triage_level": 4}, "levels 0..3")],
 )
 async def test_wish_that_cannot_be_met_stops_the_start(
-    empty_redis_url: str, toy_models: ToyModels, overrides: dict[str, object], words: str
+    redis_url: str, toy_models: ToyModels, overrides: dict[str, object], words: str
 ) -> None:
-    settings = cloud_settings(toy_models, empty_redis_url, triage="enhance", **overrides)
+    settings = cloud_settings(toy_models, redis_url, triage="enhance", **overrides)
 
     with pytest.raises(ModelError, match=words):
         async with open_cloud(settings):
             pass
 
 
-async def test_model_without_a_head_stops_the_start(empty_redis_url: str, tmp_path: Path) -> None:
-    settings = cloud_settings(ToyModels(tmp_path), empty_redis_url, triage="detect")
+async def test_model_without_a_head_stops_the_start(redis_url: str, tmp_path: Path) -> None:
+    settings = cloud_settings(ToyModels(tmp_path), redis_url, triage="detect")
 
     with pytest.raises(ModelError, match="no triage head"):
         async with open_cloud(settings):

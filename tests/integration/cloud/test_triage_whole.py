@@ -13,7 +13,6 @@ from slimcodec.container import parse_container
 from slimedge.app import run_edge
 from slimedge.event import Detected, Encoded, Refetched
 from slimedge.settings import EdgeSettings
-from slimops.storage.redis_connection import redis_client
 from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
 from support.edge.edge_recorder import EdgeRecorder
 from support.models.toy_artifact import make_image
@@ -36,9 +35,6 @@ def pictures(tmp_path: Path) -> Path:
 async def test_only_what_is_not_quiet_is_enhanced(
     redis_url: str, tmp_path: Path, pictures: Path
 ) -> None:
-    client = redis_client(redis_url)
-    await client.flushall()
-    await client.aclose()
     models = ToyModels(tmp_path / "models")
     add_toy_triage(models.root / "toy" / "1")
     settings = cloud_settings(

@@ -44,9 +44,6 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
 
 @pytest.fixture
 async def cloud(redis_url: str, toy_models: ToyModels) -> AsyncIterator[RunningCloud]:
-    client = redis_client(redis_url)
-    await client.flushall()
-    await client.aclose()
     settings = cloud_settings(toy_models, redis_url, role="ingest", max_queue_size=20)
     async with open_cloud(settings) as cloud:
         yield cloud

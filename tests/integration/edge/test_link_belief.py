@@ -16,7 +16,6 @@ from slimedge.app import run_edge
 from slimedge.event import Encoded
 from slimedge.link.wire import round_trip_of
 from slimedge.settings import EdgeSettings
-from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.review import ReviewWorld
 from support.cloud.whole_cloud import (
@@ -39,9 +38,6 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
 
 @pytest.fixture
 async def cloud(redis_url: str, toy_models: ToyModels) -> AsyncIterator[RunningCloud]:
-    client = redis_client(redis_url)
-    await client.flushall()
-    await client.aclose()
     async with open_cloud(cloud_settings(toy_models, redis_url, role="ingest")) as cloud:
         yield cloud
 

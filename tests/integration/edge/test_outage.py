@@ -86,7 +86,6 @@ async def test_an_outage_and_a_restart_of_the_edge_lose_nothing_and_make_no_live
     redis_url: str, toy_models: ToyModels, edge_settings: EdgeSettings, tmp_path: Path
 ) -> None:
     client = redis_client(redis_url)
-    await client.flushall()
     store, state = Store(client), tmp_path / "state.json"
     before, after = EdgeRecorder(), EdgeRecorder()
     with cloud_process(toy_models, state, redis_url=redis_url) as cloud:
@@ -126,8 +125,6 @@ async def test_an_outage_and_a_restart_of_the_edge_lose_nothing_and_make_no_live
 async def test_a_gap_that_an_earlier_start_left_is_on_record_in_the_cloud(
     redis_url: str, toy_models: ToyModels, edge_settings: EdgeSettings
 ) -> None:
-    client = redis_client(redis_url)
-    await client.flushall()
     folder = edge_settings.spool_folder
     assert folder is not None
     folder.mkdir()
@@ -142,7 +139,6 @@ async def test_a_gap_that_an_earlier_start_left_is_on_record_in_the_cloud(
         async with edge_running(settings, EdgeRecorder()):
             while not (gaps := await cloud.store.gaps.list("gate")):
                 await asyncio.sleep(0.02)
-    await client.aclose()
 
     (gap,) = gaps
     assert (gap.epoch, gap.gap_number, gap.reason) == (EARLIER_EPOCH, number, "spool_full")
@@ -166,7 +162,6 @@ async def test_store_that_was_emptied_is_told_as_a_gap(
     redis_url: str, toy_models: ToyModels, edge_settings: EdgeSettings
 ) -> None:
     client = redis_client(redis_url)
-    await client.flushall()
     recorder = EdgeRecorder()
     async with open_cloud(cloud_settings(toy_models, redis_url)) as cloud:
         settings = edge_settings.model_copy(update={"cloud_address": cloud.grpc_address})

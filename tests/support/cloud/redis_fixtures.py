@@ -1,10 +1,11 @@
-"""Fixtures: a real Redis, one for each process, empty for each test."""
+"""Fixtures: a real Redis, one server for each process, empty for each test."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import redis
 from redis.asyncio import Redis
 
 from slimcloud.store.frames import Store
@@ -13,17 +14,25 @@ from slimops.storage.redis_connection import redis_client
 
 
 @pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """The server of the whole session; a test asks for `redis_url`."""
     server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
     server.start()
-    yield server.url
+    yield server
     server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The server's URL, once it has been emptied."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
 
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
     client = redis_client(redis_url)
-    await client.flushall()
     yield client
     await client.aclose()
 

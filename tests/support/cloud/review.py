@@ -160,9 +160,8 @@ async def open_review(
     max_waiting: int = 16,
     tokens: TokenTable | None = None,
 ) -> AsyncIterator[ReviewWorld]:
-    """A review role over an empty store; everything is closed afterwards."""
+    """A review role over the store of `redis_url`; everything is closed afterwards."""
     client: Redis = redis_client(redis_url)
-    await client.flushall()
     world = ReviewWorld(client, codec, max_waiting=max_waiting, tokens=tokens)
     try:
         yield world
