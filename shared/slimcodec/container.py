@@ -32,9 +32,38 @@ cut between sections only.
 Separate streams: one section, group = level, holds all channels of that level. An enhancement is
 the whole stream of its level; it names the base that it takes the place of, and needs none of it.
 
-A container of whole quality, nested streams and factorized prior has version 1, any other version
-2. Nothing follows the last section: trailing bytes are refused. So a container has exactly one
-form.
+A container of whole quality, nested streams and factorized prior has version 1, any other of these
+version 2. Nothing follows the last section: trailing bytes are refused. So a container has exactly
+one form.
+
+Version 3 is that of the context prior (`slimcodec.context`), streams are nested. A base is coded
+alone ("intra") or against a reference ("inter"): a frame whose symbols the reader has.
+
+    header, 21 bytes without a reference, 14 with one
+    offset  size  field
+         0     4  magic
+         4     1  version       3
+         5     1  kind, prior   bit 0: 0 base, 1 enhancement; bit 2: 0 intra, 1 inter; high nibble 2
+         6     1  level, first group    low and high nibble
+         7     2  quality       fixed point 8.8
+      intra base
+         9     8  fingerprint
+        17     2  height
+        19     2  width
+      enhancement, inter
+         9     5  reference     begin of the SHA-256 of the symbols that the reader must have: of an
+                                enhancement those of its base, of an inter base those of its
+                                reference (`slimcodec.symbols`); model and size are theirs
+
+    then the sections: an inter base has first that of its changes, then as above one for each group
+         0   1-4  length        LEB128, not of the last section, which ends before the checksum
+         -     -  data          steps as in slimcodec.entropy.coder
+
+    then
+         0     4  CRC32C        over all before it
+
+An inter container in which nothing changed has sections without data. Base and enhancement together
+exceed the full stream by one header and checksum at most.
 """
 
 import struct
@@ -47,13 +76,14 @@ import google_crc32c
 from slimcodec.errors import (
     ContainerLimitError,
     DamagedContainerError,
+    MissingReferenceError,
     NotAContainerError,
     TruncatedContainerError,
     UnsupportedVersionError,
 )
 
 MAGIC = b"\x9bSLW"
-VERSION = 2  # the latest
+VERSION = 3  # the latest
 MAX_PIXELS = 1 << 26  # of the original picture; 8192 x 8192
 MAX_LEVELS = 16
 MAX_QUALITY = 255
@@ -61,16 +91,21 @@ QUALITY_STEPS = 256  # fixed-point steps between two trained qualities
 MAX_SECTION_BYTES = 1 << 24
 MAX_SECTION_SYMBOLS = 1 << 26
 FINGERPRINT_BYTES = 8
+REFERENCE_BYTES = 5
 
 Streams = Literal["nested", "separate"]
-Prior = Literal["factorized", "hyperprior"]
+Prior = Literal["factorized", "hyperprior", "context"]
 
 _STREAMS: Sequence[Streams] = ("nested", "separate")  # by their number in the header
-_PRIORS: Sequence[Prior] = ("factorized", "hyperprior")
+_PRIORS: Sequence[Prior] = ("factorized", "hyperprior", "context")
 _HEADER = struct.Struct("<4sBB8sBBHHHB")
 _SECTION = struct.Struct("<II")
 _CRC = struct.Struct("<I")
 _HYPER_LENGTH = struct.Struct("<I")
+_HEAD_3 = struct.Struct("<4sBBBH")
+_ORIGIN_3 = struct.Struct("<8sHH")  # of an intra base
+_ENHANCEMENT, _INTER = 1, 4  # bits of version 3's kind
+_MAX_LENGTH_BYTES = 4
 HEADER_BYTES = _HEADER.size + _CRC.size
 SECTION_HEADER_BYTES = _SECTION.size + _CRC.size
 
@@ -101,7 +136,7 @@ class Section:
     """The symbols of one channel group (nested streams) or of one level (separate ones)."""
 
     group: int
-    symbol_count: int  # of y
+    symbol_count: int  # of y; 0 in version 3, where size and changes tell it
     data: bytes
 
 
@@ -117,6 +152,10 @@ class Container:
     sections: tuple[Section, ...]
     streams: Streams = "nested"
     prior: Prior = "factorized"
+    # with the context prior:
+    reference: bytes | None = None  # the digest of what the reader must have, 5 bytes
+    is_inter: bool = False
+    changes: bytes = b""  # of an inter base: which places changed
 
     @property
     def is_enhancement(self) -> bool:
@@ -131,6 +170,8 @@ class Container:
     @property
     def version(self) -> int:
         """The only version that this container is written in."""
+        if self.prior == "context":
+            return 3
         is_old = self.streams == "nested" and self.prior == "factorized"
         return 1 if is_old and self.quality == int(self.quality) else 2
 
@@ -171,6 +212,8 @@ def pack_container(container: Container) -> bytes:
         DamagedContainerError: the sections are not those of the container's groups.
     """
     _check_fields(container)
+    if container.version == 3:
+        return _pack_3(container)
     streams, prior = _STREAMS.index(container.streams), _PRIORS.index(container.prior)
     header = _HEADER.pack(
         MAGIC,
@@ -190,8 +233,14 @@ def pack_container(container: Container) -> bytes:
     return b"".join(parts)
 
 
-def parse_container(bitstream: bytes) -> Container:
+def parse_container(
+    bitstream: bytes, fingerprint: bytes | None = None, image_hw: tuple[int, int] | None = None
+) -> Container:
     """Return the checked container; nothing in it needs checking again, save against a model.
+
+    Args:
+        bitstream: From anywhere.
+        fingerprint, image_hw: Those of the frame that it needs; taken where it has none of its own.
 
     Raises:
         BitstreamError: one of its leaves; see `slimcodec.errors`.
@@ -206,6 +255,8 @@ def parse_container(bitstream: bytes) -> Container:
             f"container version {bitstream[len(MAGIC)]}; this build reads up to {VERSION}; "
             "update the reader"
         )
+    if bitstream[len(MAGIC) :][:1] == b"\3":
+        return _parse_3(bitstream, fingerprint, image_hw)
     if len(bitstream) < HEADER_BYTES:
         raise TruncatedContainerError(
             f"container of {len(bitstream)} bytes; its header alone has {HEADER_BYTES}; "
@@ -279,6 +330,105 @@ def _parse_sections(bitstream: bytes, groups: range) -> tuple[Section, ...]:
     return tuple(sections)
 
 
+def _pack_3(container: Container) -> bytes:
+    kind = container.is_enhancement * _ENHANCEMENT | container.is_inter * _INTER
+    head = _HEAD_3.pack(
+        MAGIC,
+        3,
+        kind | _PRIORS.index("context") << 4,
+        container.level | container.first_group << 4,
+        to_fixed(container.quality),
+    )
+    of = container.reference or _ORIGIN_3.pack(container.fingerprint, *container.image_hw)
+    data = [section.data for section in container.sections]
+    if container.is_inter and not container.is_enhancement:
+        data.insert(0, container.changes)
+    parts = [head, of]
+    for part in data[:-1]:
+        parts += [_pack_length(len(part)), part]
+    packed = b"".join([*parts, data[-1]])
+    return packed + _CRC.pack(google_crc32c.value(packed))
+
+
+def _parse_3(
+    bitstream: bytes, fingerprint: bytes | None, image_hw: tuple[int, int] | None
+) -> Container:
+    if len(bitstream) < _HEAD_3.size + REFERENCE_BYTES + _CRC.size:
+        raise TruncatedContainerError(
+            f"container of {len(bitstream)} bytes, shorter than any of version 3; fetch it again"
+        )
+    body = bitstream[: -_CRC.size]
+    _check_crc("container", body, bitstream[-_CRC.size :])
+    _, _, kind_prior, levels, quality = _HEAD_3.unpack_from(body)
+    kind, prior = kind_prior & 0xF, kind_prior >> 4
+    if prior != _PRIORS.index("context") or kind & ~(_ENHANCEMENT | _INTER):
+        raise UnsupportedVersionError(
+            f"container of version 3 with kind {kind} and prior {prior}; update the reader"
+        )
+    level, first_group, is_inter = levels & 0xF, levels >> 4, bool(kind & _INTER)
+    if bool(kind & _ENHANCEMENT) != (first_group > 0):
+        raise DamagedContainerError(f"kind {kind} with first group {first_group}")
+    position, reference = _HEAD_3.size, None
+    if kind:
+        reference = body[position : position + REFERENCE_BYTES]
+        position += REFERENCE_BYTES
+        if fingerprint is None or image_hw is None:
+            raise MissingReferenceError(
+                f"container needs the frame with the symbols {reference.hex()}; decode that first "
+                "and give it along"
+            )
+    else:
+        if len(body) < position + _ORIGIN_3.size:
+            raise TruncatedContainerError(f"container of {len(bitstream)} bytes; fetch it again")
+        fingerprint, height, width = _ORIGIN_3.unpack_from(body, position)
+        image_hw = height, width
+        position += _ORIGIN_3.size
+    container = Container(
+        fingerprint,
+        level,
+        quality / QUALITY_STEPS,
+        image_hw,
+        first_group,
+        sections=(),
+        prior="context",
+        reference=reference,
+        is_inter=is_inter,
+    )
+    _check_header(container)
+    groups, data = list(container.groups), []
+    count = len(groups) + (is_inter and not first_group)
+    for _ in range(count - 1):
+        length, position = _parse_length(body, position)
+        data.append(body[position : position + length])
+        position += length
+        if position > len(body):
+            raise DamagedContainerError(f"a section of {length} bytes ends beyond the container")
+    data.append(body[position:])
+    changes = data.pop(0) if count > len(groups) else b""
+    sections = tuple(Section(group, 0, part) for group, part in zip(groups, data, strict=True))
+    return replace(container, sections=sections, changes=changes)
+
+
+def _pack_length(length: int) -> bytes:
+    octets = bytearray()
+    while length > 0x7F:
+        octets.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*octets, length])
+
+
+def _parse_length(body: bytes, position: int) -> tuple[int, int]:
+    """The LEB128 number there, and where it ends."""
+    length = 0
+    for place, octet in enumerate(body[position : position + _MAX_LENGTH_BYTES]):
+        length |= (octet & 0x7F) << 7 * place
+        if octet < 0x80:
+            if place and not octet:
+                break
+            return length, position + place + 1
+    raise DamagedContainerError("a section's length is in no form that an encoder writes")
+
+
 def _check_crc(what: str, covered: bytes, stored: bytes) -> None:
     (expected,) = _CRC.unpack(stored)
     found = google_crc32c.value(covered)
@@ -299,8 +449,11 @@ def _check_fields(container: Container) -> None:
         raise DamagedContainerError(
             f"sections of groups {groups}, expected {list(container.groups)}"
         )
-    for section in container.sections:
-        _check_section(section.group, len(section.data), section.symbol_count)
+    if container.version < 3:
+        for section in container.sections:
+            _check_section(section.group, len(section.data), section.symbol_count)
+    elif (container.reference is None) == (container.is_enhancement or container.is_inter):
+        raise DamagedContainerError("a base alone has no reference, any other has one")
 
 
 def _check_header(container: Container) -> None:

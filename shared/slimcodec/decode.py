@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import MAX_PIXELS, Container
-from slimcodec.errors import DamagedContainerError
+from slimcodec.container import MAX_PIXELS, QUALITY_STEPS, Container
+from slimcodec.context.coder import ContextCoder
+from slimcodec.errors import DamagedContainerError, MissingReferenceError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.pixels import to_image
-from slimcodec.sections import build_section_coder, parse_for
+from slimcodec.sections import build_section_coder, check_reference, parse_for
+from slimcodec.symbols import FrameSymbols
 
 TILE = 48  # latents along a side: larger pictures are synthesised in tiles, 180 bytes a pixel each
 MARGIN = 3  # latents: those further away change no pixel (2, with the shipped models)
@@ -28,9 +30,10 @@ class Latent:
     """One picture's dequantised latent: all that the cloud needs to detect or to show."""
 
     y_hat: NDArray[np.float32]  # (1, M_l, h, w)
-    level: int
+    level: int  # the highest of any place
     quality: float
     image_hw: tuple[int, int]  # original, pixels
+    levels: NDArray[np.uint8] | None = None  # (h, w) of each place; with the context prior
 
 
 class Decoder:
@@ -44,27 +47,77 @@ class Decoder:
         self._max_pixels = max_pixels
         self._sections = build_section_coder(artifact, runtime)
 
-    def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent:
+    def decode_latent(
+        self, base: bytes, enhancement: bytes | None = None, reference: FrameSymbols | None = None
+    ) -> Latent:
         """Return the latent of a base, lifted by its enhancement if there is one.
 
+        Args:
+            base: A base container.
+            enhancement: Of that base.
+            reference: What an inter base was coded against.
+
         Raises:
-            BitstreamError: the bytes are damaged, of another model, or do not belong together.
+            BitstreamError: the bytes are damaged, of another model, do not belong together, or need
+                another reference.
         """
-        container = parse_for(self._artifact, base, self._max_pixels)
+        if isinstance(self._sections, ContextCoder):
+            return self.latent_of(self.decode_symbols(base, enhancement, reference))
+        container = self._parse(base, enhancement)
+        symbols = self._sections.decode(container)  # (M_l, h, w)
+        columns = self._artifact.latent_layout.level_columns(container.level)
+        inverse_gain = self._artifact.tables.inverse_gain_at(container.quality)[columns]
+        y_hat = symbols.astype(np.float32) * inverse_gain[:, np.newaxis, np.newaxis]
+        return Latent(y_hat[np.newaxis], container.level, container.quality, container.image_hw)
+
+    def decode_symbols(
+        self, base: bytes, enhancement: bytes | None = None, reference: FrameSymbols | None = None
+    ) -> FrameSymbols:
+        """Return what a reader holds then, with the context prior; as `decode_latent` otherwise."""
+        assert isinstance(self._sections, ContextCoder), "only the context prior has references"
+        container = self._parse(base, enhancement, reference)
+        if container.is_inter:
+            assert reference is not None  # else its size would be missing
+            check_reference(reference, self._artifact)
+            _check_digest(container, reference)
+        else:
+            reference = None
+        hw = self._artifact.latent_hw(container.image_hw)
+        symbols = self._sections.decode(container, hw, reference)
+        if enhancement is not None:
+            lower = parse_for(self._artifact, base, self._max_pixels, container.image_hw)
+            of_base = self._sections.decode(lower, hw, reference)
+            addition = parse_for(self._artifact, enhancement, self._max_pixels, container.image_hw)
+            _check_digest(addition, of_base)
+        return symbols
+
+    def latent_of(self, symbols: FrameSymbols) -> Latent:
+        """Return the latent of decoded symbols: each place by the gains of its own quality."""
+        h, w, M = symbols.symbols.shape
+        y_hat = np.empty((h, w, M), np.float32)
+        for fixed in np.unique(symbols.qualities):
+            at = symbols.qualities == fixed
+            gain = self._artifact.tables.inverse_gain_at(int(fixed) / QUALITY_STEPS)[:M]
+            y_hat[at] = symbols.symbols[at] * gain
+        planes = np.ascontiguousarray(y_hat.transpose(2, 0, 1))[np.newaxis]
+        quality = int(symbols.qualities.max()) / QUALITY_STEPS
+        return Latent(planes, symbols.level, quality, symbols.image_hw, symbols.levels)
+
+    def _parse(
+        self, base: bytes, enhancement: bytes | None, reference: FrameSymbols | None = None
+    ) -> Container:
+        known_hw = None if reference is None else reference.image_hw
+        container = parse_for(self._artifact, base, self._max_pixels, known_hw)
         if container.is_enhancement:
             raise DamagedContainerError(
                 f"an enhancement (groups {container.first_group}..{container.level}) was given "
                 "as base; decode it together with the base it belongs to"
             )
         if enhancement is not None:
-            addition = parse_for(self._artifact, enhancement, self._max_pixels)
+            addition = parse_for(self._artifact, enhancement, self._max_pixels, container.image_hw)
             _check_belongs(container, addition)
             container = _join(container, addition)
-        symbols = self._sections.decode(container)  # (M_l, h, w)
-        columns = self._artifact.latent_layout.level_columns(container.level)
-        inverse_gain = self._artifact.tables.inverse_gain_at(container.quality)[columns]
-        y_hat = symbols.astype(np.float32) * inverse_gain[:, np.newaxis, np.newaxis]
-        return Latent(y_hat[np.newaxis], container.level, container.quality, container.image_hw)
+        return container
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         """Return the picture of a latent, uint8 (H, W, 3) in its original size."""
@@ -73,7 +126,8 @@ class Decoder:
         h, w = latent.y_hat.shape[2:]
         image = np.empty((h * stride, w * stride, 3), np.uint8)
         for (rows, top, bottom), (columns, left, right) in itertools.product(_tiles(h), _tiles(w)):
-            tile = replace(latent, y_hat=latent.y_hat[:, :, rows, columns])
+            of_tile = None if latent.levels is None else latent.levels[rows, columns]
+            tile = replace(latent, y_hat=latent.y_hat[:, :, rows, columns], levels=of_tile)
             channels, levels = self._artifact.levels[-1].latent_channels, len(self._artifact.levels)
             y_hat, level = widen_latents([tile], channels), one_hot_levels([tile], levels)
             pixels = to_image(g_s(y_hat=y_hat, level=level)["x_hat"])
@@ -108,8 +162,14 @@ def widen_latents(latents: Sequence[Latent], num_channels: int) -> NDArray[np.fl
 
 
 def one_hot_levels(latents: Sequence[Latent], num_levels: int) -> NDArray[np.float32]:
-    """Return (B, K) with a one at each latent's level, as g_s and the feature transform take it."""
-    return np.eye(num_levels, dtype=np.float32)[[latent.level for latent in latents]]
+    """Return (B, K) with a one at each latent's level, as g_s and the feature transform take it;
+    with the context prior (B, K, h, w), for there each place has its own.
+    """
+    ones = np.eye(num_levels, dtype=np.float32)
+    planes = [latent.levels for latent in latents if latent.levels is not None]
+    if not planes:
+        return ones[[latent.level for latent in latents]]
+    return np.ascontiguousarray(ones[np.stack(planes)].transpose(0, 3, 1, 2))
 
 
 def _join(base: Container, enhancement: Container) -> Container:
@@ -131,4 +191,13 @@ def _check_belongs(base: Container, enhancement: Container) -> None:
             f"enhancement has quality {enhancement.quality:g} and height and width "
             f"{enhancement.image_hw}, its base {base.quality:g} and {base.image_hw}; they are of "
             "different pictures"
+        )
+
+
+def _check_digest(container: Container, needed: FrameSymbols) -> None:
+    if container.reference != needed.digest:
+        found = (container.reference or b"").hex()
+        raise MissingReferenceError(
+            f"container needs the frame with the symbols {found}; the one that was given has "
+            f"{needed.digest.hex()}"
         )

@@ -1,6 +1,9 @@
 """Image -> y -> symbols -> container.
 
 image -to_x, pad-> x -g_a-> y (1, M_l, h, w) -gain-> v -rint, coder-> sections -> bitstream
+
+With the context prior a picture may be coded against another's symbols, which the reader has: then
+g_a runs in float32, for in bfloat16 what stands still does not (`slimcodec.context.coder`).
 """
 
 import time
@@ -10,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS, Container, pack_container, round_quality
+from slimcodec.context.coder import ContextCoder
 from slimcodec.errors import CodecError, ImageError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.pixels import check_image, pad_to_multiple, to_x
-from slimcodec.sections import build_section_coder, parse_for, round_symbols
+from slimcodec.sections import build_section_coder, check_reference, parse_for
+from slimcodec.symbols import FrameSymbols, round_symbols
 
 # Of the symbols that are not zero, how many may differ where the same picture was encoded again:
 # 3.4 % at most between float32 and bfloat16, both models that ship, 768 x 576; of the next
 # frame of a video 11 % at least. And a few more, since small pictures have few symbols.
 _SAME_PICTURE_SHARE = 0.08
 _SAME_PICTURE_SYMBOLS = 4
+_SCENE_CUT = 0.5  # where more places than this changed, coding the picture alone is tried, too
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class EncodedImage:
     quality: float  # as coded: a multiple of 1/256
     image_hw: tuple[int, int]  # original, pixels
     encode_seconds: float  # image to bitstream, without loading the graph
+    symbols: FrameSymbols | None = None  # what the reader has then; with the context prior
 
     @property
     def bpp(self) -> float:
@@ -50,13 +57,21 @@ class Encoder:
         self._runtime = runtime
         self._max_pixels = max_pixels
         self._sections = build_section_coder(artifact, runtime)
+        self._is_exact = artifact.context is not None
 
     def load(self, level: int) -> None:
         """Load the graphs of a level now, so that its first picture does not wait for them."""
-        self._runtime.load(self._artifact.analysis_path(level))
+        self._runtime.load(self._artifact.analysis_path(level), self._is_exact)
         self._sections.load(level)
 
-    def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage:
+    def encode(
+        self,
+        image: NDArray[np.uint8],
+        level: int,
+        quality: float,
+        reference: FrameSymbols | None = None,
+        forced: NDArray[np.bool_] | None = None,
+    ) -> EncodedImage:
         """Return the base container of a picture at an operating point.
 
         Args:
@@ -64,15 +79,24 @@ class Encoder:
             level: 0 (narrowest) to the artifact's widest.
             quality: 0 (coarsest) to the artifact's finest, any real number; it is rounded to
                 1/256.
+            reference: With the context prior, what the reader has of another picture; None: it is
+                coded alone, as it is where that takes fewer bytes.
+            forced: (h, w), places that are coded even if they changed little; None: none.
 
         Raises:
-            ImageError: not such an array, or too large.
-            CodecError: there is no such level or quality.
+            ImageError: not such an array, too large, or of another size than the reference.
+            CodecError: there is no such level or quality, or this codec knows no references.
         """
-        return self._encode(image, None, level, quality)
+        if reference is not None:
+            self._check_reference(reference, (image.shape[0], image.shape[1]))
+        return self._encode(image, None, level, quality, reference, forced)
 
     def enhance(
-        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
+        self,
+        image: NDArray[np.uint8],
+        base: bytes,
+        level: int | None = None,
+        reference: FrameSymbols | None = None,
     ) -> EncodedImage:
         """Return the enhancement that lifts a base of the same picture to a wider level.
 
@@ -80,6 +104,7 @@ class Encoder:
             image: The very picture that the base was made of, uint8 (H, W, 3) RGB.
             base: Its base container.
             level: The level to reach; None is the widest.
+            reference: Of an inter base.
 
         Raises:
             BitstreamError: `base` is no container of this codec.
@@ -87,7 +112,8 @@ class Encoder:
                 compared: they share no symbols.
             CodecError: the base is an enhancement itself, or reaches `level` already.
         """
-        container = parse_for(self._artifact, base, self._max_pixels)
+        known_hw = None if reference is None else reference.image_hw
+        container = parse_for(self._artifact, base, self._max_pixels, known_hw)
         if container.is_enhancement:
             raise CodecError(
                 f"an enhancement (groups {container.first_group}..{container.level}) was given "
@@ -103,14 +129,21 @@ class Encoder:
             raise CodecError(
                 f"base has level {container.level} already, level {target} was asked for"
             )
-        return self._encode(image, container, target, container.quality)
+        reference = reference if container.is_inter else None
+        return self._encode(image, container, target, container.quality, reference)
 
     def _encode(
-        self, image: NDArray[np.uint8], base: Container | None, level: int, quality: float
+        self,
+        image: NDArray[np.uint8],
+        base: Container | None,
+        level: int,
+        quality: float,
+        reference: FrameSymbols | None,
+        forced: NDArray[np.bool_] | None = None,
     ) -> EncodedImage:
         check_image(image, self._max_pixels)
         self._check_operating_point(level, quality)
-        graph = self._runtime.load(self._artifact.analysis_path(level))
+        graph = self._runtime.load(self._artifact.analysis_path(level), self._is_exact)
         start = time.perf_counter()
         manifest = self._artifact.manifest
         frame = Container(
@@ -128,22 +161,53 @@ class Encoder:
         columns = self._artifact.latent_layout.level_columns(level)
         gain = self._artifact.tables.gain_at(frame.quality)[columns]
         v = y[0] * gain[:, np.newaxis, np.newaxis]  # (M_l, h, w)
-        if base is not None and frame.streams == "nested":
-            self._check_same_picture(v, base)
-        sections = self._sections.encode(v, frame, base)
-        bitstream = pack_container(replace(frame, sections=sections))
+        if isinstance(self._sections, ContextCoder):
+            bitstream, symbols = self._in_context(self._sections, v, frame, base, reference, forced)
+        else:
+            if base is not None and frame.streams == "nested":
+                _check_same_picture(round_symbols(v), self._sections.decode(base))
+            sections = self._sections.encode(v, frame, base)
+            bitstream, symbols = pack_container(replace(frame, sections=sections)), None
         seconds = time.perf_counter() - start
-        return EncodedImage(bitstream, level, frame.quality, frame.image_hw, seconds)
+        return EncodedImage(bitstream, level, frame.quality, frame.image_hw, seconds, symbols)
 
-    def _check_same_picture(self, v: NDArray[np.float32], base: Container) -> None:
-        known = self._sections.decode(base)  # (M_b, h, w), of the channels that v begins with
-        again = round_symbols(v[: len(known)])
-        differing = int(np.count_nonzero(known != again))
-        told = int(np.count_nonzero((known != 0) | (again != 0)))
-        if differing > _SAME_PICTURE_SYMBOLS + _SAME_PICTURE_SHARE * told:
+    def _in_context(
+        self,
+        coder: ContextCoder,
+        v: NDArray[np.float32],
+        frame: Container,
+        base: Container | None,
+        reference: FrameSymbols | None,
+        forced: NDArray[np.bool_] | None,
+    ) -> tuple[bytes, FrameSymbols]:
+        if base is not None:
+            of_base = coder.decode(base, (v.shape[1], v.shape[2]), reference)
+            container, symbols = coder.enhance(v, frame, base, of_base, reference)
+            at = of_base.changed if base.is_inter else np.ones(v.shape[1:], np.bool_)
+            below = of_base.symbols[at].T  # (M_b, n)
+            again = coder.chosen(v, frame, reference)[: self._channels(base.level), at]
+            _check_same_picture(again, below[: len(again)].astype(np.int32))
+            return pack_container(container), symbols
+        container, symbols = coder.encode(v, frame, reference, forced)
+        bitstream = pack_container(container)
+        if symbols.changed.mean() > _SCENE_CUT:
+            container, alone = coder.encode(v, frame)
+            packed = pack_container(container)
+            if len(packed) < len(bitstream):
+                return packed, alone
+        return bitstream, symbols
+
+    def _channels(self, level: int) -> int:
+        return self._artifact.levels[level].latent_channels
+
+    def _check_reference(self, reference: FrameSymbols, image_hw: tuple[int, int]) -> None:
+        if not self._is_exact:
+            raise CodecError(f"{self._artifact.label} has no context prior and knows no references")
+        check_reference(reference, self._artifact)
+        if reference.image_hw != image_hw:
             raise ImageError(
-                f"the base is of another picture: {differing} of {told} symbols differ; enhance "
-                "the picture that the base was made of"
+                f"image has height and width {image_hw}, its reference {reference.image_hw}; code "
+                "the first picture of a size alone"
             )
 
     def _check_operating_point(self, level: int, quality: float) -> None:
@@ -153,3 +217,15 @@ class Encoder:
                 f"level {level} and quality {quality:g}; {self._artifact.label} has levels "
                 f"0..{widest} and qualities 0..{finest}"
             )
+
+
+def _check_same_picture(again: NDArray[np.int32], known: NDArray[np.int32]) -> None:
+    """Compare the symbols of a base with those that its picture gives; channels come first."""
+    again = again[: len(known)]
+    differing = int(np.count_nonzero(known != again))
+    told = int(np.count_nonzero((known != 0) | (again != 0)))
+    if differing > _SAME_PICTURE_SYMBOLS + _SAME_PICTURE_SHARE * told:
+        raise ImageError(
+            f"the base is of another picture: {differing} of {told} symbols differ; enhance the "
+            "picture that the base was made of"
+        )

@@ -7,7 +7,8 @@ CodecError
 │   ├── TruncatedContainerError    the bytes end too early
 │   ├── DamagedContainerError      checksum, header or entropy-coded data contradict themselves
 │   ├── ContainerLimitError        well formed, but larger than this reader allows
-│   └── FingerprintMismatchError   made with another model
+│   ├── FingerprintMismatchError   made with another model
+│   └── MissingReferenceError      needs the symbols of a frame that was not given
 ├── ImageError                     a picture that cannot be read, encoded or written
 └── ModelError                     an artifact that is missing, incomplete or altered
 """
@@ -43,6 +44,10 @@ class ContainerLimitError(BitstreamError):
 
 class FingerprintMismatchError(BitstreamError):
     """The container was made with another model than the one at hand."""
+
+
+class MissingReferenceError(BitstreamError):
+    """The container is coded against a frame that was not given, or against another one."""
 
 
 class ImageError(CodecError):

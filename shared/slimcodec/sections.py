@@ -1,5 +1,6 @@
 """What a container must be for a model, and the symbols of a latent <-> its sections.
 
+    context      `slimcodec.context.coder`
     factorized   symbols --columns of the row of this quality--> section
     hyperprior   v -h_a-> rint -> z --columns of that row--> z data ─┐
                                   └-h_s-> scale index ┐              ├─> section
@@ -9,34 +10,35 @@ Both ends run h_s, so it must give the same indexes on both: it is made of integ
 always loaded to run exactly. What else is computed here chooses no table.
 """
 
-import math
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import Container, Section, join_hyper, parse_container, split_hyper
+from slimcodec.context.coder import ContextCoder
 from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols, split_coded
 from slimcodec.errors import (
     ContainerLimitError,
     DamagedContainerError,
     FingerprintMismatchError,
+    MissingReferenceError,
     ModelError,
 )
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import ChannelLayout, CodecArtifact
-
-MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
-
-# A section is refused below this share of the bits that its symbols cost at least. Pictures of one
-# colour have 1.002 of them or more with the shipped models. Only symbols of a table's first bin are
-# cheaper, in a section's last channels: ANS codes them for nothing while its state is still zero.
-LEAST_SHARE = 0.5
-_FREE_BYTES = 4  # that the first state holds
+from slimcodec.symbols import MAX_DEPTH, FrameSymbols, check_holds, round_symbols
 
 
-def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Container:
+def parse_for(
+    artifact: CodecArtifact,
+    bitstream: bytes,
+    max_pixels: int,
+    image_hw: tuple[int, int] | None = None,
+) -> Container:
     """Return a container that this codec may have made; its symbols are not decoded yet.
+
+    `image_hw` is that of the frame which an inter container or an enhancement of version 3 needs.
 
     Ingest and the decoder ask this one list, so what ingest takes is refused later for one reason
     only: entropy-coded symbols that contradict their tables. Those show when they are decoded, at a
@@ -45,7 +47,8 @@ def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Con
     Raises:
         BitstreamError: it is damaged, of another model, or larger than allowed.
     """
-    container, manifest = parse_container(bitstream), artifact.manifest
+    container = parse_container(bitstream, artifact.fingerprint, image_hw)
+    manifest = artifact.manifest
     if container.fingerprint != artifact.fingerprint:
         raise FingerprintMismatchError(
             f"container made with model {container.fingerprint.hex()}; this decoder has model "
@@ -69,6 +72,11 @@ def parse_for(artifact: CodecArtifact, bitstream: bytes, max_pixels: int) -> Con
             f"{manifest.streams} streams and {manifest.prior} prior"
         )
     latent_h, latent_w = artifact.latent_hw(container.image_hw)
+    if artifact.context is not None:
+        for section in container.sections if not container.is_inter else ():
+            symbols = len(artifact.latent_layout.carried(section.group)) * latent_h * latent_w
+            check_holds(section, symbols * artifact.context.least_bits)
+        return container
     is_hyper = container.prior == "hyperprior"
     for section in container.sections:
         expected = len(artifact.latent_layout.carried(section.group)) * latent_h * latent_w
@@ -91,19 +99,25 @@ def _check_holds(section: Section, container: Container, artifact: CodecArtifact
         bits = section.symbol_count * float(artifact.scale_tables.least_bits.min())
     columns = layout.columns(section.group)
     least = artifact.tables.least_bits_at(container.quality)[columns.start : columns.stop]
-    bits += hw[0] * hw[1] * float(least.sum())
-    if 8 * (len(section.data) + _FREE_BYTES) < LEAST_SHARE * bits:
-        raise DamagedContainerError(
-            f"group {section.group} has {len(section.data)} bytes; its {section.symbol_count} "
-            f"symbols take {math.ceil(bits / 8)} at least"
+    check_holds(section, bits + hw[0] * hw[1] * float(least.sum()))
+
+
+def check_reference(reference: FrameSymbols, artifact: CodecArtifact) -> None:
+    """Refuse a reference that no frame of this codec can have.
+
+    Raises:
+        MissingReferenceError: it is of another model, or has too many before it.
+    """
+    if reference.fingerprint != artifact.fingerprint:
+        raise MissingReferenceError(
+            f"reference made with model {reference.fingerprint.hex()}; this codec is "
+            f"{artifact.fingerprint.hex()}"
         )
-
-
-def round_symbols(latent: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Return the int32 symbols of a latent of any shape."""
-    rounded = np.nan_to_num(np.rint(latent))
-    symbols: NDArray[np.int32] = np.clip(rounded, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
-    return symbols
+    if reference.depth >= MAX_DEPTH:
+        raise MissingReferenceError(
+            f"reference with {reference.depth} before it; at most {MAX_DEPTH} may be, code a "
+            "picture alone"
+        )
 
 
 class FactorizedSections:
@@ -228,11 +242,14 @@ class HyperpriorSections:
         return index
 
 
-SectionCoder: TypeAlias = FactorizedSections | HyperpriorSections
+SectionCoder: TypeAlias = FactorizedSections | HyperpriorSections | ContextCoder
 
 
 def build_section_coder(artifact: CodecArtifact, runtime: Runtime) -> SectionCoder:
     """Return the coder that the artifact's prior asks for."""
+    if artifact.context is not None:
+        widths = artifact.latent_layout.widths
+        return ContextCoder(artifact.context, artifact.tables, widths)
     if artifact.manifest.prior == "hyperprior":
         return HyperpriorSections(artifact, runtime)
     return FactorizedSections(artifact)

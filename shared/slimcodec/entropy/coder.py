@@ -17,6 +17,11 @@ weights frequency - 1, of frequencies that sum to 2**24 (those of a stored table
 float32 holds exactly, that share is the weight itself: the table, with no rounding. A test compares
 the words with an integer-only implementation.
 
+Where later tables depend on earlier symbols there are steps (`StepEncoder`, `StepDecoder`): each is
+coded as above, one after another on one ANS stack, and the values of its escapes follow its bins
+there: in rounds, digits of three bits each from the lowest, with a fourth bit, 8, where the value
+goes on. The data are then the words alone.
+
 Source: J. Duda et al., "The use of asymmetric numeral systems as an accurate replacement for
 Huffman coding", PCS 2015; R. Bamler, "Understanding entropy coding with ANS", arXiv:2201.01741.
 """
@@ -24,7 +29,7 @@ Huffman coding", PCS 2015; R. Bamler, "Understanding entropy coding with ANS", a
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import constriction
 import numpy as np
@@ -36,6 +41,8 @@ PRECISION_BITS = 16  # of stored tables
 MAX_TABLES = 1 << 16
 MAX_OFFSET = 1 << 30  # an int32 minus an offset is then one number modulo 2**32
 
+_Model: TypeAlias = constriction.stream.model.Model
+
 TABLE_DTYPES: dict[str, type[np.generic]] = {
     "cdf": np.uint32,
     "cdf_length": np.int32,
@@ -46,6 +53,9 @@ CODER_PRECISION_BITS = 24  # of constriction's default models
 MAX_VARINT_BYTES = 5  # 35 bits: distances between int32 symbols fit
 
 _WORD_BYTES = 4
+_DIGIT_BITS = 3  # of an escaped value among steps
+_MAX_ESCAPE_BITS = 33  # of a distance between int32 symbols, and its side
+_DIGITS = constriction.stream.model.Uniform(2 << _DIGIT_BITS)
 _FORM = "an escaped value in a form that no encoder writes"
 _INT32 = np.iinfo(np.int32)
 
@@ -127,19 +137,12 @@ def encode_symbols(
         index: The table of each symbol, 0 to T - 1, of a shape that broadcasts to the symbols'.
     """
     order = _Order.of(index, symbols.shape, tables)
-    offset, escape = order.per_symbol(tables.offset), order.per_symbol(tables.cdf_length - 2)
-    ordered = order.sort(symbols)  # (n,)
-    # modulo 2**32, symbols below the table are large ones: both sides become the escape
-    shifted = ordered.view(np.uint32) - offset.view(np.uint32)
-    bins = np.minimum(shifted, escape.view(np.uint32)).view(np.int32)
+    bins, _, values = _to_bins(order.sort(symbols), order, tables)
     models = _models(tables)
     coder = constriction.stream.stack.AnsCoder()
     for table, part in reversed(order.parts):  # a stack: what goes in last comes out first
         coder.encode_reverse(bins[part], models[table])
-    escaped = np.flatnonzero(bins == escape)
-    distance = ordered[escaped].astype(np.int64) - offset[escaped]  # from the first bin
-    above, below = distance - escape[escaped], -distance - 1
-    escape_bytes = _pack_varints(np.where(distance < 0, 2 * below + 1, 2 * above))
+    escape_bytes = _pack_varints(values)
     words: bytes = coder.get_compressed().astype("<u4").tobytes()
     return _pack_varints(np.array([len(escape_bytes)])) + escape_bytes + words.rstrip(b"\0")
 
@@ -169,21 +172,130 @@ def decode_symbols(
         bins[part] = coder.decode(models[table], part.stop - part.start)
     if not coder.is_empty():
         raise DamagedContainerError("data holds more than the symbols; it is not of these tables")
-    offset, escape = order.per_symbol(tables.offset), order.per_symbol(tables.cdf_length - 2)
-    escaped = np.flatnonzero(bins == escape)
+    escaped = np.flatnonzero(bins == order.per_symbol(tables.cdf_length - 2))
     if escaped.size != escape_values.size:
         raise DamagedContainerError(
             f"data has {escape_values.size} escaped values for {escaped.size} escapes"
         )
-    symbols = bins + offset  # offsets are far from the ends of int32
-    if escape_values.size:
-        first, distance = offset[escaped].astype(np.int64), escape_values // 2
-        above = first + escape[escaped] + distance
-        values = np.where(escape_values & 1, first - 1 - distance, above)
-        if values.min() < _INT32.min or values.max() > _INT32.max:
-            raise DamagedContainerError("data has an escaped value beyond int32")
-        symbols[escaped] = values
+    symbols = _from_bins(bins, escaped, escape_values, order, tables)
     return order.unsort(symbols).reshape(shape)
+
+
+class StepEncoder:
+    """Collects the steps of one section, in the order in which they will be decoded."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[_Model, NDArray[np.int32]]] = []
+
+    def add(
+        self, symbols: NDArray[np.int32], tables: SymbolTables, index: NDArray[np.integer[Any]]
+    ) -> None:
+        """Add a step: symbols (n,) and the table of each."""
+        if not symbols.size:
+            return
+        order = _Order.of(index, index.shape, tables)
+        ordered = order.sort(symbols)
+        bins, escaped, values = _to_bins(ordered, order, tables)
+        models = _models(tables)
+        self._parts += [(models[table], bins[part]) for table, part in order.parts]
+        while escaped.size:
+            more = values >= 1 << _DIGIT_BITS
+            digits = (values & (1 << _DIGIT_BITS) - 1) + (more << _DIGIT_BITS)
+            self._parts.append((_DIGITS, digits.astype(np.int32)))
+            escaped, values = escaped[more], values[more] >> _DIGIT_BITS
+
+    def finish(self) -> bytes:
+        """Return the section's data."""
+        coder = constriction.stream.stack.AnsCoder()
+        for model, bins in reversed(self._parts):
+            coder.encode_reverse(bins, model)
+        words: bytes = coder.get_compressed().astype("<u4").tobytes()
+        return words.rstrip(b"\0")
+
+
+class StepDecoder:
+    """Gives the symbols of `StepEncoder`'s data, step by step; the data may be from anywhere."""
+
+    def __init__(self, data: bytes) -> None:
+        if data.endswith(b"\0"):
+            raise DamagedContainerError("data ends in a zero byte, which the encoder never writes")
+        words = np.frombuffer(data + bytes(-len(data) % _WORD_BYTES), dtype="<u4")
+        self._coder = constriction.stream.stack.AnsCoder(words.astype(np.uint32))
+
+    def take(self, tables: SymbolTables, index: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Return the next step's symbols (n,), given the table of each.
+
+        Raises:
+            DamagedContainerError: an escape in a form that the encoder never writes.
+        """
+        if not index.size:
+            return np.empty(0, np.int32)
+        order, models = _Order.of(index, index.shape, tables), _models(tables)
+        bins = np.empty(index.size, np.int32)
+        for table, part in order.parts:
+            bins[part] = self._coder.decode(models[table], part.stop - part.start)
+        escape = order.per_symbol(tables.cdf_length - 2)
+        escaped = np.flatnonzero(bins == escape)
+        values = self._escape_values(escaped.size)
+        return order.unsort(_from_bins(bins, escaped, values, order, tables))
+
+    def finish(self) -> None:
+        """Check that nothing is left.
+
+        Raises:
+            DamagedContainerError: the data held more than the steps.
+        """
+        if not self._coder.is_empty():
+            raise DamagedContainerError(
+                "data holds more than the symbols; it is not of these tables"
+            )
+
+    def _escape_values(self, count: int) -> NDArray[np.int64]:
+        values, going_on, shift = np.zeros(count, np.int64), np.arange(count), 0
+        while going_on.size:
+            if shift > _MAX_ESCAPE_BITS:
+                raise DamagedContainerError("data has an escaped value beyond int32")
+            digits = self._coder.decode(_DIGITS, int(going_on.size)).astype(np.int64)
+            values[going_on] |= (digits & (1 << _DIGIT_BITS) - 1) << shift
+            if shift and (digits == 0).any():
+                raise DamagedContainerError(f"data has {_FORM}")
+            going_on = going_on[digits >= 1 << _DIGIT_BITS]
+            shift += _DIGIT_BITS
+        return values
+
+
+def _to_bins(
+    ordered: NDArray[np.int32], order: "_Order", tables: SymbolTables
+) -> tuple[NDArray[np.int32], NDArray[np.intp], NDArray[np.int64]]:
+    """Symbols in the coded order -> their bins, which of them are escapes, and those' values."""
+    offset, escape = order.per_symbol(tables.offset), order.per_symbol(tables.cdf_length - 2)
+    # modulo 2**32, symbols below the table are large ones: both sides become the escape
+    shifted = ordered.view(np.uint32) - offset.view(np.uint32)
+    bins = np.minimum(shifted, escape.view(np.uint32)).view(np.int32)
+    escaped = np.flatnonzero(bins == escape)
+    distance = ordered[escaped].astype(np.int64) - offset[escaped]  # from the first bin
+    above, below = distance - escape[escaped], -distance - 1
+    return bins, escaped, np.where(distance < 0, 2 * below + 1, 2 * above)
+
+
+def _from_bins(
+    bins: NDArray[np.int32],
+    escaped: NDArray[np.intp],
+    values: NDArray[np.int64],
+    order: "_Order",
+    tables: SymbolTables,
+) -> NDArray[np.int32]:
+    """The inverse of `_to_bins`, in the coded order."""
+    offset, escape = order.per_symbol(tables.offset), order.per_symbol(tables.cdf_length - 2)
+    symbols = bins + offset  # offsets are far from the ends of int32
+    if values.size:
+        first, distance = offset[escaped].astype(np.int64), values // 2
+        above = first + escape[escaped] + distance
+        found = np.where(values & 1, first - 1 - distance, above)
+        if found.min() < _INT32.min or found.max() > _INT32.max:
+            raise DamagedContainerError("data has an escaped value beyond int32")
+        symbols[escaped] = found
+    return symbols
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +350,7 @@ class _Order:
 
 
 @functools.lru_cache(maxsize=64)  # models of one row: 192 take 0.5 ms to build
-def _models(tables: SymbolTables) -> Sequence[constriction.stream.model.Model]:
+def _models(tables: SymbolTables) -> Sequence[_Model]:
     scale = 1 << (CODER_PRECISION_BITS - tables.precision_bits)
     return tuple(
         constriction.stream.model.Categorical(

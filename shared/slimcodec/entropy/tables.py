@@ -19,7 +19,7 @@ its share beyond the better row (measured: docs/develop/container.md).
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -110,6 +110,8 @@ class Tables:
                     f"tables: {name} has shape {found}; {shape[0]} qualities in steps of "
                     f"1/{self.table_steps} need {num_rows} rows of channels"
                 )
+        if not self.offset.shape[1]:
+            return  # gains alone: the symbols are coded otherwise
         for row, tables in enumerate(self.rows):
             tables.validate(f"tables: row {row}")
         for row, (low, high) in enumerate(pairwise(self.rows)):
@@ -127,7 +129,7 @@ def load_tables(path: Path) -> Tables:
     Raises:
         ModelError: the file is missing, no such archive, or its arrays are not valid tables.
     """
-    arrays = _read_arrays(path, (*_GAINS, *TABLE_DTYPES), optional=_STEPS)
+    arrays = read_arrays(path, (*_GAINS, *TABLE_DTYPES), is_optional=_STEPS.__eq__)
     steps = arrays.pop(_STEPS, np.array(1))
     if steps.shape != () or steps.dtype.kind not in "iu":
         raise ModelError(f"{path}: {_STEPS} is {steps.dtype} {steps.shape}, expected one integer")
@@ -149,7 +151,7 @@ def load_scale_tables(path: Path) -> SymbolTables:
     Raises:
         ModelError: the file is missing, no such archive, or its arrays are not valid tables.
     """
-    arrays = _read_arrays(path, tuple(TABLE_DTYPES))
+    arrays = read_arrays(path, tuple(TABLE_DTYPES))
     tables = SymbolTables(arrays["cdf"], arrays["cdf_length"], arrays["offset"])
     tables.validate(path.name)
     return tables
@@ -161,14 +163,21 @@ def save_scale_tables(path: Path, tables: SymbolTables) -> None:
     np.savez_compressed(path, **{name: getattr(tables, name) for name in TABLE_DTYPES})
 
 
-def _read_arrays(path: Path, names: tuple[str, ...], optional: str = "") -> dict[str, NDArray[Any]]:
+def read_arrays(
+    path: Path, names: tuple[str, ...], is_optional: Callable[[str], bool] = lambda name: False
+) -> dict[str, NDArray[Any]]:
+    """Read arrays of an `.npz`, those of `names` and whichever optional ones it has.
+
+    Raises:
+        ModelError: the file is missing, no such archive, too large, or lacks one of `names`.
+    """
     try:
         with ZipFile(path) as zipped:
             unpacked = sum(part.file_size for part in zipped.infolist())
         if unpacked > MAX_TABLE_BYTES:
             raise ModelError(f"{path}: unpacks to {unpacked} bytes, more than {MAX_TABLE_BYTES}")
         with np.load(path, allow_pickle=False) as archive:
-            there = (*names, optional) if optional in archive else names
+            there = (*names, *filter(is_optional, archive))
             return {name: np.asarray(archive[name]) for name in there}  # what is no array is bytes
     except KeyError as exc:
         raise ModelError(f"{path}: lacks an array: {exc}") from exc
@@ -183,6 +192,7 @@ def compute_fingerprint(
     tables: Tables,
     symbol_weights: Iterable[bytes],
     scale_tables: SymbolTables | None = None,
+    context: Mapping[str, NDArray[Any]] | None = None,
 ) -> str:
     """Return the identity of a codec, which changes with whatever changes symbols or their coding.
 
@@ -193,6 +203,7 @@ def compute_fingerprint(
         tables: The entropy tables and gains.
         symbol_weights: The bytes of g_a's weights and of the prior's, in an order of the codec's.
         scale_tables: With a hyperprior, the tables of y.
+        context: With the context prior, all its arrays by name.
     """
     digest = hashlib.sha256(json.dumps(structure, sort_keys=True, separators=(",", ":")).encode())
     arrays = [tables.gain, tables.inverse_gain, tables.cdf, tables.cdf_length, tables.offset]
@@ -200,6 +211,8 @@ def compute_fingerprint(
         arrays.append(np.array(tables.table_steps, np.int32))
     if scale_tables is not None:
         arrays += [scale_tables.cdf, scale_tables.cdf_length, scale_tables.offset]
+    if context is not None:
+        arrays += [context[name] for name in sorted(context)]
     for array in arrays:
         digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
     for weights in symbol_weights:

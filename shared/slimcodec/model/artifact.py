@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from slimcodec.container import Streams
+from slimcodec.context.prior import ContextPrior
 from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import Tables
 from slimcodec.errors import ModelError
@@ -94,6 +95,7 @@ class CodecArtifact(Artifact[CodecManifest]):
     tables: Tables
     profile: Profile | None
     scale_tables: SymbolTables | None = None  # of y, by the scale index; with a hyperprior
+    context: ContextPrior | None = None  # with the context prior, which has no columns of tables
 
     @cached_property
     def fingerprint(self) -> bytes:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from slimcodec.context.prior import ContextPrior, load_context
 from slimcodec.entropy.tables import load_scale_tables, load_tables
 from slimcodec.errors import ModelError
 from slimcodec.model.artifact import Artifact, CodecArtifact, DetectorArtifact, ManifestT
@@ -36,19 +37,35 @@ def load_codec_artifact(path: Path) -> CodecArtifact:
     tables = load_tables(listed.file("tables.npz"))
     profile_path = path / "profile.json"
     profile = read_checked(profile_path, Profile) if profile_path.exists() else None
-    scales = None
+    scales = context = None
     if manifest.prior == "hyperprior":
         scales = load_scale_tables(listed.file("hyper.npz"))
-    artifact = CodecArtifact(path, manifest, tables, profile, scales)
+    elif manifest.prior == "context":
+        context = load_context(listed.file("context.npz"))
+        _check_context(context, manifest, path)
+    artifact = CodecArtifact(path, manifest, tables, profile, scales, context)
     coded = artifact.latent_layout if scales is None else artifact.hyper_layout
     found = (*tables.gain.shape, tables.offset.shape[1])
-    expected = (manifest.qualities, artifact.latent_layout.num_columns, coded.num_columns)
+    columns = coded.num_columns if context is None else 0
+    expected = (manifest.qualities, artifact.latent_layout.num_columns, columns)
     if found != expected:
         raise ModelError(
             f"{path}: tables for {found[0]} qualities with {found[1]} gains and {found[2]} coded "
             f"channels; the manifest has {expected[0]} with {expected[1]} and {expected[2]}"
         )
     return artifact
+
+
+def _check_context(context: ContextPrior, manifest: CodecManifest, path: Path) -> None:
+    widths = {level.latent_channels for level in manifest.levels}
+    if len(context.bias) != manifest.qualities or not widths <= set(context.ends.tolist()):
+        raise ModelError(
+            f"{path}: context.npz is of {len(context.bias)} qualities and chunks that end at "
+            f"{context.ends.tolist()}; the manifest has {manifest.qualities} and levels of "
+            f"{sorted(widths)}"
+        )
+    if max(widths) != context.ends[-1]:
+        raise ModelError(f"{path}: context.npz has {context.ends[-1]} channels, not {max(widths)}")
 
 
 def load_detector_artifact(path: Path) -> DetectorArtifact:

@@ -120,10 +120,12 @@ class CodecManifest(_Manifest):
             raise ValueError("latent_channels must grow from level to level")
         if self.tasks and len(self.tasks) != len(self.levels):
             raise ValueError("tasks must be given for every level or for none")
+        if self.prior == "context" and self.streams != "nested":
+            raise ValueError("a context prior has nested streams")
         if self.pad_multiple % self.latent_stride:
             raise ValueError("pad_multiple must be a multiple of latent_stride")
         hyper_widths = [0, *(entry.hyper_channels for entry in self.levels)]
-        if self.prior == "factorized":
+        if self.prior != "hyperprior":
             if any(hyper_widths) or self.hyper_stride is not None:
                 raise ValueError("hyper_channels and hyper_stride belong to a hyperprior")
         elif sorted(set(hyper_widths)) != hyper_widths:

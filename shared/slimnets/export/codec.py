@@ -49,28 +49,30 @@ def export_g_a(
     )
 
 
-def export_g_s(codec: CodecNet, weights: StoredWeights | None = None) -> onnx.ModelProto:
+def export_g_s(
+    codec: CodecNet, weights: StoredWeights | None = None, by_place: bool = False
+) -> onnx.ModelProto:
     """Graph `y_hat` (B, M, h, w) zero beyond the level, `level` (B, K) one-hot -> `x_hat` (B, 3,
-    16h, 16w).
+    16h, 16w); by place, `level` is (B, K, h, w).
     """
     graph = GraphWriter(weights)
-    out = _sequence(graph, codec.g_s.body, _first(graph, codec.g_s.first), "g_s")
+    out = _sequence(graph, codec.g_s.body, _first(graph, codec.g_s.first, by_place), "g_s")
     half = graph.scalar("half", 0.5)
     if codec.g_s.block is None:
         graph.add("Add", [out, half], "x_hat")
     else:
         block = _layer(graph, codec.g_s.block, "y_hat", "g_s_block")
         graph.add("Add", [graph.add("Add", [out, half], "g_s_body"), block], "x_hat")
-    return _decoder(codec, graph, "g_s", "x_hat", 3)
+    return _decoder(codec, graph, "g_s", "x_hat", 3, by_place)
 
 
 def export_feature_transform(
-    codec: CodecNet, weights: StoredWeights | None = None
+    codec: CodecNet, weights: StoredWeights | None = None, by_place: bool = False
 ) -> onnx.ModelProto:
-    """Graph `y_hat` (B, M, h, w), `level` (B, K) -> `f_hat` (B, C, 2h, 2w)."""
+    """Graph `y_hat` (B, M, h, w), `level` as of g_s -> `f_hat` (B, C, 2h, 2w)."""
     graph = GraphWriter(weights)
-    transform = codec.feature_transform
-    out = _sequence(graph, transform.body, _first(graph, transform.first), "feature_transform")
+    transform, name = codec.feature_transform, "feature_transform"
+    out = _sequence(graph, transform.body, _first(graph, transform.first, by_place), name)
     if isinstance(transform, StemFeatureTransform):
         correction = _block_pixels(graph, transform.correction, out, "correction")
         block = _block_pixels(graph, transform.block, "y_hat", "block", mean=0.5)
@@ -78,7 +80,7 @@ def export_feature_transform(
         x_m = _to_picture(graph, pixels, "x_m")
         out = add_layers(graph, transform.stem, x_m, 0, transform.last_layer)[transform.last_layer]
     graph.add("Identity", [out], "f_hat")
-    return _decoder(codec, graph, "feature_transform", "f_hat", codec.config.feature_channels)
+    return _decoder(codec, graph, name, "f_hat", codec.config.feature_channels, by_place)
 
 
 def export_h_a(
@@ -125,18 +127,22 @@ def export_h_s(
 
 
 def _decoder(
-    codec: CodecNet, graph: GraphWriter, name: str, output: str, channels: int
+    codec: CodecNet, graph: GraphWriter, name: str, output: str, channels: int, by_place: bool
 ) -> onnx.ModelProto:
     y_hat = float_value("y_hat", ["B", codec.config.latent_channels[-1], "h", "w"])
-    level = float_value("level", ["B", codec.config.num_levels])
+    level = float_value("level", ["B", codec.config.num_levels, *(["h", "w"] if by_place else [])])
     return graph.model(
         name, [y_hat, level], [float_value(output, ["B", channels, "h_out", "w_out"])]
     )
 
 
-def _first(graph: GraphWriter, layer: LevelInput) -> str:
+def _first(graph: GraphWriter, layer: LevelInput, by_place: bool) -> str:
     conv = _convolution(graph, layer.conv, "y_hat", "first")
-    by_level = graph.parameter(layer.level_bias.weight, "level_bias")
+    by_level = graph.parameter(layer.level_bias.weight, "level_bias")  # (out, K)
+    if by_place:
+        kernel = _reshape(graph, by_level, [*layer.level_bias.weight.shape, 1, 1], "level_kernel")
+        plane = graph.convolution("level", [kernel], "level_plane", 1)
+        return graph.add("Add", [conv, plane], "first_sum")
     weight = graph.add("Transpose", [by_level], "level_bias_turned", perm=[1, 0])
     bias = graph.add("MatMul", ["level", weight], "level_bias_of")
     axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))

@@ -27,12 +27,10 @@ class NoEncoder(Encoder):
     def __init__(self) -> None:
         pass
 
-    def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedImage:
+    def encode(self, image: NDArray[np.uint8], *_: object, **__: object) -> EncodedImage:
         raise ImageError("no encoder here")
 
-    def enhance(
-        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
-    ) -> EncodedImage:
+    def enhance(self, image: NDArray[np.uint8], *_: object, **__: object) -> EncodedImage:
         raise ImageError("no encoder here")
 
 

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from slimcodec.container import Prior, Streams
+from slimcodec.context.prior import context_arrays, save_context
 from slimcodec.entropy.tables import (
     TOTAL_FREQUENCY,
     Tables,
@@ -27,6 +28,7 @@ from slimcodec.entropy.tables import (
     save_tables,
 )
 from slimcodec.model.artifact import ChannelLayout
+from support.models.toy_context import toy_context
 from support.models.toy_hyperprior import (
     HYPER_PER_GROUP,
     HYPER_STRIDE,
@@ -41,6 +43,7 @@ LATENT_CHANNELS = (8, 16, 24, 32)  # prefixes of the levels
 PAD_MULTIPLE = 32
 LATENT_STRIDE = 16
 QUALITIES = 6
+CONTEXT_ENDS = (4, 8, 16, 24, 32)
 FEATURE_CHANNELS = 12
 FEATURE_STRIDE = 8
 CLASSES = 80
@@ -76,8 +79,9 @@ def make_toy_codec(
     patterns = _patterns(rng)  # (M, 3, 16, 16), orthonormal
     for level in range(len(LATENT_CHANNELS)):
         _save_graph(_analysis_graph(patterns, level), target / f"g_a_{level}.onnx")
-    _save_graph(_synthesis_graph(patterns), target / "g_s.onnx")
-    _save_graph(_feature_graph(patterns, rng), target / "feature_transform.onnx")
+    by_place = prior == "context"
+    _save_graph(_synthesis_graph(patterns, by_place), target / "g_s.onnx")
+    _save_graph(_feature_graph(patterns, rng, by_place), target / "feature_transform.onnx")
     tables = make_tables(rng, latent.num_columns)
     levels: list[dict[str, object]] = [
         {
@@ -96,6 +100,15 @@ def make_toy_codec(
         "streams": streams,
         "prior": prior,
     }
+    context = toy_context(CONTEXT_ENDS, QUALITIES) if by_place else None
+    if context is not None:
+        save_context(target / "context.npz", context)
+        tables = replace(
+            tables,
+            cdf=tables.cdf[:, :0],
+            cdf_length=tables.cdf_length[:, :0],
+            offset=tables.offset[:, :0],
+        )
     if prior == "hyperprior":
         tables = _add_hyperprior(target, structure, levels, tables, streams)
     save_tables(target / "tables.npz", tables)
@@ -105,7 +118,12 @@ def make_toy_codec(
         {
             "kind": "codec",
             "name": "toy",
-            "fingerprint": compute_fingerprint(structure, tables, [patterns.tobytes()]),
+            "fingerprint": compute_fingerprint(
+                structure,
+                tables,
+                [patterns.tobytes()],
+                context=None if context is None else context_arrays(context),
+            ),
             "detector": {"name": "toy-detector", "version": 1},
             **structure,
         },
@@ -257,37 +275,49 @@ def _analysis_graph(patterns: Array, level: int) -> onnx.ModelProto:
     )
 
 
-def _synthesis_graph(patterns: Array) -> onnx.ModelProto:
+def _synthesis_graph(patterns: Array, by_place: bool) -> onnx.ModelProto:
     bias = np.full((len(LATENT_CHANNELS), 3), _GREY, np.float32)
-    return _latent_graph("g_s", "x_hat", patterns, bias, LATENT_STRIDE)
+    return _latent_graph("g_s", "x_hat", patterns, bias, LATENT_STRIDE, by_place)
 
 
-def _feature_graph(patterns: Array, rng: np.random.Generator) -> onnx.ModelProto:
+def _feature_graph(patterns: Array, rng: np.random.Generator, by_place: bool) -> onnx.ModelProto:
     stride = LATENT_STRIDE // FEATURE_STRIDE
     weight = _normal(rng, (patterns.shape[0], FEATURE_CHANNELS, stride, stride)) * 4
     bias = 0.1 * rng.normal(size=(len(LATENT_CHANNELS), FEATURE_CHANNELS)).astype(np.float32)
-    return _latent_graph("feature_transform", "f_hat", weight, bias, stride)
+    return _latent_graph("feature_transform", "f_hat", weight, bias, stride, by_place)
 
 
 def _latent_graph(
-    name: str, output: str, weight: Array, bias: Array, stride: int
+    name: str, output: str, weight: Array, bias: Array, stride: int, by_place: bool
 ) -> onnx.ModelProto:
     """(y_hat, level) -> transposed convolution of y_hat + a bias chosen by the level."""
+    sides = [stride, stride]
+    if by_place:
+        kernel = np.tile(bias[:, :, np.newaxis, np.newaxis], (1, 1, stride, stride))
+        bias = kernel.astype(np.float32)
+    of_place = [
+        helper.make_node(
+            "ConvTranspose", ["level", "bias"], ["per_channel"], strides=sides, kernel_shape=sides
+        )
+    ]
+    of_picture = [
+        helper.make_node("MatMul", ["level", "bias"], ["chosen"]),
+        helper.make_node("Unsqueeze", ["chosen", "axes"], ["per_channel"]),
+    ]
     nodes = [
         helper.make_node(
             "ConvTranspose",
             ["y_hat", "weight"],
             ["spread"],
-            strides=[stride, stride],
-            kernel_shape=[stride, stride],
+            strides=sides,
+            kernel_shape=sides,
         ),
-        helper.make_node("MatMul", ["level", "bias"], ["chosen"]),
-        helper.make_node("Unsqueeze", ["chosen", "axes"], ["per_channel"]),
+        *(of_place if by_place else of_picture),
         helper.make_node("Add", ["spread", "per_channel"], [output]),
     ]
     inputs = [
         ("y_hat", ("B", weight.shape[0], "h", "w")),
-        ("level", ("B", len(LATENT_CHANNELS))),
+        ("level", ("B", len(LATENT_CHANNELS), *(("h", "w") if by_place else ()))),
     ]
     constants: dict[str, NDArray[np.generic]] = {
         "weight": weight,

@@ -140,14 +140,14 @@ def test_other_bytes_are_not_a_container(bitstream: bytes) -> None:
 def test_future_version_is_refused_with_both_versions_named() -> None:
     bitstream = with_bytes(pack_container(make_container()), 4, b"\x07")
 
-    with pytest.raises(UnsupportedVersionError, match=r"version 7.*up to 2.*update"):
+    with pytest.raises(UnsupportedVersionError, match=r"version 7.*up to 3.*update"):
         parse_container(seal(bitstream))
 
 
 def test_unknown_prior_is_refused() -> None:
-    bitstream = with_bytes(pack_container(make_container()), 5, b"\x20")
+    bitstream = with_bytes(pack_container(make_container()), 5, b"\x30")
 
-    with pytest.raises(UnsupportedVersionError, match="prior 2"):
+    with pytest.raises(UnsupportedVersionError, match="prior 3"):
         parse_container(seal(bitstream))
 
 
@@ -159,6 +159,7 @@ def test_unknown_prior_is_refused() -> None:
         (4, b"\x02", DamagedContainerError),  # what version 1 can say, in version 2
         (5, b"\x02", DamagedContainerError),  # separate streams in version 1
         (5, b"\x10", DamagedContainerError),  # a hyperprior in version 1
+        (5, b"\x20", DamagedContainerError),  # a context prior in version 1
         (5, b"\x04", DamagedContainerError),  # a kind that there is not
         (4, b"\x02\x02", DamagedContainerError),  # separate streams with a section too many
         (14, b"\x10", ContainerLimitError),  # a level beyond the limit

@@ -1,0 +1,326 @@
+"""Symbols of a frame <-> the sections of a container of version 3.
+
+    intra      every place is coded alone
+    inter      the map of changes; of the places that changed, each alone or as differences to the
+               reference; all others stay as they are in it
+    enhancement of either: the channel groups above the base's, at the places of the base
+
+In a step the places that are coded alone come first, then those that are differences, each in the
+order of the grid, channel after channel. A place whose reference lacks a chunk has it coded alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slimcodec.container import Container, Section, to_fixed
+from slimcodec.context.flags import decode_flags, encode_flags
+from slimcodec.context.prior import ContextPrior
+from slimcodec.context.walk import Reference, Step, Walk
+from slimcodec.entropy.coder import StepDecoder, StepEncoder
+from slimcodec.entropy.tables import Tables
+from slimcodec.errors import DamagedContainerError
+from slimcodec.symbols import MAX_SYMBOL, FrameSymbols, check_holds, round_symbols
+
+# A place of which no symbol is further from the reference's than this is unchanged; in one that
+# changed, symbols within the second keep the reference's value. Larger ones cost accuracy.
+CHANGE_THRESHOLD = 0.9
+KEEP_THRESHOLD = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """A step with what codes it, both ways."""
+
+    step: Step
+    symbols: NDArray[np.int32]  # (n, channels)
+    has_reference: NDArray[np.bool_]  # (n,)
+    alone: tuple[NDArray[np.intp], NDArray[np.int32]]
+    # of the places that have a reference, and its symbols there
+    differing: tuple[NDArray[np.intp], NDArray[np.int32]] | None
+    reference_symbols: NDArray[np.int32]
+
+
+class ContextCoder:
+    """Codes frames of one codec; safe from many threads.
+
+    Args:
+        prior: Of the codec.
+        tables: Whose gains scale a reference from one quality to another.
+        widths: Channels at each level.
+    """
+
+    def __init__(self, prior: ContextPrior, tables: Tables, widths: Sequence[int]) -> None:
+        self._prior, self._tables, self._widths = prior, tables, tuple(widths)
+
+    def load(self, level: int) -> None:
+        """Load what coding at a level needs: nothing."""
+
+    def chosen(
+        self, v: NDArray[np.float32], frame: Container, reference: FrameSymbols | None
+    ) -> NDArray[np.int32]:
+        """Return the symbols (M_l, h, w) that a gained latent gets where it is coded."""
+        values = v.transpose(1, 2, 0).reshape(-1, len(v))
+        symbols, _, _ = self._symbols(values, frame, reference)
+        return symbols.T.reshape(v.shape)
+
+    def _symbols(
+        self, values: NDArray[np.float32], frame: Container, reference: FrameSymbols | None
+    ) -> tuple[NDArray[np.int32], Reference | None, NDArray[np.bool_]]:
+        """The symbols of values (h * w, M), the reference at their quality, and what changed."""
+        symbols, M = round_symbols(values), values.shape[1]
+        if reference is None:
+            return symbols, None, np.ones(len(values), np.bool_)
+        known, exact = self._at_quality(reference, frame, M)
+        off = np.abs(values - exact)
+        has = np.arange(M) < known.num_channels[:, np.newaxis]
+        symbols = np.where(has & (off <= KEEP_THRESHOLD), known.symbols, symbols)
+        return symbols, known, (off > CHANGE_THRESHOLD).any(1)
+
+    def encode(
+        self,
+        v: NDArray[np.float32],
+        frame: Container,
+        reference: FrameSymbols | None = None,
+        forced: NDArray[np.bool_] | None = None,
+    ) -> tuple[Container, FrameSymbols]:
+        """Return the container of a base, and what its reader holds then.
+
+        Args:
+            v: The gained latent at the frame's level, (M_l, h, w).
+            frame: The container, still without sections and reference.
+            reference: What the reader has; None: an intra frame.
+            forced: (h, w), places that are coded even if they changed little; None: none.
+        """
+        hw, M = (v.shape[1], v.shape[2]), len(v)
+        values = np.ascontiguousarray(v.transpose(1, 2, 0)).reshape(-1, M)
+        symbols, known, changed = self._symbols(values, frame, reference)
+        if known is not None:
+            if forced is not None:
+                changed |= forced.ravel()
+            known = replace(known, changed=changed)
+        walk = Walk(self._prior, frame.quality, hw, M, known)
+        plan = [self._predict(walk, step, symbols[step.places]) for step in walk.steps(0, M)]
+        alone = self._choose(plan, len(symbols))
+        sections = self._sections(walk, plan, alone, frame)
+        frame = replace(frame, sections=sections)
+        if reference is not None and known is not None:
+            data = encode_flags(
+                self._prior,
+                known.changed.reshape(hw),
+                alone.reshape(hw),
+                reference.changed,
+                _finer(known, hw),
+            )
+            frame = replace(
+                frame, changes=data, is_inter=True, reference=reference.digest, sections=sections
+            )
+        return frame, self._after(frame, walk.symbols, hw, reference, known)
+
+    def enhance(
+        self,
+        v: NDArray[np.float32],
+        frame: Container,
+        base: Container,
+        base_symbols: FrameSymbols,
+        reference: FrameSymbols | None,
+    ) -> tuple[Container, FrameSymbols]:
+        """Return the enhancement of a base, and what its reader holds then."""
+        hw, M = (v.shape[1], v.shape[2]), len(v)
+        values = np.ascontiguousarray(v.transpose(1, 2, 0)).reshape(-1, M)
+        symbols, known, alone = self._symbols(values, frame, reference)
+        if reference is not None and known is not None:
+            known, alone = self._changes(base, known, reference, hw)
+        lower = self._widths[base.level]
+        symbols[:, :lower] = base_symbols.symbols.reshape(len(symbols), -1)[:, :lower]
+        walk = Walk(self._prior, frame.quality, hw, M, known)
+        for step in walk.steps(0, lower):
+            walk.put(step, symbols[step.places, step.chunk.start : step.chunk.end])
+        plan = [self._predict(walk, step, symbols[step.places]) for step in walk.steps(lower, M)]
+        sections = self._sections(walk, plan, alone, frame)
+        frame = replace(
+            frame,
+            sections=sections,
+            is_inter=reference is not None,
+            reference=base_symbols.digest,
+        )
+        return frame, self._after(frame, walk.symbols, hw, reference, known)
+
+    def decode(
+        self, frame: Container, hw: tuple[int, int], reference: FrameSymbols | None
+    ) -> FrameSymbols:
+        """Return what the sections of a whole level give.
+
+        Args:
+            frame: A base, or one to which the sections of its enhancement were joined.
+            hw: Of the latent.
+            reference: Of an inter frame.
+
+        Raises:
+            DamagedContainerError: the sections contradict the tables or themselves.
+        """
+        M, known = self._widths[frame.level], None
+        alone = np.ones(hw[0] * hw[1], np.bool_)
+        if reference is not None:
+            known, _ = self._at_quality(reference, frame, M)
+            known, alone = self._changes(frame, known, reference, hw)
+        count = hw[0] * hw[1] if known is None else int(known.changed.sum())
+        walk, start = Walk(self._prior, frame.quality, hw, M, known), 0
+        for section in frame.sections:
+            end = self._widths[section.group]
+            check_holds(section, count * (end - start) * self._prior.least_bits)
+            coder = StepDecoder(section.data)
+            for step in walk.steps(start, end):
+                walk.put(step, self._take(walk, step, alone, coder))
+            coder.finish()
+            start = end
+        return self._after(frame, walk.symbols, hw, reference, known)
+
+    def _changes(
+        self, frame: Container, known: Reference, reference: FrameSymbols, hw: tuple[int, int]
+    ) -> tuple[Reference, NDArray[np.bool_]]:
+        changed, alone = decode_flags(
+            self._prior, frame.changes, reference.changed, _finer(known, hw)
+        )
+        return replace(known, changed=changed.ravel()), alone.ravel()
+
+    def _at_quality(
+        self, reference: FrameSymbols, frame: Container, num_channels: int
+    ) -> tuple[Reference, NDArray[np.float64]]:
+        """A reference's symbols at a frame's quality: rounded, and as they are.
+
+        A ratio of two gains, a product and a rounding, each of which IEEE 754 makes exact.
+        """
+        h, w, have = reference.symbols.shape
+        shared = min(have, num_channels)
+        flat = reference.symbols.reshape(h * w, have)[:, :shared]
+        exact = np.zeros((h * w, num_channels))
+        qualities, to = reference.qualities.ravel(), to_fixed(frame.quality)
+        gain = self._tables.gain_at(frame.quality)[:shared].astype(np.float64)
+        for quality in np.unique(qualities):
+            at = qualities == quality
+            ratio: NDArray[np.float64] | float = 1.0
+            if quality != to:
+                ratio = gain / self._tables.gain_at(float(quality) / 256)[:shared]
+            exact[at, :shared] = flat[at] * ratio
+        channels = np.asarray(self._widths)[reference.levels.ravel()]
+        known = Reference(
+            round_symbols(exact),
+            channels,
+            to - qualities.astype(np.intp),
+            np.zeros(h * w, np.bool_),
+        )
+        return known, exact
+
+    def _predict(self, walk: Walk, step: Step, of_places: NDArray[np.int32]) -> _Predicted:
+        symbols = of_places[:, step.chunk.start : step.chunk.end]
+        there = walk.has_reference(step)
+        alone = walk.alone(step, step.places)
+        differing, places = None, step.places[there]
+        reference = symbols[:0]
+        if len(places):
+            differing = walk.differing(step, places)
+            reference = walk.reference_symbols(step, places)
+        walk.put(step, symbols)
+        return _Predicted(step, symbols, there, alone, differing, reference)
+
+    def _choose(self, plan: Sequence[_Predicted], num_places: int) -> NDArray[np.bool_]:
+        """(h * w,) which places take fewer bits alone."""
+        saved = np.zeros(num_places)  # bits, by differences
+        compared = np.zeros(num_places, np.bool_)
+        for part in plan:
+            if part.differing is None:
+                continue
+            places = part.step.places[part.has_reference]
+            index, mean = part.alone
+            mean = np.broadcast_to(mean, part.symbols.shape)
+            symbols = part.symbols[part.has_reference]
+            bits = self._prior.bits(symbols - mean[part.has_reference], index[part.has_reference])
+            index, mean = part.differing
+            lost = symbols - part.reference_symbols - mean
+            saved[places] += (bits - self._prior.bits(lost, index)).sum(1)
+            compared[places] = True
+        return ~compared | (saved < 0)
+
+    def _sections(
+        self, walk: Walk, plan: Sequence[_Predicted], alone: NDArray[np.bool_], frame: Container
+    ) -> tuple[Section, ...]:
+        coders = {group: StepEncoder() for group in frame.groups}
+        for part in plan:
+            group = int(np.searchsorted(self._widths, part.step.chunk.end))
+            coder, tables = coders[group], self._prior.tables
+            apart = alone[part.step.places] | ~part.has_reference
+            index, mean = part.alone
+            rest = np.broadcast_to(part.symbols - mean, part.symbols.shape)
+            coder.add(rest[apart].ravel(), tables, index[apart].ravel())
+            if part.differing is not None:
+                index, mean = part.differing
+                chosen = ~alone[part.step.places[part.has_reference]]
+                lost = part.symbols[part.has_reference] - part.reference_symbols - mean
+                coder.add(lost[chosen].ravel(), tables, index[chosen].ravel())
+        return tuple(Section(group, 0, coder.finish()) for group, coder in coders.items())
+
+    def _take(
+        self, walk: Walk, step: Step, alone: NDArray[np.bool_], coder: StepDecoder
+    ) -> NDArray[np.int32]:
+        apart = alone[step.places] | ~walk.has_reference(step)
+        shape = (len(step.places), step.chunk.end - step.chunk.start)
+        symbols = np.empty(shape, np.int64)
+        if apart.any():
+            index, mean = walk.alone(step, step.places[apart])
+            taken = coder.take(self._prior.tables, index.ravel())
+            symbols[apart] = taken.reshape(index.shape) + mean.astype(np.int64)
+        if not apart.all():
+            places = step.places[~apart]
+            index, mean = walk.differing(step, places)
+            taken = coder.take(self._prior.tables, index.ravel()).reshape(index.shape)
+            symbols[~apart] = taken.astype(np.int64) + mean + walk.reference_symbols(step, places)
+        if symbols.size and np.abs(symbols).max() > MAX_SYMBOL:
+            raise DamagedContainerError(f"a symbol is beyond +-{MAX_SYMBOL}")
+        return symbols.astype(np.int32)
+
+    def _after(
+        self,
+        frame: Container,
+        symbols: NDArray[np.int32],
+        hw: tuple[int, int],
+        reference: FrameSymbols | None,
+        known: Reference | None,
+    ) -> FrameSymbols:
+        """What both sides hold after a frame with these symbols (h * w, M) at its places."""
+        shaped = symbols.reshape(*hw, -1).astype(np.int16)
+        level, quality = np.uint8(frame.level), np.uint16(to_fixed(frame.quality))
+        if reference is None or known is None:
+            return FrameSymbols(
+                frame.fingerprint,
+                frame.image_hw,
+                shaped,
+                np.full(hw, level),
+                np.full(hw, quality),
+                np.zeros(hw, np.bool_),
+            )
+        changed = known.changed.reshape(hw)
+        levels = np.where(changed, level, reference.levels)
+        M = self._widths[int(levels.max())]
+        held = np.zeros((*hw, M), np.int16)
+        kept = min(M, reference.symbols.shape[2])
+        held[:, :, :kept] = reference.symbols[:, :, :kept]
+        held[changed] = 0
+        held[changed, : shaped.shape[2]] = shaped[changed]
+        qualities = np.where(changed, quality, reference.qualities)
+        return FrameSymbols(
+            frame.fingerprint,
+            frame.image_hw,
+            held,
+            levels,
+            qualities,
+            changed,
+            reference.depth + 1,
+        )
+
+
+def _finer(known: Reference, hw: tuple[int, int]) -> NDArray[np.bool_]:
+    finer: NDArray[np.bool_] = (known.fineness > 0).reshape(hw)
+    return finer
