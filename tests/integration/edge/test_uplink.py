@@ -381,6 +381,23 @@ async def test_each_stream_without_an_answer_is_given_twice_as_long() -> None:
     assert lived[3] > 0.2 * 2**3 * 0.9
 
 
+async def test_a_slow_line_delivers_what_stands_on_it_for_longer_than_an_answer_may_take() -> None:
+    recorder = UplinkRecorder()
+    async with (
+        FakeCloud() as cloud,
+        throttled_proxy(cloud.address, 20_000) as proxy,  # 0.8 s a frame
+        running(uplink := make_uplink(proxy.address, recorder, answer_seconds=0.2)),
+    ):
+        await recorder.wait_until(lambda: recorder.is_up)
+        await _send_many(uplink, (1, 2, 3), 16_000)
+        await recorder.wait_until(lambda: recorder.persisted == [1, 2, 3])
+        streams = len(cloud.hellos)
+        await _send_many(uplink, (4, 5, 6), 16_000)
+        await recorder.wait_until(lambda: recorder.detected[-3:] == [4, 5, 6])
+
+    assert len(cloud.hellos) == streams, "the line is known, so its streams last"
+
+
 async def test_a_method_that_was_there_before_is_asked_for_again() -> None:
     recorder = UplinkRecorder()
     async with FakeCloud() as cloud, running(make_uplink(cloud.address, recorder)):

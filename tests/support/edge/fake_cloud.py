@@ -142,6 +142,8 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                 f"the edge writes {hello.model_fingerprint.hex()}",
             )
         outbox: asyncio.Queue[pb.StreamFramesResponse | None] = asyncio.Queue()
+        credit = pb.Credit(credit_bytes=self.credit_bytes)  # unasked, as a cloud tells a share
+        outbox.put_nowait(pb.StreamFramesResponse(credit=credit))
         self._outboxes.add(outbox)  # before the Welcome: from then on a test may tell something
         reading = asyncio.create_task(self._read(hello, request_iterator, outbox))
         try:

@@ -65,7 +65,7 @@ class AnswerReader:
 
     @property
     def overdue_seconds(self) -> float:
-        """How long the oldest answer has been awaited, beyond what the link takes for all bytes."""
+        """How long an answer has been awaited, beyond what the link takes for all bytes."""
         return self.ledger.unanswered_seconds(self.clock()) - self._link_seconds
 
     @property

@@ -25,11 +25,11 @@ from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
 CONNECT_SECONDS = 5.0
+KEEPALIVE_SECONDS = 10.0  # for a ping's answer, on a link that is not known to be slow
 WELCOME_SECONDS = 10.0
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),  # a server closes on pings more often than every 20 s
-    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),  # else gRPC stops after 2: a quiet night has no data
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
 )
@@ -107,16 +107,20 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    settings: EdgeSettings, hello: pb.StreamFramesRequest
+    settings: EdgeSettings, hello: pb.StreamFramesRequest, patience: float = 1.0
 ) -> AsyncIterator[Connection]:
     """Open a stream and exchange Hello and Welcome; leaving the block closes it.
+
+    Args:
+        patience: So many times as long as usual a ping may take, which stands in line behind what
+            was sent before it.
 
     Raises:
         DisconnectedError, ModelMismatchError, RefusedError: as `Connection.read`.
     """
     fingerprint = hello.hello.model_fingerprint
     token = settings.token
-    async with _open(settings) as channel:
+    async with _open(settings, patience) as channel:
         await _wait_until_ready(channel, settings)
         call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
             request_iterator=None,
@@ -146,9 +150,13 @@ async def connect(
             call.cancel()
 
 
-def _open(settings: EdgeSettings) -> grpc.aio.Channel:
+def _open(settings: EdgeSettings, patience: float) -> grpc.aio.Channel:
     address = settings.cloud_address
-    options = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(_proxy_of(address) is not None)))
+    options = (
+        *CHANNEL_OPTIONS,
+        ("grpc.keepalive_timeout_ms", round(1000 * KEEPALIVE_SECONDS * patience)),
+        ("grpc.enable_http_proxy", int(_proxy_of(address) is not None)),
+    )
     if settings.tls_ca is None:
         return grpc.aio.insecure_channel(address, options=options)
     try:

@@ -94,7 +94,8 @@ class Uplink:
             while True:
                 self._tell(LinkState.CONNECTING, self.settings.cloud_address)
                 try:
-                    async with connect(self.settings, await self._make_hello()) as connection:
+                    hello = await self._make_hello()
+                    async with connect(self.settings, hello, self._patience) as connection:
                         await self._serve(connection)
                 except (DisconnectedError, RefusedError) as exc:
                     if isinstance(exc, RefusedError) and not self._may_mend(exc):
@@ -181,10 +182,15 @@ class Uplink:
         flush = asyncio.create_task(self._flush())
         try:
             while self.answers.drain is None:
-                again = self.answers.take(await self._hear(connection))
+                response, on_its_way = await self._hear(connection), self.ledger.in_flight_bytes
+                again = self.answers.take(response)
                 if again is not None:
                     self._backlog.append(again)
-                self._was_answered, self._patience = True, 1.0
+                self._was_answered = True
+                # Only what was sent on this stream tells the link's rate: not a Credit, which the
+                # cloud sends unasked, nor a result of an earlier stream's frame.
+                if self.ledger.in_flight_bytes < on_its_way:
+                    self._patience = 1.0
                 self.ledger.may_go.notify_all()
                 if (self._backlog or self.answers.replies) and flush.done():
                     flush = asyncio.create_task(self._flush())
@@ -229,10 +235,12 @@ class Uplink:
 
     def _resume(self, welcome: pb.Welcome) -> None:
         """Decide what is sent again as it was meant, before anything newer."""
+        now = self.clock()
+        if welcome.persisted_sequences:
+            self.ledger.answered_at = now
         for sequence in welcome.persisted_sequences:
             self.spool.forget(self.spool.epoch, sequence)
             self.answers.take_persisted(sequence)
-        now = self.clock()
         for frame in self.ledger.resume():
             if not (frame.spooled and self._is_late(now - frame.header.capture_time_mono)):
                 self._backlog.append(frame)

@@ -21,6 +21,7 @@ Whoever is woken looks at everything again: it says that something has happened,
 """
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,6 +43,7 @@ class LedgerFrame:
     encoded_at: float  # monotonic seconds
     size_bytes: int = 0
     sent_at: float | None = None  # monotonic seconds of the last time it was sent
+    awaited_since: float = 0.0  # the next answer, see `Ledger.unanswered_seconds`
     behind: bool = False  # bytes of another frame were unacknowledged when it was sent
     received_at_server: float | None = None  # server's monotonic clock, seconds
     received: bool = False
@@ -85,13 +87,15 @@ class BackfillOnItsWay:
     header: FrameHeader
     size_bytes: int
     sent_at: float  # monotonic seconds
+    awaited_since: float  # as of a live frame
     state: BackfillState = BackfillState.SENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _EnhancementOnItsWay:
     size_bytes: int
     sent_at: float  # monotonic seconds
+    awaited_since: float  # as of a live frame
 
 
 class Condition:
@@ -126,7 +130,7 @@ class Ledger:
         self.gap_on_its_way: int | None = None  # number of the gap that is not answered yet
         self.sent_bytes = 0  # of containers, ever, repeats too
         self._enhancements: dict[str, _EnhancementOnItsWay] = {}  # by request
-        self.answered_at: float | None = None  # monotonic seconds of the last Ack or Nack
+        self.answered_at = 0.0  # monotonic seconds of the last Ack, Nack or list in Welcome
         self.result_at = 0.0  # the same, of the last result
         self.credit_bytes = 0
         self._closed_at: float | None = None  # monotonic seconds: no credit since then
@@ -156,21 +160,25 @@ class Ledger:
         return 0.0 if self._closed_at is None else now - self._closed_at
 
     def unanswered_seconds(self, now: float) -> float:
-        """How long ago the oldest container was sent that is neither PERSISTED nor refused."""
-        return now - self._oldest_sent_at(now)
+        """How long the answer has been awaited that is longest in coming.
+
+        What was sent waits first for the line, so its time begins anew when anything arrives that
+        was sent before it, and when it is RECEIVED itself; it ends when it is PERSISTED or refused.
+        """
+        return now - self._awaited_since(now)
 
     def silent_seconds(self, now: float) -> float:
         """For how long nothing has been answered while something was on its way."""
-        return now - max(self.answered_at or 0.0, self._oldest_sent_at(now))
+        return now - max(self.answered_at, self._awaited_since(now))
 
     def undetected_seconds(self, now: float) -> float:
         """For how long no result has come while frames of this stream waited for theirs."""
-        sent_at = [f.sent_at for f in self._frames.values() if f.sent_at and f.persisted]
-        return now - max(self.result_at, min(sent_at, default=now))
+        since = [f.awaited_since for f in self._frames.values() if f.sent_at and f.persisted]
+        return now - max(self.result_at, min(since, default=now))
 
     def answer_age(self, now: float) -> float | None:
         """Seconds since the last Ack or Nack on any stream; None before the first."""
-        return None if self.answered_at is None else now - self.answered_at
+        return now - self.answered_at if self.answered_at else None
 
     def view(self, now: float) -> LinkView:
         """Give the state of the link at monotonic time `now`."""
@@ -201,7 +209,7 @@ class Ledger:
     def send(self, frame: LedgerFrame, now: float) -> list[LedgerFrame]:
         """Enter a frame that is being sent; the unpersisted frames given up to keep this one."""
         frame.behind = self.in_flight_bytes > 0
-        frame.sent_at = now
+        frame.sent_at = frame.awaited_since = now
         frame.times_sent += 1
         self.sent_bytes += frame.size_bytes
         return self.keep(frame)
@@ -218,7 +226,7 @@ class Ledger:
     def send_backfill(self, epoch: int, header: FrameHeader, size_bytes: int, now: float) -> None:
         """Enter a kept frame that is being sent; none is on its way."""
         self.sent_bytes += size_bytes
-        self.backfill = BackfillOnItsWay(epoch, header, size_bytes, now)
+        self.backfill = BackfillOnItsWay(epoch, header, size_bytes, now, now)
 
     def answer_backfill(self, epoch: int, sequence: int, state: BackfillState) -> bool:
         """Take what the cloud says of a kept frame; whether it is the one on its way."""
@@ -227,6 +235,7 @@ class Ledger:
             return False
         if state is BackfillState.PERSISTED and backfill.state is not state:
             self.persisted.add(epoch, backfill.header, backfill.size_bytes)
+        self._move_up(backfill.sent_at)
         backfill.state = state
         return True
 
@@ -237,6 +246,7 @@ class Ledger:
             return None
         frame.received = True
         frame.received_at_server = server_time
+        self._move_up(frame.sent_at)
         return frame
 
     def persist(self, sequence: int) -> LedgerFrame | None:
@@ -245,22 +255,28 @@ class Ledger:
         if frame is None or frame.persisted:
             return None
         frame.received = frame.persisted = True
+        frame.awaited_since = self.answered_at
         frame.container = b""
         self.persisted.add(0, frame.header, frame.size_bytes)
         return frame
 
     def close(self, sequence: int) -> LedgerFrame | None:
         """Strike off a frame whose result is here, or that the cloud refused."""
-        return self._frames.pop(sequence, None)
+        frame = self._frames.pop(sequence, None)
+        if frame is not None and not frame.received:
+            self._move_up(frame.sent_at)
+        return frame
 
     def send_enhancement(self, request_id: str, size_bytes: int, now: float) -> None:
         """Enter the bytes of an enhancement that is being sent."""
         self.sent_bytes += size_bytes
-        self._enhancements[request_id] = _EnhancementOnItsWay(size_bytes, now)
+        self._enhancements[request_id] = _EnhancementOnItsWay(size_bytes, now, now)
 
     def release_enhancement(self, request_id: str) -> None:
         """The cloud has, or has refused, the enhancement that a request asked for."""
-        self._enhancements.pop(request_id, None)
+        enhancement = self._enhancements.pop(request_id, None)
+        if enhancement is not None:
+            self._move_up(enhancement.sent_at)
 
     def disconnect(self) -> None:
         """The stream has ended: nothing is on its way any more, whatever was written."""
@@ -301,12 +317,10 @@ class Ledger:
         """Whether a frame is on its way or waits for its result."""
         return sequence in self._frames
 
-    def forget(self, captured_before: float) -> list[LedgerFrame]:
-        """Close received frames captured before a monotonic time: their result is overdue."""
+    def forget(self, awaited_before: float) -> list[LedgerFrame]:
+        """Close frames that the cloud had before a monotonic time: their result is overdue."""
         overdue = [
-            f
-            for f in self._frames.values()
-            if f.received and f.header.capture_time_mono < captured_before
+            f for f in self._frames.values() if f.received and f.awaited_since < awaited_before
         ]
         for frame in overdue:
             del self._frames[frame.sequence]
@@ -317,13 +331,21 @@ class Ledger:
         """Frames that were sent, or shall be again, and have no result yet."""
         return len(self._frames)
 
-    def _oldest_sent_at(self, now: float) -> float:
-        """Monotonic seconds, of what is not PERSISTED; `now` where there is nothing."""
-        sent_at = [f.sent_at for f in self._frames.values() if f.sent_at and not f.persisted]
-        sent_at += [enhancement.sent_at for enhancement in self._enhancements.values()]
+    def _awaited_since(self, now: float) -> float:
+        return min((waiting.awaited_since for waiting in self._unpersisted()), default=now)
+
+    def _move_up(self, sent_at: float | None) -> None:
+        """What was sent then is answered: it, and what stood behind it on the line, go on."""
+        for waiting in self._unpersisted():
+            if sent_at is not None and (waiting.sent_at or 0.0) >= sent_at:
+                waiting.awaited_since = self.answered_at
+
+    def _unpersisted(self) -> Iterator[LedgerFrame | BackfillOnItsWay | _EnhancementOnItsWay]:
+        """What was sent on this stream and is neither PERSISTED nor refused."""
+        yield from (f for f in self._frames.values() if f.sent_at and not f.persisted)
+        yield from self._enhancements.values()
         if self.backfill is not None and self.backfill.state in UNANSWERED:
-            sent_at.append(self.backfill.sent_at)
-        return min(sent_at, default=now)
+            yield self.backfill
 
     def _in_flight(self) -> list[LedgerFrame]:
         return [f for f in self._frames.values() if f.sent_at is not None and not f.received]

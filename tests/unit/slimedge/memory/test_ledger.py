@@ -135,14 +135,49 @@ def test_whatever_was_sent_awaits_its_answer_until_it_is_persisted_or_refused() 
     ledger.send_backfill(1, make_frame(9).header, 10, 5.0)
 
     assert ledger.unanswered_seconds(10.0) == 7.0
+    ledger.answered_at = 6.0
     ledger.receive(3, 0.0)
-    assert ledger.unanswered_seconds(10.0) == 7.0, "RECEIVED keeps nothing"
+    assert ledger.unanswered_seconds(10.0) == 4.0, "RECEIVED keeps nothing"
     ledger.persist(3)
-    assert ledger.unanswered_seconds(10.0) == 6.0
+    ledger.answered_at = 7.0
     ledger.release_enhancement("wish")
-    assert ledger.unanswered_seconds(10.0) == 5.0
+    assert ledger.unanswered_seconds(10.0) == 3.0
     ledger.answer_backfill(1, 9, BackfillState.REFUSED)
     assert ledger.unanswered_seconds(10.0) == 0.0
+
+
+def test_a_frame_awaits_its_answer_from_when_those_before_it_have_passed_the_line() -> None:
+    ledger = make_ledger(1, 2, 3)
+
+    ledger.answered_at = 15.0
+    ledger.receive(1, 0.0)
+    ledger.persist(1)
+    assert ledger.unanswered_seconds(20.0) == 5.0, "2 has been first in line since then"
+    ledger.answered_at = 18.0
+    ledger.close(2)  # refused
+    assert ledger.unanswered_seconds(20.0) == 2.0
+
+
+def test_a_frame_that_was_overtaken_is_overdue_from_when_it_was_sent() -> None:
+    ledger = make_ledger(1, 2, 3)
+
+    ledger.answered_at = 15.0
+    ledger.receive(2, 0.0)
+    ledger.persist(2)
+
+    assert ledger.unanswered_seconds(20.0) == 19.0, "1 is lost, though others arrive"
+
+
+def test_a_result_is_awaited_from_when_the_cloud_kept_the_frame() -> None:
+    ledger = make_ledger(1)
+
+    ledger.answered_at = 50.0
+    ledger.receive(1, 0.0)
+    ledger.persist(1)
+
+    assert ledger.undetected_seconds(52.0) == 2.0
+    assert ledger.forget(awaited_before=50.0) == []
+    assert len(ledger.forget(awaited_before=51.0)) == 1
 
 
 def test_silence_is_counted_from_the_last_answer_and_only_while_one_is_awaited() -> None:
@@ -173,7 +208,7 @@ def test_a_result_that_does_not_come_is_forgotten_but_a_frame_on_its_way_is_not(
     ledger = make_ledger(1, 2)
     ledger.receive(1, 0.0)
 
-    overdue = ledger.forget(captured_before=100.0)
+    overdue = ledger.forget(awaited_before=100.0)
 
     assert [frame.sequence for frame in overdue] == [1]
     assert ledger.in_flight_bytes == 100
