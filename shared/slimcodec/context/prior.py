@@ -94,13 +94,33 @@ class ContextPrior:
         """`lut` as float32."""
         return self.lut.astype(np.float32)
 
-    def matrix(self, kind: str, chunk: Chunk, number: int) -> NDArray[np.float32] | None:
-        """Return the weights of one step as float32 (inputs, n), None where there are none."""
-        return self._matrices.get(f"{kind}_{chunk.number}_{number}")
+    def has(self, kind: str, chunk: Chunk, number: int) -> bool:
+        """Whether a step has weights of a kind."""
+        return f"{kind}_{chunk.number}_{number}" in self.weights
+
+    def matrix(self, kind: str, chunk: Chunk, number: int) -> NDArray[np.float32]:
+        """Return the weights of one step as float32 (inputs, n)."""
+        return self._matrices[f"{kind}_{chunk.number}_{number}"]
+
+    def widened(self, kind: str, chunk: Chunk, number: int, channels: int) -> NDArray[np.float32]:
+        """Return those of one input for each channel, with zeros for more: (9 * channels, n)."""
+        return self._widened(f"{kind}_{chunk.number}_{number}", channels)
 
     @cached_property
     def _matrices(self) -> dict[str, NDArray[np.float32]]:
         return {name: weights.astype(np.float32) for name, weights in self.weights.items()}
+
+    def _widened(self, name: str, channels: int) -> NDArray[np.float32]:
+        if (name, channels) not in self._wide:
+            weights = self._matrices[name].reshape(NEIGHBOURS, -1, self._matrices[name].shape[1])
+            more = ((0, 0), (0, channels - weights.shape[1]), (0, 0))
+            wide = np.pad(weights, more).reshape(NEIGHBOURS * channels, -1)
+            self._wide[name, channels] = np.ascontiguousarray(wide)
+        return self._wide[name, channels]
+
+    @cached_property
+    def _wide(self) -> dict[tuple[str, int], NDArray[np.float32]]:
+        return {}
 
     @cached_property
     def change_tables(self) -> SymbolTables:

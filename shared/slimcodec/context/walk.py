@@ -96,8 +96,7 @@ class Walk:
 
     def has_reference(self, step: Step) -> NDArray[np.bool_]:
         """(n,) whether the step's channels are there to be differed from at each of its places."""
-        known = self._prior.matrix("inter", step.chunk, step.number)
-        if self._reference is None or known is None:
+        if self._reference is None or not self._prior.has("inter", step.chunk, step.number):
             return np.zeros(len(step.places), np.bool_)
         there: NDArray[np.bool_] = self._reference.num_channels[step.places] >= step.chunk.end
         return there
@@ -106,14 +105,10 @@ class Walk:
         """Return tables and means (n, channels of the chunk) of symbols that are coded alone."""
         chunk, number = step.chunk, step.number
         rows = self._rows[places]  # (n, 9)
-        weights = self._prior.matrix("intra", chunk, number)
-        assert weights is not None
-        sums = _inputs(self._known, rows, chunk.end) @ weights
+        sums = self._sums("intra", self._known, step, rows)
         sums += self._bias[number, chunk.start : chunk.end]
-        mean = self._prior.matrix("mean", chunk, number)
-        return _tables(
-            sums, None if mean is None else _inputs(self._signed, rows, chunk.end) @ mean
-        )
+        has_mean = self._prior.has("mean", chunk, number)
+        return _tables(sums, self._sums("mean", self._signed, step, rows) if has_mean else None)
 
     def differing(self, step: Step, places: Places) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
         """Return tables and means (n, channels) of differences to R; R is not in the means."""
@@ -122,15 +117,24 @@ class Walk:
         a, b = chunk.start, chunk.end
         rows, n = self._rows[places], len(places)
         weights = self._prior.matrix("inter", chunk, number)
-        assert weights is not None
         parts = (self._known[:, :b], self._lost[:, :b], self._other[:, a:b], self._changes)
         around = np.concatenate([part[rows] for part in parts], axis=2).reshape(n, len(weights) - 1)
         sums = around @ weights[:-1]
         sums += np.outer(self._fineness[places], weights[-1])
         sums += self._inter_bias[number, a:b]
-        mean = self._prior.matrix("inter_mean", chunk, number)
-        found = None if mean is None else _inputs(self._lost_signed, rows, b) @ mean
-        return _tables(sums, found)
+        has_mean = self._prior.has("inter_mean", chunk, number)
+        lost = self._lost_signed
+        return _tables(sums, self._sums("inter_mean", lost, step, rows) if has_mean else None)
+
+    def _sums(
+        self, kind: str, source: NDArray[np.float32], step: Step, rows: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """(n, channels): whole rows of the grid are far faster to gather than parts of them, so
+        inputs beyond the chunk's end get zeros for weights; of a few widths, for less work.
+        """
+        channels = min(1 << (step.chunk.end - 1).bit_length(), source.shape[1])
+        inputs = source[:, :channels].take(rows, axis=0).reshape(len(rows), NEIGHBOURS * channels)
+        return inputs @ self._prior.widened(kind, step.chunk, step.number, channels)
 
     def reference_symbols(self, step: Step, places: Places) -> NDArray[np.int32]:
         """Return R (n, channels of the chunk)."""
@@ -157,12 +161,6 @@ class Walk:
     def _magnitude(self, values: NDArray[np.int32]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = self._prior.magnitudes[np.minimum(np.abs(values), 255)]
         return found
-
-
-def _inputs(source: NDArray[np.float32], rows: NDArray[np.intp], end: int) -> NDArray[np.float32]:
-    """(n, 9 * end): the first channels of a place and its neighbours."""
-    whole = source.take(rows, axis=0)  # (n, 9, M): rows of memory, far faster than parts of them
-    return whole[:, :, :end].reshape(len(rows), NEIGHBOURS * end)
 
 
 def _held(values: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -325,11 +325,10 @@ class _Order:
     @property
     def parts(self) -> list[tuple[int, slice]]:
         """Each table that is used, and where its symbols stand in the coded order."""
-        ends = np.cumsum(self.counts).tolist()
+        used = np.flatnonzero(self.counts)
+        ends = np.cumsum(self.counts[used]).tolist()
         starts = [0, *ends[:-1]]
-        return [
-            (t, slice(a, b)) for t, (a, b) in enumerate(zip(starts, ends, strict=True)) if b > a
-        ]
+        return [(t, slice(a, b)) for t, a, b in zip(used.tolist(), starts, ends, strict=True)]
 
     def per_symbol(self, values: NDArray[np.int32]) -> NDArray[np.int32]:
         """(T,) -> (n,) in the coded order."""
