@@ -326,9 +326,10 @@ class _Order:
     def parts(self) -> list[tuple[int, slice]]:
         """Each table that is used, and where its symbols stand in the coded order."""
         used = np.flatnonzero(self.counts)
-        ends = np.cumsum(self.counts[used]).tolist()
-        starts = [0, *ends[:-1]]
-        return [(t, slice(a, b)) for t, a, b in zip(used.tolist(), starts, ends, strict=True)]
+        ends = np.cumsum(self.counts[used])
+        starts = ends - self.counts[used]
+        bounds = zip(used.tolist(), starts.tolist(), ends.tolist(), strict=True)
+        return [(table, slice(start, end)) for table, start, end in bounds]
 
     def per_symbol(self, values: NDArray[np.int32]) -> NDArray[np.int32]:
         """(T,) -> (n,) in the coded order."""
