@@ -122,8 +122,15 @@ class Pipeline:
                 raise
             frame = self._newer(frame, decision) or frame
             if frame.waits:
-                frame = replace(frame, capture_time_mono=self.clock())
+                frame = self._captured_now(frame)
         await self._send(frame, decision)
+
+    def _captured_now(self, frame: CapturedFrame) -> CapturedFrame:
+        """A picture that has waited, no older for it; a recording's keeps its file's time."""
+        waited = self.clock() - frame.capture_time_mono
+        unix = frame.capture_time_unix + (0.0 if self.is_recording else waited)
+        mono = frame.capture_time_mono + waited
+        return replace(frame, capture_time_unix=unix, capture_time_mono=mono)
 
     def _decide(self, frame: CapturedFrame) -> Decision | SkipReason | WaitReason:
         now = self.clock()

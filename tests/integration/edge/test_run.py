@@ -455,6 +455,23 @@ async def test_a_window_that_stays_closed_is_told_as_a_gap_where_nothing_is_kept
     assert {event.state for event in recorder.of(LinkChanged)}.isdisjoint({LinkState.DOWN})
 
 
+async def test_a_picture_that_waited_has_both_times_of_one_moment(
+    codec: CodecArtifact, pictures: Path
+) -> None:
+    recorder = EdgeRecorder()
+    async with FakeCloud(codec.fingerprint, credit_bytes=0) as cloud:
+        run = asyncio.create_task(run_edge(make_settings(codec, pictures, cloud.address), recorder))
+        await recorder.wait_until(lambda: len(recorder.of(Captured)) >= 1)
+        await asyncio.sleep(0.5)
+        cloud.credit_bytes = 2**18
+        cloud.tell(pb.StreamFramesResponse(credit=pb.Credit(credit_bytes=2**18)))
+        await run
+
+    apart = [frame.capture_time_unix_us - frame.capture_time_mono_us for frame in cloud.frames]
+    assert len(apart) == PICTURES
+    assert max(apart) - min(apart) < 200_000
+
+
 async def test_a_detector_that_is_stuck_is_told_as_a_gap_where_nothing_is_kept(
     codec: CodecArtifact, pictures: Path
 ) -> None:

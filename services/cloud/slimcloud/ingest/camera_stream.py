@@ -46,7 +46,7 @@ class CameraStream:
         self.store_id = ""  # that the camera was told
         self.connect_event_id = ""  # of our own camera.connected: an older one cannot end us
         self.age_floor = AgeFloor(mono_us)
-        self.clock = ClockOffset(camera_id)
+        self.clock = ClockOffset(camera_id, mono_us)
         self.received_bytes_total = 0
         self.spending = Spending()
         self.crc_errors_in_a_row = 0

@@ -1,15 +1,19 @@
 """How far a camera's wall clock is ahead of the cloud's.
 
-    capture time - time of arrival = offset - what the frame took on its way
+    capture time - time of arrival + what the frame took on its way = offset
+
+A slow line or a slow store holds a frame for minutes. What it took is told by clocks that only go
+forward: the Hello had the camera's, and took some seconds itself at most. Of a camera that does not
+say it, frames are taken to come at once.
 
 The median over the newest live frames counts, so one odd time moves nothing. Ahead is certain, for
-no frame comes before it was captured; behind may be a slow link, up to half a minute. A clock that
-is further off is out of step: people are told, and its frames' times are taken to be off by as
-much.
+nothing comes before it was sent; behind by up to half a minute may be the way. A clock that is
+further off is out of step: people are told, and its frames' times are taken to be off by as much.
 """
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from statistics import median_low
 
 logger = logging.getLogger(__name__)
@@ -24,26 +28,39 @@ _LATE_US = 20 * 366 * 86_400_000_000  # a recording may be old; what is older is
 class ClockOffset:
     """Of one stream."""
 
-    def __init__(self, camera_id: str) -> None:
+    def __init__(self, camera_id: str, clock_mono_us: Callable[[], int]) -> None:
         self._camera_id = camera_id
+        self._clock_mono_us = clock_mono_us
+        self._ahead_mono_us: int | None = None  # of the camera's monotonic clock, by its Hello
         self._newest: deque[int] = deque(maxlen=_FRAMES)
         self.offset_us = 0  # microseconds; below 0: behind; 0: in step
 
-    def take(self, capture_us: int, arrival_us: int, *, is_late: bool) -> int:
+    def begin(self, hello_mono_us: int) -> None:
+        """Take the camera's monotonic clock as its Hello, which has just come, says it; 0: not."""
+        if hello_mono_us:
+            self._ahead_mono_us = hello_mono_us - self._clock_mono_us()
+
+    def take(self, capture_us: int, arrival_us: int, capture_mono_us: int | None = None) -> int:
         """What a frame's capture time is ahead of the cloud's clock, microseconds; 0 = in step.
 
         Args:
             capture_us: by the camera's wall clock, microseconds since 1970.
-            arrival_us: by the cloud's.
-            is_late: it was kept or recorded before it was sent, so its way says nothing.
+            arrival_us: by the cloud's, now.
+            capture_mono_us: by the camera's monotonic clock. None: the frame was kept or recorded
+                before it was sent, and tells nothing of the clock.
         """
         ahead_us = capture_us - arrival_us
-        if not is_late:
-            self._newest.append(ahead_us)
+        if capture_mono_us is not None:
+            self._newest.append(ahead_us + self._took_us(capture_mono_us))
             self._follow(median_low(self._newest))
-        longest_us = _LATE_US if is_late else _LIVE_US
+        longest_us = _LATE_US if capture_mono_us is None else _LIVE_US
         is_plausible = -longest_us <= ahead_us - self.offset_us <= _AHEAD_US
         return self.offset_us if is_plausible else ahead_us
+
+    def _took_us(self, capture_mono_us: int) -> int:
+        if self._ahead_mono_us is None:
+            return 0
+        return self._clock_mono_us() + self._ahead_mono_us - capture_mono_us
 
     def _follow(self, median_us: int) -> None:
         was_in_step, is_in_step = not self.offset_us, -_BEHIND_US <= median_us <= _AHEAD_US

@@ -24,7 +24,7 @@ async def take_gap(store: Store, stream: CameraStream, gap: pb.Gap, metrics: Ing
         # As a frame of then: what the camera's clock did is told by that clock.
         clock_offset_us = 0
         if gap.reason != pb.GAP_REASON_CLOCK:
-            clock_offset_us = stream.clock.take(gap.to_time_unix_us, unix_us(), is_late=True)
+            clock_offset_us = stream.clock.take(gap.to_time_unix_us, unix_us())
         record = GapRecord(
             camera_id=stream.camera_id,
             epoch=gap.epoch or stream.epoch,

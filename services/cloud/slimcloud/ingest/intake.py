@@ -98,7 +98,9 @@ class Intake:
         left_us = 0 if epoch else _time_left_us(stream, frame)
         is_late = bool(epoch) or frame.lane == pb.LANE_BACKFILL
         clock_offset_us = stream.clock.take(
-            frame.capture_time_unix_us, received_us, is_late=is_late
+            frame.capture_time_unix_us,
+            received_us,
+            None if is_late else frame.capture_time_mono_us,
         )
         stream.ack(frame.sequence, pb.STAGE_RECEIVED, epoch=epoch)
         if not epoch:

@@ -134,6 +134,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             self.auth.check(context, hello.camera_id)
             self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
+            stream.clock.begin(hello.time_mono_us)
             self._contexts[stream] = context
             expiry = self._end_when_expired(stream, context)
             try:

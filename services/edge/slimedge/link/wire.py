@@ -1,5 +1,6 @@
 """Between the edge's types and the messages of `slimwire.v1`."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -33,6 +34,7 @@ def make_hello(
         protocol_minor=PROTOCOL_MINOR,
         deadline_ms=round(1000 * settings.deadline_seconds),
         unpersisted_sequences=unpersisted[:MAX_UNPERSISTED],
+        time_mono_us=micros_of(time.monotonic()),
     )
     if budget is not None:
         hello.byte_budget.container_bytes = budget.container_bytes

@@ -37,7 +37,7 @@ async def test_gap_of_a_camera_out_of_step_goes_by_the_clouds_clock(store: Store
     stream = CameraStream("gate", 1)
     now_us = unix_us()
     for _ in range(15):
-        stream.clock.take(now_us + 4 * DAY, now_us, is_late=False)
+        stream.clock.take(now_us + 4 * DAY, now_us, 0)
 
     assert await taken(store, stream) == pytest.approx(-60 * SECOND, abs=SECOND)
 
