@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,6 +40,15 @@ def test_gains_between_are_geometric_means() -> None:
     assert half.dtype == np.float32
     assert half == pytest.approx([1.0, 3**0.5])
     assert quarter == pytest.approx([2 * 2**0.25, 3 * 9**0.25])
+
+
+def test_gains_between_are_the_exact_means_rounded_once() -> None:
+    gains = np.random.default_rng(0).lognormal(0, 2, (2, 50)).astype(np.float32)
+    low, high = (np.array([Decimal(float(gain)) for gain in row]) for row in gains)
+
+    for part in range(1, 256):
+        exact = low * (high / low) ** (Decimal(part) / 256)
+        np.testing.assert_array_equal(gain_at(gains, part / 256), exact.astype(np.float32))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 64])
