@@ -186,6 +186,11 @@ def _check_belongs(base: Container, enhancement: Container) -> None:
             f"enhancement begins with group {enhancement.first_group}; a base of level "
             f"{base.level} needs group {base.level + 1} next"
         )
+    if enhancement.is_inter != base.is_inter:
+        raise DamagedContainerError(
+            "of an enhancement and its base one is inter and the other is not; they are of "
+            "different frames"
+        )
     if (enhancement.quality, enhancement.image_hw) != (base.quality, base.image_hw):
         raise DamagedContainerError(
             f"enhancement has quality {enhancement.quality:g} and height and width "

@@ -308,7 +308,7 @@ class ContextCoder:
         kept = min(M, reference.symbols.shape[2])
         held[:, :, :kept] = reference.symbols[:, :, :kept]
         held[changed] = 0
-        held[changed, : shaped.shape[2]] = shaped[changed]
+        held[changed, : shaped.shape[2]] = shaped[changed, :M]  # M is less where nothing changed
         qualities = np.where(changed, quality, reference.qualities)
         return FrameSymbols(
             frame.fingerprint,

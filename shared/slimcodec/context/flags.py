@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.context.prior import ContextPrior
-from slimcodec.entropy.coder import StepDecoder, StepEncoder
+from slimcodec.entropy.coder import StepDecoder, StepEncoder, SymbolTables
+from slimcodec.errors import DamagedContainerError
 
 _FIRST_PASS = 5  # in place of the number of changed neighbours
 
@@ -48,10 +49,18 @@ def decode_flags(
     if data:
         coder = StepDecoder(data)
         for places, index in _passes(changed, before, finer):
-            changed[places] = coder.take(prior.change_tables, index) == 1
-        alone[changed] = coder.take(prior.mode_tables, neighbours(changed)[changed]) == 1
+            changed[places] = _take(coder, prior.change_tables, index)
+        alone[changed] = _take(coder, prior.mode_tables, neighbours(changed)[changed])
         coder.finish()
     return changed, alone
+
+
+def _take(coder: StepDecoder, tables: SymbolTables, index: NDArray[np.intp]) -> NDArray[np.bool_]:
+    flags = coder.take(tables, index)
+    if ((flags < 0) | (flags > 1)).any():
+        raise DamagedContainerError("a flag is an escape, which no encoder writes")
+    ones: NDArray[np.bool_] = flags == 1
+    return ones
 
 
 def neighbours(changed: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from slimcodec.container import parse_container
+from slimcodec.context.flags import change_contexts, decode_flags
 from slimcodec.decode import Decoder
 from slimcodec.encode import EncodedImage, Encoder
+from slimcodec.entropy.coder import StepEncoder
 from slimcodec.errors import (
     BitstreamError,
     CodecError,
@@ -25,6 +27,7 @@ from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact
 from slimcodec.symbols import MAX_DEPTH, FrameSymbols
 from support.models.toy_artifact import make_image, make_toy_codec
+from support.models.toy_context import toy_context
 
 HW = (72, 120)
 LATENT_HW = (6, 8)  # sides padded to 32
@@ -157,6 +160,20 @@ def test_what_stands_still_costs_a_header(encoder: Encoder, decoder: Decoder) ->
     np.testing.assert_array_equal(read.levels, held.levels)
 
 
+@pytest.mark.parametrize("level", range(WIDEST + 1))
+def test_what_stands_still_is_read_at_any_level(
+    encoder: Encoder, decoder: Decoder, level: int
+) -> None:
+    grey = np.full((*HW, 3), 128, np.uint8)
+    held = encoder.encode(grey, 0, 3).symbols
+
+    read = decoder.decode_symbols(encoder.encode(grey, level, 3, held).bitstream, None, held)
+
+    assert held is not None
+    assert not read.changed.any()
+    np.testing.assert_array_equal(read.symbols, held.symbols)
+
+
 def test_forced_places_are_refined(encoder: Encoder, decoder: Decoder) -> None:
     image = make_image(*HW)
     held = encoder.encode(image, 0, 1).symbols
@@ -226,6 +243,31 @@ def test_missing_wrong_and_foreign_references_are_refused(
         encoder.encode(make_image(50, 50), 1, 3, held)
     with pytest.raises(ImageError, match="another picture"):
         encoder.enhance(np.flip(second, 0).copy(), inter, reference=held)
+
+
+def test_enhancement_says_whether_its_base_is_inter(encoder: Encoder, decoder: Decoder) -> None:
+    image = make_image(*HW)
+    base = encoder.encode(image, 1, 3).bitstream
+    rest = bytearray(encoder.enhance(image, base).bitstream[:-4])
+    rest[5] ^= 4
+    rest += google_crc32c.value(bytes(rest)).to_bytes(4, "little")
+
+    with pytest.raises(DamagedContainerError, match="inter"):
+        decoder.decode_symbols(base, bytes(rest))
+
+
+@pytest.mark.parametrize("escape", [2, -1])
+def test_flag_that_is_neither_0_nor_1_is_refused(escape: int) -> None:
+    prior, still = toy_context(), np.zeros((1, 1), np.bool_)
+    index = change_contexts(still, still, still, first=True)
+    changes, modes = StepEncoder(), StepEncoder()
+    changes.add(np.array([escape], np.int32), prior.change_tables, index[0])
+    modes.add(np.array([1], np.int32), prior.change_tables, index[0])
+    modes.add(np.array([escape], np.int32), prior.mode_tables, np.zeros(1, np.intp))
+
+    for coder in (changes, modes):
+        with pytest.raises(DamagedContainerError, match="flag"):
+            decode_flags(prior, coder.finish(), still, still)
 
 
 def test_codec_without_the_context_prior_knows_no_references(
