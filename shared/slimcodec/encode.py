@@ -2,8 +2,7 @@
 
 image -to_x, pad-> x -g_a-> y (1, M_l, h, w) -gain-> v -rint, coder-> sections -> bitstream
 
-With the context prior a picture may be coded against another's symbols, which the reader has: then
-g_a runs in float32, for in bfloat16 what stands still does not (`slimcodec.context.coder`).
+With the context prior a picture may be coded against another's symbols, which the reader has.
 """
 
 import time
@@ -57,11 +56,10 @@ class Encoder:
         self._runtime = runtime
         self._max_pixels = max_pixels
         self._sections = build_section_coder(artifact, runtime)
-        self._is_exact = artifact.context is not None
 
     def load(self, level: int) -> None:
         """Load the graphs of a level now, so that its first picture does not wait for them."""
-        self._runtime.load(self._artifact.analysis_path(level), self._is_exact)
+        self._runtime.load(self._artifact.analysis_path(level))
         self._sections.load(level)
 
     def encode(
@@ -143,7 +141,7 @@ class Encoder:
     ) -> EncodedImage:
         check_image(image, self._max_pixels)
         self._check_operating_point(level, quality)
-        graph = self._runtime.load(self._artifact.analysis_path(level), self._is_exact)
+        graph = self._runtime.load(self._artifact.analysis_path(level))
         start = time.perf_counter()
         manifest = self._artifact.manifest
         frame = Container(
@@ -201,7 +199,7 @@ class Encoder:
         return self._artifact.levels[level].latent_channels
 
     def _check_reference(self, reference: FrameSymbols, image_hw: tuple[int, int]) -> None:
-        if not self._is_exact:
+        if self._artifact.context is None:
             raise CodecError(f"{self._artifact.label} has no context prior and knows no references")
         check_reference(reference, self._artifact)
         if reference.image_hw != image_hw:
