@@ -32,7 +32,7 @@ As [commands](../commands.md), for the steps of [training](training.md). They ne
 `train`.
 """,
 }
-_OF_TRAINING = ("detector", "evaluate", "export", "make-model", "recipes", "train")
+_OF_TRAINING = ("detector", "evaluate", "export", "make-model", "recipes", "tabulate", "train")
 _SHARED_BY = 3  # commands: an option that says the same in so many stands once, at the end
 
 

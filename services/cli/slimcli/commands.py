@@ -19,6 +19,7 @@ from slimcli.run.security import certs, token
 from slimcli.train.calibrate import calibrate, calibrate_scores
 from slimcli.train.evaluate import evaluate
 from slimcli.train.make import detector_import, export, make_model
+from slimcli.train.tabulate import tabulate
 from slimcli.train.train import recipes, train_codec, train_detector, train_tail, train_triage
 
 app = typer.Typer(
@@ -78,6 +79,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "export": export,
     "make-model": make_model,
+    "tabulate": tabulate,
     "completion": completion,
 }
 for name, command in _COMMANDS.items():
