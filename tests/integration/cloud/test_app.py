@@ -8,6 +8,7 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import google_crc32c
 import grpc
 import httpx
 import pytest
@@ -78,6 +79,28 @@ async def test_camera_of_a_living_process_stays_connected(
 
         (state,) = await cloud.store.cameras.list()
         assert state.connected
+
+
+async def test_codec_with_a_context_prior_is_served(redis_url: str, tmp_path: Path) -> None:
+    models = ToyModels(tmp_path, prior="context")
+    settings = cloud_settings(models, redis_url)
+    async with open_cloud(settings) as cloud, ToyCamera(cloud.grpc_address, models) as camera:
+        await camera.hello("gate")
+        base = await camera.send(1)
+        await camera.hear_stage(1, pb.STAGE_DETECTED)
+        rest = models.enhance(1, base)
+        await camera.say(
+            enhancement=pb.Enhancement(
+                sequence=1, container=rest, container_crc32c=google_crc32c.value(rest)
+            )
+        )
+        await camera.hear_stage(1, pb.STAGE_PERSISTED)
+        async with httpx.AsyncClient(base_url=cloud.addresses.http or "") as http:
+            image = await http.get(
+                f"/api/v1/frames/gate:{EPOCH:016x}:1/image", headers={"accept": "image/png"}
+            )
+
+    assert image.content.startswith(b"\x89PNG")
 
 
 def test_terminated_process_ends_well_and_leaves_nothing(

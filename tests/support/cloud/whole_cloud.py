@@ -18,6 +18,7 @@ from slimcloud.addresses import CloudAddresses
 from slimcloud.app import run_cloud
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
+from slimcodec.container import Prior
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.load import load_codec_artifact
@@ -33,9 +34,9 @@ EPOCH = 0x5EED
 class ToyModels:
     """A models directory with the toy codec and detector, and an encoder for it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, prior: Prior = "factorized") -> None:
         self.root = root
-        self.artifact = load_codec_artifact(make_toy_codec(root))
+        self.artifact = load_codec_artifact(make_toy_codec(root, prior=prior))
         make_toy_detector(root)
         self.encoder = Encoder(self.artifact, OpenVinoRuntime(num_threads=1, precision="f32"))
 

@@ -206,5 +206,7 @@ def load_canary(codec: CodecArtifact, decoder: Decoder) -> Latent:
     if canary.exists():
         return decoder.decode_latent(canary.read_bytes())
     side = codec.manifest.pad_multiple
-    shape = (1, codec.levels[0].latent_channels, *codec.latent_hw((side, side)))
-    return Latent(np.zeros(shape, np.float32), level=0, quality=0, image_hw=(side, side))
+    hw = codec.latent_hw((side, side))
+    y_hat = np.zeros((1, codec.levels[0].latent_channels, *hw), np.float32)
+    levels = None if codec.context is None else np.zeros(hw, np.uint8)
+    return Latent(y_hat, level=0, quality=0, image_hw=(side, side), levels=levels)

@@ -39,14 +39,18 @@ class ContainerChecker:
             )
         return container
 
-    def check_enhancement(self, bitstream: bytes, crc32c: int) -> Container:
-        """The parsed enhancement container; raises as `check_base`."""
-        container = self._check(bitstream, crc32c)
+    def check_enhancement(
+        self, bitstream: bytes, crc32c: int, image_hw: tuple[int, int]
+    ) -> Container:
+        """The parsed enhancement of a base of that size; raises as `check_base`."""
+        container = self._check(bitstream, crc32c, image_hw)
         if not container.is_enhancement:
             raise FrameRefusedError("HEADER", "base container sent as an enhancement")
         return container
 
-    def _check(self, bitstream: bytes, crc32c: int) -> Container:
+    def _check(
+        self, bitstream: bytes, crc32c: int, image_hw: tuple[int, int] | None = None
+    ) -> Container:
         if len(bitstream) > self._max_frame_bytes:
             raise FrameRefusedError(
                 "TOO_LARGE",
@@ -59,7 +63,7 @@ class ContainerChecker:
                 f"container has CRC32C {found:08x}, the message says {crc32c:08x}; send it again",
                 retryable=True,
             )
-        return parse_for(self._artifact, bitstream, self._max_pixels)
+        return parse_for(self._artifact, bitstream, self._max_pixels, image_hw)
 
 
 class AgeFloor:

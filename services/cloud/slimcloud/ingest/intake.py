@@ -165,8 +165,10 @@ class Intake:
                     "HEADER",
                     f"request_id of {len(addition.request_id)} characters; repeat the Command's",
                 )
-            container = self.checker.check_enhancement(bitstream, addition.container_crc32c)
             base = await self.store.get_frame(frame_id)
+            container = self.checker.check_enhancement(
+                bitstream, addition.container_crc32c, base.image_hw
+            )
             if (container.first_group, container.quality, container.image_hw) != (
                 base.level + 1,
                 base.quality,

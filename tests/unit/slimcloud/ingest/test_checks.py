@@ -144,7 +144,7 @@ def test_base_is_no_enhancement(artifact: CodecArtifact, checker: ContainerCheck
     bitstream = _bitstream(artifact)
 
     with pytest.raises(FrameRefusedError, match="base container"):
-        checker.check_enhancement(bitstream, google_crc32c.value(bitstream))
+        checker.check_enhancement(bitstream, google_crc32c.value(bitstream), (40, 40))
 
 
 def test_age_counts_from_the_fastest_passage_whatever_the_edges_clock_says() -> None:
