@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -124,17 +125,44 @@ def lut(symbols: Tensor) -> Tensor:
 
 
 def laplace_bits(symbols: Tensor, u: Tensor, mean: Tensor) -> Tensor:
-    """Bits of integers under a Laplacian of scale exp(u) around the mean, over bins of width 1."""
-    scale, distance = torch.exp(u), (symbols - mean).abs()
-    # outside of the bin in which the mean lies: 0.5 exp(-(d - 0.5) / s) (1 - exp(-1 / s))
-    outside = (distance - 0.5).clamp(min=0) / scale + math.log(2)
-    outside = outside - torch.log(-torch.expm1(-1 / scale))
-    near, far = (
-        torch.exp((distance - 0.5).clamp(max=0) / scale),
-        torch.exp(-(distance + 0.5) / scale),
-    )
-    inside = -torch.log(1 - 0.5 * (near + far) + 1e-9)
-    return torch.where(distance < 0.5, inside, outside) / math.log(2)
+    """Bits of integers under a Laplacian of scale exp(u) around the mean, over bins of width 1; all
+    of one shape.
+    """
+    bits: Tensor = _LaplaceBits.apply(symbols, u, mean)
+    return bits
+
+
+class _LaplaceBits(torch.autograd.Function):
+    """Most of a step's time, were it left to automatic differentiation.
+
+    With r = exp(-u) and d the distance to the mean, where d >= 0.5
+        bits = (d - 0.5) r + log(2) - log(1 - exp(-r))
+    and in the bin of the mean, with n = exp(-(0.5 - d) r) and f = exp(-(0.5 + d) r),
+        bits = -log(1 - (n + f) / 2)
+    over log(2).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, symbols: Tensor, u: Tensor, mean: Tensor) -> Tensor:
+        off = symbols - mean
+        d, r = off.abs(), torch.exp(-u)
+        is_inside = d < 0.5
+        beyond = d - 0.5
+        near, far = torch.exp(beyond.clamp(max=0) * r), torch.exp(-(d + 0.5) * r)
+        p = (1 - 0.5 * (near + far)).clamp_(min=1e-9)
+        grown = torch.expm1(r)
+        by_r = torch.where(
+            is_inside, 0.5 * (beyond * near - (d + 0.5) * far) / p, beyond - 1 / grown
+        )
+        by_d = r * torch.where(is_inside, 0.5 * (near - far) / p, 1)
+        ctx.save_for_backward(-r * by_r / math.log(2), -off.sign() * by_d / math.log(2))
+        outside = beyond * r + math.log(2) + r - torch.log(grown)
+        return torch.where(is_inside, -torch.log(p), outside) / math.log(2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        by_u, by_mean = ctx.saved_tensors
+        return None, gradient * by_u, gradient * by_mean
 
 
 def _held(u: Tensor) -> Tensor:

@@ -132,10 +132,10 @@ def test_integers_of_differences_choose_the_tables_that_the_predictor_means(
 
 
 def test_bits_are_those_of_the_laplace_tables() -> None:
-    symbols = torch.arange(-40, 41)[:, None]
+    symbols = torch.arange(-40, 41)[:, None].expand(-1, 3)
     u, mean = torch.tensor([-1.0, 0.0, 1.5]), torch.tensor([0.0, 0.375, -0.5])
 
-    bits = laplace_bits(symbols, u, mean)
+    bits = laplace_bits(symbols, u.expand(81, 3), mean.expand(81, 3))
 
     tables = 8 * (ZERO_SCALE + SCALES_PER_UNIT * u.long()) + (4 + 8 * mean).long()
     tables[2] = 8 * (ZERO_SCALE + 6)
@@ -145,6 +145,15 @@ def test_bits_are_those_of_the_laplace_tables() -> None:
     likely = p > 1e-9
     assert likely.sum() > 100
     np.testing.assert_allclose(bits.numpy()[likely], -np.log2(p[likely]), rtol=1e-3)
+
+
+def test_gradients_of_bits_are_their_slopes() -> None:
+    rng = torch.Generator().manual_seed(0)
+    symbols = torch.randint(-3, 4, (60,), generator=rng).double()
+    u = (4 * torch.rand(60, generator=rng).double() - 2).requires_grad_()
+    mean = (2 * torch.rand(60, generator=rng).double() - 1).requires_grad_()
+
+    assert torch.autograd.gradcheck(lambda u, mean: laplace_bits(symbols, u, mean), (u, mean))
 
 
 def test_only_channels_that_the_reference_has_are_counted(alone: Predictor) -> None:
