@@ -75,9 +75,9 @@ def labels_of(boxes: Boxes, image_hw: tuple[int, int]) -> Labels:
     )
 
 
-def pseudo_labels(seen: ScoredBoxes) -> Labels:
+def pseudo_labels(seen: ScoredBoxes, min_score: float = PSEUDO_LABEL_SCORE) -> Labels:
     """What a detector is sure of in an uncompressed picture, where nobody labelled it."""
-    sure = seen.scores >= PSEUDO_LABEL_SCORE
+    sure = seen.scores >= min_score
     return Labels(
         boxes_xyxy=seen.boxes_xyxy[sure],
         class_ids=seen.class_ids[sure],
@@ -143,7 +143,7 @@ def match_boxes(
     detections: Sequence[ScoredBoxes], labels: Sequence[Labels], iou: float = 0.5
 ) -> list[ClassMatches]:
     """Matches of every class that has a label; the two lists run in parallel."""
-    return [_match_class(class_id, detections, labels, iou) for class_id in count_labels(labels)]
+    return [match_class(class_id, detections, labels, iou) for class_id in count_labels(labels)]
 
 
 def count_labels(labels: Sequence[Labels]) -> dict[int, int]:
@@ -153,15 +153,17 @@ def count_labels(labels: Sequence[Labels]) -> dict[int, int]:
     return dict(zip(map(int, found), map(int, counts), strict=True))
 
 
-def _match_class(
-    class_id: int, detections: Sequence[ScoredBoxes], labels: Sequence[Labels], iou: float
+def match_class(
+    class_id: int, detections: Sequence[ScoredBoxes], labels: Sequence[Labels], iou: float = 0.5
 ) -> ClassMatches:
+    """Matches of one class, which need not have a label; the two lists run in parallel."""
     matches = [
         _match_image(*image, class_id, iou) for image in zip(detections, labels, strict=True)
     ]
-    scores = np.concatenate([image_scores for image_scores, _ in matches])
-    is_hit = np.concatenate([image_hits for _, image_hits in matches])
-    image_ids = np.repeat(np.arange(len(matches)), [len(hits) for _, hits in matches])
+    scores = np.concatenate([*(of_image for of_image, _ in matches), np.zeros(0, np.float32)])
+    is_hit = np.concatenate([*(of_image for _, of_image in matches), np.zeros(0, np.bool_)])
+    counts = np.asarray([len(hits) for _, hits in matches], np.int64)
+    image_ids = np.repeat(np.arange(len(matches)), counts)
     order = np.argsort(-scores, kind="stable")
     num_labels = [((image.class_ids == class_id) & ~image.is_ignored).sum() for image in labels]
     return ClassMatches(

@@ -24,7 +24,7 @@ MIN_OVERLAP = 0.3
 
 
 class CurvePoint(NamedTuple):
-    """Bits per pixel and a figure that is better when higher."""
+    """Bits per pixel (or another rate, if all curves have it) and a figure, better when higher."""
 
     bpp: float
     value: float
@@ -98,3 +98,46 @@ def saving_percent(ours: NeededRate | None, theirs: NeededRate | None) -> float 
     if ours is None or theirs is None or theirs.is_at_most:
         return None
     return 100 * (1 - ours.bpp / theirs.bpp)
+
+
+@dataclass(frozen=True)
+class RateRatio:
+    """Our rate over another codec's at equal figure; a range where a curve does not tell more."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if self.low == math.inf:
+            return "not reached"  # by us
+        if self.high == 0:
+            return "only ours reaches it"
+        if self.low == self.high:
+            return f"{self.low:.3g}"
+        if self.high == math.inf:
+            return f"> {self.low:.3g}"
+        return f"< {self.high:.3g}" if self.low == 0 else f"{self.low:.3g} to {self.high:.3g}"
+
+
+def rate_ratio(
+    ours: Sequence[CurvePoint], theirs: Sequence[CurvePoint], value: float
+) -> RateRatio | None:
+    """How much of their rate we need for a figure; None where nothing is known of it.
+
+    It is infinite where we never reach the figure and they do, 0 where it is the other way round.
+    Where the cheapest point of a curve is better already, its rate is an upper bound.
+    """
+    mine, other = needed_rate(ours, value), needed_rate(theirs, value)
+    if mine is None or other is None:
+        alone = math.inf if mine is None else 0.0
+        return None if mine is other else RateRatio(alone, alone)
+    ratio = mine.bpp / other.bpp
+    if mine.is_at_most and other.is_at_most:
+        return None
+    return RateRatio(0.0 if mine.is_at_most else ratio, math.inf if other.is_at_most else ratio)
+
+
+def median_ratio(ratios: Sequence[RateRatio]) -> RateRatio:
+    """Where the median of ratios lies, of one at least."""
+    lows, highs = zip(*((ratio.low, ratio.high) for ratio in ratios), strict=True)
+    return RateRatio(float(np.median(lows)), float(np.median(highs)))
