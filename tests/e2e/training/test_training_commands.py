@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import warnings
 from pathlib import Path
@@ -14,6 +15,9 @@ from support.command import Slimwire
 from support.models.toy_artifact import make_image
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAIN_VIDEO = ROOT / "tests/vectors/inputs/plain.mp4"
 
 _CONVOLUTION = """
 [convolutional]
@@ -152,3 +156,31 @@ def test_too_few_pictures_are_refused_before_training(
 
     assert outcome.code == ExitCode.BAD_DATA
     assert "give more pictures" in outcome.err
+
+
+def test_evaluate_measures_videos_and_tells_of_those_that_cannot_be_played(
+    slimwire: Slimwire, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    (tmp_path / "plain.txt").write_text("1,1,10,10,20,40,1,-1,-1,-1\n")
+    videos = ["--video", broken, "--video", PLAIN_VIDEO, "--labels", tmp_path / "plain.txt"]
+    points = ["--level", 0, "--quality", 1, "--baseline", "x264-medium", "--key-interval", 5]
+
+    outcome = slimwire(
+        *("evaluate", *videos, "--fps", 5, "--limit", 4, "--out", tmp_path / "out"),
+        *("--model", "slim-h", "--models", ROOT / "models", *points),
+    )
+
+    assert outcome.code == ExitCode.NO_INPUT
+    assert f"error: {broken}: cannot be played" in outcome.err
+    with (tmp_path / "out/video.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["camera"] for row in rows} == {"plain"}
+    assert [row["coder"] for row in rows[:3]] == ["uncompressed", "slim-h/4", "slim-h/4"]
+    assert {row["coder"] for row in rows[3:]} == {"x264-medium"}
+    assert all(row["frames"] == "4" for row in rows)
+    assert "Bits at equal AP50" in outcome.out
+    wrong = slimwire("evaluate", "--out", tmp_path / "out")
+    assert wrong.code == ExitCode.USAGE
+    assert "--images or --video" in wrong.err

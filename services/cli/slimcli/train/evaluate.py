@@ -1,4 +1,7 @@
-"""`slimwire evaluate`: bytes against accuracy, ours and others'. Needs the extra `train`."""
+"""`slimwire evaluate`: bytes against accuracy, ours and others'. Needs the extra `train`.
+
+Of pictures, or of videos with `--video`; options that only one of the two knows say so.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from slimcli.exits import BadUsageError, needs_extra
 from slimcli.models import open_codec, open_detector
 from slimcli.options import Models
 from slimcli.streams import say
-from slimcli.train.options import Images, Validation
+from slimcli.train.options import IMAGES, Validation
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -29,22 +32,36 @@ class BaselineName(enum.Enum):
     WEBP = "webp"
     AVIF = "avif"
     HEVC = "hevc"
+    X264_MEDIUM = "x264-medium"
+    X264_VERYFAST = "x264-veryfast"
+    X265_MEDIUM = "x265-medium"
+    X265_VERYFAST = "x265-veryfast"
 
 
 def evaluate(
-    images: Images,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="For the report, and what is kept for the next."),
     ],
+    images: Annotated[list[Path] | None, IMAGES] = None,
+    video: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--video",
+            metavar="FILE",
+            exists=True,
+            help="Of a fixed camera, instead of pictures; may be repeated.",
+        ),
+    ] = None,
     labels: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--labels",
-            metavar="DIR",
+            metavar="PATH",
             exists=True,
             help="YOLO text of all pictures; not given: what lies beside them, or else what the "
-            "detector sees in the uncompressed pictures.",
+            "detector sees in the uncompressed pictures. Of a video: MOT text, YOLO text of its "
+            "frames, or JSON lines, named as the video is; may be repeated.",
         ),
     ] = None,
     model: Annotated[
@@ -71,7 +88,10 @@ def evaluate(
     ] = None,
     baseline: Annotated[
         list[BaselineName] | None,
-        typer.Option("--baseline", help="Only this; may be repeated. Not given: all."),
+        typer.Option(
+            "--baseline",
+            help="Only this; may be repeated. Not given: all; of videos not avif and hevc.",
+        ),
     ] = None,
     rival: Annotated[
         list[str] | None,
@@ -82,7 +102,39 @@ def evaluate(
             "needs a network; may be repeated.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
+    fps: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--fps", min=0.01, help="Of a video, frames a second; may be repeated.  [default: 1]"
+        ),
+    ] = None,
+    key_interval: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--key-interval",
+            metavar="SECONDS",
+            min=0.1,
+            help="Of a video, from key to key; may be repeated.  [default: 10, 60]",
+        ),
+    ] = None,
+    loss: Annotated[
+        float,
+        typer.Option(
+            "--loss", min=0, max=0.9, help="Of a video, part of the frames lost in further rows."
+        ),
+    ] = 0.1,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--noise",
+            metavar="SIGMA",
+            min=0,
+            help="Of a video, sensor noise to add, of 255; may be repeated.  [default: 0]",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first pictures, or frames of a video.")
+    ] = None,
     validation: Validation = False,
     show: Annotated[
         list[str] | None,
@@ -95,10 +147,33 @@ def evaluate(
     ] = False,
     models: Models = None,
 ) -> None:
-    """Measure bytes against accuracy. Ours, JPEG, WebP, AVIF and HEVC on the same pictures.
+    """Measure bytes against accuracy. Ours, JPEG, WebP, AVIF and HEVC on the same pictures; on
+    videos of fixed cameras ours, x264, x265, JPEG and WebP.
 
-    `--rival` puts learned codecs of others beside them.
+    `--rival` puts learned codecs of others beside them, on pictures.
     """
+    if bool(images) == bool(video):
+        raise BadUsageError("evaluate needs --images or --video, one of the two")
+    names = None if baseline is None else [name.value for name in baseline]
+    if video:
+        if rival or validation or show or profile:
+            raise BadUsageError("--rival, --validation, --show and --profile are for pictures")
+        with needs_extra("train", "evaluate"):
+            from slimcli.train.evaluate_videos import evaluate_on_videos
+            from slimtrain.evaluation.evaluate_videos import VideoPlan, choose_video_points
+
+        codecs = [_open(name, models) for name in model or [DEFAULT_MODEL]]
+        uncut, points = choose_video_points(
+            codecs,
+            _reference(codecs, detector, models),
+            levels=level,
+            qualities=quality,
+            baselines=names,
+            key_seconds=key_interval or [10.0, 60.0],
+        )
+        plan = VideoPlan(points, uncut, fps or [1.0], noise or [0.0], loss, limit)
+        evaluate_on_videos(video, labels or [], plan, out)
+        return
     with needs_extra("train", "evaluate"):
         from slimtrain.data.split import is_validation
         from slimtrain.evaluation.baseline import BASELINES
@@ -109,11 +184,18 @@ def evaluate(
         from slimtrain.reporting.report import format_headline, write_report
         from slimtrain.reporting.sheets import choose_shown
 
+    if fps or key_interval or noise:
+        raise BadUsageError("--fps, --key-interval, --loss and --noise are for videos")
+    if len(labels or ()) > 1:
+        raise BadUsageError("--labels of pictures is one folder")
+    if unfit := sorted(set(names or ()).difference(BASELINES)):
+        raise BadUsageError(f"--baseline {unfit[0]} is for videos")
     codecs = [_open(name, models) for name in model or [DEFAULT_MODEL]]
-    pictures = choose_pictures(images, labels, is_validation if validation else None, limit)
+    labelled = labels[0] if labels else None
+    keep = is_validation if validation else None
+    pictures = choose_pictures(images or (), labelled, keep, limit)
     choose_shown(pictures, show or ())  # a wrong name is told before the work, not after
     rivals = open_rivals(rival or ())
-    names = list(BASELINES) if baseline is None else [name.value for name in baseline]
     evaluation = measure(
         codecs,
         _reference(codecs, detector, models),
@@ -121,7 +203,7 @@ def evaluate(
         out,
         levels=level,
         qualities=quality,
-        baselines=[*(BASELINES[name] for name in names), *rivals],
+        baselines=[*(BASELINES[name] for name in names or BASELINES), *rivals],
     )
     command = command_line()
     if profile:

@@ -190,18 +190,21 @@ def read_label_file(path: Path) -> Boxes:
     """The boxes of one YOLO text file, each with confidence 1; no file means no objects."""
     if not path.exists():
         return NO_BOXES
-    return _to_boxes([(line.split(), place) for place, line in _lines(path)], has_scores=False)
+    return _to_boxes([(line.split(), place) for place, line in text_lines(path)], has_scores=False)
 
 
 def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
-    """Boxes by file name, from JSON lines (none: empty). A row without a score is a person's."""
+    """Boxes by file name, or by frame of a video, from JSON lines (none: empty). A box without a
+    score is a person's.
+    """
     if not path.exists():
         return {}
     boxes: dict[str, Boxes] = {}
-    for place, line in _lines(path):
+    for place, line in text_lines(path):
         try:
             row = json.loads(line)
-            name, found = str(row["image"]), [(list(box), place) for box in row["boxes"]]
+            name = str(row["frame"] if "frame" in row else row["image"])
+            found = [(list(box), place) for box in row["boxes"]]
         except (ValueError, TypeError, KeyError) as exc:
             raise PictureError(
                 f'{place}: expected {{"image": NAME, "boxes": [[class, cx, cy, w, h, score]]}}'
@@ -210,7 +213,7 @@ def read_teacher_boxes(path: Path) -> dict[str, Boxes]:
     return boxes
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def text_lines(path: Path) -> Iterator[tuple[str, str]]:
     """The lines of a text file that are not empty, each with its place for a message."""
     try:
         text = path.read_text(encoding="utf-8-sig")

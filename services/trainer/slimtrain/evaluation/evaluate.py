@@ -104,13 +104,11 @@ def evaluate(
         CodecError: an artifact or a picture cannot be used.
     """
     out.mkdir(parents=True, exist_ok=True)
-    runtime = runtime or OpenVinoRuntime()
-    # Of several codecs the one that pads least, so that the baselines do not depend on the others.
-    narrowest = min((c.artifact for c in codecs), key=lambda a: a.manifest.pad_multiple)
-    reference = ReferenceDetector.open(narrowest, detector, runtime)
-    served = [ServedCodec.open(c.artifact, c.detector, reference) for c in codecs]
+    reference, served = open_codecs(codecs, detector, runtime or OpenVinoRuntime())
     points: list[PointUnderTest] = [
-        point for codec in served for point in _served_points(codec, levels, qualities)
+        codec.point(level, chosen)
+        for codec in served
+        for level, chosen in choose_operating_points(codec.artifact, levels, qualities)
     ]
     points += [baseline_point(b, quality, reference) for b in baselines for quality in b.ladder]
     before, *measured = measure([uncompressed_point(reference), *points], pictures, out / "cache")
@@ -166,10 +164,24 @@ def _write_tables(evaluation: Evaluation, out: Path) -> None:
     (out / "pictures.txt").write_text(listed)
 
 
-def _served_points(
-    codec: ServedCodec, levels: Sequence[int] | None, qualities: Sequence[float] | None
-) -> list[PointUnderTest]:
-    artifact = codec.artifact
+def open_codecs(
+    codecs: Sequence[CodecUnderTest], detector: DetectorArtifact, runtime: OpenVinoRuntime
+) -> tuple[ReferenceDetector, list[ServedCodec]]:
+    """The detector that looks at decoded pictures, and the codecs beside it."""
+    # Of several codecs the one that pads least, so that the baselines do not depend on the others.
+    narrowest = min((c.artifact for c in codecs), key=lambda a: a.manifest.pad_multiple)
+    reference = ReferenceDetector.open(narrowest, detector, runtime)
+    return reference, [ServedCodec.open(c.artifact, c.detector, reference) for c in codecs]
+
+
+def choose_operating_points(
+    artifact: CodecArtifact, levels: Sequence[int] | None, qualities: Sequence[float] | None
+) -> list[tuple[int, float]]:
+    """The levels and qualities that were asked for; None is all.
+
+    Raises:
+        EvaluationError: a model has no such level or quality.
+    """
     last_quality = artifact.manifest.qualities - 1
     for name, asked, last in (
         ("level", levels, artifact.widest_level),
@@ -179,7 +191,7 @@ def _served_points(
             if not 0 <= value <= last:
                 raise EvaluationError(f"{name} {value:g}; {artifact.label} has 0..{last}")
     return [
-        codec.point(level, float(quality))
+        (level, float(quality))
         for level in sorted(set(levels or range(artifact.widest_level + 1)))
         for quality in sorted(set(qualities or range(last_quality + 1)))
     ]

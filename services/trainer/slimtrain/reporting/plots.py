@@ -126,13 +126,14 @@ def _ms_ssim_db(row: EvaluationRow) -> float | None:
     return -10 * math.log10(1 - row.ms_ssim)
 
 
-def _style(axes: Axes) -> None:
+def style_rate(axes: Axes, label: str = "bits per pixel, of whole files (log scale)") -> None:
+    """Draw the axis of the rates as a logarithmic one, with plain numbers."""
     if math.isfinite(axes.dataLim.minposx):  # else nothing is drawn: the figure is not known
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda bpp, _: f"{bpp:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("bits per pixel, of whole files (log scale)")
+    axes.set_xlabel(label)
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -140,7 +141,7 @@ def _style(axes: Axes) -> None:
 
 def _finish(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
-        _style(axes)
+        style_rate(axes)
     handles, labels = figure.axes[-1].get_legend_handles_labels()
     figure.legend(
         handles,
