@@ -345,7 +345,7 @@ def _pack_3(container: Container) -> bytes:
         data.insert(0, container.changes)
     parts = [head, of]
     for part in data[:-1]:
-        parts += [_pack_length(len(part)), part]
+        parts += [pack_leb128(len(part)), part]
     packed = b"".join([*parts, data[-1]])
     return packed + _CRC.pack(google_crc32c.value(packed))
 
@@ -409,12 +409,13 @@ def _parse_3(
     return replace(container, sections=sections, changes=changes)
 
 
-def _pack_length(length: int) -> bytes:
+def pack_leb128(value: int) -> bytes:
+    """Return seven bits a byte, the lowest first; all bytes but the last have their eighth set."""
     octets = bytearray()
-    while length > 0x7F:
-        octets.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([*octets, length])
+    while value > 0x7F:
+        octets.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*octets, value])
 
 
 def _parse_length(body: bytes, position: int) -> tuple[int, int]:

@@ -74,8 +74,8 @@ class Decoder:
         self, base: bytes, enhancement: bytes | None = None, reference: FrameSymbols | None = None
     ) -> FrameSymbols:
         """Return what a reader holds then, with the context prior; as `decode_latent` otherwise."""
-        assert isinstance(self._sections, ContextCoder), "only the context prior has references"
         container = self._parse(base, enhancement, reference)
+        assert isinstance(self._sections, ContextCoder), "only the context prior has references"
         if container.is_inter:
             assert reference is not None  # else its size would be missing
             check_reference(reference, self._artifact)

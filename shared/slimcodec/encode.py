@@ -68,7 +68,7 @@ class Encoder:
         level: int,
         quality: float,
         reference: FrameSymbols | None = None,
-        forced: NDArray[np.bool_] | None = None,
+        places: NDArray[np.bool_] | None = None,
     ) -> EncodedImage:
         """Return the base container of a picture at an operating point.
 
@@ -79,7 +79,7 @@ class Encoder:
                 1/256.
             reference: With the context prior, what the reader has of another picture; None: it is
                 coded alone, as it is where that takes fewer bytes.
-            forced: (h, w), places that are coded even if they changed little; None: none.
+            places: (h, w), with a reference, which ones are coded; None: those that changed.
 
         Raises:
             ImageError: not such an array, too large, or of another size than the reference.
@@ -87,7 +87,7 @@ class Encoder:
         """
         if reference is not None:
             self._check_reference(reference, (image.shape[0], image.shape[1]))
-        return self._encode(image, None, level, quality, reference, forced)
+        return self._encode(image, None, level, quality, reference, places)
 
     def enhance(
         self,
@@ -137,7 +137,7 @@ class Encoder:
         level: int,
         quality: float,
         reference: FrameSymbols | None,
-        forced: NDArray[np.bool_] | None = None,
+        places: NDArray[np.bool_] | None = None,
     ) -> EncodedImage:
         check_image(image, self._max_pixels)
         self._check_operating_point(level, quality)
@@ -160,7 +160,7 @@ class Encoder:
         gain = self._artifact.tables.gain_at(frame.quality)[columns]
         v = y[0] * gain[:, np.newaxis, np.newaxis]  # (M_l, h, w)
         if isinstance(self._sections, ContextCoder):
-            bitstream, symbols = self._in_context(self._sections, v, frame, base, reference, forced)
+            bitstream, symbols = self._in_context(self._sections, v, frame, base, reference, places)
         else:
             if base is not None and frame.streams == "nested":
                 _check_same_picture(round_symbols(v), self._sections.decode(base))
@@ -176,7 +176,7 @@ class Encoder:
         frame: Container,
         base: Container | None,
         reference: FrameSymbols | None,
-        forced: NDArray[np.bool_] | None,
+        places: NDArray[np.bool_] | None,
     ) -> tuple[bytes, FrameSymbols]:
         if base is not None:
             of_base = coder.decode(base, (v.shape[1], v.shape[2]), reference)
@@ -186,7 +186,7 @@ class Encoder:
             again = coder.chosen(v, frame, reference)[: self._channels(base.level), at]
             _check_same_picture(again, below[: len(again)].astype(np.int32))
             return pack_container(container), symbols
-        container, symbols = coder.encode(v, frame, reference, forced)
+        container, symbols = coder.encode(v, frame, reference, places)
         bitstream = pack_container(container)
         if symbols.changed.mean() > _SCENE_CUT:
             container, alone = coder.encode(v, frame)

@@ -8,7 +8,8 @@ CodecError
 │   ├── DamagedContainerError      checksum, header or entropy-coded data contradict themselves
 │   ├── ContainerLimitError        well formed, but larger than this reader allows
 │   ├── FingerprintMismatchError   made with another model
-│   └── MissingReferenceError      needs the symbols of a frame that was not given
+│   ├── MissingReferenceError      needs the symbols of a frame that was not given
+│   └── StreamError                a stream file's header is damaged, or a record is of another one
 ├── ImageError                     a picture that cannot be read, encoded or written
 └── ModelError                     an artifact that is missing, incomplete or altered
 """
@@ -48,6 +49,10 @@ class FingerprintMismatchError(BitstreamError):
 
 class MissingReferenceError(BitstreamError):
     """The container is coded against a frame that was not given, or against another one."""
+
+
+class StreamError(BitstreamError):
+    """A stream file cannot be read, or one of its containers does not belong there."""
 
 
 class ImageError(CodecError):

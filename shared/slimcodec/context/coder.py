@@ -84,7 +84,7 @@ class ContextCoder:
         v: NDArray[np.float32],
         frame: Container,
         reference: FrameSymbols | None = None,
-        forced: NDArray[np.bool_] | None = None,
+        places: NDArray[np.bool_] | None = None,
     ) -> tuple[Container, FrameSymbols]:
         """Return the container of a base, and what its reader holds then.
 
@@ -92,14 +92,14 @@ class ContextCoder:
             v: The gained latent at the frame's level, (M_l, h, w).
             frame: The container, still without sections and reference.
             reference: What the reader has; None: an intra frame.
-            forced: (h, w), places that are coded even if they changed little; None: none.
+            places: (h, w), with a reference, which ones are coded; None: those that changed.
         """
         hw, M = (v.shape[1], v.shape[2]), len(v)
         values = np.ascontiguousarray(v.transpose(1, 2, 0)).reshape(-1, M)
         symbols, known, changed = self._symbols(values, frame, reference)
         if known is not None:
-            if forced is not None:
-                changed |= forced.ravel()
+            if places is not None:
+                changed = places.ravel()
             known = replace(known, changed=changed)
         walk = Walk(self._prior, frame.quality, hw, M, known)
         plan = [self._predict(walk, step, symbols[step.places]) for step in walk.steps(0, M)]

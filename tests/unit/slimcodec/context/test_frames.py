@@ -174,18 +174,20 @@ def test_what_stands_still_is_read_at_any_level(
     np.testing.assert_array_equal(read.symbols, held.symbols)
 
 
-def test_forced_places_are_refined(encoder: Encoder, decoder: Decoder) -> None:
+def test_places_that_are_named_are_refined_and_no_others(
+    encoder: Encoder, decoder: Decoder
+) -> None:
     image = make_image(*HW)
     held = encoder.encode(image, 0, 1).symbols
-    forced = np.zeros(LATENT_HW, np.bool_)
-    forced[2:4, 1:5] = True
+    places = np.zeros(LATENT_HW, np.bool_)
+    places[2:4, 1:5] = True
 
-    finer = encoder.encode(image, WIDEST, 4, held, forced=forced)
+    finer = encoder.encode(image, WIDEST, 4, held, places=places)
     read = decoder.decode_symbols(finer.bitstream, None, held)
 
-    assert read.changed[forced].all()
-    assert (read.levels[forced] == WIDEST).all()
-    assert (read.qualities[forced] == 4 * 256).all()
+    np.testing.assert_array_equal(read.changed, places)
+    np.testing.assert_array_equal(read.levels == WIDEST, places)
+    np.testing.assert_array_equal(read.qualities == 4 * 256, places)
 
 
 def test_scene_cut_is_coded_alone(encoder: Encoder) -> None:
