@@ -35,10 +35,26 @@ async def test_wish_is_told_to_the_camera_and_its_answer_is_shown(known: ReviewW
     assert (after["state"], after["stated"]) == ("accepted", DAILY)
 
 
+async def test_whole_number_may_have_a_point(known: ReviewWorld) -> None:
+    body = {"container_bytes": 1191.0, "period_seconds": 1e2}
+
+    asked = await known.http.put(URL, json=body)
+
+    assert asked.json()["wanted"] == {"container_bytes": 1191, "period_seconds": 100}
+
+
 @pytest.mark.parametrize(
-    "body", [{}, {**DAILY, "container_bytes": -1}, {**DAILY, "period_seconds": True}]
+    "body",
+    [
+        {},
+        {**DAILY, "container_bytes": -1},
+        {**DAILY, "container_bytes": 0.5},
+        {**DAILY, "container_bytes": "1191"},
+        {**DAILY, "container_bytes": float("1e300")},
+        {**DAILY, "period_seconds": True},
+    ],
 )
-async def test_impossible_budget_is_refused(known: ReviewWorld, body: dict[str, int]) -> None:
+async def test_impossible_budget_is_refused(known: ReviewWorld, body: dict[str, object]) -> None:
     assert (await known.http.put(URL, json=body)).status_code == 422
     assert (await known.store.budgets.get("gate-1")).wanted is None
 

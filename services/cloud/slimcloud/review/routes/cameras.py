@@ -4,9 +4,10 @@ import logging
 from dataclasses import asdict
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from slimcloud.review.errors import ApiError, problems
 from slimcloud.review.resource import (
@@ -88,13 +89,19 @@ class CameraList(BaseView):
     cameras: list[CameraView]
 
 
+# JSON has one kind of number, so 1191.0 is an integer; text and truth values are none.
+_Whole = Annotated[
+    int, BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)
+]
+
+
 class BudgetView(BaseModel):
     """How many container bytes a camera may send in the long run: so many in each period."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    container_bytes: int = Field(ge=0, lt=2**53, description="bytes per period; 0 = no budget")
-    period_seconds: int = Field(ge=1, le=31 * 24 * 3600, description="length of a period, s")
+    container_bytes: _Whole = Field(ge=0, lt=2**53, description="bytes per period; 0 = no budget")
+    period_seconds: _Whole = Field(ge=1, le=31 * 24 * 3600, description="length of a period, s")
 
 
 class CameraBudgetView(BaseView):
