@@ -212,6 +212,7 @@ async def _start_ingest(process: _Process) -> str:
     life.spawn(repeat(store.cameras.renew_lease, LEASE_SECONDS / 4), "lease")
     process.token_users.append(lambda table: servicer.go_by(servicer.auth.with_tokens(table)))
     server = await start_ingest_server(servicer, settings)
+    life.spawn(server.serve(), "gRPC")
 
     async def refuse() -> None:
         await server.refuse()

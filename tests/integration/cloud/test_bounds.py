@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -11,7 +12,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from slimcloud.ingest.server import SPARE_CALLS
-from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
+from slimwire.v1 import ingest_pb2 as pb
+from support.cloud.whole_cloud import ToyCamera, ToyModels, cloud_settings, open_cloud
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
@@ -71,3 +73,30 @@ async def test_calls_are_bounded(redis_url: str, toy_models: ToyModels) -> None:
             call.cancel()
 
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_call_of_a_method_that_is_no_text_costs_no_camera_anything(
+    redis_url: str, toy_models: ToyModels
+) -> None:
+    settings = cloud_settings(toy_models, redis_url, role="ingest")
+    async with (
+        open_cloud(settings) as cloud,
+        ToyCamera(cloud.grpc_address, toy_models) as before,
+    ):
+        await before.hello()
+        for _ in range(2):
+            async with grpc.aio.insecure_channel(cloud.grpc_address) as channel:
+                strange: Any = b"/slimwire.v1\xaeIngestService/StreamFrames"
+                with pytest.raises(grpc.RpcError):
+                    await channel.unary_unary(strange, None, None)(b"", wait_for_ready=True)
+        async with grpc.aio.insecure_channel(cloud.grpc_address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            await health.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+
+        async with ToyCamera(cloud.grpc_address, toy_models) as after:
+            await after.hello(camera_id="yard")
+            await after.send(1)
+            await after.hear_stage(1, pb.STAGE_PERSISTED)
+        await before.send(1)
+        await before.hear_stage(1, pb.STAGE_PERSISTED)

@@ -1,5 +1,8 @@
 """The gRPC server of the ingest role: TLS, limits, keepalive, health, reflection."""
 
+import asyncio
+import logging
+import math
 from dataclasses import dataclass
 
 import grpc
@@ -14,17 +17,49 @@ from slimcloud.settings import CloudSettings
 from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
+logger = logging.getLogger(__name__)
+
 _MIB = 2**20
+_LOOK_SECONDS = 0.25  # until it is seen that gRPC has given up
 SPARE_CALLS = 64  # beside those of cameras: health checks, reflection, streams that take over
 _SERVICE_NAME = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class IngestServer:
     server: grpc.aio.Server
     servicer: IngestServicer
     health: health_aio.HealthServicer
+    settings: CloudSettings
     address: str  # host:port that was bound
+
+    def __post_init__(self) -> None:
+        self._is_stopping = False
+        self._given_up: set[grpc.aio.Server] = set()  # until their calls have ended
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Serve until `stop`; must run beside it.
+
+        grpcio 1.84 and 1.85 take no more calls after one whose method is no UTF-8, which anybody
+        may send without a token. Another server takes its place; the calls of the first go on.
+        """
+        while not self._is_stopping:
+            try:
+                await self.server.wait_for_termination(_LOOK_SECONDS)
+            except UnicodeDecodeError:
+                ending = asyncio.create_task(self._outlive(self.server))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+                self.server = _build(self.servicer, self.health, self.settings)
+                _listen(self.server, self.address, self.settings)
+                await self.server.start()
+                logger.warning("begun anew: gRPC had ended at a method that is no UTF-8")
+
+    async def _outlive(self, server: grpc.aio.Server) -> None:
+        self._given_up.add(server)
+        await server.stop(math.inf)
+        self._given_up.discard(server)
 
     async def refuse(self) -> None:
         """Tell health checks that this server is about to stop."""
@@ -34,32 +69,50 @@ class IngestServer:
         """Take no new calls at once, cut those that still run after the grace, and return when
         they have ended.
         """
-        await self.server.stop(grace_seconds)
+        self._is_stopping = True
+        servers = (self.server, *self._given_up)
+        await asyncio.gather(*(server.stop(grace_seconds) for server in servers))
         await self.servicer.ended()
 
 
 async def start_ingest_server(servicer: IngestServicer, settings: CloudSettings) -> IngestServer:
-    """Serve cameras; raises `OSError` when the address cannot be bound."""
+    """Listen for cameras; `serve` is to run beside it.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    health = health_aio.HealthServicer()
+    await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
+    server = _build(servicer, health, settings)
+    address = _listen(server, f"{settings.grpc_host}:{settings.grpc_port}", settings)
+    await server.start()
+    return IngestServer(server, servicer, health, settings, address)
+
+
+def _build(
+    servicer: IngestServicer, health: health_aio.HealthServicer, settings: CloudSettings
+) -> grpc.aio.Server:
     server = grpc.aio.server(
         options=server_options(settings), maximum_concurrent_rpcs=settings.max_cameras + SPARE_CALLS
     )
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
-    health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    await health.set(_SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING)
     # The descriptors are public in any case; with them grpcurl and the like need no .proto file.
     reflection.enable_server_reflection(
         (_SERVICE_NAME, HEALTH_SERVICE_NAME, reflection.SERVICE_NAME), server
     )
-    wanted = f"{settings.grpc_host}:{settings.grpc_port}"
+    return server
+
+
+def _listen(server: grpc.aio.Server, wanted: str, settings: CloudSettings) -> str:
+    """The address, host:port, that is bound."""
     try:
         port = _add_port(server, wanted, settings)
     except RuntimeError as exc:
         raise OSError(
             f"cannot listen on {wanted}; is another cloud running, or the certificate no PEM?"
         ) from exc
-    await server.start()
-    return IngestServer(server, servicer, health, f"{settings.grpc_host}:{port}")
+    return f"{settings.grpc_host}:{port}"
 
 
 def _add_port(server: grpc.aio.Server, address: str, settings: CloudSettings) -> int:
