@@ -5,8 +5,22 @@
                reference; all others stay as they are in it
     enhancement of either: the channel groups above the base's, at the places of the base
 
-In a step the places that are coded alone come first, then those that are differences, each in the
-order of the grid, channel after channel. A place whose reference lacks a chunk has it coded alone.
+In a step the places that are coded alone come first, then those that are differences: two steps of
+`slimcodec.entropy.coder`, each in the order of the grid, channel after channel. A place whose
+reference lacks a chunk has it coded alone, and so has every place where the prior has no weights
+for differences.
+
+A reference may have another quality, and each place its own. Its symbols at the frame's quality are
+
+    R = rint(symbol * (gain[frame's] / gain[place's])), held to +-32767
+
+with float32 gains (`slimcodec.entropy.tables.gain_at`), the rest in float64, ties to even, each
+step rounded once as IEEE 754 has it: both ends have the same R. Of one quality the ratio is 1.
+
+After an inter frame the places that changed have its level and quality and its symbols; all others
+keep what they had, their symbols at the quality that they had. An enhancement adds channels to the
+places that its base coded: what is held then is as if the base had had the level of the
+enhancement, with the same changes and modes.
 """
 
 from collections.abc import Sequence

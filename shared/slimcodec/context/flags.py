@@ -1,10 +1,12 @@
 """Which places of an inter frame changed, and how each of them is coded.
 
 Two passes over the lattice, first the places whose row and column sum to an even number. The table
-of a place is chosen by whether the frame is finer there than its reference, by how many of the 3 x
-3 places around changed in the reference itself, and in the second pass by how many of the four
-neighbours changed. Then, for each changed place, whether it is coded alone (1) or as differences to
-the reference (0), with a table by how many of the four neighbours changed.
+of a place is (10 * finer + around) * 6 + beside: whether the frame's quality is above the
+reference's there; how many of the 3 x 3 places, itself among them, changed in the reference itself
+(none in an intra frame); and in the second pass how many of its four neighbours changed, 5 in the
+first. Then, for each changed place, whether it is coded alone (1) or as differences to the
+reference (0), with a table by how many of its four neighbours changed. That makes three steps,
+places row by row. No data mean that nothing changed.
 """
 
 from collections.abc import Iterator

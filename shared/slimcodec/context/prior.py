@@ -8,19 +8,40 @@ other two:
     0, 1, 2, ...        C B C B     first chunk: A, then B, then C; others: A and B, then C
 
 N are the symbols known so far, zero where none is: not decoded yet, outside the grid, beyond the
-level. With b the end of the chunk and |N| and N of the 3 x 3 places around, channels 0 to b - 1:
+level. The places of an inter frame that did not change are known from the start, to their own level
+and at the frame's quality. With b the end of the chunk and |N| and N of the 3 x 3 places around,
+channels 0 to b - 1; a quotient is rounded down, below zero, too:
 
     S      bias[quality, pass, channel] + sum of weight * lut(|N|)       lut(a) about 16 log2(1 + a)
-    scale  S / 2**12, rounded down, held to 0..47         stands for exp((scale - 16) / 4), about
-    mu     (sum of mean * (N held to +-1023) + 64) / 2**7, rounded down  in eighths of a symbol
-    m, f   mu = 8 m + f with f from -4 to 3
+    scale  S / 2**12, held to 0..47                       stands for exp((scale - 16) / 4), about
+    mu     (sum of mean * (N held to +-1023) + 64) / 2**7                in eighths of a symbol
+    m, f   mu = 8 m + f with f from -4 to 3; both 0 in a step that has no means
     coded  symbol - m, by table 8 * scale + f + 4, which all channels share
 
-A symbol that is coded as the difference to a reference R has other weights, for lut(|N|), lut(|D|)
-and lut(|R|) with D = N - R, for the map of changes, and for how much finer it is than R
-(`slimcodec.context.walk`).
+A symbol that is coded as the difference to a reference R is coded as symbol - R - m. D = N - R
+where a place is decoded and R has the whole chunk there, else 0; so it is 0 where nothing changed.
+Its biases and weights are others, its means are of D in place of N, and the inputs of S are, for
+each of the 3 x 3 places: lut(|N|) and lut(|D|) of the channels 0 to b - 1, lut(|R|) of the chunk's
+own, and 1 if the place changed; and last, of the place alone, how much finer the frame is than R:
+quality less that of R, in 1/16 rounded down, held to 0..127.
 
 Every sum is one of integers below 2**24, which float32 holds exactly in any order.
+
+`context.npz` (arrays in C order; Q qualities, M channels, K chunks, k a chunk, p a pass from 0, n
+the channels of the chunk):
+
+    lut                 (256,) uint8; a larger |symbol| has the last entry
+    ends                (K,) int32, the channel after each chunk; each level ends with one
+    bias, inter_bias    (Q, 3, M) int32. Between two qualities, t / 256 of the way from low to high:
+                        ((256 - t) * low + t * high + 128) / 256, rounded down
+    intra_k_p, mean_k_p, inter_mean_k_p    (9 b, n) int16: rows by place, row by row from the upper
+                        left, then by channel. mean, inter and inter_mean may be missing
+    inter_k_p           (9 (2 b + n + 1) + 1, n) int16: rows by place, then as above. Without it
+                        nothing in the step is coded as a difference
+    cdf, cdf_length, offset    of the 384 tables, as in `slimcodec.entropy.coder.SymbolTables`
+    changed, alone      (120,) and (5,) int32, of 2**16, of flags (`slimcodec.context.flags`): how
+                        often each is 1. A table of flags has three bins: 0, 1, and an escape of
+                        frequency 1 that is never used
 """
 
 from dataclasses import dataclass
@@ -48,6 +69,8 @@ NEIGHBOURS = 9
 CHANGE_CONTEXTS = 2 * 10 * 6  # finer than the reference; its changes around; those left and above
 MODE_CONTEXTS = 5  # changed places among the four neighbours
 MAX_FINENESS = 127
+# of a symbol: so the bytes of a section bound how many symbols it can hold (`slimcodec.symbols`)
+LEAST_BITS = 0.003
 
 _KINDS = ("intra", "mean", "inter", "inter_mean")  # of the weights, by chunk and pass
 _PLAIN = ("lut", "ends", "bias", "inter_bias", "changed", "alone")
@@ -209,6 +232,8 @@ class ContextPrior:
             raise ModelError(
                 f"{what}: {self.tables.num_tables} tables, not {NUM_SCALES * FRACTIONS}"
             )
+        if self.least_bits < LEAST_BITS:
+            raise ModelError(f"{what}: a symbol takes {self.least_bits:g} bits, not {LEAST_BITS:g}")
         expected = {}
         for chunk in self.chunks:
             b, n = chunk.end, chunk.end - chunk.start
@@ -266,10 +291,11 @@ def save_context(path: Path, prior: ContextPrior) -> None:
 
 
 def context_arrays(prior: ContextPrior) -> dict[str, NDArray[Any]]:
-    """Return all arrays by their names in the file."""
+    """Return all arrays by their names in the file, in C order."""
     plain = {name: getattr(prior, name) for name in _PLAIN}
     tables = {name: getattr(prior.tables, name) for name in TABLE_DTYPES}
-    return {**plain, **tables, **dict(sorted(prior.weights.items()))}
+    arrays = {**plain, **tables, **dict(sorted(prior.weights.items()))}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _is_weights(name: str) -> bool:

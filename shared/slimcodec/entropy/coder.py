@@ -11,16 +11,29 @@ rows from the top, each row from the left. A symbol outside its table is coded a
 and as a varint of 2 * distance + (1 if below else 0), where the distance is counted from the
 nearest symbol outside the table; so any int32 comes back exactly. Varints come in the same order.
 
-The coder is ANS as in `constriction` (64-bit state, 32-bit words, 24-bit probabilities). Its
-`Categorical` model makes integers of floats: a bin gets 1 + its share of 2**24 - bins. With the
-weights frequency - 1, of frequencies that sum to 2**24 (those of a stored table times 2**8), which
-float32 holds exactly, that share is the weight itself: the table, with no rounding. A test compares
-the words with an integer-only implementation.
+The coder is ANS as in `constriction` (64-bit state, 32-bit words, 24-bit probabilities). The words
+are a stack: the data are filled up with zero bytes to whole words, and the last word is taken
+first. A bin has its frequency and the cumulative one before it, both times 2**(24 - bits of its
+table).
 
-Where later tables depend on earlier symbols there are steps (`StepEncoder`, `StepDecoder`): each is
-coded as above, one after another on one ANS stack, and the values of its escapes follow its bins
-there: in rounds, digits of three bits each from the lowest, with a fourth bit, 8, where the value
-goes on. The data are then the words alone.
+    begin      state = 0, then fill
+    bin        low = state mod 2**24; the bin in whose frequencies low lies;
+               state = state // 2**24 * frequency + low - cumulative, then fill
+    fill       while state < 2**32 and a word is left: state = state * 2**32 + word
+    end        state = 0 and no word is left, or the data are damaged
+
+`constriction`'s `Categorical` model makes integers of floats: a bin gets 1 + its share of 2**24 -
+bins. With the weights frequency - 1, of frequencies that sum to 2**24 (those of a stored table
+times 2**8), which float32 holds exactly, that share is the weight itself: the table, with no
+rounding. A test compares the words with an integer-only implementation.
+
+Where later tables depend on earlier symbols there are steps (`StepEncoder`, `StepDecoder`), one
+after another on one ANS stack; the data are the words alone. The bins of a step come by the number
+of their table, and those of one table in the order of the step. The values of its escapes (as
+above, 2 * distance + side) follow in that same order and in rounds: first the lowest three bits of
+each, then the next three of those that go on, and so forth. A round's digit is coded as one of 16
+bins of equal frequency, 8 more than its three bits where the value goes on. The last digit of
+several is not 0, and there are 12 at most.
 
 Source: J. Duda et al., "The use of asymmetric numeral systems as an accurate replacement for
 Huffman coding", PCS 2015; R. Bamler, "Understanding entropy coding with ANS", arXiv:2201.01741.

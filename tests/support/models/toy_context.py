@@ -16,6 +16,7 @@ from slimcodec.context.prior import (
 from slimcodec.entropy.coder import SymbolTables
 
 _REACH = 12  # symbols of the toy's tables; others escape
+_MOST = 65_309  # of 2**16: 0.005 bits
 
 
 def toy_context(ends: tuple[int, ...] = (2, 4, 6), qualities: int = 3) -> ContextPrior:
@@ -57,6 +58,9 @@ def laplace_tables() -> SymbolTables:
     )
     frequencies = 1 + np.floor(whole * (65_536 - whole.shape[1])).astype(np.int64)
     frequencies[np.arange(len(whole)), frequencies.argmax(1)] += 65_536 - frequencies.sum(1)
+    excess = np.maximum(frequencies.max(1) - _MOST, 0)
+    frequencies[np.arange(len(whole)), frequencies.argmax(1)] -= excess
+    frequencies[:, -1] += excess
     cdf = np.pad(frequencies.cumsum(1), ((0, 0), (1, 0)))
     count = len(cdf)
     return SymbolTables(

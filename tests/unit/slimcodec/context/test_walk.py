@@ -14,6 +14,7 @@ from slimcodec.context.prior import (
     save_context,
 )
 from slimcodec.context.walk import Reference, Walk
+from slimcodec.entropy.coder import SymbolTables
 from slimcodec.errors import ModelError
 from support.models.toy_context import toy_context
 
@@ -32,6 +33,13 @@ def largest_weights(prior: ContextPrior) -> ContextPrior:
         signs = np.where(np.indices(array.shape).sum(0) % 3, 1, -1)
         weights[name] = (size * signs).astype(np.int16)
     return replace(prior, weights=weights)
+
+
+def nearly_free(tables: SymbolTables) -> SymbolTables:
+    """Tables of which one has a symbol that takes 0.001 bits."""
+    cdf = tables.cdf.copy()
+    cdf[9, 1:-1] = np.arange(cdf.shape[1] - 2) + 65_500
+    return replace(tables, cdf=cdf)
 
 
 def around(values: NDArray[np.int64], place: int) -> NDArray[np.int64]:
@@ -119,6 +127,7 @@ def test_saved_prior_is_read_back(tmp_path_factory: pytest.TempPathFactory) -> N
         ({"alone": np.full(4, 9, np.int32)}, "alone"),
         ({"bias": np.full((3, 3, 6), MAX_SUM, np.int32)}, "float32"),
         ({"lut": np.zeros(255, np.uint8)}, "lut"),
+        ({"tables": nearly_free(toy_context().tables)}, "bits"),
     ],
 )
 def test_prior_that_cannot_be_is_refused(change: dict[str, object], named: str) -> None:
