@@ -127,7 +127,7 @@ def score_frames(
         ap50_person_labels=by_labels[0],
         ap50_car_labels=by_labels[1],
         false_boxes=round(false / max(arrived, 1), 4),
-        encode_seconds=float(np.mean([frame.encode_seconds for frame in frames])),
+        encode_seconds=round(float(np.mean([frame.encode_seconds for frame in frames])), 6),
     )
 
 

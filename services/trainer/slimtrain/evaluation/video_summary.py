@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import groupby, product
 
 from slimtrain.evaluation.video import CLASSES
 from slimtrain.evaluation.video_point import STREAM_CODECS, UNCOMPRESSED
@@ -43,11 +43,8 @@ class EqualAccuracy:
 def compare_rates(rows: Sequence[VideoRow]) -> list[EqualAccuracy]:
     """The ratios of all cameras, then the medians; where nothing is known there is none."""
     of_cameras = list(_compare_cameras(rows))
-    groups: dict[tuple[object, ...], list[EqualAccuracy]] = {}
-    for one in of_cameras:
-        key = (*_clip_of(one)[1:], one.lost, one.key_seconds, one.coder)
-        groups.setdefault((*key, one.class_name, one.truth, one.at), []).append(one)
-    return of_cameras + [_median(group) for group in groups.values()]
+    alike = sorted(of_cameras, key=_without_camera)
+    return of_cameras + [_median(list(group)) for _, group in groupby(alike, _without_camera)]
 
 
 def format_medians(ratios: Sequence[EqualAccuracy]) -> str:
@@ -56,8 +53,8 @@ def format_medians(ratios: Sequence[EqualAccuracy]) -> str:
     for one in ratios:
         if one.camera == MEDIAN:
             rates = f"{one.fps:g} frames/s, key {one.key_seconds:g} s, {one.lost:.0%} lost"
-            wanted = f"{one.at} of AP50 {one.class_name} ({one.truth})"
-            lines.append(f"{rates}: {one.coder}, {wanted}: {one.ratio} ({one.cameras} cameras)")
+            figure = f"AP50 of {one.class_name} ({one.truth}), {one.at}"
+            lines.append(f"{rates}: {one.coder}, {figure}: {one.ratio} ({one.cameras} cameras)")
     return "\n".join(lines)
 
 
@@ -73,7 +70,13 @@ def _median(of_cameras: Sequence[EqualAccuracy]) -> EqualAccuracy:
     )
 
 
-def _clip_of(row: VideoRow | EqualAccuracy) -> tuple[str, float, float]:
+def _without_camera(one: EqualAccuracy) -> tuple[float | str, ...]:
+    """What the medians are for, in the order of the report."""
+    told = (one.fps, one.noise, one.lost, one.key_seconds)
+    return *told, one.coder, one.truth, one.class_name, one.at
+
+
+def _clip_of(row: VideoRow) -> tuple[str, float, float]:
     return row.camera, row.fps, row.noise
 
 

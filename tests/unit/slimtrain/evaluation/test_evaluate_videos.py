@@ -387,4 +387,4 @@ def test_rates_are_compared_at_parts_of_the_uncompressed_ap50_by_camera_and_in_t
         (MEDIAN, "shared"): "0.65",
     }
     assert {one.cameras for one in found if one.camera == MEDIAN} == {2, 3}
-    assert "90% of AP50 person (detector): 0.5 (3 cameras)" in format_medians(found)
+    assert "AP50 of person (detector), 90%: 0.5 (3 cameras)" in format_medians(found)
