@@ -34,7 +34,7 @@ from slimtrain.evaluation.video_point import (
     UNCOMPRESSED,
     Lost,
     VideoPoint,
-    level_point,
+    sequence_point,
     still_point,
     stream_point,
 )
@@ -43,7 +43,7 @@ from slimtrain.evaluation.video_summary import EqualAccuracy, compare_rates
 
 LOSS_SEED = 20230327
 VIDEO_BASELINES = ("jpeg", "webp", *STREAM_CODECS)
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,9 @@ def choose_video_points(
     for codec in served:
         has_references = codec.artifact.manifest.prior == "context"
         points += [
-            level_point(codec, level, quality, seconds)
+            sequence_point(codec, level, quality, seconds, fine_keys=fine_keys)
             for seconds in (key_seconds if has_references else [None])
+            for fine_keys in ((False, True) if has_references else (False,))
             for level, quality in choose_operating_points(codec.artifact, levels, qualities)
             if codec.does(DETECT, level)
         ]

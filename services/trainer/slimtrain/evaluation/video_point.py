@@ -4,8 +4,8 @@
 
 A `VideoPoint` is one row to be. Whoever has another way to send a clip writes another `send`: all
 that is scored and drawn is in the frames that it gives. `send` gets every loss at once, for what
-does not depend on it is coded once. A sender learns of a frame's loss after it, by the ack that is
-missing; it may refer to what arrived only.
+does not depend on it is coded once. Ours is `slimcodec.sequence`, which learns what became of a
+frame before the next one.
 
 x264 and x265 have one thread, no B frames (`zerolatency`) and keys at fixed distances alone; their
 bytes are those of the packets, without the SEI in which x264 names itself (0.6 kB). Where packets
@@ -27,7 +27,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from slimcodec.symbols import FrameSymbols
+from slimcodec.sequence import SequenceDecoder, SequenceEncoder
 from slimdetect.scores import Wanted
 from slimtrain.evaluation.baseline import Baseline
 from slimtrain.evaluation.operating_point import ReferenceDetector, ServedCodec
@@ -36,6 +36,7 @@ from slimtrain.figures.mean_average_precision import ScoredBoxes
 
 # Raw scores: from 0.001 on, as still pictures have them, detection takes twice the time.
 WANTED = Wanted(0.05, CLASSES, raw=True)
+FINE_KEY_QUALITY, REFINE_SECONDS = 4.0, 2.0  # of keys at the widest level, and what gets there
 CONSTANT_RATE_FACTORS = range(26, 51, 4)  # x264 and x265: down to where boxes are lost
 _ALONE = "pools=none:frame-threads=1:wpp=0:info=0:log-level=none"  # x265: one thread, no SEI
 _X264_NAMES_ITSELF = re.compile(rb"\0{2,3}\x01\x06.*?(?=\0{2,3}\x01|\Z)", re.DOTALL)  # NAL type 6
@@ -51,7 +52,7 @@ class CodedFrame:
     is_key: bool  # whether it can be decoded alone
     encode_seconds: float  # processor time
     boxes: ScoredBoxes | None  # of `CLASSES`, raw scores; None: it was lost
-    changed: float | None = None  # part of its places that it changes, where the coder knows that
+    changed: float | None = None  # part of its places that it codes, where the coder knows that
 
 
 Send = Callable[[Clip, Sequence[Lost]], list[list[CodedFrame]]]  # the frames of each loss
@@ -67,6 +68,7 @@ class VideoPoint:
     send: Send
     level: int | None = None  # None: the coder has no levels
     key_seconds: float | None = None  # from key to key; None: every frame is one
+    fine_keys: bool = False
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ class VideoPoint:
         if self.level is not None:
             parts.insert(1, f"l{self.level}")
         if self.key_seconds is not None:
-            parts.append(f"key{self.key_seconds:g}")
+            parts.append(f"{'fine' * self.fine_keys}key{self.key_seconds:g}")
         return "-".join(parts)
 
 
@@ -158,56 +160,69 @@ def stream_point(
     return VideoPoint(codec.name, quality, setting, send, key_seconds=key_seconds)
 
 
-def level_point(
-    served: ServedCodec, level: int, quality: float, key_seconds: float | None = None
+def sequence_point(
+    served: ServedCodec,
+    level: int,
+    quality: float,
+    key_seconds: float | None = None,
+    *,
+    fine_keys: bool = False,
 ) -> VideoPoint:
     """One of our models at a level and quality, then the detector's tail.
 
     Args:
-        key_seconds: with the context prior, from key to key; each frame in between refers to the
-            newest that arrived. None: every frame alone.
+        key_seconds: with the context prior, from key to key; frames in between refer to what
+            arrived. None: every frame alone.
+        fine_keys: keys are at the widest level, and what stood still after a change gets there.
     """
-    send = partial(_send_level, served, level, quality, key_seconds)
-    return VideoPoint(served.artifact.label, quality, served.setting, send, level, key_seconds)
+    artifact = served.artifact
+    finest = min(FINE_KEY_QUALITY, artifact.manifest.qualities - 1)
+    key = (artifact.widest_level, finest, REFINE_SECONDS) if fine_keys else ()
+    begin = partial(SequenceEncoder, served.encoder, level, quality, key_seconds or 0.0, *key)
+    send = partial(_send_sequence, served, begin, key_seconds is not None)
+    setting = f"{served.setting}; keys {key}"
+    return VideoPoint(artifact.label, quality, setting, send, level, key_seconds, fine_keys)
 
 
-def _send_level(
+def _send_sequence(
     served: ServedCodec,
-    level: int,
-    quality: float,
-    key_seconds: float | None,
+    begin: Callable[[], SequenceEncoder],
+    refers: bool,
     clip: Clip,
     losses: Sequence[Lost],
 ) -> list[list[CodedFrame]]:
-    served.encoder.encode(clip.images[0], level, quality)  # its graphs compile at a first size
-    if key_seconds is None:
-        frames = _code_frames(served, level, quality, 1, clip, np.zeros_like(losses[0]))
-        return [_without(frames, lost) for lost in losses]
-    interval = key_frames(key_seconds, clip.fps)
-    return [_code_frames(served, level, quality, interval, clip, lost) for lost in losses]
+    warming = begin()  # graphs compile at a first size: the key's, then that of what changes
+    warming.received(warming.encode(clip.images[0], 0.0))
+    warming.encode(clip.images[0], 1 / clip.fps)
+    if refers:
+        return [list(_code_frames(begin(), served, clip, lost)) for lost in losses]
+    alone = list(_code_frames(begin(), served, clip, np.zeros_like(losses[0])))
+    return [_without(alone, lost) for lost in losses]
 
 
 def _code_frames(
-    served: ServedCodec, level: int, quality: float, interval: int, clip: Clip, lost: Lost
-) -> list[CodedFrame]:
-    """The frames of a clip, each against the newest that arrived, one in `interval` alone."""
+    sequence: SequenceEncoder, served: ServedCodec, clip: Clip, lost: Lost
+) -> Iterator[CodedFrame]:
+    """The frames of a clip; a refinement is sent with its frame, and lost with it."""
     assert served.detector is not None
-    frames: list[CodedFrame] = []
-    arrived: FrameSymbols | None = None
+    decoder = SequenceDecoder(served.decoder)
     for number, (image, gone) in enumerate(zip(clip.images, lost, strict=True)):
-        reference = arrived if number % interval else None
-        started = time.process_time()
-        encoded = served.encoder.encode(image, level, quality, reference)
+        started, due = time.process_time(), number / clip.fps
+        sent = sequence.encode(image, due)
+        refinement = sequence.refine(image, due)
         seconds = time.process_time() - started
-        symbols, boxes = encoded.symbols, None
-        if not gone:
-            arrived = symbols
-            latent = served.decoder.decode_latent(encoded.bitstream, reference=reference)
-            boxes = ScoredBoxes.of(served.detector.detect_latents([latent], WANTED)[0])
-        changed = float(symbols.changed.mean()) if symbols and symbols.depth else None
-        size, is_key = len(encoded.bitstream), changed is None
-        frames.append(CodedFrame(size, is_key, seconds, boxes, changed))
-    return frames
+        messages = [sent] if refinement is None else [sent, refinement]
+        latents = [] if gone else [decoder.decode(m.encoded.bitstream).latent for m in messages]
+        for message in messages:
+            (sequence.lost if gone else sequence.received)(message)
+        found = served.detector.detect_latents(latents[:1], WANTED)
+        yield CodedFrame(
+            sum(len(message.encoded.bitstream) for message in messages),
+            sent.kind == "intra",
+            seconds,
+            None if gone else ScoredBoxes.of(found[0]),
+            None if sent.after is None else sent.activity,
+        )
 
 
 def _without(sent: Sequence[CodedFrame], lost: Lost) -> list[CodedFrame]:

@@ -33,11 +33,12 @@ class VideoRow:
     level: int | None
     quality: float
     key_seconds: float | None  # None: every frame is a key
+    fine_keys: bool  # at the widest level, and so in time what stands still
     lost: float  # part of the frames
     frames: int
     kbit_per_second: float  # with one key in `key_seconds`, however long the clip is
     key_share: float  # of it
-    changed: float | None  # part of the places, mean over the frames
+    changed: float | None  # part of the places that is coded, mean over the frames
     persons: int  # sure ones in the uncompressed frames, of those that arrived
     cars: int
     ap50_person: float | None  # against these
@@ -115,6 +116,7 @@ def score_frames(
         level=point.level,
         quality=point.quality,
         key_seconds=point.key_seconds,
+        fine_keys=point.fine_keys,
         lost=lost,
         frames=len(frames),
         kbit_per_second=round(rate / 1000, 3),

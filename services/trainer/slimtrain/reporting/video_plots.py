@@ -30,7 +30,8 @@ def _lines(results: Iterable[VideoResult]) -> dict[str, list[VideoResult]]:
     for result in sorted(results, key=lambda r: r.row.kbit_per_second):
         row = result.row
         level = "" if row.level is None else f" level {row.level}"
-        key = "" if row.key_seconds is None else f", key {row.key_seconds:g} s"
+        fine = "fine " if row.fine_keys else ""
+        key = "" if row.key_seconds is None else f", {fine}key {row.key_seconds:g} s"
         lost = f", {row.lost:.0%} lost" if row.lost else ""
         if result.num_bytes:
             lines.setdefault(f"{row.coder}{level}{key}{lost}", []).append(result)

@@ -34,7 +34,7 @@ from slimtrain.evaluation.video_point import (
     CodedFrame,
     Lost,
     VideoPoint,
-    level_point,
+    sequence_point,
     still_point,
     stream_point,
 )
@@ -112,8 +112,9 @@ def plan(
     in_context = replace(ServedCodec.open(context, None, reference), detector=sees_context)
     x264 = STREAM_CODECS["x264-medium"]
     points = [
-        *(level_point(served, level, quality) for level in (0, 3) for quality in (0, 3)),
-        level_point(in_context, 3, 3, key_seconds=3.0),
+        *(sequence_point(served, level, quality) for level in (0, 3) for quality in (0, 3)),
+        sequence_point(in_context, 3, 3, key_seconds=3.0),
+        sequence_point(in_context, 1, 0, key_seconds=3.0, fine_keys=True),
         still_point(BASELINES["jpeg"], 5, reference),
         *(stream_point(x264, factor, 3.0, reference) for factor in (26, 50)),
     ]
@@ -160,6 +161,7 @@ def test_every_point_has_a_row_without_and_with_loss(results: list[VideoResult])
     expected = [
         *(("toy/1", level, quality, None) for level in (0, 3) for quality in (0, 3)),
         ("toy/1", 3, 3, 3),
+        ("toy/1", 1, 0, 3),
         ("jpeg", None, 5, None),
         *(("x264-medium", None, factor, 3) for factor in (26, 50)),
     ]
@@ -190,9 +192,12 @@ def test_a_stream_suffers_from_lost_frames_and_what_refers_to_arrived_ones_does_
     assert hurt < 0.9
     referring = by_point["toy/1", 3, 3, 0]
     assert [n for n, is_key in enumerate(referring.is_key) if is_key] == [0, 6]
-    assert referring.changed[0] is None
+    assert referring.changed[0] == 1
     assert referring.row.changed is not None
     assert 0 < referring.row.changed < 0.8
+    fine = by_point["toy/1", 0, 3, 0]
+    assert fine.row.fine_keys
+    assert fine.num_bytes[0] > referring.num_bytes[0] > max(fine.num_bytes[1:6])
     alone = by_point["toy/1", 3, None, 0].row.kbit_per_second
     assert referring.row.kbit_per_second < 0.8 * alone
     assert by_point["toy/1", 3, 3, 0.3].num_bytes != referring.num_bytes, "other references"
