@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.chaos.mutate import end_of, mutate
+from bench.chaos.mutate import ends_of, mutate
 from bench.chaos.rig import record
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
@@ -69,7 +69,8 @@ def _case(dice: random.Random) -> tuple[str, str]:
         path = folder / name
         path.write_bytes(spoil(path.read_bytes(), dice, is_text=name.endswith("json")))
         renew_digests(folder)
-        return name, end_of(lambda: use(folder), (ModelError,))
+        (end,) = ends_of([lambda: use(folder)], (ModelError,))
+        return name, end
 
 
 def spoil(data: bytes, dice: random.Random, *, is_text: bool) -> bytes:

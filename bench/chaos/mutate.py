@@ -3,7 +3,7 @@
 import os
 import random
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 ADDRESS_SPACE = 6 * 2**30  # bytes
@@ -38,30 +38,43 @@ def mutate(data: bytes, dice: random.Random) -> bytes:
     return bytes(changed)
 
 
-def end_of(step: Callable[[], object], refusals: tuple[type[Exception], ...]) -> str:
-    """How a step ends in a child with bounds: `used`, the class of a refusal, `FAULT ...`."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        _work(step, refusals, writer)
-    os.close(writer)
-    _, status = os.waitpid(child, 0)
-    with open(reader, "rb") as said:
-        return said.read().decode() or f"FAULT signal {os.waitstatus_to_exitcode(status)}"
+def ends_of(
+    steps: Sequence[Callable[[], object]], refusals: tuple[type[Exception], ...]
+) -> list[str]:
+    """How steps end in children with bounds: `used`, the class of a refusal, `FAULT ...`.
+
+    One child takes them one after another; after one that ends it the next takes the rest.
+    """
+    ends: list[str] = []
+    while len(ends) < len(steps):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            _work(steps[len(ends) :], refusals, writer)
+        os.close(writer)
+        with open(reader, "rb") as said:
+            ends += said.read().decode().splitlines()
+        _, status = os.waitpid(child, 0)
+        if status:
+            ends.append(f"FAULT signal {os.waitstatus_to_exitcode(status)}")
+    return ends
 
 
 def _work(
-    step: Callable[[], object], refusals: tuple[type[Exception], ...], writer: int
+    steps: Sequence[Callable[[], object]], refusals: tuple[type[Exception], ...], writer: int
 ) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    end = "used"
-    try:
-        step()
-    except refusals as exc:
-        end = type(exc).__name__
-    except BaseException as exc:
-        end = f"FAULT {type(exc).__name__}: {exc}"[:120]
-    os.write(writer, end.encode(errors="replace"))
+    for step in steps:
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(spent.ru_utime + spent.ru_stime) + CPU_SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        end = "used"
+        try:
+            step()
+        except refusals as exc:
+            end = type(exc).__name__
+        except BaseException as exc:
+            end = " ".join(f"FAULT {type(exc).__name__}: {exc}".split())[:120]
+        os.write(writer, end.encode(errors="replace") + b"\n")
     os._exit(0)
