@@ -55,8 +55,8 @@ class ReceivedFrame:
     """One container, decoded."""
 
     latent: Latent
-    kind: Kind
-    activity: float  # share of the places that it codes
+    kind: Kind = "intra"
+    activity: float = 1.0  # share of the places that it codes
     symbols: FrameSymbols | None = None  # with the context prior
     reference: bytes | None = None  # the digest of the symbols that it needed
 
@@ -210,7 +210,7 @@ class SequenceDecoder:
         known = (None, None) if newest is None else (newest.fingerprint, newest.image_hw)
         container = parse_container(bitstream, *known)
         if container.prior != "context":
-            return ReceivedFrame(self._decoder.decode_latent(bitstream), *_how_coded(None))
+            return ReceivedFrame(self._decoder.decode_latent(bitstream))
         name = container.reference
         reference = None if name is None else self._held.get(name)
         if name is not None and reference is None:

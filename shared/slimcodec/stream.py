@@ -50,6 +50,7 @@ _FIELD_BYTES = (4, 8, 5)  # of length, time and number, at most
 _LONGEST_HEAD = sum(_FIELD_BYTES) + _CHECK_BYTES
 _SHORTEST_RECORD = _LONGEST_HEAD + len(CONTAINER_MAGIC)  # what it has beside is more
 _MICROSECONDS = 1_000_000
+HEADER_BYTES = _HEADER.size + _CRC.size
 _CHUNK_BYTES = 1 << 16
 _POLL_SECONDS = 0.1
 
@@ -78,19 +79,20 @@ class StreamWriter:
 
     def __init__(self, file: BinaryIO, header: StreamHeader) -> None:
         self._file = file
+        self.num_bytes = 0  # so far
         packed = _HEADER.pack(MAGIC, VERSION, header.fingerprint, *header.image_hw)
         self._write(packed + _CRC.pack(google_crc32c.value(packed)))
 
-    def write(self, seconds: float, number: int | None, container: bytes) -> int:
-        """Write a record and return its bytes; the arguments are those of `Record`."""
+    def write(self, seconds: float, number: int | None, container: bytes) -> None:
+        """Write a record; the arguments are those of `Record`."""
         micros = round(seconds * _MICROSECONDS)
         head = b"".join(pack_leb128(value) for value in (len(container), micros, number or 0))
-        return self._write(head + _check_of(head) + container)
+        self._write(head + _check_of(head) + container)
 
-    def _write(self, data: bytes) -> int:
+    def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._file.flush()
-        return len(data)
+        self.num_bytes += len(data)
 
 
 class StreamReader:
@@ -112,9 +114,8 @@ class StreamReader:
     ) -> None:
         self._file, self._buffer = file, bytearray(begun)
         self._patience_seconds = patience_seconds
-        size = _HEADER.size + _CRC.size
-        is_whole = self._has(size)
-        head = bytes(self._buffer[:size])
+        is_whole = self._has(HEADER_BYTES)
+        head = bytes(self._buffer[:HEADER_BYTES])
         if not head.startswith(MAGIC):
             raise NotAContainerError(f"not a Slimwire stream: begins with {head[:4].hex()}")
         if len(head) > len(MAGIC) and head[len(MAGIC)] != VERSION:
@@ -125,7 +126,7 @@ class StreamReader:
             raise StreamError("the stream's header is cut or damaged; fetch it again")
         _, _, fingerprint, height, width = _HEADER.unpack_from(head)
         self.header = StreamHeader(fingerprint, (height, width))
-        del self._buffer[:size]
+        del self._buffer[:HEADER_BYTES]
 
     def records(self, tell: Callable[[str], None]) -> Iterator[Record]:
         """Yield what comes. A stream that is waited for may end within a record.

@@ -39,7 +39,7 @@ def _from_the_future(data: bytes) -> bytes:
         (lambda data: b"", "not a Slimwire container"),
         (_truncate, "fetch it again"),
         (_damage, "checksum"),
-        (_from_the_future, "container version 9; this build reads up to 2; update the reader"),
+        (_from_the_future, "container version 9; this build reads up to 3; update the reader"),
         (lambda data: data + b"x", "follow the last section"),
     ],
 )
@@ -55,7 +55,7 @@ def test_bad_bytes_are_refused_in_words(
     container.write_bytes(spoil(container.read_bytes()))
     output = ("-o", tmp_path / "out.png") if command == "decode" else ()
     if command == "detect" and said == "not a Slimwire container":
-        said = "neither a container nor a picture"
+        said = "neither a container, a stream nor a picture"
 
     outcome = slimwire(command, container, *output)
 

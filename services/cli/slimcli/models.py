@@ -21,15 +21,16 @@ def open_codec(model: str, models: Path | None) -> CodecArtifact:
     return load_codec_artifact(find_model("codec", model, models))
 
 
-def open_codec_of(container: bytes | None, model: str | None, models: Path | None) -> CodecArtifact:
-    """The codec of a name, or where none is given the one that made a container."""
-    if model is not None or container is None:
+def open_codec_of(
+    fingerprint: bytes | None, model: str | None, models: Path | None
+) -> CodecArtifact:
+    """The codec of a name, or where none is given the one with a fingerprint."""
+    if model is not None or fingerprint is None:
         return open_codec(model or DEFAULT_MODEL, models)
-    from slimcodec.container import parse_container
     from slimcodec.model.find import find_codec_of
     from slimcodec.model.load import load_codec_artifact
 
-    return load_codec_artifact(find_codec_of(parse_container(container).fingerprint, models))
+    return load_codec_artifact(find_codec_of(fingerprint, models))
 
 
 def open_detector(codec: CodecArtifact, models: Path | None) -> DetectorArtifact:

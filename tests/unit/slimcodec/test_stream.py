@@ -16,10 +16,9 @@ from slimcodec.errors import (
     StreamError,
     UnsupportedVersionError,
 )
-from slimcodec.stream import MAGIC, Record, StreamHeader, StreamReader, StreamWriter
+from slimcodec.stream import HEADER_BYTES, MAGIC, Record, StreamHeader, StreamReader, StreamWriter
 
 HEADER = StreamHeader(b"8 octets", (72, 120))
-HEADER_BYTES = 21
 TIMES = (0.0, 0.2, 3.000001, 40_000.5)
 NUMBERS = (1, 6, None, 1_000_001)
 
@@ -54,7 +53,7 @@ def test_what_was_written_is_read() -> None:
     records = list(reader.records(pytest.fail))
 
     assert reader.header == HEADER
-    assert begins[0] == HEADER_BYTES
+    assert begins[0] == HEADER_BYTES == 21
     assert [r.index for r in records] == [1, 2, 3, 4]
     assert tuple(r.number for r in records) == NUMBERS
     assert [r.seconds for r in records] == pytest.approx(TIMES, abs=5e-7)

@@ -1,4 +1,7 @@
-"""`slimwire encode`, `upgrade`, `decode` and `inspect`: a picture into containers, and back."""
+"""`slimwire encode`, `upgrade`, `decode` and `inspect`: a picture into containers, and back.
+
+Videos and streams go to `slimcli.files.encode_clip` and `slimcli.files.show_clip`.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,85 @@ import typer
 
 from slimcli import options, streams
 from slimcli.exits import about
+from slimcli.files.clip import open_clip
+from slimcli.files.encode_clip import encode_clip
+from slimcli.files.shots import is_video
+from slimcli.files.show_clip import decode_clip, inspect_clip
 from slimcli.models import open_codec, open_codec_of, open_runtime
 from slimcli.streams import say
 from slimcodec.model.find import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from slimcodec.encode import EncodedImage
+    from slimcodec.stream import StreamReader
 
 
 def encode(
-    image: options.Picture,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGE|VIDEO|DIR",
+            help="A picture, a video, or a directory of pictures; - is standard input, a picture.",
+        ),
+    ],
     output: options.Output,
     level: options.Level = 0,
     quality: options.Quality = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Of a video: take so many frames a second, not given: all. Of a directory: it has "
+            "so many, not given: 1.",
+        ),
+    ] = None,
+    key_interval: Annotated[
+        float, typer.Option(min=0, help="Of a video: seconds from key to key.")
+    ] = 60.0,
+    key_level: Annotated[
+        int | None, typer.Option(min=0, help="Of its keys; not given: --level.")
+    ] = None,
+    key_quality: Annotated[
+        float | None, typer.Option(min=0, help="Of its keys; not given: --quality.")
+    ] = None,
+    refine_after: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Bring what stood still for so long to that of keys."
+        ),
+    ] = None,
+    loss: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the containers that get lost.")
+    ] = 0.0,
     model: options.Model = DEFAULT_MODEL,
     models: options.Models = None,
     threads: options.Threads = None,
     precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
-    """Encode a picture into a container."""
+    """Encode a picture into a container, or a video into a stream.
+
+    A stream can be read while it is written.
+    """
     from slimcodec.encode import Encoder
 
     streams.refuse_existing(output, force=force)
-    pixels = streams.load_picture(image)
+    is_clip = source.is_dir() or is_video(str(source))
+    pixels = None if is_clip else streams.load_picture(source)
     artifact = open_codec(model, models)
     encoder = Encoder(artifact, open_runtime(threads, precision))
     if quality is None:
         quality = artifact.manifest.qualities // 2
 
-    _write(output, encoder.encode(pixels, level, quality), force=force)
+    if pixels is not None:
+        _write(output, encoder.encode(pixels, level, quality), force=force)
+        return
+    from slimcodec.sequence import SequenceEncoder
+
+    sequence = SequenceEncoder(
+        encoder, level, quality, key_interval, key_level, key_quality, refine_after
+    )
+    encode_clip(source, output, sequence, artifact.fingerprint, fps, loss)
 
 
 def upgrade(
@@ -57,13 +109,14 @@ def upgrade(
     force: options.Force = False,
 ) -> None:
     """Encode what a container lacks, for `decode --with`."""
+    from slimcodec.container import parse_container
     from slimcodec.encode import Encoder
 
     streams.refuse_two_standard(base, image)
     streams.refuse_existing(output, force=force)
     base_bitstream = streams.read_container(base)
     pixels = streams.load_picture(image)
-    artifact = open_codec_of(base_bitstream, model, models)
+    artifact = open_codec_of(parse_container(base_bitstream).fingerprint, model, models)
     encoder = Encoder(artifact, open_runtime(threads, precision))
 
     _write(output, encoder.enhance(pixels, base_bitstream, level), force=force)
@@ -81,18 +134,31 @@ def decode(
     precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
-    """Decode a container to a picture. The suffix of the output names the format."""
+    """Decode a container to a picture, or a stream to a video or a directory of pictures.
+
+    The suffix of the output names the format.
+    """
+    from slimcodec.container import parse_container
     from slimcodec.decode import Decoder
 
+    def decoder_of(fingerprint: bytes) -> Decoder:
+        artifact = open_codec_of(fingerprint, model, models)
+        return Decoder(artifact, open_runtime(threads, precision))
+
     streams.refuse_two_standard(container, enhancement)
+    with open_clip(container) as opened:
+        if not isinstance(opened, bytes):
+            decoder = decoder_of(opened.header.fingerprint)
+            decode_clip(opened, container, output, decoder, force=force)
+            return
     streams.refuse_existing(output, force=force)
-    base_bitstream = streams.read_container(container)
+    with about(container):
+        fingerprint = parse_container(opened).fingerprint
     enhancement_bitstream = None if enhancement is None else streams.read_container(enhancement)
-    artifact = open_codec_of(base_bitstream, model, models)
-    decoder = Decoder(artifact, open_runtime(threads, precision))
+    decoder = decoder_of(fingerprint)
 
     with about(container if enhancement is None else enhancement):
-        latent = decoder.decode_latent(base_bitstream, enhancement_bitstream)
+        latent = decoder.decode_latent(opened, enhancement_bitstream)
     streams.write_picture(output, decoder.decode_image(latent), force=force)
     h, w = latent.image_hw
     streams.say_of(
@@ -103,10 +169,14 @@ def decode(
 def inspect_container(
     container: options.Container, models: options.Models = None, as_json: options.AsJson = False
 ) -> None:
-    """Show what a container holds. All its checksums are verified."""
+    """Show what a container or a stream holds. All its checksums are verified."""
     from slimcodec.container import parse_container
 
-    bitstream = streams.read_bytes(container)
+    with open_clip(container) as opened:
+        if not isinstance(opened, bytes):
+            _inspect_clip(opened, container, models, as_json=as_json)
+            return
+    bitstream = opened
     with about(container):
         parsed = parse_container(bitstream)
     h, w = parsed.image_hw
@@ -147,6 +217,16 @@ def inspect_container(
             f"  group {section.group}  {len(section.data):>9,} bytes  "
             f"{section.symbol_count:>9,} symbols"
         )
+
+
+def _inspect_clip(reader: StreamReader, path: Path, models: Path | None, *, as_json: bool) -> None:
+    from slimcodec.decode import Decoder
+
+    fingerprint, decoder = reader.header.fingerprint, None
+    model = _model_of(fingerprint, models)
+    if model is not None:
+        decoder = Decoder(open_codec_of(fingerprint, None, models), open_runtime())
+    inspect_clip(reader, path, decoder, model, as_json=as_json)
 
 
 def _model_of(fingerprint: bytes, models: Path | None) -> str | None:

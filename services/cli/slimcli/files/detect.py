@@ -1,5 +1,6 @@
 """`slimwire detect`: boxes from containers, pictures, videos and cameras.
 
+stream ─SequenceDecoder───────────────────┐
 container ─────────────────────┬─decode_latent─> latent ─detect_latents─> boxes
 picture ─encode─> container ───┘
 picture ─────────── --uncompressed ─────────────────────detect_image────> boxes
@@ -18,6 +19,7 @@ import typer
 
 from slimcli import options
 from slimcli.exits import BadUsageError, Failures
+from slimcli.files.clip import Unchanged
 from slimcli.files.shots import Shot, expand, is_camera, is_video, read_shots
 from slimcli.models import open_codec_of, open_detector, open_runtime
 from slimcli.streams import json_line, refuse_existing, say, say_of, write_picture
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from slimcodec.decode import Latent
     from slimcodec.detection import Detection
     from slimcodec.graph.runtime import Runtime
     from slimcodec.model.artifact import CodecArtifact
@@ -38,7 +41,7 @@ def detect(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Pictures, containers, videos, folders of these, patterns, rtsp://..., "
+            help="Pictures, containers, streams, videos, folders of these, patterns, rtsp://..., "
             "/dev/videoN; - is standard input.",
         ),
     ],
@@ -73,18 +76,21 @@ def detect(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Of a video: at most so many pictures.")
     ] = None,
+    follow: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Of a stream: wait so long for more of it."),
+    ] = 0.0,
     model: options.ModelOfContainer = None,
     models: options.Models = None,
     threads: options.Threads = None,
     precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
-    """Detect objects in pictures, videos and containers.
+    """Detect objects in pictures, videos, containers and streams.
 
     Pictures go through the codec. One line of JSON, or a few of text, for each picture. What cannot
     be read is told at once, the others go on, and the exit code is that of the first failure.
     """
-    from slimcodec.container import parse_container
     from slimdetect.scores import Wanted
 
     if overlay is not None:
@@ -95,12 +101,11 @@ def detect(
     wanted = Wanted(min_score, tuple(label or ()))
     opened: dict[bytes | None, _OpenCodec] = {}
 
-    def codec_of(container: bytes | None) -> _OpenCodec:
-        key = None if container is None else parse_container(container).fingerprint
-        if key not in opened:
-            codec = open_codec_of(container, model, models)
-            opened[key] = _OpenCodec(codec, models, open_runtime(threads, precision))
-        return opened[key]
+    def codec_of(fingerprint: bytes | None) -> _OpenCodec:
+        if fingerprint not in opened:
+            codec = open_codec_of(fingerprint, model, models)
+            opened[fingerprint] = _OpenCodec(codec, models, open_runtime(threads, precision))
+        return opened[fingerprint]
 
     failures = Failures()
     chosen: list[str] = []
@@ -114,10 +119,9 @@ def detect(
     names = _Names()
     for source in chosen:
         with failures.kept(source):
-            for shot in islice(
-                read_shots(source, failures.tell), 0, limit and limit * every, every
-            ):
-                seen = codec_of(shot.container).see(shot, point, wanted)
+            shots = read_shots(source, failures.tell, lambda f: codec_of(f).decoder, follow)
+            for shot in islice(shots, 0, limit and limit * every, every):
+                seen = codec_of(shot.fingerprint).see(shot, point, wanted)
                 if out is not None:
                     write_picture(out / names.new(shot), seen.drawn(), force=force)
                 if overlay is not None:
@@ -148,7 +152,9 @@ class _Seen:
         facts = {
             "file": shot.name,
             "frame": shot.frame,
-            "seconds": shot.seconds,
+            "seconds" if shot.decoded is None else "time_seconds": shot.seconds,
+            "kind": shot.decoded and shot.decoded.kind,
+            "activity": shot.decoded and round(shot.decoded.activity, 6),
             "bytes": self.num_bytes,
             "detections": [_row(detection) for detection in self.detections],
         }
@@ -159,6 +165,8 @@ class _Seen:
         shot, found = self.shot, len(self.detections)
         where = shot.name if shot.frame is None else f"{shot.name}, picture {shot.frame}"
         size = "uncompressed" if self.num_bytes is None else f"{self.num_bytes:,} bytes"
+        if shot.decoded is not None:
+            size += f", {shot.decoded.kind}"
         lines = [f"{where}: {found} detection{'' if found == 1 else 's'}, {size}"]
         for detection in self.detections:
             x_min, y_min, x_max, y_max = detection.box_xyxy
@@ -178,26 +186,35 @@ class _OpenCodec:
         from slimdetect.detector import Detector
 
         self._encoder = Encoder(codec, runtime)
-        self._decoder = Decoder(codec, runtime)
+        self.decoder = Decoder(codec, runtime)
+        self._found = Unchanged[Sequence["Detection"]]()
         self._detector = Detector(codec, open_detector(codec, models), runtime)
         self._middle_quality = codec.manifest.qualities // 2
 
     def see(self, shot: Shot, point: tuple[int, float | None] | None, wanted: Wanted) -> _Seen:
         """What is in a shot; a picture is encoded at (level, quality), or not at all."""
+        from slimcodec.sequence import ReceivedFrame
+
         container, image = shot.container, shot.image
         if point is None:
             if image is None:
-                raise BadUsageError(f"{shot.name}: a container is not uncompressed")
+                raise BadUsageError(f"{shot.name}: what is encoded is not uncompressed")
             return _Seen(shot, None, self._detector.detect_image(image, wanted), lambda: image)
         if image is not None:
             level, quality = point
             quality = self._middle_quality if quality is None else quality
             container = self._encoder.encode(image, level, quality).bitstream
-        assert container is not None, "a shot is one or the other"
-        latent = self._decoder.decode_latent(container)
-        [found] = self._detector.detect_latents([latent], wanted)
-        decoded = partial(self._decoder.decode_image, latent)
-        return _Seen(shot, len(container), found, decoded if image is None else lambda: image)
+        if (frame := shot.decoded) is None:
+            assert container is not None, "a shot is one of the three"
+            frame = ReceivedFrame(self.decoder.decode_latent(container))
+
+        def detect(latent: Latent) -> Sequence[Detection]:
+            return self._detector.detect_latents([latent], wanted)[0]
+
+        found = self._found.get(frame, detect)
+        shown = partial(self.decoder.decode_image, frame.latent)
+        num_bytes = shot.num_bytes or len(container or b"")
+        return _Seen(shot, num_bytes, found, shown if image is None else lambda: image)
 
 
 class _Names:

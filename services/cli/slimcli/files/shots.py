@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcli.exits import needs_extra
-from slimcli.streams import STANDARD, read_bytes
+from slimcli.files.clip import open_clip, read_clip
+from slimcli.streams import STANDARD
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from slimcodec.decode import Decoder
+    from slimcodec.sequence import ReceivedFrame
 
 CONTAINER_SUFFIX = ".slim"
 VIDEO_SUFFIXES = frozenset(
@@ -25,13 +29,16 @@ _FOLDER_FPS = 1.0  # of a folder that is played; nobody plays one here
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture, as it is or in a container."""
+    """One picture, as it is, in a container, or decoded from a stream."""
 
     name: str  # of its source
     container: bytes | None = None
     image: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, where there is no container
-    frame: int | None = None  # of a video: 0, 1, 2 ...
-    seconds: float | None = None  # of a video that is a file: after its first picture
+    frame: int | None = None  # of a video: 0, 1, 2 ...; of a stream: from 1 on, as in its source
+    seconds: float | None = None  # of a video that is a file, or a stream: after its first picture
+    fingerprint: bytes | None = None  # of the codec, of a container and a stream
+    decoded: ReceivedFrame | None = None  # of a stream
+    num_bytes: int | None = None  # of a stream: of this frame, and what refined before it
 
 
 def expand(source: str) -> Sequence[str]:
@@ -56,31 +63,57 @@ def expand(source: str) -> Sequence[str]:
     return found
 
 
-def read_shots(source: str, tell: Callable[[str], None]) -> Iterator[Shot]:
+def read_shots(
+    source: str,
+    tell: Callable[[str], None],
+    decoder_of: Callable[[bytes], Decoder],
+    patience_seconds: float = 0.0,
+) -> Iterator[Shot]:
     """The pictures of one source that `expand` gave, in their order.
 
     Args:
-        tell: takes which picture of a video was damaged, and passed over.
+        tell: takes which picture of a video or a stream was damaged, and passed over.
+        decoder_of: gives the decoder of the codec with a fingerprint.
+        patience_seconds: how long to wait for more of a stream.
 
     Raises:
         ImageError: a file is neither container nor picture, and is not named as a video.
+        BitstreamError: it is a stream whose header is damaged.
         CameraError: a video cannot be played, or a camera is not there.
         UnavailableError: it is a video, and nothing here plays videos.
     """
     if is_video(source):
         yield from _play(source, tell)
         return
-    from slimcodec.container import MAGIC
+    from slimcodec.container import MAGIC, parse_container
     from slimcodec.errors import ImageError
     from slimcodec.image import is_picture, load_image
 
-    data = read_bytes(Path(source))
-    if data.startswith(MAGIC):
-        yield Shot(source, container=data)
-    elif is_picture(data):
-        yield Shot(source, image=load_image(data))
-    else:
-        raise ImageError(f"{source}: neither a container nor a picture, and not named as a video")
+    with open_clip(Path(source), patience_seconds) as opened:
+        if not isinstance(opened, bytes):
+            fingerprint, refined_bytes = opened.header.fingerprint, 0
+            decoder = decoder_of(fingerprint)
+            for frame in read_clip(opened, decoder, lambda why: tell(f"{source}: {why}")):
+                record = frame.record
+                refined_bytes += record.num_bytes
+                if record.number is not None:
+                    yield Shot(
+                        source,
+                        frame=record.number,
+                        seconds=record.seconds,
+                        fingerprint=fingerprint,
+                        decoded=frame.received,
+                        num_bytes=refined_bytes,
+                    )
+                    refined_bytes = 0
+        elif opened.startswith(MAGIC):
+            yield Shot(source, opened, fingerprint=parse_container(opened).fingerprint)
+        elif is_picture(opened):
+            yield Shot(source, image=load_image(opened))
+        else:
+            raise ImageError(
+                f"{source}: neither a container, a stream nor a picture, and not named as a video"
+            )
 
 
 def is_video(source: str) -> bool:
