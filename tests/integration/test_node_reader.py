@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import shutil
 import subprocess
 import zlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from support.conformance import KIT, Line, read_lines
+
 READER = Path(__file__).with_name("node_client") / "read_container.js"
-KIT = Path(__file__).parents[1] / "vectors" / "version_3"
 
 if shutil.which("node") is None:
     pytest.skip("no node on this machine", allow_module_level=True)
 
 
-def read_lines(text: str) -> dict[str, dict[str, Any]]:
-    return {line["name"]: line for line in map(json.loads, text.splitlines())}
-
-
 @pytest.fixture(scope="module")
-def said() -> dict[str, dict[str, Any]]:
+def said() -> dict[str, Line]:
     paths = [KIT / "codec", KIT / "vectors.jsonl", KIT / "refused.jsonl"]
     done = subprocess.run(["node", READER, *paths], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return read_lines(done.stdout)
 
 
-def test_symbols_and_digests_are_those_of_the_kit(said: dict[str, dict[str, Any]]) -> None:
+def test_symbols_and_digests_are_those_of_the_kit(said: dict[str, Line]) -> None:
     vectors = read_lines((KIT / "vectors.jsonl").read_text())
 
     for name, line in vectors.items():
@@ -46,7 +41,7 @@ def test_symbols_and_digests_are_those_of_the_kit(said: dict[str, dict[str, Any]
         }
 
 
-def test_what_none_may_read_is_refused(said: dict[str, dict[str, Any]]) -> None:
+def test_what_none_may_read_is_refused(said: dict[str, Line]) -> None:
     refused = read_lines((KIT / "refused.jsonl").read_text())
 
     assert len(refused) > 30

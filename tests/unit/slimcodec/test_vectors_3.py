@@ -1,12 +1,7 @@
 """The conformance kit of version 3: frames, chains of them, and containers that none may read."""
 
 import base64
-import json
 import zlib
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,43 +11,20 @@ from slimcodec.decode import Decoder
 from slimcodec.errors import BitstreamError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.load import load_codec_artifact
-from slimcodec.symbols import FrameSymbols
+from support.conformance import KIT, KitReader, read_lines
 
-FOLDER = Path(__file__).parents[2] / "vectors" / "version_3"
-
-
-def read_lines(name: str) -> dict[str, dict[str, Any]]:
-    lines = (FOLDER / name).read_text().splitlines()
-    return {line["name"]: line for line in map(json.loads, lines)}
-
-
-VECTORS, REFUSED = read_lines("vectors.jsonl"), read_lines("refused.jsonl")
-
-
-class Reader:
-    """Reads lines with what they need."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder = decoder
-        self.held = cache(lambda name: self.read(VECTORS[name]))
-
-    def read(self, line: Mapping[str, Any]) -> FrameSymbols:
-        bitstream, enhancement = base64.b64decode(line["container"]), None
-        needs = line
-        if "base" in line:
-            needs = VECTORS[line["base"]]
-            bitstream, enhancement = base64.b64decode(needs["container"]), bitstream
-        reference = self.held(needs["reference"]) if "reference" in needs else None
-        return self._decoder.decode_symbols(bitstream, enhancement, reference)
+VECTORS, REFUSED = (
+    read_lines((KIT / f"{name}.jsonl").read_text()) for name in ("vectors", "refused")
+)
 
 
 @pytest.fixture(scope="module")
-def reader(runtime: OpenVinoRuntime) -> Reader:
-    return Reader(Decoder(load_codec_artifact(FOLDER / "codec"), runtime))
+def reader(runtime: OpenVinoRuntime) -> KitReader:
+    return KitReader(Decoder(load_codec_artifact(KIT / "codec"), runtime))
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_vector_is_read_as_it_was_made(reader: Reader, name: str) -> None:
+def test_vector_is_read_as_it_was_made(reader: KitReader, name: str) -> None:
     line = VECTORS[name]
     packed = zlib.decompress(base64.b64decode(line["symbols"]))
 
@@ -64,12 +36,12 @@ def test_vector_is_read_as_it_was_made(reader: Reader, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_container_that_none_may_read_is_refused(reader: Reader, name: str) -> None:
+def test_container_that_none_may_read_is_refused(reader: KitReader, name: str) -> None:
     with pytest.raises(BitstreamError):
         reader.read(REFUSED[name])
 
 
-def test_kit_has_all_kinds_of_frames(reader: Reader) -> None:
+def test_kit_has_all_kinds_of_frames(reader: KitReader) -> None:
     frames = [reader.held(name) for name in VECTORS]
     kinds = {base64.b64decode(line["container"])[5] for line in VECTORS.values()}
 
