@@ -261,6 +261,9 @@ def make_chains(kit: Kit) -> None:
     small = kit.intra("deep_0", make_latent((16, 48), 40), 2, 2, (16, 48))
     for number in range(1, 26):
         small = kit.inter(f"deep_{number}", moved(small.y, 40 + number, 0.3), small, 2, 2)
+    empty = empty_of(kit, 0)
+    still = kit.inter("still", empty.y, empty, 1, 2)
+    kit.inter("after_still", moved(empty.y, 80, 0.3), kit.enhance("still_lift", still, 2), 1, 2)
 
 
 def containers(

@@ -148,7 +148,8 @@ class ContextCoder:
         if reference is not None and known is not None:
             known, alone = self._changes(base, known, reference, hw)
         lower = self._widths[base.level]
-        symbols[:, :lower] = base_symbols.symbols.reshape(len(symbols), -1)[:, :lower]
+        of_base = base_symbols.symbols.reshape(len(symbols), -1)[:, :lower]
+        symbols[:, : of_base.shape[1]] = of_base  # has fewer channels where nothing changed
         walk = Walk(self._prior, frame.quality, hw, M, known)
         for step in walk.steps(0, lower):
             walk.put(step, symbols[step.places, step.chunk.start : step.chunk.end])

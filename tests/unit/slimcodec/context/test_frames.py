@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from slimcodec.container import parse_container
 from slimcodec.context.flags import change_contexts, decode_flags
 from slimcodec.decode import Decoder
-from slimcodec.encode import EncodedImage, Encoder
+from slimcodec.encode import Encoder
 from slimcodec.entropy.coder import StepEncoder
 from slimcodec.errors import (
     BitstreamError,
@@ -74,25 +74,36 @@ class Chain:
     decoder: Decoder
     held: FrameSymbols | None = None
 
-    def send(self, image: Image, level: int, quality: float) -> tuple[EncodedImage, FrameSymbols]:
-        sent = self.encoder.encode(image, level, quality, self.held)
-        read = self.decoder.decode_symbols(sent.bitstream, None, self.held)
+    def send(self, image: Image, base_level: int, quality: float, level: int) -> FrameSymbols:
+        base = sent = self.encoder.encode(image, base_level, quality, self.held)
+        enhancement = None
+        if level > base_level:
+            sent = self.encoder.enhance(image, base.bitstream, level, self.held)
+            enhancement = sent.bitstream
+        read = self.decoder.decode_symbols(base.bitstream, enhancement, self.held)
         assert sent.symbols is not None
         assert equal(sent.symbols, read)
         self.held = read
-        return sent, read
+        return read
 
 
 @given(
-    points=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5 * 256)), min_size=2, max_size=6)
+    points=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 5 * 256), st.integers(0, 3)),
+        min_size=2,
+        max_size=6,
+    ),
+    stands_still=st.booleans(),
 )
 @settings(deadline=None, max_examples=20)
 def test_reader_holds_what_the_sender_holds_at_any_level_and_quality(
-    encoder: Encoder, decoder: Decoder, points: list[tuple[int, int]]
+    encoder: Encoder, decoder: Decoder, points: list[tuple[int, int, int]], stands_still: bool
 ) -> None:
     chain = Chain(encoder, decoder)
-    for image, (level, fixed) in zip(moving(len(points)), points, strict=True):
-        _, read = chain.send(image, level, fixed / 256)
+    grey = np.full((*HW, 3), 128, np.uint8)
+    for scene, (base_level, fixed, lift) in zip(moving(len(points)), points, strict=True):
+        image, level = grey if stands_still else scene, max(base_level, lift)
+        read = chain.send(image, base_level, fixed / 256, level)
 
         coded = read.changed if read.depth else np.ones(LATENT_HW, np.bool_)
         assert (read.levels[coded] == level).all()
@@ -167,7 +178,9 @@ def test_what_stands_still_is_read_at_any_level(
     grey = np.full((*HW, 3), 128, np.uint8)
     held = encoder.encode(grey, 0, 3).symbols
 
-    read = decoder.decode_symbols(encoder.encode(grey, level, 3, held).bitstream, None, held)
+    base = encoder.encode(grey, level, 3, held).bitstream
+    lift = encoder.enhance(grey, base, WIDEST, held).bitstream if level < WIDEST else None
+    read = decoder.decode_symbols(base, lift, held)
 
     assert held is not None
     assert not read.changed.any()
