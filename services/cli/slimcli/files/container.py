@@ -68,7 +68,7 @@ def encode(
     precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
-    """Encode a picture into a container, or a video into a stream.
+    """Encode a picture into a container, a video into a stream.
 
     A stream can be read while it is written.
     """
@@ -134,9 +134,10 @@ def decode(
     precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
-    """Decode a container to a picture, or a stream to a video or a directory of pictures.
+    """Decode a container to a picture, or a stream to a video.
 
-    The suffix of the output names the format.
+    The suffix of the output names the format. A stream is decoded into a directory of pictures
+    where it names no format of a video.
     """
     from slimcodec.container import parse_container
     from slimcodec.decode import Decoder
