@@ -139,17 +139,17 @@ class StreamReader:
             head = _parse_head(self._buffer)
             if head is None:
                 tell(f"record {index}: its head is damaged; reading goes on at the next whole one")
-                while head is None and self._has(_SHORTEST_RECORD):
+                while self._has(_SHORTEST_RECORD) and _parse_head(self._buffer) is None:
                     del self._buffer[0]
-                    head = _parse_head(self._buffer)
                 index += 1
                 continue
-            end = head.size + head.length
+            length, micros, number, size = head
+            end = size + length
             if not self._has(end):
                 break
-            container = bytes(self._buffer[head.size : end])
+            container = bytes(self._buffer[size:end])
             del self._buffer[:end]
-            yield Record(index, head.seconds, head.number, container, end)
+            yield Record(index, micros / _MICROSECONDS, number or None, container, end)
             index += 1
         if self._buffer and not self._patience_seconds:
             tell(f"record {index}: the stream ends within it; those before it are whole")
@@ -184,16 +184,10 @@ class StreamReader:
         return True
 
 
-@dataclass(frozen=True)
-class _Head:
-    length: int
-    seconds: float
-    number: int | None
-    size: int
-
-
-def _parse_head(buffer: bytearray) -> _Head | None:
-    """The head at the begin of a buffer that is long enough for any; None: there is none."""
+def _parse_head(buffer: bytearray) -> tuple[int, int, int, int] | None:
+    """Length, time and number at the begin of a buffer that is long enough for any, and where the
+    container begins; None: there is no whole head.
+    """
     fields, position = [], 0
     for most in _FIELD_BYTES:
         value = 0
@@ -212,7 +206,7 @@ def _parse_head(buffer: bytearray) -> _Head | None:
     if buffer[size : size + len(CONTAINER_MAGIC)] != CONTAINER_MAGIC:
         return None
     length, micros, number = fields
-    return _Head(length, micros / _MICROSECONDS, number or None, size)
+    return length, micros, number, size
 
 
 def _check_of(head: bytes) -> bytes:

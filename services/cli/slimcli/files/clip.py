@@ -1,6 +1,6 @@
 """Reading stream files: what commands decode, detect on and show, frame by frame.
 
-file, - ─open_clip─> StreamReader ─read_clip, Decoder─> ClipFrame of each frame
+file, - ─open_clip─> StreamReader ─read_clip, Decoder─> record, frame of each
                   └─ all bytes of anything else
 """
 
@@ -10,7 +10,6 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _REMEMBERED = 4  # an unchanged frame refers to one of the last few
-
-
-@dataclass(frozen=True, eq=False)
-class ClipFrame:
-    """One record of a stream, decoded."""
-
-    record: Record
-    received: ReceivedFrame
 
 
 @contextmanager
@@ -58,7 +49,7 @@ def open_clip(path: Path, patience_seconds: float = 0.0) -> Iterator[StreamReade
 
 def read_clip(
     reader: StreamReader, decoder: Decoder, tell: Callable[[str], None]
-) -> Iterator[ClipFrame]:
+) -> Iterator[tuple[Record, ReceivedFrame]]:
     """Every record that can be decoded; of the others is told why.
 
     One without a frame's number only refines what is shown from the next frame on.
@@ -73,7 +64,7 @@ def read_clip(
         except BitstreamError as exc:
             tell(f"record {record.index}: {exc}")
         else:
-            yield ClipFrame(record, received)
+            yield record, received
 
 
 class Unchanged(Generic[T]):

@@ -93,8 +93,7 @@ def read_shots(
         if not isinstance(opened, bytes):
             fingerprint, refined_bytes = opened.header.fingerprint, 0
             decoder = decoder_of(fingerprint)
-            for frame in read_clip(opened, decoder, lambda why: tell(f"{source}: {why}")):
-                record = frame.record
+            for record, frame in read_clip(opened, decoder, lambda why: tell(f"{source}: {why}")):
                 refined_bytes += record.num_bytes
                 if record.number is not None:
                     yield Shot(
@@ -102,7 +101,7 @@ def read_shots(
                         frame=record.number,
                         seconds=record.seconds,
                         fingerprint=fingerprint,
-                        decoded=frame.received,
+                        decoded=frame,
                         num_bytes=refined_bytes,
                     )
                     refined_bytes = 0

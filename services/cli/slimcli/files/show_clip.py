@@ -40,10 +40,11 @@ def decode_clip(
     failures, images, count = Failures(), Unchanged["NDArray[np.uint8]"](), 0
     is_video = output == STANDARD or output.suffix.lower() in _FORMATS
     with _video(output, reader, force=force) if is_video else _folder(output, force=force) as put:
-        for frame in read_clip(reader, decoder, lambda why: failures.tell(f"{source}: {why}")):
-            received, record = frame.received, frame.record
+        for record, frame in read_clip(
+            reader, decoder, lambda why: failures.tell(f"{source}: {why}")
+        ):
             if record.number is not None:
-                put(record.number, record.seconds, images.get(received, decoder.decode_image))
+                put(record.number, record.seconds, images.get(frame, decoder.decode_image))
                 count += 1
     say_of(STANDARD if output == STANDARD else source, f"{output}: {count} pictures")
     failures.end()
@@ -111,15 +112,13 @@ def inspect_clip(
                 "bytes": record.num_bytes,
                 "reference_digest": container.reference and container.reference.hex(),
             }
-            if sequence is not None:
-                received = sequence.decode(record.container)
-                row["activity"] = received.activity
-                if received.symbols is not None:
-                    mine = (received.symbols.depth, record.index)
-                    row["depth"] = received.symbols.depth
-                    _, row["reference"] = held.get(received.reference or b"", (0, None))
-                    digest = received.symbols.digest
-                    held[digest] = min(mine, held.get(digest, mine))
+            if sequence is not None and container.prior == "context":
+                read = sequence.decode(record.container)
+                assert read.symbols is not None
+                mine, digest = (read.symbols.depth, record.index), read.symbols.digest
+                held[digest] = min(mine, held.get(digest, mine))
+                _, row["reference"] = held.get(read.reference or b"", (0, None))
+                row["depth"] = read.symbols.depth
             say_json(row) if as_json else say(_line(row))
     header = reader.header
     h, w = header.image_hw
@@ -151,12 +150,9 @@ def _kind(container: Container) -> Kind:
 
 def _line(row: dict[str, Any]) -> str:
     frame = "refined" if row["frame"] is None else f"frame {row['frame']}"
-    parts = [
+    needs = row.get("reference") or row["reference_digest"]
+    return (
         f"{row['record']:>6}  {frame:<12} {row['time_seconds']:>10.3f} s  {row['kind']:<9} "
         f"level {row['level']}, quality {row['quality']:g}, {row['bytes']:>7,} bytes"
-    ]
-    if row["kind"] != "intra":
-        parts.append(f"needs {row.get('reference') or row['reference_digest']}")
-    if "depth" in row:
-        parts.append(f"depth {row['depth']}, {row['activity']:.1%} coded")
-    return ", ".join(parts)
+        + (f", needs {needs}, depth {row.get('depth', '?')}" if needs else "")
+    )
