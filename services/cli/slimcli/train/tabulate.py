@@ -65,5 +65,5 @@ def tabulate(
         seed=1 if seed is None else seed,
         command=command_line(),
     )
-    run_tabulation(codec, settings, say)
+    run_tabulation(codec, settings)
     say(f"{to}: {codec.label} with a context prior; `slimwire calibrate` measures what it costs")

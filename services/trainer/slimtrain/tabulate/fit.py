@@ -157,7 +157,7 @@ class DifferenceFit(_Fit):
         quality = torch.tensor([c.quality for c in crops])
         coded = symbols - of_reference
         with torch.no_grad():
-            alone = bits_of_places(self.alone(symbols, quality), symbols, there)
+            alone = bits_of_places(self.alone(symbols, quality, reference), symbols, there)
         difference = bits_of_places(self.trained(symbols, quality, reference), coded, there)
         return (torch.minimum(difference, alone) * changed).sum() / changed.sum()
 

@@ -72,16 +72,23 @@ class Predictor(nn.Module):
     def forward(
         self, symbols: Tensor, quality: Tensor, reference: Reference | None = None
     ) -> Iterator[Piece]:
-        """Predict every symbol (B, M', h, w) of the first M' channels, an end, at quality (B,)."""
+        """Predict every symbol (B, M', h, w) of the first M' channels, an end, at quality (B,).
+
+        Args:
+            reference: of an inter frame. A predictor of symbols alone needs to know only which
+                places did not change: those are known from the start.
+        """
         h, w = symbols.shape[2:]
         bias = self._bias_at(quality)  # (B, 3, M)
         magnitude, predicted = _bordered(lut(symbols)), symbols
         if reference is not None:
+            still = _bordered(1 - reference.changed)
+        if self.inter:
+            assert reference is not None
             channel = torch.arange(symbols.shape[1])[:, None, None]
             predicted = (symbols - reference.symbols) * (channel < reference.there)
             difference, of_reference = (_bordered(lut(t)) for t in (predicted, reference.symbols))
             changed = _bordered(reference.changed)
-            still = _bordered(1 - reference.changed)  # places that are known from the start
         signed = _bordered(predicted.clamp(-1023, 1023))
         for k, (a, b) in enumerate(pairwise((0, *self.ends))):
             if b > symbols.shape[1]:
@@ -90,7 +97,7 @@ class Predictor(nn.Module):
             for p, parities in enumerate(passes_of(k)):
                 own = decoded if reference is None else torch.maximum(decoded, still)
                 inputs = [magnitude[:, :a], magnitude[:, a:b] * own]
-                if reference is not None:
+                if self.inter:
                     inputs += [difference[:, :a], difference[:, a:b] * own]
                     inputs += [of_reference[:, a:b], changed]
                 before = torch.cat(inputs, 1)
@@ -100,7 +107,7 @@ class Predictor(nn.Module):
                     rows, columns = slice(row, h, 2), slice(column, w, 2)
                     u = _at(before, self.scale[f"{k}_{p}"], row, column)
                     u = u + bias[:, p, a:b, None, None]
-                    if reference is not None:
+                    if self.inter and reference is not None:
                         fineness = reference.fineness[:, :, rows, columns]
                         u = u + self.fineness[f"{k}_{p}"][:, None, None] * fineness
                     mean = _at(means, self.mean[f"{k}_{p}"], row, column)

@@ -10,10 +10,9 @@ they were, and the same pictures, videos and seed give the same model.
 
 import hashlib
 import json
-import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,8 +47,6 @@ from slimtrain.tabulate.frames import Camera, InterFrame
 from slimtrain.tabulate.integers import laplace_weights, lut, to_integers
 from slimtrain.tabulate.latents import Latent, latents_of_pictures, latents_of_video
 from slimtrain.tabulate.predictor import Predictor
-
-logger = logging.getLogger(__name__)
 
 FPS = 5.0  # of the videos' latents
 _WARM_UP = 30  # steps
@@ -86,13 +83,8 @@ class TabulateSettings:
         return self.run or Path("runs") / f"{self.to.parent.name}-{self.to.name}"
 
 
-def tabulate(
-    source: CodecArtifact, settings: TabulateSettings, say: Callable[[str], None] = logger.info
-) -> Path:
+def tabulate(source: CodecArtifact, settings: TabulateSettings) -> Path:
     """Fit and count a context prior for a codec, and write the model that has it; its folder.
-
-    Args:
-        say: is told of each step.
 
     Raises:
         ArtifactFolderError: `settings.to` exists or is not `.../<name>/<version>`.
@@ -117,10 +109,9 @@ def tabulate(
             )
             for path in settings.videos
         ]
-        say("fitting")
-        fitted = _fit(source, settings, latents, cameras, _identity(source, settings, entries))
-        say("counting")
-        prior = _count(to_prior(*fitted), source, settings, latents, cameras)
+        frames = _simulate(cameras, settings)
+        fitted = _fit(source, settings, latents, frames, _identity(source, settings, entries))
+        prior = _count(to_prior(*fitted), source, settings, latents, frames)
     record: dict[str, Json] = {
         "from": source.label,
         "command": settings.command,
@@ -151,7 +142,7 @@ def _fit(
     source: CodecArtifact,
     settings: TabulateSettings,
     latents: Sequence[Latent],
-    cameras: Sequence[Camera],
+    frames: Sequence[InterFrame],
     identity: Mapping[str, str],
 ) -> tuple[Predictor, Predictor | None]:
     gain, ends = source.tables.gain, chunk_ends(source.latent_layout.widths)
@@ -161,7 +152,6 @@ def _fit(
     Loop(out / "alone", schedule, _AVERAGE, steps=settings.steps).run(
         AloneFit(alone, latents, gain, *common)
     )
-    frames = [frame for frame in _simulate(cameras, settings) if frame.changed.any()]
     if not frames:
         return alone, None
     difference = Predictor(ends, len(gain), inter=True)
@@ -171,11 +161,17 @@ def _fit(
     return alone, difference
 
 
-def _simulate(cameras: Sequence[Camera], settings: TabulateSettings) -> Iterator[InterFrame]:
-    for number, camera in enumerate(cameras):
-        for sequence in range(settings.sequences):
-            seed = draw_seed(settings.seed, number, sequence)
-            yield from camera.sequence(np.random.default_rng(seed))
+def _simulate(cameras: Sequence[Camera], settings: TabulateSettings) -> list[InterFrame]:
+    """Frames in which something changed; of others nothing is coded, not even flags."""
+    seeds = [
+        (camera, draw_seed(settings.seed, number, sequence))
+        for number, camera in enumerate(cameras)
+        for sequence in range(settings.sequences)
+    ]
+    drawn = (
+        frame for camera, seed in seeds for frame in camera.sequence(np.random.default_rng(seed))
+    )
+    return [frame for frame in drawn if frame.changed.any()]
 
 
 def to_prior(alone: Predictor, difference: Predictor | None) -> ContextPrior:
@@ -200,7 +196,7 @@ def _count(
     source: CodecArtifact,
     settings: TabulateSettings,
     latents: Sequence[Latent],
-    cameras: Sequence[Camera],
+    frames: Sequence[InterFrame],
 ) -> ContextPrior:
     tables, counts = source.tables, Counts()
     draw = np.random.default_rng(draw_seed(settings.seed, settings.steps))
@@ -208,7 +204,6 @@ def _count(
     for y in tqdm(spread, "symbols", mininterval=2.0):
         quality = draw_quality(draw.random(), len(tables.gain))
         counts.add_key(prior, np.rint(y * tables.gain_at(quality)[:, None, None]), quality)
-    frames = list(_simulate(cameras, settings))
     for frame in frames:
         counts.add_flags(frame)
     spread_frames = frames[:: max(1, len(frames) // _COUNTED_FRAMES)]

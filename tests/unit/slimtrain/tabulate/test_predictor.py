@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -96,8 +94,9 @@ def test_integers_choose_the_tables_that_the_predictor_means(
     check(pieces, table.T.reshape(shape), mean.T.reshape(shape), np.ones(HW, np.bool_))
 
 
-def test_integers_of_differences_choose_the_tables_that_the_predictor_means(
-    difference: Predictor, prior: ContextPrior
+@pytest.mark.parametrize("inter", [False, True])
+def test_integers_of_inter_frames_choose_the_tables_that_the_predictors_mean(
+    alone: Predictor, difference: Predictor, prior: ContextPrior, inter: bool
 ) -> None:
     symbols, before, quality = random_symbols(1), random_symbols(2), 1.25
     rng = np.random.default_rng(4)
@@ -112,8 +111,9 @@ def test_integers_of_differences_choose_the_tables_that_the_predictor_means(
     table, mean = np.zeros((2, *values.shape), np.int32)
     for step in walk.steps(0, ENDS[-1]):
         channels = slice(step.chunk.start, step.chunk.end)
-        places = step.places[walk.has_reference(step)]
-        table[places, channels], mean[places, channels] = walk.differing(step, places)
+        places = step.places[walk.has_reference(step)] if inter else step.places
+        predict = walk.differing if inter else walk.alone
+        table[places, channels], mean[places, channels] = predict(step, places)
         walk.put(step, values[step.places, channels])
 
     against = Reference(
@@ -122,11 +122,12 @@ def test_integers_of_differences_choose_the_tables_that_the_predictor_means(
         as_tensor(changed)[:, None],
         as_tensor(fineness.clip(0) / 16)[:, None],
     )
-    pieces = list(difference(as_tensor(symbols), torch.tensor([quality]), against))
+    predictor = difference if inter else alone
+    pieces = list(predictor(as_tensor(symbols), torch.tensor([quality]), against))
 
     shape = (ENDS[-1], *HW)
     table, mean = table.T.reshape(shape), mean.T.reshape(shape)
-    everywhere = [p for p in pieces if p.channels.stop <= ENDS[1]]
+    everywhere = [p for p in pieces if p.channels.stop <= ENDS[1] or not inter]
     check(everywhere, table, mean, changed)
     check(pieces[len(everywhere) :], table, mean, changed & (there == ENDS[-1]))
 
@@ -167,7 +168,7 @@ def test_only_channels_that_the_reference_has_are_counted(alone: Predictor) -> N
     torch.testing.assert_close(bits, bits_of_places(narrow, symbols[:, : ENDS[1]]))
 
 
-def test_sums_fit_whatever_was_fitted(tmp_path: Path) -> None:
+def test_sums_fit_whatever_was_fitted() -> None:
     wild = Predictor(ENDS, 2)
     with torch.no_grad():
         for parameter in wild.parameters():
@@ -175,7 +176,7 @@ def test_sums_fit_whatever_was_fitted(tmp_path: Path) -> None:
 
     bias, weights = to_integers(wild)
 
-    prior = to_prior(wild, None)
+    prior = Counts().made(to_prior(wild, None))
     prior.validate("wild")
     assert prior.weights.keys() == weights.keys()
     assert all(array.any() for array in weights.values())
