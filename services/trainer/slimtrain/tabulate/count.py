@@ -17,7 +17,8 @@ from slimtrain.tabulate.latents import Latent
 
 # so that no symbol costs nothing: what a container may hold is bounded by its bytes
 _MOST_PROBABLE = 2**-0.005
-_PRIOR_COUNT = 32.0  # the parametric table weighs as many observed symbols, for each of its scale
+# the parametric table weighs as many observed symbols, times its scale: wide ones are sparse
+_PRIOR_COUNT = 32.0
 _PRIOR_FLAGS = 8.0  # the same of flags and modes, of all contexts together
 _BINS = 2 * REACH + 1
 
@@ -26,9 +27,7 @@ _BINS = 2 * REACH + 1
 class Counts:
     """What was counted so far; smoothed where something is made of it."""
 
-    symbols: NDArray[np.float64] = field(  # (384, 2 * REACH + 1), by table
-        default_factory=lambda: _PRIOR_COUNT * table_scales()[:, np.newaxis] * laplace_weights()
-    )
+    symbols: NDArray[np.float64] = field(default_factory=lambda: _prior_counts())  # by table
     # by context: no, yes
     changed: NDArray[np.float64] = field(default_factory=lambda: np.zeros((CHANGE_CONTEXTS, 2)))
     alone: NDArray[np.float64] = field(default_factory=lambda: np.zeros((MODE_CONTEXTS, 2)))
@@ -45,9 +44,7 @@ class Counts:
             walk.put(step, wanted)
 
     def add_inter(self, prior: ContextPrior, frame: InterFrame) -> None:
-        """Count a frame, each changed place in the mode that takes fewer bits of `prior`'s tables;
-        the flags, too.
-        """
+        """Count a frame, each changed place in the mode that takes fewer bits by `prior`."""
         M, *hw = frame.symbols.shape
         values, there = _by_place(frame.symbols), frame.there.ravel()
         reference = Reference(
@@ -81,7 +78,6 @@ class Counts:
             if difference is not None:
                 chosen = ~is_alone[places[differs]]
                 self._add(difference[0][chosen], difference[1][chosen])
-        self.add_flags(frame)
         modes = neighbours(frame.changed)[frame.changed], is_alone.reshape(hw)[frame.changed]
         np.add.at(self.alone, (modes[0], modes[1].astype(np.intp)), 1)
 
@@ -112,6 +108,12 @@ class Counts:
     def _add(self, coded: NDArray[np.int32], index: NDArray[np.intp]) -> None:
         flat = index * _BINS + np.clip(coded, -REACH, REACH) + REACH
         self.symbols += np.bincount(flat.ravel(), minlength=self.symbols.size).reshape(-1, _BINS)
+
+
+def _prior_counts() -> NDArray[np.float64]:
+    """(384, 2 * REACH + 1)."""
+    weight = _PRIOR_COUNT * np.maximum(1, table_scales())
+    return weight[:, np.newaxis] * laplace_weights()
 
 
 def _by_place(symbols: Latent | Symbols) -> NDArray[np.int32]:

@@ -7,8 +7,9 @@ What an encoder does later with a real link is not known here; so levels, qualit
 drawn, fine keys with coarse changes among them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,5 +169,5 @@ def crop(frame: InterFrame, side: int, draw: np.random.Generator) -> InterFrame:
         return np.pad(piece, widths)
 
     names = ("symbols", "reference", "there", "fineness", "changed", "before")
-    cuts: dict[str, Callable[..., object] | object] = {n: cut(getattr(frame, n)) for n in names}
-    return replace(frame, **cuts)  # type: ignore[arg-type]  # as the fields are
+    cuts: dict[str, Any] = {name: cut(getattr(frame, name)) for name in names}
+    return replace(frame, **cuts)
