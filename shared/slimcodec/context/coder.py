@@ -5,10 +5,9 @@
                reference; all others stay as they are in it
     enhancement of either: the channel groups above the base's, at the places of the base
 
-In a step the places that are coded alone come first, then those that are differences: two steps of
-`slimcodec.entropy.coder`, each in the order of the grid, channel after channel. A place whose
-reference lacks a chunk has it coded alone, and so has every place where the prior has no weights
-for differences.
+In a step places come in the order of the grid, channel after channel, whether they are coded alone
+or as differences. A place whose reference lacks a chunk has it coded alone, and so has every place
+where the prior has no weights for differences.
 
 A reference may have another quality, and each place its own. Its symbols at the frame's quality are
 
@@ -29,7 +28,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import Container, Section, to_fixed
+from slimcodec.container import QUALITY_STEPS, Container, Section, to_fixed
 from slimcodec.context.flags import decode_flags, encode_flags
 from slimcodec.context.prior import ContextPrior
 from slimcodec.context.walk import Reference, Step, Walk
@@ -51,9 +50,9 @@ class _Predicted:
     step: Step
     symbols: NDArray[np.int32]  # (n, channels)
     has_reference: NDArray[np.bool_]  # (n,)
-    alone: tuple[NDArray[np.intp], NDArray[np.int32]]
+    alone: tuple[NDArray[np.int32], NDArray[np.int32]]
     # of the places that have a reference, and its symbols there
-    differing: tuple[NDArray[np.intp], NDArray[np.int32]] | None
+    differing: tuple[NDArray[np.int32], NDArray[np.int32]] | None
     reference_symbols: NDArray[np.int32]
 
 
@@ -89,8 +88,7 @@ class ContextCoder:
             return symbols, None, np.ones(len(values), np.bool_)
         known, exact = self._at_quality(reference, frame, M)
         off = np.abs(values - exact)
-        has = np.arange(M) < known.num_channels[:, np.newaxis]
-        symbols = np.where(has & (off <= KEEP_THRESHOLD), known.symbols, symbols)
+        symbols = np.where(known.has & (off <= KEEP_THRESHOLD), known.symbols, symbols)
         return symbols, known, (off > CHANGE_THRESHOLD).any(1)
 
     def encode(
@@ -211,19 +209,17 @@ class ContextCoder:
         h, w, have = reference.symbols.shape
         shared = min(have, num_channels)
         flat = reference.symbols.reshape(h * w, have)[:, :shared]
-        exact = np.zeros((h * w, num_channels))
         qualities, to = reference.qualities.ravel(), to_fixed(frame.quality)
+        exact = np.zeros((h * w, num_channels))
+        exact[:, :shared] = flat
         gain = self._tables.gain_at(frame.quality)[:shared].astype(np.float64)
-        for quality in np.unique(qualities):
+        for quality in set(qualities.tolist()) - {to}:
             at = qualities == quality
-            ratio: NDArray[np.float64] | float = 1.0
-            if quality != to:
-                ratio = gain / self._tables.gain_at(float(quality) / 256)[:shared]
-            exact[at, :shared] = flat[at] * ratio
+            exact[at, :shared] *= gain / self._tables.gain_at(quality / QUALITY_STEPS)[:shared]
         channels = np.asarray(self._widths)[reference.levels.ravel()]
         known = Reference(
             round_symbols(exact),
-            channels,
+            np.arange(num_channels) < channels[:, np.newaxis],
             to - qualities.astype(np.intp),
             np.zeros(h * w, np.bool_),
         )
@@ -266,33 +262,35 @@ class ContextCoder:
         for part in plan:
             group = int(np.searchsorted(self._widths, part.step.chunk.end))
             coder, tables = coders[group], self._prior.tables
-            apart = alone[part.step.places] | ~part.has_reference
             index, mean = part.alone
             rest = np.broadcast_to(part.symbols - mean, part.symbols.shape)
-            coder.add(rest[apart].ravel(), tables, index[apart].ravel())
             if part.differing is not None:
-                index, mean = part.differing
-                chosen = ~alone[part.step.places[part.has_reference]]
+                chosen = ~alone[part.step.places] & part.has_reference
+                of_differing = chosen[part.has_reference]
+                table, mean = part.differing
                 lost = part.symbols[part.has_reference] - part.reference_symbols - mean
-                coder.add(lost[chosen].ravel(), tables, index[chosen].ravel())
+                index, rest = index.copy(), rest.copy()
+                index[chosen], rest[chosen] = table[of_differing], lost[of_differing]
+            coder.add(rest.ravel(), tables, index.ravel())
         return tuple(Section(group, 0, coder.finish()) for group, coder in coders.items())
 
     def _take(
         self, walk: Walk, step: Step, alone: NDArray[np.bool_], coder: StepDecoder
     ) -> NDArray[np.int32]:
         apart = alone[step.places] | ~walk.has_reference(step)
-        shape = (len(step.places), step.chunk.end - step.chunk.start)
-        symbols = np.empty(shape, np.int64)
-        if apart.any():
-            index, mean = walk.alone(step, step.places[apart])
-            taken = coder.take(self._prior.tables, index.ravel())
-            symbols[apart] = taken.reshape(index.shape) + mean.astype(np.int64)
-        if not apart.all():
+        if apart.all():
+            index, base = walk.alone(step, step.places)
+        else:
+            index = np.empty((len(step.places), step.chunk.end - step.chunk.start), np.int32)
+            base = np.empty_like(index)
             places = step.places[~apart]
-            index, mean = walk.differing(step, places)
-            taken = coder.take(self._prior.tables, index.ravel()).reshape(index.shape)
-            symbols[~apart] = taken.astype(np.int64) + mean + walk.reference_symbols(step, places)
-        if symbols.size and np.abs(symbols).max() > MAX_SYMBOL:
+            index[~apart], mean = walk.differing(step, places)
+            base[~apart] = mean + walk.reference_symbols(step, places)
+            if apart.any():
+                index[apart], base[apart] = walk.alone(step, step.places[apart])
+        taken = coder.take(self._prior.tables, index.ravel()).reshape(index.shape)
+        symbols = taken.astype(np.int64) + base
+        if symbols.size and max(symbols.max(), -symbols.min()) > MAX_SYMBOL:
             raise DamagedContainerError(f"a symbol is beyond +-{MAX_SYMBOL}")
         return symbols.astype(np.int32)
 

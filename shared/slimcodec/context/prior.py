@@ -56,9 +56,11 @@ from slimcodec.container import QUALITY_STEPS, to_fixed
 from slimcodec.entropy.coder import PRECISION_BITS, TABLE_DTYPES, SymbolTables
 from slimcodec.entropy.tables import read_arrays
 from slimcodec.errors import ModelError
+from slimcodec.symbols import MAX_SYMBOL
 
 NUM_SCALES = 48
-FRACTIONS = 8  # tables of one scale, by the eighths of the mean
+FRACTION_BITS = 3
+FRACTIONS = 1 << FRACTION_BITS  # tables of one scale, by the eighths of the mean
 SCALE_BITS = 12
 MEAN_BITS = 7  # a mean's weight of one is 2**10: what is left are eighths
 MAX_MEAN_INPUT = 1023
@@ -71,6 +73,9 @@ MODE_CONTEXTS = 5  # changed places among the four neighbours
 MAX_FINENESS = 127
 # of a symbol: so the bytes of a section bound how many symbols it can hold (`slimcodec.symbols`)
 LEAST_BITS = 0.003
+
+# Every symbol and difference of two by its place in an array: 0, 1, ..., then those below 0.
+_SIGNED = np.fft.ifftshift(np.arange(-2 * MAX_SYMBOL, 2 * MAX_SYMBOL + 1))
 
 _KINDS = ("intra", "mean", "inter", "inter_mean")  # of the weights, by chunk and pass
 _PLAIN = ("lut", "ends", "bias", "inter_bias", "changed", "alone")
@@ -113,36 +118,48 @@ class ContextPrior:
         )
 
     @cached_property
-    def magnitudes(self) -> NDArray[np.float32]:
-        """`lut` as float32."""
-        return self.lut.astype(np.float32)
+    def signed_magnitudes(self) -> NDArray[np.float32]:
+        """`lut` of every symbol and difference, which may be its index."""
+        of_all: NDArray[np.float32] = self.lut.astype(np.float32)[np.minimum(np.abs(_SIGNED), 255)]
+        return of_all
 
     def has(self, kind: str, chunk: Chunk, number: int) -> bool:
         """Whether a step has weights of a kind."""
         return f"{kind}_{chunk.number}_{number}" in self.weights
 
-    def matrix(self, kind: str, chunk: Chunk, number: int) -> NDArray[np.float32]:
-        """Return the weights of one step as float32 (inputs, n)."""
-        return self._matrices[f"{kind}_{chunk.number}_{number}"]
-
     def widened(self, kind: str, chunk: Chunk, number: int, channels: int) -> NDArray[np.float32]:
-        """Return those of one input for each channel, with zeros for more: (9 * channels, n)."""
-        return self._widened(f"{kind}_{chunk.number}_{number}", channels)
+        """Return the weights of a step's kind with one input for each channel, for more channels
+        than it has: (9 * channels, n), zeros for those.
+        """
+        key = (kind, chunk.number, number, channels)
+        if key not in self._wide:
+            weights = self.weights[f"{kind}_{chunk.number}_{number}"]
+            wide = np.zeros((NEIGHBOURS, channels, weights.shape[1]), np.float32)
+            wide[:, : chunk.end] = weights.reshape(NEIGHBOURS, chunk.end, -1)
+            self._wide[key] = wide.reshape(NEIGHBOURS * channels, -1)
+        return self._wide[key]
+
+    def mixed(
+        self, chunk: Chunk, number: int, channels: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the weights of differences for inputs of `channels` each of |N|, |D| and |R| and
+        one for changes, (9 * (3 * channels + 1), n), and those of fineness (n,).
+        """
+        key = ("inter", chunk.number, number, channels)
+        weights = self.weights[f"inter_{chunk.number}_{number}"]
+        if key not in self._wide:
+            a, b, M = chunk.start, chunk.end, channels
+            known, lost, other, changes = np.split(
+                weights[:-1].reshape(NEIGHBOURS, -1, b - a), [b, 2 * b, 3 * b - a], axis=1
+            )
+            wide = np.zeros((NEIGHBOURS, 3 * M + 1, b - a), np.float32)
+            wide[:, :b], wide[:, M : M + b], wide[:, 2 * M + a : 2 * M + b] = known, lost, other
+            wide[:, -1:] = changes
+            self._wide[key] = wide.reshape(NEIGHBOURS * (3 * M + 1), -1)
+        return self._wide[key], weights[-1].astype(np.float32)
 
     @cached_property
-    def _matrices(self) -> dict[str, NDArray[np.float32]]:
-        return {name: weights.astype(np.float32) for name, weights in self.weights.items()}
-
-    def _widened(self, name: str, channels: int) -> NDArray[np.float32]:
-        if (name, channels) not in self._wide:
-            weights = self._matrices[name].reshape(NEIGHBOURS, -1, self._matrices[name].shape[1])
-            more = ((0, 0), (0, channels - weights.shape[1]), (0, 0))
-            wide = np.pad(weights, more).reshape(NEIGHBOURS * channels, -1)
-            self._wide[name, channels] = np.ascontiguousarray(wide)
-        return self._wide[name, channels]
-
-    @cached_property
-    def _wide(self) -> dict[tuple[str, int], NDArray[np.float32]]:
+    def _wide(self) -> dict[tuple[str, int, int, int], NDArray[np.float32]]:
         return {}
 
     @cached_property
@@ -165,7 +182,7 @@ class ContextPrior:
         """Bits that it costs at least to say of a place whether it changed."""
         return float(self.change_tables.least_bits.min())
 
-    def bits(self, symbols: NDArray[np.int32], index: NDArray[np.intp]) -> NDArray[np.float32]:
+    def bits(self, symbols: NDArray[np.int32], index: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return what coded symbols take, about, by the table of each; any shape."""
         bins = symbols - self.tables.offset[index]
         last = self._bits.shape[1] - 1

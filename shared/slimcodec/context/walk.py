@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from slimcodec.container import QUALITY_STEPS
 from slimcodec.context.prior import (
+    FRACTION_BITS,
     FRACTIONS,
     MAX_FINENESS,
     MAX_MEAN_INPUT,
     MEAN_BITS,
-    NEIGHBOURS,
     NUM_SCALES,
     SCALE_BITS,
     Chunk,
@@ -31,8 +31,8 @@ Places = NDArray[np.intp]  # numbers in the h * w grid, in its order
 class Reference:
     """The symbols of another frame at the quality of the one that is coded."""
 
-    symbols: NDArray[np.int32]  # (h * w, M), zero in channels that it lacks
-    num_channels: NDArray[np.intp]  # (h * w,) that it has at each place
+    symbols: NDArray[np.int32]  # (h * w, M), zero where it lacks the channel
+    has: NDArray[np.bool_]  # (h * w, M), whether it has the channel
     fineness: NDArray[np.intp]  # (h * w,) by how much the frame is finer, in 1/256 of a quality
     changed: NDArray[np.bool_]  # (h * w,) the places that the frame codes
 
@@ -68,40 +68,60 @@ class Walk:
         self._prior, self._hw, self._reference = prior, hw, reference
         self._bias = prior.bias_at(quality)
         self._rows, self._inner = _grid(*hw)
-        size = (hw[0] + 2) * (hw[1] + 2)
+        self._magnitudes = prior.signed_magnitudes
         self.symbols = np.zeros((hw[0] * hw[1], num_channels), np.int32)
-        # by chunk, for a product wants its inputs together: what the steps see
-        self._known = np.zeros((size, num_channels), np.float32)  # lut(|N|)
-        self._signed = np.zeros((size, num_channels), np.float32)  # N, held
         if reference is not None:
             self._inter_bias = prior.bias_at(quality, inter=True)
-            self._lost = np.zeros((size, num_channels), np.float32)  # lut(|D|)
-            self._lost_signed = np.zeros((size, num_channels), np.float32)  # D, held
-            self._other = np.zeros((size, num_channels), np.float32)  # lut(|R|)
-            self._changes = np.zeros((size, 1), np.float32)
-            self._other[self._inner] = self._magnitude(reference.symbols[:, :num_channels])
-            self._changes[self._inner, 0] = reference.changed
-            still = np.flatnonzero(~reference.changed)
-            self._put(still, slice(0, num_channels), reference.symbols[still, :num_channels])
+            still = ~reference.changed
+            self.symbols[still] = reference.symbols[still, :num_channels]
             steps = reference.fineness * 16 // QUALITY_STEPS
             self._fineness = np.clip(steps, 0, MAX_FINENESS).astype(np.float32)
 
     def steps(self, start: int, end: int) -> Iterator[Step]:
-        """Give the steps of the chunks from channel `start` to channel `end`."""
+        """Give the steps of the chunks from channel `start` to channel `end`, the last of a group;
+        all symbols of channels below are known.
+        """
+        self._begin(start, end)
         kept = None if self._reference is None else self._reference.changed
         for chunk in self._prior.chunks:
             if start <= chunk.start and chunk.end <= end:
                 for number, places in enumerate(_passes(*self._hw, chunk.passes)):
                     yield Step(chunk, number, places if kept is None else places[kept[places]])
 
+    def _begin(self, start: int, end: int) -> None:
+        """Lay out what the steps of a group see: the channels up to its end, and no others."""
+        reference, magnitudes, at = self._reference, self._magnitudes, self._inner
+        size = (self._hw[0] + 2) * (self._hw[1] + 2)
+        self._known = np.zeros((size, end), np.float32)  # lut(|N|)
+        self._signed = np.zeros((size, end), np.float32)  # N, held
+        self._signed[at] = np.clip(self.symbols[:, :end], -MAX_MEAN_INPUT, MAX_MEAN_INPUT)
+        if reference is None:
+            if start:
+                self._known[at] = magnitudes[self.symbols[:, :end]]
+            return
+        # as the reference where nothing changed, which is nearly everywhere
+        changed = np.flatnonzero(reference.changed)
+        coded, before = self.symbols[changed, :end], reference.symbols[changed, :end]
+        lost = np.where(reference.has[changed, :end], coded - before, 0)
+        lost[:, start:] = 0  # not decoded yet
+        self._mixed = np.zeros((size, 3 * end + 1), np.float32)  # and lut(|D|), lut(|R|), changes
+        other = magnitudes[reference.symbols[:, :end]]
+        self._known[at] = self._mixed[at, 2 * end : -1] = other
+        self._known[at[changed]] = magnitudes[coded]
+        self._mixed[:, :end] = self._known
+        self._mixed[at[changed], end : 2 * end] = magnitudes[lost]
+        self._mixed[at[changed], -1] = 1
+        self._lost = np.zeros((size, end), np.float32)  # D, held
+        self._lost[at[changed]] = np.clip(lost, -MAX_MEAN_INPUT, MAX_MEAN_INPUT)
+
     def has_reference(self, step: Step) -> NDArray[np.bool_]:
         """(n,) whether the step's channels are there to be differed from at each of its places."""
         if self._reference is None or not self._prior.has("inter", step.chunk, step.number):
             return np.zeros(len(step.places), np.bool_)
-        there: NDArray[np.bool_] = self._reference.num_channels[step.places] >= step.chunk.end
+        there: NDArray[np.bool_] = self._reference.has[step.places, step.chunk.end - 1]
         return there
 
-    def alone(self, step: Step, places: Places) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    def alone(self, step: Step, places: Places) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return tables and means (n, channels of the chunk) of symbols that are coded alone."""
         chunk, number = step.chunk, step.number
         rows = self._rows[places]  # (n, 9)
@@ -110,21 +130,17 @@ class Walk:
         has_mean = self._prior.has("mean", chunk, number)
         return _tables(sums, self._sums("mean", self._signed, step, rows) if has_mean else None)
 
-    def differing(self, step: Step, places: Places) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    def differing(self, step: Step, places: Places) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return tables and means (n, channels) of differences to R; R is not in the means."""
         assert self._reference is not None
         chunk, number = step.chunk, step.number
-        a, b = chunk.start, chunk.end
-        rows, n = self._rows[places], len(places)
-        weights = self._prior.matrix("inter", chunk, number)
-        parts = (self._known[:, :b], self._lost[:, :b], self._other[:, a:b], self._changes)
-        around = np.concatenate([part[rows] for part in parts], axis=2).reshape(n, len(weights) - 1)
-        sums = around @ weights[:-1]
-        sums += np.outer(self._fineness[places], weights[-1])
-        sums += self._inter_bias[number, a:b]
+        rows, end = self._rows[places], self._known.shape[1]
+        weights, of_fineness = self._prior.mixed(chunk, number, end)
+        sums = self._mixed.take(rows, axis=0).reshape(len(rows), len(weights)) @ weights
+        sums += self._fineness[places, np.newaxis] * of_fineness
+        sums += self._inter_bias[number, chunk.start : chunk.end]
         has_mean = self._prior.has("inter_mean", chunk, number)
-        lost = self._lost_signed
-        return _tables(sums, self._sums("inter_mean", lost, step, rows) if has_mean else None)
+        return _tables(sums, self._sums("inter_mean", self._lost, step, rows) if has_mean else None)
 
     def _sums(
         self, kind: str, source: NDArray[np.float32], step: Step, rows: NDArray[np.intp]
@@ -133,8 +149,10 @@ class Walk:
         inputs beyond the chunk's end get zeros for weights; of a few widths, for less work.
         """
         channels = min(1 << (step.chunk.end - 1).bit_length(), source.shape[1])
-        inputs = source[:, :channels].take(rows, axis=0).reshape(len(rows), NEIGHBOURS * channels)
-        return inputs @ self._prior.widened(kind, step.chunk, step.number, channels)
+        narrow = source if channels * 2 > source.shape[1] else source[:, :channels]
+        inputs = narrow.take(rows, axis=0)  # (n, 9, channels)
+        weights = self._prior.widened(kind, step.chunk, step.number, narrow.shape[1])
+        return inputs.reshape(len(rows), len(weights)) @ weights
 
     def reference_symbols(self, step: Step, places: Places) -> NDArray[np.int32]:
         """Return R (n, channels of the chunk)."""
@@ -143,40 +161,32 @@ class Walk:
 
     def put(self, step: Step, symbols: NDArray[np.int32]) -> None:
         """Tell the symbols (n, channels) of a step; the next may depend on them."""
-        self._put(step.places, slice(step.chunk.start, step.chunk.end), symbols)
-
-    def _put(self, places: Places, channels: slice, symbols: NDArray[np.int32]) -> None:
-        self.symbols[places, channels] = symbols
-        at = self._inner[places]
-        self._known[at, channels] = self._magnitude(symbols)
-        self._signed[at, channels] = _held(symbols)
-        reference = self._reference
-        if reference is None or not reference.changed[places].any():
+        a, b, at = step.chunk.start, step.chunk.end, self._inner[step.places]
+        self.symbols[step.places, a:b] = symbols
+        self._known[at, a:b] = magnitudes = self._magnitudes[symbols]
+        self._signed[at, a:b] = symbols.clip(-MAX_MEAN_INPUT, MAX_MEAN_INPUT)
+        if (reference := self._reference) is None:
             return
-        there = reference.num_channels[places] >= channels.stop
-        lost = np.where(there[:, np.newaxis], symbols - reference.symbols[places, channels], 0)
-        self._lost[at, channels] = self._magnitude(lost)
-        self._lost_signed[at, channels] = _held(lost)
-
-    def _magnitude(self, values: NDArray[np.int32]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self._prior.magnitudes[np.minimum(np.abs(values), 255)]
-        return found
-
-
-def _held(values: NDArray[np.int32]) -> NDArray[np.int32]:
-    return np.clip(values, -MAX_MEAN_INPUT, MAX_MEAN_INPUT)
+        there = reference.has[step.places, a:b]
+        lost = (symbols - reference.symbols[step.places, a:b]) * there
+        end = self._known.shape[1]
+        self._mixed[at, a:b] = magnitudes
+        self._mixed[at, end + a : end + b] = self._magnitudes[lost]
+        self._lost[at, a:b] = lost.clip(-MAX_MEAN_INPUT, MAX_MEAN_INPUT)
 
 
 def _tables(
     sums: NDArray[np.float32], means: NDArray[np.float32] | None
-) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The table and the whole part of the mean of each symbol, from sums of integers."""
-    index = np.clip(sums.astype(np.int32) >> SCALE_BITS, 0, NUM_SCALES - 1) * FRACTIONS
+    scale = sums.astype(np.int32) >> SCALE_BITS
+    np.minimum(np.maximum(scale, 0, out=scale), NUM_SCALES - 1, out=scale)
     if means is None:
-        return index + FRACTIONS // 2, np.zeros((1, 1), np.int32)
-    eighths = (means.astype(np.int32) + (1 << MEAN_BITS - 1)) >> MEAN_BITS
-    whole = (eighths + FRACTIONS // 2) // FRACTIONS
-    return index + (eighths - FRACTIONS * whole + FRACTIONS // 2), whole
+        return scale * FRACTIONS + FRACTIONS // 2, np.zeros((1, 1), np.int32)
+    eighths = means.astype(np.int32)
+    eighths += (1 << MEAN_BITS - 1) + (FRACTIONS // 2 << MEAN_BITS)  # rounded, and counted from -4
+    eighths >>= MEAN_BITS
+    return scale * FRACTIONS + (eighths & FRACTIONS - 1), eighths >> FRACTION_BITS
 
 
 @lru_cache(maxsize=16)

@@ -264,7 +264,10 @@ class StepDecoder:
             )
 
     def _escape_values(self, count: int) -> NDArray[np.int64]:
-        values, going_on, shift = np.zeros(count, np.int64), np.arange(count), 0
+        values = np.zeros(count, np.int64)
+        if not count:
+            return values
+        going_on, shift = np.arange(count), 0
         while going_on.size:
             if shift > _MAX_ESCAPE_BITS:
                 raise DamagedContainerError("data has an escaped value beyond int32")
@@ -316,37 +319,39 @@ class _Order:
     """The order in which symbols are coded: by table, and within one as they come."""
 
     places: NDArray[np.intp] | None  # (n,) where each coded symbol stands; None: in this order
-    counts: NDArray[np.intp]  # (T,) symbols of each table
+    tables: NDArray[np.integer[Any]]  # those that are used, ascending
+    counts: NDArray[np.intp]  # symbols of each
 
     @classmethod
     def of(
         cls, index: NDArray[np.integer[Any]], shape: tuple[int, ...], tables: SymbolTables
     ) -> "_Order":
-        places_of_one = 1
+        places_of_one, places = 1, None
         if index.shape == (shape[0], 1, 1):  # a table for each channel: need not be spread out
             flat, places_of_one = index.ravel(), shape[1] * shape[2]
         else:
             flat = np.broadcast_to(index, shape).ravel()
-        counts = np.bincount(flat, minlength=tables.num_tables)
-        assert counts.size == tables.num_tables, "a symbol's table is not among the tables"
-        if (flat[1:] >= flat[:-1]).all():
-            return cls(None, counts * places_of_one)
-        # numpy sorts 16-bit numbers four times as fast as wider ones
-        narrow = np.broadcast_to(index.astype(np.uint16), shape).ravel()
-        return cls(np.argsort(narrow, kind="stable"), counts * places_of_one)
+        if (flat[1:] < flat[:-1]).any():
+            # numpy sorts 16-bit numbers four times as fast as wider ones
+            places = flat.astype(np.uint16).argsort(kind="stable")
+            flat = flat[places]
+        assert not flat.size or (flat[0] >= 0 and flat[-1] < tables.num_tables), "no such table"
+        starts = np.flatnonzero(np.concatenate(([-1], flat[:-1])) != flat)
+        counts = np.append(starts[1:], flat.size) - starts
+        return cls(places, flat[starts], counts * places_of_one)
 
     @property
     def parts(self) -> list[tuple[int, slice]]:
         """Each table that is used, and where its symbols stand in the coded order."""
-        used = np.flatnonzero(self.counts)
-        ends = np.cumsum(self.counts[used])
-        starts = ends - self.counts[used]
-        bounds = zip(used.tolist(), starts.tolist(), ends.tolist(), strict=True)
+        ends = self.counts.cumsum()
+        starts = ends - self.counts
+        bounds = zip(self.tables.tolist(), starts.tolist(), ends.tolist(), strict=True)
         return [(table, slice(start, end)) for table, start, end in bounds]
 
     def per_symbol(self, values: NDArray[np.int32]) -> NDArray[np.int32]:
         """(T,) -> (n,) in the coded order."""
-        return np.repeat(values, self.counts)
+        repeated: NDArray[np.int32] = values[self.tables].repeat(self.counts)
+        return repeated
 
     def sort(self, symbols: NDArray[np.int32]) -> NDArray[np.int32]:
         """Any shape -> (n,) in the coded order."""

@@ -472,21 +472,17 @@ class Walk {
         const step = { chunk, pass, start: chunkStart, end: chunkEnd };
         const places = all.filter((place) => this.changed[place]);
         const isAlone = (place) => alone[place] || !this.has(step, place);
-        const found = new Map();
-        for (const kind of [true, false]) {
-          const chosen = places.filter((place) => isAlone(place) === kind);
-          const predicted = chosen.map((place) => this.predict(step, place, kind));
-          const index = predicted.flatMap((channels) => channels.map(([table]) => table));
-          const coded = coder.take(tables, index);
-          const n = chunkEnd - chunkStart;
-          chosen.forEach((place, i) => {
-            const symbols = predicted[i].map(
-              ([, mean], c) => coded[i * n + c] + mean + (kind ? 0 : this.R[place][chunkStart + c]),
-            );
-            found.set(place, symbols);
-          });
-        }
-        found.forEach((symbols, place) => this.put(step, place, symbols));
+        const predicted = places.map((place) => this.predict(step, place, isAlone(place)));
+        const index = predicted.flatMap((channels) => channels.map(([table]) => table));
+        const coded = coder.take(tables, index);
+        const n = chunkEnd - chunkStart;
+        const found = places.map((place, i) =>
+          predicted[i].map(([, mean], c) => {
+            const base = isAlone(place) ? 0 : this.R[place][chunkStart + c];
+            return coded[i * n + c] + mean + base;
+          }),
+        );
+        places.forEach((place, i) => this.put(step, place, found[i]));
       });
     });
     coder.finish();

@@ -60,8 +60,11 @@ class _Varied(ContextPrior):
     run: Run = Run()
     fraction: float = 0.0
 
-    def matrix(self, kind: str, chunk: Chunk, number: int) -> NDArray[np.float32]:
-        return self._varied(super().matrix(kind, chunk, number))
+    def mixed(
+        self, chunk: Chunk, number: int, channels: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        weights, of_fineness = super().mixed(chunk, number, channels)
+        return self._varied(weights), self._varied(of_fineness)
 
     def widened(self, kind: str, chunk: Chunk, number: int, channels: int) -> NDArray[np.float32]:
         return self._varied(super().widened(kind, chunk, number, channels))
@@ -101,7 +104,8 @@ def make_frames(seed: int) -> Iterator[tuple[NDArray[np.int32], Reference | None
             other = symbols + np.rint(random.laplace(0, 1, symbols.shape)).astype(np.int32)
             channels = random.choice(ENDS[2:], size)
             fineness = random.integers(-500, 1500, size)
-            reference = Reference(other, channels, fineness, random.random(size) < 0.6)
+            has = np.arange(ENDS[-1]) < channels[:, np.newaxis]
+            reference = Reference(other, has, fineness, random.random(size) < 0.6)
         yield symbols, reference, number * 205 / 256
 
 

@@ -49,7 +49,7 @@ class Counts:
         values, there = _by_place(frame.symbols), frame.there.ravel()
         reference = Reference(
             _by_place(frame.reference),
-            there,
+            np.arange(M) < there[:, np.newaxis],
             np.rint(frame.fineness.ravel() * QUALITY_STEPS).astype(np.intp),
             frame.changed.ravel(),
         )
