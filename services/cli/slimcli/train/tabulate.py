@@ -37,7 +37,7 @@ def tabulate(
     frames: Annotated[int, typer.Option(min=2, help="Of each video, five a second.")] = 60,
     max_edge: options.MaxEdge = options.TRAINING_MAX_EDGE,
     steps: Annotated[int, typer.Option(min=1, help="Of the fit on pictures.")] = 1500,
-    inter_steps: Annotated[int, typer.Option(min=1, help="Of the fit on videos.")] = 1500,
+    inter_steps: Annotated[int, typer.Option(min=1, help="Of the fit on videos.")] = 1000,
     threads: options.TorchThreads = None,
     seed: options.Seed = None,
 ) -> None:

@@ -72,7 +72,7 @@ class TabulateSettings:
     max_edge: int = 640  # longest side of a picture, pixels
     # steps, inter_steps: of the two fits; batch: crops of a step
     steps: int = 1500
-    inter_steps: int = 1500
+    inter_steps: int = 1000
     batch: int = 16
     threads: int | None = None  # of torch; None: its choice
     seed: int = 1
