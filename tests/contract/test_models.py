@@ -96,7 +96,8 @@ def test_a_picture_of_tiles_is_the_picture_of_one_run(folder: Path) -> None:
     h, w = TILE + 6, 2 * TILE - 9
     normal = np.random.default_rng(0).normal(0, 3, (1, artifact.levels[-1].latent_channels, h, w))
     level = artifact.widest_level
-    latent = Latent(normal.astype(np.float32), level, 0, (16 * h - 5, 16 * w))
+    planes = None if artifact.context is None else np.full((h, w), level, np.uint8)
+    latent = Latent(normal.astype(np.float32), level, 0, (16 * h - 5, 16 * w), planes)
 
     picture = Decoder(artifact, runtime).decode_image(latent)
 

@@ -107,7 +107,7 @@ class CloudSettings(ServiceSettings):
     max_pixels: int = Field(default=2**22, ge=1024, le=2**26)
     """larger pictures get a Nack, pixels"""
     max_cameras: int = Field(default=300, ge=1, le=100_000)
-    """streams at the same time, each one camera; at worst 2.2 MB each"""
+    """streams at the same time, one a camera; 2.2 MB each at worst: 100 for all roles in 2 GB"""
     max_queue_size: int = Field(default=500, ge=1, le=10**6)
     """live frames that may wait for the detector, and as many of backfill"""
 
