@@ -20,7 +20,7 @@ Image = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def scene() -> Image:
     with av.open(str(STREET)) as video:
-        frame: Image = next(video.decode(video=0)).to_ndarray(format="rgb24")
+        frame: Image = next(video.decode(video=0)).to_ndarray(format="rgb24").astype(np.uint8)
         return frame
 
 
