@@ -180,6 +180,10 @@ class ContextCoder:
             known, _ = self._at_quality(reference, frame, M)
             known, alone = self._changes(frame, known, reference, hw)
         count = hw[0] * hw[1] if known is None else int(known.changed.sum())
+        if not count:
+            if any(section.data for section in frame.sections):
+                raise DamagedContainerError("data holds more than the symbols: nothing changed")
+            return self._after(frame, np.zeros((len(alone), M), np.int32), hw, reference, known)
         walk, start = Walk(self._prior, frame.quality, hw, M, known), 0
         for section in frame.sections:
             end = self._widths[section.group]

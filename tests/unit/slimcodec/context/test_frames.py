@@ -203,6 +203,17 @@ def test_places_that_are_named_are_refined_and_no_others(
     np.testing.assert_array_equal(read.qualities == 4 * 256, places)
 
 
+def test_data_where_nothing_changed_are_damage(encoder: Encoder, decoder: Decoder) -> None:
+    image = make_image(*HW)
+    held = encoder.encode(image, 1, 3).symbols
+    still = bytearray(encoder.encode(image, 1, 3, held).bitstream)
+    still[-4:-4] = b"\x05"  # of the last section, which ends before the checksum
+    still[-4:] = google_crc32c.value(bytes(still[:-4])).to_bytes(4, "little")
+
+    with pytest.raises(DamagedContainerError, match="more than"):
+        decoder.decode_symbols(bytes(still), None, held)
+
+
 def test_scene_cut_is_coded_alone(encoder: Encoder) -> None:
     held = encoder.encode(make_image(*HW), 1, 3).symbols
     other = np.random.default_rng(3).integers(0, 256, (*HW, 3)).astype(np.uint8)
