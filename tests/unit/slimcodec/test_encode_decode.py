@@ -222,9 +222,9 @@ def test_other_models_container_is_refused_with_both_fingerprints(
 
 def test_container_of_the_future_is_refused(encoder: Encoder, decoder: Decoder) -> None:
     bitstream = bytearray(encoder.encode(make_image(8, 8), 0, 0).bitstream)
-    bitstream[4] = 3
+    bitstream[4] = 7
 
-    with pytest.raises(UnsupportedVersionError, match="version 3"):
+    with pytest.raises(UnsupportedVersionError, match="version 7"):
         decoder.decode_latent(bytes(bitstream))
 
 
