@@ -85,9 +85,8 @@ class Decoder:
         hw = self._artifact.latent_hw(container.image_hw)
         symbols = self._sections.decode(container, hw, reference)
         if enhancement is not None:
-            lower = parse_for(self._artifact, base, self._max_pixels, container.image_hw)
-            of_base = self._sections.decode(lower, hw, reference)
             addition = parse_for(self._artifact, enhancement, self._max_pixels, container.image_hw)
+            of_base = self._sections.before(symbols, addition)
             _check_digest(addition, of_base)
         return symbols
 

@@ -195,6 +195,15 @@ class ContextCoder:
             start = end
         return self._after(frame, walk.symbols, hw, reference, known)
 
+    def before(self, symbols: FrameSymbols, enhancement: Container) -> FrameSymbols:
+        """Return what a reader held before an enhancement that led to these symbols."""
+        coded = symbols.changed if enhancement.is_inter else np.ones_like(symbols.changed)
+        level = enhancement.first_group - 1
+        levels = np.where(coded, np.uint8(level), symbols.levels)
+        held = symbols.symbols[:, :, : self._widths[int(levels.max())]].copy()
+        held[coded, self._widths[level] :] = 0
+        return replace(symbols, symbols=held, levels=levels)
+
     def _changes(
         self, frame: Container, known: Reference, reference: FrameSymbols, hw: tuple[int, int]
     ) -> tuple[Reference, NDArray[np.bool_]]:
