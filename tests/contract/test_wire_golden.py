@@ -1,4 +1,4 @@
-"""Messages of version 0.1 still read: each kind once, with every field that it had."""
+"""Messages of every `protocol_minor` still read: each kind once, with every field that 0.1 had."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ class FrameHeader:
     container_crc32c: int
     traceparent: str = ""  # W3C Trace Context; empty = not traced
     link_bytes_per_second: int = 0  # what the controller planned with; 0 = not said
+    reference_sequence: int = 0  # the frame of the same epoch that the container needs; 0 = none
 
     @property
     def capture_time_unix(self) -> float:

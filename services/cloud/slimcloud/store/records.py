@@ -130,6 +130,14 @@ class StoredFrame(BaseModel):
         description="what the camera believed that its link carries when it chose level and "
         "quality, bytes per second; null where it did not say",
     )
+    reference_sequence: _Known = Field(
+        default=0,
+        description="sequence of the frame that its base was coded against, of the same camera and "
+        "epoch; null where it was coded alone",
+    )
+    depth: int = Field(default=0, ge=0, description="frames that must be decoded before it")
+    activity: float | None = Field(default=None, ge=0, le=1)
+    """share of the picture that changed since its reference; null until decoded, or coded alone"""
 
     @property
     def image_hw(self) -> tuple[int, int]:
