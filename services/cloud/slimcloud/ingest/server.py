@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _MIB = 2**20
 _LOOK_SECONDS = 0.25  # until it is seen that gRPC has given up
 SPARE_CALLS = 64  # beside those of cameras: health checks, reflection, streams that take over
+MOST_GIVEN_UP = 4  # servers whose calls go on after gRPC gave them up: who ends them holds no more
 _SERVICE_NAME = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
 
 
@@ -35,8 +36,8 @@ class IngestServer:
 
     def __post_init__(self) -> None:
         self._is_stopping = False
-        self._given_up: set[grpc.aio.Server] = set()  # until their calls have ended
-        self._ending: set[asyncio.Task[None]] = set()
+        # What waits for the calls of servers that gRPC gave up, the oldest first.
+        self._given_up: dict[asyncio.Task[None], grpc.aio.Server] = {}
 
     async def serve(self) -> None:
         """Serve until `stop`; must run beside it.
@@ -48,18 +49,28 @@ class IngestServer:
             try:
                 await self.server.wait_for_termination(_LOOK_SECONDS)
             except UnicodeDecodeError:
-                ending = asyncio.create_task(self._outlive(self.server))
-                self._ending.add(ending)
-                ending.add_done_callback(self._ending.discard)
-                self.server = _build(self.servicer, self.health, self.settings)
-                _listen(self.server, self.address, self.settings)
-                await self.server.start()
-                logger.warning("begun anew: gRPC had ended at a method that is no UTF-8")
+                await self._begin_anew()
 
-    async def _outlive(self, server: grpc.aio.Server) -> None:
-        self._given_up.add(server)
-        await server.stop(math.inf)
-        self._given_up.discard(server)
+    async def _begin_anew(self) -> None:
+        ending = asyncio.create_task(self.server.stop(math.inf))
+        self._given_up[ending] = self.server
+        ending.add_done_callback(self._given_up.pop)
+        await self._cut(MOST_GIVEN_UP, 0)
+        if self._is_stopping:
+            return
+        self.server = _build(self.servicer, self.health, self.settings)
+        _listen(self.server, self.address, self.settings)
+        await self.server.start()
+        logger.warning("begun anew: gRPC had ended at a method that is no UTF-8")
+
+    async def _cut(self, num_kept: int, grace_seconds: float) -> None:
+        """End what still runs after the grace on servers that were given up, but of the newest."""
+        oldest = dict(list(self._given_up.items())[: max(0, len(self._given_up) - num_kept)])
+        if oldest:
+            await asyncio.wait(oldest, timeout=grace_seconds)
+        for server in oldest.values():
+            # With a grace, gRPC may end calls of a server that the other `stop` has just freed.
+            await server.stop(None)
 
     async def refuse(self) -> None:
         """Tell health checks that this server is about to stop."""
@@ -70,8 +81,7 @@ class IngestServer:
         they have ended.
         """
         self._is_stopping = True
-        servers = (self.server, *self._given_up)
-        await asyncio.gather(*(server.stop(grace_seconds) for server in servers))
+        await asyncio.gather(self.server.stop(grace_seconds), self._cut(0, grace_seconds))
         await self.servicer.ended()
 
 
@@ -95,6 +105,9 @@ def _build(
     server = grpc.aio.server(
         options=server_options(settings), maximum_concurrent_rpcs=settings.max_cameras + SPARE_CALLS
     )
+    # Methods are found by name alone: for each that is registered with its core, gRPC frees memory
+    # that the core writes to later, when a server ends as `serve` says (SIGSEGV, sooner or later).
+    server.add_registered_method_handlers = lambda *_: None  # type: ignore[attr-defined]  # the stubs'
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     # The descriptors are public in any case; with them grpcurl and the like need no .proto file.
