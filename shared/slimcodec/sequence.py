@@ -4,10 +4,11 @@
          ^ the newest that arrived <- received, lost <──┘
     container -SequenceDecoder-> ReceivedFrame; its symbols are held for those that name them
 
-A frame refers to the newest one that is known to have arrived, so that any may be lost without harm
-to the others. A key is coded alone, and may be finer than what changes after it: it is paid once.
-What changed and then stood still is refined to the key's point by a container that brings no new
-picture. A codec without the context prior codes every picture alone.
+A frame refers to one that is known to have arrived, so that any may be lost without harm to the
+others: to the newest, or where depth is bounded, to the newest that leaves some of it for the next.
+A key is coded alone, and may be finer than what changes after it: it is paid once. What changed and
+then stood still is refined to the key's point by a container that brings no new picture. A codec
+without the context prior codes every picture alone.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from slimcodec.encode import EncodedImage, Encoder
 from slimcodec.errors import MissingReferenceError
 from slimcodec.symbols import MAX_DEPTH, FrameSymbols
 
-HELD_FRAMES = 32  # that a decoder holds, and behind which an encoder refers to none
+HELD_FRAMES = 32  # that a decoder of files holds, and behind which an encoder refers to none
 KEY_SECONDS = 60.0
 
 Image = NDArray[np.uint8]
@@ -35,7 +36,8 @@ class Reference:
 
     symbols: FrameSymbols
     changed_seconds: NDArray[np.float64]  # (h, w) when each place last changed
-    rank: tuple[int, int]  # number of the newest key or refinement behind it, then its own
+    number: int  # of its frame
+    base: int  # number of the newest key or refinement behind it, its own if it is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,8 @@ class SentFrame:
     activity: float  # share of the places that it codes
     is_key: bool  # at the key's point
     refines: bool  # brings no new picture
+    number: int  # rises from frame to frame
+    reference: int | None  # number of the frame that it refers to; None: it decodes alone
     after: Reference | None  # with the context prior
 
 
@@ -71,6 +75,9 @@ class SequenceEncoder:
         key_level, key_quality: Where keys are; None: as what changes.
         refine_after_seconds: Places that stood still for so long after a change are brought to the
             key's point, as often at most; None: never.
+        max_depth: Frames that a reader has to decode before one, at most; it holds all that
+            arrived. 0: each is coded alone. None: as many as there are, the last `HELD_FRAMES`
+            of which are held.
     """
 
     def __init__(
@@ -82,30 +89,38 @@ class SequenceEncoder:
         key_level: int | None = None,
         key_quality: float | None = None,
         refine_after_seconds: float | None = None,
+        max_depth: int | None = None,
     ) -> None:
         self._encoder = encoder
         self.level, self.quality = level, quality
         self.key_interval_seconds = key_interval_seconds
         self.key_level, self.key_quality = key_level, key_quality
         self.refine_after_seconds = refine_after_seconds
-        self._newest: Reference | None = None  # that arrived
+        self.max_depth = max_depth
+        # That arrived and may be named: each is deeper than those before it, and newer.
+        self._known: list[Reference] = []
         self._key_seconds: float | None = None  # when the last one was sent
         self._refined_seconds: float | None = None
         self._awaited: SentFrame | None = None  # key or refinement of which nothing is known yet
         self._moving: NDArray[np.bool_] | None = None  # what changed in the picture before
-        self._sent = self._bases = 0  # frames; keys and refinements
+        self._number = 0  # of the newest frame
+        self._forgotten = 0  # number of the last frame that may not be named
+        self._steps = 0  # frames that refer to the newest key or refinement that arrived
 
-    def encode(self, image: Image, seconds: float) -> SentFrame:
+    def encode(self, image: Image, seconds: float, number: int | None = None) -> SentFrame:
         """Return the container of a picture (H, W, 3) that was taken at some seconds.
+
+        Args:
+            number: Of the frame, 1 or more and above that of the one before; None: the next.
 
         Raises:
             ImageError, CodecError: as `Encoder.encode`.
         """
+        number = self._number + 1 if number is None else number
         reference = self._reference_of(image)
-        if reference is None and self._newest is not None:  # nothing can refer to it any more
-            self._newest = self._key_seconds = None
-        last = self._key_seconds
-        is_key = last is None or not 0 <= seconds - last < self.key_interval_seconds
+        if reference is None and self._known:  # nothing can refer to them any more
+            self._known, self._key_seconds = [], None
+        is_key = self.is_key_due(seconds)
         if is_key:
             encoded, reference = self._encoder.encode(image, *self._key_point()), None
             self._key_seconds = seconds
@@ -113,7 +128,7 @@ class SequenceEncoder:
             held = None if reference is None else reference.symbols
             encoded = self._encoder.encode(image, self.level, self.quality, held)
         self._moving = None if encoded.symbols is None else encoded.symbols.changed
-        return self._keep(encoded, seconds, reference, is_key=is_key)
+        return self._keep(encoded, seconds, number, reference, is_key=is_key)
 
     def refine(self, image: Image, seconds: float) -> SentFrame | None:
         """Return what refines places that stand still, if that is due; after `encode` of a picture.
@@ -134,14 +149,22 @@ class SequenceEncoder:
             return None
         encoded = self._encoder.encode(image, level, quality, held, places)
         self._refined_seconds = seconds
-        return self._keep(encoded, seconds, reference, refines=True)
+        return self._keep(encoded, seconds, self._number + 1, reference, refines=True)
 
     def received(self, frame: SentFrame) -> None:
         """Take note that a frame arrived."""
         self._answered(frame)
-        after, newest = frame.after, self._newest
-        if after is not None and (newest is None or after.rank > newest.rank):
-            self._newest = after
+        after, newest = frame.after, self._known[-1] if self._known else None
+        if after is None or after.number <= self._forgotten:
+            return
+        if newest is None or after.base > newest.base:
+            self._known, self._steps = [after], 0
+        elif after.base == newest.base:
+            ordered = sorted([*self._known, after], key=lambda known: known.number)
+            self._known = []
+            for known in reversed(ordered):
+                if not self._known or known.symbols.depth < self._known[0].symbols.depth:
+                    self._known.insert(0, known)
 
     def lost(self, frame: SentFrame) -> None:
         """Take note that a frame did not arrive; a key or a refinement is made again."""
@@ -151,6 +174,10 @@ class SequenceEncoder:
         if frame.refines:
             self._refined_seconds = None
 
+    def forget(self) -> None:
+        """Take note that the other side may hold none of the frames so far; the next is a key."""
+        self._forgotten, self._known, self._key_seconds = self._number, [], None
+
     def _answered(self, frame: SentFrame) -> None:
         if frame is self._awaited:
             self._awaited = None
@@ -159,34 +186,55 @@ class SequenceEncoder:
         level = self.level if self.key_level is None else self.key_level
         return level, self.quality if self.key_quality is None else self.key_quality
 
+    @property
+    def will_refer(self) -> bool:
+        """Whether the next frame may refer to another, unless a key is due."""
+        return bool(self._known) and self.max_depth != 0
+
+    def is_key_due(self, seconds: float) -> bool:
+        """Whether a frame that was taken then is coded alone."""
+        last = self._key_seconds
+        return last is None or not 0 <= seconds - last < self.key_interval_seconds
+
     def _reference_of(self, image: Image) -> Reference | None:
-        """The newest frame that arrived, if the other side still holds it and it may be named."""
-        newest = self._newest
-        if newest is None or newest.symbols.image_hw != image.shape[:2]:
+        """The frame to refer to, if the other side still holds it and it may be named.
+
+        The n-th frame after a key may have as many references behind it as n has bits set. Where
+        all answers are quick it refers to frame n & (n - 1) so: half of all to the frame before,
+        and the 256th to the key.
+        """
+        if not self._known or self._known[-1].symbols.image_hw != image.shape[:2]:
             return None
-        is_spent = newest.symbols.depth >= MAX_DEPTH
-        return None if is_spent or self._sent - newest.rank[1] >= HELD_FRAMES else newest
+        base, newest = self._known[0], self._known[-1]
+        if self.max_depth is None:
+            is_held = self._number - newest.number < HELD_FRAMES
+            return newest if is_held and newest.symbols.depth < MAX_DEPTH else None
+        depth = min(base.symbols.depth + (self._steps + 1).bit_count(), self.max_depth)
+        shallow = [known for known in self._known if known.symbols.depth < depth]
+        return shallow[-1] if shallow else None
 
     def _keep(
         self,
         encoded: EncodedImage,
         seconds: float,
+        number: int,
         reference: Reference | None,
         *,
         is_key: bool = False,
         refines: bool = False,
     ) -> SentFrame:
-        self._sent += 1
-        self._bases += is_key or refines
+        self._number = number
+        self._steps += reference is not None
         symbols, after = encoded.symbols, None
         if symbols is not None:
-            base = 0 if reference is None else reference.rank[0]
-            rank = (self._bases if is_key or refines else base, self._sent)
+            base = number if is_key or refines else 0 if reference is None else reference.base
             changed_seconds = np.full(symbols.levels.shape, seconds)
             if reference is not None and symbols.depth:
                 changed_seconds[~symbols.changed] = reference.changed_seconds[~symbols.changed]
-            after = Reference(symbols, changed_seconds, rank)
-        frame = SentFrame(encoded, *_how_coded(symbols), is_key, refines, after)
+            after = Reference(symbols, changed_seconds, number, base)
+        named = reference.number if reference is not None and symbols and symbols.depth else None
+        kind, activity = _how_coded(symbols)
+        frame = SentFrame(encoded, kind, activity, is_key, refines, number, named, after)
         if is_key or refines:
             self._awaited = frame
         return frame

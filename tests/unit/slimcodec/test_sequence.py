@@ -165,6 +165,62 @@ def test_a_reader_that_may_have_forgotten_gets_a_key(encoder: Encoder) -> None:
     assert [sequence.encode(make_image(50, 50), 2).is_key] == [False]
 
 
+def test_a_bounded_depth_needs_no_key_and_half_of_all_refer_to_the_frame_before(
+    encoder: Encoder,
+) -> None:
+    sequence = Sequence(encoder, 0, 2, max_depth=3)
+    image, named = make_image(*HW), []
+    for t in range(20):
+        sent = sequence.encode(image, t, number=100 + t)
+        sequence.received(sent)
+        named.append(sent.reference and sent.reference - 100)
+        assert sent.encoded.symbols is not None
+        assert sent.encoded.symbols.depth == min(t.bit_count(), 3)
+
+    assert named[0] is None
+    assert named[1:15] == [n & (n - 1) for n in range(1, 15)]
+    assert named[15:] == [12, 0, 16, 16, 18]  # 13 and 14 are as deep as may be
+
+
+def test_late_answers_make_nothing_deeper(encoder: Encoder) -> None:
+    sequence, random = Sequence(encoder, 0, 2, max_depth=4), Random(1)
+    image, depths, in_flight = make_image(*HW), [], []
+    for t in range(60):
+        sent = sequence.encode(image, t)
+        in_flight.append(sent)
+        random.shuffle(in_flight)
+        for _ in range(random.randrange(len(in_flight) + 1)):
+            sequence.received(in_flight.pop())
+        assert sent.encoded.symbols is not None
+        depths.append(sent.encoded.symbols.depth)
+
+    assert max(depths) <= 4
+    assert depths[5:].count(0) == 0
+
+
+def test_what_was_sent_before_all_was_forgotten_is_named_by_none(encoder: Encoder) -> None:
+    sequence, image = Sequence(encoder, 0, 2, max_depth=8), make_image(*HW)
+    sequence.received(sequence.encode(image, 0))
+    before = sequence.encode(image, 1)
+
+    sequence.forget()
+    sequence.received(before)
+    key, after = sequence.encode(image, 2), sequence.encode(image, 3)
+    sequence.received(key)
+    last = sequence.encode(image, 4)
+
+    assert [f.reference for f in (before, key, after, last)] == [1, None, None, key.number]
+    assert key.is_key
+
+
+def test_depth_zero_codes_each_alone(encoder: Encoder) -> None:
+    sequence = Sequence(encoder, 0, 2, max_depth=0)
+    for t in range(3):
+        sent = sequence.encode(make_image(*HW), t)
+        sequence.received(sent)
+        assert sent.kind == "intra"
+
+
 def test_another_size_begins_with_a_key(encoder: Encoder, reader: SequenceDecoder) -> None:
     sequence = Sequence(encoder, 0, 2)
     arrives(sequence, reader, sequence.encode(make_image(*HW), 0))
