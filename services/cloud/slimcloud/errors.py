@@ -10,6 +10,7 @@ CloudError
 ├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
 ├── StoreUnreachableError    Redis does not answer at the start
 ├── StoreLostError           Redis holds another store than before            (wire: UNAVAILABLE)
+├── ReferenceRefusedError    the frame that another needs cannot be that    (wire: REFERENCE)
 ├── FrameRefusedError        a frame that ingest does not take                (wire: Nack)
 └── StreamRefusedError       a stream that ingest does not take or ends       (wire: gRPC status)
 """
@@ -62,6 +63,10 @@ class StoreUnreachableError(CloudError):
 class StoreLostError(CloudError):
     def __init__(self) -> None:
         super().__init__("the store was emptied, or is another one; connect again to hear which")
+
+
+class ReferenceRefusedError(CloudError):
+    """The frame that another needs is not stored, has failed, or needs too many itself."""
 
 
 class FrameRefusedError(CloudError):

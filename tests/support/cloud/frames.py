@@ -34,6 +34,7 @@ def make_frame(
     received_us: int | None = None,
     expires_us: int = 0,
     lane: str = "live",
+    reference: int = 0,
 ) -> MadeFrame:
     """A frame that was captured `sequence` milliseconds after the start."""
     captured = START_UNIX_US + 1000 * sequence if capture_us is None else capture_us
@@ -49,6 +50,7 @@ def make_frame(
         lane=Lane.BACKFILL if lane == "backfill" else Lane.LIVE,
         base_bytes=len(container),
         state=FrameState.QUEUED,
+        reference_sequence=reference,
     )
     return MadeFrame(record, container)
 

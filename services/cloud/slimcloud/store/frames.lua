@@ -1,9 +1,20 @@
--- `...` are names and values of fields in turn, `lane` is the lane of work. Returns 1 stored, 0 duplicate,
--- -1 the work queue is full, -2 the store is not the one meant (empty: whichever).
-local function put_frame(id, lane, captured_us, max_queue_size, store_id, ...)
+-- `...` are names and values of fields in turn, `lane` is the lane of work, `reference` the sequence
+-- of the frame that it needs (0: none). Returns 1 stored, 0 duplicate, -1 the work queue is full, -2 the store is not the
+-- one meant (empty: whichever), -3 its reference is not there, -4 that has as many before it as may be.
+local function put_frame(id, lane, captured_us, max_queue_size, store_id, reference, max_depth, ...)
   if store_id ~= '' and redis.call('GET', STORE_ID) ~= store_id then return -2 end
   if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
   local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
+  local root, depth = id, 0
+  if reference ~= '0' then
+    local needed = sibling(id, reference)
+    local of = redis.call('HMGET', FRAME .. needed, 'state', 'depth')
+    root, depth = root_of(needed), (of[2] or 0) + 1
+    if not of[1] or of[1] == 'failed' or redis.call('SISMEMBER', FELLED, root) == 1 then
+      return -3
+    end
+    if depth > tonumber(max_depth) then return -4 end
+  end
   if not has_room(lane, camera, max_queue_size) then return -1 end
   redis.call('HSET', FRAME .. id, ...)
   local received_us, stored_us, bytes, offset_us = unpack(redis.call('HMGET',
@@ -11,7 +22,11 @@ local function put_frame(id, lane, captured_us, max_queue_size, store_id, ...)
   stored_us = stored_us or received_us
   redis.call('ZADD', INDEX_ALL, captured_us, id)
   redis.call('ZADD', INDEX_CAMERA .. camera, captured_us, id)
-  redis.call('ZADD', INDEX_RECEIVED, stored_us, id)
+  redis.call('ZADD', INDEX_RECEIVED, stored_us, root)
+  if root ~= id then
+    redis.call('HSET', FRAME .. id, 'depth', depth, 'root', string.match(root, '[^:]*$'))
+    redis.call('RPUSH', TREE .. root, sequence)
+  end
   redis.call('HSET', SIZES, id, bytes)
   redis.call('HINCRBY', TOTALS, 'frames', 1)
   redis.call('HINCRBY', TOTALS, 'frame_bytes', bytes)
@@ -61,20 +76,37 @@ local function put_enhancement(id, container, request_id, level, now_us)
 end
 
 -- Returns as `finish`.
-local function put_detections(id, document, label_scores, triage, presence, waited_us, cost_us,
-                              detected_us, now_us)
+local function put_detections(id, document, label_scores, triage, presence, activity, waited_us,
+                              cost_us, detected_us, now_us)
   if redis.call('HGET', FRAME .. id, 'state') == 'queued' then  -- first: it needs memory
     redis.call('SET', DETECTIONS .. id, document)
     grant(id, tonumber(waited_us), tonumber(cost_us), tonumber(now_us))
   end
   local is_first = finish(id, 'detected', 'reason', '', 'label_scores', label_scores,
-                          'triage', triage, 'presence', presence)
+                          'triage', triage, 'presence', presence, 'activity', activity)
   local captured_us = redis.call('ZSCORE', INDEX_ALL, id)
   if is_first == 1 and captured_us and redis.call('HGET', FRAME .. id, 'lane') == 'live' then
     local lag_seconds = math.max(0, detected_us - captured_us) / 1e6
     redis.call('HSET', CAMERA .. camera_of(id), 'lag_seconds', lag_seconds)
   end
   return is_first
+end
+
+-- For each frame what must be decoded before it, from the intra frame on: ids and containers in turn.
+local function load_chains(...)
+  local chains = {}
+  for number, id in ipairs({...}) do
+    local chain = {}
+    while true do
+      local reference = redis.call('HGET', FRAME .. id, 'reference_sequence')
+      if not reference or #chain > 2 * MAX_DEPTH then break end
+      id = sibling(id, reference)
+      table.insert(chain, 1, redis.call('HGET', FRAME .. id, 'container') or '')
+      table.insert(chain, 1, id)
+    end
+    chains[number] = chain
+  end
+  return chains
 end
 
 -- Of a frame that is dropped or failed. Returns as `finish`.

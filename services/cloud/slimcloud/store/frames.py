@@ -24,7 +24,13 @@ from dataclasses import dataclass, fields
 
 from redis.asyncio import Redis
 
-from slimcloud.errors import FrameGoneError, FrameNotFoundError, StoreFullError, StoreLostError
+from slimcloud.errors import (
+    FrameGoneError,
+    FrameNotFoundError,
+    ReferenceRefusedError,
+    StoreFullError,
+    StoreLostError,
+)
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.cameras.budgets import BudgetLog
@@ -48,6 +54,9 @@ _PUT_ENHANCEMENT = Script(__file__, "put_enhancement")
 _PUT_DETECTIONS = Script(__file__, "put_detections")
 _SET_OUTCOME = Script(__file__, "set_outcome")
 _REQUEST = Script(__file__, "request")
+_LOAD_CHAINS = Script(__file__, "load_chains")
+
+Chain = tuple[tuple[FrameId, bytes], ...]  # what must be decoded before a frame, intra frame first
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Store:
         max_stored_bytes: int = 128 * 2**20,  # of containers; beyond it the oldest frames go
         max_queue_size: int = 1000,  # frames of a lane that wait; beyond it `put_frame` refuses
         queue_timeout_seconds: float | None = None,  # of live frames without a deadline
+        max_reference_depth: int = 8,  # frames that one may need, beyond it `put_frame` refuses
         clock: Callable[[], int] | None = None,  # of ages and deadlines, us; None = `StoreClock`
         clock_unix_us: Callable[[], int] = unix_us,  # the wall clock, for people
     ) -> None:
@@ -84,6 +94,7 @@ class Store:
         self._clock_unix_us = clock_unix_us
         self._max_queue_size = max_queue_size
         self._queue_timeout_seconds = queue_timeout_seconds
+        self._max_reference_depth = max_reference_depth
         self.work = WorkQueue(client, max_queue_size)
         self.index = FrameIndex(client)
         self.events = EventLog(client)
@@ -115,6 +126,8 @@ class Store:
         Raises:
             StoreFullError: too much work waits, or Redis is out of memory; nothing was written.
             StoreLostError: another store is there; nothing was written.
+            ReferenceRefusedError: its reference is not stored, has failed, or needs as many as may
+                be; nothing was written.
         """
         frame_id, is_live = frame.frame_id, frame.lane is Lane.LIVE
         if is_live and not frame.expires_unix_us and self._queue_timeout_seconds is not None:
@@ -131,9 +144,17 @@ class Store:
                 captured_us=frame.captured_us,
                 max_queue_size=self._max_queue_size,
                 store_id=store_id,
+                reference=frame.reference_sequence,
+                max_depth=self._max_reference_depth,
             )
         if stored == -2:
             raise StoreLostError
+        if stored in (-3, -4):
+            depth = self._max_reference_depth
+            raise ReferenceRefusedError(
+                f"its reference {frame.reference_sequence} "
+                + ("is not stored, or has failed" if stored == -3 else f"needs {depth} frames already")
+            )
         if stored == -1:
             raise StoreFullError(
                 f"{self._max_queue_size} {frame.lane} frames wait for the detector already"
@@ -172,6 +193,16 @@ class Store:
             loaded.append(None if record is None else (record, bytes(container)))
         return loaded
 
+    async def load_chains(self, frame_ids: Sequence[FrameId]) -> list[Chain]:
+        """What each frame needs, in one round trip; of one that is missing the container is empty."""
+        if not frame_ids:
+            return []
+        loaded = await _LOAD_CHAINS(self._client, *map(str, frame_ids))
+        return [
+            tuple((FrameId.parse(text(name)), bytes(container)) for name, container in pairs)
+            for pairs in (zip(chain[::2], chain[1::2], strict=True) for chain in loaded)
+        ]
+
     async def highest_sequence(self, camera_id: str, epoch: int) -> int:
         """The highest sequence of this epoch that is PERSISTED; 0 = none."""
         return int(text(await self._client.get(f"{keys.EPOCH}{camera_id}:{epoch:016x}")) or 0)
@@ -186,7 +217,9 @@ class Store:
 
     # --- what the detector says ---
 
-    async def put_detections(self, frame_id: FrameId, result: DetectionResult) -> bool:
+    async def put_detections(
+        self, frame_id: FrameId, result: DetectionResult, activity: float | None = None
+    ) -> bool:
         """Store the detector's result and take the frame off the queue; False when the frame has an
         outcome already or is gone.
 
@@ -206,6 +239,7 @@ class Store:
             label_scores=json.dumps(label_scores, separators=(",", ":")),
             triage=result.triage,
             presence="" if result.presence is None else result.presence,
+            activity="" if activity is None else activity,
             waited_us=round(1e6 * (result.queue_seconds + result.compute_seconds)),
             cost_us=round(1e6 * result.compute_seconds / result.batch_size),
             detected_us=result.detected_time_unix_us,

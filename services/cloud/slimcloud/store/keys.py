@@ -25,7 +25,11 @@ ENHANCEMENT = "slim:enh:"  # {id}, frame: the enhancement container
 DETECTIONS = "slim:detections:"  # {id}, frame: `DetectionResult` as JSON
 INDEX_ALL = "slim:index:all"  # sweep: zset, id by capture (microseconds, the cloud's clock)
 INDEX_CAMERA = "slim:index:camera:"  # {camera}, sweep: the same, one camera
-INDEX_RECEIVED = "slim:index:received"  # sweep: zset, id by time of storing (the store's clock)
+# sweep: zset, id of an intra frame by when the newest that descends from it was stored (the
+# store's clock)
+INDEX_RECEIVED = "slim:index:received"
+TREE = "slim:tree:"  # {id}, sweep: list, sequences of the frames that descend from an intra frame
+FELLED = "slim:felled"  # sweep: set, intra frames whose trees are being removed
 SIZES = "slim:sizes"  # sweep: hash, id -> bytes of base and enhancement
 SHARES = "slim:shares"  # sweep: zset, camera by the bytes that its frames take
 
@@ -78,6 +82,7 @@ EPOCH_TTL_SECONDS = 7 * 24 * 3600
 EPOCHS_PER_CAMERA = 64
 REFETCH_TTL_SECONDS = 3600
 LEASE_SECONDS = 15
+MAX_DEPTH = 64  # that any cloud allows
 EVENTS_LENGTH = 10_000
 DEAD_LENGTH = 1_000
 GAPS_PER_CAMERA = 1_000

@@ -3,6 +3,15 @@
 
 local function camera_of(id) return string.match(id, '^[^:]*') end
 
+-- another frame of the same start of the same camera
+local function sibling(id, sequence) return string.match(id, '^.*:') .. sequence end
+
+-- the intra frame that a frame descends from: itself where it has no reference
+local function root_of(id)
+  local sequence = redis.call('HGET', FRAME .. id, 'root')
+  return sequence and sibling(id, sequence) or id
+end
+
 local function now_ms()
   local time = redis.call('TIME')
   return 1000 * time[1] + math.floor(time[2] / 1000)

@@ -26,9 +26,10 @@ from slimcloud.wall_clock import time_of
 from slimcodec.detection import Detection
 
 CONTAINER = "container"  # field of the same hash: the bytes of the base
-# Fields of the same hash that only the scripts of the work queue read and write: lane and entry,
-# the error of a try that failed, the dead letter, whether a person asked for it.
-QUEUE_FIELDS = ("work", "last_error", "dead", "requested")
+# Fields of the same hash that only scripts read and write: lane and entry of the work queue, the
+# error of a try that failed, the dead letter, whether a person asked for it; of an inter frame the
+# sequence of the intra frame that it descends from.
+SCRIPT_FIELDS = ("work", "last_error", "dead", "requested", "root")
 
 
 class Lane(StrEnum):

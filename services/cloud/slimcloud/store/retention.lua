@@ -1,18 +1,38 @@
 local function remove(id)
-  local is_first = redis.call('ZREM', INDEX_RECEIVED, id) == 1  -- before all: it needs no memory
   local held = tonumber(redis.call('HGET', SIZES, id) or '0')
+  local is_first = redis.call('HDEL', SIZES, id) == 1  -- before all: it needs no memory
   finish(id, 'dropped', 'reason', 'retention removed it before it was detected')
   leave(id)  -- while its hash is there: its outcome may not have been told yet
   redis.call('DEL', FRAME .. id, ENHANCEMENT .. id, DETECTIONS .. id, REVIEWS_OF .. id)
   redis.call('ZREM', INDEX_ALL, id)
   redis.call('ZREM', INDEX_CAMERA .. camera_of(id), id)
   if is_first then redis.call('HINCRBY', TOTALS, 'removed', 1) end
-  redis.call('HDEL', SIZES, id)
   hold(camera_of(id), -held)
 end
 
+-- Removes up to so many frames of the tree of an intra frame, what is needed after what needs it;
+-- how many.
+local function fell(root, max_count)
+  redis.call('ZREM', INDEX_RECEIVED, root)  -- first: it needs no memory
+  for count = 1, max_count do
+    local sequence = redis.call('RPOP', TREE .. root)
+    if not sequence then
+      remove(root)
+      redis.call('SREM', FELLED, root)
+      return count
+    end
+    remove(sibling(root, sequence))
+  end
+  redis.call('SADD', FELLED, root)  -- the rest goes next time
+  return max_count
+end
+
+local function remove_tree(id) return fell(root_of(id), math.huge) end
+
 -- Returns how many were removed.
 local function sweep(horizon_us, max_bytes, max_count)
+  local function half_felled() return redis.call('SRANDMEMBER', FELLED) end
+
   local function too_old()
     return redis.call('ZRANGEBYSCORE', INDEX_RECEIVED, '-inf', '(' .. horizon_us, 'LIMIT', 0, 1)[1]
   end
@@ -24,13 +44,15 @@ local function sweep(horizon_us, max_bytes, max_count)
     local largest = redis.call('ZREVRANGE', SHARES, 0, 0)[1]
     local id = largest and redis.call('ZRANGE', INDEX_CAMERA .. largest, 0, 0)[1]
     if largest and not id then redis.call('ZREM', SHARES, largest) end
-    return id or redis.call('ZRANGE', INDEX_RECEIVED, 0, 0)[1]  -- an older build counted no shares
+    id = id or redis.call('ZRANGE', INDEX_RECEIVED, 0, 0)[1]  -- an older build counted no shares
+    return id and root_of(id)
   end
 
-  for removed = 0, max_count - 1 do
-    local id = too_old() or too_much()
-    if not id then return removed end
-    remove(id)
+  local removed = 0
+  while removed < tonumber(max_count) do
+    local root = half_felled() or too_old() or too_much()
+    if not root then return removed end
+    removed = removed + fell(root, max_count - removed)
   end
-  return max_count
+  return removed
 end

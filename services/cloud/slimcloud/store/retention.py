@@ -1,6 +1,10 @@
 """Removes frames that are too old, and those of the camera that holds most when too many bytes are
 held: so none takes the place of another that holds less.
 
+A frame may need another. An intra frame and all that descend from it are a tree, which is as old as
+the newest of them and goes as a whole, those that are needed last. While it does nothing may refer
+to it any more.
+
 Age is by the store's clock; a camera's first frames are the first captured. Any number of processes
 may sweep at once.
 """
@@ -15,7 +19,7 @@ from slimcloud.store.scripts import Script
 
 _STEP = 50  # frames per round trip; Redis serves nobody else meanwhile
 
-_REMOVE = Script(__file__, "remove")
+_REMOVE = Script(__file__, "remove_tree")
 _SWEEP = Script(__file__, "sweep")
 
 
@@ -42,7 +46,7 @@ class Retention:
         return removed
 
     async def remove(self, frame_id: FrameId) -> None:
-        """Remove one frame and all that hangs on it. One that waits for the detector leaves the
+        """Remove the tree of a frame and all that hangs on it. What waits for the detector leaves the
         queue, and its camera is told.
         """
         await _REMOVE(self.client, id=str(frame_id))

@@ -8,10 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from slimcloud.store import keys
-from slimcloud.store.records import CONTAINER, QUEUE_FIELDS, StoredFrame
+from slimcloud.store.records import CONTAINER, SCRIPT_FIELDS, StoredFrame
 from slimcloud.store.scripts import Script
 
-FIELDS = {*StoredFrame.names(), CONTAINER, *QUEUE_FIELDS}
+FIELDS = {*StoredFrame.names(), CONTAINER, *SCRIPT_FIELDS}
 STORE = Path(keys.__file__).parent
 LUA = {str(path.relative_to(STORE)): path.read_text("utf-8") for path in STORE.rglob("*.lua")}
 _CALL = re.compile(
@@ -28,7 +28,7 @@ def test_scripts_name_fields_of_the_frame_only(path: str) -> None:
 def test_every_field_that_scripts_write_is_found_by_this_test() -> None:
     found = {name for text in LUA.values() for name in _names(text)}
 
-    assert found >= {*QUEUE_FIELDS, "state", "label_scores", "presence", "mark"}
+    assert found >= {*SCRIPT_FIELDS, "state", "label_scores", "presence", "mark"}
 
 
 async def test_script_wants_every_name_and_no_other(client: Redis, tmp_path: Path) -> None:
