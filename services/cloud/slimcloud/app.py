@@ -167,6 +167,7 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
         max_stored_bytes=settings.max_stored_bytes,
         max_queue_size=settings.max_queue_size,
         queue_timeout_seconds=settings.queue_timeout_seconds,
+        max_reference_depth=settings.max_reference_depth,
         clock=clock,
     )
     shown = f"redis_url (CLOUD_REDIS_URL): {without_passwords(url)}"

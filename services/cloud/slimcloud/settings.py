@@ -110,6 +110,13 @@ class CloudSettings(ServiceSettings):
     """streams at the same time, one a camera; 2.2 MB each at worst: 100 for all roles in 2 GB"""
     max_queue_size: int = Field(default=500, ge=1, le=10**6)
     """live frames that may wait for the detector, and as many of backfill"""
+    max_reference_depth: int = Field(
+        default=8,
+        ge=0,
+        le=64,
+        description="frames that a frame may need to be decoded, one after the other; 0 = each "
+        "decodes alone",
+    )
 
     # --- detect: names and meanings as in Triton's dynamic batcher ---
     max_batch_size: int = Field(default=4, ge=1, le=64)

@@ -140,6 +140,8 @@ class ToyCamera:
         fingerprint: bytes | None = None,
         unpersisted_sequences: Sequence[int] = (),
         byte_budget: pb.ByteBudget | None = None,
+        time_mono_us: int = 0,
+        time_unix_us: int = 0,
     ) -> pb.Welcome:
         """Introduce the camera and give the answer."""
         await self.say(
@@ -152,6 +154,8 @@ class ToyCamera:
                 ),
                 unpersisted_sequences=unpersisted_sequences,
                 byte_budget=byte_budget,
+                time_mono_us=time_mono_us,
+                time_unix_us=time_unix_us,
             )
         )
         return (await self.hear()).welcome
@@ -166,6 +170,7 @@ class ToyCamera:
         age_seconds: float = 0.0,
         epoch: int = 0,
         traceparent: str = "",
+        reference: int = 0,
     ) -> bytes:
         """Send a frame; gives its container."""
         container = self._models.encode(sequence) if container is None else container
@@ -180,6 +185,7 @@ class ToyCamera:
                 lane=pb.LANE_LIVE,
                 epoch=epoch,
                 traceparent=traceparent,
+                reference_sequence=reference,
             )
         )
         return container

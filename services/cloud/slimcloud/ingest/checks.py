@@ -2,6 +2,8 @@
 
     Frame ─ kind, size ─ CRC32C ─ the decoder's own list (slimcodec.sections) ─► Container
 
+The checksum is the message's, or that of the container where its version has one over all of it.
+
 Symbols are not decoded here: that is the detector's work, and its cost.
 """
 
@@ -10,12 +12,14 @@ from collections.abc import Callable
 import google_crc32c
 
 from slimcloud.errors import FrameRefusedError
-from slimcodec.container import Container
+from slimcodec.container import MAGIC, Container
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.sections import parse_for
 
 _WINDOW_US = 60_000_000  # the fastest passage of this long, and of the one before, counts
 _NEVER_US = 2**64
+_VERSION_AT = len(MAGIC)
+_CHECKED = b"\3"  # from this version on the last 4 bytes are the CRC32C of all before them
 
 
 class ContainerChecker:
@@ -26,16 +30,26 @@ class ContainerChecker:
         self._max_frame_bytes = max_frame_bytes
         self._max_pixels = max_pixels
 
-    def check_base(self, bitstream: bytes, crc32c: int) -> Container:
+    def check_base(
+        self, bitstream: bytes, crc32c: int, reference_hw: tuple[int, int] | None = None
+    ) -> Container:
         """The parsed base container.
+
+        Args:
+            crc32c: of the message; 0: it leaves that to the container.
+            reference_hw: height and width of the frame that it is said to need; None: of none.
 
         Raises:
             FrameRefusedError, slimcodec.errors.BitstreamError: what is wrong with it.
         """
-        container = self._check(bitstream, crc32c)
+        container = self._check(bitstream, crc32c, reference_hw)
         if container.is_enhancement:
             raise FrameRefusedError(
                 "HEADER", f"enhancement of group {container.first_group} sent as a frame"
+            )
+        if reference_hw is not None and not container.is_inter:
+            raise FrameRefusedError(
+                "HEADER", "the container decodes alone, and the message names a reference"
             )
         return container
 
@@ -56,11 +70,14 @@ class ContainerChecker:
                 "TOO_LARGE",
                 f"container of {len(bitstream)} bytes; at most {self._max_frame_bytes} are taken",
             )
-        found = google_crc32c.value(bitstream)
+        data = bitstream
+        if not crc32c and bitstream[_VERSION_AT : _VERSION_AT + 1] >= _CHECKED:
+            data, crc32c = bitstream[:-4], int.from_bytes(bitstream[-4:], "little")
+        found = google_crc32c.value(data)
         if found != crc32c:
             raise FrameRefusedError(
                 "CRC",
-                f"container has CRC32C {found:08x}, the message says {crc32c:08x}; send it again",
+                f"container has CRC32C {found:08x}, expected is {crc32c:08x}; send it again",
                 retryable=True,
             )
         return parse_for(self._artifact, bitstream, self._max_pixels, image_hw)

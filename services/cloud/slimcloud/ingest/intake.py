@@ -17,7 +17,12 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from slimcloud.errors import FrameRefusedError, StreamRefusedError
+from slimcloud.errors import (
+    CloudError,
+    FrameRefusedError,
+    ReferenceRefusedError,
+    StreamRefusedError,
+)
 from slimcloud.ingest.camera_stream import CameraStream
 from slimcloud.ingest.checks import ContainerChecker
 from slimcloud.ingest.commands import take_acceptance, take_refusal
@@ -86,15 +91,18 @@ class Intake:
     async def _take_frame(self, stream: CameraStream, frame: pb.Frame) -> None:
         bitstream = frame.container
         self._count(stream, len(bitstream))
+        _spell_out_times(stream, frame)
         if frame.sequence == 0 or frame.capture_time_unix_us >= MAX_TIME_US:
             raise FrameRefusedError(
                 "HEADER",
                 f"sequence {frame.sequence}, capture time {frame.capture_time_unix_us} us; "
                 f"sequences begin with 1, times end below {MAX_TIME_US}",
             )
-        container = self.checker.check_base(bitstream, frame.container_crc32c)
-        received_us, stored_us = unix_us(), self.store.clock()
         epoch = stream.foreign_epoch(frame.epoch)
+        container = self.checker.check_base(
+            bitstream, frame.container_crc32c, await self._reference_hw(stream, frame)
+        )
+        received_us, stored_us = unix_us(), self.store.clock()
         left_us = 0 if epoch else _time_left_us(stream, frame)
         is_late = bool(epoch) or frame.lane == pb.LANE_BACKFILL
         clock_offset_us = stream.clock.take(
@@ -121,6 +129,7 @@ class Intake:
                     base_bytes=len(bitstream),
                     state=FrameState.QUEUED,
                     traceparent=trace_of(frame.traceparent),
+                    activity=0.0 if container.is_inter and not container.changes else None,
                     **{name: getattr(frame, name) for name in _AS_SENT},
                 ),
                 bitstream,
@@ -140,6 +149,20 @@ class Intake:
         self.metrics.duplicates.inc()
         if not epoch:
             await self._repeat_outcome(stream, frame.sequence)
+
+    async def _reference_hw(self, stream: CameraStream, frame: pb.Frame) -> tuple[int, int] | None:
+        """The size of the frame that one needs, which its container does not say; None: of none."""
+        if not frame.reference_sequence:
+            return None
+        if frame.reference_sequence >= frame.sequence:
+            raise ReferenceRefusedError(
+                f"frame {frame.sequence} cannot need frame {frame.reference_sequence}"
+            )
+        try:
+            needed = stream.frame_id(frame.reference_sequence, frame.epoch)
+            return (await self.store.get_frame(needed)).image_hw
+        except CloudError as exc:
+            raise ReferenceRefusedError(f"its reference: {exc}") from exc
 
     async def _repeat_outcome(self, stream: CameraStream, sequence: int) -> None:
         """The camera sent a frame again: it may have missed what came of it."""
@@ -238,6 +261,26 @@ class Intake:
                 ) from exc
         else:
             stream.crc_errors_in_a_row = 0
+
+
+def _spell_out_times(stream: CameraStream, frame: pb.Frame) -> None:
+    """Give a short frame the times that its stream's Hello and `capture_after_us` stand for.
+
+    Raises:
+        FrameRefusedError: they stand for none.
+    """
+    if not frame.HasField("capture_after_us"):
+        return
+    after_us = frame.capture_after_us
+    mono_us, captured_us = stream.hello_mono_us + after_us, stream.hello_unix_us + after_us
+    if not stream.hello_mono_us or not stream.hello_unix_us or mono_us < 0 or captured_us < 0:
+        raise FrameRefusedError(
+            "HEADER",
+            f"captured {after_us} us after a Hello of {stream.hello_mono_us} us, "
+            f"{stream.hello_unix_us} us since 1970; tell both times there, and none before them",
+        )
+    frame.capture_time_mono_us = min(mono_us, 2**64 - 1)
+    frame.capture_time_unix_us = frame.capture_time_unix_us or min(captured_us, 2**64 - 1)
 
 
 def _time_left_us(stream: CameraStream, frame: pb.Frame) -> int:

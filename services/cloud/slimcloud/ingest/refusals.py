@@ -12,16 +12,24 @@ from slimcloud.errors import (
     FrameGoneError,
     FrameNotFoundError,
     FrameRefusedError,
+    ReferenceRefusedError,
     StoreFullError,
     StoreLostError,
     StreamRefusedError,
 )
-from slimcodec.errors import BitstreamError, ContainerLimitError, FingerprintMismatchError
+from slimcodec.errors import (
+    BitstreamError,
+    ContainerLimitError,
+    FingerprintMismatchError,
+    MissingReferenceError,
+)
 
 # error -> name of the NackReason, and whether the same bytes may be sent again
 _NACKS: tuple[tuple[type[Exception], str, bool], ...] = (
     (FingerprintMismatchError, "MODEL", False),
     (ContainerLimitError, "TOO_LARGE", False),
+    (MissingReferenceError, "REFERENCE", False),
+    (ReferenceRefusedError, "REFERENCE", False),
     (BitstreamError, "HEADER", False),
     (StoreFullError, "QUEUE_FULL", True),
     (FrameGoneError, "EXPIRED", False),

@@ -42,6 +42,7 @@ from slimwire.v1 import ingest_pb2_grpc
 
 logger = logging.getLogger(__name__)
 
+_PROTOCOL_MINOR = 2
 _HELLO_SECONDS = 10.0  # a stream that does not introduce itself by then is ended
 _HALF_CLOSED_SECONDS = 30.0  # for the answers that a camera awaits after its last word
 _LAST_ANSWERS_SECONDS = 10.0  # for a camera that has said its last word to read them
@@ -135,6 +136,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             self._check_hello(hello)
             stream = CameraStream(hello.camera_id, hello.epoch)
             stream.clock.begin(hello.time_mono_us)
+            stream.hello_mono_us, stream.hello_unix_us = hello.time_mono_us, hello.time_unix_us
             self._contexts[stream] = context
             expiry = self._end_when_expired(stream, context)
             try:
@@ -230,6 +232,10 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             ),
             server_time_unix_us=unix_us(),
             store_id=stream.store_id,
+            protocol_minor=_PROTOCOL_MINOR,
+            max_reference_depth=(
+                0 if self._artifact.context is None else self._settings.max_reference_depth
+            ),
         )
         welcome.handling_us = min(mono_us() - heard_us, 2**32 - 1)
         await context.write(pb.StreamFramesResponse(welcome=welcome))
