@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from slimcloud.addresses import CloudAddresses
+from slimcloud.chain import ChainDecoder
 from slimcloud.detect.engine import DetectionEngine, TriagePolicy, load_canary
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
@@ -186,11 +187,19 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
 
 async def _start_detect(process: _Process) -> None:
     settings, models, life = process.settings, process.models, process.life
-    engine = DetectionEngine(models.codec, models.detector, models.runtime, settings, models.triage)
+    metrics = DetectMetrics(process.metrics)
+    engine = DetectionEngine(
+        models.codec,
+        models.detector,
+        models.runtime,
+        settings,
+        models.triage,
+        on_reference=lambda kept: metrics.references.labels("kept" if kept else "read").inc(),
+    )
     life.on_stop(Phase.CLOSE, "detector", lambda: asyncio.to_thread(engine.close))
     await engine.check()
     process.readiness.checks.append(engine.check)
-    worker = DetectWorker(process.store, engine, settings, DetectMetrics(process.metrics))
+    worker = DetectWorker(process.store, engine, settings, metrics)
     taking = life.spawn(worker.run(), "detect")
     life.spawn(worker.serve_batches(), "batches")
 
@@ -231,7 +240,7 @@ def _start_review(process: _Process) -> str:
     metrics = ReviewMetrics(process.metrics)
     decoder = Decoder(models.codec, models.runtime, settings.max_pixels)
     reconstructor = Reconstructor(
-        decoder,
+        ChainDecoder(decoder, models.codec),
         decoder_id=f"{models.codec.label}:{models.codec.fingerprint.hex()}:"
         f"{models.runtime.precision}",
         on_result=lambda result: metrics.cache.labels("picture", result).inc(),

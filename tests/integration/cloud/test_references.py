@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
+from PIL import Image
+from redis.asyncio import Redis
 
 from slimcloud.frame_id import FrameId
+from slimcloud.store.records import FrameState
 from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.scene import HW, Scene
@@ -18,8 +26,9 @@ from support.cloud.whole_cloud import (
     cloud_settings,
     open_cloud,
 )
+from support.models.toy_triage import add_toy_triage
 
-PERSISTED = pb.STAGE_PERSISTED
+PERSISTED, DETECTED = pb.STAGE_PERSISTED, pb.STAGE_DETECTED
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +58,7 @@ def _id(sequence: int) -> FrameId:
     return FrameId("gate", EPOCH, sequence)
 
 
-async def test_welcome_says_what_the_cloud_knows(
-    cloud: RunningCloud, camera: ToyCamera
-) -> None:
+async def test_welcome_says_what_the_cloud_knows(cloud: RunningCloud, camera: ToyCamera) -> None:
     welcome = await camera.hello()
 
     assert (welcome.protocol_minor, welcome.max_reference_depth) == (2, 3)
@@ -225,3 +232,169 @@ async def test_a_container_tells_by_itself_that_it_is_damaged(
 
     nack = await camera.hear_nack(2)
     assert (nack.reason, nack.retryable) == (pb.NACK_REASON_CRC, True)
+
+
+# --- with a detector ---
+
+
+async def _send(camera: ToyCamera, scene: Scene, sequence: int, *at: int) -> None:
+    """Send a frame that needs another, perhaps, with the box at a place, and wait for PERSISTED."""
+    reference = at[0] if at else 0
+    await camera.send(sequence, scene.encode(sequence, *at), reference=reference)
+    await camera.hear_stage(sequence, PERSISTED)
+
+
+async def test_frames_are_detected_from_what_the_camera_coded(
+    redis_url: str, toy_models: ToyModels, scene: Scene
+) -> None:
+    settings = cloud_settings(toy_models, redis_url)
+    async with (
+        open_cloud(settings) as cloud,
+        ToyCamera(cloud.grpc_address, toy_models) as camera,
+    ):
+        await camera.hello()
+        found = {}
+        for sequence, at in ((1, ()), (2, (1,)), (3, (2,)), (4, (3, 3)), (5, (1, 2)), (6, (0, 6))):
+            await camera.send(sequence, scene.encode(sequence, *at), reference=at[0] if at else 0)
+            found[sequence] = (await camera.hear_stage(sequence, DETECTED)).detections
+        frames = [await cloud.store.get_frame(_id(n)) for n in found]
+        pictures = await _pictures(cloud, *found)
+
+    activities = [float(scene.symbols(n).changed.mean()) for n in found]
+    assert [frame.activity for frame in frames] == [None, *activities[1:5], None]
+    assert frames[3].activity == 0
+    assert found[4] == found[3]
+    for sequence, picture in pictures.items():
+        latent = scene.decoder.latent_of(scene.symbols(sequence))
+        np.testing.assert_array_equal(picture, scene.decoder.decode_image(latent))
+
+
+async def _pictures(cloud: RunningCloud, *sequences: int) -> dict[int, np.ndarray]:  # type: ignore[type-arg]  # (H, W, 3)
+    """What the API shows of frames."""
+    pictures = {}
+    async with httpx.AsyncClient(base_url=cloud.addresses.http or "") as http:
+        for sequence in sequences:
+            reply = await http.get(
+                f"/api/v1/frames/{_id(sequence)}/image", headers={"Accept": "image/png"}
+            )
+            assert reply.status_code == 200, reply.text
+            pictures[sequence] = np.array(Image.open(io.BytesIO(reply.content)))
+    return pictures
+
+
+async def test_a_reference_that_is_not_the_right_one_is_found_out(
+    redis_url: str, toy_models: ToyModels, scene: Scene
+) -> None:
+    async with (
+        open_cloud(cloud_settings(toy_models, redis_url)) as cloud,
+        ToyCamera(cloud.grpc_address, toy_models) as camera,
+    ):
+        await camera.hello()
+        await _send(camera, scene, 1)
+        await _send(camera, scene, 2, 1)
+        await camera.send(3, scene.encode(3, 2), reference=1)
+
+        nack = await camera.hear_nack(3)
+        assert nack.reason == pb.NACK_REASON_DECODE
+        assert "needs the frame with the symbols" in nack.detail
+        await camera.send(4, scene.encode(4, 3), reference=3)
+        assert (await camera.hear_nack(4)).reason == pb.NACK_REASON_REFERENCE
+        await camera.send(5, scene.encode(5, 2), reference=2)
+        await camera.hear_stage(5, DETECTED)
+
+
+async def test_two_workers_of_one_camera_decode_the_same(
+    redis_url: str, toy_models: ToyModels, scene: Scene
+) -> None:
+    settings = cloud_settings(toy_models, redis_url, max_batch_size=1)
+    async with (
+        open_cloud(settings) as cloud,
+        open_cloud(settings) as other,
+        ToyCamera(cloud.grpc_address, toy_models) as camera,
+    ):
+        await camera.hello()
+        sequences = range(1, 25)
+        for n in sequences:
+            await _send(camera, scene, n, *((n - 1,) if n % 8 != 1 else ()))
+        while (await cloud.store.totals()).detected < len(sequences):
+            await asyncio.sleep(0.02)
+        frames = [await cloud.store.get_frame(_id(n)) for n in sequences]
+        shown = [await _pictures(each, *sequences) for each in (cloud, other)]
+
+    assert {frame.state for frame in frames} == {FrameState.DETECTED}
+    for n in sequences:
+        latent = scene.decoder.latent_of(scene.symbols(n))
+        for pictures in shown:
+            np.testing.assert_array_equal(pictures[n], scene.decoder.decode_image(latent))
+
+
+async def test_an_inter_frame_is_enhanced_and_needed_as_it_was(
+    redis_url: str, toy_models: ToyModels, scene: Scene
+) -> None:
+    async with (
+        open_cloud(cloud_settings(toy_models, redis_url)) as cloud,
+        ToyCamera(cloud.grpc_address, toy_models) as camera,
+    ):
+        await camera.hello()
+        await _send(camera, scene, 1)
+        await _send(camera, scene, 2, 1)
+        of_inter, of_intra = scene.enhance(2, 1), scene.enhance(1)
+        for sequence, container in ((2, of_intra), (2, of_inter), (1, of_intra)):
+            await camera.say(enhancement=pb.Enhancement(sequence=sequence, container=container))
+        assert (await camera.hear_nack(2)).reason == pb.NACK_REASON_HEADER
+        await camera.hear_stage(1, PERSISTED)
+        await _send(camera, scene, 3, 2)
+        await camera.hear_stage(3, DETECTED)
+        pictures = await _pictures(cloud, 1, 2, 3)
+
+    enhanced = scene.decoder.decode_symbols(scene.frames[2].bitstream, of_inter, scene.symbols(1))
+    for sequence, symbols in ((2, enhanced), (3, scene.symbols(3))):
+        expected = scene.decoder.decode_image(scene.decoder.latent_of(symbols))
+        np.testing.assert_array_equal(pictures[sequence], expected)
+
+
+async def test_triage_asks_for_what_changed(redis_url: str, tmp_path: Path) -> None:
+    models = ToyModels(tmp_path, prior="context")
+    add_toy_triage(models.root / "toy" / "1")
+    scene = Scene(models)
+    settings = cloud_settings(
+        models, redis_url, triage="enhance", triage_level=1, triage_wait_seconds=60.0
+    )
+    async with (
+        open_cloud(settings) as cloud,
+        ToyCamera(cloud.grpc_address, models) as camera,
+    ):
+        assert (await camera.hello()).max_live_level == 0
+        for sequence, at in ((1, ()), (2, (1,))):
+            await _send(camera, scene, sequence, *at)
+            asked = await camera.hear_until(lambda answer: answer.HasField("command"))
+            enhancement = pb.Enhancement(
+                sequence=sequence,
+                container=scene.enhance(sequence, *at),
+                request_id=asked[-1].command.request_id,
+            )
+            await camera.say(enhancement=enhancement)
+            ack = await camera.hear_stage(sequence, DETECTED)
+            assert ack.triage == pb.TRIAGE_ENHANCED
+        await _send(camera, scene, 3, 2, 2)  # nothing changed
+        again = await camera.hear_stage(3, DETECTED)
+
+    assert (again.triage, again.detections) == (pb.TRIAGE_ENHANCED, ack.detections)
+
+
+async def test_a_store_that_was_emptied_takes_no_frame_that_needs_another(
+    redis_url: str, toy_models: ToyModels, scene: Scene, client: Redis
+) -> None:
+    async with open_cloud(cloud_settings(toy_models, redis_url, role="ingest")) as cloud:
+        async with ToyCamera(cloud.grpc_address, toy_models) as camera:
+            before = await camera.hello()
+            await _send(camera, scene, 1)
+            await client.flushall()
+            await camera.send(2, scene.encode(2, 1), reference=1)
+            nack = await camera.hear_nack(2)
+        async with ToyCamera(cloud.grpc_address, toy_models) as camera:
+            after = await camera.hello()
+            await _send(camera, scene, 3)
+
+    assert nack.reason == pb.NACK_REASON_REFERENCE
+    assert before.store_id != after.store_id

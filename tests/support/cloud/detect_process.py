@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from slimcloud.detect.engine import EngineJob, EngineResult
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
+from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimops.metrics import Metrics
@@ -35,6 +36,9 @@ class TimedEngine:
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         return image_hw
+
+    def kept(self, frame_id: FrameId) -> None:
+        return None
 
     async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]:
         containers = [job.base for job in jobs]

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
+from slimcloud.chain import ChainDecoder, CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
 from slimcloud.probes import Readiness
@@ -38,12 +39,12 @@ NAMES = ("person", "bicycle", "car")
 class CountingDecoder:
     """The real decoder, counting the pictures it makes."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: ChainDecoder) -> None:
         self._decoder = decoder
         self.pictures = 0
 
-    def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent:
-        return self._decoder.decode_latent(base, enhancement)
+    def decode(self, frame: CodedFrame) -> DecodedFrame:
+        return self._decoder.decode(frame)
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         self.pictures += 1
@@ -74,7 +75,7 @@ class ReviewWorld:
         self.client = client
         self.store = store = Store(client)
         self.codec = codec
-        self.decoder = CountingDecoder(codec.decoder)
+        self.decoder = CountingDecoder(ChainDecoder(codec.decoder, codec.artifact))
         self.metrics = ReviewMetrics(Metrics("cloud"))
         self.readiness = Readiness()
         self.readiness.checks.append(store.ping)

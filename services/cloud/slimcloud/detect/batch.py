@@ -9,6 +9,7 @@ batch ─► still wanted? ─► engine ─┬─► detections, or quiet: stor
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,10 +17,13 @@ from redis.exceptions import RedisError
 
 from slimcloud.detect.engine import EngineJob, EngineResult, TriageVerdict
 from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.errors import CloudError
+from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcloud.store.records import DetectionResult, StoredFrame, Triage
 from slimcloud.store.work_queue import Parked, WorkItem
+from slimcodec.symbols import FrameSymbols
 from slimops.tracing import record_span
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ class Engine(Protocol):
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]: ...
 
+    def kept(self, frame_id: FrameId) -> FrameSymbols | None: ...
+
     async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]: ...
 
 
@@ -42,6 +48,7 @@ class Job:
     work: WorkItem
     record: StoredFrame
     containers: EngineJob
+    known: DetectionResult | None = None  # what was found in its reference, and holds for it
 
 
 class HeldWork:
@@ -114,7 +121,7 @@ class BatchRunner:
                 if not stands:
                     await self.held.finish(job.work)
                 elif not await self.held.drop_if_expired(job.work, job.record):
-                    wanted.append(job)
+                    wanted.append(await self._with_known(job))
         except RedisError as exc:  # they will be reclaimed
             logger.warning("the work queue does not answer: %s", exc)
             for job in jobs:
@@ -145,6 +152,16 @@ class BatchRunner:
             except RedisError as exc:  # not done: it will be reclaimed
                 logger.warning("a result was not stored: %s", exc)
                 self.held.release(job.work)
+
+    async def _with_known(self, job: Job) -> Job:
+        """What was found in its reference is known of a frame in which nothing changed since."""
+        reference = job.record.reference_id
+        if job.record.activity != 0 or reference is None or job.record.presence is not None:
+            return job
+        with suppress(CloudError):  # it is gone: the frame will fail, or is gone, too
+            if (known := await self.store.get_detections(reference)) is not None:
+                return Job(job.work, job.record, replace(job.containers, is_answered=True), known)
+        return job
 
     async def _fail_try(self, job: Job, error: Exception) -> None:
         """Leave a frame on the queue: it is reclaimed, tried again, and given up in the end."""
@@ -193,32 +210,43 @@ class BatchRunner:
             logger.error("not decoded: %s", result.error, extra={"frame_id": frame_id})
         else:
             queue_seconds = job.record.waited_us(started_us) / 1e6
-            triage, presence = _triage_of(job, result)
-            is_first = await self.store.put_detections(
-                frame_id,
-                DetectionResult(
-                    detections=tuple(result.detections),
-                    detector=self.engine.detector_label,
-                    codec=self.engine.codec_label,
-                    min_score=self.engine.min_score,
-                    queue_seconds=queue_seconds,
-                    compute_seconds=result.compute_seconds,
-                    batch_size=batch_size,
-                    detected_time_unix_us=job.record.received_time_unix_us
-                    + job.record.waited_us(self.store.clock()),
-                    triage=triage,
-                    presence=presence,
-                ),
+            found = job.known or self._found(job, result)
+            outcome = replace(
+                found,
+                queue_seconds=queue_seconds,
+                compute_seconds=result.compute_seconds,
+                batch_size=batch_size,
+                detected_time_unix_us=job.record.received_time_unix_us
+                + job.record.waited_us(self.store.clock()),
             )
+            is_first = await self.store.put_detections(frame_id, outcome, result.activity)
             self.metrics.detected.labels(str(job.record.level)).inc()
             self.metrics.queue_seconds.observe(queue_seconds)
             record_span("detect", job.record.traceparent, result.compute_seconds)
-            if is_first and triage is not Triage.NONE:
-                self.metrics.triaged.labels(triage).inc()
+            if is_first and job.known is not None:
+                self.metrics.unchanged.inc()
+            elif is_first and found.triage is not Triage.NONE:
+                self.metrics.triaged.labels(found.triage).inc()
         if is_first:  # that took it off the queue
             self.held.release(job.work)
         else:
             await self.held.finish(job.work)
+
+    def _found(self, job: Job, result: EngineResult) -> DetectionResult:
+        """What the engine found; when is not said yet."""
+        triage, presence = _triage_of(job, result)
+        return DetectionResult(
+            detections=tuple(result.detections),
+            detector=self.engine.detector_label,
+            codec=self.engine.codec_label,
+            min_score=self.engine.min_score,
+            queue_seconds=0,
+            compute_seconds=0,
+            batch_size=1,
+            detected_time_unix_us=0,
+            triage=triage,
+            presence=presence,
+        )
 
 
 def _triage_of(job: Job, result: EngineResult) -> tuple[Triage, float | None]:

@@ -1,7 +1,7 @@
 """Containers -> detections, in one thread of its own.
 
-    containers ─ entropy decoder ─► y_hat ─ triage ─┬─ feature transform, tail ─► detections
-                                                    └─ quiet, or the enhancement is wanted ─► none
+    containers ─ slimcloud.chain ─► y_hat ─ triage ─┬─ feature transform, tail ─► detections
+                                                   └─ quiet, or the enhancement is wanted ─► none
 
 The graphs run outside the event loop; one thread, for they use all cores by themselves.
 
@@ -18,19 +18,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
 
+from slimcloud.chain import ChainDecoder, CodedFrame, DecodedFrame
+from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings, split_words
 from slimcodec.decode import Decoder, Latent
 from slimcodec.detection import Detection
 from slimcodec.errors import BitstreamError, ModelError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
+from slimcodec.symbols import FrameSymbols
 from slimdetect.detector import Detector
 from slimdetect.scores import Wanted, class_ids_of
 from slimdetect.triage import TriageSession
@@ -39,12 +42,11 @@ _CANARY_FILE = "canary.slw"  # in the codec's directory, where the artifact has 
 
 
 @dataclass(frozen=True, slots=True)
-class EngineJob:
-    """One frame's containers. `triage` is False for a frame that was judged before."""
+class EngineJob(CodedFrame):
+    """One frame's containers, and what is to be done with them."""
 
-    base: bytes
-    enhancement: bytes | None = None
-    triage: bool = True
+    triage: bool = True  # False: it was judged before
+    is_answered: bool = False  # its detections are known: it is decoded, and no graph runs
 
 
 class TriageVerdict(Enum):
@@ -76,6 +78,7 @@ class EngineResult:
     error: BitstreamError | None
     compute_seconds: float  # of the whole batch that it was in
     judgement: Judgement = _JUST_DETECT
+    activity: float | None = None  # share of the places that it codes; None of one coded alone
 
 
 class DetectionEngine:
@@ -86,8 +89,12 @@ class DetectionEngine:
         runtime: Runtime,
         settings: CloudSettings,
         triage: TriagePolicy | None = None,
+        on_reference: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """Load what detecting needs.
+
+        Args:
+            on_reference: as of `slimcloud.chain.ChainDecoder`.
 
         Raises:
             ModelError: codec and detector do not belong together, or there is no such label.
@@ -95,6 +102,7 @@ class DetectionEngine:
         self._triage = triage
         self._codec = codec
         self._decoder = Decoder(codec, runtime, settings.max_pixels)
+        self._chains = ChainDecoder(self._decoder, codec, on_reference)
         self._detector = Detector(codec, detector, runtime, settings.max_batch_size)
         labels = tuple(split_words(settings.detect_labels))
         self._wanted = Wanted(settings.min_score, labels)
@@ -106,6 +114,10 @@ class DetectionEngine:
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         """Pictures with equal ones can be detected in one batch."""
         return self._codec.latent_hw(image_hw)
+
+    def kept(self, frame_id: FrameId) -> FrameSymbols | None:
+        """The symbols of a frame that was decoded lately; what needs it needs no chain then."""
+        return self._chains.kept(frame_id)
 
     async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]:
         """The detections of each frame, in their order.
@@ -127,31 +139,38 @@ class DetectionEngine:
 
     def _detect(self, jobs: list[EngineJob]) -> list[EngineResult]:
         started = time.perf_counter()
-        latents: dict[int, Latent] = {}
+        decoded: dict[int, DecodedFrame] = {}
         errors: dict[int, BitstreamError] = {}
         for index, job in enumerate(jobs):
             try:
-                latents[index] = self._decoder.decode_latent(job.base, job.enhancement)
+                decoded[index] = self._chains.decode(job)
             except BitstreamError as exc:
                 errors[index] = exc
-        judged = self._judge({i: latent for i, latent in latents.items() if jobs[i].triage})
-        chosen = [i for i in latents if judged.get(i, _JUST_DETECT).verdict is TriageVerdict.DETECT]
-        found = self._detector.detect_latents([latents[i] for i in chosen], self._wanted)
+        asked = [i for i in decoded if not jobs[i].is_answered]
+        judged = self._judge({i: decoded[i] for i in asked if jobs[i].triage})
+        chosen = [i for i in asked if judged.get(i, _JUST_DETECT).verdict is TriageVerdict.DETECT]
+        found = self._detector.detect_latents([decoded[i].latent for i in chosen], self._wanted)
         detections = dict(zip(chosen, found, strict=True))
         seconds = time.perf_counter() - started
         return [
-            EngineResult(detections.get(i, []), errors.get(i), seconds, judged.get(i, _JUST_DETECT))
+            EngineResult(
+                detections.get(i, []),
+                errors.get(i),
+                seconds,
+                judged.get(i, _JUST_DETECT),
+                decoded[i].activity if i in decoded else None,
+            )
             for i in range(len(jobs))
         ]
 
-    def _judge(self, latents: dict[int, Latent]) -> dict[int, Judgement]:
-        if self._triage is None or not latents:
+    def _judge(self, frames: dict[int, DecodedFrame]) -> dict[int, Judgement]:
+        if self._triage is None or not frames:
             return {}
-        return dict(zip(latents, self._triage.judge(list(latents.values())), strict=True))
+        return dict(zip(frames, self._triage.judge(list(frames.values())), strict=True))
 
     def _check(self) -> None:
         latent = load_canary(self._codec, self._decoder)
-        self._judge({0: latent})
+        self._judge({0: DecodedFrame(latent)})
         self._detector.detect_latents([latent], self._wanted)
 
 
@@ -183,15 +202,16 @@ class TriagePolicy:
                     f"has levels 0..{codec.widest_level}; set triage_level, or triage to detect"
                 )
 
-    def judge(self, latents: Sequence[Latent]) -> list[Judgement]:
-        """What is to become of the frame of each latent."""
-        judged = [_JUST_DETECT] * len(latents)
+    def judge(self, frames: Sequence[DecodedFrame]) -> list[Judgement]:
+        """What is to become of each frame."""
+        judged = [_JUST_DETECT] * len(frames)
+        latents = [frame.latent for frame in frames]
         seen = [i for i, latent in enumerate(latents) if self._is_nested or latent.level == 0]
         presences = self._session.presence([latents[i] for i in seen], self._class_ids)
         for i, presence in zip(seen, presences, strict=True):
             if presence < self._threshold:
                 judged[i] = Judgement(TriageVerdict.QUIET, presence)
-            elif latents[i].level < self._level:
+            elif frames[i].coded_level < self._level:
                 judged[i] = Judgement(TriageVerdict.ENHANCE, presence, self._level)
             else:
                 judged[i] = Judgement(TriageVerdict.DETECT, presence)

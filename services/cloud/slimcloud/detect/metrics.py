@@ -14,6 +14,12 @@ class DetectMetrics:
         self.triaged = metrics.counter(
             "frames_triaged", "Frames that triage looked at, by what became of them", ("outcome",)
         )
+        self.unchanged = metrics.counter(
+            "frames_unchanged", "Frames in which nothing changed, answered as their references were"
+        )
+        self.references = metrics.counter(
+            "references", "Frames decoded with a reference, by where its symbols were", ("found",)
+        )
         self.lost = metrics.counter(
             "frames_lost", "Frames without detections, and tries that failed", ("reason",)
         )

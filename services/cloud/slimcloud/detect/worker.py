@@ -1,6 +1,6 @@
 """Work queue -> detections. Any number of workers share one queue.
 
-    slim:work ─ take, reclaim ─► container ─► batcher ─► engine ─► put_detections, entry done
+    slim:work ─ take, reclaim ─► containers ─► batcher ─► engine ─► put_detections, entry done
       ▲             │                │ expired,   │          │ bad bytes ─► failed
       │             │                │ cancelled ─┴► dropped │ crash ─► stays, is reclaimed
       │             └ 5 deliveries ─► dead letter, failed    │ triage: quiet ─► no detections, done
@@ -29,15 +29,18 @@ from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
+from slimcloud.chain import Chain
 from slimcloud.detect.batch import BatchRunner, Engine, HeldWork, Job
 from slimcloud.detect.batcher import Batcher
 from slimcloud.detect.engine import EngineJob
 from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
 from slimcloud.store.frames import Store
 from slimcloud.store.periodic import repeat
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimcloud.store.work_queue import WorkItem
+from slimcodec.symbols import FrameSymbols
 from slimdetect.detector import batch_size
 
 logger = logging.getLogger(__name__)
@@ -57,6 +60,7 @@ class DetectWorker:
     ) -> None:
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._store = store
+        self._engine = engine
         self._settings = settings
         self._metrics = metrics
         self._held = HeldWork(store, metrics)
@@ -167,25 +171,42 @@ class DetectWorker:
         left = list(items)
         try:
             frames = await self._store.load_frames([item.frame_id for item in items])
+            needed = await self._load_needed([frame[0] for frame in frames if frame is not None])
             for item, frame in zip(items, frames, strict=True):
                 if frame is None:
                     await self._held.drop(item, "gone before it was detected")
                 else:
-                    await self._submit(item, *frame)
+                    await self._submit(item, *frame, needed.get(item.frame_id, ()))
                 left.remove(item)
         except BaseException:  # they will be reclaimed
             for item in left:
                 self._held.release(item)
             raise
 
-    async def _submit(self, item: WorkItem, record: StoredFrame, base: bytes) -> None:
+    async def _load_needed(
+        self, records: Sequence[StoredFrame]
+    ) -> dict[FrameId, FrameSymbols | Chain]:
+        """The reference of each frame that has one: its symbols, or all that these take."""
+        references = {r.frame_id: ref for r in records if (ref := r.reference_id) is not None}
+        needed: dict[FrameId, FrameSymbols | Chain] = {
+            frame_id: symbols
+            for frame_id, reference in references.items()
+            if (symbols := self._engine.kept(reference)) is not None
+        }
+        missing = [frame_id for frame_id in references if frame_id not in needed]
+        return needed | dict(zip(missing, await self._store.load_chains(missing), strict=True))
+
+    async def _submit(
+        self, item: WorkItem, record: StoredFrame, base: bytes, needed: FrameSymbols | Chain
+    ) -> None:
         if record.state is not FrameState.QUEUED:
             await self._held.finish(item)
         elif not await self._held.drop_if_expired(item, record):
             enhancement = None
             if record.presence is not None:  # it comes back from waiting for it
                 enhancement = await self._store.get_enhancement(item.frame_id)
-            containers = EngineJob(base, enhancement, triage=record.presence is None)
+            triage = record.presence is None
+            containers = EngineJob(base, enhancement, record.frame_id, needed, triage=triage)
             await self._batcher.submit(Job(item, record, containers))
 
     async def _give_up(self, item: WorkItem) -> None:

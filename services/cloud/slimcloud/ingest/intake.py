@@ -196,7 +196,7 @@ class Intake:
                 base.level + 1,
                 base.quality,
                 base.image_hw,
-            ):
+            ) or container.is_inter != bool(base.reference_sequence):
                 raise FrameRefusedError(
                     "HEADER",
                     f"enhancement from group {container.first_group} at quality "

@@ -24,6 +24,7 @@ from dataclasses import dataclass, fields
 
 from redis.asyncio import Redis
 
+from slimcloud.chain import Chain
 from slimcloud.errors import (
     FrameGoneError,
     FrameNotFoundError,
@@ -55,8 +56,6 @@ _PUT_DETECTIONS = Script(__file__, "put_detections")
 _SET_OUTCOME = Script(__file__, "set_outcome")
 _REQUEST = Script(__file__, "request")
 _LOAD_CHAINS = Script(__file__, "load_chains")
-
-Chain = tuple[tuple[FrameId, bytes], ...]  # what must be decoded before a frame, intra frame first
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,11 @@ class Store:
             depth = self._max_reference_depth
             raise ReferenceRefusedError(
                 f"its reference {frame.reference_sequence} "
-                + ("is not stored, or has failed" if stored == -3 else f"needs {depth} frames already")
+                + (
+                    "is not stored, or has failed"
+                    if stored == -3
+                    else f"needs {depth} frames already"
+                )
             )
         if stored == -1:
             raise StoreFullError(
@@ -194,7 +197,7 @@ class Store:
         return loaded
 
     async def load_chains(self, frame_ids: Sequence[FrameId]) -> list[Chain]:
-        """What each frame needs, in one round trip; of one that is missing the container is empty."""
+        """What each frame needs, in one round trip; one that is missing has an empty container."""
         if not frame_ids:
             return []
         loaded = await _LOAD_CHAINS(self._client, *map(str, frame_ids))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -143,6 +143,12 @@ class StoredFrame(BaseModel):
     @property
     def image_hw(self) -> tuple[int, int]:
         return self.image_height, self.image_width
+
+    @property
+    def reference_id(self) -> FrameId | None:
+        """The frame that it needs."""
+        sequence = self.reference_sequence
+        return replace(self.frame_id, sequence=sequence) if sequence else None
 
     @property
     def captured_us(self) -> int:

@@ -46,7 +46,7 @@ class Retention:
         return removed
 
     async def remove(self, frame_id: FrameId) -> None:
-        """Remove the tree of a frame and all that hangs on it. What waits for the detector leaves the
-        queue, and its camera is told.
+        """Remove the tree of a frame and all that hangs on it. What waits for the detector leaves
+        the queue, and its camera is told.
         """
         await _REMOVE(self.client, id=str(frame_id))

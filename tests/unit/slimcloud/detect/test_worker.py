@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from slimcloud.detect.engine import EngineJob, EngineResult, Judgement, TriageVerdict
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
+from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
 from slimcloud.store import keys
 from slimcloud.store.cameras.refetches import RefetchRequest
@@ -38,6 +39,9 @@ class FakeEngine:
 
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         return image_hw
+
+    def kept(self, frame_id: FrameId) -> None:
+        return None
 
     async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]:
         containers = [job.base for job in jobs]
@@ -365,7 +369,10 @@ async def test_frame_is_detected_with_its_enhancement_once_that_is_there(client:
 
     assert asked.level == 2
     assert record.triage is Triage.ENHANCED
-    assert engine.jobs == [EngineJob(b"busy"), EngineJob(b"busy", b"more", triage=False)]
+    assert engine.jobs == [
+        EngineJob(b"busy", None, asked.frame_id),
+        EngineJob(b"busy", b"more", asked.frame_id, triage=False),
+    ]
     assert record.label_scores == {"car": 0.5}
 
 
@@ -381,7 +388,7 @@ async def test_worker_that_dies_with_a_woken_frame_loses_nothing(store: Store) -
         (record,) = await _outcomes(store, 1)
 
     assert (record.triage, record.presence) == (Triage.FALLBACK, 0.5)
-    assert engine.jobs == [EngineJob(b"busy", None, triage=False)]
+    assert engine.jobs == [EngineJob(b"busy", None, make_frame(1).frame_id, triage=False)]
 
 
 async def test_frame_is_detected_as_sent_when_too_many_wait(client: Redis) -> None:

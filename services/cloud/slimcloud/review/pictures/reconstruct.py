@@ -1,7 +1,7 @@
-"""Base and enhancement containers -> the picture that a person sees, on demand.
+"""A frame's containers -> the picture that a person sees, on demand.
 
 base [, enhancement] ─► kept? ─► picture
-                     └► pool of threads: strings ─► y_hat ─ g_s ─► x_hat ─► picture
+                     └► pool of threads: slimcloud.chain ─► y_hat ─ g_s ─► x_hat ─► picture
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcloud.chain import CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.decode import Latent
@@ -27,9 +28,9 @@ Result = TypeVar("Result")
 
 
 class ImageDecoder(Protocol):
-    """The part of `slimcodec.decode.Decoder` that is needed here."""
+    """The part of `slimcloud.chain.ChainDecoder` that is needed here."""
 
-    def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent: ...
+    def decode(self, frame: CodedFrame) -> DecodedFrame: ...
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]: ...
 
@@ -99,15 +100,15 @@ class Reconstructor:
             SingleFlightCache(_CACHE_BYTES, lambda picture: picture.image.nbytes, self.on_result)
         )
 
-    async def picture(self, base: bytes, enhancement: bytes | None = None) -> DecodedPicture:
-        """The picture of these containers.
+    async def picture(self, frame: CodedFrame) -> DecodedPicture:
+        """The picture of these containers; those of the frame itself name what it needs.
 
         Raises:
             BusyError: it is not kept and the line is full.
             slimcodec.errors.CodecError: the containers cannot be decoded.
         """
         return await self._pictures.get(
-            (base, enhancement), lambda: self.run(lambda: self._decode(base, enhancement))
+            (frame.base, frame.enhancement), lambda: self.run(lambda: self._decode(frame))
         )
 
     async def run(self, job: Callable[[], Result]) -> Result:
@@ -145,9 +146,9 @@ class Reconstructor:
     def _job_ended(self) -> None:
         self._jobs -= 1
 
-    def _decode(self, base: bytes, enhancement: bytes | None) -> DecodedPicture:
+    def _decode(self, frame: CodedFrame) -> DecodedPicture:
         started = time.perf_counter()
-        latent = self.decoder.decode_latent(base, enhancement)
+        latent = self.decoder.decode(frame).latent
         image = self.decoder.decode_image(latent)
         image.flags.writeable = False
         seconds = time.perf_counter() - started
@@ -155,8 +156,8 @@ class Reconstructor:
         origin = Origin(
             level=latent.level,
             quality=latent.quality,
-            is_enhanced=enhancement is not None,
-            bitstream_bytes=len(base) + len(enhancement or b""),
+            is_enhanced=frame.enhancement is not None,
+            bitstream_bytes=len(frame.base) + len(frame.enhancement or b""),
             decode_seconds=seconds,
         )
         return DecodedPicture(image, origin)

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from PIL import Image
 
+from slimcloud.chain import CodedFrame
 from slimcloud.review.pictures.reconstruct import DecodedPicture, Origin, Reconstructor
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.detection import Detection
@@ -111,16 +112,15 @@ class PictureRenderer:
             SingleFlightCache(_CACHE_BYTES, lambda rendered: len(rendered.data), self.on_result)
         )
 
-    async def render(
-        self, base: bytes, enhancement: bytes | None, rendering: Rendering
-    ) -> RenderedImage:
+    async def render(self, frame: CodedFrame, rendering: Rendering) -> RenderedImage:
         """The picture of these containers, rendered; raises as `Reconstructor.picture`."""
 
         async def compute() -> RenderedImage:
-            picture = await self.reconstructor.picture(base, enhancement)
+            picture = await self.reconstructor.picture(frame)
             return await self.reconstructor.run(lambda: _render(picture, rendering))
 
-        return await self._responses.get((base, enhancement, rendering), compute)
+        key = (frame.base, frame.enhancement, rendering)
+        return await self._responses.get(key, compute)
 
 
 def _render(picture: DecodedPicture, rendering: Rendering) -> RenderedImage:

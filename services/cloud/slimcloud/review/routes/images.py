@@ -17,6 +17,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 from redis.exceptions import RedisError
 
+from slimcloud.chain import CodedFrame
 from slimcloud.frame_id import FrameId
 from slimcloud.review.errors import ApiError, problems
 from slimcloud.review.pictures.reconstruct import Origin, image_version
@@ -90,8 +91,10 @@ async def get_image(
     }
     if _matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    (chain,) = await context.store.load_chains([frame])
+    coded = CodedFrame(base, enhancement, frame, chain)
     # A picture that nobody waits for leaves the line of the decoder.
-    rendered = await while_connected(request, context.renderer.render(base, enhancement, rendering))
+    rendered = await while_connected(request, context.renderer.render(coded, rendering))
     if rendered is None:
         return Response(status_code=_CLIENT_GONE)
     if request.method == "GET":  # nobody sees the picture of a HEAD

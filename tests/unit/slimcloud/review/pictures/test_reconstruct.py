@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from slimcloud.chain import CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
 from slimcloud.review.pictures.reconstruct import BusyError, Reconstructor, image_version
 from slimcodec.decode import Latent
@@ -22,13 +23,12 @@ class SlowDecoder:
         self.gate = threading.Event()
         self.gate.set()
 
-    def decode_latent(self, base: bytes, enhancement: bytes | None = None) -> Latent:
-        if base == b"bad":
+    def decode(self, frame: CodedFrame) -> DecodedFrame:
+        if frame.base == b"bad":
             raise DamagedContainerError("checksum differs")
-        y_hat = np.full((1, 1, 1, 1), (enhancement or base)[0], np.float32)
-        return Latent(
-            y_hat=y_hat, level=0 if enhancement is None else 3, quality=2, image_hw=(4, 6)
-        )
+        y_hat = np.full((1, 1, 1, 1), (frame.enhancement or frame.base)[0], np.float32)
+        level = 0 if frame.enhancement is None else 3
+        return DecodedFrame(Latent(y_hat=y_hat, level=level, quality=2, image_hw=(4, 6)))
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         self.running = True
@@ -45,7 +45,9 @@ def decoder() -> SlowDecoder:
 async def test_concurrent_requests_for_one_picture_decode_it_once(decoder: SlowDecoder) -> None:
     reconstructor = Reconstructor(decoder, decoder_id="toy/1")
 
-    first, second = await asyncio.gather(reconstructor.picture(b"a"), reconstructor.picture(b"a"))
+    first, second = await asyncio.gather(
+        reconstructor.picture(CodedFrame(b"a")), reconstructor.picture(CodedFrame(b"a"))
+    )
     reconstructor.close()
 
     assert first is second
@@ -57,8 +59,8 @@ async def test_an_enhancement_gives_another_picture_that_says_what_was_used(
 ) -> None:
     reconstructor = Reconstructor(decoder, decoder_id="toy/1")
 
-    plain = await reconstructor.picture(b"a")
-    enhanced = await reconstructor.picture(b"a", b"bc")
+    plain = await reconstructor.picture(CodedFrame(b"a"))
+    enhanced = await reconstructor.picture(CodedFrame(b"a", b"bc"))
     reconstructor.close()
 
     used = [
@@ -86,15 +88,15 @@ def test_a_version_depends_on_the_frame_its_containers_and_the_decoder() -> None
 async def test_a_full_line_refuses_and_says_when_to_come_back(decoder: SlowDecoder) -> None:
     reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=1)
     decoder.gate.clear()
-    taken = [asyncio.create_task(reconstructor.picture(base)) for base in (b"a", b"b")]
+    taken = [asyncio.create_task(reconstructor.picture(CodedFrame(base))) for base in (b"a", b"b")]
     await asyncio.sleep(0)  # each task begins its flight ...
     await asyncio.sleep(0)  # ... and each flight takes its place in the line
 
     with pytest.raises(BusyError) as refused:
-        await reconstructor.picture(b"c")
+        await reconstructor.picture(CodedFrame(b"c"))
     decoder.gate.set()
     pictures = await asyncio.gather(*taken)
-    late = await reconstructor.picture(b"c")
+    late = await reconstructor.picture(CodedFrame(b"c"))
     reconstructor.close()
 
     assert refused.value.retry_after_seconds >= 1
@@ -104,8 +106,8 @@ async def test_a_full_line_refuses_and_says_when_to_come_back(decoder: SlowDecod
 async def test_a_picture_that_nobody_waits_for_leaves_the_line(decoder: SlowDecoder) -> None:
     reconstructor = Reconstructor(decoder, decoder_id="toy/1", num_workers=1, max_waiting=1)
     decoder.gate.clear()
-    runs = asyncio.create_task(reconstructor.picture(b"a"))
-    waits = asyncio.create_task(reconstructor.picture(b"b"))
+    runs = asyncio.create_task(reconstructor.picture(CodedFrame(b"a")))
+    waits = asyncio.create_task(reconstructor.picture(CodedFrame(b"b")))
     while not decoder.running:
         await asyncio.sleep(0)
 
@@ -113,7 +115,7 @@ async def test_a_picture_that_nobody_waits_for_leaves_the_line(decoder: SlowDeco
     await asyncio.gather(waits, return_exceptions=True)
     await asyncio.sleep(0)  # the flight hears of it ...
     await asyncio.sleep(0)  # ... and its place is free
-    next_one = asyncio.create_task(reconstructor.picture(b"c"))
+    next_one = asyncio.create_task(reconstructor.picture(CodedFrame(b"c")))
     await asyncio.sleep(0)
     decoder.gate.set()
     await asyncio.gather(runs, next_one)
@@ -129,8 +131,8 @@ async def test_a_bad_container_is_an_error_each_time_and_frees_its_place(
 
     for _ in range(3):
         with pytest.raises(DamagedContainerError):
-            await reconstructor.picture(b"bad")
-    picture = await reconstructor.picture(b"a")
+            await reconstructor.picture(CodedFrame(b"bad"))
+    picture = await reconstructor.picture(CodedFrame(b"a"))
     reconstructor.close()
 
     assert picture.image.shape == (4, 6, 3)
