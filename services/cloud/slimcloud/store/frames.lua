@@ -83,7 +83,10 @@ local function put_detections(id, document, label_scores, triage, presence, acti
     grant(id, tonumber(waited_us), tonumber(cost_us), tonumber(now_us))
   end
   local is_first = finish(id, 'detected', 'reason', '', 'label_scores', label_scores,
-                          'triage', triage, 'presence', presence, 'activity', activity)
+                          'triage', triage, 'presence', presence)
+  if is_first == 1 and activity ~= '' then
+    redis.call('HSET', FRAME .. id, 'activity', activity)
+  end
   local captured_us = redis.call('ZSCORE', INDEX_ALL, id)
   if is_first == 1 and captured_us and redis.call('HGET', FRAME .. id, 'lane') == 'live' then
     local lag_seconds = math.max(0, detected_us - captured_us) / 1e6

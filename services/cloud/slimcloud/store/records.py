@@ -59,6 +59,14 @@ class Triage(StrEnum):
     FALLBACK = "fallback"  # as ENHANCED, but it did not come in time: detected from what was sent
 
 
+class Kind(StrEnum):
+    """How a frame's base was coded."""
+
+    INTRA = "intra"  # alone
+    INTER = "inter"  # against another frame
+    UNCHANGED = "unchanged"  # against another frame, and nothing had changed
+
+
 class ReviewMark(StrEnum):
     """What a person made of a frame."""
 
@@ -149,6 +157,12 @@ class StoredFrame(BaseModel):
         """The frame that it needs."""
         sequence = self.reference_sequence
         return replace(self.frame_id, sequence=sequence) if sequence else None
+
+    @property
+    def coded_as(self) -> Kind:
+        if not self.reference_sequence:
+            return Kind.INTRA
+        return Kind.UNCHANGED if self.activity == 0 else Kind.INTER
 
     @property
     def captured_us(self) -> int:

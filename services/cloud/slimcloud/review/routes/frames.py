@@ -25,7 +25,7 @@ from slimcloud.review.resource import (
     url_of,
 )
 from slimcloud.store.listing import FrameFilter
-from slimcloud.store.records import DetectionResult, FrameState, ReviewMark, StoredFrame
+from slimcloud.store.records import DetectionResult, FrameState, Kind, ReviewMark, StoredFrame
 from slimcloud.wall_clock import unix_us_of
 
 MAX_LIMIT = 200  # frames a page
@@ -128,6 +128,10 @@ class FrameView(StoredFrame):
     camera: str = Field(description="1-64 characters of [A-Za-z0-9._-]")
     epoch: str = Field(description="start of the edge process, 16 hex digits")
     sequence: int = Field(ge=1, description="counts 1, 2, 3 ... within an epoch")
+    kind: Kind = Field(
+        description="intra: coded alone; inter: as what changed since its reference; unchanged: "
+        "nothing had"
+    )
     bytes_total: int = Field(ge=1, description="base and enhancement, bytes")
     bpp: float = Field(gt=0, description="8 * bytes_total / original pixels, bits per pixel")
     enhanced: bool = Field(description="an enhancement is stored; the picture uses it")
@@ -224,6 +228,7 @@ async def _view(context: ApiContext, frame: StoredFrame, with_detections: bool) 
         camera=frame_id.camera_id,
         epoch=frame_id.epoch_hex,
         sequence=frame_id.sequence,
+        kind=frame.coded_as,
         bytes_total=bytes_total,
         bpp=8 * bytes_total / (frame.image_height * frame.image_width),
         enhanced=frame.enhancement_bytes > 0,
