@@ -142,6 +142,9 @@ class NullEngine:
     def latent_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
         return image_hw
 
+    def kept(self, frame_id: FrameId) -> None:
+        return None
+
     async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]:
         return [EngineResult((), None, 0.0) for _ in jobs]
 
