@@ -8,7 +8,8 @@ PYTHON ?= python3
 DEMO_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-INGREDIENTS := pyproject.toml proto/hatch_build.py proto/generate.py $(wildcard proto/slimwire/v1/*.proto)
+INGREDIENTS := pyproject.toml proto/hatch_build.py proto/generate.py $(wildcard proto/slimwire/v1/*.proto) \
+	shared/slimcodec/context/steps.c
 # what pip says is its progress: setting up takes a minute or more
 PIP := -m pip install --disable-pip-version-check --no-compile
 DEV := .venv-dev/bin
@@ -49,7 +50,7 @@ proto: .venv-dev/.installed
 
 clean:
 	rm -rf .venv .venv-test .venv-dev $(NODE_CLIENT)/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -f shared/slimwire/v1/*_pb2*.py*
+	rm -f shared/slimwire/v1/*_pb2*.py* shared/slimcodec/context/steps.lib
 	find proto shared services tests studies bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A second client of the wire, in another language, and buf. Without npm or its registry their tests are skipped.

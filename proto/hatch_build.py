@@ -1,20 +1,51 @@
-"""Build hook: generate the code of the wire before a wheel or an editable install is made.
+"""Build hook: what is made before a wheel or an editable install: the code of the wire, and the
+codec's steps in C.
 
-Generated files are ignored by git, and hatchling leaves ignored files out of a wheel unless they
-are named as artifacts.
+Made files are ignored by git, and hatchling leaves ignored files out of a wheel unless they are
+named as artifacts.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import shlex
+import subprocess
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+STEPS = "shared/slimcodec/context/steps.c"
+# as `slimcodec.context.compiled` looks for it
+LIBRARY = "shared/slimcodec/context/steps.lib"
 
-class GenerateWireHook(BuildHookInterface[Any]):
-    """Runs `proto/generate.py` for the target `wheel`, editable or not."""
+
+def compile_steps(root: Path, library: Path) -> str:
+    """Make the shared library of the steps; return why there is none, else nothing.
+
+    The compiler is `$CC`, or `cc`.
+    """
+    made = library.with_name(f"{library.name}.{os.getpid()}")
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-std=c99", "-O3", "-shared", "-fPIC"]
+    try:
+        subprocess.run(
+            [*command, "-o", str(made), str(root / STEPS)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        made.replace(library)  # at once: others may load it
+        return ""
+    except (OSError, subprocess.CalledProcessError) as exc:
+        library.unlink(missing_ok=True)  # it may be of another source
+        made.unlink(missing_ok=True)
+        return str(getattr(exc, "stderr", exc)).strip()
+
+
+class MadeFilesHook(BuildHookInterface[Any]):
+    """Runs `proto/generate.py` and the C compiler for the target `wheel`, editable or not."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         # A source distribution carries the .proto files; the wheel built from it comes here.
@@ -31,3 +62,13 @@ class GenerateWireHook(BuildHookInterface[Any]):
             path.relative_to(root).as_posix()
             for path in module.generate(root / "proto", root / "shared")
         ]
+        if why := compile_steps(root, root / LIBRARY):
+            self.app.display_warning(
+                f"the codec's steps are not compiled, numpy takes them, more slowly: {why}"
+            )
+            return
+        build_data["artifacts"].append(LIBRARY)
+        if version == "standard":  # an editable install is for this machine anyway
+            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{platform}"  # of any Python: the library has none

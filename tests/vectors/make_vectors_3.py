@@ -12,7 +12,7 @@ import json
 import struct
 import sys
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from slimcodec.container import Container, Section, pack_container
 from slimcodec.context.coder import ContextCoder
 from slimcodec.context.prior import ContextPrior, save_context
+from slimcodec.context.steps import Given
 from slimcodec.context.walk import Walk
 from slimcodec.entropy.coder import StepEncoder, SymbolTables
 from slimcodec.entropy.tables import Tables, save_tables
@@ -72,9 +73,9 @@ class Coder(ContextCoder):
 
     modes: Modes = "cheaper"
 
-    def _choose(self, plan: Sequence, num_places: int) -> NDArray[np.bool_]:  # type: ignore[type-arg]  # of a private class
-        chosen = super()._choose(plan, num_places)
-        return chosen if self.modes == "cheaper" else np.full(num_places, self.modes == "alone")
+    def _choose(self, given: Given, symbols: NDArray[np.int32]) -> NDArray[np.bool_]:
+        chosen = super()._choose(given, symbols)
+        return chosen if self.modes == "cheaper" else np.full(len(symbols), self.modes == "alone")
 
 
 class Kit:

@@ -23,37 +23,24 @@ enhancement, with the same changes and modes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import QUALITY_STEPS, Container, Section, to_fixed
-from slimcodec.context.flags import decode_flags, encode_flags
+from slimcodec.context.compiled import find_steps
 from slimcodec.context.prior import ContextPrior
-from slimcodec.context.walk import Reference, Step, Walk
-from slimcodec.entropy.coder import StepDecoder, StepEncoder
+from slimcodec.context.steps import Given
+from slimcodec.context.walk import Reference
 from slimcodec.entropy.tables import Tables
 from slimcodec.errors import DamagedContainerError
-from slimcodec.symbols import MAX_SYMBOL, FrameSymbols, check_holds, round_symbols
+from slimcodec.symbols import FrameSymbols, check_holds, round_symbols
 
 # A place of which no symbol is further from the reference's than this is unchanged; in one that
 # changed, symbols within the second keep the reference's value. Larger ones cost accuracy.
 CHANGE_THRESHOLD = 0.9
 KEEP_THRESHOLD = 0.6
-
-
-@dataclass(frozen=True, eq=False)
-class _Predicted:
-    """A step with what codes it, both ways."""
-
-    step: Step
-    symbols: NDArray[np.int32]  # (n, channels)
-    has_reference: NDArray[np.bool_]  # (n,)
-    alone: tuple[NDArray[np.int32], NDArray[np.int32]]
-    # of the places that have a reference, and its symbols there
-    differing: tuple[NDArray[np.int32], NDArray[np.int32]] | None
-    reference_symbols: NDArray[np.int32]
 
 
 class ContextCoder:
@@ -67,6 +54,7 @@ class ContextCoder:
 
     def __init__(self, prior: ContextPrior, tables: Tables, widths: Sequence[int]) -> None:
         self._prior, self._tables, self._widths = prior, tables, tuple(widths)
+        self._steps = find_steps(prior)
 
     def load(self, level: int) -> None:
         """Load what coding at a level needs: nothing."""
@@ -88,7 +76,8 @@ class ContextCoder:
             return symbols, None, np.ones(len(values), np.bool_)
         known, exact = self._at_quality(reference, frame, M)
         off = np.abs(values - exact)
-        symbols = np.where(known.has & (off <= KEEP_THRESHOLD), known.symbols, symbols)
+        has = np.arange(M) < known.there[:, np.newaxis]
+        symbols = np.where(has & (off <= KEEP_THRESHOLD), known.symbols, symbols)
         return symbols, known, (off > CHANGE_THRESHOLD).any(1)
 
     def encode(
@@ -113,23 +102,14 @@ class ContextCoder:
             if places is not None:
                 changed = places.ravel()
             known = replace(known, changed=changed)
-        walk = Walk(self._prior, frame.quality, hw, M, known)
-        plan = [self._predict(walk, step, symbols[step.places]) for step in walk.steps(0, M)]
-        alone = self._choose(plan, len(symbols))
-        sections = self._sections(walk, plan, alone, frame)
-        frame = replace(frame, sections=sections)
+        given, alone = Given(frame.quality, hw, known), np.ones(len(symbols), np.bool_)
         if reference is not None and known is not None:
-            data = encode_flags(
-                self._prior,
-                known.changed.reshape(hw),
-                alone.reshape(hw),
-                reference.changed,
-                _finer(known, hw),
-            )
-            frame = replace(
-                frame, changes=data, is_inter=True, reference=reference.digest, sections=sections
-            )
-        return frame, self._after(frame, walk.symbols, hw, reference, known)
+            alone = self._choose(given, symbols)
+            flags = known.changed.reshape(hw), alone.reshape(hw), reference.changed
+            data = self._steps.encode_flags(*flags, _finer(known, hw))
+            frame = replace(frame, changes=data, is_inter=True, reference=reference.digest)
+        frame = replace(frame, sections=self._sections(given, symbols, alone, frame))
+        return frame, self._after(frame, symbols, hw, reference, known)
 
     def enhance(
         self,
@@ -148,18 +128,13 @@ class ContextCoder:
         lower = self._widths[base.level]
         of_base = base_symbols.symbols.reshape(len(symbols), -1)[:, :lower]
         symbols[:, : of_base.shape[1]] = of_base  # has fewer channels where nothing changed
-        walk = Walk(self._prior, frame.quality, hw, M, known)
-        for step in walk.steps(0, lower):
-            walk.put(step, symbols[step.places, step.chunk.start : step.chunk.end])
-        plan = [self._predict(walk, step, symbols[step.places]) for step in walk.steps(lower, M)]
-        sections = self._sections(walk, plan, alone, frame)
         frame = replace(
             frame,
-            sections=sections,
+            sections=self._sections(Given(frame.quality, hw, known), symbols, alone, frame),
             is_inter=reference is not None,
             reference=base_symbols.digest,
         )
-        return frame, self._after(frame, walk.symbols, hw, reference, known)
+        return frame, self._after(frame, symbols, hw, reference, known)
 
     def decode(
         self, frame: Container, hw: tuple[int, int], reference: FrameSymbols | None
@@ -184,16 +159,12 @@ class ContextCoder:
             if any(section.data for section in frame.sections):
                 raise DamagedContainerError("data holds more than the symbols: nothing changed")
             return self._after(frame, np.zeros((len(alone), M), np.int32), hw, reference, known)
-        walk, start = Walk(self._prior, frame.quality, hw, M, known), 0
-        for section in frame.sections:
-            end = self._widths[section.group]
-            check_holds(section, count * (end - start) * self._prior.least_bits)
-            coder = StepDecoder(section.data)
-            for step in walk.steps(start, end):
-                walk.put(step, self._take(walk, step, alone, coder))
-            coder.finish()
-            start = end
-        return self._after(frame, walk.symbols, hw, reference, known)
+        ends = self._widths[: len(frame.sections)]
+        for section, size in zip(frame.sections, np.diff(ends, prepend=0).tolist(), strict=True):
+            check_holds(section, count * size * self._prior.least_bits)
+        data = [section.data for section in frame.sections]
+        symbols = self._steps.decode(Given(frame.quality, hw, known), alone, ends, data)
+        return self._after(frame, symbols, hw, reference, known)
 
     def before(self, symbols: FrameSymbols, enhancement: Container) -> FrameSymbols:
         """Return what a reader held before an enhancement that led to these symbols."""
@@ -204,12 +175,28 @@ class ContextCoder:
         held[coded, self._widths[level] :] = 0
         return replace(symbols, symbols=held, levels=levels)
 
+    def _choose(self, given: Given, symbols: NDArray[np.int32]) -> NDArray[np.bool_]:
+        return self._steps.choose(given, symbols)
+
+    def _sections(
+        self,
+        given: Given,
+        symbols: NDArray[np.int32],
+        alone: NDArray[np.bool_],
+        frame: Container,
+    ) -> tuple[Section, ...]:
+        ends = [self._widths[group] for group in frame.groups]
+        start = self._widths[frame.first_group - 1] if frame.first_group else 0
+        data = self._steps.encode(given, symbols, alone, start, ends)
+        return tuple(
+            Section(group, 0, part) for group, part in zip(frame.groups, data, strict=True)
+        )
+
     def _changes(
         self, frame: Container, known: Reference, reference: FrameSymbols, hw: tuple[int, int]
     ) -> tuple[Reference, NDArray[np.bool_]]:
-        changed, alone = decode_flags(
-            self._prior, frame.changes, reference.changed, _finer(known, hw)
-        )
+        flags = frame.changes, reference.changed, _finer(known, hw)
+        changed, alone = self._steps.decode_flags(*flags)
         return replace(known, changed=changed.ravel()), alone.ravel()
 
     def _at_quality(
@@ -232,80 +219,11 @@ class ContextCoder:
         channels = np.asarray(self._widths)[reference.levels.ravel()]
         known = Reference(
             round_symbols(exact),
-            np.arange(num_channels) < channels[:, np.newaxis],
+            channels,
             to - qualities.astype(np.intp),
             np.zeros(h * w, np.bool_),
         )
         return known, exact
-
-    def _predict(self, walk: Walk, step: Step, of_places: NDArray[np.int32]) -> _Predicted:
-        symbols = of_places[:, step.chunk.start : step.chunk.end]
-        there = walk.has_reference(step)
-        alone = walk.alone(step, step.places)
-        differing, places = None, step.places[there]
-        reference = symbols[:0]
-        if len(places):
-            differing = walk.differing(step, places)
-            reference = walk.reference_symbols(step, places)
-        walk.put(step, symbols)
-        return _Predicted(step, symbols, there, alone, differing, reference)
-
-    def _choose(self, plan: Sequence[_Predicted], num_places: int) -> NDArray[np.bool_]:
-        """(h * w,) which places take fewer bits alone."""
-        saved = np.zeros(num_places)  # bits, by differences
-        compared = np.zeros(num_places, np.bool_)
-        for part in plan:
-            if part.differing is None:
-                continue
-            places = part.step.places[part.has_reference]
-            index, mean = part.alone
-            mean = np.broadcast_to(mean, part.symbols.shape)
-            symbols = part.symbols[part.has_reference]
-            bits = self._prior.bits(symbols - mean[part.has_reference], index[part.has_reference])
-            index, mean = part.differing
-            lost = symbols - part.reference_symbols - mean
-            saved[places] += (bits - self._prior.bits(lost, index)).sum(1)
-            compared[places] = True
-        return ~compared | (saved < 0)
-
-    def _sections(
-        self, walk: Walk, plan: Sequence[_Predicted], alone: NDArray[np.bool_], frame: Container
-    ) -> tuple[Section, ...]:
-        coders = {group: StepEncoder() for group in frame.groups}
-        for part in plan:
-            group = int(np.searchsorted(self._widths, part.step.chunk.end))
-            coder, tables = coders[group], self._prior.tables
-            index, mean = part.alone
-            rest = np.broadcast_to(part.symbols - mean, part.symbols.shape)
-            if part.differing is not None:
-                chosen = ~alone[part.step.places] & part.has_reference
-                of_differing = chosen[part.has_reference]
-                table, mean = part.differing
-                lost = part.symbols[part.has_reference] - part.reference_symbols - mean
-                index, rest = index.copy(), rest.copy()
-                index[chosen], rest[chosen] = table[of_differing], lost[of_differing]
-            coder.add(rest.ravel(), tables, index.ravel())
-        return tuple(Section(group, 0, coder.finish()) for group, coder in coders.items())
-
-    def _take(
-        self, walk: Walk, step: Step, alone: NDArray[np.bool_], coder: StepDecoder
-    ) -> NDArray[np.int32]:
-        apart = alone[step.places] | ~walk.has_reference(step)
-        if apart.all():
-            index, base = walk.alone(step, step.places)
-        else:
-            index = np.empty((len(step.places), step.chunk.end - step.chunk.start), np.int32)
-            base = np.empty_like(index)
-            places = step.places[~apart]
-            index[~apart], mean = walk.differing(step, places)
-            base[~apart] = mean + walk.reference_symbols(step, places)
-            if apart.any():
-                index[apart], base[apart] = walk.alone(step, step.places[apart])
-        taken = coder.take(self._prior.tables, index.ravel()).reshape(index.shape)
-        symbols = taken.astype(np.int64) + base
-        if symbols.size and max(symbols.max(), -symbols.min()) > MAX_SYMBOL:
-            raise DamagedContainerError(f"a symbol is beyond +-{MAX_SYMBOL}")
-        return symbols.astype(np.int32)
 
     def _after(
         self,

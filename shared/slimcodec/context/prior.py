@@ -73,11 +73,12 @@ MODE_CONTEXTS = 5  # changed places among the four neighbours
 MAX_FINENESS = 127
 # of a symbol: so the bytes of a section bound how many symbols it can hold (`slimcodec.symbols`)
 LEAST_BITS = 0.003
+PARTS_OF_BIT = 1024
 
 # Every symbol and difference of two by its place in an array: 0, 1, ..., then those below 0.
 _SIGNED = np.fft.ifftshift(np.arange(-2 * MAX_SYMBOL, 2 * MAX_SYMBOL + 1))
 
-_KINDS = ("intra", "mean", "inter", "inter_mean")  # of the weights, by chunk and pass
+KINDS = ("intra", "mean", "inter", "inter_mean")  # of the weights, by chunk and pass
 _PLAIN = ("lut", "ends", "bias", "inter_bias", "changed", "alone")
 
 
@@ -182,17 +183,18 @@ class ContextPrior:
         """Bits that it costs at least to say of a place whether it changed."""
         return float(self.change_tables.least_bits.min())
 
-    def bits(self, symbols: NDArray[np.int32], index: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return what coded symbols take, about, by the table of each; any shape."""
+    def bits(self, symbols: NDArray[np.int32], index: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return what coded symbols take, about, by the table of each, any shape; in parts of bits
+        that are integers, so that an encoder chooses the same wherever it runs.
+        """
         bins = symbols - self.tables.offset[index]
-        last = self._bits.shape[1] - 1
-        found: NDArray[np.float32] = self._bits[
-            index, np.where((bins < 0) | (bins > last), last, bins)
-        ]
+        last = self.bits_of_bins.shape[1] - 1
+        held = np.where((bins < 0) | (bins > last), last, bins)
+        found: NDArray[np.int64] = self.bits_of_bins[index, held].astype(np.int64)
         return found
 
     @cached_property
-    def _bits(self) -> NDArray[np.float32]:
+    def bits_of_bins(self) -> NDArray[np.uint16]:
         """(384, bins) of each bin; those that a table lacks, and the last column, its escape's."""
         frequencies = np.diff(self.tables.cdf.astype(np.int64), axis=1)
         escape = self.tables.cdf_length - 2
@@ -200,7 +202,9 @@ class ContextPrior:
         lacking = np.arange(frequencies.shape[1]) >= escape[:, np.newaxis]
         bits = PRECISION_BITS - np.log2(np.where(lacking, of_escape, frequencies))
         bits[lacking] += 8  # two digits of its value
-        return np.pad(bits, ((0, 0), (0, 1)), mode="edge").astype(np.float32)
+        parts = np.rint(PARTS_OF_BIT * np.pad(bits, ((0, 0), (0, 1)), mode="edge"))
+        rounded: NDArray[np.uint16] = parts.astype(np.uint16)
+        return rounded
 
     def bias_at(self, quality: float, inter: bool = False) -> NDArray[np.float32]:
         """Return (3, M) biases at a rounded quality."""
@@ -316,7 +320,7 @@ def context_arrays(prior: ContextPrior) -> dict[str, NDArray[Any]]:
 
 
 def _is_weights(name: str) -> bool:
-    return name.rsplit("_", 2)[0] in _KINDS
+    return name.rsplit("_", 2)[0] in KINDS
 
 
 def _binary_tables(frequency_of_one: NDArray[np.int32]) -> SymbolTables:

@@ -32,7 +32,7 @@ class Reference:
     """The symbols of another frame at the quality of the one that is coded."""
 
     symbols: NDArray[np.int32]  # (h * w, M), zero where it lacks the channel
-    has: NDArray[np.bool_]  # (h * w, M), whether it has the channel
+    there: NDArray[np.intp]  # (h * w,), channels that it has
     fineness: NDArray[np.intp]  # (h * w,) by how much the frame is finer, in 1/256 of a quality
     changed: NDArray[np.bool_]  # (h * w,) the places that the frame codes
 
@@ -102,7 +102,8 @@ class Walk:
         # as the reference where nothing changed, which is nearly everywhere
         changed = np.flatnonzero(reference.changed)
         coded, before = self.symbols[changed, :end], reference.symbols[changed, :end]
-        lost = np.where(reference.has[changed, :end], coded - before, 0)
+        has = np.arange(end) < reference.there[changed, np.newaxis]
+        lost = np.where(has, coded - before, 0)
         lost[:, start:] = 0  # not decoded yet
         self._mixed = np.zeros((size, 3 * end + 1), np.float32)  # and lut(|D|), lut(|R|), changes
         other = magnitudes[reference.symbols[:, :end]]
@@ -118,8 +119,29 @@ class Walk:
         """(n,) whether the step's channels are there to be differed from at each of its places."""
         if self._reference is None or not self._prior.has("inter", step.chunk, step.number):
             return np.zeros(len(step.places), np.bool_)
-        there: NDArray[np.bool_] = self._reference.has[step.places, step.chunk.end - 1]
-        return there
+        has: NDArray[np.bool_] = self._reference.there[step.places] >= step.chunk.end
+        return has
+
+    def predict(
+        self, step: Step, is_alone: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the tables of a step's symbols (n, channels of the chunk), and what is taken off
+        them, of places that are coded alone and of others.
+
+        Args:
+            step: Whose symbols.
+            is_alone: (h * w,).
+        """
+        differs = self.has_reference(step) & ~is_alone[step.places]
+        if not differs.any():
+            return self.alone(step, step.places)
+        index = np.empty((len(step.places), step.chunk.end - step.chunk.start), np.int32)
+        base = np.empty_like(index)
+        index[~differs], base[~differs] = self.alone(step, step.places[~differs])
+        places = step.places[differs]
+        index[differs], mean = self.differing(step, places)
+        base[differs] = mean + self.reference_symbols(step, places)
+        return index, base
 
     def alone(self, step: Step, places: Places) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return tables and means (n, channels of the chunk) of symbols that are coded alone."""
@@ -167,8 +189,8 @@ class Walk:
         self._signed[at, a:b] = symbols.clip(-MAX_MEAN_INPUT, MAX_MEAN_INPUT)
         if (reference := self._reference) is None:
             return
-        there = reference.has[step.places, a:b]
-        lost = (symbols - reference.symbols[step.places, a:b]) * there
+        has = reference.there[step.places, np.newaxis] >= b
+        lost = (symbols - reference.symbols[step.places, a:b]) * has
         end = self._known.shape[1]
         self._mixed[at, a:b] = magnitudes
         self._mixed[at, end + a : end + b] = self._magnitudes[lost]

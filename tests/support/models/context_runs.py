@@ -104,8 +104,7 @@ def make_frames(seed: int) -> Iterator[tuple[NDArray[np.int32], Reference | None
             other = symbols + np.rint(random.laplace(0, 1, symbols.shape)).astype(np.int32)
             channels = random.choice(ENDS[2:], size)
             fineness = random.integers(-500, 1500, size)
-            has = np.arange(ENDS[-1]) < channels[:, np.newaxis]
-            reference = Reference(other, has, fineness, random.random(size) < 0.6)
+            reference = Reference(other, channels, fineness, random.random(size) < 0.6)
         yield symbols, reference, number * 205 / 256
 
 

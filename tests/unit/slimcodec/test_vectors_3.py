@@ -19,7 +19,7 @@ VECTORS, REFUSED = (
 
 
 @pytest.fixture(scope="module")
-def reader(runtime: OpenVinoRuntime) -> KitReader:
+def reader(runtime: OpenVinoRuntime, steps: str) -> KitReader:
     return KitReader(Decoder(load_codec_artifact(KIT / "codec"), runtime))
 
 

@@ -46,10 +46,10 @@ class Counts:
     def add_inter(self, prior: ContextPrior, frame: InterFrame) -> None:
         """Count a frame, each changed place in the mode that takes fewer bits by `prior`."""
         M, *hw = frame.symbols.shape
-        values, there = _by_place(frame.symbols), frame.there.ravel()
+        values = _by_place(frame.symbols)
         reference = Reference(
             _by_place(frame.reference),
-            np.arange(M) < there[:, np.newaxis],
+            frame.there.ravel(),
             np.rint(frame.fineness.ravel() * QUALITY_STEPS).astype(np.intp),
             frame.changed.ravel(),
         )

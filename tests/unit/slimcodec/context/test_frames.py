@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from slimcodec.container import parse_container
-from slimcodec.context.flags import change_contexts, decode_flags
+from slimcodec.context.compiled import find_steps
+from slimcodec.context.flags import change_contexts
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.entropy.coder import StepEncoder
@@ -41,12 +42,12 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> CodecArtifact:
 
 
 @pytest.fixture(scope="module")
-def encoder(context: CodecArtifact, runtime: OpenVinoRuntime) -> Encoder:
+def encoder(context: CodecArtifact, runtime: OpenVinoRuntime, steps: str) -> Encoder:
     return Encoder(context, runtime)
 
 
 @pytest.fixture(scope="module")
-def decoder(context: CodecArtifact, runtime: OpenVinoRuntime) -> Decoder:
+def decoder(context: CodecArtifact, runtime: OpenVinoRuntime, steps: str) -> Decoder:
     return Decoder(context, runtime)
 
 
@@ -283,7 +284,7 @@ def test_enhancement_says_whether_its_base_is_inter(encoder: Encoder, decoder: D
 
 
 @pytest.mark.parametrize("escape", [2, -1])
-def test_flag_that_is_neither_0_nor_1_is_refused(escape: int) -> None:
+def test_flag_that_is_neither_0_nor_1_is_refused(escape: int, steps: str) -> None:
     prior, still = toy_context(), np.zeros((1, 1), np.bool_)
     index = change_contexts(still, still, still, first=True)
     changes, modes = StepEncoder(), StepEncoder()
@@ -293,7 +294,7 @@ def test_flag_that_is_neither_0_nor_1_is_refused(escape: int) -> None:
 
     for coder in (changes, modes):
         with pytest.raises(DamagedContainerError, match="flag"):
-            decode_flags(prior, coder.finish(), still, still)
+            find_steps(prior).decode_flags(coder.finish(), still, still)
 
 
 def test_codec_without_the_context_prior_knows_no_references(

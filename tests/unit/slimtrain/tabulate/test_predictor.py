@@ -106,8 +106,7 @@ def test_integers_of_inter_frames_choose_the_tables_that_the_predictors_mean(
     symbols = np.where(changed, symbols, before)
     fineness = rng.integers(-16, 32, HW)  # in 1/16
     values, flat_before = (x.reshape(ENDS[-1], -1).T for x in (symbols, before))
-    has = np.arange(ENDS[-1]) < there.ravel()[:, np.newaxis]
-    reference = WalkedReference(flat_before, has, fineness.ravel() * 16, changed.ravel())
+    reference = WalkedReference(flat_before, there.ravel(), fineness.ravel() * 16, changed.ravel())
     walk = Walk(prior, quality, HW, ENDS[-1], reference)
     table, mean = np.zeros((2, *values.shape), np.int32)
     for step in walk.steps(0, ENDS[-1]):
