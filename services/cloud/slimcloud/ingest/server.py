@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _MIB = 2**20
 _LOOK_SECONDS = 0.25  # until it is seen that gRPC has given up
+_PORT_TRIES = 40
 SPARE_CALLS = 64  # beside those of cameras: health checks, reflection, streams that take over
 MOST_GIVEN_UP = 4  # servers whose calls go on after gRPC gave them up: who ends them holds no more
 _SERVICE_NAME = pb.DESCRIPTOR.services_by_name["IngestService"].full_name
@@ -56,11 +57,19 @@ class IngestServer:
         self._given_up[ending] = self.server
         ending.add_done_callback(self._given_up.pop)
         await self._cut(MOST_GIVEN_UP, 0)
-        if self._is_stopping:
-            return
-        self.server = _build(self.servicer, self.health, self.settings)
-        _listen(self.server, self.address, self.settings)
-        await self.server.start()
+        server = _build(self.servicer, self.health, self.settings)
+        for tries_left in reversed(range(_PORT_TRIES)):
+            if self._is_stopping:
+                return
+            try:
+                _listen(server, self.address, self.settings)
+                break
+            except OSError:  # the server before it lets go of the port a little later
+                if not tries_left:
+                    raise
+                await asyncio.sleep(_LOOK_SECONDS)
+        self.server = server
+        await server.start()
         logger.warning("begun anew: gRPC had ended at a method that is no UTF-8")
 
     async def _cut(self, num_kept: int, grace_seconds: float) -> None:

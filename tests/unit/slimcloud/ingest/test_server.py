@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -72,11 +74,27 @@ async def open_server() -> AsyncIterator[IngestServer]:
 async def end(server: IngestServer) -> None:
     """Make gRPC end the server, and wait for the next."""
     ended = server.server
+    await call_strange_method(server)
+    while server.server is ended:
+        await asyncio.sleep(0.01)
+
+
+async def end_and_listen_instead(server: IngestServer) -> socket.socket | None:
+    """Make gRPC end the server, and take its port unless the next server was quicker."""
+    host, _, port = server.address.rpartition(":")
+    ended = server.server
+    await call_strange_method(server)
+    while server.server is ended:
+        with contextlib.suppress(OSError):
+            return socket.create_server((host, int(port)))
+        await asyncio.sleep(0.001)
+    return None
+
+
+async def call_strange_method(server: IngestServer) -> None:
     async with grpc.aio.insecure_channel(server.address) as channel:
         with pytest.raises(grpc.RpcError):
             await channel.unary_unary(STRANGE_METHOD, None, None)(b"", wait_for_ready=True)
-    while server.server is ended:
-        await asyncio.sleep(0.01)
 
 
 async def end_while_memory_is_filled() -> bool:
@@ -112,6 +130,23 @@ async def test_who_ends_server_after_server_holds_no_more_calls_than_of_a_few() 
         assert not any(watch.done() for watch in watches[1:])
         for channel in channels:
             await channel.close(None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_port_that_is_not_free_at_once_is_waited_for() -> None:
+    async with open_server() as server:
+        while (other := await end_and_listen_instead(server)) is None:
+            pass
+        ended = server.server
+        await asyncio.sleep(0.5)  # it is tried meanwhile
+        assert server.server is ended
+
+        other.close()
+        while server.server is ended:
+            await asyncio.sleep(0.01)
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
 
 
 if __name__ == "__main__":
