@@ -9,8 +9,10 @@ store's connections and the embedded Redis are closed.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +59,7 @@ logger = logging.getLogger(__name__)
 
 # Of each graph: pictures up to 0.9 megapixels find the memory of the one before.
 _KEPT_BYTES = 192 * 2**20
+_REDIS_PAUSE_SECONDS = 0.5  # between two tries at the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +176,36 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
     )
     shown = f"redis_url (CLOUD_REDIS_URL): {without_passwords(url)}"
     try:
-        await clock.read()
+        await _await_answer(clock, shown, settings.redis_wait_seconds, life)
         await check_durability(client, settings.durability)
         await store.work.prepare()
     except RedisError as exc:
-        answer = exc.__cause__ or exc  # what it said to the first commands of a connection
-        if isinstance(answer, AuthenticationError | ResponseError):
+        if _is_refusal(exc):
             raise SettingsError([f"{shown}: Redis refuses: {exc}"]) from exc
         raise StoreUnreachableError(f"{shown} does not answer: {exc}") from exc
     life.spawn(repeat(clock.read, READ_SECONDS), "clock")
     return store
+
+
+async def _await_answer(clock: StoreClock, shown: str, seconds: float, life: Lifecycle) -> None:
+    """Return when Redis has answered; raise what it was at the end, or when the process stops."""
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            await clock.read()
+            return
+        except RedisError as exc:
+            if _is_refusal(exc) or time.monotonic() > give_up:
+                raise
+            logger.warning("%s does not answer and is waited for: %s", shown, exc)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(life.wait(), _REDIS_PAUSE_SECONDS)
+            give_up = 0.0
+
+
+def _is_refusal(error: RedisError) -> bool:
+    answer = error.__cause__ or error  # what it said to the first commands of a connection
+    return isinstance(answer, AuthenticationError | ResponseError)
 
 
 async def _start_detect(process: _Process) -> None:

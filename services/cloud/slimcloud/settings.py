@@ -80,6 +80,8 @@ class CloudSettings(ServiceSettings):
         default=None, pattern=r"^(redis|rediss|unix)://"
     )
     """redis://, rediss:// or unix:// URL; not set = an embedded server of our own"""
+    redis_wait_seconds: float = Field(default=30.0, ge=0, le=3600)
+    """at the start a Redis that does not answer yet is waited for so long, s"""
     data: Path | None = Field(
         default=None,
         description="directory in which the embedded Redis keeps what it holds; not set = "

@@ -34,13 +34,23 @@ async def check_durability(client: Redis, wanted: Durability) -> None:
     """Compare what a server promises now with what is wanted; warn where it is less, or unknown.
 
     Raises:
-        SettingsError: ALWAYS is wanted, and the server promises less.
+        SettingsError: ALWAYS is wanted, and the server promises less; or it evicts any key.
     """
     try:
         found = await client.config_get("append*")
+        policies = await client.config_get("maxmemory-policy")
     except ResponseError as exc:  # managed servers do not let it be asked
         logger.warning("what Redis promises is not known (CONFIG GET: %s)", exc)
         return
+    policy = policies.get("maxmemory-policy") or "noeviction"
+    if policy != "noeviction":
+        evicts = (
+            f"Redis says maxmemory-policy {policy}, and deletes what was told PERSISTED when its "
+            "memory is full: set maxmemory-policy noeviction at the server"
+        )
+        if policy.startswith("allkeys"):
+            raise SettingsError([evicts])
+        logger.warning("%s", evicts)
     has_log, fsync = found.get("appendonly"), found.get("appendfsync")
     if has_log == "yes" and fsync in {"always", wanted.appendfsync}:
         return

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
 import pytest
+import redis
 
 from slimcloud.errors import StoreUnreachableError
 from slimcloud.store.frames import Store
 from slimops.errors import EmbeddedRedisError, SettingsError
 from slimops.storage.durability import Durability
+from slimops.storage.embedded_redis import EmbeddedRedis
 from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.cloud_process import CloudProcess, cloud_process
@@ -114,9 +117,42 @@ async def test_redis_that_refuses_stops_the_start_with_the_settings_name(
     assert "hunter2" not in str(caught.value)
 
 
+async def test_replica_stops_the_start_with_the_settings_name(
+    redis_url: str, toy_models: ToyModels, tmp_path: Path
+) -> None:
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        client.replicaof("127.0.0.1", 9)
+
+    try:
+        with pytest.raises(SettingsError, match="CLOUD_REDIS_URL.*Redis refuses.*replica"):
+            async with open_cloud(cloud_settings(toy_models, server.url)):
+                pass
+    finally:
+        server.stop()
+
+
 async def test_redis_that_does_not_answer_is_named_by_its_setting(toy_models: ToyModels) -> None:
-    settings = cloud_settings(toy_models, "redis://127.0.0.1:9")
+    settings = cloud_settings(toy_models, "redis://127.0.0.1:9", redis_wait_seconds=0)
 
     with pytest.raises(StoreUnreachableError, match="CLOUD_REDIS_URL.*does not answer"):
         async with open_cloud(settings):
             pass
+
+
+async def test_redis_that_comes_later_is_waited_for(
+    redis_url: str, toy_models: ToyModels, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    late = tmp_path / "late.sock"
+    settings = cloud_settings(toy_models, f"unix://{late}", role="ingest")
+
+    async def come() -> None:
+        while "is waited for" not in caplog.text:
+            await asyncio.sleep(0.01)
+        late.symlink_to(redis_url.removeprefix("unix://"))
+
+    async with asyncio.TaskGroup() as both:
+        both.create_task(come())
+        async with open_cloud(settings) as cloud:
+            assert ":" in cloud.grpc_address

@@ -60,6 +60,23 @@ async def test_server_that_promises_less_than_a_second_is_warned_of(
     assert f"{name} {value}" in warning.message
 
 
+async def test_server_that_evicts_any_key_is_refused(client: Redis) -> None:
+    await client.config_set("maxmemory-policy", "allkeys-lru")
+
+    with pytest.raises(SettingsError, match="maxmemory-policy allkeys-lru.*noeviction"):
+        await check_durability(client, Durability.SECOND)
+
+
+async def test_server_that_evicts_some_keys_is_warned_of(
+    client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await client.config_set("maxmemory-policy", "volatile-lru")
+
+    await check_durability(client, Durability.SECOND)
+
+    assert "maxmemory-policy volatile-lru" in caplog.text
+
+
 async def test_server_that_does_not_let_itself_be_asked_is_warned_of(
     client: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
