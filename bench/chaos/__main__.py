@@ -4,7 +4,18 @@ import argparse
 import importlib
 
 NAMES = (
-    *("clocks", "containers", "disks", "floods", "fuzz", "kills", "model_folders", "proxy", "soak"),
+    *(
+        "clocks",
+        "containers",
+        "disks",
+        "floods",
+        "fuzz",
+        "kills",
+        "model_folders",
+        "proxy",
+        "soak",
+        "streams",
+    ),
 )
 
 

@@ -22,6 +22,7 @@ from typing import Any, Self
 import grpc.aio
 import numpy as np
 
+from bench.chaos.account import Account
 from bench.chaos.rig import STREAM_FRAMES, record
 from bench.chaos.system import System
 from slimlinks.shaping import ShapedLink
@@ -48,10 +49,18 @@ def run(arguments: argparse.Namespace) -> None:
     """A row for each fault."""
     for fault in arguments.fault or FAULTS:
         with tempfile.TemporaryDirectory(prefix="proxy-") as scratch:
-            asyncio.run(_measure(fault, arguments.rounds, arguments.seed, Path(scratch)))
+            measured = measure(fault, arguments.rounds, arguments.seed, Path(scratch))
+            recoveries, account, errors = asyncio.run(measured)
+        p50, p95 = np.percentile(recoveries, (50, 95))
+        seconds = {"p50": f"{p50:.1f} s", "p95": f"{p95:.1f} s", "most": f"{max(recoveries):.1f} s"}
+        said = {**seconds, **account.counts(), "errors logged": errors}
+        record(f"link: {fault}", arguments.rounds, said)
 
 
-async def _measure(fault: str, rounds: int, seed: int, folder: Path) -> None:
+async def measure(
+    fault: str, rounds: int, seed: int, folder: Path
+) -> tuple[list[float], Account, int]:
+    """The seconds of each recovery, what became of the frames, and errors that were logged."""
     async with Faults(random.Random(seed)) as proxy:
         settings = {"EDGE_CLOUD_ADDRESS": proxy.address}
         system = System(folder, whole=False, image_hw=IMAGE_HW, edge=settings)
@@ -71,10 +80,7 @@ async def _measure(fault: str, rounds: int, seed: int, folder: Path) -> None:
                 account = await asyncio.to_thread(system.account)
         finally:
             system.stop()
-    p50, p95 = np.percentile(recoveries, (50, 95))
-    seconds = {"p50": f"{p50:.1f} s", "p95": f"{p95:.1f} s", "most": f"{max(recoveries):.1f} s"}
-    errors = {"errors logged": system.errors()}
-    record(f"link: {fault}", rounds, {**seconds, **account.counts(), **errors})
+    return recoveries, account, system.errors()
 
 
 async def _spoil(fault: str, proxy: "Faults", shaped: ShapedLink | None) -> float:
