@@ -50,7 +50,7 @@ class SentFrame:
     is_key: bool  # at the key's point
     refines: bool  # brings no new picture
     number: int  # rises from frame to frame
-    reference: int | None  # number of the frame that it refers to; None: it decodes alone
+    reference: Reference | None  # what it refers to; None: it decodes alone
     after: Reference | None  # with the context prior
 
 
@@ -232,7 +232,7 @@ class SequenceEncoder:
             if reference is not None and symbols.depth:
                 changed_seconds[~symbols.changed] = reference.changed_seconds[~symbols.changed]
             after = Reference(symbols, changed_seconds, number, base)
-        named = reference.number if reference is not None and symbols and symbols.depth else None
+        named = reference if symbols is not None and symbols.depth else None
         kind, activity = _how_coded(symbols)
         frame = SentFrame(encoded, kind, activity, is_key, refines, number, named, after)
         if is_key or refines:

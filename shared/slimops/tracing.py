@@ -4,8 +4,8 @@
                    ├─ ingest          (cloud, role ingest)
                    └─ detect          (cloud, role detect)
 
-The frame carries a W3C `traceparent` through the wire and the store, whether or not anybody
-collects. Configured once, in a `__main__`, as logging is; without that `record_span` does nothing.
+The frame carries a W3C `traceparent` through the wire and the store, where the edge's spans are
+collected. Configured once, in a `__main__`, as logging is; without that nothing is recorded.
 A span is recorded when its work is done: a stream that lives for days is no span.
 """
 
@@ -102,10 +102,13 @@ def record_span(name: str, traceparent: str, seconds: float, *, is_root: bool = 
 
 
 def make_traceparent() -> str:
-    """Begin a trace: 00-(trace, 16 bytes)-(span, 8 bytes)-(flags), in hexadecimal.
+    """Begin a trace: 00-(trace, 16 bytes)-(span, 8 bytes)-(flags), in hexadecimal; empty where
+    nobody collects.
 
     Source: https://www.w3.org/TR/trace-context/#traceparent-header
     """
+    if _recorder is None:
+        return ""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{_SAMPLED}"
 
 

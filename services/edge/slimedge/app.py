@@ -212,7 +212,9 @@ class _Edge:
         observers.append(self._gap_watch)
 
         # From the picture to the cloud, and what the cloud asks for.
-        self._worker = worker = EncodeWorker(encoder, settings.max_edge, lambda: ledger.max_pixels)
+        self._worker = worker = EncodeWorker(
+            encoder, settings.max_edge, lambda: ledger.max_pixels, settings.key_seconds
+        )
         ring = FrameRing(settings.ring_frames, settings.ring_bytes)
         self._refetcher = Refetcher(ring, worker, ledger, observers, clock)
         answers = AnswerReader(
@@ -237,17 +239,20 @@ class _Edge:
             is_recording=recording is not None,
         )
         self._backfill = Backfill(spool, ledger, self._uplink, controller, budget, observers, clock)
+        encode = EncodeStage(
+            worker=worker,
+            calibration=calibration,
+            controller=controller,
+            ring=ring,
+            max_depth=lambda: min(settings.reference_depth, ledger.max_reference_depth),
+            observer=observers,
+            clock=clock,
+        )
+        observers.append(encode)
         self._pipeline = Pipeline(
             settings=settings,
             controller=controller,
-            encode=EncodeStage(
-                worker=worker,
-                calibration=calibration,
-                controller=controller,
-                ring=ring,
-                observer=observers,
-                clock=clock,
-            ),
+            encode=encode,
             ledger=ledger,
             uplink=self._uplink,
             spool=spool,

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.detection import Detection
+from slimcodec.sequence import Kind
 from slimcontrol.controller import WaitReason
 from slimedge.gap import Gap
 
@@ -49,6 +50,7 @@ class LossReason(StrEnum):
     DISK = "disk"  # it was to be kept on disk, and the disk failed
     REFUSED = "refused"  # the cloud did not take it, and nothing is kept for later
     SPOOL_AGE = "spool_age"  # it was on disk for too long
+    STORE_LOST = "store_lost"  # it needs a frame that the cloud has lost
 
 
 class Stage(StrEnum):
@@ -120,6 +122,8 @@ class Encoded(EdgeEvent):
     wait_seconds: float  # capture until the encoder took it
     encode_seconds: float  # scaling, transform and entropy coding
     probe: bool  # sent only to learn the link's rate
+    kind: Kind = "intra"
+    activity: float = 1.0  # share of the places that it codes
 
 
 @dataclass(frozen=True, slots=True)

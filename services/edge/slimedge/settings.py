@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import Field, FilePath, model_validator
 
 from slimcodec.model.find import DEFAULT_MODEL
+from slimcodec.sequence import KEY_SECONDS
 from slimops.address import host_of, is_loopback
 from slimops.logs import LogFormat
 from slimops.settings import ServiceSettings
@@ -64,6 +65,10 @@ class EdgeSettings(ServiceSettings):
 
     max_level: int | None = Field(default=None, ge=0, le=15)
     """widest level sent unasked; wider on a refetch only"""
+    reference_depth: int = Field(default=8, ge=0, le=1023)
+    """frames to be decoded before one, at most, as far as the cloud allows; 0 = each alone"""
+    key_seconds: float = Field(default=KEY_SECONDS, gt=0, le=86_400)
+    """from one frame that decodes alone to the next, s"""
 
     ring_frames: int = Field(default=600, ge=1, le=100_000)
     """recent frames kept for a refetch"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,9 +115,7 @@ async def test_a_folder_is_sent_until_it_ends_and_every_sent_frame_is_detected(
     assert recorder.of(Detected)[0].detections[0].label == "car"
     assert all(event.latency_seconds > 0 for event in recorder.of(Detected))
     assert {event.stage for event in recorder.of(Acked)} == set(Stage)
-    traces = {frame.traceparent for frame in cloud.frames}
-    assert len(traces) == len(cloud.frames)
-    assert all(re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace) for trace in traces)
+    assert {frame.traceparent for frame in cloud.frames} == {""}  # nobody collects
     assert recorder.of(CameraChanged)[-1].state is CameraState.ENDED
     assert recorder.of(LinkChanged)[-1].state is LinkState.STOPPED
 

@@ -34,12 +34,16 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         max_frame_bytes: int = 4 * 2**20,
         max_pixels: int = 0,
         max_live_level: int | None = None,
+        max_reference_depth: int = 0,
+        store_id: str = "",
     ) -> None:
         self.fingerprint = fingerprint
         self.credit_bytes = credit_bytes
         self.max_frame_bytes = max_frame_bytes
         self.max_pixels = max_pixels
         self.max_live_level = max_live_level
+        self.max_reference_depth = max_reference_depth  # above 0: it takes short frames, too
+        self.store_id = store_id
         self.last_stage = pb.STAGE_DETECTED  # frames are acknowledged up to this stage
         self.nacks: dict[int, pb.Nack] = {}  # by sequence: sent once, instead of acks
         self.detections: list[pb.Detection] = []  # found in every frame
@@ -159,6 +163,9 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
                     max_pixels=self.max_pixels,
                     model_fingerprint=self.fingerprint,
                     max_live_level=self.max_live_level,
+                    max_reference_depth=self.max_reference_depth,
+                    protocol_minor=2 if self.max_reference_depth else 0,
+                    store_id=self.store_id,
                 )
             )
             while (response := await outbox.get()) is not _ABORT:
@@ -214,7 +221,8 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
             self.lost_frames.remove(frame.sequence)
             return
         self.frames.append(frame)
-        if google_crc32c.value(frame.container) != frame.container_crc32c:
+        is_told = frame.container_crc32c or not self.max_reference_depth
+        if is_told and google_crc32c.value(frame.container) != frame.container_crc32c:
             self.damaged_sequences.append(frame.sequence)
         nack = self.nacks.pop(frame.sequence, None)
         if nack is not None:

@@ -1,7 +1,11 @@
 """A frame that may go -> a frame on its way: encoded, kept for a refetch, numbered, described.
 
 CapturedFrame, (level, quality) ─► worker ─► container ─► LedgerFrame(header, container)
-                                                └► ring   └► Encoded; the controller learns
+                                      ▲         └► ring   └► Encoded; the controller learns
+     what became of earlier frames ───┘
+
+A frame may refer to one of which PERSISTED was heard, and to no other: so any may be lost without
+harm to the next. Where the cloud turns out not to have one of those, the next is coded alone.
 
 What has left the ring is gone: the cloud is told so and keeps the picture that it has.
 """
@@ -16,12 +20,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.errors import CodecError
+from slimcodec.symbols import FrameSymbols
 from slimcontrol.controller import Controller, Decision, Verdict
 from slimcontrol.point import OperatingPoint
 from slimedge.encode.calibration import EncodeCalibration, warm_up
 from slimedge.encode.worker import EncodedFrame, EncodeWorker
-from slimedge.event import EdgeObserver, Encoded, Skipped, SkipReason
+from slimedge.event import (
+    Acked,
+    EdgeEvent,
+    EdgeObserver,
+    Encoded,
+    GapRecorded,
+    Lost,
+    Nacked,
+    Skipped,
+    SkipReason,
+    Stage,
+)
 from slimedge.frame import CapturedFrame, FrameHeader, micros_of
+from slimedge.gap import Gap, GapReason
 from slimedge.memory.ledger import LedgerFrame
 from slimops.tracing import make_traceparent, record_span
 
@@ -30,16 +47,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class KeptFrame:
-    """What an enhancement is made from: the picture, and the base that was sent."""
+    """What an enhancement is made from: the picture, the base that was sent, and its reference."""
 
     sequence: int
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     base: bytes
+    reference: FrameSymbols | None = None  # of an inter base
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the picture and the base, bytes."""
-        return self.image.nbytes + len(self.base)
+        """Memory of all of it, bytes; as if no other frame had the same reference."""
+        symbols = 0 if self.reference is None else self.reference.symbols.nbytes
+        return self.image.nbytes + len(self.base) + symbols
 
 
 class FrameRing:
@@ -77,11 +96,24 @@ class EncodeStage:
     calibration: EncodeCalibration  # knows what encoding takes, or learns it from the first picture
     controller: Controller
     ring: FrameRing
+    max_depth: Callable[[], int]  # of references, that the cloud takes now
     observer: EdgeObserver
     clock: Callable[[], float]  # monotonic seconds
 
     def __post_init__(self) -> None:
         self._sequence = 0
+
+    def notify(self, event: EdgeEvent) -> None:
+        """Take note of what became of a frame, and so whether others may refer to it."""
+        match event:
+            case Acked(stage=Stage.PERSISTED, sequence=sequence):
+                self.worker.answered(sequence, is_stored=True)
+            case Nacked(reason="reference" | "decode"):
+                self.worker.forget()
+            case Nacked(retryable=False, sequence=sequence) | Lost(sequence=sequence):
+                self.worker.answered(sequence, is_stored=False)
+            case GapRecorded(gap=Gap(reason=GapReason.STORE_LOST)):
+                self.worker.forget()
 
     async def warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
         """Encode a picture once at each point, to compile graphs and learn times."""
@@ -96,17 +128,27 @@ class EncodeStage:
         assert point is not None, "only a skip has no point"
         waited = self.clock() - frame.capture_time_mono
         link_rate = self.controller.rate.safe  # as the decision saw it
+        # As its source counts it, where each start counts alike.
+        sequence = frame.sequence if frame.waits else self._sequence + 1
         try:
-            result = await self.worker.encode(frame.image, point.level, point.quality)
+            result = await self.worker.encode_next(
+                frame.image,
+                (point.level, point.quality),
+                frame.capture_time_mono,
+                sequence,
+                self.max_depth(),
+            )
         except CodecError as exc:
             logger.error("frame not encoded", extra={"reason": str(exc)})
             self.observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
             return None
         self._learn(result, result.seconds)
-        container = result.encoded.bitstream
-        # As its source counts it, where each start counts alike.
-        self._sequence = sequence = frame.sequence if frame.waits else self._sequence + 1
-        self.ring.add(KeptFrame(sequence, result.image, container))
+        self._sequence = sequence
+        container, sent = result.encoded.bitstream, result.sent
+        assert sent is not None, "the camera's next frame"
+        reference = sent.reference
+        symbols = None if reference is None else reference.symbols
+        self.ring.add(KeptFrame(sequence, result.image, container, symbols))
         self.observer.notify(
             Encoded(
                 frame=frame.sequence,
@@ -118,6 +160,8 @@ class EncodeStage:
                 wait_seconds=waited,
                 encode_seconds=result.seconds,
                 probe=decision.verdict is Verdict.PROBE,
+                kind=sent.kind,
+                activity=sent.activity,
             )
         )
         traceparent = make_traceparent()
@@ -129,6 +173,7 @@ class EncodeStage:
             container_crc32c=google_crc32c.value(container),
             traceparent=traceparent,
             link_bytes_per_second=round(link_rate),
+            reference_sequence=0 if reference is None else reference.number,
         )
         return LedgerFrame(header, container, encoded_at=self.clock(), waits=frame.waits)
 

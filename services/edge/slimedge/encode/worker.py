@@ -1,9 +1,11 @@
 """Image -> container bytes, on one worker thread.
 
     image -max_edge-> image -g_a-> y -gain, round-> symbols -entropy coder-> container
+                       symbols of a frame that the cloud has ──────┘
 
 One thread: the graphs use all cores that they are given, so a second one would only make both
-slower. An enhancement therefore waits behind at most one frame, and one frame behind it.
+slower. An enhancement therefore waits behind at most one frame, and one frame behind it. What the
+cloud has is told to the same thread, in its turn.
 """
 
 import asyncio
@@ -12,15 +14,23 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from slimcodec.encode import EncodedImage, Encoder
+from slimcodec.sequence import KEY_SECONDS, SentFrame, SequenceEncoder
+from slimcodec.symbols import FrameSymbols
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_UNANSWERED = 32  # frames of which it is not known whether the cloud has them; older never count
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +40,109 @@ class EncodedFrame:
     image: NDArray[np.uint8]  # (H, W, 3) RGB, after `max_edge`
     encoded: EncodedImage
     seconds: float  # scaling and encoding
+    sent: SentFrame | None = None  # of a frame that others may refer to
 
 
 class EncodeWorker:
     """Runs an encoder beside the event loop; `close` it."""
 
     def __init__(
-        self, encoder: Encoder, max_edge: int | None, max_pixels: Callable[[], int] = lambda: 0
+        self,
+        encoder: Encoder,
+        max_edge: int | None,
+        max_pixels: Callable[[], int] = lambda: 0,
+        key_seconds: float = KEY_SECONDS,
     ) -> None:
         self._encoder = encoder
+        self._sequence = SequenceEncoder(encoder, 0, 0, key_seconds, max_depth=0)
+        self._unanswered: dict[int, SentFrame] = {}  # by number, the newest last
         self._max_edge = max_edge
         self._max_pixels = max_pixels  # that the cloud takes; 0: it has not said
         self._has_warned = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
 
     async def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
-        """Scale the picture down to `max_edge` and encode it."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._encode, image, level, quality)
+        """Scale the picture down to `max_edge` and encode it, for itself and no other."""
+        return await self._on_thread(self._encode, image, level, quality)
+
+    async def encode_next(
+        self,
+        image: NDArray[np.uint8],
+        point: tuple[int, float],
+        seconds: float,
+        number: int,
+        max_depth: int,
+    ) -> EncodedFrame:
+        """Scale and encode the camera's next picture, with a frame that the cloud has if it may.
+
+        Args:
+            point: Level and quality.
+            seconds: When it was taken, monotonic.
+            number: Its sequence on the wire.
+            max_depth: Frames that may have to be decoded before it; 0: it is coded alone.
+        """
+        return await self._on_thread(self._encode_next, image, point, seconds, number, max_depth)
 
     async def enhance(
-        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
+        self,
+        image: NDArray[np.uint8],
+        base: bytes,
+        level: int | None = None,
+        reference: FrameSymbols | None = None,
     ) -> EncodedImage:
         """Encode the channels that a base did not carry, up to a level; None: the widest."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._encoder.enhance, image, base, level)
+        return await self._on_thread(self._encoder.enhance, image, base, level, reference)
+
+    def answered(self, number: int, *, is_stored: bool) -> None:
+        """The cloud has a frame now, and it may be named; or it never will."""
+        self._do(self._answer, number, is_stored)
+
+    def forget(self) -> None:
+        """The cloud may have none of the frames so far: the next is coded alone."""
+        self._do(self._sequence.forget)
 
     async def close(self) -> None:
         """End the thread after what it is doing; what waits is dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    async def _on_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, *arguments)
+
+    def _do(self, work: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # it is closed: nothing is encoded any more
+            self._thread.submit(work, *arguments)
+
+    def _answer(self, number: int, is_stored: bool) -> None:
+        sent = self._unanswered.pop(number, None)
+        if sent is not None:
+            (self._sequence.received if is_stored else self._sequence.lost)(sent)
+
     def _encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
         start = time.perf_counter()
+        scaled = self._scale(image)
+        encoded = self._encoder.encode(scaled, level, quality)
+        return EncodedFrame(scaled, encoded, time.perf_counter() - start)
+
+    def _encode_next(
+        self,
+        image: NDArray[np.uint8],
+        point: tuple[int, float],
+        seconds: float,
+        number: int,
+        max_depth: int,
+    ) -> EncodedFrame:
+        start = time.perf_counter()
+        scaled, sequence = self._scale(image), self._sequence
+        sequence.level, sequence.quality = point
+        sequence.max_depth = max_depth
+        sent = sequence.encode(scaled, seconds, number)
+        self._unanswered[number] = sent
+        if len(self._unanswered) > MAX_UNANSWERED:
+            del self._unanswered[next(iter(self._unanswered))]
+        return EncodedFrame(scaled, sent.encoded, time.perf_counter() - start, sent)
+
+    def _scale(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         limit = self._max_pixels()
         scaled = shrink(image, self._max_edge, limit)
         h, w = scaled_hw((image.shape[0], image.shape[1]), self._max_edge)
@@ -72,8 +153,7 @@ class EncodeWorker:
                 "EDGE_MAX_EDGE makes them smaller",
                 *(w, h, limit),
             )
-        encoded = self._encoder.encode(scaled, level, quality)
-        return EncodedFrame(scaled, encoded, time.perf_counter() - start)
+        return scaled
 
 
 def shrink(

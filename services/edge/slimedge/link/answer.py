@@ -54,12 +54,19 @@ class AnswerReader:
 
     def begin(self, welcome: pb.Welcome, round_trip_seconds: float) -> None:
         """A new stream, of a link that may be another, into a store that may be."""
-        for lost in self.ledger.persisted.enter(welcome.store_id):
-            logger.warning("the cloud has another store: %d frames are lost", lost.frames)
-            self.spool.record(replace(lost, epoch=lost.epoch or self.spool.epoch))
+        lost = self.ledger.persisted.enter(welcome.store_id)
+        for gap in lost:
+            logger.warning("the cloud has another store: %d frames are lost", gap.frames)
+            self.spool.record(replace(gap, epoch=gap.epoch or self.spool.epoch))
+        if lost:
+            self.spool.lose_dependents()
+            for frame in self.ledger.take_dependents():
+                if frame.spooled is None:
+                    self.observer.notify(frame.lost(LossReason.STORE_LOST))
         self.ledger.grant(welcome.credit_bytes, self.clock())
         self.ledger.max_frame_bytes = welcome.max_frame_bytes
         self.ledger.max_pixels = welcome.max_pixels
+        self.ledger.max_reference_depth = welcome.max_reference_depth
         self.controller.limit_level(max_live_level_of(welcome))
         self.controller.on_connected(self.clock(), round_trip_seconds)
 

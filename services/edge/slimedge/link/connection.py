@@ -18,7 +18,7 @@ import grpc.aio
 
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
 from slimedge.link.tls import tls_failure
-from slimedge.link.wire import round_trip_of
+from slimedge.link.wire import begun_by, round_trip_of
 from slimedge.settings import EdgeSettings
 from slimops.address import host_of, is_loopback
 from slimwire.v1 import ingest_pb2 as pb
@@ -62,6 +62,7 @@ class Connection:
     welcome: pb.Welcome = field(default_factory=pb.Welcome)
     round_trip_seconds: float = 0.0  # from Hello to Welcome
     is_open: bool = False  # Welcome came
+    hello: pb.Hello | None = None  # that short frames count from, where the cloud takes them
 
     async def write(self, message: pb.StreamFramesRequest) -> None:
         """Hand one message to the transport; one writer at a time.
@@ -144,6 +145,7 @@ async def connect(
                     fingerprint, f"its model is {response.welcome.model_fingerprint.hex()}"
                 )
             connection.welcome, connection.is_open = response.welcome, True
+            connection.hello = begun_by(hello, response.welcome)
             connection.round_trip_seconds = round_trip_of(elapsed, response.welcome)
             yield connection
         finally:

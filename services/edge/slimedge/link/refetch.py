@@ -85,7 +85,9 @@ class Refetcher:
                 f"frame {asked.sequence} has left the camera's memory; its oldest is {oldest}"
             )
         try:
-            enhancement = await self.worker.enhance(kept.image, kept.base, asked.level)
+            enhancement = await self.worker.enhance(
+                kept.image, kept.base, asked.level, kept.reference
+            )
         except CodecError as exc:
             raise _CannotError(str(exc)) from exc
         size_bytes = len(enhancement.bitstream)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import google_crc32c
 import grpc
 
 from slimcontrol.controller import WaitReason
@@ -137,8 +136,8 @@ class Uplink:
             if connection is None:
                 raise DisconnectedError("the stream ended before the enhancement was sent")
             self.ledger.send_enhancement(request_id, len(container), self.clock())
-            crc32c = google_crc32c.value(container)
-            await connection.write(make_enhancement(sequence, container, crc32c, request_id))
+            message = make_enhancement(sequence, container, request_id, connection.hello)
+            await connection.write(message)
 
     async def send_kept(self, kept: SpooledFrame) -> None:
         """Send a frame of the spool; the caller has seen that there is room.
@@ -148,22 +147,27 @@ class Uplink:
         """
         epoch = self._epoch_on_wire(kept.epoch)
         self.ledger.send_backfill(epoch, kept.header, len(kept.container), self.clock())
-        await self._say(make_frame(kept.header, kept.container, late=True, epoch=epoch))
+        await self._say(
+            lambda hello: make_frame(
+                kept.header, kept.container, late=True, epoch=epoch, hello=hello
+            )
+        )
 
     async def send_gap(self, gap: Gap) -> None:
         """Send the record of a gap; raises as `send_kept`."""
-        await self._say(make_gap(gap, self._epoch_on_wire(gap.epoch)))
+        epoch = self._epoch_on_wire(gap.epoch)
+        await self._say(lambda _: make_gap(gap, epoch))
 
     async def refuse(self, request_id: str, detail: str) -> None:
         """Tell the cloud that its command cannot be carried out."""
         with suppress(DisconnectedError):
-            await self._say(make_refusal(request_id, detail))
+            await self._say(lambda _: make_refusal(request_id, detail))
 
-    async def _say(self, message: pb.StreamFramesRequest) -> None:
+    async def _say(self, make: Callable[[pb.Hello | None], pb.StreamFramesRequest]) -> None:
         async with self._turn:
             if self._connection is None:
                 raise DisconnectedError("the stream has ended")
-            await self._connection.write(message)
+            await self._connection.write(make(self._connection.hello))
 
     def _epoch_on_wire(self, epoch: int) -> int:
         return 0 if epoch == self.spool.epoch else epoch
@@ -294,8 +298,11 @@ class Uplink:
         resent, waited = frame.times_sent > 1, now - frame.encoded_at
         self.observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
         late, expire_ms = self._is_late(age), round(1000 * expire_seconds)
+        message = make_frame(
+            frame.header, frame.container, expire_ms, late=late, hello=connection.hello
+        )
         with suppress(DisconnectedError):  # the ledger has it and gives it to the next stream
-            await connection.write(make_frame(frame.header, frame.container, expire_ms, late=late))
+            await connection.write(message)
 
     async def _wait_for_room(self, size_bytes: int) -> Connection | None:
         """Wait until the credit allows so many bytes; the stream, or None once it has ended."""

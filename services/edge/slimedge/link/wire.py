@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import google_crc32c
+
 from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
 from slimedge.frame import FrameHeader, micros_of
@@ -11,9 +13,13 @@ from slimedge.gap import Gap
 from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 
-PROTOCOL_MINOR = 1
+PROTOCOL_MINOR = 2
 MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
+_SHORT_MINOR = 2  # of a cloud that takes short frames
+_CHECKED_VERSION = 3  # containers from it on have a checksum of all their bytes
+_VERSION_AT = 4  # of a container's bytes
+_SAME_MICROS = 1000  # two clocks that are no further apart tell the same time
 _SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
 
 
@@ -35,6 +41,7 @@ def make_hello(
         deadline_ms=round(1000 * settings.deadline_seconds),
         unpersisted_sequences=unpersisted[:MAX_UNPERSISTED],
         time_mono_us=micros_of(time.monotonic()),
+        time_unix_us=micros_of(time.time()),
     )
     if budget is not None:
         hello.byte_budget.container_bytes = budget.container_bytes
@@ -42,19 +49,57 @@ def make_hello(
     return pb.StreamFramesRequest(hello=hello)
 
 
+def begun_by(hello: pb.StreamFramesRequest, welcome: pb.Welcome) -> pb.Hello | None:
+    """The Hello whose times short frames count from; None: this cloud takes long ones only."""
+    return hello.hello if welcome.protocol_minor >= _SHORT_MINOR else None
+
+
 def make_frame(
-    header: FrameHeader, container: bytes, expire_ms: int = 0, *, late: bool, epoch: int = 0
+    header: FrameHeader,
+    container: bytes,
+    expire_ms: int = 0,
+    *,
+    late: bool,
+    epoch: int = 0,
+    hello: pb.Hello | None = None,
 ) -> pb.StreamFramesRequest:
-    """One frame; `late` ones are for the record and raise no alert; `epoch` 0 = of this start."""
-    return pb.StreamFramesRequest(
-        frame=pb.Frame(
-            **asdict(header),
-            container=container,
-            deadline_ms=expire_ms,
-            lane=pb.LANE_BACKFILL if late else pb.LANE_LIVE,
-            epoch=epoch,
-        )
+    """One frame.
+
+    Args:
+        header, container: Of it.
+        expire_ms: Its age from which nobody wants its result; 0: never.
+        late: It is for the record, and raises no alert.
+        epoch: Of an earlier start that captured it; 0: of this one.
+        hello: What a short frame counts its times from; None: it is a long one.
+    """
+    frame = pb.Frame(
+        **asdict(header),
+        container=container,
+        deadline_ms=expire_ms,
+        lane=pb.LANE_BACKFILL if late else pb.LANE_LIVE,
+        epoch=epoch,
     )
+    if hello is not None:
+        _shorten(frame, hello)
+    return pb.StreamFramesRequest(frame=frame)
+
+
+def _shorten(frame: pb.Frame, hello: pb.Hello) -> None:
+    """Leave out what the cloud knows all the same."""
+    frame.container_crc32c = _checksum(frame.container, frame.container_crc32c, hello)
+    if frame.lane == pb.LANE_LIVE:
+        frame.ClearField("lane")
+    if frame.capture_time_mono_us:
+        after = frame.capture_time_mono_us - hello.time_mono_us
+        frame.capture_after_us, frame.capture_time_mono_us = after, 0
+        if abs(hello.time_unix_us + after - frame.capture_time_unix_us) <= _SAME_MICROS:
+            frame.capture_time_unix_us = 0
+
+
+def _checksum(container: bytes, crc32c: int, hello: pb.Hello | None) -> int:
+    """What is told of a container's checksum: nothing where it has one of its own."""
+    is_checked = container[_VERSION_AT : _VERSION_AT + 1] >= bytes([_CHECKED_VERSION])
+    return 0 if hello is not None and is_checked else crc32c
 
 
 def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
@@ -75,12 +120,15 @@ def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
 
 
 def make_enhancement(
-    sequence: int, container: bytes, crc32c: int, request_id: str
+    sequence: int, container: bytes, request_id: str, hello: pb.Hello | None = None
 ) -> pb.StreamFramesRequest:
-    """The channels that a frame's base did not carry."""
+    """The channels that a frame's base did not carry; `hello` as of a frame."""
     return pb.StreamFramesRequest(
         enhancement=pb.Enhancement(
-            sequence=sequence, container=container, container_crc32c=crc32c, request_id=request_id
+            sequence=sequence,
+            container=container,
+            container_crc32c=_checksum(container, google_crc32c.value(container), hello),
+            request_id=request_id,
         )
     )
 

@@ -136,6 +136,7 @@ class Ledger:
         self._closed_at: float | None = None  # monotonic seconds: no credit since then
         self.max_frame_bytes = 0
         self.max_pixels = 0  # of a picture that the cloud takes; 0: it has not said
+        self.max_reference_depth = 0  # that the cloud takes; 0: each frame must decode alone
         self._paused_until = 0.0  # monotonic seconds
 
     @property
@@ -312,6 +313,13 @@ class Ledger:
             frame.received = False
             frame.received_at_server = None
         return again
+
+    def take_dependents(self) -> list[LedgerFrame]:
+        """Strike off what is not PERSISTED and needs another frame: the cloud has lost that."""
+        needing = [frame for frame in self.unpersisted if frame.header.reference_sequence]
+        for frame in needing:
+            del self._frames[frame.sequence]
+        return needing
 
     def holds(self, sequence: int) -> bool:
         """Whether a frame is on its way or waits for its result."""

@@ -69,6 +69,8 @@ _OLDEST = """SELECT place, epoch, kept_at, header, length(container)
     FROM kept ORDER BY place LIMIT 1"""
 _NEXT = """SELECT place, epoch, header, container FROM kept WHERE place > ?
     ORDER BY place LIMIT 1"""
+_DEPENDENTS = """SELECT place, epoch, header, length(container) FROM kept
+    WHERE json_extract(header, '$.reference_sequence') > 0"""
 _PUT = """INSERT OR IGNORE INTO kept (place, epoch, sequence, kept_at, header, container)
     VALUES (?, ?, ?, ?, ?, ?)"""
 # A file of version 0.1 has a column for each field, in another table. Some rows at a time move
@@ -192,6 +194,18 @@ class Spool:
         self.frames -= deleted.rowcount
         if before and not self.frames:
             self._db.executescript("PRAGMA incremental_vacuum")
+
+    def lose_dependents(self) -> list[Gap]:
+        """Give up the frames that need another one; a gap for each."""
+        with self._transaction():
+            rows = self._db.execute(_DEPENDENTS).fetchall()
+            gaps = []
+            for place, epoch, text, size_bytes in rows:
+                self._db.execute("DELETE FROM kept WHERE place = ?", (place,))
+                gaps.append(gap_of(GapReason.STORE_LOST, epoch, _read(text), size_bytes))
+                self._add_gap(gaps[-1])
+        self._count()
+        return gaps
 
     def mark_alive(self, now_unix: float) -> None:
         """Leave a sign of life for the next start; none on a disk that takes nothing."""

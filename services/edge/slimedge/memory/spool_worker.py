@@ -133,6 +133,15 @@ class SpoolWorker:
         self.record(gap_of(reason, kept.epoch, kept.header, len(kept.container)))
         self.forget(kept.epoch, kept.header.sequence)
 
+    def lose_dependents(self) -> None:
+        """The cloud has lost its store: what needs a frame that was there is lost with it."""
+        self._start(self._lose_dependents())
+
+    async def _lose_dependents(self) -> None:
+        for gap in await self._ask(lambda spool: spool.lose_dependents()) or []:
+            self.observer.notify(GapRecorded(gap))
+            self.arrived.set()
+
     async def next_frame(self, after_place: int) -> SpooledFrame | None:
         """Give the frame that was kept next after a place, if there is one and the disk works."""
         return await self._ask(lambda spool: spool.next_frame(after_place))

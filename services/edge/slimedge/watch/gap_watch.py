@@ -33,6 +33,7 @@ _LOSSES = {
     events.LossReason.TOO_LARGE: GapReason.REFUSED,
     events.LossReason.REFUSED: GapReason.REFUSED,
     events.LossReason.RESEND_FULL: GapReason.SPOOL_FULL,
+    events.LossReason.STORE_LOST: GapReason.STORE_LOST,
 }
 
 

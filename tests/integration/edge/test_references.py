@@ -1,0 +1,253 @@
+"""An edge whose frames refer to those that the cloud has, against a cloud on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slimcodec.container import parse_container
+from slimcodec.decode import Decoder
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.artifact import CodecArtifact
+from slimcodec.model.load import load_codec_artifact
+from slimcodec.symbols import FrameSymbols
+from slimedge.app import run_edge
+from slimedge.event import Encoded, LinkChanged, LinkState, Lost, Spooled
+from slimedge.settings import EdgeSettings
+from slimwire.v1 import ingest_pb2 as pb
+from support.edge.edge_recorder import EdgeRecorder
+from support.edge.fake_cloud import FakeCloud
+from support.models.toy_artifact import make_image, make_toy_codec
+
+IMAGE_HW = (64, 96)
+PICTURES = 6
+
+
+@pytest.fixture
+def codec(tmp_path: Path) -> CodecArtifact:
+    return load_codec_artifact(make_toy_codec(tmp_path / "models", prior="context"))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A box moves over a scene."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(PICTURES):
+        image = make_image(*IMAGE_HW).copy()
+        image[20:36, 8 * index : 8 * index + 16] = 255
+        Image.fromarray(image).save(folder / f"{index:03d}.png")
+    return folder
+
+
+def make_settings(codec: CodecArtifact, scene: Path, address: str, **more: object) -> EdgeSettings:
+    values: dict[str, object] = {
+        "cloud_address": address,
+        "camera_id": "cam-1",
+        "source": str(scene),
+        "model": "toy",
+        "models_root": codec.directory.parent.parent,
+        "picture_fps": 25.0,
+        "max_fps": 25.0,
+        "loop": True,
+        "encoder_threads": 1,
+        "reconnect_min_seconds": 0.02,
+        "reconnect_max_seconds": 0.1,
+        "level": 1,
+        "quality": 3,
+    }
+    return EdgeSettings.model_validate(values | more)
+
+
+def is_inter(container: bytes) -> bool:
+    return parse_container(container, bytes(8), IMAGE_HW).is_inter
+
+
+class Reader:
+    """Decodes what came to a cloud, and checks each frame against the rules of the wire."""
+
+    def __init__(self, codec: CodecArtifact) -> None:
+        self._decoder = Decoder(codec, OpenVinoRuntime(1))
+        self.held: dict[tuple[int, int], FrameSymbols] = {}  # by epoch and sequence
+        self.kinds: list[str] = []
+
+    def read(self, epoch: int, frame: pb.Frame, max_depth: int = 8) -> FrameSymbols:
+        epoch, sequence = frame.epoch or epoch, frame.sequence
+        named = frame.reference_sequence
+        assert named < sequence
+        assert is_inter(frame.container) == bool(named)
+        reference = self.held[epoch, named] if named else None
+        symbols = self._decoder.decode_symbols(frame.container, reference=reference)
+        assert symbols.depth <= max_depth
+        self.held[epoch, sequence] = symbols
+        self.kinds.append("inter" if named else "intra")
+        return symbols
+
+
+@asynccontextmanager
+async def edge_and_cloud(
+    codec: CodecArtifact, scene: Path, max_reference_depth: int, **more: object
+) -> AsyncIterator[tuple[FakeCloud, EdgeRecorder]]:
+    async with FakeCloud(
+        codec.fingerprint, max_reference_depth=max_reference_depth, store_id="one"
+    ) as cloud:
+        settings = make_settings(codec, scene, cloud.address, **more)
+        recorder, stop = EdgeRecorder(), asyncio.Event()
+        running = asyncio.create_task(run_edge(settings, recorder, stop=stop))
+        try:
+            yield cloud, recorder
+        finally:
+            stop.set()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_frames_refer_to_stored_ones_and_decode_to_what_the_edge_coded(
+    codec: CodecArtifact, scene: Path
+) -> None:
+    async with edge_and_cloud(codec, scene, 3) as (cloud, recorder):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 40)
+
+    reader, epoch = Reader(codec), cloud.hellos[0].epoch
+    for frame in cloud.frames:
+        reader.read(epoch, frame, max_depth=3)
+        assert not frame.container_crc32c
+        assert frame.capture_after_us
+    assert reader.kinds[0] == "intra"
+    assert reader.kinds[10:].count("intra") == 0
+    encoded = recorder.of(Encoded)[10:]
+    assert {event.kind for event in encoded} <= {"inter", "unchanged"}
+    assert all(event.activity < 1 for event in encoded)
+    sizes = [len(frame.container) for frame in cloud.frames]
+    assert np.mean(sizes[10:]) < 0.6 * sizes[0]
+
+
+async def test_an_older_cloud_gets_long_frames_each_alone(
+    codec: CodecArtifact, scene: Path
+) -> None:
+    async with edge_and_cloud(codec, scene, 0) as (cloud, _):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 5)
+
+    assert cloud.damaged_sequences == []
+    for frame in cloud.frames:
+        assert not frame.reference_sequence
+        assert not is_inter(frame.container)
+        assert frame.capture_time_mono_us
+        assert not frame.HasField("capture_after_us")
+
+
+@pytest.mark.parametrize("reason", [pb.NACK_REASON_REFERENCE, pb.NACK_REASON_DECODE])
+async def test_after_a_refused_reference_a_frame_comes_alone_and_no_older_one_is_named(
+    codec: CodecArtifact, scene: Path, reason: pb.NackReason
+) -> None:
+    async with edge_and_cloud(codec, scene, 8) as (cloud, _):
+        cloud.nacks = {10: pb.Nack(sequence=10, reason=reason)}
+        await cloud.wait_until(lambda: len(cloud.frames) >= 30)
+
+    alone = [f.sequence for f in cloud.frames if f.sequence > 10 and not f.reference_sequence]
+    later = [f for f in cloud.frames if f.sequence > alone[0] and f.reference_sequence]
+    assert len(later) >= 10
+    assert all(frame.reference_sequence >= alone[0] for frame in later)
+
+
+async def test_a_reconnect_goes_on_and_another_store_begins_anew(
+    codec: CodecArtifact, scene: Path
+) -> None:
+    reader = Reader(codec)
+    async with edge_and_cloud(codec, scene, 8) as (cloud, recorder):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 12)
+        cloud.break_streams()
+        await cloud.wait_until(lambda: len(cloud.hellos) == 2)
+        before = len(cloud.frames)
+        await cloud.wait_until(lambda: len(cloud.frames) >= before + 12)
+
+        cloud.store_id, of_first = "two", len(cloud.frames)
+        cloud.persisted.clear()
+        cloud.break_streams()
+        await cloud.wait_until(lambda: len(cloud.hellos) == 3)
+        of_first = len(cloud.frames)
+        await cloud.wait_until(lambda: len(cloud.frames) >= of_first + 12)
+
+    epoch = cloud.hellos[0].epoch
+    for frame in {frame.sequence: frame for frame in cloud.frames[:of_first]}.values():
+        reader.read(epoch, frame)
+    assert reader.kinds[8:].count("intra") == 0
+    reader.held.clear()
+    for frame in cloud.frames[of_first:]:
+        reader.read(epoch, frame)
+    assert [event.state for event in recorder.of(LinkChanged)].count(LinkState.UP) == 3
+
+
+async def test_frames_of_an_outage_refer_to_stored_ones_and_never_to_one_another(
+    codec: CodecArtifact, scene: Path, tmp_path: Path
+) -> None:
+    async with edge_and_cloud(codec, scene, 8, spool_folder=tmp_path / "s", spool_fps=25.0) as (
+        cloud,
+        recorder,
+    ):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 8)
+        await cloud.stop()
+        await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 8)
+        await cloud.start()
+        kept = {event.sequence for event in recorder.of(Spooled)}
+        await cloud.wait_until(lambda: kept <= set(cloud.sequences))
+
+    reader, epoch = Reader(codec), cloud.hellos[0].epoch
+    for frame in sorted(cloud.frames, key=lambda frame: frame.sequence):
+        reader.read(epoch, frame)
+        assert frame.reference_sequence not in kept or frame.sequence > max(kept)
+    assert recorder.of(Lost) == []
+
+
+async def test_kept_frames_go_where_their_store_went(
+    codec: CodecArtifact, scene: Path, tmp_path: Path
+) -> None:
+    async with edge_and_cloud(codec, scene, 8, spool_folder=tmp_path / "s", spool_fps=25.0) as (
+        cloud,
+        recorder,
+    ):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 8)
+        await cloud.stop()
+        await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 8)
+        last = max(cloud.sequences)
+        cloud.store_id = "two"
+        cloud.persisted.clear()
+        before = len(cloud.frames)
+        await cloud.start()
+        await cloud.wait_until(lambda: len(cloud.frames) >= before + 12)
+        await cloud.wait_until(lambda: any(g.last_sequence > last for g in cloud.gaps))
+
+    reader, epoch = Reader(codec), cloud.hellos[0].epoch
+    for frame in cloud.frames[before:]:
+        reader.read(epoch, frame)  # what came refers to nothing of before
+    lost = [gap for gap in cloud.gaps if gap.reason == pb.GAP_REASON_STORE_LOST]
+    assert max(gap.last_sequence for gap in lost) > last
+
+
+async def test_an_enhancement_is_of_the_frame_and_its_reference(
+    codec: CodecArtifact, scene: Path
+) -> None:
+    async with edge_and_cloud(codec, scene, 8) as (cloud, recorder):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 16)
+        coded = {e.sequence: e.kind for e in recorder.of(Encoded)}
+        asked_for = next(f for f in cloud.frames[7:] if coded[f.sequence] == "inter")
+        asked = pb.RefetchEnhancement(sequence=asked_for.sequence)
+        command = pb.Command(request_id="r-1", refetch_enhancement=asked)
+        cloud.tell(pb.StreamFramesResponse(command=command))
+        await cloud.wait_until(lambda: bool(cloud.enhancements or cloud.refusals))
+
+    assert cloud.refusals == []
+    reader, epoch = Reader(codec), cloud.hellos[0].epoch
+    for frame in cloud.frames:
+        reader.read(epoch, frame)
+    frame, enhancement = asked_for, cloud.enhancements[0]
+    decoder = Decoder(codec, OpenVinoRuntime(1))
+    reference = reader.held[epoch, frame.reference_sequence]
+    both = decoder.decode_symbols(frame.container, enhancement.container, reference)
+    assert both.level == codec.widest_level
+    assert not enhancement.container_crc32c
