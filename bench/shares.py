@@ -44,9 +44,6 @@ class SlowEngine(NullEngine):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def kept(self, frame_id: FrameId) -> None:
-        return None
-
     async def detect(self, jobs: Sequence[EngineJob]) -> list[EngineResult]:
         seconds = self._seconds * len(jobs)
         await asyncio.sleep(seconds)

@@ -79,7 +79,7 @@ async def test_client_of_the_document_streams_resumes_and_tells_its_gap(
     (nack,) = heard("nack")
     assert (nack["sequence"], nack["reason"], nack["retryable"]) == ("2", "NACK_REASON_CRC", True)
     stages = {(ack["sequence"], ack["stage"]) for ack in heard("ack")}
-    assert {("1", "STAGE_RECEIVED"), ("1", "STAGE_PERSISTED")} <= stages
+    assert ("1", "STAGE_PERSISTED") in stages
     assert ("8", "STAGE_DETECTED") in stages
     assert any(ack["detections"] for ack in heard("ack"))
 

@@ -88,7 +88,9 @@ async def test_frame_is_received_persisted_and_detected_in_that_order(
     container = await camera.send(1)
     answers = await camera.hear_until(lambda answer: answer.ack.stage == DETECTED)
 
-    assert [answer.ack.stage for answer in answers] == [RECEIVED, PERSISTED, DETECTED]
+    stages = [answer.ack.stage for answer in answers]
+    assert [stage for stage in stages if stage != RECEIVED] == [PERSISTED, DETECTED]
+    assert RECEIVED not in stages[1:]  # it is joined with PERSISTED where that is soon
     assert {answer.ack.received_bytes_total for answer in answers} == {len(container)}
     times = [answer.ack.server_mono_us for answer in answers]
     assert times == sorted(times)
@@ -158,7 +160,7 @@ async def test_refused_bytes_count_as_received(camera: ToyCamera) -> None:
     await camera.send(1, b"x" * 100)
 
     container = await camera.send(2)
-    ack = await camera.hear_stage(2, RECEIVED)
+    ack = await camera.hear_stage(2, PERSISTED)
 
     assert ack.received_bytes_total == 100 + len(container)
 
@@ -359,9 +361,8 @@ async def test_last_word_is_answered_before_the_stream_ends(camera: ToyCamera) -
     await camera.send(1)
     await camera.say_last()
 
-    stages = [(await camera.hear()).ack.stage for _ in range(3)]
-
-    assert stages == [RECEIVED, PERSISTED, DETECTED]
+    await camera.hear_stage(1, PERSISTED)
+    assert (await camera.hear()).ack.stage == DETECTED
     with pytest.raises(EOFError):
         await camera.hear()
 

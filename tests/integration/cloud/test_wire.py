@@ -33,7 +33,7 @@ from support.cloud.whole_cloud import (
     open_cloud,
 )
 
-PERSISTED, RECEIVED = pb.STAGE_PERSISTED, pb.STAGE_RECEIVED
+PERSISTED = pb.STAGE_PERSISTED
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -197,17 +197,13 @@ async def test_frame_of_an_earlier_start_keeps_its_identity(
     await camera.hello()
 
     container = await camera.send(7, epoch=EPOCH - 1, deadline_ms=1, age_seconds=3600)
-    acks = [(await camera.hear()).ack for _ in range(2)]
+    ack = await camera.hear_stage(7, PERSISTED)
     await camera.send(7, container, epoch=EPOCH - 1)
-    again = [(await camera.hear()).ack for _ in range(2)]
+    again = await camera.hear_stage(7, PERSISTED)
     await camera.send(8, epoch=EPOCH - 1, crc32c=1)
     nack = (await camera.hear()).nack
 
-    assert [(ack.stage, ack.epoch) for ack in acks] == [
-        (RECEIVED, EPOCH - 1),
-        (PERSISTED, EPOCH - 1),
-    ]
-    assert [ack.stage for ack in again] == [RECEIVED, PERSISTED]
+    assert (ack.epoch, again.epoch) == (EPOCH - 1, EPOCH - 1)
     assert (nack.sequence, nack.epoch) == (8, EPOCH - 1)
     record = await cloud.store.get_frame(FrameId("gate", EPOCH - 1, 7))
     assert (record.lane, record.expires_unix_us) == ("backfill", 0)
@@ -338,7 +334,7 @@ async def test_answers_to_an_enhancement_name_its_request(
         await camera.say(enhancement=message)
     answers = await camera.hear_until(lambda answer: answer.WhichOneof("message") == "nack")
 
-    assert [answer.ack.request_id for answer in answers[:-1]] == ["wish", "wish"]
+    assert {answer.ack.request_id for answer in answers[:-1]} == {"wish"}
     assert answers[-1].nack.request_id == "wish"
 
 

@@ -1,7 +1,8 @@
 """One camera's connection: what it sent so far, and what it is to be told.
 
 Answers go through a bounded outbox, so that neither Redis nor another camera ever waits for a slow
-reader; a camera that does not read its answers is let go.
+reader; a camera that does not read its answers is let go. RECEIVED is told with PERSISTED where the
+store is quick: an answer costs as much as a quiet picture.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from slimcodec.detection import Detection
 from slimwire.v1 import ingest_pb2 as pb
 
 _MAX_ANSWERS = 2048  # waiting in the outbox
+_JOIN_SECONDS = 0.01  # RECEIVED waits so long for PERSISTED
 _QUEUE_FULL_RETRY_MS = 1000  # a few batches later there may be room
 _TRIAGE = {
     Triage.NONE: pb.TRIAGE_UNSPECIFIED,
@@ -56,6 +58,7 @@ class CameraStream:
         self.outstanding: set[int] = set()  # sequences PERSISTED here that have no outcome yet
         self.settled = asyncio.Event()  # set while nothing is outstanding
         self.settled.set()
+        self._received: tuple[pb.Ack, asyncio.TimerHandle] | None = None  # waits for its PERSISTED
         self._outbox: asyncio.Queue[pb.StreamFramesResponse | None] = asyncio.Queue(_MAX_ANSWERS)
         self._end: asyncio.Future[StreamRefusedError] = asyncio.get_running_loop().create_future()
 
@@ -97,6 +100,8 @@ class CameraStream:
 
     def answer(self, response: pb.StreamFramesResponse | None) -> None:
         """Put an answer into the outbox, None after the last one; a full outbox ends the stream."""
+        if response is None:
+            self._tell_received()
         try:
             self._outbox.put_nowait(response)
         except asyncio.QueueFull:
@@ -133,12 +138,29 @@ class CameraStream:
             ack.detections.extend(_to_wire(result.detections))
             ack.triage = _TRIAGE[result.triage]
             ack.presence = result.presence or 0.0
+        if stage == pb.STAGE_RECEIVED:  # one at a time, for a stream's containers are taken so
+            self._tell_received()
+            timer = asyncio.get_running_loop().call_later(_JOIN_SECONDS, self._tell_received)
+            self._received = ack, timer
+            return
+        if stage == pb.STAGE_PERSISTED and self._received is not None:
+            received, timer = self._received
+            timer.cancel()
+            self._received, ack.server_mono_us = None, received.server_mono_us
         self.answer(pb.StreamFramesResponse(ack=ack))
+
+    def _tell_received(self) -> None:
+        if self._received is not None:
+            ack, timer = self._received
+            timer.cancel()
+            self._received = None
+            self.answer(pb.StreamFramesResponse(ack=ack))
 
     def nack(
         self, sequence: int, refusal: FrameRefusedError, *, epoch: int = 0, request_id: str = ""
     ) -> None:
         """Arguments as of `ack`."""
+        self._tell_received()
         nack = pb.Nack(
             sequence=sequence,
             reason=f"NACK_REASON_{refusal.reason}",
