@@ -37,10 +37,11 @@ from slimcodec.entropy.tables import Tables
 from slimcodec.errors import DamagedContainerError
 from slimcodec.symbols import FrameSymbols, check_holds, round_symbols
 
-# A place of which no symbol is further from the reference's than this is unchanged; in one that
-# changed, symbols within the second keep the reference's value. Larger ones cost accuracy.
-CHANGE_THRESHOLD = 0.9
-KEEP_THRESHOLD = 0.6
+# A place changed where coding it takes more than this off the squared error of its symbols; in one
+# that changed, symbols within the second keep the reference's value. Larger ones cost accuracy
+# (studies/results/decision-tables.md).
+CHANGE_GAIN = 3.0
+KEEP_THRESHOLD = 0.7
 
 
 class ContextCoder:
@@ -74,11 +75,12 @@ class ContextCoder:
         symbols, M = round_symbols(values), values.shape[1]
         if reference is None:
             return symbols, None, np.ones(len(values), np.bool_)
-        known, exact = self._at_quality(reference, frame, M)
-        off = np.abs(values - exact)
+        known, exact = self._at_quality(reference, frame, max(M, reference.symbols.shape[2]))
+        known = replace(known, symbols=known.symbols[:, :M].copy())
         has = np.arange(M) < known.there[:, np.newaxis]
-        symbols = np.where(has & (off <= KEEP_THRESHOLD), known.symbols, symbols)
-        return symbols, known, (off > CHANGE_THRESHOLD).any(1)
+        keeps = has & (np.abs(values - exact[:, :M]) <= KEEP_THRESHOLD)
+        symbols = np.where(keeps, known.symbols, symbols)
+        return symbols, known, gain_of_change(values.T, symbols.T, exact.T) > CHANGE_GAIN
 
     def encode(
         self,
@@ -263,6 +265,25 @@ class ContextCoder:
             changed,
             reference.depth + 1,
         )
+
+
+def gain_of_change(
+    values: NDArray[np.float32], symbols: NDArray[np.int32], reference: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (...) how much of the squared error of places is gone when they are coded.
+
+    Channels that are not coded are zero then, and count as if the reference had them right: so a
+    place that is fine and stands still is not made coarse for a little noise.
+
+    Args:
+        values: (M, ...), gained.
+        symbols: (M, ...) that they get.
+        reference: (at least M, ...) what is there otherwise, at the same quality.
+    """
+    M = len(values)
+    error, known = np.square(values - symbols), np.square(values - reference[:M])
+    gain: NDArray[np.float64] = (known - error).sum(0) - np.square(reference[M:]).sum(0)
+    return gain
 
 
 def _finer(known: Reference, hw: tuple[int, int]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import QUALITY_STEPS
-from slimcodec.context.coder import CHANGE_THRESHOLD, KEEP_THRESHOLD
+from slimcodec.context.coder import CHANGE_GAIN, KEEP_THRESHOLD, gain_of_change
 from slimcodec.entropy.tables import gain_at
 
 FINE_QUALITY = 4.0  # of fine keys and refinements
@@ -110,15 +110,15 @@ class Camera:
         refined: NDArray[np.bool_] | None = None,
     ) -> tuple[InterFrame, HeldFrame]:
         """Code a frame against what is held: what changed, or the places that are refined."""
-        v = self._gained(time, quality)[:width]
-        exact = self._at_quality(held, quality)[:width]
-        reference, off = np.rint(exact), np.abs(v - exact)
-        changed = (off > CHANGE_THRESHOLD).any(0)
+        v, every = self._gained(time, quality)[:width], self._at_quality(held, quality)
+        exact = every[:width]
+        reference, there = np.rint(exact), np.arange(width)[:, None, None] < held.channels
+        keeps = there & (np.abs(v - exact) <= KEEP_THRESHOLD)
+        symbols = np.where(keeps, reference, np.rint(v)).astype(np.int32)
+        changed = gain_of_change(v, symbols, every) > CHANGE_GAIN
         if refined is not None:
             changed |= refined
-        there = np.arange(width)[:, None, None] < held.channels
-        keeps = ~changed | (there & (off <= KEEP_THRESHOLD))
-        symbols = np.where(keeps, reference, np.rint(v))
+        symbols = np.where(changed, symbols, reference)
         frame = InterFrame(
             quality,
             symbols.astype(np.int16),

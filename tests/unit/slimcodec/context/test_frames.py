@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from slimcodec.container import parse_container
+from slimcodec.context.coder import CHANGE_GAIN, gain_of_change
 from slimcodec.context.compiled import find_steps
 from slimcodec.context.flags import change_contexts
 from slimcodec.decode import Decoder
@@ -213,6 +214,18 @@ def test_data_where_nothing_changed_are_damage(encoder: Encoder, decoder: Decode
 
     with pytest.raises(DamagedContainerError, match="more than"):
         decoder.decode_symbols(bytes(still), None, held)
+
+
+def test_fine_place_is_not_made_coarse_for_a_little_noise() -> None:
+    values = np.full((2, 3), [[2.0], [0.5]])  # of three places, at a level of two channels
+    symbols = np.full((2, 3), [[2], [0]])
+    reference = np.zeros((4, 3))
+    reference[2:, 1] = 1  # what the second would lose
+    reference[:2, 2] = 1, 0  # the third is nearly the same
+
+    changed = gain_of_change(values, symbols, reference) > CHANGE_GAIN
+
+    assert changed.tolist() == [True, False, False]
 
 
 def test_scene_cut_is_coded_alone(encoder: Encoder) -> None:
