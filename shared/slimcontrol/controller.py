@@ -31,7 +31,7 @@ from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
 from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance, CpuAccount, DetectorShare
-from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime
+from slimcontrol.estimate import CloudService, Content, EncodeTime
 from slimcontrol.link import LinkBelief, LinkQueue, LinkView, ProbeTimer, SentFrame, has_room
 from slimcontrol.point import Frontier, OperatingPoint, build_frontier
 
@@ -66,6 +66,14 @@ class WaitReason(StrEnum):
     WORTHLESS = "worthless"  # the bytes are worth more for another frame
 
 
+class NextKind(StrEnum):
+    """How the newest frame will be coded."""
+
+    ALONE = "alone"  # as every other
+    KEY = "key"  # alone, and others against it for long: its bytes are paid once
+    INTER = "inter"  # against another
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """The newest frame, and what is known as it is offered."""
@@ -75,6 +83,7 @@ class Offer:
     pixels: int  # that will be encoded
     link: LinkView
     budget: Allowance = NO_BUDGET
+    kind: NextKind = NextKind.ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +116,14 @@ class Controller:
     deadline_seconds: float | None  # capture to detection; None = no deadline
     frame_seconds: float  # shortest time between two frames
     cpu_share: float | None = None  # encode seconds per second that may be used; None = all
+    byte_price: float = 0.0  # utility that e times the bytes of a frame must buy
 
     def __post_init__(self) -> None:
         self._deadline = self.deadline_seconds or math.inf
         self._link_target = min(_LONGEST_LINK_TARGET_SECONDS, _LINK_TARGET_SHARE * self._deadline)
         self._bpp = {(point.level, point.quality): point.bpp for point in self.points}
         self._link = LinkBelief()
-        self._content = ContentFactor()
+        self._content = Content()
         self._encode_time = EncodeTime(dict(self.encode_seconds_per_pixel))
         self.service = CloudService()
         self._cpu = CpuAccount(self.cpu_share)
@@ -131,8 +141,11 @@ class Controller:
         limited = tuple(p for p in self.points if max_level is None or p.level <= max_level)
         points = limited or self.points
         self._frontiers = {
-            level: build_frontier([p for p in points if p.level <= level])
-            for level in sorted({p.level for p in points}, reverse=True)
+            price: {
+                level: build_frontier([p for p in points if p.level <= level], price)
+                for level in sorted({p.level for p in points}, reverse=True)
+            }
+            for price in (0.0, self.byte_price)
         }
 
     def decide(self, offer: Offer) -> Decision:
@@ -141,8 +154,9 @@ class Controller:
         self._cpu.advance(now)
         share_seconds = self._share.frame_seconds(offer.pixels)
         frame_seconds = max(self.frame_seconds, self.service.seconds, share_seconds)
-        frontier = self._frontier(offer.pixels, frame_seconds)
-        bytes_per_bpp = offer.pixels / 8 * self._content.safe
+        price = 0.0 if offer.kind is NextKind.KEY else self.byte_price
+        frontier = self._frontier(offer.pixels, frame_seconds, price)
+        bytes_per_bpp = offer.pixels / 8 * self._content.safe(offer.kind is NextKind.INTER)
         queue = self._link.queue(now, link, self.rate.safe)
 
         size_bytes = queue.rate * (frame_seconds + self._link_target - queue.seconds)
@@ -181,18 +195,24 @@ class Controller:
             frame_seconds: From one such frame to the next.
         """
         self._cpu.advance(now)
-        point = self._frontier(pixels, frame_seconds).points[-1]
-        size_bytes = point.bpp * pixels / 8 * self._content.safe
+        point = self._frontier(pixels, frame_seconds, self.byte_price).points[-1]
+        size_bytes = point.bpp * pixels / 8 * self._content.safe(is_inter=False)
         choice = _Choice(point, size_bytes, 0.0)
         if not self._cpu.covers(self._encode_time.safe(point.level, pixels)):
             return _wait(choice, WaitReason.CPU)
         return _send(Verdict.BEST, choice)
 
     def on_encoded(
-        self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
+        self,
+        level: int,
+        quality: float,
+        pixels: int,
+        size_bytes: int,
+        seconds: float,
+        is_inter: bool = False,
     ) -> None:
         """Learn from one encoded frame: its container's bytes, the seconds it took."""
-        self._content.add(size_bytes, self._bpp[level, quality] * pixels / 8)
+        self._content.add(size_bytes, self._bpp[level, quality] * pixels / 8, is_inter)
         self._encode_time.add(level, pixels, seconds)
         self._cpu.spend(seconds)
 
@@ -225,10 +245,10 @@ class Controller:
         self._share.pixels_per_second = 0
         self.service.reconnect()
 
-    def _frontier(self, pixels: int, frame_seconds: float) -> Frontier:
+    def _frontier(self, pixels: int, frame_seconds: float, price: float) -> Frontier:
         """The points of every level that the encoder has time for; at least the narrowest's."""
         limit = min(_FRAME_SHARE * frame_seconds, self._cpu.affordable(frame_seconds))
-        for level, frontier in self._frontiers.items():
+        for level, frontier in self._frontiers[price].items():
             if self._encode_time.safe(level, pixels) <= limit:
                 return frontier
         return frontier

@@ -16,6 +16,7 @@ Source: Kellerer, Pferschy, Pisinger, "Knapsack Problems" (2004), section 11.2 (
 relaxation of the multiple-choice knapsack).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,10 +41,14 @@ class Frontier:
     knee: int  # index of the most utility per byte; before it: for deadlines that allow no more
 
 
-def build_frontier(points: Sequence[OperatingPoint]) -> Frontier:
+def build_frontier(points: Sequence[OperatingPoint], price: float = 0.0) -> Frontier:
     """Keep the points on the hull, up to the first whose utility is nearly the highest.
 
     Bits that buy the machine nothing are left to the day when a person asks for the picture.
+
+    Args:
+        points: To choose from.
+        price: Utility that e times the bytes must buy; dearer points above the knee are left out.
     """
     enough = max(point.utility for point in points) - GOOD_ENOUGH
     rising: list[OperatingPoint] = []
@@ -56,8 +61,15 @@ def build_frontier(points: Sequence[OperatingPoint]) -> Frontier:
         while len(hull) > 1 and _slope(hull[-2], hull[-1]) <= _slope(hull[-1], point):
             hull.pop()
         hull.append(point)
+    while len(hull) > 1 and _elasticity(hull[-2], hull[-1]) < price:
+        hull.pop()
     before = rising[: rising.index(knee)]
     return Frontier((*before, *hull), len(before))
+
+
+def _elasticity(start: OperatingPoint, end: OperatingPoint) -> float:
+    """Utility that e times the bits buy, between two points."""
+    return (end.utility - start.utility) / math.log(end.bpp / start.bpp)
 
 
 def _slope(start: OperatingPoint, end: OperatingPoint) -> float:

@@ -174,6 +174,7 @@ class _Edge:
             deadline_seconds=settings.deadline_seconds or None,
             frame_seconds=1 / settings.max_fps,
             cpu_share=settings.cpu_share,
+            byte_price=settings.byte_price,
         )
         clock = time.monotonic
         ledger = Ledger()
@@ -244,7 +245,11 @@ class _Edge:
             calibration=calibration,
             controller=controller,
             ring=ring,
-            max_depth=lambda: min(settings.reference_depth, ledger.max_reference_depth),
+            max_depth=lambda: (
+                0
+                if artifact.context is None
+                else min(settings.reference_depth, ledger.max_reference_depth)
+            ),
             observer=observers,
             clock=clock,
         )

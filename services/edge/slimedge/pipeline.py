@@ -145,7 +145,9 @@ class Pipeline:
             self._outage, self._tried_at = why_not, math.inf
         else:
             age = now - frame.capture_time_mono
-            offer = Offer(now, age, pixels, self.ledger.view(now), self.budget.view())
+            kind = self.encode.kind(frame.capture_time_mono)
+            link, budget = self.ledger.view(now), self.budget.view()
+            offer = Offer(now, age, pixels, link, budget, kind)
             decision = self.controller.decide(offer)
             if decision.reason is not WaitReason.INFEASIBLE:
                 if decision.reason is None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance
-from slimcontrol.controller import Controller, Decision, Offer, Verdict, WaitReason
+from slimcontrol.controller import (
+    Controller,
+    Decision,
+    NextKind,
+    Offer,
+    Verdict,
+    WaitReason,
+)
 from slimcontrol.link import LONGEST_PROBE_SECONDS, LinkView
 from slimcontrol.point import GOOD_ENOUGH, OperatingPoint
 from slimcontrol.profile import default_operating_points
@@ -343,3 +350,39 @@ def test_an_encoder_that_grows_slow_is_given_a_narrower_level() -> None:
     assert slow.point is not None
     assert quick.point.level == 3
     assert slow.point.level < 3
+
+
+def test_sizes_are_learnt_apart_for_frames_coded_alone_and_against_another() -> None:
+    controller = make_controller(deadline_seconds=None)
+    alone, inter = offer(IDLE), replace(offer(IDLE), kind=NextKind.INTER)
+    usual = controller.decide(alone).predicted_bytes
+    for _ in range(30):
+        for is_inter, times in ((False, 1.0), (True, 0.05)):
+            size_bytes = round(times * SMALLEST.bpp * PIXELS / 8)
+            controller.on_encoded(0, 0, PIXELS, size_bytes, 0.001, is_inter)
+
+    once, again = controller.decide(alone), controller.decide(inter)
+
+    assert once.predicted_bytes == usual
+    assert once.point is not None
+    assert again.point is not None
+    assert again.point.utility > once.point.utility  # the same bytes buy more
+    assert again.predicted_bytes < 1.2 * once.predicted_bytes
+
+
+def test_bytes_have_a_price_and_a_key_is_paid_once() -> None:
+    fast = replace(IDLE, max_frame_bytes=10**9)
+    priced = Controller(
+        POINTS,
+        ENCODE_SECONDS_PER_PIXEL,
+        deadline_seconds=None,
+        frame_seconds=0.1,
+        byte_price=0.25,
+    )
+    priced.on_received(0.0, make_frame(10**7, -0.03, behind=False), 0.0, 10**7)
+
+    kinds = {kind: priced.decide(replace(offer(fast), kind=kind)).point for kind in NextKind}
+
+    worth = {kind: 0.0 if point is None else point.utility for kind, point in kinds.items()}
+    assert worth[NextKind.KEY] >= max(p.utility for p in POINTS) - GOOD_ENOUGH
+    assert worth[NextKind.INTER] == worth[NextKind.ALONE] < worth[NextKind.KEY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from hypothesis import given
@@ -41,6 +42,16 @@ def test_each_further_byte_buys_less(points: list[OperatingPoint]) -> None:
     hull = kept[frontier.knee :]
     slopes = [(b.utility - a.utility) / (b.bpp - a.bpp) for a, b in pairwise(hull)]
     assert all(a > b for a, b in pairwise([hull[0].utility / hull[0].bpp + 1e-9, *slopes]))
+
+
+@given(points, st.floats(0, 0.5))
+def test_no_point_is_dearer_than_the_price(points: list[OperatingPoint], price: float) -> None:
+    free, priced = build_frontier(points), build_frontier(points, price)
+
+    assert priced.points == free.points[: len(priced.points)]
+    hull = priced.points[priced.knee :]
+    for a, b in list(pairwise(hull))[-1:]:
+        assert b.utility - a.utility >= price * math.log(b.bpp / a.bpp) - 1e-9
 
 
 @given(points)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from slimcodec.errors import CodecError
 from slimcodec.symbols import FrameSymbols
-from slimcontrol.controller import Controller, Decision, Verdict
+from slimcontrol.controller import Controller, Decision, NextKind, Verdict
 from slimcontrol.point import OperatingPoint
 from slimedge.encode.calibration import EncodeCalibration, warm_up
 from slimedge.encode.worker import EncodedFrame, EncodeWorker
@@ -122,6 +122,14 @@ class EncodeStage:
         for result, seconds in warmed:
             self._learn(result, seconds)
 
+    def kind(self, seconds: float) -> NextKind:
+        """How a picture that was taken then will be coded, monotonic seconds."""
+        if not self.max_depth():
+            return NextKind.ALONE
+        if self.worker.is_key_due(seconds):
+            return NextKind.KEY
+        return NextKind.INTER if self.worker.will_refer else NextKind.ALONE
+
     async def encode(self, frame: CapturedFrame, decision: Decision) -> LedgerFrame | None:
         """The frame as it goes to the cloud; None where the encoder refuses its picture."""
         point = decision.point
@@ -181,5 +189,10 @@ class EncodeStage:
         encoded = result.encoded
         height, width = result.image.shape[:2]
         self.controller.on_encoded(
-            encoded.level, encoded.quality, height * width, len(encoded.bitstream), seconds
+            encoded.level,
+            encoded.quality,
+            height * width,
+            len(encoded.bitstream),
+            seconds,
+            is_inter=result.sent is not None and result.sent.reference is not None,
         )

@@ -93,6 +93,15 @@ class EncodeWorker:
         """Encode the channels that a base did not carry, up to a level; None: the widest."""
         return await self._on_thread(self._encoder.enhance, image, base, level, reference)
 
+    def is_key_due(self, seconds: float) -> bool:
+        """Whether a picture that was taken then is a key, if any are."""
+        return self._sequence.is_key_due(seconds)
+
+    @property
+    def will_refer(self) -> bool:
+        """Whether the next picture may refer to another, as far as it is known yet."""
+        return self._sequence.will_refer
+
     def answered(self, number: int, *, is_stored: bool) -> None:
         """The cloud has a frame now, and it may be named; or it never will."""
         self._do(self._answer, number, is_stored)
