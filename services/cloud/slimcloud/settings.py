@@ -92,12 +92,12 @@ class CloudSettings(ServiceSettings):
         description="what PERSISTED survives: second = the end of a process, always = the "
         "machine's, too; of a Redis of your own it is checked at the start",
     )
-    embedded_memory_bytes: int = Field(default=256 * 2**20, ge=16 * 2**20)
+    embedded_memory_bytes: int = Field(default=512 * 2**20, ge=16 * 2**20)
     """maxmemory of the embedded Redis, bytes"""
     retention_seconds: int = Field(default=24 * 3600, ge=1, le=366 * 24 * 3600)
     """a frame is kept this long, s"""
-    max_stored_bytes: int = Field(default=160 * 2**20, ge=2**20)
-    """containers kept; beyond it the oldest go, bytes"""
+    max_stored_bytes: int = Field(default=384 * 2**20, ge=2**20)
+    """containers kept, and 1400 for each frame; beyond it the oldest go, bytes"""
     sweep_seconds: float = Field(default=5.0, gt=0, le=3600)
     """pause between two sweeps of retention, s"""
 

@@ -148,6 +148,8 @@ class EmbeddedRedis:
             "appendfsync": self.durability.appendfsync,
             "maxmemory": str(self.max_memory_bytes),
             "maxmemory-policy": "noeviction",
+            # A hash with a longer value takes 1.5 kB more: small frames would be mostly that.
+            "hash-max-ziplist-value": "8192",
         }
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 

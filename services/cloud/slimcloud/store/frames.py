@@ -43,7 +43,7 @@ from slimcloud.store.events import EventLog
 from slimcloud.store.listing import FrameIndex
 from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
-from slimcloud.store.retention import Retention
+from slimcloud.store.retention import FRAME_BYTES, Retention
 from slimcloud.store.reviews import ReviewLog
 from slimcloud.store.scripts import Script
 from slimcloud.store.work_queue import LANE_KEYS, MAX_LOOKED_AT, WorkQueue
@@ -81,7 +81,8 @@ class Store:
         client: Redis,  # from `slimops.storage.redis_connection`
         *,
         retention_seconds: int = 24 * 3600,  # a frame is kept so long
-        max_stored_bytes: int = 128 * 2**20,  # of containers; beyond it the oldest frames go
+        max_stored_bytes: int = 128 * 2**20,  # of frames; beyond it the oldest go
+        frame_bytes: int = FRAME_BYTES,  # that each counts beside its containers
         max_queue_size: int = 1000,  # frames of a lane that wait; beyond it `put_frame` refuses
         queue_timeout_seconds: float | None = None,  # of live frames without a deadline
         max_reference_depth: int = 8,  # frames that one may need, beyond it `put_frame` refuses
@@ -102,7 +103,7 @@ class Store:
         self.gaps = GapLog(client)
         self.budgets = BudgetLog(client, self.events)
         self.reviews = ReviewLog(client)
-        self.retention = Retention(client, retention_seconds, max_stored_bytes, clock)
+        self.retention = Retention(client, retention_seconds, max_stored_bytes, frame_bytes, clock)
 
     async def ping(self) -> None:
         """Wait until Redis answers."""

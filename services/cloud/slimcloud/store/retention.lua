@@ -30,7 +30,7 @@ end
 local function remove_tree(id) return fell(root_of(id), math.huge) end
 
 -- Returns how many were removed.
-local function sweep(horizon_us, max_bytes, max_count)
+local function sweep(horizon_us, max_bytes, frame_bytes, max_count)
   local function half_felled() return redis.call('SRANDMEMBER', FELLED) end
 
   local function too_old()
@@ -38,10 +38,18 @@ local function sweep(horizon_us, max_bytes, max_count)
   end
 
   local function too_much()
-    if tonumber(redis.call('HGET', TOTALS, 'stored_bytes') or '0') <= tonumber(max_bytes) then
-      return nil
+    local function with_frames(bytes, index)
+      return (tonumber(bytes) or 0) + frame_bytes * redis.call('ZCARD', index)
     end
-    local largest = redis.call('ZREVRANGE', SHARES, 0, 0)[1]
+
+    local stored = with_frames(redis.call('HGET', TOTALS, 'stored_bytes'), INDEX_ALL)
+    if stored <= tonumber(max_bytes) then return nil end
+    local largest, most = nil, 0
+    local shares = redis.call('ZRANGE', SHARES, 0, -1, 'WITHSCORES')
+    for i = 1, #shares, 2 do
+      local held = with_frames(shares[i + 1], INDEX_CAMERA .. shares[i])
+      if held > most then largest, most = shares[i], held end
+    end
     local id = largest and redis.call('ZRANGE', INDEX_CAMERA .. largest, 0, 0)[1]
     if largest and not id then redis.call('ZREM', SHARES, largest) end
     id = id or redis.call('ZRANGE', INDEX_RECEIVED, 0, 0)[1]  -- an older build counted no shares

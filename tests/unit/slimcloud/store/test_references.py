@@ -98,7 +98,7 @@ async def test_a_tree_goes_when_the_newest_of_it_is_too_old(client: Redis) -> No
 
 
 async def test_the_oldest_tree_goes_whole_when_too_many_bytes_are_held(client: Redis) -> None:
-    store = Store(client, max_stored_bytes=250, clock=lambda: START_UNIX_US)
+    store = Store(client, max_stored_bytes=250, frame_bytes=0, clock=lambda: START_UNIX_US)
     for sequence, reference in ((1, 0), (2, 1), (3, 1), (4, 0), (5, 4)):
         made = _frame(sequence, reference)
         record = made.record.model_copy(update={"base_bytes": 60})

@@ -34,7 +34,7 @@ async def test_frames_beyond_their_time_are_removed_with_all_that_hangs_on_them(
 
 
 async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> None:
-    store = Store(client, max_stored_bytes=3500, clock=lambda: START_UNIX_US)
+    store = Store(client, max_stored_bytes=3500, frame_bytes=0, clock=lambda: START_UNIX_US)
     for sequence in range(1, 7):
         await store.put_frame(*make_frame(sequence, container=bytes(1000)))
 
@@ -45,8 +45,24 @@ async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> N
     assert (await store.totals()).stored_bytes == 3000
 
 
+async def test_many_small_frames_take_room_too(client: Redis) -> None:
+    store = Store(client, max_stored_bytes=12_000, frame_bytes=1000, clock=lambda: START_UNIX_US)
+    for sequence in range(1, 11):
+        await store.put_frame(*make_frame(sequence, camera_id="busy", container=bytes(10)))
+    for sequence in range(1, 4):
+        await store.put_frame(*make_frame(sequence, camera_id="large", container=bytes(1000)))
+
+    await store.retention.sweep()
+
+    of_camera = [
+        [f.frame_id.sequence for f in (await store.index.page(FrameFilter(camera_id=c))).records]
+        for c in ("busy", "large")
+    ]
+    assert of_camera == [[10, 9, 8, 7, 6], [3, 2, 1]]
+
+
 async def test_junk_of_one_camera_removes_only_its_own(client: Redis) -> None:
-    store = Store(client, max_stored_bytes=8000, clock=lambda: START_UNIX_US)
+    store = Store(client, max_stored_bytes=8000, frame_bytes=0, clock=lambda: START_UNIX_US)
     for sequence in range(1, 21):
         await store.put_frame(*make_frame(sequence, camera_id="quiet", container=bytes(100)))
     for sequence in range(1, 13):
@@ -62,7 +78,7 @@ async def test_junk_of_one_camera_removes_only_its_own(client: Redis) -> None:
 
 
 async def test_frames_that_an_older_build_stored_make_room_too(client: Redis) -> None:
-    store = Store(client, max_stored_bytes=2000, clock=lambda: START_UNIX_US)
+    store = Store(client, max_stored_bytes=2000, frame_bytes=0, clock=lambda: START_UNIX_US)
     for sequence in range(1, 7):
         await store.put_frame(*make_frame(sequence, container=bytes(1000)))
     await client.delete(keys.SHARES)  # it counted none
@@ -77,7 +93,10 @@ async def test_frames_that_an_older_build_stored_make_room_too(client: Redis) ->
 
 
 async def test_sweeps_of_two_processes_at_once_remove_no_more_than_one(client: Redis) -> None:
-    stores = [Store(client, max_stored_bytes=10_500, clock=lambda: START_UNIX_US) for _ in range(2)]
+    stores = [
+        Store(client, max_stored_bytes=10_500, frame_bytes=0, clock=lambda: START_UNIX_US)
+        for _ in range(2)
+    ]
     for sequence in range(1, 31):
         await stores[0].put_frame(*make_frame(sequence, container=bytes(1000)))
 
@@ -87,7 +106,7 @@ async def test_sweeps_of_two_processes_at_once_remove_no_more_than_one(client: R
 
 
 async def test_full_redis_can_be_made_room_in(client: Redis) -> None:
-    store = Store(client, max_stored_bytes=0, clock=lambda: START_UNIX_US)
+    store = Store(client, max_stored_bytes=0, frame_bytes=0, clock=lambda: START_UNIX_US)
     await store.work.prepare()
     for sequence in (1, 2):
         await store.put_frame(*make_frame(sequence))
