@@ -36,6 +36,20 @@ def check_encoded(url: str) -> str:
     return url
 
 
+def check_host_port(address: str) -> str:
+    """`address`, if it is `host:port` or `[v6]:port`.
+
+    Raises:
+        ValueError: it is none; the message says what was expected.
+    """
+    host, _, port = address.rpartition(":")
+    is_number = port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+    is_bare = "/" in host or (":" in host and not host.startswith("["))
+    if not host or not is_number or is_bare:
+        raise ValueError(f"{address}: expected host:port, such as 127.0.0.1:50051 or [::1]:50051")
+    return address
+
+
 def is_loopback(host: str) -> bool:
     """Whether connections to, or from, `host` never leave this machine; a name is not looked up."""
     if host.lower() == "localhost":

@@ -5,9 +5,9 @@
 A service derives from `ServiceSettings`, sets its `env_prefix`, and gives every field bounds, a
 unit and a description, its docstring. The command builds them once, with `load_settings`: an
 unknown or wrong setting stops the start with exit code 78 (EX_CONFIG of sysexits.h) and its name or
-path. `<NAME>_FILE` in the environment, or `<name>_file` in the configuration file, holds the path
-of a file with the value, for secrets. A field that is a secret says
-`json_schema_extra={"writeOnly": True}`.
+path; an empty variable is not set. `<NAME>_FILE` in the environment, or `<name>_file` in the
+configuration file, holds the path of a file with the value, for secrets. A field that is a secret
+says `json_schema_extra={"writeOnly": True}`.
 
 The configuration file is YAML, read and never written, one section for each service; its path comes
 from `--config` or `SLIMWIRE_CONFIG`, and no directory is searched:
@@ -21,6 +21,7 @@ from `--config` or `SLIMWIRE_CONFIG`, and no directory is searched:
 
 import difflib
 import os
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -33,8 +34,13 @@ from slimops.errors import SettingsError
 CONFIG_VARIABLE = "SLIMWIRE_CONFIG"
 SECTIONS = ("cloud", "edge")
 _FILE_SUFFIX = "_file"
-# Set by Google's images and shells, which happen to begin as the cloud's settings do.
-_FOREIGN = frozenset({"CLOUD_SDK_VERSION", "CLOUD_SHELL"})
+# Set by Google's images, shells and jobs, and by Kubernetes for services called cloud or edge.
+_FOREIGN = re.compile(
+    r"CLOUD_(SDK_VERSION|SHELL|RUN_(JOB|EXECUTION|TASK_\w+))=.*"
+    r"|\w+_SERVICE_(HOST|PORT(_\w+)?)=.*"
+    r"|\w+_PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*"
+    r"|\w+_PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*"
+)
 
 
 class ServiceSettings(BaseModel):
@@ -158,7 +164,7 @@ class _Found(Generic[SettingsT]):
         prefix = self._prefix.upper()
         if prefix:  # without one, every variable would be a setting
             ours = [v for v in sorted(environ) if v.upper().startswith(prefix)]
-            known = [v for v in ours if v.upper() not in _FOREIGN]
+            known = [v for v in ours if not _FOREIGN.match(f"{v.upper()}={environ[v]}")]
             self._read({v[len(prefix) :].lower(): (environ[v], v) for v in known}, prefix)
 
     def build(self) -> SettingsT:
@@ -181,6 +187,8 @@ class _Found(Generic[SettingsT]):
         fields = self._class.model_fields
         for name, (value, shown) in given.items():
             plain = name.removesuffix(_FILE_SUFFIX)
+            if prefix and value == "" and plain in fields:
+                continue  # a variable without a value is not set
             if name in fields:
                 self.take(name, value, shown)
             elif plain != name and plain in fields:

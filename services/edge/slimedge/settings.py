@@ -4,13 +4,13 @@ An unknown or impossible setting stops the start and is named.
 """
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, FilePath, model_validator
+from pydantic import AfterValidator, Field, FilePath, model_validator
 
 from slimcodec.model.find import DEFAULT_MODEL
 from slimcodec.sequence import KEY_SECONDS
-from slimops.address import host_of, is_loopback
+from slimops.address import check_host_port, host_of, is_loopback
 from slimops.logs import LogFormat
 from slimops.settings import ServiceSettings
 
@@ -20,7 +20,7 @@ class EdgeSettings(ServiceSettings):
 
     env_prefix = "EDGE_"
 
-    cloud_address: str = Field(default="127.0.0.1:50051", min_length=1)
+    cloud_address: Annotated[str, AfterValidator(check_host_port)] = "127.0.0.1:50051"
     """host:port of the cloud's gRPC ingest"""
     camera_id: str = Field(default="camera", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     """name of this camera, unique at the cloud"""

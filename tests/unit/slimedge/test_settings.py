@@ -34,6 +34,7 @@ def test_an_unknown_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("cloud_address", "localhost"),
         ("camera_id", "a camera"),
         ("camera_id", "x" * 65),
         ("max_fps", 0),

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from slimops.address import check_encoded, without_passwords
+from slimops.address import check_encoded, check_host_port, without_passwords
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,26 @@ def test_a_password_that_must_be_encoded_is_refused_and_not_told(password: str) 
 )
 def test_a_url_that_means_what_it_says_is_taken(url: str) -> None:
     assert check_encoded(url) == url
+
+
+@pytest.mark.parametrize("address", ["localhost:1", "10.0.0.7:50051", "[fd00::7]:65535"])
+def test_an_address_with_its_port_is_taken(address: str) -> None:
+    assert check_host_port(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "localhost",
+        ":50051",
+        "cloud:",
+        "cloud:0",
+        "127.0.0.1:99999",
+        "fd00::7",
+        "http://cloud:80",
+    ],
+)
+def test_an_address_without_its_port_is_said_to_be_that(address: str) -> None:
+    with pytest.raises(ValueError, match=f"{re.escape(address)}: expected host:port"):
+        check_host_port(address)

@@ -53,9 +53,29 @@ def test_another_programs_variable_with_our_prefix_is_passed_over() -> None:
 
         role: str = Field(default="all", description="what it does")
 
-    settings = load_settings(CloudySettings, environ={"CLOUD_SDK_VERSION": "528.0.0"})
+    others = {
+        "CLOUD_SDK_VERSION": "528.0.0",
+        "CLOUD_RUN_JOB": "nightly",
+        "CLOUD_RUN_TASK_INDEX": "0",
+        "CLOUD_SERVICE_HOST": "10.0.0.1",
+        "CLOUD_SERVICE_PORT_GRPC": "50051",
+        "CLOUD_PORT": "tcp://10.0.0.1:80",
+        "CLOUD_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+
+    settings = load_settings(CloudySettings, environ=others)
 
     assert settings.role == "all"
+    with pytest.raises(SettingsError, match="CLOUD_PORT: unknown"):
+        load_settings(CloudySettings, environ={"CLOUD_PORT": "8080"})
+
+
+def test_variable_without_a_value_is_not_set() -> None:
+    settings = load_settings(LampSettings, environ={"LAMP_POWER_WATTS": "", "LAMP_COLOUR_FILE": ""})
+
+    assert settings == LampSettings()
+    with pytest.raises(SettingsError, match="LAMP_POWER: unknown"):
+        load_settings(LampSettings, environ={"LAMP_POWER": ""})
 
 
 def test_unknown_argument_is_refused_with_its_name() -> None:
