@@ -43,6 +43,7 @@ from slimedge.event import (
     Stage,
 )
 from slimedge.gap import GapReason
+from slimedge.link.connection import DisconnectedError, connect
 from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_recorder import EdgeRecorder
@@ -168,6 +169,32 @@ async def test_a_proxy_is_not_used_on_loopback(
         await run_edge(make_settings(codec, pictures, cloud.address))
 
     assert len(cloud.frames) == PICTURES
+
+
+async def test_a_proxy_is_used_beyond_loopback_and_named_where_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        for name in ("grpc_proxy", "https_proxy", "no_proxy", "NO_PROXY", "no_grpc_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        settings = EdgeSettings(
+            source="a.mp4", cloud_address="cloud.invalid:50051", allow_plaintext=True
+        )
+        hello = pb.StreamFramesRequest(hello=pb.Hello(camera_id="gate"))
+        with pytest.raises(DisconnectedError, match="cloud.invalid.*proxy that http_proxy names"):
+            async with connect(settings, hello):
+                pass
+
+    assert asked[0].startswith(b"CONNECT cloud.invalid:50051 ")
 
 
 async def test_what_arrives_decodes_to_the_picture_that_was_encoded(
