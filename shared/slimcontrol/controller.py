@@ -31,9 +31,9 @@ from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
 from slimcontrol.budget import BURST_SECONDS, NO_BUDGET, Allowance, CpuAccount, DetectorShare
-from slimcontrol.estimate import CloudService, Content, EncodeTime
+from slimcontrol.estimate import CloudService, ContentFactor, EncodeTime
 from slimcontrol.link import LinkBelief, LinkQueue, LinkView, ProbeTimer, SentFrame, has_room
-from slimcontrol.point import Frontier, OperatingPoint, build_frontier
+from slimcontrol.point import Frontier, OperatingPoint, build_frontier, inter_points
 
 _DEADLINE_SHARE = 0.97  # of the deadline may be planned
 _LINK_TARGET_SHARE = 0.1  # of the deadline may be backlog when a frame is offered: no idle link
@@ -121,9 +121,13 @@ class Controller:
     def __post_init__(self) -> None:
         self._deadline = self.deadline_seconds or math.inf
         self._link_target = min(_LONGEST_LINK_TARGET_SECONDS, _LINK_TARGET_SHARE * self._deadline)
-        self._bpp = {(point.level, point.quality): point.bpp for point in self.points}
+        of_inter = inter_points(self.points)
+        self._bpp = {  # by whether a frame is inter
+            is_inter: {(point.level, point.quality): point.bpp for point in points}
+            for is_inter, points in ((False, self.points), (True, of_inter))
+        }
         self._link = LinkBelief()
-        self._content = Content()
+        self._content = {n: ContentFactor(is_inter=n) for n in (False, True)}
         self._encode_time = EncodeTime(dict(self.encode_seconds_per_pixel))
         self.service = CloudService()
         self._cpu = CpuAccount(self.cpu_share)
@@ -140,12 +144,17 @@ class Controller:
         """
         limited = tuple(p for p in self.points if max_level is None or p.level <= max_level)
         points = limited or self.points
+        of_kinds = {
+            NextKind.ALONE: (points, self.byte_price),
+            NextKind.KEY: (points, 0.0),
+            NextKind.INTER: (inter_points(points), self.byte_price),
+        }
         self._frontiers = {
-            price: {
+            kind: {
                 level: build_frontier([p for p in points if p.level <= level], price)
                 for level in sorted({p.level for p in points}, reverse=True)
             }
-            for price in (0.0, self.byte_price)
+            for kind, (points, price) in of_kinds.items()
         }
 
     def decide(self, offer: Offer) -> Decision:
@@ -154,9 +163,8 @@ class Controller:
         self._cpu.advance(now)
         share_seconds = self._share.frame_seconds(offer.pixels)
         frame_seconds = max(self.frame_seconds, self.service.seconds, share_seconds)
-        price = 0.0 if offer.kind is NextKind.KEY else self.byte_price
-        frontier = self._frontier(offer.pixels, frame_seconds, price)
-        bytes_per_bpp = offer.pixels / 8 * self._content.safe(offer.kind is NextKind.INTER)
+        frontier = self._frontier(offer.pixels, frame_seconds, offer.kind)
+        bytes_per_bpp = offer.pixels / 8 * self._content[offer.kind is NextKind.INTER].safe
         queue = self._link.queue(now, link, self.rate.safe)
 
         size_bytes = queue.rate * (frame_seconds + self._link_target - queue.seconds)
@@ -195,8 +203,8 @@ class Controller:
             frame_seconds: From one such frame to the next.
         """
         self._cpu.advance(now)
-        point = self._frontier(pixels, frame_seconds, self.byte_price).points[-1]
-        size_bytes = point.bpp * pixels / 8 * self._content.safe(is_inter=False)
+        point = self._frontier(pixels, frame_seconds, NextKind.ALONE).points[-1]
+        size_bytes = point.bpp * pixels / 8 * self._content[False].safe
         choice = _Choice(point, size_bytes, 0.0)
         if not self._cpu.covers(self._encode_time.safe(point.level, pixels)):
             return _wait(choice, WaitReason.CPU)
@@ -212,7 +220,8 @@ class Controller:
         is_inter: bool = False,
     ) -> None:
         """Learn from one encoded frame: its container's bytes, the seconds it took."""
-        self._content.add(size_bytes, self._bpp[level, quality] * pixels / 8, is_inter)
+        expected_bytes = self._bpp[is_inter][level, quality] * pixels / 8
+        self._content[is_inter].add(size_bytes, expected_bytes)
         self._encode_time.add(level, pixels, seconds)
         self._cpu.spend(seconds)
 
@@ -245,10 +254,10 @@ class Controller:
         self._share.pixels_per_second = 0
         self.service.reconnect()
 
-    def _frontier(self, pixels: int, frame_seconds: float, price: float) -> Frontier:
+    def _frontier(self, pixels: int, frame_seconds: float, kind: NextKind) -> Frontier:
         """The points of every level that the encoder has time for; at least the narrowest's."""
         limit = min(_FRAME_SHARE * frame_seconds, self._cpu.affordable(frame_seconds))
-        for level, frontier in self._frontiers[price].items():
+        for level, frontier in self._frontiers[kind].items():
             if self._encode_time.safe(level, pixels) <= limit:
                 return frontier
         return frontier

@@ -15,11 +15,15 @@ _SERVICE_WEIGHT = 0.2
 
 
 class ContentFactor:
-    """How many times the expected bytes a picture of this scene takes, coded in one way."""
+    """How many times the expected bytes a picture of this scene takes, coded in one way.
 
-    def __init__(self, first: float = 1.0, weight: float = _BYTES_WEIGHT) -> None:
-        self._mean = math.log(first)
-        self._weight = weight
+    Args:
+        is_inter: Against another picture.
+    """
+
+    def __init__(self, *, is_inter: bool = False) -> None:
+        self._mean = math.log(_FIRST_INTER_SHARE) if is_inter else 0.0
+        self._weight = _INTER_WEIGHT if is_inter else _BYTES_WEIGHT
         self._variance = 0.0
         self._is_known = False
 
@@ -36,24 +40,6 @@ class ContentFactor:
             self._mean += self._weight * distance
             self._variance = (1 - self._weight) * (self._variance + self._weight * distance**2)
         self._is_known = True
-
-
-class Content:
-    """What pictures of this scene take, coded alone or against another."""
-
-    def __init__(self) -> None:
-        self._by_kind = {
-            False: ContentFactor(),
-            True: ContentFactor(_FIRST_INTER_SHARE, _INTER_WEIGHT),
-        }
-
-    def safe(self, is_inter: bool) -> float:
-        """The multiplier to plan with."""
-        return self._by_kind[is_inter].safe
-
-    def add(self, real_bytes: int, expected_bytes: float, is_inter: bool) -> None:
-        """Learn from one container; it is expected as if it were coded alone."""
-        self._by_kind[is_inter].add(real_bytes, expected_bytes)
 
 
 class EncodeTime:

@@ -18,8 +18,11 @@ relaxation of the multiple-choice knapsack).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+# Against a reference a finer point costs more: of the noise, too, more differs then. On a street
+# at 10 pictures/s levels 0 to 3 and qualities 0 to 3 take 1.46 times the difference in log bytes.
+_INTER_EXPONENT = 1.45
 GOOD_ENOUGH = 0.01  # of utility; measured utility is mAP50 relative to the uncompressed picture
 
 
@@ -31,6 +34,14 @@ class OperatingPoint:
     quality: float
     bpp: float  # expected bits per pixel
     utility: float  # only the order and the differences matter
+
+
+def inter_points(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
+    """Give the points as they are coded against a reference, but for a factor of the scene."""
+    least = min(point.bpp for point in points)
+    return tuple(
+        replace(point, bpp=least * (point.bpp / least) ** _INTER_EXPONENT) for point in points
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class EdgeSettings(ServiceSettings):
     """widest level sent unasked; wider on a refetch only"""
     reference_depth: int = Field(default=8, ge=0, le=1023)
     """frames to be decoded before one, at most, as far as the cloud allows; 0 = each alone"""
-    byte_price: float = Field(default=0.05, ge=0, le=1)
+    byte_price: float = Field(default=0.1, ge=0, le=1)
     """accuracy (1 = that of the untouched picture) that 2.7 times the bytes must buy"""
     key_seconds: float = Field(default=KEY_SECONDS, gt=0, le=86_400)
     """from one frame that decodes alone to the next, s"""
