@@ -30,7 +30,7 @@ from slimcloud.wall_clock import unix_us
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimedge.capture.source import open_source
 from slimops.metrics import Metrics
@@ -38,7 +38,6 @@ from slimwire.v1 import ingest_pb2 as pb
 from slimwire.v1 import ingest_pb2_grpc
 
 ROOT = Path(__file__).parents[1]
-MODEL = "slim-n"
 LEVEL, QUALITY = 3, 3
 CAMERAS = 8
 BATCH = 4
@@ -78,7 +77,7 @@ class Material:
 
 def load_material(threads: int | None) -> Material:
     runtime = OpenVinoRuntime(num_threads=threads)
-    codec = load_codec_artifact(find_model("codec", MODEL, ROOT / "models"))
+    codec = load_codec_artifact(find_model("codec", DEFAULT_MODEL, ROOT / "models"))
     pictures = open_source(str(ROOT / "samples/street.mp4"), 1.0).pictures()
     images = [picture.image for picture in itertools.islice(pictures, 0, 80, 5)]
     encoder = Encoder(codec, runtime)
@@ -94,7 +93,7 @@ async def send_stream(address: str, material: Material, frames: int, epoch: int)
         hello = pb.Hello(
             camera_id=f"camera-{epoch % CAMERAS}",
             epoch=epoch,
-            model_name=MODEL,
+            model_name=DEFAULT_MODEL,
             model_fingerprint=material.codec.fingerprint,
         )
         await uplink.write(pb.StreamFramesRequest(hello=hello))
@@ -190,7 +189,7 @@ def cloud_process(
                 **os.environ,
                 "CLOUD_REDIS_URL": url,
                 "CLOUD_MODELS_ROOT": str(ROOT / "models"),
-                "CLOUD_MODEL": MODEL,
+                "CLOUD_MODEL": DEFAULT_MODEL,
                 "CLOUD_GRPC_PORT": "0",
                 "CLOUD_STATE_FILE": str(state),
                 "CLOUD_MAX_QUEUE_SIZE": str(QUEUE),

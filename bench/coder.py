@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols
 from slimcodec.entropy.tables import mix_tables
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ NUM_TABLES = 64
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    codec = load_codec_artifact(find_model("codec", "slim-n", ROOT / "models"))
+    codec = load_codec_artifact(find_model("codec", DEFAULT_MODEL, ROOT / "models"))
     tables = codec.tables.at(QUALITY)
     shape = (tables.num_tables, 30, 40)
     by_channel = np.broadcast_to(np.arange(tables.num_tables)[:, None, None], shape)

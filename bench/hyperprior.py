@@ -1,6 +1,6 @@
 """Scale indexes that differ between ways of running h_s: in integers, and left in floats.
 
-    PYTHONPATH=tests python -m bench.hyperprior [--rounds N]
+    python -m bench.hyperprior [--rounds N]
 
 Each round is a new network of random weights in the range of trained ones and new side information,
 28.3 million latents; indexes are compared with torch's in float32 on one thread.
@@ -15,8 +15,8 @@ import onnxruntime
 import openvino
 import torch
 
-from slimnets.codec.hyperprior import NUM_SCALES
-from support.models.scale_runs import (
+from studies.paper.hyperprior import NUM_SCALES
+from studies.paper.scale_runs import (
     BATCH,
     RUNS,
     FloatScales,

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.hyperprior import (
+from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.slimmable import CausalConv2d
+from studies.paper.hyperprior import (
     MAX_WEIGHT,
     WEIGHT_BITS,
     Hyperprior,
@@ -25,8 +27,6 @@ from slimnets.codec.hyperprior import (
     IntegerConv2d,
     gaussian_likelihoods,
 )
-from slimnets.codec.prior import FactorizedPrior
-from slimnets.codec.slimmable import CausalConv2d
 
 CHANNELS, HYPER_CHANNELS = 24, 12
 SIDE = 16  # of the latent
@@ -86,7 +86,7 @@ class _Hyper(nn.Module):
         self.hyperprior.start_from(v[:16])
 
     def forward(self, v: Tensor) -> Tensor:
-        return self.hyperprior.bits(v, 0).sum() / len(v) / SIDE**2
+        return self.hyperprior.bits(v, v.new_ones(()), (CHANNELS,)).sum() / len(v) / SIDE**2
 
 
 class _Factorized(nn.Module):

@@ -25,7 +25,7 @@ from slimcli.demo.cloud import CloudProcess
 from slimcli.demo.command import SAMPLE_VIDEO
 from slimcli.demo.summary import percentile
 from slimcli.demo.tally import Tally, Totals
-from slimcodec.model.find import shipped
+from slimcodec.model.find import DEFAULT_MODEL, shipped
 from slimedge.app import run_edge
 from slimedge.settings import EdgeSettings
 from slimlinks.shaping import ShapedLink
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of the run for memory")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores\n")
-    with CloudProcess("slim-n", None) as cloud:
+    with CloudProcess(DEFAULT_MODEL, None) as cloud:
         if args.bench == "links":
             asyncio.run(bench_links(cloud, args.seconds))
         else:

@@ -30,7 +30,7 @@ from slimcli.demo.cloud import CloudProcess
 from slimcli.demo.command import SAMPLE_VIDEO
 from slimcli.models import open_codec
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.model.find import shipped
+from slimcodec.model.find import DEFAULT_MODEL, shipped
 from slimcontrol.controller import Controller
 from slimcontrol.point import OperatingPoint
 from slimcontrol.profile import build_operating_points
@@ -49,7 +49,6 @@ from studies.controller.simulation.simulate import simulate
 from studies.controller.simulation.world import World
 from support.edge.tc_link import tc_link
 
-MODEL = "slim-n"
 # Of the reporting half, 0.2 to 2 Mbit/s over the first minute, among the most uneven of a family.
 TRACES = (
     "cellular_mahimahi/ATT-LTE-driving-2016_up.txt",
@@ -132,7 +131,7 @@ async def run_live(cloud_address: str, trace: Trace, seconds: float, is_tc: bool
                 "camera_id": trace.name[:40].translate(str.maketrans("-_", "..")).strip("."),
                 "source": str(shipped(SAMPLE_VIDEO)),
                 "loop": True,
-                "model": MODEL,
+                "model": DEFAULT_MODEL,
                 "deadline_seconds": DEADLINE_SECONDS,
                 "expire_seconds": 10,
                 "max_fps": FPS,
@@ -271,7 +270,7 @@ def difference(name: str, live: Outcome, simulated: Outcome) -> str:
 
 
 async def bench(cloud: CloudProcess, args: argparse.Namespace) -> None:
-    codec = open_codec(MODEL, None)
+    codec = open_codec(DEFAULT_MODEL, None)
     points = build_operating_points(codec.levels, codec.manifest.qualities, codec.profile)
     by_name = {(point.level, point.quality): point for point in points}
     content = load_street()
@@ -342,7 +341,7 @@ def main() -> None:
     parser.add_argument("--tc", action="store_true", help="the kernel shapes; needs root")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores\n")
-    with CloudProcess(MODEL, None) as cloud:
+    with CloudProcess(DEFAULT_MODEL, None) as cloud:
         asyncio.run(bench(cloud, args))
 
 

@@ -31,7 +31,6 @@ from redis.asyncio import Redis
 
 from bench.cloud_setup import (
     CAMERAS,
-    MODEL,
     ROOT,
     Material,
     await_bound,
@@ -44,7 +43,7 @@ from slimcodec.container import pack_container, parse_container
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact
 from slimops.storage.embedded_redis import EmbeddedRedis
 from slimwire.v1 import ingest_pb2 as pb
@@ -137,7 +136,7 @@ async def _measure(
 
 
 async def _measure_cameras(count: int, prefix: tuple[str, ...]) -> list[int]:
-    codec = load_codec_artifact(find_model("codec", MODEL, ROOT / "models"))
+    codec = load_codec_artifact(find_model("codec", DEFAULT_MODEL, ROOT / "models"))
     container = _largest(codec)
     go = asyncio.Event()
     with contextlib.ExitStack() as stack:
@@ -189,7 +188,10 @@ async def _send_largest(
     async with grpc.aio.insecure_channel(address, options=own) as channel:
         uplink = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames()  # type: ignore[call-arg]  # written to by hand
         hello = pb.Hello(
-            camera_id=camera_id, epoch=1, model_name=MODEL, model_fingerprint=codec.fingerprint
+            camera_id=camera_id,
+            epoch=1,
+            model_name=DEFAULT_MODEL,
+            model_fingerprint=codec.fingerprint,
         )
         await uplink.write(pb.StreamFramesRequest(hello=hello))
         await uplink.read()

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.image import load_image
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimcontrol.profile import smooth_monotone
 from slimedge.capture.source import open_source
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=20)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--fit", type=int, default=150, help="training pictures, drawn at random")
-    parser.add_argument("--model", default="slim-n")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--keep", type=Path, help="for measurements")
     options = parser.parse_args()
 

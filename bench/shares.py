@@ -22,7 +22,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from bench.cloud_setup import MODEL, ROOT, NullEngine, await_bound, cloud_process
+from bench.cloud_setup import ROOT, NullEngine, await_bound, cloud_process
 from slimcloud.detect.engine import EngineJob, EngineResult
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
@@ -31,6 +31,7 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
 from slimcloud.store.replies import text
+from slimcodec.model.find import DEFAULT_MODEL
 from slimops.metrics import Metrics
 from slimops.storage.embedded_redis import EmbeddedRedis
 
@@ -61,7 +62,7 @@ def edge_process(camera_id: str, address: str, deadline: float, scratch: Path) -
             "EDGE_CLOUD_ADDRESS": address,
             "EDGE_SOURCE": str(ROOT / "samples/street.mp4"),
             "EDGE_LOOP": "true",
-            "EDGE_MODEL": MODEL,
+            "EDGE_MODEL": DEFAULT_MODEL,
             "EDGE_MODELS_ROOT": str(ROOT / "models"),
             "EDGE_CACHE_FOLDER": str(scratch),
             "EDGE_ENCODER_THREADS": "1",

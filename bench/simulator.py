@@ -13,7 +13,7 @@ import argparse
 import time
 from pathlib import Path
 
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact
 from slimlinks.trace import Trace
 from studies.controller.bound.oracle import bound
@@ -29,7 +29,7 @@ HOLES = Trace("holes", "made", (0.0, 16.0), (125_000.0, 0.0), 20.0)
 
 def load_figures() -> CodecFigures:
     """The model's points, bytes and seconds."""
-    codec = load_codec_artifact(find_model("codec", "slim-n/5", None))
+    codec = load_codec_artifact(find_model("codec", DEFAULT_MODEL))
     return model_figures(codec.levels, codec.manifest.qualities, codec.profile)
 
 

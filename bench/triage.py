@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimdetect.detector import Detector
 from slimdetect.scores import class_ids_of
@@ -104,7 +104,7 @@ def summary(video: str, looked: Sequence[Looked], threshold: float) -> dict[str,
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("videos", type=Path, nargs="+")
-    parser.add_argument("--model", default="slim-n")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--models", type=Path, default=None, help="directory of models")
     parser.add_argument("--level", type=int, default=3, help="that is detected from")
     parser.add_argument("--quality", type=float, default=3)

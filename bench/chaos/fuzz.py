@@ -44,7 +44,7 @@ from slimcodec.encode import Encoder
 from slimcodec.errors import ImageError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.image import load_image
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -157,7 +157,7 @@ def _another_number(text: bytes, dice: random.Random) -> bytes:
 
 
 def _wire(dice: random.Random, cases: int) -> Ends:
-    codec = load_codec_artifact(find_model("codec", "slim-n"))
+    codec = load_codec_artifact(find_model("codec", DEFAULT_MODEL))
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     container = Encoder(codec, OpenVinoRuntime(1)).encode(noise, 0, 2).bitstream
     crc = google_crc32c.value(container)

@@ -20,7 +20,7 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.errors import ModelError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime, load_openvino
-from slimcodec.model.find import find_model, models_root
+from slimcodec.model.find import DEFAULT_MODEL, find_model, models_root
 from slimcodec.model.load import load_codec_artifact, load_detector_of
 from slimdetect.detector import Detector
 from slimdetect.scores import class_ids_of
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _case(dice: random.Random) -> tuple[str, str]:
-    source = find_model("codec", dice.choice(("slim-n", "slim-h")))
+    source = find_model("codec", DEFAULT_MODEL)
     name = dice.choice([name for name in FILES if (source / name).exists()])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / source.parent.name / source.name

@@ -17,12 +17,12 @@ from slimcodec.model.find import find_model
 from slimcodec.model.load import load_detector_artifact
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
-from slimnets.codec.hyperprior import Hyperprior
 from slimnets.count import count_macs
 from slimnets.darknet.cfg import parse_cfg
 from slimnets.darknet.detector import Darknet
 from slimtrain.codec.start import shape_for
 from slimtrain.recipe.schema import load_recipe
+from studies.paper.hyperprior import Hyperprior
 from studies.paper.recipe import PaperRecipe, build_codec
 
 YOLOV3_CHANNELS = 256  # at the split of the official YOLOv3, its layer 15
@@ -72,14 +72,15 @@ def count_recipe(name: str, feature_channels: int) -> CodecCost:
     if config.feature_transform == "stem":
         artifact = load_detector_artifact(find_model("detector", recipe.detector))
         graph = Darknet(parse_cfg(artifact.file("detector.cfg").read_text(encoding="utf-8")))
-        return count_codec(CodecNet(shape_for(config, graph, artifact.manifest.split.layer)))
+        return count_codec(build_codec(shape_for(config, graph, artifact.manifest.split.layer)))
     return count_codec(build_codec(replace(config, feature_channels=feature_channels)))
 
 
 def count_codec(codec: CodecNet) -> CodecCost:
     """Count every part while it runs on an empty picture; what the edge runs as it is exported."""
     config = codec.config
-    levels = [CodecNet(config.only(level)) for level in range(config.num_levels)]
+    shapes = [replace(config.only(level), sharing="nested") for level in range(config.num_levels)]
+    levels = [build_codec(shape) for shape in shapes]
     x = torch.zeros(1, 3, COUNTED_SIDE, COUNTED_SIDE)
     latent_side = COUNTED_SIDE // LATENT_STRIDE
     y_hat = torch.zeros(1, config.latent_channels[-1], latent_side, latent_side)

@@ -10,37 +10,19 @@ Access 2023); Yu et al., "Slimmable Neural Networks" (ICLR 2019).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from itertools import accumulate, pairwise
-from typing import Literal
+from itertools import pairwise
 
 import torch
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.codec import CodecNet, CodecOutput, bits_of, start_gains
+from slimnets.codec.codec import CodecNet, CodecOutput, start_gains
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.hyperprior import straight_through
+from slimnets.codec.prior import straight_through
 from slimnets.codec.slimmable import CausalGDN, scale_gradient
 from slimnets.codec.transform import LATENT_SPREAD, AnalysisTransform
-
-
-@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class SwitchableConfig(CodecConfig):
-    """Shape of a switchable codec."""
-
-    sharing: Literal["switchable"] = "switchable"  # type: ignore[assignment]  # instead of nested
-
-    @property
-    def first_rows(self) -> tuple[int, ...]:
-        """Of each level in whatever is kept per coded channel, then the number of rows."""
-        return tuple(accumulate(self.latent_channels, initial=0))
-
-    def alone(self, level: int) -> CodecConfig:
-        """The shape of one level, which is that of a nested codec of one level."""
-        return CodecConfig(**{**asdict(self.only(level)), "sharing": "nested"})
+from studies.paper.config import PaperConfig
+from studies.paper.hyperprior_codec import HyperpriorCodec
 
 
 class SlimmableConv2d(nn.Module):
@@ -87,7 +69,7 @@ class SwitchableGDN(nn.Module):
 class SwitchableAnalysis(AnalysisTransform):
     """g_a with switchable widths."""
 
-    def __init__(self, config: SwitchableConfig) -> None:
+    def __init__(self, config: PaperConfig) -> None:
         super().__init__(config)
         widths = [(3,) * config.num_levels, *zip(*config.channels, strict=True)]
         self.convs = nn.ModuleList(
@@ -111,15 +93,15 @@ class SwitchableAnalysis(AnalysisTransform):
 class SwitchableCodec(CodecNet):
     """A codec whose levels are coded each by itself."""
 
-    config: SwitchableConfig
+    config: PaperConfig
 
     def __init__(self, config: CodecConfig) -> None:
-        assert isinstance(config, SwitchableConfig)
+        assert isinstance(config, PaperConfig)
         super().__init__(config)
         self.g_a = SwitchableAnalysis(config)
         levels = range(config.num_levels)
         self.prior = nn.ModuleList(  # type: ignore[assignment]  # one for each level
-            CodecNet(config.alone(level)).prior for level in levels
+            _build_alone(config, level).prior for level in levels
         )
         self.log_gain = nn.Parameter(start_gains(config.qualities, config.first_rows[-1]))
         self.log_inverse_gain = nn.Parameter(-self.log_gain.detach())
@@ -181,7 +163,7 @@ class SwitchableCodec(CodecNet):
         """A level as a codec of one level, with copies of its weights: what is exported. Its
         decoders are new.
         """
-        codec = CodecNet(self.config.alone(level)).to(self.log_gain.device)
+        codec = _build_alone(self.config, level).to(self.log_gain.device)
         for conv, own in zip(codec.g_a.convs, self.g_a.convs, strict=True):
             assert isinstance(own, SlimmableConv2d)
             weight = own.weight_of(level)
@@ -207,8 +189,8 @@ class SwitchableCodec(CodecNet):
 
     def _bits(self, v: Tensor, gain: Tensor, level: int) -> Tensor:
         """Gained latents of a level -> bits (B,)."""
-        prior = self._priors[level]
-        return bits_of(prior, v, gain, v.shape[1:2])[:, 0]  # type: ignore[arg-type]  # a prior
+        bits: Tensor = self._priors[level].bits(v, gain, v.shape[1:2])  # type: ignore[operator]  # a prior's
+        return bits[:, 0]
 
     def _code_separately(
         self, x: Tensor, quality: Tensor, level: Tensor, level_bits: Tensor
@@ -229,3 +211,9 @@ class SwitchableCodec(CodecNet):
             level_bits[index, each] = bits[-1].detach()
         back = torch.cat(order).argsort()
         return torch.cat(latents)[back], torch.cat(bits)[back]
+
+
+def _build_alone(config: PaperConfig, level: int) -> CodecNet:
+    """A new codec of one level."""
+    alone = config.alone(level)
+    return HyperpriorCodec(alone) if alone.prior == "hyperprior" else CodecNet(alone)

@@ -7,17 +7,14 @@ x -g_a-> y -(* gain)-> round -> symbols -(* inverse gain)-> y_hat -latent of a l
 f_hat is what the feature transform gives, x_hat what g_s gives. Levels are prefixes of one y.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.hyperprior import Hyperprior, bits_by_group, straight_through
-from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.prior import FactorizedPrior, straight_through
 from slimnets.codec.slimmable import scale_gradient
 from slimnets.codec.stem_transform import StemFeatureTransform
 from slimnets.codec.transform import (
@@ -55,12 +52,7 @@ class CodecNet(nn.Module):
             self.feature_transform = StemFeatureTransform(config)
         else:
             self.feature_transform = FeatureTransform(config)
-        self.prior: FactorizedPrior | Hyperprior
-        if config.prior == "factorized":
-            self.prior = FactorizedPrior(config.latent_channels[-1])
-        else:
-            hyper_groups = [b - a for a, b in pairwise((0, *config.hyper_channels))]
-            self.prior = Hyperprior(config.layer_groups(3), hyper_groups)
+        self.prior = FactorizedPrior(config.latent_channels[-1])
         self.log_gain = nn.Parameter(start_gains(config.qualities, config.latent_channels[-1]))
         self.log_inverse_gain = nn.Parameter(-self.log_gain.detach())
 
@@ -88,7 +80,7 @@ class CodecNet(nn.Module):
         gain, inverse = self.gains(quality, self.config.num_levels - 1)
         v = y * gain[:, :, None, None]
         y_hat = straight_through(v, v.round()) * inverse[:, :, None, None]
-        level_bits = bits_of(self.prior, v, gain, self.config.latent_channels).cumsum(1)
+        level_bits = self.prior.bits(v, gain, self.config.latent_channels).cumsum(1)
         # the base belongs to the machine, so even the narrowest level's view is held back
         base = self.config.latent_channels[0] if machine_level is not None else 0
         held = torch.cat([scale_gradient(y_hat[:, :base], lower_gradient), y_hat[:, base:]], 1)
@@ -163,11 +155,7 @@ class CodecNet(nn.Module):
         widest = self.config.num_levels - 1
         y = self.analyse(x, widest)
         deviation = y.std((0, 2, 3)).clamp_min(1e-2)
-        if isinstance(self.prior, FactorizedPrior):
-            self.prior.start_from(deviation)
-        else:
-            middle = x.new_full((len(x),), (self.config.qualities - 1) / 2)
-            self.prior.start_from(y * self.gains(middle, widest)[0][:, :, None, None])
+        self.prior.start_from(deviation)
         return deviation
 
     def bits(self, x: Tensor, quality: Tensor) -> Tensor:
@@ -178,7 +166,7 @@ class CodecNet(nn.Module):
         with torch.no_grad():
             y, (gain, _) = self.analyse(x, widest), self.gains(quality, widest)
         v = y * gain[:, :, None, None]
-        return bits_of(self.prior, v, gain, self.config.latent_channels)
+        return self.prior.bits(v, gain, self.config.latent_channels)
 
 
 def start_gains(qualities: int, channels: int) -> Tensor:
@@ -186,20 +174,3 @@ def start_gains(qualities: int, channels: int) -> Tensor:
     low, high = _GAIN_RANGE
     start = torch.linspace(0, 1, qualities)[:, None].expand(-1, channels)
     return torch.log(torch.tensor(low)) + start * torch.log(torch.tensor(high / low))
-
-
-def bits_of(
-    prior: FactorizedPrior | Hyperprior, v: Tensor, gain: Tensor, ends: Sequence[int]
-) -> Tensor:
-    """Gained latents v (B, M, h, w) -> bits of each group (B, number of groups).
-
-    Those of the rounded latents, straight through: uniform noise in place of rounding overrates the
-    many small coefficients (0.57 for 0.42 bpp at the start), and a codec that begins as a DCT then
-    gives them up.
-
-    Args:
-        ends: of the groups, channels.
-    """
-    if isinstance(prior, Hyperprior):
-        return prior.bits(v, len(ends) - 1)
-    return bits_by_group(prior.likelihoods(straight_through(v, v.round()), gain), ends)

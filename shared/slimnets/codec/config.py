@@ -10,8 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 LATENT_STRIDE = 16  # pixels: four convolutions of stride 2
-PAD_MULTIPLE = 32  # pixels: the detector's coarsest grid, so that its neck's maps line up; a
-# hyperprior's latent, four times coarser than the latent, needs twice that
+PAD_MULTIPLE = 32  # pixels: the detector's coarsest grid, so that its neck's maps line up
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
@@ -36,12 +35,10 @@ class CodecConfig:
     feature_width: int = 96  # inner channels of the feature transform
     # inner channels of g_s at strides 16, 8, 4 and 2
     synthesis_widths: tuple[int, int, int, int] = (192, 128, 96, 48)
-    # a narrow latent is the first channels of a wide one (another way: `studies.paper.switchable`)
+    # a narrow latent is the first channels of a wide one, and one density for each channel guides
+    # training (other ways: `studies.paper`)
     sharing: Literal["nested"] = "nested"
-    # how the latent is coded; "hyperprior" sends side information (Balle et al. 2018)
-    prior: Literal["factorized", "hyperprior"] = "factorized"
-    # with a hyperprior, channels of its latent z at each level; they grow too
-    hyper_channels: tuple[int, ...] = ()
+    prior: Literal["factorized"] = "factorized"
     # a linear path beside the convolutions of g_a and g_s, which begins as a block DCT
     block_transform: bool = False
     # "latent": convolutions from the latent to the features, as the paper's. "stem": a linear
@@ -55,14 +52,6 @@ class CodecConfig:
                 raise ValueError(
                     f"levels must grow in the latent and shrink nowhere: {narrow}, then {wide}"
                 )
-        hyper_levels = self.num_levels if self.prior == "hyperprior" else 0
-        if len(self.hyper_channels) != hyper_levels or any(
-            n >= w for n, w in pairwise((0, *self.hyper_channels))
-        ):
-            raise ValueError(
-                f"hyper_channels {self.hyper_channels}; a {self.prior} prior with "
-                f"{self.num_levels} levels needs {hyper_levels} numbers that grow"
-            )
 
     @property
     def num_levels(self) -> int:
@@ -74,14 +63,18 @@ class CodecConfig:
         return tuple(widths[-1] for widths in self.channels)
 
     @property
+    def prior_channels(self) -> tuple[int, ...]:
+        """Those of every level that have a density."""
+        return self.latent_channels
+
+    @property
     def pad_multiple(self) -> int:
         """Pixels: sides of a padded picture are multiples of it."""
-        return 2 * PAD_MULTIPLE if self.prior == "hyperprior" else PAD_MULTIPLE
+        return PAD_MULTIPLE
 
     def only(self, level: int) -> Self:
         """A codec of one level, of the same widths; it is dense, as that level's graphs are."""
-        kept = slice(level, level + 1)
-        return replace(self, channels=self.channels[kept], hyper_channels=self.hyper_channels[kept])
+        return replace(self, channels=(self.channels[level],))
 
     def layer_groups(self, layer: int) -> tuple[int, ...]:
         """Channels that each level adds after convolution `layer` (0 to 3)."""

@@ -5,6 +5,9 @@ It guides training only. What codes bits is a set of integer tables, made from i
 (`slimnets.export.tabulate`).
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -71,3 +74,27 @@ class FactorizedPrior(nn.Module):
             sign = -torch.sign(logits[0] + logits[1]).detach()
             p = torch.abs(torch.sigmoid(sign * logits[1]) - torch.sigmoid(sign * logits[0]))
             return p.clamp_min(_LIKELIHOOD_BOUND)
+
+    def bits(self, v: Tensor, gain: Tensor, ends: Sequence[int]) -> Tensor:
+        """Gained latents v (B, M', h, w) -> bits of each group (B, number of groups).
+
+        Those of the rounded latents, straight through: uniform noise in place of rounding overrates
+        the many small coefficients (0.57 for 0.42 bpp at the start), and a codec that begins as a
+        DCT then gives them up.
+
+        Args:
+            gain: (B, M').
+            ends: of the groups, channels.
+        """
+        return bits_by_group(self.likelihoods(straight_through(v, v.round()), gain), ends)
+
+
+def bits_by_group(likelihoods: Tensor, ends: Sequence[int]) -> Tensor:
+    """(B, C, h, w) -> bits (B, groups) of the channels between successive ends."""
+    per_channel = -torch.log2(likelihoods).sum((2, 3))
+    return torch.stack([per_channel[:, a:b].sum(1) for a, b in pairwise((0, *ends))], 1)
+
+
+def straight_through(value: Tensor, exact: Tensor) -> Tensor:
+    """`exact` bit for bit, with the gradient of `value`."""
+    return exact.detach() + (value - value.detach())  # the bracket is zero, so nothing is rounded

@@ -1,14 +1,12 @@
 """Integer entropy tables from what the encoder really emits: counts of symbols, smoothed by the
 learned densities.
 
-    y -gain-> v -round-> symbols                        factorized prior: counted by channel
-              `-h_a, round-> z_hat -h_s-> scale index   hyperprior: z by channel, v by scale index
+    y -gain-> v -round-> symbols, counted by channel
 
 Floats end here. A table is a list of frequencies that sum to 2**16; edge and cloud read the same
 file.
 """
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,20 +17,17 @@ from torch import Tensor
 from slimcodec.entropy.coder import SymbolTables
 from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables
 from slimnets.codec.codec import CodecNet
-from slimnets.codec.hyperprior import NUM_SCALES, SCALES, Hyperprior
+from slimnets.codec.prior import FactorizedPrior
 
 TABLE_STEPS = 4  # rows from one trained quality to the next; measured in docs/develop/container.md
 
-_REACH = 255  # symbols beyond +- this go through the escape bin
-_SCALED_REACH = math.ceil(5 * SCALES[-1])  # likewise, by scale: 6e-7 of the widest lies beyond
-_PRIOR_COUNT = 32.0  # the prior weighs as many observed symbols
+REACH = 255  # symbols beyond +- this go through the escape bin
+PRIOR_COUNT = 32.0  # the prior weighs as many observed symbols
 _TAIL = 2e-5  # bins whose probability, outward, sums to less than this are left to the escape
 
 
-def tabulate(
-    codec: CodecNet, pictures: Iterable[Tensor], table_steps: int = TABLE_STEPS
-) -> tuple[Tables, SymbolTables | None]:
-    """Count the symbols of `pictures` and make the tables.
+def tabulate(codec: CodecNet, pictures: Iterable[Tensor], table_steps: int = TABLE_STEPS) -> Tables:
+    """Count the symbols of `pictures` and make the tables: gains, and tables by channel.
 
     Args:
         codec: on the CPU, with the weights that will be shipped.
@@ -40,51 +35,41 @@ def tabulate(
             pictures, never validation.
         table_steps: rows from one trained quality to the next.
 
-    Returns:
-        Gains, and tables by channel: of y, or of a hyperprior's z; and with a hyperprior the tables
-        of y, one for each scale.
+    Raises:
+        ValueError: there are no pictures.
     """
-    counts, by_scale = count_symbols(codec, pictures, table_steps)
-    return join_tables(codec, counts, by_scale, table_steps)
+    return join_tables(codec, count_symbols(codec, pictures, table_steps), table_steps)
 
 
 @torch.no_grad()
 def count_symbols(
     codec: CodecNet, pictures: Iterable[Tensor], table_steps: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """How often each symbol is: by row of quality and channel, smoothed; and by scale, if any."""
-    prior, widest = codec.prior, codec.config.num_levels - 1
-    is_hyper = isinstance(prior, Hyperprior)
-    channels = (codec.config.hyper_channels if is_hyper else codec.config.latent_channels)[-1]
-    qualities = torch.arange((codec.config.qualities - 1) * table_steps + 1) / table_steps
-    counts = np.zeros((len(qualities), channels, 2 * _REACH + 1), np.int64)
-    by_scale = np.zeros((NUM_SCALES, 2 * _SCALED_REACH + 1), np.int64)
+) -> NDArray[np.float64]:
+    """How often each symbol is, by row of quality and channel, smoothed: (rows, M, symbols)."""
+    widest, M = codec.config.num_levels - 1, codec.config.latent_channels[-1]
+    qualities = table_qualities(codec, table_steps)
+    gains = [codec.gains(quality[None], widest)[0] for quality in qualities]
+    counts = np.zeros((len(qualities), M, 2 * REACH + 1), np.int64)
     for x in pictures:
         y = codec.analyse(x, widest)
-        for row, quality in enumerate(qualities):
-            symbols = y * codec.gains(quality[None], widest)[0][:, :, None, None]
-            if isinstance(prior, Hyperprior):
-                v = symbols
-                symbols = prior.analyse(v, widest).round()
-                _count(by_scale, prior.scale_index(symbols, widest).long(), v)
-            channel = torch.arange(symbols.shape[1])[:, None, None].expand_as(symbols)
-            _count(counts[row], channel, symbols)
+        channel = torch.arange(M)[:, None, None].expand_as(y)
+        for row, gain in enumerate(gains):
+            add_counts(counts[row], channel, y * gain[:, :, None, None])
     if not counts.any():
         raise ValueError("no pictures to count symbols on")
-    smoothed = [_PRIOR_COUNT * _probabilities(codec, quality[None]) for quality in qualities]
-    return counts + np.stack(smoothed), by_scale.astype(np.float64) if is_hyper else None
+    return counts + PRIOR_COUNT * np.stack([probabilities(codec.prior, gain) for gain in gains])
 
 
-def join_tables(
-    codec: CodecNet,
-    counts: NDArray[np.float64],
-    by_scale: NDArray[np.float64] | None,
-    table_steps: int,
-) -> tuple[Tables, SymbolTables | None]:
-    """What `tabulate` gives, of the counts (rows, channels, symbols) and (scales, symbols)."""
+def table_qualities(codec: CodecNet, table_steps: int) -> Tensor:
+    """The qualities that have tables of their own, (rows,)."""
+    return torch.arange((codec.config.qualities - 1) * table_steps + 1) / table_steps
+
+
+def join_tables(codec: CodecNet, counts: NDArray[np.float64], table_steps: int) -> Tables:
+    """What `tabulate` gives, of the counts (rows, channels, symbols)."""
     tables = to_tables(counts.reshape(-1, counts.shape[-1]))
     shape = counts.shape[:2]
-    by_channel = Tables(
+    return Tables(
         codec.log_gain.detach().exp().numpy(),
         codec.log_inverse_gain.detach().exp().numpy(),
         tables.cdf.reshape(*shape, -1),
@@ -92,12 +77,9 @@ def join_tables(
         tables.offset.reshape(shape),
         table_steps,
     )
-    if by_scale is None:
-        return by_channel, None
-    return by_channel, to_tables(by_scale + _PRIOR_COUNT * _gaussian_probabilities())
 
 
-def _count(counts: NDArray[np.int64], table: Tensor, v: Tensor) -> None:
+def add_counts(counts: NDArray[np.int64], table: Tensor, v: Tensor) -> None:
     """Add the symbols that v rounds to to the counts (T, 2 * reach + 1) of their tables."""
     num_tables, bins = counts.shape
     reach = bins // 2
@@ -106,23 +88,11 @@ def _count(counts: NDArray[np.int64], table: Tensor, v: Tensor) -> None:
     counts += binned.reshape(num_tables, bins).numpy()
 
 
-def _probabilities(codec: CodecNet, quality: Tensor) -> NDArray[np.float64]:
-    """(channels, 2 * reach + 1) by the learned density of what a prior codes by channel."""
-    prior = codec.prior
-    if isinstance(prior, Hyperprior):
-        density, gain = prior.prior, torch.ones(1, prior.hyper_prefix[-1])
-    else:
-        density, gain = prior, codec.gains(quality, codec.config.num_levels - 1)[0]
-    grid = torch.arange(-_REACH, _REACH + 1, dtype=torch.float32).expand(1, gain.shape[1], 1, -1)
-    p: NDArray[np.float64] = density.likelihoods(grid, gain)[0, :, 0].double().numpy()
+def probabilities(prior: FactorizedPrior, gain: Tensor) -> NDArray[np.float64]:
+    """Of each symbol by the learned density at a gain (1, channels): (channels, symbols)."""
+    grid = torch.arange(-REACH, REACH + 1, dtype=torch.float32).expand(1, gain.shape[1], 1, -1)
+    p: NDArray[np.float64] = prior.likelihoods(grid, gain)[0, :, 0].double().numpy()
     return p
-
-
-def _gaussian_probabilities() -> NDArray[np.float64]:
-    """(64, 2 * reach + 1), mean zero, deviations `SCALES`."""
-    ends = (np.arange(-_SCALED_REACH, _SCALED_REACH + 2) - 0.5).tolist()
-    rows = [[0.5 * math.erfc(-end / scale / math.sqrt(2)) for end in ends] for scale in SCALES]
-    return np.diff(np.array(rows))
 
 
 def to_tables(weights: NDArray[np.float64]) -> SymbolTables:

@@ -14,6 +14,7 @@ from support.models.recipe_graphs import run_graphs
 
 FOLDER = Path(__file__).resolve().parents[1]
 PAPER = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+OURS = sorted(f"ours/{path.stem}" for path in FOLDER.glob("ours/*.yaml"))
 COMPARED = sorted(f"compare/{path.stem}" for path in FOLDER.glob("compare/*.yaml"))
 # RESEARCH of the paper's code, kMAC per pixel: convolutions and GDN of g_a, and h_a
 PAPER_G_A = {192: 91.3, 128: 41.4, 96: 23.7}
@@ -24,11 +25,11 @@ def recipe_of(name: str) -> PaperRecipe:
     return load_recipe(str(FOLDER / f"{name}.yaml"), PaperRecipe)
 
 
-def test_all_twenty_are_here() -> None:
-    assert (len(PAPER), len(COMPARED)) == (9, 11)
+def test_all_are_here() -> None:
+    assert (len(PAPER), len(COMPARED), len(OURS)) == (9, 11, 2)
 
 
-@pytest.mark.parametrize("name", [*PAPER, *COMPARED])
+@pytest.mark.parametrize("name", [*PAPER, *COMPARED, *OURS])
 def test_a_recipes_graphs_run_at_every_level(name: str) -> None:
     run_graphs(recipe_of(name), build_codec)
 

@@ -17,13 +17,15 @@ from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ModelReference
 from slimtrain.codec.loss import LossWeights
 from slimtrain.codec.train import CodecRun, train_codec
-from studies.paper.__main__ import load_switchable, write_switchable_artifact
+from studies.paper.artifact import load_trained, write_paper_artifact
+from studies.paper.config import PaperConfig
 from studies.paper.recipe import build_codec
-from studies.paper.switchable import SwitchableCodec, SwitchableConfig
+from studies.paper.switchable import SwitchableCodec
 from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet
 from support.models.toy_artifact import make_image
 
-FACTORIZED = SwitchableConfig(
+FACTORIZED = PaperConfig(
+    sharing="switchable",
     channels=((4, 6, 8, 8), (6, 8, 12, 16)),
     qualities=3,
     feature_channels=8,
@@ -31,7 +33,8 @@ FACTORIZED = SwitchableConfig(
     synthesis_widths=(8, 8, 8, 8),
     block_transform=True,
 )
-HYPERPRIOR = SwitchableConfig(
+HYPERPRIOR = PaperConfig(
+    sharing="switchable",
     channels=FACTORIZED.channels,
     qualities=3,
     feature_channels=8,
@@ -48,7 +51,7 @@ def pictures() -> Tensor:
     return torch.from_numpy(np.stack(PICTURES)).permute(0, 3, 1, 2).float() / 255
 
 
-def build(config: SwitchableConfig) -> SwitchableCodec:
+def build(config: PaperConfig) -> SwitchableCodec:
     torch.manual_seed(1)
     codec = SwitchableCodec(config)
     codec.start_from(pictures())
@@ -56,7 +59,7 @@ def build(config: SwitchableConfig) -> SwitchableCodec:
 
 
 @CONFIGS
-def test_every_parameter_learns_and_only_what_is_asked_for_is_run(config: SwitchableConfig) -> None:
+def test_every_parameter_learns_and_only_what_is_asked_for_is_run(config: PaperConfig) -> None:
     codec, levels = build(config), torch.tensor([0, 1, 0, 1])
 
     out = codec(pictures(), torch.tensor([0.0, 0.5, 1.3, 2.0]), levels, levels.flip(0), 0.5)
@@ -73,7 +76,7 @@ def test_every_parameter_learns_and_only_what_is_asked_for_is_run(config: Switch
 
 @CONFIGS
 @torch.no_grad()
-def test_a_level_alone_is_that_level(config: SwitchableConfig) -> None:
+def test_a_level_alone_is_that_level(config: PaperConfig) -> None:
     codec = build(config).eval()
 
     for level in range(2):
@@ -86,7 +89,7 @@ def test_a_level_alone_is_that_level(config: SwitchableConfig) -> None:
 
 @CONFIGS
 def test_what_is_trained_and_exported_is_served_with_separate_streams(
-    config: SwitchableConfig, tmp_path: Path
+    config: PaperConfig, tmp_path: Path
 ) -> None:
     weights = LossWeights(machine_levels=(1.0, 0.0), view_levels=(0.0, 1.0))
     run = CodecRun(
@@ -101,10 +104,10 @@ def test_what_is_trained_and_exported_is_served_with_separate_streams(
     )
     checkpoint = train_codec(run, make_darknet(), PICTURES, PICTURES[:1])
 
-    codec, tasks = load_switchable(checkpoint)
+    codec, tasks = load_trained(checkpoint)
     folder = tmp_path / "made" / "1"
     reference = ModelReference(name="none", version=1)
-    write_switchable_artifact(codec, PICTURES, folder, reference, "none", tasks)
+    write_paper_artifact(codec, PICTURES, folder, reference, "none", tasks)
     artifact = load_codec_artifact(folder)
     runtime = OpenVinoRuntime(num_threads=1, precision="f32")
     encoder, decoder = Encoder(artifact, runtime), Decoder(artifact, runtime)

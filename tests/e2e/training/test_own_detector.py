@@ -17,7 +17,7 @@ from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.image import load_image
-from slimcodec.model.find import find_model
+from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimdetect.detector import Detector
 from slimdetect.scores import Wanted
@@ -128,7 +128,7 @@ def test_a_public_detector_is_served_with_the_shipped_encoder(
     codec = f"slim-{cfg.stem}"
     ours, shipped = (
         load_codec_artifact(find_model("codec", name, root)).manifest.levels
-        for name, root in ((codec, models), ("slim-n", None))
+        for name, root in ((codec, models), (DEFAULT_MODEL, None))
     )
     assert ours == shipped
     assert detect_served(models, codec, street[0])

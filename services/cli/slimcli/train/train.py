@@ -35,7 +35,7 @@ def recipes() -> None:
 
 def train_codec(
     images: options.Images,
-    recipe: options.Recipe = "slim-n",
+    recipe: options.Recipe = "slim",
     detector: Annotated[
         str | None,
         typer.Option("--detector", help="The teacher, by name or name/version; else the recipe's."),

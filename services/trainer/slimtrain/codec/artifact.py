@@ -4,7 +4,6 @@ without torch.
 checkpoint -average of weights-> CodecNet -tabulate(training pictures)-> tables.npz
                                       |-> weights.safetensors, once for all graphs and to train on
                                       |-> g_a_0.onnx ... g_s.onnx, feature_transform.onnx
-                                      |-> with a hyperprior: h_a_0.onnx ... h_s_0.onnx ... hyper.npz
                                       `-> manifest.json
 """
 
@@ -12,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,16 +26,16 @@ from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimcodec.pixels import pad_to_multiple, to_x
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import LATENT_STRIDE, CodecConfig
-from slimnets.codec.hyperprior import Hyperprior
+from slimnets.codec.transform import AnalysisTransform
 from slimnets.count import count_macs
-from slimnets.export.codec import (
-    export_feature_transform,
-    export_g_a,
-    export_g_s,
-    export_h_a,
-    export_h_s,
+from slimnets.export.codec import export_feature_transform, export_g_a, export_g_s
+from slimnets.export.onnx_file import (
+    WEIGHTS_FILE,
+    StoredWeights,
+    save_graph,
+    save_weights,
+    to_array,
 )
-from slimnets.export.onnx_file import WEIGHTS_FILE, save_graph, save_weights, to_array
 from slimnets.export.tabulate import tabulate
 from slimtrain.artifact_folder import Json, new_artifact, write_manifest
 from slimtrain.data.pictures import divide, index_pictures, load_pictures
@@ -44,8 +44,7 @@ from slimtrain.loop.checkpoint import load_checkpoint
 # Pictures on which the entropy tables are counted: symbols number in the millions by then.
 TABULATED_PICTURES = 200
 TABULATED_MAX_EDGE = 640  # pixels
-_COUNTED_SIDE = 256  # pixels; kMAC per pixel does not depend on it
-_HYPER_STRIDE = 4 * LATENT_STRIDE  # pixels
+COUNTED_SIDE = 256  # pixels; kMAC per pixel does not depend on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,43 +56,102 @@ class TrainedCodec:
     tasks: list[list[Task]]  # what each level was trained for, as in a manifest
 
 
-def write_graphs(codec: CodecNet, folder: Path) -> None:
-    """Write the codec's weights into its folder, and the graphs that name them."""
+def write_graphs(codec: CodecNet, folder: Path, by_place: bool = False) -> None:
+    """Write the codec's weights into its folder, and the graphs that name them.
+
+    `by_place`: of a codec with the context prior, where each place has its own level.
+    """
     weights = save_weights(codec, folder)
     for level in range(codec.config.num_levels):
         save_graph(export_g_a(codec, level, weights), folder / f"g_a_{level}.onnx")
-        if isinstance(codec.prior, Hyperprior):
-            save_graph(export_h_a(codec.prior, level, weights), folder / f"h_a_{level}.onnx")
-            save_graph(export_h_s(codec.prior, level, weights), folder / f"h_s_{level}.onnx")
-    save_graph(export_g_s(codec, weights), folder / "g_s.onnx")
-    save_graph(export_feature_transform(codec, weights), folder / "feature_transform.onnx")
+    write_decoder_graphs(codec, weights, folder, by_place)
+
+
+def write_decoder_graphs(
+    codec: CodecNet, weights: StoredWeights, folder: Path, by_place: bool
+) -> None:
+    """Write what reads a latent: g_s and the feature transform."""
+    save_graph(export_g_s(codec, weights, by_place), folder / "g_s.onnx")
+    transform = export_feature_transform(codec, weights, by_place)
+    save_graph(transform, folder / "feature_transform.onnx")
+
+
+def _tabulate(codec: CodecNet, x: Iterable[Tensor]) -> tuple[Tables, SymbolTables | None]:
+    return tabulate(codec, x), None
+
+
+def structure_of(config: CodecConfig) -> dict[str, object]:
+    """What a manifest says of a codec's shape; the fingerprint covers it."""
+    return {
+        "levels": [
+            {
+                "level": level,
+                "latent_channels": config.latent_channels[level],
+                "channels": list(config.channels[level]),
+                "kmac_per_pixel": _edge_kmac_per_pixel(config, level),
+            }
+            for level in range(config.num_levels)
+        ],
+        "qualities": config.qualities,
+        "pad_multiple": config.pad_multiple,
+        "latent_stride": LATENT_STRIDE,
+        "prior": config.prior,
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class CodecParts:
-    """How a codec becomes files; other kinds than ours differ in these."""
+    """How a codec becomes files; other kinds than ours differ in these.
 
-    tabulate: Callable[[CodecNet, Iterable[Tensor]], tuple[Tables, SymbolTables | None]] = tabulate
+    `tabulate` gives the tables by channel, and others beside them by which symbols are coded.
+    """
+
+    tabulate: Callable[[CodecNet, Iterable[Tensor]], tuple[Tables, SymbolTables | None]] = _tabulate
     write_graphs: Callable[[CodecNet, Path], None] = write_graphs
+    structure: Callable[[CodecConfig], dict[str, object]] = structure_of
     streams: Streams = "nested"
 
 
 def codec_from_checkpoint(path: Path) -> TrainedCodec:
     """The codec of a training run."""
     state = load_checkpoint(path)
-    codec = CodecNet(CodecConfig(**state["config"]))
-    codec.load_state_dict(state["average"]["state"])
-    return TrainedCodec(codec.float().eval(), int(state["step"]), state.get("tasks", []))
+    return TrainedCodec(load_codec(path), int(state["step"]), state.get("tasks", []))
+
+
+def read_codec(source: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """What an artifact's folder or a checkpoint says of its shape, and its weights, float32."""
+    if source.is_dir():
+        manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
+        config, weights = manifest["config"], load_file(source / WEIGHTS_FILE)
+    else:
+        state = load_checkpoint(source)
+        config, weights = state["config"], state["average"]["state"]
+    return config, {name: value.float() for name, value in weights.items()}
 
 
 def load_codec(source: Path) -> CodecNet:
-    """The torch codec of an artifact's folder or of a checkpoint, float32, to train on."""
-    if not source.is_dir():
-        return codec_from_checkpoint(source).codec
-    manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
-    codec = CodecNet(CodecConfig(**manifest["config"]))
-    codec.load_state_dict({k: v.float() for k, v in load_file(source / WEIGHTS_FILE).items()})
+    """The torch codec of an artifact's folder or of a checkpoint, to train on.
+
+    In place of a hyperprior, which is a study's (`studies.paper`), it has a prior that has learned
+    nothing yet.
+    """
+    said, weights = read_codec(source)
+    codec = CodecNet(shape_of(said))
+    if said["prior"] == "hyperprior":
+        own = {name: value for name, value in codec.state_dict().items() if _is_prior(name)}
+        weights = {name: value for name, value in weights.items() if not _is_prior(name)} | own
+    codec.load_state_dict(weights)
     return codec.eval()
+
+
+def shape_of(said: Mapping[str, Any]) -> CodecConfig:
+    """The shape that a manifest or a checkpoint says, without what is a hyperprior's."""
+    shape = {key: value for key, value in said.items() if key != "hyper_channels"}
+    return CodecConfig(**{**shape, "prior": "factorized"})
+
+
+def _is_prior(name: str) -> bool:
+    return name.startswith("prior.")
 
 
 def export_codec(
@@ -158,7 +216,7 @@ def write_codec_artifact(
     padded = (pad_to_multiple(to_x(picture), config.pad_multiple) for picture in pictures)
     x = (torch.from_numpy(picture) for picture in padded)
     tables, scale_tables = parts.tabulate(codec, x)
-    structure = {**structure_of(config), "streams": parts.streams}
+    structure = {**parts.structure(config), "streams": parts.streams}
     with new_artifact(out_dir) as folder:
         parts.write_graphs(codec, folder)
         if scale_tables is not None:
@@ -182,39 +240,11 @@ def write_codec_artifact(
     return out_dir
 
 
-def structure_of(config: CodecConfig) -> dict[str, object]:
-    """What a manifest says of a codec's shape; the fingerprint covers it."""
-    levels: list[dict[str, object]] = [
-        {
-            "level": level,
-            "latent_channels": config.latent_channels[level],
-            "channels": list(config.channels[level]),
-            "kmac_per_pixel": _edge_kmac_per_pixel(config, level),
-        }
-        for level in range(config.num_levels)
-    ]
-    structure: dict[str, object] = {
-        "levels": levels,
-        "qualities": config.qualities,
-        "pad_multiple": config.pad_multiple,
-        "latent_stride": LATENT_STRIDE,
-        "prior": config.prior,
-    }
-    if config.prior == "hyperprior":
-        structure["hyper_stride"] = _HYPER_STRIDE
-        for level, channels in zip(levels, config.hyper_channels, strict=True):
-            level["hyper_channels"] = channels
-    return structure
-
-
 def _edge_kmac_per_pixel(config: CodecConfig, level: int) -> float:
-    """Of all that the edge runs: g_a, and with a hyperprior h_a and h_s, dense as their graphs."""
-    dense = CodecNet(config.only(level))
-    x = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE)
-    macs = count_macs(dense.g_a, x, 0)
-    if isinstance(dense.prior, Hyperprior):
-        macs += count_macs(dense.prior, dense.analyse(x, 0), 0)
-    return macs / _COUNTED_SIDE**2 / 1000
+    """Of g_a, dense as its graph."""
+    dense = AnalysisTransform(config.only(level))
+    x = torch.zeros(1, 3, COUNTED_SIDE, COUNTED_SIDE)
+    return count_macs(dense, x, 0) / COUNTED_SIDE**2 / 1000
 
 
 def symbol_weights(codec: CodecNet) -> Iterator[bytes]:

@@ -15,19 +15,18 @@ from torch.nn import functional as F
 
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
-from slimnets.codec.hyperprior import Hyperprior, IntegerCausalConv2d
 from slimnets.codec.prior import FactorizedPrior
 from slimnets.codec.slimmable import CausalConv2d, CausalGDN
 from slimnets.codec.stem_transform import StemFeatureTransform, stem_cfg
 from slimnets.darknet.detector import Darknet
-from slimtrain.codec.artifact import load_codec
+from slimtrain.codec.artifact import read_codec
 from slimtrain.data.crops import CropSampler
 
 FIT_STEPS = 300
 _STEM = "feature_transform.stem."
 _FIT_BATCH = 16  # crops
 _FIT_LEARNING_RATE = 5e-2  # of densities; Adam, falling to nothing
-_FIT_NETWORK_SHARE = 0.04  # of that, for the layers of a hyperprior
+_FIT_NETWORK_SHARE = 0.04  # of that, for layers beside them
 _PICTURE_LEARNING_RATE = 1e-3
 _PICTURE_WARM_UP = 50  # steps: Adam's second moments
 # Of the learning rate: the stem knows its trade, the block begins as what g_s has learned.
@@ -46,9 +45,8 @@ def begin_with(codec: CodecNet, source: Path) -> list[str]:
     Raises:
         ValueError: nothing fits, so that this would not be a beginning.
     """
-    other = load_codec(source)
-    given = other.state_dict()
-    if other.config.stem != codec.config.stem:  # another detector's, some of whose shapes might fit
+    config, given = read_codec(source)
+    if config.get("stem", "") != codec.config.stem:  # another detector's; some shapes might fit
         given = {k: v for k, v in given.items() if not k.startswith(_STEM)}
     ours = codec.state_dict()
     fitting = {k: v for k, v in given.items() if k in ours and v.shape == ours[k].shape}
@@ -190,7 +188,7 @@ def fit_prior(codec: CodecNet, crops: CropSampler, steps: int = FIT_STEPS) -> No
 
 
 def split_prior(codec: CodecNet) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The parameters of the prior's densities, and those of a hyperprior's layers."""
+    """The parameters of the prior's densities, and of what layers another kind has beside them."""
     densities = {
         id(parameter)
         for module in codec.prior.modules()
@@ -221,17 +219,15 @@ def freeze_levels(codec: CodecNet, count: int) -> None:
         raise ValueError(f"frozen_levels {count}; the codec has {config.num_levels} levels")
     M = config.latent_channels[count - 1]
     for module in codec.modules():
-        if isinstance(module, CausalConv2d | IntegerCausalConv2d):
+        if isinstance(module, CausalConv2d):
             for group in module.groups[:count]:
                 group.requires_grad_(False)
         elif isinstance(module, CausalGDN):
             for parameter in (*module.beta[:count], *module.gamma[:count]):
                 parameter.requires_grad_(False)
         elif isinstance(module, FactorizedPrior):
-            hyper = isinstance(codec.prior, Hyperprior)
-            rows = config.hyper_channels[count - 1] if hyper else M
             for parameter in module.parameters():
-                _freeze(parameter, 0, rows)
+                _freeze(parameter, 0, config.prior_channels[count - 1])
     if codec.g_a.block is not None:
         for parameter in codec.g_a.block.parameters():
             _freeze(parameter, 0, M)

@@ -219,7 +219,7 @@ def measure(
 
 
 def point_name(point: PointUnderTest) -> str:
-    """A point's name as a file name: `slim-n-1-l0-q2.5`, `jpeg-q20`."""
+    """A point's name as a file name: `slim-2-l0-q2.5`, `jpeg-q20`."""
     level = "" if point.level is None else f"-l{point.level}"
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{point.codec}{level}-q{point.quality:g}")
 

@@ -72,7 +72,7 @@ class VideoPoint:
 
     @property
     def name(self) -> str:
-        """As a file name: `x264-medium-q42-key60`, `slim-h-4-l0-q1`."""
+        """As a file name: `x264-medium-q42-key60`, `slim-2-l0-q1`."""
         parts = [self.coder.replace("/", "-"), f"q{self.quality:g}"]
         if self.level is not None:
             parts.insert(1, f"l{self.level}")

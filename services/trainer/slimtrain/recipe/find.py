@@ -29,7 +29,7 @@ def find_recipe(name: str) -> Path:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that came along, such as `slim-n`."""
+    """Names of the recipes that came along, such as `slim`."""
     return sorted(path.stem for path in shipped("recipes").glob(f"*{RECIPE_SUFFIX}"))
 
 

@@ -1,6 +1,6 @@
 """One YAML file describes one model to train; there is no code in it.
 
-    recipes/slim-n.yaml -load_recipe-> CodecRecipe -schedule, config, weights-> CodecRun
+    recipes/slim.yaml -load_recipe-> CodecRecipe -schedule, config, weights-> CodecRun
 
 What a recipe may say are the trainers' own dataclasses with their defaults, so it says only what
 differs from them, and a new setting of a trainer is at once one of its recipes. An unknown key is

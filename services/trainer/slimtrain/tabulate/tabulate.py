@@ -30,11 +30,10 @@ from slimcodec.entropy.tables import compute_fingerprint, save_tables
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
 from slimnets.codec.codec import CodecNet
-from slimnets.export.codec import export_feature_transform, export_g_s
-from slimnets.export.onnx_file import StoredWeights, save_graph, to_array
+from slimnets.export.onnx_file import StoredWeights, to_array
 from slimnets.export.tabulate import to_tables
 from slimtrain.artifact_folder import Json, check_new_artifact, new_artifact, write_manifest
-from slimtrain.codec.artifact import load_codec, structure_of
+from slimtrain.codec.artifact import load_codec, structure_of, write_decoder_graphs
 from slimtrain.data.crops import draw_seed
 from slimtrain.data.pictures import PictureEntry, divide, index_pictures
 from slimtrain.loop.checkpoint import digest_of_file
@@ -223,8 +222,11 @@ def write_tabulated(
     which is of other bytes; what its scores mean, and its triage, stay.
     """
     manifest = json.loads((source.directory / "manifest.json").read_text(encoding="utf-8"))
-    config = replace(codec.config, prior="factorized", hyper_channels=())
-    structure = {**structure_of(config), "prior": "context", "streams": source.manifest.streams}
+    structure = {
+        **structure_of(codec.config),
+        "prior": "context",
+        "streams": source.manifest.streams,
+    }
     none = np.zeros((source.manifest.qualities, 0), np.int32)
     tables = replace(
         source.tables,
@@ -238,12 +240,7 @@ def write_tabulated(
         for name in source.manifest.files:
             if not name.startswith(_REPLACED):
                 shutil.copyfile(source.file(name), folder / name)
-        stored = StoredWeights(codec, folder)
-        save_graph(export_g_s(codec, stored, by_place=True), folder / "g_s.onnx")
-        save_graph(
-            export_feature_transform(codec, stored, by_place=True),
-            folder / "feature_transform.onnx",
-        )
+        write_decoder_graphs(codec, StoredWeights(codec, folder), folder, by_place=True)
         save_tables(folder / "tables.npz", tables)
         save_context(folder / "context.npz", prior)
         fingerprint = compute_fingerprint(structure, tables, g_a, context=context_arrays(prior))

@@ -18,11 +18,10 @@ from pydantic import JsonValue
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimnets.codec.codec import CodecNet
-from slimnets.codec.config import CodecConfig
 from slimnets.export.darknet import export_tail
 from slimnets.export.onnx_file import save_graph
 from slimtrain.artifact_folder import Json, new_version
-from slimtrain.codec.artifact import load_codec, round_convolutions, write_graphs
+from slimtrain.codec.artifact import load_codec, round_convolutions, shape_of, write_graphs
 from slimtrain.detector.artifact import load_detector_model
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.tail.model import TunedDecoder
@@ -60,7 +59,7 @@ def write_tail_artifact(
         )
     its = load_detector_artifact(detector).manifest
     split = its.split
-    model = CodecNet(CodecConfig(**state["config"]))
+    model = CodecNet(shape_of(state["config"]))
     given = load_codec(codec).state_dict()
     kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
     model.load_state_dict(kept, strict=False)
@@ -84,7 +83,7 @@ def write_tail_artifact(
     }
     said = {"second_stage": second_stage}
     with new_version(base, out_dir, changes, said, keeps_profile=False) as folder:
-        write_graphs(model, folder)
+        write_graphs(model, folder, by_place=base.manifest.prior == "context")
         if has_tail:
             save_graph(export_tail(decoder.tail, split.layer, int8=True), folder / "tail.onnx")
             shutil.copyfile(detector / "detector.cfg", folder / "detector.cfg")

@@ -245,6 +245,11 @@ class _TailTask(Task):
 def _check(
     run: TailRun, codec: CodecArtifact, detector: str, is_own: bool, max_stride: int
 ) -> None:
+    if codec.manifest.prior == "hyperprior":
+        raise TailError(
+            f"codec {codec.label} has a hyperprior, which a tuned cloud cannot be written for; "
+            "`slimwire tabulate` gives it a context prior"
+        )
     wanted = codec.manifest.detector
     if run.feature_transform is None and not is_own:
         raise TailError(

@@ -1,4 +1,4 @@
-"""Codecs of every kind: nested, split latent, one level, with a block transform, a hyperprior."""
+"""Codecs of every kind: nested, split latent, one level, with a block transform."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ KINDS = {
     "split latent": replace(SMALL, channels=((6, 8, 12, 10), (6, 8, 12, 16))),
     "one level": replace(SMALL, channels=((6, 8, 12, 16),)),
     "block transform": replace(SMALL, block_transform=True),
-    "nested hyperprior": replace(SMALL, prior="hyperprior", hyper_channels=(4, 8)),
 }
 
 

@@ -31,18 +31,6 @@ KINDS = {
     "block": CodecConfig(_GROWING, **_SMALL, block_transform=True),  # type: ignore[arg-type]
     "one level": CodecConfig(_GROWING[:1], **_SMALL),  # type: ignore[arg-type]
     "equal widths": CodecConfig(((6, 8, 12, 8), (6, 8, 12, 16)), **_SMALL),  # type: ignore[arg-type]
-    "hyperprior": CodecConfig(
-        _GROWING,
-        **_SMALL,  # type: ignore[arg-type]
-        prior="hyperprior",
-        hyper_channels=(4, 8),
-    ),
-    "one level, hyperprior": CodecConfig(
-        _GROWING[:1],
-        **_SMALL,  # type: ignore[arg-type]
-        prior="hyperprior",
-        hyper_channels=(4,),
-    ),
 }
 IMAGE = make_image(70, 100)
 

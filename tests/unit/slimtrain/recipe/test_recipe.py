@@ -77,8 +77,8 @@ def test_a_wrong_recipe_is_refused_with_the_path_of_the_key(
 
 
 def test_a_recipe_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(RecipeError, match="one of: .*slim-n"):
-        load_recipe("slim-nn", CodecRecipe)
+    with pytest.raises(RecipeError, match="one of: .*slim"):
+        load_recipe("slimm", CodecRecipe)
 
 
 def test_defaults_are_the_trainers_own(tmp_path: Path) -> None:

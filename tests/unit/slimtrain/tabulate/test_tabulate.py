@@ -34,8 +34,6 @@ CONFIG = CodecConfig(
     feature_channels=8,
     feature_width=8,
     synthesis_widths=(8, 8, 8, 8),
-    prior="hyperprior",
-    hyper_channels=(4, 8),
     block_transform=True,
 )
 SCENE = make_image(96, 128, seed=3)

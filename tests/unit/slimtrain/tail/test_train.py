@@ -31,12 +31,14 @@ from slimtrain.data.pictures import LoadedPicture
 from slimtrain.detector.artifact import write_detector_artifact
 from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.loop.processes import LoopError
+from slimtrain.tabulate.tabulate import write_tabulated
 from slimtrain.tail.artifact import write_tail_artifact
 from slimtrain.tail.model import FrozenEncoder, TailLossWeights, TailSampler
 from slimtrain.tail.train import TailError, TailRun, train_tail
 from support.broken_runs import check_killed_run_ends_like_a_whole_one, log_of, tensors_of
 from support.models.darknets import ALL_LAYERS_SPLIT, make_darknet
 from support.models.toy_artifact import make_image
+from support.models.toy_context import toy_context
 
 CPU = torch.device("cpu")
 CONFIG = CodecConfig(
@@ -306,6 +308,28 @@ def test_a_second_stage_can_follow_another(
     made = write_tail_artifact(checkpoint, tuned[1], models.detector, tmp_path / "toy" / "3", {})
 
     assert (made / "tail.onnx").read_bytes() == (tuned[1] / "tail.onnx").read_bytes()
+
+
+def test_a_codec_with_the_context_prior_still_serves(
+    models: Models, make_run: RunFactory, tmp_path: Path
+) -> None:
+    base = tmp_path / "toy" / "2"
+    prior = toy_context((4, 8, 12), CONFIG.qualities)
+    write_tabulated(load_codec_artifact(models.codec), load_codec(models.codec), prior, base, {})
+
+    checkpoint = train_tail(
+        make_run(tmp_path / "run", codec=base, steps=1), make_pictures(4), make_pictures(0)
+    )
+    made = load_codec_artifact(
+        write_tail_artifact(checkpoint, base, models.detector, tmp_path / "toy" / "3", {})
+    )
+
+    runtime, image = OpenVinoRuntime(num_threads=1, precision="f32"), make_image(64, 96)
+    decoder = Decoder(made, runtime)
+    latent = decoder.decode_latent(Encoder(made, runtime).encode(image, 0, 1).bitstream)
+    assert decoder.decode_image(latent).shape == image.shape
+    detector = Detector(made, load_detector_artifact(models.detector), runtime)
+    assert len(detector.detect_latents([latent])) == 1
 
 
 @pytest.fixture(scope="module")

@@ -21,16 +21,18 @@ Balle, Johnston, Minnen, "Integer networks for data compression with latent-vari
 powers of two and the guard of half a unit are ours.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.prior import FactorizedPrior
+from slimnets.codec.prior import FactorizedPrior, bits_by_group, straight_through
 from slimnets.codec.slimmable import CausalConv2d
 from slimnets.errors import InexactError
 
@@ -108,14 +110,16 @@ class Hyperprior(nn.Module):
             index: Tensor = _ClampIndex.apply(self._free_index(z_hat, level, lower_gradient))
         return index
 
-    def bits(self, v: Tensor, level: int, lower_gradient: float = 1.0) -> Tensor:
-        """Bits (B, level + 1) that each group of v (B, M_level, h, w) adds, z's part included: an
-        estimate for training, in float32 even under autocast.
+    def bits(
+        self, v: Tensor, gain: Tensor, ends: Sequence[int], lower_gradient: float = 1.0
+    ) -> Tensor:
+        """As `FactorizedPrior.bits`, of groups 0 to a level, z's part included; whatever the gain.
 
         The scales are those of the integer indexes, bit for bit; only gradients see them as
-        continuous. The rates are those of rounded latents, straight through (`slimnets.codec.codec`
+        continuous. The rates are those of rounded latents, straight through (`FactorizedPrior.bits`
         says why).
         """
+        level = len(ends) - 1
         with torch.autocast(v.device.type, enabled=False):
             v = v.float()
             z = self.analyse(v, level, lower_gradient)
@@ -124,7 +128,7 @@ class Hyperprior(nn.Module):
             z_likelihoods = self.prior.likelihoods(z_hat, z.new_ones(z.shape[:2]))
             v_likelihoods = gaussian_likelihoods(rounded, scale_of(index))
             return bits_by_group(z_likelihoods, self.hyper_prefix[: level + 1]) + bits_by_group(
-                v_likelihoods, self.latent_prefix[: level + 1]
+                v_likelihoods, ends
             )
 
     @torch.no_grad()
@@ -180,12 +184,6 @@ def gaussian_likelihoods(v: Tensor, scale: Tensor) -> Tensor:
 
 def _normal_cdf(x: Tensor) -> Tensor:
     return 0.5 * torch.erfc(-(2**-0.5) * x)
-
-
-def bits_by_group(likelihoods: Tensor, prefix: Sequence[int]) -> Tensor:
-    """(B, C, h, w) -> bits (B, groups) of the channels between successive prefixes."""
-    per_channel = -torch.log2(likelihoods).sum((2, 3))
-    return torch.stack([per_channel[:, a:b].sum(1) for a, b in pairwise((0, *prefix))], 1)
 
 
 class _ClampIndex(torch.autograd.Function):
@@ -288,8 +286,3 @@ def largest_sum(weight: Tensor, bias: Tensor, max_input: int) -> float:
     """Bound of every partial sum of a convolution (C_out, C_in, k, k) over inputs of that size."""
     magnitudes = weight.double().abs().sum((1, 2, 3)) * max_input + bias.double().abs()
     return float(magnitudes.detach().max())
-
-
-def straight_through(value: Tensor, exact: Tensor) -> Tensor:
-    """`exact` bit for bit, with the gradient of `value`."""
-    return exact.detach() + (value - value.detach())  # the bracket is zero, so nothing is rounded

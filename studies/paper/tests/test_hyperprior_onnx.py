@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from slimnets.codec.hyperprior import MAX_INPUT, Hyperprior
-from slimnets.export.codec import export_h_a, export_h_s
 from slimnets.export.onnx_file import float_value
+from studies.paper.hyperprior import MAX_INPUT, Hyperprior
+from studies.paper.hyperprior_graphs import export_h_a, export_h_s
 
 LATENT_GROUPS, HYPER_GROUPS = (4, 6, 5), (3, 4, 2)
 LEVELS = range(3)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from slimnets.codec.hyperprior import NUM_SCALES, Hyperprior
-from support.models.scale_runs import (
+from studies.paper.hyperprior import NUM_SCALES, Hyperprior
+from studies.paper.scale_runs import (
     LATENT_GROUPS,
     RUNS,
     WIDEST,

@@ -1,5 +1,5 @@
 """Ways of running one h_s that must agree to the last index: for the integers of
-`slimnets.codec.hyperprior`, and for the same network left in floats.
+`studies.paper.hyperprior`, and for the same network left in floats.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimnets.codec.hyperprior import (
+from slimnets.codec.slimmable import CausalConv2d
+from slimnets.export.onnx_file import GraphWriter, float_value, to_array
+from studies.paper.hyperprior import (
     ACTIVATION_BITS,
     MAX_ACTIVATION,
     MAX_INPUT,
     NUM_SCALES,
     Hyperprior,
 )
-from slimnets.codec.slimmable import CausalConv2d
-from slimnets.export.codec import export_h_s
-from slimnets.export.onnx_file import GraphWriter, float_value, to_array
+from studies.paper.hyperprior_graphs import export_h_s
 
 LATENT_GROUPS = (32, 32, 64, 64)
 HYPER_GROUPS = (8, 8, 16, 16)
