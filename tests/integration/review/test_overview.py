@@ -34,6 +34,27 @@ async def test_the_timeline_counts_what_is_stored_and_no_more(review: ReviewWorl
     assert len(of_yard["frames"]) == 120
 
 
+async def test_the_timeline_says_how_much_moved(review: ReviewWorld) -> None:
+    for sequence, activity in ((1, None), (2, 0.5), (3, 0.25), (20, None), (40, 0.0)):
+        await review.send(sequence, reference=min(1, sequence - 1), activity=activity)
+
+    timeline = (await review.http.get("/api/v1/timeline", params={"buckets": 4})).json()
+
+    assert timeline["frames"] == [3, 1, 0, 1]
+    assert timeline["activity"] == [0.375, None, None, 0.0]
+
+
+async def test_a_long_time_is_looked_at_in_samples(review: ReviewWorld) -> None:
+    for sequence in range(1, 101):
+        await review.send(
+            sequence, found=None, reference=sequence // 2, activity=(sequence > 50) * 1.0
+        )
+
+    timeline = (await review.http.get("/api/v1/timeline", params={"buckets": 1})).json()
+
+    assert timeline["activity"] == [0.5]
+
+
 async def test_gaps_stand_in_the_timeline_and_with_their_camera(review: ReviewWorld) -> None:
     await review.store.cameras.connect("gate-1", epoch=EPOCH, model_name="toy/1", connection="one")
     for sequence in (1, 100):

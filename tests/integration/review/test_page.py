@@ -221,6 +221,28 @@ async def test_a_time_is_chosen_by_dragging_and_cleared_by_a_key(url: str) -> No
         await expect(page.locator("#frames .card")).to_have_count(6)
 
 
+async def test_frames_in_which_nothing_moved_are_folded_until_somebody_looks(
+    url: str, review: ReviewWorld
+) -> None:
+    await review.send(11, found=[CAR])
+    for sequence in range(12, 16):
+        await review.send(sequence, found=[CAR], reference=11, activity=0.0)
+    await review.send(13, camera_id="yard", found=[])
+    await review.send(16, found=[CAR], reference=15, activity=0.25)
+    async with open_page(url) as page:
+        cards = page.locator("#frames li")
+        await expect(cards).to_have_count(10)
+        fold = cards.nth(1)
+        await expect(fold).to_contain_text("nothing moved")
+        await expect(fold).to_contain_text("4 frames")
+        await expect(page.locator("#timeline .activity")).to_have_count(1)
+
+        await fold.locator("button").click()
+        await expect(cards).to_have_count(13)
+        await cards.nth(0).locator("button").click()
+        await expect(page.locator("#facts")).to_contain_text("25% changed since frame 15")
+
+
 async def test_nothing_matching_and_nothing_left_are_said(url: str, review: ReviewWorld) -> None:
     async with open_page(url) as page:
         await page.select_option("#label", "bicycle")

@@ -113,6 +113,8 @@ class ReviewWorld:
         found: Sequence[Detection] | None = (),
         container: bytes | None = None,
         link_bytes_per_second: int = 0,
+        reference: int = 0,
+        activity: float | None = None,
     ) -> FrameId:
         """A frame arrives; `found` is what the detector says, None leaves it waiting."""
         frame_id = FrameId(camera_id, EPOCH, sequence)
@@ -134,6 +136,8 @@ class ReviewWorld:
                 base_bytes=len(container),
                 state=FrameState.QUEUED,
                 link_bytes_per_second=link_bytes_per_second,
+                reference_sequence=reference,
+                activity=activity,
             ),
             container,
         )

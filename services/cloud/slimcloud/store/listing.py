@@ -16,8 +16,12 @@ from slimcloud.store import keys
 from slimcloud.store.page import Page, page_of
 from slimcloud.store.records import ReviewMark, StoredFrame
 from slimcloud.store.replies import scored_members
+from slimcloud.store.scripts import Script
 
 _STEP = 100  # frames per round trip
+_SAMPLES = 8  # frames of each part of a span whose activity is looked at
+
+_ACTIVITY = Script(__file__, "activity")
 
 _Position = tuple[int, str]  # capture time in microseconds, frame id
 
@@ -77,12 +81,22 @@ class FrameIndex:
             from_unix_us: inclusive.
             to_unix_us: exclusive; at least a microsecond for each part.
         """
-        span = to_unix_us - from_unix_us
-        edges = [from_unix_us + span * i // buckets for i in range(buckets + 1)]
+        edges = _edges(from_unix_us, to_unix_us, buckets)
         pipeline = self._client.pipeline(transaction=False)
         for begin, end in pairwise(edges):
             pipeline.zcount(keys.index_of(camera_id), begin, f"({end}")
         return [int(count) for count in await pipeline.execute()]
+
+    async def activity(
+        self, from_unix_us: int, to_unix_us: int, buckets: int, camera_id: str | None = None
+    ) -> list[float | None]:
+        """The share that changed in frames of each part of a span, 0 to 1: the mean of some of
+        them; None where of none it is known. Arguments as of `count`.
+        """
+        edges = _edges(from_unix_us, to_unix_us, buckets)
+        index = keys.index_of(camera_id)
+        means = await _ACTIVITY(self._client, *edges, index=index, samples=_SAMPLES)
+        return [float(mean) if mean else None for mean in means]
 
     async def _frames(
         self, wanted: FrameFilter, after: _Position | None
@@ -113,6 +127,11 @@ class FrameIndex:
                 after, newest, offset = fresh[-1], str(fresh[-1][0]), 0
             else:
                 offset += len(positions)
+
+
+def _edges(from_unix_us: int, to_unix_us: int, buckets: int) -> list[int]:
+    span = to_unix_us - from_unix_us
+    return [from_unix_us + span * i // buckets for i in range(buckets + 1)]
 
 
 def _parse_cursor(cursor: str) -> _Position:

@@ -47,6 +47,8 @@ class TimelineView(BaseView):
     from_time: datetime = Field(description="begin of the first bucket, capture time, UTC")
     to_time: datetime = Field(description="end of the last bucket, capture time, UTC")
     frames: list[int] = Field(description="frames captured in each of the equal buckets")
+    activity: list[Annotated[float, Field(ge=0, le=1)] | None]
+    """share of the picture that changed, mean of eight frames of each bucket; null if not known"""
     gaps: list[GapView] = Field(description="that reach into this time, newest first; at most 200")
 
 
@@ -92,6 +94,7 @@ async def get_timeline(query: Annotated[TimelineQuery, Query()], context: Contex
         )
     from_us = min(from_us, to_us - MIN_SPAN_US)
     counts = await store.index.count(from_us, to_us, query.buckets, query.camera)
+    activity = await store.index.activity(from_us, to_us, query.buckets, query.camera)
     gaps = await store.gaps.list(
         query.camera, from_unix_us=from_us, to_unix_us=to_us, limit=MAX_GAPS
     )
@@ -99,5 +102,6 @@ async def get_timeline(query: Annotated[TimelineQuery, Query()], context: Contex
         from_time=time_of(from_us),
         to_time=time_of(to_us),
         frames=counts,
+        activity=activity,
         gaps=list(map(GapView.model_validate, gaps)),
     )

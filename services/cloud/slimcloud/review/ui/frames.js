@@ -1,4 +1,5 @@
-// Filters, and the frames that they leave: what the machine saw, newest first.
+// Filters, and the frames that they leave: what the machine saw, newest first. Frames of a camera in which
+// nothing moved are folded into one card, which opens.
 
 import {API, get} from "./api.js";
 import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, quality, seconds} from "./draw.js";
@@ -9,6 +10,7 @@ const FIELDS = ["camera", "label", "score", "mark", "time"];
 export const list = {frames: [], next: null};
 
 let open = () => {}, asked = 0;
+const unfolded = new Set();  // ids of frames
 
 export function startFrames(openFrame, onChange) {
   open = openFrame;
@@ -69,7 +71,7 @@ export function replaceFrame(frame) {
 export function paintFrames() {
   const kept = new Map([...$("frames").children].map(item => [item.dataset.key, item]));
   const focused = document.activeElement?.closest?.("#frames li")?.dataset.id;
-  $("frames").replaceChildren(...list.frames.map(frame => kept.get(keyOf(frame)) || card(frame)));
+  $("frames").replaceChildren(...fold(list.frames).map(frames => kept.get(keyOf(frames)) || card(frames)));
   if (focused) [...$("frames").children].find(item => item.dataset.id === focused)?.firstChild.focus({preventScroll: true});
   $("more").hidden = !list.next;
   $("no-frames").hidden = list.frames.length > 0;
@@ -86,7 +88,28 @@ function fill(select, values) {
   for (const value of values) if (!known.has(value)) select.append(make("option", {value, textContent: value}));
 }
 
-const keyOf = frame => [frame.id, frame.state, frame.presence, frame.bytes_total, frame.mark, frame.comments_count, keptPictureOf(frame)].join(" ");
+// Runs of frames, each shown as one card.
+function fold(frames) {
+  const runs = [], still = new Map();  // camera -> its run in which nothing moved
+  for (const frame of frames) {
+    const isStill = frame.kind === "unchanged" && !unfolded.has(frame.id);
+    if (isStill && still.has(frame.camera)) {
+      still.get(frame.camera).push(frame);
+      continue;
+    }
+    runs.push([frame]);
+    if (isStill) still.set(frame.camera, runs.at(-1));
+    else still.delete(frame.camera);
+  }
+  return runs;
+}
+
+function unfold(frames) {
+  for (const frame of frames) unfolded.add(frame.id);
+  paintFrames();
+}
+
+const keyOf = ([frame, ...more]) => [more.length, frame.id, frame.state, frame.presence, frame.bytes_total, frame.mark, frame.comments_count, keptPictureOf(frame)].join(" ");
 
 function nothing() {
   if (list.next) return [make("b", {textContent: "None among the newest."}), " Older frames may match."];
@@ -96,7 +119,8 @@ function nothing() {
   return [make("b", {textContent: "No frame matches these filters."}), make("br"), button];
 }
 
-function card(frame) {
+function card(frames) {
+  const frame = frames[0], isFolded = frames.length > 1;
   const svg = makeSvg("svg", {"aria-hidden": "true"});
   drawScene(svg, frame, {picture: keptPictureOf(frame)});
   const badge = {reviewed: "✓ reviewed", wrong: "✗ wrong"}[frame.mark];
@@ -105,12 +129,17 @@ function card(frame) {
   const comments = frame.comments_count ? ` · ${plural(frame.comments_count, "note")}` : "";
   const button = make("button", {className: "card"}, make("span", {className: "scene"}, svg), make("span", {className: "about"},
     row("strong", labelText(frame), badge ? make("span", {className: `badge ${frame.mark}`, textContent: badge}) : null),
-    row("small soft number", `${frame.camera} · ${clock(frame.capture_time)}${comments}`, seconds(frame.latency.total_seconds)),
-    row("small soft number", `level ${frame.level}${frame.enhanced ? "+" : ""} · quality ${quality(frame.quality)}`, bytes(frame.bytes_total))));
-  button.onclick = () => open(frame.id);
+    ...isFolded ? [
+      row("small soft number", `${frame.camera} · ${clock(frames.at(-1).capture_time)}–${clock(frame.capture_time)}`, plural(frames.length, "frame")),
+      row("small soft", "nothing moved", "show all"),
+    ] : [
+      row("small soft number", `${frame.camera} · ${clock(frame.capture_time)}${comments}`, seconds(frame.latency.total_seconds)),
+      row("small soft number", `level ${frame.level}${frame.enhanced ? "+" : ""} · quality ${quality(frame.quality)}`, bytes(frame.bytes_total)),
+    ]));
+  button.onclick = () => isFolded ? unfold(frames) : open(frame.id);
   const item = make("li", {}, button);
   item.dataset.id = frame.id;
-  item.dataset.key = keyOf(frame);
+  item.dataset.key = keyOf(frames);
   return item;
 }
 

@@ -1,9 +1,10 @@
-// The timeline: how many frames there are when, what is missing, and a span to choose by dragging.
+// The timeline: how many frames there are when, below it how much moved, what is missing, and a span to
+// choose by dragging.
 
 import {API, get} from "./api.js";
 import {$, clock, count, make, makeSvg, plural, words} from "./draw.js";
 
-const BUCKETS = 160, HEIGHT = 60, MIN_DRAG = 3, MAX_GAPS_TOLD = 3;
+const BUCKETS = 160, HEIGHT = 60, ACTIVITY = 20, MIN_DRAG = 3, MAX_GAPS_TOLD = 3;
 const svg = document.querySelector("#timeline svg");
 let shown = null;                    // the answer that is drawn
 let chosen = {from: null, to: null};  // ISO times
@@ -56,11 +57,14 @@ function drawChosen(from, to) {
 function draw() {
   if (!shown) return;
   const most = Math.max(1, ...shown.frames), [from, to] = ends();
-  svg.setAttribute("viewBox", `0 0 ${BUCKETS} ${HEIGHT}`);
+  const moved = shown.activity.some(share => share != null);
+  svg.setAttribute("viewBox", `0 0 ${BUCKETS} ${HEIGHT + (moved ? ACTIVITY : 0)}`);
   const hatch = makeSvg("pattern", {id: "hatch", width: .8, height: 6, patternUnits: "userSpaceOnUse"},
     makeSvg("rect", {width: .28, height: 6, class: "gap-edge", opacity: .55}));
   const bars = shown.frames.map((n, i) => n && makeSvg("rect",
     {class: "bar", x: i + .1, width: .8, y: HEIGHT - 4 - (HEIGHT - 12) * n / most, height: 4 + (HEIGHT - 12) * n / most}));
+  const activity = shown.activity.map((share, i) => share && makeSvg("rect",
+    {class: "activity", x: i + .1, width: .8, y: HEIGHT + 2, height: Math.max(1, (ACTIVITY - 2) * Math.sqrt(share))}));
   const gaps = shown.gaps.map(gap => {
     const x = toBucket(Date.parse(gap.from_time)), width = Math.max(.5, toBucket(Date.parse(gap.to_time)) - x);
     const title = makeSvg("title");
@@ -68,7 +72,7 @@ function draw() {
     return makeSvg("g", {}, makeSvg("rect", {class: "gap", x, y: 0, width, height: HEIGHT}, title),
       makeSvg("rect", {class: "gap-edge", x, y: 0, width, height: 3}));
   });
-  svg.replaceChildren(makeSvg("defs", {}, hatch), ...bars.filter(Boolean), ...gaps);
+  svg.replaceChildren(makeSvg("defs", {}, hatch), ...bars.filter(Boolean), ...activity.filter(Boolean), ...gaps);
   if (chosen.from || chosen.to) drawChosen(chosen.from ? Date.parse(chosen.from) : from, chosen.to ? Date.parse(chosen.to) : to);
   const sameDay = new Date(from).toDateString() === new Date(to).toDateString();
   const tick = t => sameDay ? clock(t) : new Date(t).toLocaleString([], {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
@@ -78,6 +82,7 @@ function draw() {
     make("span", {textContent: tick(from + (to - from) * i / (ticks - 1))})));
   $("timeline-caption").replaceChildren(
     make("span", {textContent: total ? `${plural(total, "frame")} kept. Drag to choose a time.` : "No frame is kept."}),
+    moved ? make("span", {textContent: "Below: how much moved."}) : "",
     ...shown.gaps.slice(0, MAX_GAPS_TOLD).map(gap => make("span", {className: "missing", textContent: gapText(gap)})),
     shown.gaps.length > MAX_GAPS_TOLD ? make("span", {className: "missing", textContent: `and ${count(shown.gaps.length - MAX_GAPS_TOLD)} more gaps`}) : "");
 }

@@ -130,12 +130,15 @@ function describe(frame, picture) {
   const rows = [["Level · quality", `${frame.level} · ${quality(frame.quality)}`], ["Sent", sent],
     ["Bits per pixel", frame.bpp.toFixed(3)], ["Size", `${frame.image_width} × ${frame.image_height}`],
     ["Captured", moment(frame.capture_time)]];
+  if (frame.kind !== "intra") rows.push(["Coded", `${frame.kind === "unchanged" ? "nothing moved" : changed(frame)} since frame ${frame.reference_sequence}`]);
   if (frame.presence != null) rows.push(["Triage", `${frame.triage === "none" ? "" : `${frame.triage} · `}${Math.round(frame.presence * 100)}%`]);
   if (picture) rows.push(["Picture decoded in", seconds(picture.decodeSeconds)], ["Shown after", seconds(picture.totalSeconds)]);
   if (frame.reason) rows.push(["Why", frame.reason]);
   $("facts").replaceChildren(...rows.map(([name, value]) =>
     make("div", {}, make("dt", {textContent: name}), make("dd", {textContent: value}))));
 }
+
+const changed = frame => frame.activity == null ? "what changed" : `${Math.round(100 * frame.activity)}% changed`;
 
 function describeFound(frame) {
   const byLabel = new Map();
