@@ -34,8 +34,9 @@ _FREE_BYTES = 4  # that the first state holds
 
 def round_symbols(latent: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
     """Return the int32 symbols of a latent of any shape."""
-    rounded = np.nan_to_num(np.rint(latent))
-    symbols: NDArray[np.int32] = np.clip(rounded, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    rounded = np.clip(np.rint(latent), -MAX_SYMBOL, MAX_SYMBOL)
+    rounded[np.isnan(rounded)] = 0
+    symbols: NDArray[np.int32] = rounded.astype(np.int32)
     return symbols
 
 

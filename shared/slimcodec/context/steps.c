@@ -241,13 +241,13 @@ typedef struct {
 /* Of each place what is not zero, by channel: little is not. */
 typedef struct {
     Entry *entries; /* (places, channels) */
-    int32_t *count;
+    int32_t *count; /* of R -1 until it is needed: where little changes, much never is */
 } Sparse;
 
 typedef struct {
     const Prior *prior;
     const Frame *frame;
-    Sparse known, lost, reference; /* N, D, R */
+    Sparse known, lost, reference; /* N of places that are coded, D, R */
     int32_t *places;               /* of the step */
     Scratch scratch;
     void *memory[16];
@@ -265,13 +265,12 @@ static int is_coded(const Frame *frame, int32_t place)
 
 static void append(const Walk *walk, const Sparse *to, int32_t place, int32_t channel, int32_t value)
 {
+    if (!value)
+        return;
     int32_t size = value < 0 ? -value : value, held = size < MAX_MEAN_INPUT ? size : MAX_MEAN_INPUT;
     float magnitude = walk->prior->lut[size < 255 ? size : 255];
-    size_t at = (size_t)place * walk->frame->num_channels + to->count[place];
-    if (value) {
-        to->entries[at] = (Entry){magnitude, (float)(value < 0 ? -held : held), channel};
-        to->count[place]++;
-    }
+    to->entries[(size_t)place * walk->frame->num_channels + to->count[place]++] =
+        (Entry){magnitude, (float)(value < 0 ? -held : held), channel};
 }
 
 /* Tell the symbols a to b - 1 of a place that is coded; those below are told. */
@@ -288,15 +287,17 @@ static void put(const Walk *walk, int32_t place, int32_t a, int32_t b)
 
 static void *take_memory(Walk *walk, size_t count, size_t size)
 {
-    void *memory = calloc(count + 1, size); /* one more, for none may be NULL */
+    void *memory = count < SIZE_MAX / size ? malloc((count + 1) * size) : NULL;
     walk->memory[walk->num_memory++] = memory;
     return memory;
 }
 
-static int make_sparse(Walk *walk, Sparse *sparse, size_t places)
+static int make_sparse(Walk *walk, Sparse *sparse, size_t places, int32_t count)
 {
     sparse->entries = take_memory(walk, places * walk->frame->num_channels, sizeof(Entry));
     sparse->count = take_memory(walk, places, sizeof(int32_t));
+    for (size_t place = 0; sparse->count && place < places; place++)
+        sparse->count[place] = count;
     return sparse->entries && sparse->count ? FINE : NO_MEMORY;
 }
 
@@ -335,22 +336,17 @@ static int begin_scratch(Walk *walk, const Prior *prior, const Frame *frame)
 static int begin_walk(Walk *walk, const Prior *prior, const Frame *frame, int32_t start)
 {
     int32_t places = frame->h * frame->w, M = frame->num_channels;
-    if (begin_scratch(walk, prior, frame) || make_sparse(walk, &walk->known, places))
+    if (begin_scratch(walk, prior, frame) || make_sparse(walk, &walk->known, places, 0))
         return NO_MEMORY;
-    if (frame->reference && (make_sparse(walk, &walk->lost, places) ||
-                             make_sparse(walk, &walk->reference, places)))
+    if (frame->reference && (make_sparse(walk, &walk->lost, places, 0) ||
+                             make_sparse(walk, &walk->reference, places, -1)))
         return NO_MEMORY;
     for (int32_t place = 0; place < places; place++) {
         size_t at = (size_t)place * M;
         if (is_coded(frame, place))
             put(walk, place, 0, start);
-        for (int32_t c = 0; frame->reference && c < M; c++) {
-            append(walk, &walk->reference, place, c, frame->reference[at + c]);
-            if (!frame->changed[place]) {
-                frame->symbols[at + c] = frame->reference[at + c];
-                append(walk, &walk->known, place, c, frame->reference[at + c]);
-            }
-        }
+        else
+            memcpy(frame->symbols + at, frame->reference + at, M * sizeof *frame->symbols);
     }
     return FINE;
 }
@@ -414,6 +410,23 @@ typedef struct {
     int32_t neighbours[NEIGHBOURS];
 } Target;
 
+static Target aim(const Walk *walk, Step step, int32_t place, int differs)
+{
+    const Frame *frame = walk->frame;
+    Target target = {.step = step, .place = place, .differs = differs};
+    find_neighbours(frame, place, target.neighbours);
+    for (int32_t i = 0; frame->reference && i < NEIGHBOURS; i++) {
+        int32_t other = target.neighbours[i];
+        if (other < 0 || walk->reference.count[other] >= 0)
+            continue;
+        walk->reference.count[other] = 0;
+        for (int32_t c = 0; c < frame->num_channels; c++)
+            append(walk, &walk->reference, other, c,
+                   frame->reference[(size_t)other * frame->num_channels + c]);
+    }
+    return target;
+}
+
 /* Add to sums and means of LANES channels what the channels a to b - 1 of a place give, by rows of
    weights; those of means may be NULL. */
 static inline void add(const Walk *walk, const Sparse *of, int32_t place, int32_t a, int32_t b,
@@ -451,11 +464,12 @@ static void predict(const Walk *walk, const Target *target, uint16_t *tables, in
             const int16_t *mean_here = of_mean ? of_mean + i * b * row + j : NULL;
             if (other < 0)
                 continue;
+            const Sparse *known = is_coded(frame, other) ? &walk->known : &walk->reference;
             if (!differs) {
-                add(walk, &walk->known, other, 0, b, row, here, &sums, mean_here, &mean);
+                add(walk, known, other, 0, b, row, here, &sums, mean_here, &mean);
                 continue;
             }
-            add(walk, &walk->known, other, 0, b, row, here, &sums, NULL, NULL);
+            add(walk, known, other, 0, b, row, here, &sums, NULL, NULL);
             here += b * row;
             add(walk, &walk->lost, other, 0, b, row, here, &sums, mean_here, &mean);
             here += b * row;
@@ -498,12 +512,11 @@ static int code_group(Walk *walk, Coder *coder, int32_t start, int32_t end)
         for (int32_t k = 0; k < count; k++) {
             int32_t place = walk->places[k], from = k * n;
             size_t at = (size_t)place * frame->num_channels + step.a;
-            Target target = {.step = step, .place = place};
-            target.differs = has_reference(walk, step, place) && !frame->alone[place];
-            find_neighbours(frame, place, target.neighbours);
+            int differs = has_reference(walk, step, place) && !frame->alone[place];
+            Target target = aim(walk, step, place, differs);
             predict(walk, &target, s->tables + from, s->bases + from);
             for (int32_t j = 0; j < n; j++) {
-                s->bases[from + j] += target.differs ? frame->reference[at + j] : 0;
+                s->bases[from + j] += differs ? frame->reference[at + j] : 0;
                 s->values[from + j] =
                     coder->decodes ? 0 : frame->symbols[at + j] - s->bases[from + j];
             }
@@ -635,11 +648,10 @@ int slim_choose(const Prior *prior, const Frame *frame)
         int32_t count = find_places(&walk, step), *means = walk.scratch.values;
         uint16_t *tables = walk.scratch.tables;
         for (int32_t k = 0; k < count; k++) {
-            Target target = {.step = step, .place = walk.places[k]};
+            Target target = aim(&walk, step, walk.places[k], 0);
             size_t at = (size_t)target.place * frame->num_channels + step.a;
             if (!has_reference(&walk, step, target.place))
                 continue;
-            find_neighbours(frame, target.place, target.neighbours);
             for (; target.differs < 2; target.differs++) {
                 predict(&walk, &target, tables, means);
                 for (int32_t j = 0; j < step.n; j++) {
