@@ -24,7 +24,7 @@ BURST_SECONDS = 1.0  # of a rate or share may be used ahead: bytes within 1 % ov
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """So many container bytes in each period, in the long run."""
+    """So many bytes in each period, in the long run."""
 
     container_bytes: int
     period_seconds: int
@@ -55,7 +55,7 @@ class BudgetAccount:
     """Holds what was sent against a budget."""
 
     budget: Budget | None  # to keep to; None = there is none
-    sent_bytes: Callable[[], int]  # of containers, ever
+    sent_bytes: Callable[[], int]  # that count against it, ever
     clock: Callable[[], float]  # monotonic seconds
 
     def __post_init__(self) -> None:

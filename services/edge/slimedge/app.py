@@ -38,6 +38,7 @@ from slimedge.frame import CapturedFrame
 from slimedge.link.answer import AnswerReader
 from slimedge.link.backfill import Backfill
 from slimedge.link.refetch import Refetcher
+from slimedge.link.traffic import LinkMeter
 from slimedge.link.uplink import Uplink
 from slimedge.link.wire import make_hello
 from slimedge.memory.bookmark import Bookmark
@@ -177,12 +178,13 @@ class _Edge:
             byte_price=settings.byte_price,
         )
         clock = time.monotonic
-        ledger = Ledger()
+        ledger, meter = Ledger(), LinkMeter()
         budget = BudgetAccount(
             Budget(settings.budget_bytes, settings.budget_seconds)
             if settings.budget_bytes
             else None,
-            lambda: ledger.sent_bytes,
+            # Where the socket is not measured, containers alone count.
+            lambda: max(ledger.sent_bytes, meter.read().total_bytes),
             clock,
         )
 
@@ -237,6 +239,7 @@ class _Edge:
             answers=answers,
             observer=observers,
             clock=clock,
+            meter=meter,
             is_recording=recording is not None,
         )
         self._backfill = Backfill(spool, ledger, self._uplink, controller, budget, observers, clock)

@@ -7,6 +7,7 @@
                         -> Lost | Spooled    kept on disk, to be sent when there is room
     Refetched | RefetchRefused   an enhancement that the cloud asked for
     LinkChanged, CameraChanged, SpoolChanged   state, with the reason in words
+    LinkTraffic                  what has really left and entered this machine
     Backfilled                   a kept frame is at the cloud now
     GapRecorded                  the cloud will be told what it never gets, and why
     ClockStepped                 somebody set the wall clock
@@ -187,6 +188,14 @@ class RefetchRefused(EdgeEvent):
 class LinkChanged(EdgeEvent):
     state: LinkState
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTraffic(EdgeEvent):
+    """What has passed since it was told last, in bytes of IP packets."""
+
+    sent_bytes: int
+    received_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class EdgeSettings(ServiceSettings):
     spool_fps: float = Field(default=1.0, gt=0, le=120)
     """frames per second while the link is down, at most"""
     budget_bytes: int = Field(default=0, ge=0)
-    """bytes to send in each period, in the long run; 0 = no budget"""
+    """bytes of IP packets, both ways, in each period, in the long run; 0 = no budget"""
     budget_seconds: int = Field(default=86_400, ge=1, le=2_678_400)
     """that period, s"""
 

@@ -34,7 +34,8 @@ def jpeg_line(fingerprint: str) -> str | None:
 def summary_json(totals: Totals, viewed: ViewedFrame | None) -> dict[str, object]:
     """The totals; `null` where nothing was measured.
 
-    Bytes are of the containers of the frames that were sent. Latencies are from capture to the
+    Bytes are of the containers of the frames that were sent; those of the link of all IP packets
+    to and from the edge. Latencies are from capture to the
     detections' return. `frames_skipped` were captured and not sent, `frames_late` were sent and not
     detected by the deadline.
     """
@@ -48,6 +49,8 @@ def summary_json(totals: Totals, viewed: ViewedFrame | None) -> dict[str, object
         "frames_late": totals.late,
         "switches": totals.switches,
         "bytes_total": totals.sent_bytes,
+        "link_sent_bytes": totals.link_sent_bytes,
+        "link_received_bytes": totals.link_received_bytes,
         "bpp_mean": totals.bpp_mean,
         "latency_p50_seconds": percentile(latencies, 50) if latencies else None,
         "latency_p95_seconds": percentile(latencies, 95) if latencies else None,

@@ -70,6 +70,8 @@ class Totals:
     frames_lost: int = 0
     frames_nacked: int = 0
     sent_bytes: int = 0
+    link_sent_bytes: int = 0  # of IP packets, all that left the edge
+    link_received_bytes: int = 0
     sent_pixels: int = 0
     frames_late: int = 0  # detected, but after the deadline
     switches: int = 0  # of (level, quality) from one sent frame to the next
@@ -133,6 +135,9 @@ class Tally:
                 self.link = event
             case events.CameraChanged():
                 self.camera = event
+            case events.LinkTraffic() if not self._is_closed:
+                totals.link_sent_bytes += event.sent_bytes
+                totals.link_received_bytes += event.received_bytes
             case events.Captured() if not self._is_closed:
                 totals.frames_captured += 1
                 self._first_frame = min(self._first_frame, event.frame)

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 import grpc
@@ -18,6 +19,7 @@ import grpc.aio
 
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
 from slimedge.link.tls import tls_failure
+from slimedge.link.traffic import SocketMeter, find_socket, open_sockets
 from slimedge.link.wire import begun_by, round_trip_of
 from slimedge.settings import EdgeSettings
 from slimops.address import host_of, is_loopback
@@ -63,6 +65,7 @@ class Connection:
     round_trip_seconds: float = 0.0  # from Hello to Welcome
     is_open: bool = False  # Welcome came
     hello: pb.Hello | None = None  # that short frames count from, where the cloud takes them
+    socket: SocketMeter | None = None  # under it, where it was found
 
     async def write(self, message: pb.StreamFramesRequest) -> None:
         """Hand one message to the transport; one writer at a time.
@@ -120,14 +123,15 @@ async def connect(
         DisconnectedError, ModelMismatchError, RefusedError: as `Connection.read`.
     """
     fingerprint = hello.hello.model_fingerprint
-    token = settings.token
+    token, others = settings.token, open_sockets()
     async with _open(settings, patience) as channel:
         await _wait_until_ready(channel, settings)
         call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
             request_iterator=None,
             metadata=() if token is None else (("authorization", f"Bearer {token}"),),
         )
-        connection = Connection(call, fingerprint)
+        meter = find_socket(_port_to(settings.cloud_address), others)
+        connection = Connection(call, fingerprint, socket=meter)
         try:
             start = time.monotonic()
             try:
@@ -177,6 +181,13 @@ def _proxy_of(address: str) -> str | None:
     host = host_of(address)
     named = next((name for name in _PROXIES if os.environ.get(name)), None)
     return None if is_loopback(host) or proxy_bypass(host) else named
+
+
+def _port_to(address: str) -> int | None:
+    """The port that a connection goes to: the proxy's, if there is one."""
+    proxy = _proxy_of(address)
+    url = f"//{address}" if proxy is None else os.environ[proxy]
+    return urlsplit(url).port
 
 
 async def _wait_until_ready(channel: grpc.aio.Channel, settings: EdgeSettings) -> None:

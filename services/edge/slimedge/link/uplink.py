@@ -16,17 +16,26 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
 from slimcontrol.controller import WaitReason
 from slimedge.backoff import FullJitter
 from slimedge.errors import RefusedError
-from slimedge.event import EdgeObserver, LinkChanged, LinkState, LossReason, Sent, SkipReason
+from slimedge.event import (
+    EdgeObserver,
+    LinkChanged,
+    LinkState,
+    LinkTraffic,
+    LossReason,
+    Sent,
+    SkipReason,
+)
 from slimedge.gap import Gap
 from slimedge.link.answer import AnswerReader
 from slimedge.link.connection import Connection, DisconnectedError, ReplacedError, connect
+from slimedge.link.traffic import LinkMeter, Traffic
 from slimedge.link.wire import MAX_UNPERSISTED, make_enhancement, make_frame, make_gap, make_refusal
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool import SpooledFrame
@@ -53,10 +62,12 @@ class Uplink:
     answers: AnswerReader
     observer: EdgeObserver
     clock: Callable[[], float]  # monotonic seconds
+    meter: LinkMeter = field(default_factory=LinkMeter)
     is_recording: bool = False  # whose frames are for the record: they raise no alert
 
     def __post_init__(self) -> None:
         self._connection: Connection | None = None
+        self._told_traffic = Traffic()
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
         self._is_silent = False  # and it was said in the log
         self._patience = 1.0  # times `answer_seconds` that an answer is waited for
@@ -178,6 +189,7 @@ class Uplink:
         return self.hello(list(dict.fromkeys([*in_doubt, *kept])))
 
     async def _serve(self, connection: Connection) -> None:
+        self.meter.follow(connection.socket)
         self.answers.begin(connection.welcome, connection.round_trip_seconds)
         self._resume(connection.welcome)
         self._connection, self._was_welcome, self._was_answered = connection, True, False
@@ -203,6 +215,8 @@ class Uplink:
             raise DisconnectedError("the cloud is about to stop")
         finally:
             self._connection = None
+            self._tell_traffic()
+            self.meter.follow(None)
             self.ledger.disconnect()
             for frame in self.ledger.unpersisted:
                 self.spool.keep(frame)
@@ -219,6 +233,7 @@ class Uplink:
         reading = asyncio.create_task(connection.read())
         try:
             while True:
+                self._tell_traffic()
                 self._check_answers()
                 done, _ = await asyncio.wait([reading], timeout=LOOK_SECONDS)
                 if done:
@@ -321,6 +336,12 @@ class Uplink:
         for frame in given_up:
             if frame.spooled is None:
                 self.observer.notify(frame.lost(reason))
+
+    def _tell_traffic(self) -> None:
+        told, self._told_traffic = self._told_traffic, self.meter.read()
+        if self._told_traffic != told:
+            more = self._told_traffic - told
+            self.observer.notify(LinkTraffic(more.sent_bytes, more.received_bytes))
 
     def _tell(self, state: LinkState, detail: str) -> None:
         self.observer.notify(LinkChanged(state, detail))

@@ -47,6 +47,9 @@ class MetricsObserver:
         self._nacks = metrics.counter("nacks", "Frames that the cloud refused", ("reason",))
         self._refetches = metrics.counter("refetches", "Enhancements asked for", ("reason",))
         self._link_changes = metrics.counter("link_changes", "Changes of the link", ("state",))
+        self._traffic = metrics.counter(
+            "link_bytes", "IP packets to and from the cloud", ("direction",)
+        )
         self._link_up = metrics.gauge("link_up", "1 while a stream to the cloud is open")
         self._camera_up = metrics.gauge("camera_up", "1 while the camera gives pictures")
         self._camera_losses = metrics.counter("camera_losses", "Times that the camera was lost")
@@ -104,6 +107,9 @@ class MetricsObserver:
             case events.Detected():
                 self._latency.observe(event.latency_seconds)
                 self._detections.inc(len(event.detections))
+            case events.LinkTraffic():
+                self._traffic.labels("sent").inc(event.sent_bytes)
+                self._traffic.labels("received").inc(event.received_bytes)
             case events.Nacked():
                 self._nacks.labels(event.reason).inc()
             case events.Refetched():
