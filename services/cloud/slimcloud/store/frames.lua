@@ -1,7 +1,9 @@
 -- `...` are names and values of fields in turn, `lane` is the lane of work, `reference` the sequence
--- of the frame that it needs (0: none). Returns 1 stored, 0 duplicate, -1 the work queue is full, -2 the store is not the
--- one meant (empty: whichever), -3 its reference is not there, -4 that has as many before it as may be.
-local function put_frame(id, lane, captured_us, max_queue_size, store_id, reference, max_depth, ...)
+-- of the frame that it needs (0: none). Returns 1 stored, 0 duplicate, -1 the work queue is full,
+-- -2 the store is not the one meant (empty: whichever), -3 its reference is not there, -4 that has as
+-- many before it as may be, -5 the first of these is too long ago.
+local function put_frame(id, lane, captured_us, max_queue_size, store_id, reference, max_depth,
+                         now_us, ...)
   if store_id ~= '' and redis.call('GET', STORE_ID) ~= store_id then return -2 end
   if redis.call('EXISTS', FRAME .. id) == 1 then return 0 end
   local camera, epoch, sequence = string.match(id, '^(.*):(.*):(.*)$')
@@ -10,10 +12,12 @@ local function put_frame(id, lane, captured_us, max_queue_size, store_id, refere
     local needed = sibling(id, reference)
     local of = redis.call('HMGET', FRAME .. needed, 'state', 'depth')
     root, depth = root_of(needed), (of[2] or 0) + 1
-    if not of[1] or of[1] == 'failed' or redis.call('SISMEMBER', FELLED, root) == 1 then
-      return -3
-    end
+    local begun = redis.call('HMGET', FRAME .. root, 'stored_us', 'received_time_unix_us')
+    local is_gone = not of[1] or not begun[2] or redis.call('SISMEMBER', FELLED, root) == 1
+    if is_gone or of[1] == 'failed' then return -3 end
     if depth > tonumber(max_depth) then return -4 end
+    local age_us = now_us - (begun[1] or begun[2])
+    if lane ~= WORK_BACKFILL and age_us > 1e6 * MAX_TREE_SECONDS then return -5 end
   end
   if not has_room(lane, camera, max_queue_size) then return -1 end
   redis.call('HSET', FRAME .. id, ...)

@@ -126,8 +126,8 @@ class Store:
         Raises:
             StoreFullError: too much work waits, or Redis is out of memory; nothing was written.
             StoreLostError: another store is there; nothing was written.
-            ReferenceRefusedError: its reference is not stored, has failed, or needs as many as may
-                be; nothing was written.
+            ReferenceRefusedError: its reference is not stored, has failed, or needs as many frames
+                or as old a one as may be; nothing was written.
         """
         frame_id, is_live = frame.frame_id, frame.lane is Lane.LIVE
         if is_live and not frame.expires_unix_us and self._queue_timeout_seconds is not None:
@@ -146,19 +146,17 @@ class Store:
                 store_id=store_id,
                 reference=frame.reference_sequence,
                 max_depth=self._max_reference_depth,
+                now_us=frame.taken_us,
             )
         if stored == -2:
             raise StoreLostError
-        if stored in (-3, -4):
-            depth = self._max_reference_depth
-            raise ReferenceRefusedError(
-                f"its reference {frame.reference_sequence} "
-                + (
-                    "is not stored, or has failed"
-                    if stored == -3
-                    else f"needs {depth} frames already"
-                )
-            )
+        if stored in (-3, -4, -5):
+            why = {
+                -3: "is not stored, or has failed",
+                -4: f"needs {self._max_reference_depth} frames already",
+                -5: f"needs one of more than {keys.MAX_TREE_SECONDS} s ago",
+            }
+            raise ReferenceRefusedError(f"its reference {frame.reference_sequence} {why[stored]}")
         if stored == -1:
             raise StoreFullError(
                 f"{self._max_queue_size} {frame.lane} frames wait for the detector already"

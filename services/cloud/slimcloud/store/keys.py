@@ -83,6 +83,7 @@ EPOCHS_PER_CAMERA = 64
 REFETCH_TTL_SECONDS = 3600
 LEASE_SECONDS = 15
 MAX_DEPTH = 64  # that any cloud allows
+MAX_TREE_SECONDS = 3600  # of live frames from one intra frame; it is kept as long as the last
 EVENTS_LENGTH = 10_000
 DEAD_LENGTH = 1_000
 GAPS_PER_CAMERA = 1_000

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from slimcloud.errors import ReferenceRefusedError
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
+from slimcloud.store.records import Lane
 from support.cloud.frames import START_UNIX_US, MadeFrame, make_frame
 
 
@@ -68,6 +69,16 @@ async def test_a_frame_needs_at_most_so_many(client: Redis) -> None:
     with pytest.raises(ReferenceRefusedError, match="reference 3 needs 2 frames already"):
         await store.put_frame(*_frame(4, 3))
     assert await store.put_frame(*_frame(5, 2))
+
+
+async def test_a_live_frame_needs_none_of_long_ago_and_a_late_one_may(store: Store) -> None:
+    late_us = START_UNIX_US + 1_000_000 * (keys.MAX_TREE_SECONDS + 1)
+    await store.put_frame(*_frame(1, stored_us=START_UNIX_US))
+    await store.put_frame(*_frame(2, 1, stored_us=late_us - 2_000_000))
+
+    with pytest.raises(ReferenceRefusedError, match="of more than 3600 s ago"):
+        await store.put_frame(*_frame(3, 2, stored_us=late_us))
+    assert await store.put_frame(*_frame(3, 2, stored_us=late_us, lane=Lane.BACKFILL))
 
 
 async def test_a_frame_that_was_sent_twice_is_stored_once(client: Redis, store: Store) -> None:
