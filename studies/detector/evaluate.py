@@ -45,6 +45,7 @@ from slimtrain.figures.mean_average_precision import (
 )
 
 PERSON, CAR = 0, 2
+COCO_CLASSES = 80
 STREET_CLASSES = (0, 1, 2, 3, 5, 7)
 SURE = 0.25
 """Score from which on a box would be shown."""
@@ -82,6 +83,7 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", required=True, metavar="F.cfg,F.weights|MODEL")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names of rows; not given: all")
+    parser.add_argument("--sides", type=int, nargs="*", help="pixels; not given: all, and native")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     if options.threads:
@@ -90,6 +92,8 @@ def main() -> None:
     figures: list[Figures] = []
     for row in rows_of(options.data):
         if options.only and row.name not in options.only:
+            continue
+        if options.sides and row.side not in options.sides:
             continue
         pictures = row.read()
         figures += compare(row, [look(model, pictures, row.side) for model in models])
@@ -114,7 +118,8 @@ def rows_of(data: Path) -> list[Row]:
         return lambda: read_videos([data / "video" / name for name in names], by_people)
 
     coco = still(("coco", "coco_more"), PEOPLE, is_tenth=False)
-    rows = [Row("COCO", coco, side, (None, PERSON, CAR)) for side in (416, 512, 640)]
+    rows = [Row("COCO", coco, 416, (None, *range(COCO_CLASSES)))]
+    rows += [Row("COCO", coco, side, (None, PERSON, CAR)) for side in (512, 640)]
     for name in ("camvid", "dashcam_korea", "openimages_street", "pedestrian_street"):
         of = still((name,), PROPOSALS, is_tenth=True)
         rows += [Row(name, of, side, (PERSON, CAR)) for side in (416, 640)]

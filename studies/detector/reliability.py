@@ -1,53 +1,34 @@
-"""What a model's scores mean: told against found, and what it shows where nothing is.
+"""What a model's scores mean: told against found.
 
-    python -m studies.detector.reliability --model yolo-fastest-street --data ../shared/data
-        --images ../shared/data/detect/coco ../shared/data/detect/coco_more --to /tmp/reliability
+    python -m studies.detector.reliability --model yolo-fastest-street --to /tmp/reliability
+        --images ../shared/data/detect/coco ../shared/data/detect/coco_more
 
 reliability.png and reliability.csv: of boxes by their score, how many are right; raw, and as told
-by what was fitted to the other half of the pictures. false-boxes.csv: what the model shows with its
-own thresholds in frames without an object, and on the sample street of classes that no street has.
+by what was fitted to the other half of the pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from slimcli.models import open_model, open_runtime
-from slimcodec.detection import Detection
 from slimcodec.graph.runtime import Runtime
 from slimcodec.image import load_image
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimdetect.scores import SHOWN
-from slimtrain.calibration.measure import Picture
-from slimtrain.calibration.scores import look, open_detection, tell_halves
+from slimtrain.calibration.scores import look, tell_halves
 from slimtrain.data.pictures import Labelling, index_pictures
 from slimtrain.data.split import is_reported
 from slimtrain.figures.mean_average_precision import ClassMatches, labels_of, match_boxes
-from studies.detector.evaluate import STREET_CLASSES, read_frames
 
 BINS = 10
-EVERY = 5  # frames of a video
-SAMPLE = Path("samples/street.mp4")
-
-
-@dataclass(frozen=True)
-class Spell:
-    """Frames first to last, 1 being a video's first, in which there is nothing but `allowed`."""
-
-    video: Path
-    first: int
-    last: int
-    allowed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,25 +41,11 @@ class Bin:
     right: float  # part of the boxes
 
 
-@dataclass(frozen=True)
-class FalseBoxes:
-    """What a model shows in a spell."""
-
-    video: str
-    frames: int
-    boxes: int
-    per_100_frames: float
-    per_minute: float
-    labels: str
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--models", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=Path, nargs="+", required=True)
-    parser.add_argument("--level", type=int, default=0, help="of a codec, for the spells")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
@@ -90,24 +57,6 @@ def main() -> None:
     rows = [{"kind": kind, **asdict(each)} for kind, of_kind in bins.items() for each in of_kind]
     write_rows(options.to / "reliability.csv", rows)
     plot_reliability(bins, options.to / "reliability.png")
-    detect = open_detection(codec, detector, runtime)
-    found = [
-        count_false(lambda picture: detect(picture, options.level, SHOWN), spell)
-        for spell in spells_of(options.data)
-    ]
-    write_rows(options.to / "false-boxes.csv", map(asdict, found))
-
-
-def spells_of(data: Path) -> list[Spell]:
-    """As seen by eye: from frame 850 on somebody comes over the fence of the garden at night, and
-    until 770 feet pass at the upper edge of the shop's picture.
-    """
-    video = data / "video"
-    return [
-        Spell(video / "night_infrared_empty.mp4", 1, 800),
-        Spell(video / "shop_door.mp4", 770, 960),
-        Spell(SAMPLE, 1, 10_000, STREET_CLASSES),
-    ]
 
 
 def match_pictures(
@@ -171,23 +120,6 @@ def plot_reliability(bins: dict[str, list[Bin]], path: Path) -> None:
     axes.set(xlabel="score", ylabel="part of the boxes that is right", xlim=(0, 1), ylim=(0, 1))
     axes.legend()
     figure.savefig(path)
-
-
-def count_false(detect: Callable[[Picture], list[Detection]], spell: Spell) -> FalseBoxes:
-    with av.open(str(spell.video)) as file:
-        rate = float(file.streams.video[0].average_rate or 25)
-    frames = read_frames(spell.video, range(spell.first, spell.last + 1, EVERY))
-    found = [box for _, frame in frames for box in detect(frame)]
-    labels = Counter(box.label for box in found if box.class_id not in spell.allowed)
-    boxes = labels.total()
-    return FalseBoxes(
-        video=spell.video.name,
-        frames=len(frames),
-        boxes=boxes,
-        per_100_frames=round(100 * boxes / len(frames), 2),
-        per_minute=round(60 * rate * boxes / len(frames), 1),
-        labels=", ".join(f"{count} {label}" for label, count in labels.most_common()),
-    )
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, object]]) -> None:

@@ -5,20 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from slimcodec.detection import Detection
 from slimtrain.data.pictures import Labelling, LoadedPicture, index_pictures
 from studies.detector.held_out import write_folder
-from studies.detector.reliability import (
-    SAMPLE,
-    Spell,
-    bin_scores,
-    count_false,
-    plot_reliability,
-    spells_of,
-)
+from studies.detector.reliability import bin_scores, plot_reliability
 from support.models.toy_artifact import make_image
 
 
@@ -35,20 +26,6 @@ def test_bins_say_how_many_boxes_are_right(tmp_path: Path) -> None:
     ]
     with Image.open(tmp_path / "reliability.png") as plot:
         assert plot.size == (660, 660)
-
-
-def test_false_boxes_are_those_of_classes_that_are_not_there() -> None:
-    boxes = [Detection((0, 0, 1, 1), 0.9, 0, "person"), Detection((0, 0, 1, 1), 0.9, 14, "bird")]
-
-    found = count_false(lambda _: boxes, Spell(SAMPLE, 1, 20, allowed=(0,)))
-
-    assert (found.frames, found.boxes, found.labels) == (4, 4, "4 bird")
-    assert found.per_100_frames == 100
-    assert found.per_minute == pytest.approx(60 * 10, rel=0.5)
-
-
-def test_the_sample_is_a_street_and_the_others_are_empty() -> None:
-    assert [bool(spell.allowed) for spell in spells_of(Path("data"))] == [False, False, True]
 
 
 def test_held_out_boxes_keep_the_teachers_doubt(tmp_path: Path) -> None:

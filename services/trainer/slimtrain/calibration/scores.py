@@ -30,7 +30,7 @@ from slimdetect.detector import Detector, Tail
 from slimdetect.scores import MIN_SCORE, Wanted, calibrate, logit
 from slimtrain.artifact_folder import Json, new_version
 from slimtrain.calibration.calibrate import CalibrationError
-from slimtrain.calibration.measure import Picture
+from slimtrain.calibration.measure import Picture, PointKey
 from slimtrain.figures.mean_average_precision import ClassMatches, ScoredBoxes
 
 PRECISION = 0.7  # of the boxes of a class that are shown
@@ -76,26 +76,26 @@ def look(
             threshold is for all levels, as a camera mixes them; None: the detector alone.
     """
     detect = open_detection(codec, detector, runtime)
-    levels = 1 if codec is None else len(codec.levels)
+    levels, qualities = (1, 1) if codec is None else (len(codec.levels), codec.manifest.qualities)
     for number, picture in enumerate(pictures):
-        yield ScoredBoxes.of(detect(picture, number % levels, Wanted(LEAST_RAW, raw=True)))
+        point = number % levels, qualities // 2
+        yield ScoredBoxes.of(detect(picture, point, Wanted(LEAST_RAW, raw=True)))
 
 
 def open_detection(
     codec: CodecArtifact | None, detector: DetectorArtifact, runtime: Runtime
-) -> Callable[[Picture, int, Wanted], list[Detection]]:
-    """What finds the boxes wanted in a picture at a level of the codec and its middle quality;
-    without a codec, the detector alone.
+) -> Callable[[Picture, PointKey, Wanted], list[Detection]]:
+    """What finds the boxes wanted in a picture at a level and quality of the codec; without one,
+    the detector alone, whatever the point.
     """
     if codec is None:
         alone = Tail(detector, detector, runtime)
-        return lambda picture, level, wanted: alone.detect_image(picture, wanted)
+        return lambda picture, point, wanted: alone.detect_image(picture, wanted)
     encoder, decoder = Encoder(codec, runtime), Decoder(codec, runtime)
     session = Detector(codec, detector, runtime, max_batch_size=1)
-    quality = codec.manifest.qualities // 2
 
-    def detect(picture: Picture, level: int, wanted: Wanted) -> list[Detection]:
-        container = encoder.encode(picture, level, quality).bitstream
+    def detect(picture: Picture, point: PointKey, wanted: Wanted) -> list[Detection]:
+        container = encoder.encode(picture, *point).bitstream
         return session.detect_latents([decoder.decode_latent(container)], wanted)[0]
 
     return detect

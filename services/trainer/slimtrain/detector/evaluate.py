@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from slimdetect.boxes import decode_heads, suppress
+from slimdetect.detector import IOU_THRESHOLD, MAX_DETECTIONS
 from slimnets.darknet.detector import Darknet
 from slimnets.darknet.layers import HeadSpec
 from slimtrain.data.pictures import Pictures
@@ -29,8 +31,6 @@ from slimtrain.figures.mean_average_precision import (
 from slimtrain.loop.log import Cell
 
 LETTERBOX_GREY = 114
-NMS_IOU = 0.5
-MAX_CANDIDATES = 300  # the best (box, class) pairs of a picture that go into suppression
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class PreparedPictures:
     """Letterboxed pictures, their labels in pixels of these, and their folders."""
 
     x: Tensor  # (N, 3, S, S) uint8
+    contents_xyxy: NDArray[np.float32]  # (N, 4) what of each square is the picture, pixels
     labels: list[Labels]
     sources: list[str]
 
@@ -45,6 +46,7 @@ class PreparedPictures:
 def prepare_pictures(pictures: Pictures, image_size: int) -> PreparedPictures:
     """Fit every labelled picture into a grey square and move its labels along."""
     x = np.full((len(pictures), image_size, image_size, 3), LETTERBOX_GREY, np.uint8)
+    contents_xyxy = np.zeros((len(pictures), 4), np.float32)
     labels: list[Labels] = []
     for index, picture in enumerate(pictures):
         image, boxes = picture.image, picture.boxes
@@ -55,11 +57,13 @@ def prepare_pictures(pictures: Pictures, image_size: int) -> PreparedPictures:
         top, left = (image_size - h) // 2, (image_size - w) // 2
         resized = Image.fromarray(image).resize((w, h), Image.Resampling.BILINEAR)
         x[index, top : top + h, left : left + w] = np.asarray(resized)
+        contents_xyxy[index] = left, top, left + w, top + h
         fitted = labels_of(boxes, (h, w))
         shift = np.asarray([left, top, left, top], np.float32)
         labels.append(Labels(fitted.boxes_xyxy + shift, fitted.class_ids, fitted.is_ignored))
     tensor = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
-    return PreparedPictures(tensor, labels, [picture.source for picture in pictures])
+    sources = [picture.source for picture in pictures]
+    return PreparedPictures(tensor, contents_xyxy, labels, sources)
 
 
 @torch.inference_mode()
@@ -74,7 +78,8 @@ def detect_prepared(
     for start in range(0, len(prepared.x), batch_size):
         x = prepared.x[start : start + batch_size].to(device).float() / 255
         raw = model(x.contiguous(memory_format=torch.channels_last))
-        found += detect_boxes(raw, model.head_specs)
+        contents_xyxy = prepared.contents_xyxy[start : start + batch_size]
+        found += detect_boxes(raw, model.head_specs, contents_xyxy)
     model.train(was_training)
     return found
 
@@ -94,13 +99,25 @@ def evaluate_prepared(model: Darknet, prepared: PreparedPictures) -> list[dict[s
     return rows
 
 
-def detect_boxes(raw: Sequence[Tensor], heads: Sequence[HeadSpec]) -> list[ScoredBoxes]:
-    """Detections of each picture from `MIN_SCORE` on, best first, read as the cloud reads them."""
+def detect_boxes(
+    raw: Sequence[Tensor], heads: Sequence[HeadSpec], contents_xyxy: NDArray[np.float32]
+) -> list[ScoredBoxes]:
+    """Detections of each picture from `MIN_SCORE` on, best first, read, kept and clipped as the
+    cloud does it.
+
+    Args:
+        raw: maps of each head, (B, A * (5 + classes), h, w).
+        contents_xyxy: (B, 4) as `PreparedPictures` has them.
+    """
     found: list[ScoredBoxes] = []
-    for maps in zip(*(head.float().cpu().numpy() for head in raw), strict=True):
+    by_picture = zip(*(head.float().cpu().numpy() for head in raw), strict=True)
+    for maps, content in zip(by_picture, contents_xyxy, strict=True):
         candidates = decode_heads(maps, heads, MIN_SCORE)
-        best = np.argsort(-candidates.scores, kind="stable")[:MAX_CANDIDATES]
-        boxes, scores, class_ids = (part[best] for part in candidates)
-        kept = suppress(boxes, scores, class_ids, iou_threshold=NMS_IOU)
-        found.append(ScoredBoxes(boxes[kept], scores[kept], class_ids[kept]))
+        kept = suppress(*candidates, IOU_THRESHOLD, MAX_DETECTIONS)
+        boxes = np.clip(candidates.boxes_xyxy[kept], *np.tile(content.reshape(2, 2), 2))
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        kept = kept[inside]
+        found.append(
+            ScoredBoxes(boxes[inside], candidates.scores[kept], candidates.class_ids[kept])
+        )
     return found

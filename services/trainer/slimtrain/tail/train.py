@@ -305,7 +305,8 @@ def evaluate_tail(
             lost.append(
                 torch.stack([normalised_error(f_hat, f), heads_lost(heads_hat, heads, specs)])
             )
-        found += detect_boxes(heads_hat, specs)
+        contents_xyxy = prepared.contents_xyxy[start : start + batch_size]
+        found += detect_boxes(heads_hat, specs, contents_xyxy)
     features, at_heads = torch.cat(lost, 1).mean(1).tolist() if lost else (0.0, 0.0)
     level_of, quality_of = point or (None, None)
     return {
