@@ -20,14 +20,14 @@ def evaluate_on_videos(
     """Measure, write tables and plots, tell the medians; a video's fault ends that video only."""
     failures = Failures()
     beside = find_labels(videos, labels)
-    results, ratios = evaluate_videos(beside, plan, _read_video, out, failures.kept)
+    results, ratios = evaluate_videos(beside, plan, read_video, out, failures.kept)
     plot_videos(results, out)
     say(format_medians(ratios))
     say(f"\nThe rows are in {out / 'video.csv'}")
     failures.end()
 
 
-def _read_video(video: Path) -> Iterator[TimedImage]:
+def read_video(video: Path) -> Iterator[TimedImage]:
     """The frames of a video; those that are damaged are passed over, and counted."""
     damaged: list[str] = []
     for index, picture in enumerate(Video(str(video)).pictures(damaged.append)):

@@ -47,6 +47,7 @@ def tabulate(
     One picture in ten, chosen by its name, is left out: it is for validation.
     """
     with needs_extra("train", "tabulate"):
+        from slimcli.train.evaluate_videos import read_video
         from slimtrain.tabulate.tabulate import TabulateSettings
         from slimtrain.tabulate.tabulate import tabulate as run_tabulation
 
@@ -65,5 +66,7 @@ def tabulate(
         seed=1 if seed is None else seed,
         command=command_line(),
     )
-    run_tabulation(codec, settings)
+    run_tabulation(
+        codec, settings, lambda path: ((each.seconds, each.image) for each in read_video(path))
+    )
     say(f"{to}: {codec.label} with a context prior; `slimwire calibrate` measures what it costs")

@@ -1,10 +1,8 @@
 """Latents of training pictures and of videos, as g_a gives them in float32, before the gain."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -15,8 +13,7 @@ from slimnets.codec.config import PAD_MULTIPLE
 from slimtrain.data.pictures import PictureEntry, PictureError, decode_pictures
 
 Latent = NDArray[np.float32]  # (M, h, w)
-
-_DEFAULT_FPS = 25.0  # of a video without a rate
+TimedPicture = tuple[float, NDArray[np.uint8]]  # seconds; (H, W, 3) RGB
 
 
 def latents_of_pictures(g_a: Graph, entries: Sequence[PictureEntry], max_edge: int) -> list[Latent]:
@@ -32,29 +29,30 @@ def latents_of_pictures(g_a: Graph, entries: Sequence[PictureEntry], max_edge: i
     return found
 
 
-def latents_of_video(g_a: Graph, path: Path, fps: float, limit: int) -> Latent:
-    """(T, M, h, w) of the first frames at a rate.
+def latents_of_video(
+    g_a: Graph, name: str, frames: Iterable[TimedPicture], fps: float, limit: int
+) -> Latent:
+    """(T, M, h, w) of the first frames at a rate, if the video has as many.
+
+    Args:
+        frames: of the video, with their seconds after the first one.
 
     Raises:
-        PictureError: it cannot be played, or has less than two frames.
+        PictureError: it has less than two frames.
     """
-    try:
-        with av.open(str(path)) as container:
-            frames = islice(_thinned(container, fps), limit)
-            shown = tqdm(frames, path.name, limit, mininterval=2.0)
-            found = [_analyse(g_a, frame) for frame in shown]
-    except (av.error.FFmpegError, IndexError) as exc:
-        raise PictureError(f"{path}: cannot be played: {exc}") from exc
+    thinned = islice(_thinned(frames, fps), limit)
+    found = [_analyse(g_a, image) for image in tqdm(thinned, name, limit, mininterval=2.0)]
     if len(found) < 2:
-        raise PictureError(f"{path}: has {len(found)} frames at {fps:g} frames/s; two are needed")
+        raise PictureError(f"{name}: has {len(found)} frames at {fps:g} frames/s; two are needed")
     return np.stack(found)
 
 
-def _thinned(container: av.container.InputContainer, fps: float) -> Iterator[NDArray[np.uint8]]:
-    stream = container.streams.video[0]
-    every = max(1, round(float(stream.average_rate or _DEFAULT_FPS) / fps))
-    for frame in islice(container.decode(stream), 0, None, every):
-        yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+def _thinned(frames: Iterable[TimedPicture], fps: float) -> Iterator[NDArray[np.uint8]]:
+    due_seconds = 0.0
+    for seconds, image in frames:
+        if seconds > due_seconds - 1e-3:  # less than any frame lasts
+            due_seconds += 1 / fps
+            yield image
 
 
 def _analyse(g_a: Graph, image: NDArray[np.uint8]) -> Latent:

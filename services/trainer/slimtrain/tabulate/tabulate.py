@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,8 +44,15 @@ from slimtrain.tabulate.count import Counts
 from slimtrain.tabulate.fit import AloneFit, DifferenceFit, chunk_ends, draw_quality
 from slimtrain.tabulate.frames import Camera, InterFrame
 from slimtrain.tabulate.integers import laplace_weights, lut, to_integers
-from slimtrain.tabulate.latents import Latent, latents_of_pictures, latents_of_video
+from slimtrain.tabulate.latents import (
+    Latent,
+    TimedPicture,
+    latents_of_pictures,
+    latents_of_video,
+)
 from slimtrain.tabulate.predictor import Predictor
+
+VideoReader = Callable[[Path], Iterable[TimedPicture]]
 
 FPS = 5.0  # of the videos' latents
 _WARM_UP = 30  # steps
@@ -82,12 +89,12 @@ class TabulateSettings:
         return self.run or Path("runs") / f"{self.to.parent.name}-{self.to.name}"
 
 
-def tabulate(source: CodecArtifact, settings: TabulateSettings) -> Path:
+def tabulate(source: CodecArtifact, settings: TabulateSettings, read_video: VideoReader) -> Path:
     """Fit and count a context prior for a codec, and write the model that has it; its folder.
 
     Raises:
         ArtifactFolderError: `settings.to` exists or is not `.../<name>/<version>`.
-        PictureError: there are no training pictures, or a video cannot be played.
+        PictureError: there are no training pictures, or a video has less than two frames.
         LoopError: the run's folder is of other pictures, videos or settings.
     """
     check_new_artifact(settings.to)
@@ -102,7 +109,7 @@ def tabulate(source: CodecArtifact, settings: TabulateSettings) -> Path:
         latents = latents_of_pictures(g_a, entries, settings.max_edge)
         cameras = [
             Camera(
-                latents_of_video(g_a, path, FPS, settings.frames),
+                latents_of_video(g_a, path.name, read_video(path), FPS, settings.frames),
                 source.tables.gain,
                 codec.config.latent_channels,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact
 from slimcodec.model.manifest import ModelReference
+from slimedge.capture.video import Video
+from slimedge.errors import CameraError
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimtrain.artifact_folder import ArtifactFolderError
@@ -25,6 +28,7 @@ from slimtrain.codec.artifact import write_codec_artifact
 from slimtrain.data.pictures import PictureError
 from slimtrain.data.split import is_validation
 from slimtrain.loop.processes import LoopError
+from slimtrain.tabulate.latents import TimedPicture
 from slimtrain.tabulate.tabulate import TabulateSettings, tabulate
 from support.models.toy_artifact import make_image
 
@@ -44,6 +48,11 @@ def shown(time: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     image = SCENE.copy()
     image[32:64, 8 * time : 8 * time + 24] = 230
     return image
+
+
+def read_video(path: Path) -> Iterator[TimedPicture]:
+    for picture in Video(str(path)).pictures(pytest.fail):
+        yield picture.due_seconds or 0.0, picture.image
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +97,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TabulateSettings:
 
 @pytest.fixture(scope="module")
 def made(source: CodecArtifact, settings: TabulateSettings) -> CodecArtifact:
-    return load_codec_artifact(tabulate(source, settings))
+    return load_codec_artifact(tabulate(source, settings, read_video))
 
 
 def test_the_model_serves_pictures_and_video(made: CodecArtifact) -> None:
@@ -128,7 +137,9 @@ def test_the_same_material_gives_the_same_model(
     again = replace(settings, to=tmp_path / "mine" / "3", run=tmp_path / "run")
     other = replace(settings, to=tmp_path / "mine" / "4", run=tmp_path / "other", seed=2)
 
-    same, changed = (load_codec_artifact(tabulate(source, each)) for each in (again, other))
+    same, changed = (
+        load_codec_artifact(tabulate(source, each, read_video)) for each in (again, other)
+    )
 
     assert same.manifest.fingerprint == made.manifest.fingerprint
     assert changed.manifest.fingerprint != made.manifest.fingerprint
@@ -138,7 +149,7 @@ def test_a_run_on_other_material_is_refused(
     made: CodecArtifact, source: CodecArtifact, settings: TabulateSettings, tmp_path: Path
 ) -> None:
     with pytest.raises(LoopError, match="seed"):
-        tabulate(source, replace(settings, to=tmp_path / "mine" / "3", seed=2))
+        tabulate(source, replace(settings, to=tmp_path / "mine" / "3", seed=2), read_video)
 
 
 def test_without_videos_every_frame_is_coded_alone(
@@ -147,7 +158,7 @@ def test_without_videos_every_frame_is_coded_alone(
     to = tmp_path / "stills" / "1"
     stills = replace(settings, videos=(), to=to, run=tmp_path / "run", steps=1)
 
-    context = load_codec_artifact(tabulate(source, stills)).context
+    context = load_codec_artifact(tabulate(source, stills, read_video)).context
 
     assert context is not None
     assert not [name for name in context.weights if name.startswith("inter")]
@@ -157,10 +168,20 @@ def test_a_place_that_is_taken_and_a_video_that_is_none_are_refused(
     made: CodecArtifact, source: CodecArtifact, settings: TabulateSettings, tmp_path: Path
 ) -> None:
     with pytest.raises(ArtifactFolderError):
-        tabulate(source, settings)
+        tabulate(source, settings, read_video)
     (tmp_path / "no.mp4").write_bytes(b"no video")
-    with pytest.raises(PictureError, match=r"no\.mp4"):
+    with pytest.raises(CameraError, match=r"no\.mp4"):
         tabulate(
             source,
             replace(settings, videos=[tmp_path / "no.mp4"], to=tmp_path / "mine" / "3"),
+            read_video,
         )
+
+
+def test_a_video_of_one_frame_is_refused(
+    source: CodecArtifact, settings: TabulateSettings, tmp_path: Path
+) -> None:
+    to = tmp_path / "mine" / "1"
+
+    with pytest.raises(PictureError, match=r"gate\.mp4: has 1 frames at 5 frames/s"):
+        tabulate(source, replace(settings, to=to), lambda _: [(0.0, SCENE), (0.1, SCENE)])
