@@ -3,8 +3,7 @@
     python -m bench.coder
 
 Symbols are drawn from the shipped codec's own tables, 192 channels of 30 x 40 (a picture of 640 x
-480 pixels); once coded by channel, and once by one of 64 tables drawn for every symbol, as with a
-hyperprior.
+480 pixels); once coded by channel, and once by one of the tables drawn for every symbol.
 """
 
 from __future__ import annotations
@@ -17,28 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols
-from slimcodec.entropy.tables import mix_tables
 from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact
 
 ROOT = Path(__file__).parents[1]
-QUALITY = 3
 ROUNDS = 25
-NUM_TABLES = 64
+CHANNELS = 192
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     codec = load_codec_artifact(find_model("codec", DEFAULT_MODEL, ROOT / "models"))
-    tables = codec.tables.at(QUALITY)
-    shape = (tables.num_tables, 30, 40)
-    by_channel = np.broadcast_to(np.arange(tables.num_tables)[:, None, None], shape)
+    assert codec.context is not None
+    tables, shape = codec.context.tables, (CHANNELS, 30, 40)
+    by_channel = np.broadcast_to(np.arange(CHANNELS)[:, None, None], shape)
     time_coder("one table a channel", tables, by_channel)
-    drawn = np.random.default_rng(1).integers(0, NUM_TABLES, shape)
-    time_coder("one of 64 tables a symbol", tables, drawn)
-    started = time.process_time()
-    mix_tables(codec.tables.rows[0], codec.tables.rows[1], 128)
-    print(f"mixing {tables.num_tables} tables: {1000 * (time.process_time() - started):.1f} ms")
+    drawn = np.random.default_rng(1).integers(0, tables.num_tables, shape)
+    time_coder("one of all tables a symbol", tables, drawn)
 
 
 def draw(tables: SymbolTables, index: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -1,6 +1,6 @@
 """Mutated containers through the parser and the decoder.
 
-Of both shipped models: the narrowest and the widest level, a whole quality (version 1, if the prior
+Of toy codecs: the narrowest and the widest level, a whole quality (version 1, if the prior
 is factorized) and a fraction (version 2), bases and enhancements; beside them the golden containers
 of separate streams, and the frames of version 3 with the references that they need, or with none,
 another frame's, one that is too deep, or one of another model. Half of the mutants have every
@@ -12,9 +12,11 @@ import argparse
 import collections
 import random
 import resource
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import google_crc32c
 import numpy as np
@@ -26,18 +28,19 @@ from slimcodec.container import (
     HEADER_BYTES,
     MAGIC,
     SECTION_HEADER_BYTES,
+    Prior,
     parse_container,
 )
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.errors import BitstreamError
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
-from slimcodec.model.find import find_model
 from slimcodec.model.load import load_codec_artifact
 from slimcodec.symbols import MAX_DEPTH, FrameSymbols
 from support.conformance import KIT, Given, KitReader
+from support.models.toy_artifact import make_toy_codec
 
-MODELS = ("slim-n", "slim-h")
+OLDER: tuple[Prior, ...] = ("factorized", "hyperprior")  # priors of versions 1 and 2
 SEPARATE = ROOT / "tests/vectors/version_2"
 MAX_PIXELS = 2**18
 ADDRESS_SPACE = 8 * 2**30  # bytes
@@ -98,7 +101,15 @@ def decode_mutants(
     Whatever is neither a picture nor a BitstreamError counts as a FAULT and is printed.
     """
     dice = random.Random(seed)
-    targets = [one for one in _targets() if version in (None, one.golden[len(MAGIC)])]
+    with tempfile.TemporaryDirectory() as folder:
+        targets = _targets(Path(folder))
+        chosen = [one for one in targets if version in (None, one.golden[len(MAGIC)])]
+        return _decode_mutants(chosen, cases, dice)
+
+
+def _decode_mutants(
+    targets: Sequence[Target], cases: int, dice: random.Random
+) -> tuple[collections.Counter[str], float]:
     ends: collections.Counter[str] = collections.Counter()
     slowest = 0.0
     for number in range(cases):
@@ -134,11 +145,11 @@ def _is_inter(bitstream: bytes) -> bool:
     return parse_container(bitstream, bytes(FINGERPRINT_BYTES), (1, 1)).is_inter
 
 
-def _targets() -> list[Target]:
+def _targets(folder: Path) -> list[Target]:
     runtime, targets = OpenVinoRuntime(1, "f32"), []
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
-    for name in MODELS:
-        codec = load_codec_artifact(find_model("codec", name))
+    for prior in OLDER:
+        codec = load_codec_artifact(make_toy_codec(folder / prior, prior=prior))
         encoder, decoder = Encoder(codec, runtime), Decoder(codec, runtime, MAX_PIXELS)
         for quality in (1.0, 2.5):
             base = encoder.encode(image, 0, quality).bitstream

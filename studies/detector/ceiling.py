@@ -4,7 +4,7 @@ of the decoded picture, against the same detector's boxes in the uncompressed pi
 Sizes as COCO's: an area below 32 x 32 pixels is small, from 96 x 96 on large. Of each size the mean
 of the classes with `MIN_BOXES` boxes or more of that size; a size without such a class has none.
 
-    python -m studies.detector.ceiling --data ../shared/data --to F.json --models slim-n/4 slim-n/5
+    python -m studies.detector.ceiling --data ../shared/data --to F.json --models slim/1 slim/2
 """
 
 from __future__ import annotations

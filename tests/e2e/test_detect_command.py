@@ -163,7 +163,7 @@ def test_a_container_finds_the_model_that_made_it(
 ) -> None:
     container, shown = tmp_path / "a.slim", tmp_path / "a.png"
     slimwire("encode", picture, "-o", container)
-    monkeypatch.delenv("SLIMWIRE_MODEL")  # there is no slim-n among the toys
+    monkeypatch.delenv("SLIMWIRE_MODEL")  # the one taken by itself is not among the toys
 
     codes = [
         slimwire("detect", container).code,

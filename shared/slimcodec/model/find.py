@@ -12,7 +12,7 @@ from typing import Literal
 
 from slimcodec.errors import ModelError
 
-DEFAULT_MODEL = "slim-n"  # the codec that is taken where none is named
+DEFAULT_MODEL = "slim"  # the codec that is taken where none is named
 MODELS_ROOT_VARIABLE = "SLIMWIRE_MODELS"
 MAX_TEXT_BYTES = 4 * 2**20  # of a manifest, a profile, a list of names
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from slimcli.exits import ExitCode
+from slimcodec.model.find import DEFAULT_MODEL
 from studies.controller.__main__ import run
 from studies.controller.simulation.content import read_content
 from support.command import Outcome
 
 ROOT = Path(__file__).resolve().parents[3]
-SHIPPED = ("--models", ROOT / "models", "--model", "slim-n/5")
+SHIPPED = ("--models", ROOT / "models", "--model", DEFAULT_MODEL)
 
 
 Study = Callable[..., Outcome]

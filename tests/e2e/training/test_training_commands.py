@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from slimcli.exits import ExitCode
+from slimcodec.model.find import DEFAULT_MODEL
 from support.command import Slimwire
 from support.models.toy_artifact import make_image
 
@@ -169,7 +170,7 @@ def test_evaluate_measures_videos_and_tells_of_those_that_cannot_be_played(
 
     outcome = slimwire(
         *("evaluate", *videos, "--fps", 5, "--limit", 4, "--out", tmp_path / "out"),
-        *("--model", "slim-h", "--models", ROOT / "models", *points),
+        *("--models", ROOT / "models", "--model", DEFAULT_MODEL, *points),
     )
 
     assert outcome.code == ExitCode.NO_INPUT
@@ -177,8 +178,10 @@ def test_evaluate_measures_videos_and_tells_of_those_that_cannot_be_played(
     with (tmp_path / "out/video.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["camera"] for row in rows} == {"plain"}
-    assert [row["coder"] for row in rows[:3]] == ["uncompressed", "slim-h/4", "slim-h/4"]
-    assert {row["coder"] for row in rows[3:]} == {"x264-medium"}
+    assert rows[0]["coder"] == "uncompressed"
+    ours = [row["coder"] for row in rows if row["coder"].startswith(f"{DEFAULT_MODEL}/")]
+    assert len(ours) >= 2
+    assert {row["coder"] for row in rows[1 + len(ours) :]} == {"x264-medium"}
     assert all(row["frames"] == "4" for row in rows)
     assert "Bits at equal AP50" in outcome.out
     wrong = slimwire("evaluate", "--out", tmp_path / "out")

@@ -13,21 +13,19 @@ if TYPE_CHECKING:
     from slimcli.demo.review import ViewedFrame
     from slimcli.demo.tally import Totals
 
-# Percent fewer bytes than JPEG at equal detections, and the middle 95 % of 200 draws, by the
-# fingerprint of the codec, as its containers have it. The demo has no truth to find out itself.
-# Source: BD-rates of mAP50 over the frequent classes at level 0, the detector's, of `slimwire
-# evaluate` on 71 validation pictures: studies/results/bd-rate-slim-n.csv and bd-rate-slim-h.csv.
-_SAVED_AGAINST_JPEG = {"06bfd055e1066399": (44, 23, 59), "951a43af343db57a": (44, 6, 70)}
+# Percent fewer bytes than JPEG at equal detections, by the fingerprint of the codec, as its
+# containers have it. The demo has no truth to find out itself. Source: BD-rate of mAP50 over the
+# frequent classes at level 0, the detector's, on 71 validation pictures: docs/develop/measured.md.
+_SAVED_AGAINST_JPEG = {"b982f16d00dd5787": 67}
 
 
 def jpeg_line(fingerprint: str) -> str | None:
     """What was measured for a model against JPEG, in words; None for one that was not."""
     if fingerprint not in _SAVED_AGAINST_JPEG:
         return None
-    percent, low, high = _SAVED_AGAINST_JPEG[fingerprint]
     return (
-        f"level 0 needs {percent} % fewer bytes for equal detections ({low} to {high} %; "
-        "measured beforehand, on 71 pictures)"
+        f"level 0 needs {_SAVED_AGAINST_JPEG[fingerprint]} % fewer bytes for equal detections "
+        "(measured beforehand, on 71 pictures)"
     )
 
 

@@ -36,12 +36,12 @@ from slimlinks.trace import constant_trace
 
 PLAN = Plan(
     edge=EdgeSettings(source="street.mp4", camera_id="demo", deadline_seconds=1.0),
-    model="slim-n/5",
+    model="slim/2",
     page="http://127.0.0.1:1",
     seconds=20,
     link=constant_trace(125_000),
     shown=STREET,
-    against_jpeg=jpeg_line("06bfd055e1066399"),
+    against_jpeg=jpeg_line("b982f16d00dd5787"),
 )
 
 
