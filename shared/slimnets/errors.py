@@ -4,7 +4,6 @@
 NetError
 ├── CfgError             a Darknet .cfg that cannot be read or built (line)
 ├── DarknetWeightsError  a .weights file that does not fit its .cfg
-├── InexactError         an integer network whose sums float32 might not hold
 └── SplitError           a layer at which the detector cannot be cut
 ```
 """
@@ -25,10 +24,6 @@ class CfgError(NetError):
 
 class DarknetWeightsError(NetError):
     """A weights file that is damaged, or that belongs to another configuration."""
-
-
-class InexactError(NetError):
-    """An integer network whose sums float32 might not hold: edge and cloud could disagree."""
 
 
 class SplitError(NetError):

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from slimnets.codec.prior import FactorizedPrior, bits_by_group, straight_through
 from slimnets.codec.slimmable import CausalConv2d
-from slimnets.errors import InexactError
+from slimnets.errors import NetError
 
 NUM_SCALES = 64
 _SCALE_RANGE = (0.11, 128.0)  # in steps of v; below, zero costs 1e-5 bits anyway
@@ -56,6 +56,10 @@ WEIGHT_BITS = 6  # behind the binary point
 MAX_WEIGHT = 127
 _EXACT_BELOW = 2**23  # the guard of half a unit takes one of float32's 24 bits
 _GUARD = 0.5
+
+
+class InexactError(NetError):
+    """An integer network whose sums float32 might not hold: edge and cloud could disagree."""
 
 
 class Hyperprior(nn.Module):

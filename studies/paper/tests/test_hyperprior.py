@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from slimnets.codec.prior import straight_through
-from slimnets.errors import InexactError
 from studies.paper.hyperprior import (
     MAX_ACTIVATION,
     MAX_INPUT,
     SCALES,
     Hyperprior,
+    InexactError,
     IntegerCausalConv2d,
     IntegerConv2d,
     gaussian_likelihoods,
