@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store.records import FrameState
 from slimcloud.wall_clock import unix_us
 from slimwire.v1 import ingest_pb2 as pb
+from support.cloud.cloud_process import cloud_process
 from support.cloud.scene import HW, Scene
 from support.cloud.whole_cloud import (
     EPOCH,
@@ -258,7 +260,7 @@ async def test_frames_are_detected_from_what_the_camera_coded(
             await camera.send(sequence, scene.encode(sequence, *at), reference=at[0] if at else 0)
             found[sequence] = (await camera.hear_stage(sequence, DETECTED)).detections
         frames = [await cloud.store.get_frame(_id(n)) for n in found]
-        pictures = await _pictures(cloud, *found)
+        pictures = await _pictures(cloud.addresses.http, *found)
 
     activities = [float(scene.symbols(n).changed.mean()) for n in found]
     assert [frame.activity for frame in frames] == [None, *activities[1:5], None]
@@ -269,10 +271,10 @@ async def test_frames_are_detected_from_what_the_camera_coded(
         np.testing.assert_array_equal(picture, scene.decoder.decode_image(latent))
 
 
-async def _pictures(cloud: RunningCloud, *sequences: int) -> dict[int, np.ndarray]:  # type: ignore[type-arg]  # (H, W, 3)
+async def _pictures(url: str | None, *sequences: int) -> dict[int, np.ndarray]:  # type: ignore[type-arg]  # (H, W, 3)
     """What the API shows of frames."""
     pictures = {}
-    async with httpx.AsyncClient(base_url=cloud.addresses.http or "") as http:
+    async with httpx.AsyncClient(base_url=url or "") as http:
         for sequence in sequences:
             reply = await http.get(
                 f"/api/v1/frames/{_id(sequence)}/image", headers={"Accept": "image/png"}
@@ -319,7 +321,7 @@ async def test_two_workers_of_one_camera_decode_the_same(
         while (await cloud.store.totals()).detected < len(sequences):
             await asyncio.sleep(0.02)
         frames = [await cloud.store.get_frame(_id(n)) for n in sequences]
-        shown = [await _pictures(each, *sequences) for each in (cloud, other)]
+        shown = [await _pictures(each.addresses.http, *sequences) for each in (cloud, other)]
 
     assert {frame.state for frame in frames} == {FrameState.DETECTED}
     for n in sequences:
@@ -345,7 +347,7 @@ async def test_an_inter_frame_is_enhanced_and_needed_as_it_was(
         await camera.hear_stage(1, PERSISTED)
         await _send(camera, scene, 3, 2)
         await camera.hear_stage(3, DETECTED)
-        pictures = await _pictures(cloud, 1, 2, 3)
+        pictures = await _pictures(cloud.addresses.http, 1, 2, 3)
 
     enhanced = scene.decoder.decode_symbols(scene.frames[2].bitstream, of_inter, scene.symbols(1))
     for sequence, symbols in ((2, enhanced), (3, scene.symbols(3))):
@@ -380,6 +382,33 @@ async def test_triage_asks_for_what_changed(redis_url: str, tmp_path: Path) -> N
         again = await camera.hear_stage(3, DETECTED)
 
     assert (again.triage, again.detections) == (pb.TRIAGE_ENHANCED, ack.detections)
+
+
+async def test_a_cloud_that_was_killed_goes_on_from_what_it_told_persisted(
+    toy_models: ToyModels, scene: Scene, tmp_path: Path
+) -> None:
+    state, sequences, told = tmp_path / "state.json", range(1, 23), {0}
+    while len(told) <= len(sequences):
+        async with AsyncExitStack() as stack:
+            cloud = stack.enter_context(cloud_process(toy_models, state, durability="second"))
+            address = cloud.addresses["grpc"]
+            camera = await stack.enter_async_context(ToyCamera(address, toy_models))
+            welcome = await camera.hello(unpersisted_sequences=list(sequences))
+            told |= set(welcome.persisted_sequences)
+            for n in [n for n in sequences if n not in told][:12]:
+                near = (m for m in told if m < n and (not m or scene.symbols(m).depth < 8))
+                before = 0 if n % 8 == 1 else max(near)
+                await camera.send(n, scene.encode(n, before), reference=before)
+                if n % 3:  # else the answer is lost, and perhaps the frame
+                    await camera.hear_stage(n, PERSISTED)
+                    told.add(n)
+            cloud.process.kill()
+
+    with cloud_process(toy_models, state) as cloud:
+        pictures = await _pictures(cloud.addresses["http"], *sequences)
+    for n in sequences:
+        latent = scene.decoder.latent_of(scene.symbols(n))
+        np.testing.assert_array_equal(pictures[n], scene.decoder.decode_image(latent))
 
 
 async def test_a_store_that_was_emptied_takes_no_frame_that_needs_another(
