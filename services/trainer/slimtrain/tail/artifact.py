@@ -2,7 +2,8 @@
 
     codec's folder -copy: g_a, g_s, tables, ...-> models/<name>/<version>/
     checkpoint -average of weights-> weights.safetensors with all graphs, and tail.onnx with
-                                     detector.cfg where the tail was tuned
+                                     detector.cfg where the tail was tuned: half way between what
+                                     was tuned and the uncut detector
 
 `profile.json` is not carried over, nor what scores mean: its detection figures are those of the old
 tail (`slimwire evaluate --profile` and `slimwire detector calibrate` measure new ones).
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from pydantic import JsonValue
 
 from slimcodec.model.load import load_codec_artifact, load_detector_artifact
@@ -27,6 +29,10 @@ from slimtrain.loop.checkpoint import load_checkpoint
 from slimtrain.tail.model import TunedDecoder
 
 _PREFIX = "feature_transform."
+# Of the tail's weights. A tuned tail knows the cameras that it was tuned on by heart: half way back
+# it finds as much there or more, and more on all others (docs/develop/measured.md).
+# Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv:2109.01903.
+_UNCUT_SHARE = 0.5
 
 
 def write_tail_artifact(
@@ -64,7 +70,12 @@ def write_tail_artifact(
     kept = {name: value for name, value in given.items() if not name.startswith(_PREFIX)}
     model.load_state_dict(kept, strict=False)
     decoder = TunedDecoder(model, load_detector_model(detector), split.layer)
+    uncut = [weights.detach().clone() for weights in decoder.tail_parameters()]
     decoder.load_state_dict(state["average"]["state"])
+    if state["tail_is_tuned"]:
+        with torch.no_grad():
+            for weights, of_uncut in zip(decoder.tail_parameters(), uncut, strict=True):
+                weights.lerp_(of_uncut, _UNCUT_SHARE)
     round_convolutions(model)
     has_tail = bool(state["tail_is_tuned"]) or "tail.onnx" in base.manifest.files
     changes: dict[str, Json] = {
@@ -78,7 +89,7 @@ def write_tail_artifact(
     second_stage = {
         "from": base.label,
         "steps": int(state["step"]),
-        "tail": "tuned" if state["tail_is_tuned"] else "as it was",
+        "tail": "tuned, then half way back" if state["tail_is_tuned"] else "as it was",
         **training,
     }
     said = {"second_stage": second_stage}

@@ -24,7 +24,7 @@ from slimdetect.scores import Wanted
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.codec.stem_transform import StemFeatureTransform
-from slimnets.darknet.fold import load_tail
+from slimnets.darknet.fold import fold_norms, load_tail
 from slimtrain.codec.artifact import load_codec, write_codec_artifact
 from slimtrain.codec.start import fit_picture, give_stem
 from slimtrain.data.pictures import LoadedPicture
@@ -193,6 +193,24 @@ def test_the_tuned_tail_is_served_as_torch_runs_it(tuned: tuple[Path, Path]) -> 
         np.testing.assert_allclose(values, expected.detach().numpy(), rtol=1e-3, atol=1e-4)
 
 
+def test_the_tail_that_ships_is_half_way_back_to_the_uncut_one(
+    models: Models, make_run: RunFactory, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", steps=3, tail_learning_rate=10.0, average=0.1)
+    checkpoint = train_tail(run, make_pictures(4), make_pictures(0))
+
+    made = write_tail_artifact(
+        checkpoint, models.codec, models.detector, tmp_path / "toy" / "2", {}
+    )
+
+    served = load_tail(make_darknet(), ALL_LAYERS_SPLIT, made / "tail.onnx").state_dict()
+    uncut = fold_norms(make_darknet(), ALL_LAYERS_SPLIT + 1).state_dict()
+    name = max(name for name in served if name.endswith("conv.weight"))
+    tuned = state_of(run.out)[f"tail.{name}"]
+    assert (tuned - uncut[name]).abs().max() > 0.1, "what is tested must be seen"
+    torch.testing.assert_close(served[name], (tuned + uncut[name]) / 2, rtol=0.05, atol=0.02)
+
+
 def test_the_new_version_lists_what_it_holds(models: Models, tuned: tuple[Path, Path]) -> None:
     manifest = json.loads((tuned[1] / "manifest.json").read_text())
     base = json.loads((models.codec / "manifest.json").read_text())
@@ -204,7 +222,7 @@ def test_the_new_version_lists_what_it_holds(models: Models, tuned: tuple[Path, 
     assert manifest["training"]["second_stage"] == {
         "from": "toy/1",
         "steps": STEPS,
-        "tail": "tuned",
+        "tail": "tuned, then half way back",
         "data": "noise",
     }
     assert manifest["scores"] == [], "scores are of the features"
@@ -307,7 +325,15 @@ def test_a_second_stage_can_follow_another(
     )
     made = write_tail_artifact(checkpoint, tuned[1], models.detector, tmp_path / "toy" / "3", {})
 
-    assert (made / "tail.onnx").read_bytes() == (tuned[1] / "tail.onnx").read_bytes()
+    uncut, first, second = (
+        load_tail(make_darknet(), ALL_LAYERS_SPLIT, folder / "tail.onnx").state_dict()
+        if folder
+        else fold_norms(make_darknet(), ALL_LAYERS_SPLIT + 1).state_dict()
+        for folder in (None, tuned[1], made)
+    )
+    last = max(name for name in first if name.endswith("conv.weight"))
+    half_way = (first[last] + uncut[last]) / 2
+    torch.testing.assert_close(second[last], half_way, rtol=0.05, atol=0.01)
 
 
 def test_a_codec_with_the_context_prior_still_serves(
