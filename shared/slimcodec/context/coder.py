@@ -37,10 +37,10 @@ from slimcodec.entropy.tables import Tables
 from slimcodec.errors import DamagedContainerError
 from slimcodec.symbols import FrameSymbols, check_holds, round_symbols
 
-# A place changed where coding it takes more than this off the squared error of its symbols; in one
-# that changed, symbols within the second keep the reference's value. Larger ones cost accuracy
+# A place changed where coding it takes more than this off the mean squared error of its symbols; in
+# one that changed, symbols within the second keep the reference's value. Larger ones cost accuracy
 # (studies/results/decision-tables.md).
-CHANGE_GAIN = 3.0
+CHANGE_GAIN = 3 / 32
 KEEP_THRESHOLD = 0.7
 
 
@@ -270,7 +270,8 @@ class ContextCoder:
 def gain_of_change(
     values: NDArray[np.float32], symbols: NDArray[np.int32], reference: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return (...) how much of the squared error of places is gone when they are coded.
+    """Return (...) how much of the squared error of places is gone when they are coded, over the
+    number of symbols that are coded there.
 
     Channels that are not coded are zero then, and count as if the reference had them right: so a
     place that is fine and stands still is not made coarse for a little noise.
@@ -283,7 +284,7 @@ def gain_of_change(
     M = len(values)
     error, known = np.square(values - symbols), np.square(values - reference[:M])
     gain: NDArray[np.float64] = (known - error).sum(0) - np.square(reference[M:]).sum(0)
-    return gain
+    return gain / M
 
 
 def _finer(known: Reference, hw: tuple[int, int]) -> NDArray[np.bool_]:

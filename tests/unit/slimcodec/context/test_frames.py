@@ -220,8 +220,8 @@ def test_fine_place_is_not_made_coarse_for_a_little_noise() -> None:
     values = np.full((2, 3), [[2.0], [0.5]])  # of three places, at a level of two channels
     symbols = np.full((2, 3), [[2], [0]])
     reference = np.zeros((4, 3))
-    reference[2:, 1] = 1  # what the second would lose
-    reference[:2, 2] = 1, 0  # the third is nearly the same
+    reference[2:, 1] = 2  # what the second would lose
+    reference[:2, 2] = 1.8, 0  # the third is nearly the same
 
     changed = gain_of_change(values, symbols, reference) > CHANGE_GAIN
 
