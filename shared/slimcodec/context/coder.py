@@ -24,6 +24,7 @@ enhancement, with the same changes and modes.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,34 @@ class ContextCoder:
         has = np.arange(M) < known.there[:, np.newaxis]
         keeps = has & (np.abs(values - exact[:, :M]) <= KEEP_THRESHOLD)
         symbols = np.where(keeps, known.symbols, symbols)
-        return symbols, known, gain_of_change(values.T, symbols.T, exact.T) > CHANGE_GAIN
+        changed = gain_of_change(*self._comparable(values, symbols, exact, known, reference, frame))
+        return symbols, known, changed > CHANGE_GAIN
+
+    def _comparable(
+        self,
+        values: NDArray[np.float32],
+        symbols: NDArray[np.int32],
+        exact: NDArray[np.float64],
+        known: Reference,
+        reference: FrameSymbols,
+        frame: Container,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+        """What `gain_of_change` compares: where the reference is coarser, at the reference's point.
+
+        Else a finer frame would code all places again, whether or not anything moved; what stands
+        still becomes finer by a key, or by a refinement.
+        """
+        M, to = values.shape[1], to_fixed(frame.quality)
+        qualities = reference.qualities.ravel()
+        step = (np.arange(exact.shape[1]) < known.there[:, np.newaxis]).astype(np.float64)
+        gain = self._tables.gain_at(frame.quality).astype(np.float64)
+        for quality in set(qualities.tolist()):
+            if quality < to:
+                ratio = self._tables.gain_at(quality / QUALITY_STEPS) / gain
+                step[qualities == quality] *= ratio[: step.shape[1]]
+        values = values * step[:, :M]
+        symbols = np.where(step[:, :M] == 1, symbols, np.rint(values))
+        return values.T, symbols.T, (exact * step).T
 
     def encode(
         self,

@@ -308,3 +308,13 @@ def test_a_codec_without_the_context_prior_codes_each_alone(
 
         assert (read.kind, read.activity, read.reference) == ("intra", 1.0, None)
         assert sequence.refine(make_image(*HW), t) is None
+
+
+def test_what_stands_still_is_not_coded_again_because_a_frame_is_finer(encoder: Encoder) -> None:
+    sequence, image = Sequence(encoder, 0, 1), make_image(*HW)
+    sequence.received(sequence.encode(image, 0))
+
+    sequence.level, sequence.quality = WIDEST, FINEST
+    finer = sequence.encode(image, 1)
+
+    assert finer.kind == "unchanged"

@@ -33,7 +33,7 @@ WELCOME_SECONDS = 10.0
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),  # a server closes on pings more often than every 20 s
     ("grpc.http2.max_pings_without_data", 0),  # else gRPC stops after 2: a quiet night has no data
-    # Our credit bounds what is on its way: probes of the path took 180 of 607 bytes of a quiet frame.
+    # Our credit bounds what is on its way; probes of the path took 180 of 607 bytes of a frame.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
 )
