@@ -1,7 +1,7 @@
 """A Darknet detector and unlabelled pictures -> a model that serves it: `slimwire make-model`.
 
     cfg, weights, names -import-> detector -+
-    pictures ------------------ train codec -export-> codec -evaluate, calibrate-> profile.json
+    pictures ------------- train codec -export, tabulate-> codec -evaluate, calibrate-> profile.json
 
 Each step leaves something behind, and is skipped when that is there: called again with the same
 settings it goes on where it was stopped.
@@ -9,6 +9,7 @@ settings it goes on where it was stopped.
 
 import hashlib
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,13 @@ from slimtrain.evaluation.pictures import choose_pictures
 from slimtrain.evaluation.rows import write_evaluated_profile
 from slimtrain.recipe.schema import CodecRecipe, load_recipe, train_codec_of
 from slimtrain.reporting.report import format_headline, write_report
+from slimtrain.tabulate.tabulate import TabulateSettings, tabulate
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1
 MAX_EDGE = 480  # pixels, of pictures in memory: enough for crops of 128
+PRIOR_STEPS = 1500  # of the context prior's fit, and never more than the codec's
 TIMED_SIZES = ((360, 640), (720, 1280))  # height, width, pixels: of the profile's seconds
 
 
@@ -136,8 +139,21 @@ def _train(settings: ModelSettings, recipe: CodecRecipe, say: Callable[[str], No
         seed=settings.seed,
     )
     teacher = ModelReference(name=settings.detector.parent.name, version=VERSION)
-    trained = export_codec(checkpoint, settings.images, settings.codec, teacher, settings.licence)
-    say(f"{settings.codec}: codec after {trained.steps} steps")
+    with tempfile.TemporaryDirectory() as scratch:
+        exported = Path(scratch, settings.codec.parent.name, str(VERSION))
+        trained = export_codec(checkpoint, settings.images, exported, teacher, settings.licence)
+        say(f"codec after {trained.steps} steps; a context prior for it is fitted next")
+        of_prior = TabulateSettings(
+            images=settings.images,
+            to=settings.codec,
+            run=settings.run_folder / "prior",
+            max_edge=MAX_EDGE,
+            steps=min(PRIOR_STEPS, trained.steps),
+            threads=settings.threads,
+            command=settings.command,
+        )
+        tabulate(load_codec_artifact(exported), of_prior, lambda _: ())  # there are no videos
+    say(f"{settings.codec}: written")
 
 
 def _measure(settings: ModelSettings, say: Callable[[str], None]) -> None:
