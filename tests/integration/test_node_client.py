@@ -13,6 +13,7 @@ import pytest
 from slimcloud.frame_id import FrameId
 from slimcloud.store.cameras.budgets import BudgetState
 from slimcontrol.budget import Budget
+from support.cloud.scene import Scene
 from support.cloud.whole_cloud import RunningCloud, ToyModels, cloud_settings, open_cloud
 
 CLIENT = Path(__file__).with_name("node_client")
@@ -95,6 +96,49 @@ async def test_client_of_the_document_streams_resumes_and_tells_its_gap(
     ]
     assert {command["request_id"] for command in heard("command")} == {request_id}
     assert budget.state is BudgetState.ACCEPTED
+    assert said[-1] == {"event": "end", "code": "OK", "details": ""}
+
+
+async def test_a_client_of_the_first_minor_is_served_as_before(
+    redis_url: str, tmp_path: Path
+) -> None:
+    models = ToyModels(tmp_path / "models")
+    containers = tmp_path / "containers"
+    containers.mkdir()
+    for sequence in range(1, FRAMES + 1):
+        (containers / f"{sequence:04d}.slw").write_bytes(models.encode(sequence))
+
+    async with open_cloud(cloud_settings(models, redis_url)) as cloud:
+        said = await stream(cloud.grpc_address, containers, "--minor=1")
+        totals = await cloud.store.totals()
+
+    assert (totals.frames, totals.detected) == (FRAMES, FRAMES)
+    assert said[-1] == {"event": "end", "code": "OK", "details": ""}
+
+
+async def test_a_client_without_the_codec_sends_frames_that_need_others(
+    redis_url: str, tmp_path: Path
+) -> None:
+    models = ToyModels(tmp_path / "models", prior="context")
+    scene, containers = Scene(models), tmp_path / "containers"
+    containers.mkdir()
+    for sequence in range(1, FRAMES + 1):
+        reference = 0 if sequence == 1 else (sequence - 1 & sequence - 2) + 1
+        needs = f".needs-{reference:04d}" if reference else ""
+        path = containers / f"{sequence:04d}{needs}.slw"
+        path.write_bytes(scene.encode(sequence, reference))
+
+    async with open_cloud(cloud_settings(models, redis_url)) as cloud:
+        said = await stream(cloud.grpc_address, containers, "--damage=3", "--break-after=4")
+        while (await cloud.store.totals()).detected < FRAMES:  # some were told PERSISTED only
+            await asyncio.sleep(0.02)
+        (gap,) = await cloud.store.gaps.list("node")
+        frames = [
+            await cloud.store.get_frame(FrameId("node", gap.epoch, n + 1)) for n in range(FRAMES)
+        ]
+
+    assert [frame.depth for frame in frames] == [0, 1, 1, 2, 1, 2, 2, 3]
+    assert [line["reason"] for line in said if line["event"] == "nack"] == ["NACK_REASON_CRC"]
     assert said[-1] == {"event": "end", "code": "OK", "details": ""}
 
 

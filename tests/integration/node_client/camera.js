@@ -1,10 +1,12 @@
 // A camera that streams containers from a folder: one client of docs/develop/protocol.md, in another language.
 //
-//   node camera.js --address 127.0.0.1:50051 --camera gate --containers FOLDER [--damage N] [--break-after N]
+//   node camera.js --address 127.0.0.1:50051 --camera gate --containers FOLDER [--damage N] [--break-after N] [--minor 1]
 //
 // The files of FOLDER are sent in order of name as sequences 1, 2, 3 ...; then a Gap tells that no more come, and the
-// stream is closed in order. What happens is printed as one JSON object a line. `--damage N` flips a bit of frame N the
-// first time, `--break-after N` drops the connection when frame N is PERSISTED.
+// stream is closed in order. A file `0003.needs-0001.slw` was coded against frame 1, and waits until that is PERSISTED.
+// What happens is printed as one JSON object a line. `--damage N` flips a bit of frame N the
+// first time, `--break-after N` drops the connection when frame N is PERSISTED, `--minor 1` speaks as clients did before
+// references and short frames.
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -43,6 +45,8 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
+const PERSISTED = { state: 'persisted', isPersisted: true };
+
 /** CRC-32C (Castagnoli) of bytes. */
 function crc32c(bytes) {
   let crc = 0xffffffff;
@@ -51,14 +55,18 @@ function crc32c(bytes) {
 }
 
 const print = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
-const nowUnixUs = () => String(Date.now() * 1000);
-const nowMonoUs = () => String(process.hrtime.bigint() / 1000n);
+const nowUnixUs = () => BigInt(Date.now()) * 1000n;
+const nowMonoUs = () => process.hrtime.bigint() / 1000n;
+
+const VERSION_AT = 4; // of a container
+/** Where a container has the fingerprint of its model; one that needs another frame has none. */
+const fingerprintOf = (container) => (container[VERSION_AT] < 3 ? container.subarray(6, 14) : container.subarray(9, 17));
 
 /** One camera: what it has to send, and how far the cloud has taken each frame. */
 class Camera {
   constructor(options) {
     this.options = options;
-    this.epoch = nowUnixUs();
+    this.epoch = String(nowUnixUs());
     this.waitMs = FIRST_WAIT_MS;
     this.hasBroken = false;
     this.gap = null; // told when all frames are safe
@@ -68,7 +76,8 @@ class Camera {
       .forEach((name, index) => {
         const container = readFileSync(join(options.containers, name));
         const captured = { unixUs: nowUnixUs(), monoUs: nowMonoUs() };
-        this.frames.set(String(index + 1), { container, captured, state: 'waiting', timesSent: 0 });
+        const reference = String(Number(/\.needs-(\d+)\./.exec(name)?.[1] ?? 0));
+        this.frames.set(String(index + 1), { container, captured, reference, state: 'waiting', timesSent: 0 });
       });
   }
 
@@ -90,14 +99,17 @@ class Camera {
     const [first] = this.frames.values();
     const inDoubt = this.sequences('sent', 'received');
     print('hello', { unpersisted_sequences: inDoubt });
+    this.hello = { unixUs: nowUnixUs(), monoUs: nowMonoUs() };
     this.say({
       hello: {
         camera_id: camera,
         epoch: this.epoch,
-        model_fingerprint: first.container.subarray(6, 14),
+        model_fingerprint: fingerprintOf(first.container),
         model_name: 'pre-encoded',
-        protocol_minor: 1,
+        protocol_minor: this.options.minor,
         unpersisted_sequences: inDoubt,
+        time_mono_us: String(this.hello.monoUs),
+        time_unix_us: this.options.minor > 1 ? String(this.hello.unixUs) : '0',
       },
     });
   }
@@ -125,12 +137,13 @@ class Camera {
     this.waitMs = FIRST_WAIT_MS;
     this.credit = welcome.credit_bytes;
     this.maxFrameBytes = welcome.max_frame_bytes;
+    this.isShort = this.options.minor > 1 && welcome.protocol_minor > 1;
     this.reconnectAfterMs = undefined;
     if (this.storeId !== undefined && this.storeId !== welcome.store_id) {
       for (const frame of this.frames.values()) frame.state = 'sent'; // all are still here: send them again
     }
     this.storeId = welcome.store_id;
-    for (const sequence of welcome.persisted_sequences) this.frames.get(sequence).state = 'persisted';
+    for (const sequence of welcome.persisted_sequences) Object.assign(this.frames.get(sequence), PERSISTED);
     for (const sequence of this.sequences('sent', 'received')) this.frames.get(sequence).state = 'waiting';
     // Their results may have come about meanwhile, and be told only if they were sent again: do not wait for them.
     for (const sequence of this.sequences('persisted')) this.frames.get(sequence).state = 'done';
@@ -141,6 +154,7 @@ class Camera {
     if (frame === undefined || ack.request_id !== '') return;
     const states = { STAGE_RECEIVED: 'received', STAGE_PERSISTED: 'persisted', STAGE_DETECTED: 'done' };
     frame.state = states[ack.stage] ?? frame.state;
+    if (ack.stage !== 'STAGE_RECEIVED') frame.isPersisted = true;
     if (ack.stage === 'STAGE_PERSISTED' && ack.sequence === this.options.breakAfter && !this.hasBroken) {
       this.hasBroken = true;
       this.break();
@@ -171,7 +185,10 @@ class Camera {
     if (this.reconnectAfterMs !== undefined) return; // the server is about to stop
     for (const sequence of this.sequences('waiting')) {
       const frame = this.frames.get(sequence);
-      if (frame.container.length > this.maxFrameBytes) {
+      const needed = this.frames.get(frame.reference);
+      if (needed !== undefined && !needed.isPersisted) {
+        if (needed.state === 'done') frame.state = 'done'; // it never will be
+      } else if (frame.container.length > this.maxFrameBytes) {
         frame.state = 'done';
       } else if (this.hasRoom(frame.container.length)) {
         this.sendFrame(sequence, frame);
@@ -193,14 +210,17 @@ class Camera {
     frame.timesSent += 1;
     const container = Buffer.from(frame.container);
     if (sequence === this.options.damage && frame.timesSent === 1) container[container.length - 1] ^= 1;
+    const tellsItself = this.isShort && container[VERSION_AT] >= 3;
+    const times = this.isShort
+      ? { capture_after_us: String(frame.captured.monoUs - this.hello.monoUs) }
+      : { capture_time_unix_us: String(frame.captured.unixUs), capture_time_mono_us: String(frame.captured.monoUs) };
     this.say({
       frame: {
         sequence,
-        capture_time_unix_us: frame.captured.unixUs,
-        capture_time_mono_us: frame.captured.monoUs,
+        ...times,
         container,
-        container_crc32c: crc32c(frame.container),
-        lane: 'LANE_LIVE',
+        container_crc32c: tellsItself ? 0 : crc32c(frame.container),
+        reference_sequence: frame.reference,
       },
     });
   }
@@ -209,7 +229,7 @@ class Camera {
     this.gap = {
       gap_number: '1',
       from_time_unix_us: this.epoch,
-      to_time_unix_us: nowUnixUs(),
+      to_time_unix_us: String(nowUnixUs()),
       reason: 'GAP_REASON_STOPPED',
       detail: 'the folder is at its end',
     };
@@ -256,6 +276,7 @@ const { values } = parseArgs({
     containers: { type: 'string' },
     damage: { type: 'string' },
     'break-after': { type: 'string' },
+    minor: { type: 'string', default: '2' },
   },
 });
-new Camera({ ...values, breakAfter: values['break-after'] }).connect();
+new Camera({ ...values, breakAfter: values['break-after'], minor: Number(values.minor) }).connect();
