@@ -13,6 +13,7 @@ NAMES = (
         "kills",
         "model_folders",
         "proxy",
+        "references",
         "soak",
         "streams",
     ),

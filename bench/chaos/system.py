@@ -19,6 +19,7 @@ from PIL import Image
 from bench.chaos import child
 from bench.chaos.account import Account, settle, take_account
 from bench.chaos.rig import free_port, metrics
+from slimcodec.container import Prior
 from slimops.storage.embedded_redis import find_redis_server
 from support.cloud.whole_cloud import ToyModels
 from support.models.toy_artifact import make_image
@@ -40,6 +41,7 @@ class System:
         image_hw: Of the pictures.
         edge: More settings of it.
         redis: More of the environment of a Redis of its own.
+        prior: Of the toy codec.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class System:
         image_hw: tuple[int, int] = (48, 64),
         edge: Mapping[str, str] | None = None,
         redis: Mapping[str, str] | None = None,
+        prior: Prior = "factorized",
     ) -> None:
         self._folder, self._fsync, self._edge_settings = folder, fsync, edge or {}
         self._redis_environment = {**os.environ, **(redis or {})}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([child.__name__, "openvino"])
-        ToyModels(folder / "models")
+        self.models = ToyModels(folder / "models", prior)
         pictures = folder / "pictures"
         pictures.mkdir()
         for index in range(3):
@@ -103,6 +106,10 @@ class System:
         for name in self._starts:
             self.start(name)
         self.await_edge(lambda seen: seen.get("slim_edge_frames_sent_total", 0) > 0)
+
+    def add_detect(self, name: str) -> None:
+        """One more process of that role, beside three; it is to be started."""
+        self._starts[name] = lambda: self._cloud("detect", name)
 
     def start(self, name: str) -> None:
         self._running[name] = self._starts[name]()
@@ -168,8 +175,8 @@ class System:
                 [find_redis_server(), *words], stdout=log, stderr=log, env=self._redis_environment
             )
 
-    def _cloud(self, role: str) -> Process:
-        state = self._folder / f"{role}.json"
+    def _cloud(self, role: str, name: str = "") -> Process:
+        state = self._folder / f"{name or role}.json"
         settings = {
             **self._models("CLOUD"),
             "CLOUD_ROLE": role,
