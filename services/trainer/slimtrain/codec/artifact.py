@@ -137,7 +137,7 @@ def load_codec(source: Path) -> CodecNet:
     """
     said, weights = read_codec(source)
     codec = CodecNet(shape_of(said))
-    if said["prior"] == "hyperprior":
+    if said.get("prior") == "hyperprior":
         own = {name: value for name, value in codec.state_dict().items() if _is_prior(name)}
         weights = {name: value for name, value in weights.items() if not _is_prior(name)} | own
     codec.load_state_dict(weights)
