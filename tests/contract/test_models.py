@@ -19,8 +19,7 @@ from slimcodec.sections import build_section_coder, parse_for
 MODELS = Path(__file__).resolve().parents[2] / "models"
 FOLDERS = sorted(path.parent for path in MODELS.glob("*/*/manifest.json"))
 OWN_WEIGHTS = {"tail.onnx", "triage.onnx"}  # of a codec; a graph beside weights names them
-MAX_BYTES = 60 * 10**6
-MAX_BYTES_WITH_ONE_CODEC = 40 * 10**6
+MAX_BYTES = 40 * 10**6
 MAX_GRAPH_BYTES = 96 * 1024  # of nodes, names and small constants
 
 
@@ -32,12 +31,9 @@ def _bytes_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def test_all_models_and_one_codec_with_the_detector_are_small() -> None:
-    detectors = sum(_bytes_of(folder) for folder in FOLDERS if not _is_codec(folder))
-
+def test_one_codec_ships_and_all_models_are_small() -> None:
+    assert [folder.parent.name for folder in filter(_is_codec, FOLDERS)] == [DEFAULT_MODEL]
     assert _bytes_of(MODELS) <= MAX_BYTES
-    for folder in filter(_is_codec, FOLDERS):
-        assert detectors + _bytes_of(folder) <= MAX_BYTES_WITH_ONE_CODEC
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slimcli.exits import ExitCode
 from slimcodec.container import HEADER_BYTES
 from slimcodec.image import load_image
 from slimcodec.psnr import psnr_db
 from support.command import Slimwire
-from support.models.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image
+from support.models.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image, make_toy_codec
 
 
 def test_a_picture_goes_through_every_command(
@@ -42,6 +43,31 @@ def test_a_picture_goes_through_every_command(
     assert found["detections"]
     assert {"label", "class_id", "score", "box_xyxy"} == set(found["detections"][0])
     assert load_image(overlay).shape == original.shape
+
+
+def test_an_enhancement_of_a_context_codec_is_inspected_and_decoded_with_its_base(
+    slimwire: Slimwire, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_toy_codec(tmp_path / "models", prior="context")
+    monkeypatch.setenv("SLIMWIRE_MODELS", str(tmp_path / "models"))
+    base, more = tmp_path / "base.slim", tmp_path / "more.slim"
+    slimwire("encode", picture, "-o", base, "--quality", 2)
+    slimwire("upgrade", base, picture, "-o", more)
+
+    decoded = slimwire("decode", base, "--with", more, "-o", tmp_path / "better.png")
+    alone = slimwire("inspect", more)
+    seen = slimwire("inspect", more, "--base", base, "--json")
+
+    assert decoded.code == 0, decoded.err
+    assert load_image(tmp_path / "better.png").shape == (64, 96, 3)
+    assert alone.code == ExitCode.BAD_DATA
+    told = json.loads(seen.out)
+    assert (told["kind"], told["image_width"], told["sections"][0]["symbols"]) == (
+        "enhancement",
+        96,
+        None,
+    )
+    assert "symbols" not in slimwire("inspect", base).out
 
 
 def test_inspect_tells_what_encode_was_told(

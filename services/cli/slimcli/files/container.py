@@ -155,7 +155,7 @@ def decode(
     streams.refuse_existing(output, force=force)
     with about(container):
         fingerprint = parse_container(opened).fingerprint
-    enhancement_bitstream = None if enhancement is None else streams.read_container(enhancement)
+    enhancement_bitstream = None if enhancement is None else streams.read_bytes(enhancement)
     decoder = decoder_of(fingerprint)
 
     with about(container if enhancement is None else enhancement):
@@ -168,18 +168,29 @@ def decode(
 
 
 def inspect_container(
-    container: options.Container, models: options.Models = None, as_json: options.AsJson = False
+    container: options.Container,
+    base: Annotated[
+        Path | None,
+        typer.Option(metavar="BASE", help="Of an enhancement, which has no size of its own."),
+    ] = None,
+    models: options.Models = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show what a container or a stream holds. All its checksums are verified."""
     from slimcodec.container import parse_container
 
+    streams.refuse_two_standard(container, base)
     with open_clip(container) as opened:
         if not isinstance(opened, bytes):
             _inspect_clip(opened, container, models, as_json=as_json)
             return
     bitstream = opened
+    of_base = None if base is None else parse_container(streams.read_container(base))
     with about(container):
-        parsed = parse_container(bitstream)
+        if of_base is None:
+            parsed = parse_container(bitstream)
+        else:
+            parsed = parse_container(bitstream, of_base.fingerprint, of_base.image_hw)
     h, w = parsed.image_hw
     bpp = 8 * len(bitstream) / (h * w)
     model = _model_of(parsed.fingerprint, models)
@@ -201,7 +212,7 @@ def inspect_container(
                 "bytes": len(bitstream),
                 "bpp": bpp,
                 "sections": [
-                    {"group": s.group, "symbols": s.symbol_count, "bytes": len(s.data)}
+                    {"group": s.group, "symbols": s.symbol_count or None, "bytes": len(s.data)}
                     for s in parsed.sections
                 ],
             }
@@ -214,10 +225,8 @@ def inspect_container(
     say(f"  coding   {parsed.streams} streams, {parsed.prior} prior")
     say(f"  picture  {w} x {h} pixels, {bpp:.4f} bits per pixel")
     for section in parsed.sections:
-        say(
-            f"  group {section.group}  {len(section.data):>9,} bytes  "
-            f"{section.symbol_count:>9,} symbols"
-        )
+        symbols = f"  {section.symbol_count:>9,} symbols" if section.symbol_count else ""
+        say(f"  group {section.group}  {len(section.data):>9,} bytes{symbols}")
 
 
 def _inspect_clip(reader: StreamReader, path: Path, models: Path | None, *, as_json: bool) -> None:
