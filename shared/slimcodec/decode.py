@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS, QUALITY_STEPS, Container
 from slimcodec.context.coder import ContextCoder
-from slimcodec.errors import DamagedContainerError, MissingReferenceError
+from slimcodec.errors import DamagedContainerError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.pixels import to_image
-from slimcodec.sections import build_section_coder, check_reference, parse_for
+from slimcodec.sections import build_section_coder, check_digest, check_reference, parse_for
 from slimcodec.symbols import FrameSymbols
 
 TILE = 48  # latents along a side: larger pictures are synthesised in tiles, 180 bytes a pixel each
@@ -79,7 +79,7 @@ class Decoder:
         if container.is_inter:
             assert reference is not None  # else its size would be missing
             check_reference(reference, self._artifact)
-            _check_digest(container, reference)
+            check_digest(container, reference)
         else:
             reference = None
         hw = self._artifact.latent_hw(container.image_hw)
@@ -87,7 +87,7 @@ class Decoder:
         if enhancement is not None:
             addition = parse_for(self._artifact, enhancement, self._max_pixels, container.image_hw)
             of_base = self._sections.before(symbols, addition)
-            _check_digest(addition, of_base)
+            check_digest(addition, of_base)
         return symbols
 
     def latent_of(self, symbols: FrameSymbols) -> Latent:
@@ -195,13 +195,4 @@ def _check_belongs(base: Container, enhancement: Container) -> None:
             f"enhancement has quality {enhancement.quality:g} and height and width "
             f"{enhancement.image_hw}, its base {base.quality:g} and {base.image_hw}; they are of "
             "different pictures"
-        )
-
-
-def _check_digest(container: Container, needed: FrameSymbols) -> None:
-    if container.reference != needed.digest:
-        found = (container.reference or b"").hex()
-        raise MissingReferenceError(
-            f"container needs the frame with the symbols {found}; the one that was given has "
-            f"{needed.digest.hex()}"
         )

@@ -17,7 +17,7 @@ from slimcodec.errors import CodecError, ImageError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.pixels import check_image, pad_to_multiple, to_x
-from slimcodec.sections import build_section_coder, check_reference, parse_for
+from slimcodec.sections import build_section_coder, check_digest, check_reference, parse_for
 from slimcodec.symbols import FrameSymbols, round_symbols
 
 # Of the symbols that are not zero, how many may differ where the same picture was encoded again:
@@ -105,7 +105,8 @@ class Encoder:
             reference: Of an inter base.
 
         Raises:
-            BitstreamError: `base` is no container of this codec.
+            BitstreamError: `base` is no container of this codec, or was coded against another
+                reference.
             ImageError: the base is of another picture. With separate streams only its size is
                 compared: they share no symbols.
             CodecError: the base is an enhancement itself, or reaches `level` already.
@@ -127,7 +128,12 @@ class Encoder:
             raise CodecError(
                 f"base has level {container.level} already, level {target} was asked for"
             )
-        reference = reference if container.is_inter else None
+        if container.is_inter:
+            assert reference is not None  # else its size would be missing
+            check_reference(reference, self._artifact)
+            check_digest(container, reference)
+        else:
+            reference = None
         return self._encode(image, container, target, container.quality, reference)
 
     def _encode(

@@ -120,6 +120,20 @@ def check_reference(reference: FrameSymbols, artifact: CodecArtifact) -> None:
         )
 
 
+def check_digest(container: Container, needed: FrameSymbols) -> None:
+    """Refuse symbols that are not those which a container names.
+
+    Raises:
+        MissingReferenceError: they are others.
+    """
+    if container.reference != needed.digest:
+        found = (container.reference or b"").hex()
+        raise MissingReferenceError(
+            f"container needs the frame with the symbols {found}; the one that was given has "
+            f"{needed.digest.hex()}"
+        )
+
+
 class FactorizedSections:
     """A section is the coded symbols of its channels, each by the table of its column.
 

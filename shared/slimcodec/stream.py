@@ -41,7 +41,6 @@ from slimcodec.errors import NotAContainerError, StreamError, UnsupportedVersion
 
 MAGIC = b"\x9bSLS"
 VERSION = 1
-MAX_CONTAINER_BYTES = (1 << 28) - 1
 
 _HEADER = struct.Struct("<4sB8sHH")
 _CRC = struct.Struct("<I")
@@ -196,6 +195,8 @@ def _parse_head(buffer: bytearray) -> tuple[int, int, int, int] | None:
             position += 1
             value |= (octet & 0x7F) << 7 * place
             if octet < 0x80:
+                if place and not octet:
+                    return None
                 break
         else:
             return None

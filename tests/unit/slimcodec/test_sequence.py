@@ -295,6 +295,31 @@ def test_without_its_reference_a_frame_is_refused_until_the_next_key(
     assert outcomes == ["intra", "missing", "intra", "inter"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_containers_that_come_twice_or_late_are_read_or_refused(
+    encoder: Encoder, reader: SequenceDecoder, seed: int
+) -> None:
+    sequence, sent = Sequence(encoder, 1, 3), []
+    for t, image in enumerate(moving(8)):
+        sent.append(sequence.encode(image, t))
+        sequence.received(sent[-1])
+    order = [number % 8 for number in range(16)]
+    Random(seed).shuffle(order)
+    known: set[bytes] = set()
+    for number in order:
+        symbols, reference = sent[number].encoded.symbols, sent[number].reference
+        assert symbols is not None
+        if reference is None or reference.symbols.digest in known:
+            read = reader.decode(sent[number].encoded.bitstream)
+
+            assert read.symbols is not None
+            assert read.symbols.digest == symbols.digest
+            known.add(symbols.digest)
+        else:
+            with pytest.raises(MissingReferenceError):
+                reader.decode(sent[number].encoded.bitstream)
+
+
 def test_a_codec_without_the_context_prior_codes_each_alone(
     codec: CodecArtifact, runtime: OpenVinoRuntime
 ) -> None:

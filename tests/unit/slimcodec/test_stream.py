@@ -5,10 +5,12 @@ import os
 import threading
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slimcodec.container import MAGIC as CONTAINER_MAGIC
 from slimcodec.container import Container, Section, pack_container
 from slimcodec.errors import (
     BitstreamError,
@@ -148,6 +150,68 @@ def test_damage_costs_one_record_and_is_told(position: int, flip: int) -> None:
         [seconds for index, seconds in enumerate(TIMES, 1) if index != hit], abs=5e-7
     )
     assert told[0].startswith(f"record {hit}: ")
+
+
+@given(order=st.lists(st.integers(0, 3), max_size=9))
+@settings(deadline=None, max_examples=50)
+def test_records_come_as_they_lie_also_twice_and_in_another_order(order: list[int]) -> None:
+    data, begins = whole()
+    ends = [*begins[1:], len(data)]
+    parts = [data[a:b] for a, b in zip(begins, ends, strict=True)]
+
+    records, told = read(data[:HEADER_BYTES] + b"".join(parts[i] for i in order))
+
+    assert [record.number for record in records] == [NUMBERS[i] for i in order]
+    assert [record.container for record in records] == [container(i + 1) for i in order]
+    assert [record.index for record in records] == list(range(1, len(order) + 1))
+    assert told == []
+
+
+def head_of(*fields: bytes) -> bytes:
+    """A head whose check is right, and a container's magic."""
+    head = b"".join(fields)
+    crc: int = google_crc32c.value(head)
+    return head + crc.to_bytes(4, "little")[:2] + CONTAINER_MAGIC
+
+
+@pytest.mark.parametrize("length", [b"\xe8\x07", b"\xff\xff\xff\x7f"])  # 1,000 and the most
+def test_length_beyond_the_end_gives_nothing_and_is_told(length: bytes) -> None:
+    data, begins = whole()
+
+    records, told = read(data[: begins[1]] + head_of(length, b"\0", b"\1") + bytes(100))
+
+    assert [record.index for record in records] == [1]
+    assert told == ["record 2: the stream ends within it; those before it are whole"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (b"\xff\xff\xff\xff\x01", b"\0", b"\1"),
+        (b"\x84\x80\0", b"\0", b"\1"),
+        (b"\x04", b"\x80" * 8 + b"\1", b"\1"),
+        (b"\x04", b"\0", b"\x81\0"),
+    ],
+)
+def test_numbers_that_no_writer_writes_are_damage(fields: tuple[bytes, ...]) -> None:
+    data, begins = whole()
+    strange = head_of(*fields)
+
+    records, told = read(data[: begins[1]] + strange + data[begins[2] :])
+
+    assert [record.number for record in records] == [NUMBERS[0], NUMBERS[2], NUMBERS[3]]
+    assert told == ["record 2: its head is damaged; reading goes on at the next whole one"]
+
+
+@given(junk=st.binary(max_size=300), at=st.integers(0, 4))
+@settings(deadline=None, max_examples=150)
+def test_foreign_bytes_between_records_hide_none(junk: bytes, at: int) -> None:
+    data, begins = whole()
+    place = [*begins, len(data)][at]
+
+    records, _ = read(data[:place] + junk + data[place:])
+
+    assert [record.number for record in records] == list(NUMBERS)
 
 
 def test_other_files_and_headers_are_refused() -> None:

@@ -283,6 +283,9 @@ def test_missing_wrong_and_foreign_references_are_refused(
         encoder.encode(make_image(50, 50), 1, 3, held)
     with pytest.raises(ImageError, match="another picture"):
         encoder.enhance(np.flip(second, 0).copy(), inter, reference=held)
+    for wrong in (None, other, replace(held, fingerprint=b"8 others")):
+        with pytest.raises(MissingReferenceError):
+            encoder.enhance(second, inter, reference=wrong)
 
 
 def test_enhancement_says_whether_its_base_is_inter(encoder: Encoder, decoder: Decoder) -> None:
