@@ -256,14 +256,13 @@ with Processes.join("cpu") as processes:
 """
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_processes_share_a_batch_and_end_like_one(tmp_path: Path, count: int) -> None:
+def test_two_processes_share_a_batch_and_end_like_one(tmp_path: Path) -> None:
     script, out = tmp_path / "worker.py", tmp_path / "run"
     script.write_text(WORKER.format(path=[str(Path(__file__).parent), *sys.path], out=str(out)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
     done = subprocess.run(
-        [*command, f"--nproc-per-node={count}", str(script)],
+        [*command, "--nproc-per-node=2", str(script)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -277,7 +276,6 @@ def test_processes_share_a_batch_and_end_like_one(tmp_path: Path, count: int) ->
     bias = line.trained.state_dict()["1.bias"]
     for step in range(4):
         x = torch.randn(8, 1, generator=torch.Generator().manual_seed(step))
-        x = x if count == 2 else x[:4]
         error = weight * x + bias - 2 * x - 1
         weight, bias = weight - 0.2 * (error * x).mean(), bias - 0.2 * error.mean()
     trained = tensors_of(out)
