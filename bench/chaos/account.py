@@ -41,6 +41,7 @@ class Account:
     doubled: int  # frames with more than one outcome: must be none
     waiting: int  # stored without an outcome: must be none when all is quiet
     gaps: int
+    referring: int  # stored frames that need another
 
     def counts(self) -> dict[str, int]:
         """For `rig.record`."""
@@ -54,6 +55,7 @@ class Account:
             "doubled": self.doubled,
             "without outcome": self.waiting,
             "gaps": self.gaps,
+            "refer to another": self.referring,
         }
 
 
@@ -114,6 +116,7 @@ async def take_account(logs: Iterable[Path], spool: Path, url: str) -> Account:
         doubled,
         sum(frame.state is FrameState.QUEUED for frame in frames),
         len(gaps),
+        sum(frame.reference_id is not None for frame in frames),
     )
 
 

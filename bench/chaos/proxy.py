@@ -63,6 +63,8 @@ async def measure(
     """The seconds of each recovery, what became of the frames, and errors that were logged."""
     async with Faults(random.Random(seed)) as proxy:
         settings = {"EDGE_CLOUD_ADDRESS": proxy.address}
+        if fault == "slow":  # for which frames that refer to others are too small
+            settings["EDGE_REFERENCE_DEPTH"] = "0"
         system = System(folder, whole=False, image_hw=IMAGE_HW, edge=settings)
         try:
             async with _behind(system.cloud_address, fault) as (loss, shaped):

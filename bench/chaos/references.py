@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Send, break, and decode what was told."""
     with tempfile.TemporaryDirectory(prefix="references-") as scratch:
-        system = System(Path(scratch), whole=False, prior="context")
+        system = System(Path(scratch), whole=False)
         system.add_detect("detect 2")
         try:
             for name in ("redis", *VICTIMS[:-1]):

@@ -19,12 +19,12 @@ from PIL import Image
 from bench.chaos import child
 from bench.chaos.account import Account, settle, take_account
 from bench.chaos.rig import free_port, metrics
-from slimcodec.container import Prior
 from slimops.storage.embedded_redis import find_redis_server
 from support.cloud.whole_cloud import ToyModels
 from support.models.toy_artifact import make_image
 
 FPS = "5"
+PICTURES = 4
 SETTLE_SECONDS = 300.0
 
 Process: TypeAlias = ForkServerProcess | subprocess.Popen[bytes]  # both can be killed
@@ -41,7 +41,6 @@ class System:
         image_hw: Of the pictures.
         edge: More settings of it.
         redis: More of the environment of a Redis of its own.
-        prior: Of the toy codec.
     """
 
     def __init__(
@@ -53,17 +52,20 @@ class System:
         image_hw: tuple[int, int] = (48, 64),
         edge: Mapping[str, str] | None = None,
         redis: Mapping[str, str] | None = None,
-        prior: Prior = "factorized",
     ) -> None:
         self._folder, self._fsync, self._edge_settings = folder, fsync, edge or {}
         self._redis_environment = {**os.environ, **(redis or {})}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([child.__name__, "openvino"])
-        self.models = ToyModels(folder / "models", prior)
+        self.models = ToyModels(folder / "models", prior="context")  # frames need others, as of what ships
         pictures = folder / "pictures"
         pictures.mkdir()
-        for index in range(3):
-            Image.fromarray(make_image(*image_hw, seed=index)).save(pictures / f"{index}.png")
+        scene, other = (make_image(*image_hw, seed=seed) for seed in range(2))
+        for index in range(PICTURES):  # a part of the scene changes, another each time
+            shown = scene.copy()
+            half, left = image_hw[0] // 2, index * image_hw[1] // PICTURES
+            shown[:half, left : left + 16] = other[:half, left : left + 16]
+            Image.fromarray(shown).save(pictures / f"{index}.png")
         (folder / "redis").mkdir(exist_ok=True)
         self._port, self._http, self._probes = free_port(), free_port(), free_port()
         self._running: dict[str, Process] = {}

@@ -31,6 +31,7 @@ def test_a_hundred_kills_lose_double_and_hide_nothing() -> None:
 
     assert kills.total() == KILLS, "each lived until it was killed"
     assert len(account.told) > 0
+    assert account.referring > 0
     assert account.missing == set()
     assert account.untold == set()
     assert (account.doubled, account.waiting, account.kept) == (0, 0, 0)
