@@ -57,7 +57,7 @@ class System:
         self._redis_environment = {**os.environ, **(redis or {})}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([child.__name__, "openvino"])
-        self.models = ToyModels(folder / "models", prior="context")  # frames need others, as of what ships
+        self.models = ToyModels(folder / "models", prior="context")  # as of what ships
         pictures = folder / "pictures"
         pictures.mkdir()
         scene, other = (make_image(*image_hw, seed=seed) for seed in range(2))
