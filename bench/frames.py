@@ -1,10 +1,9 @@
 """Processor time of containers that were coded alone and against a reference, 640 x 480.
 
-    python -m bench.frames VIDEO [--model NAME] [--rival NAME] [--level L] [--quality Q]
+    python -m bench.frames VIDEO [--model NAME] [--level L] [--quality Q]
 
 Two frames of the video, S apart, scaled: from the output of g_a to a container, and from that to
-symbols, least and median of 40, one thread. The steps in C and with numpy take turns, and with them
-a rival decodes the first picture, a codec of another prior.
+symbols, least and median of 40, one thread. The steps in C and with numpy take turns.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", type=Path)
     parser.add_argument("--model", default="slim")
-    parser.add_argument("--rival")
     parser.add_argument("--level", type=int, default=0)
     parser.add_argument("--quality", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=1.0)
@@ -58,10 +56,6 @@ def main() -> None:
             ),
         }
     print(f"alone {len(alone.bitstream)} bytes, inter {len(inter.bitstream)}")
-    if words.rival:
-        plain = load_codec_artifact(find_model("codec", words.rival))
-        bitstream = Encoder(plain, runtime).encode(first, *point).bitstream
-        runs[f"{words.rival}: decode"] = partial(Decoder(plain, runtime).decode_latent, bitstream)
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():

@@ -100,12 +100,14 @@ class ContextCoder:
         """
         M, to = values.shape[1], to_fixed(frame.quality)
         qualities = reference.qualities.ravel()
+        coarser = {quality for quality in qualities.tolist() if quality < to}
+        if not coarser and known.there.min() >= exact.shape[1]:  # nearly always, and far faster
+            return values.T, symbols.T, exact.T
         step = (np.arange(exact.shape[1]) < known.there[:, np.newaxis]).astype(np.float64)
         gain = self._tables.gain_at(frame.quality).astype(np.float64)
-        for quality in set(qualities.tolist()):
-            if quality < to:
-                ratio = self._tables.gain_at(quality / QUALITY_STEPS) / gain
-                step[qualities == quality] *= ratio[: step.shape[1]]
+        for quality in coarser:
+            ratio = self._tables.gain_at(quality / QUALITY_STEPS) / gain
+            step[qualities == quality] *= ratio[: step.shape[1]]
         values = values * step[:, :M]
         symbols = np.where(step[:, :M] == 1, symbols, np.rint(values))
         return values.T, symbols.T, (exact * step).T
@@ -310,9 +312,12 @@ def gain_of_change(
         reference: (at least M, ...) what is there otherwise, at the same quality.
     """
     M = len(values)
-    error, known = np.square(values - symbols), np.square(values - reference[:M])
-    gain: NDArray[np.float64] = (known - error).sum(0) - np.square(reference[M:]).sum(0)
-    return gain / M
+    known, lost = reference[:M], reference[M:]
+    # (values - known)**2 - (values - symbols)**2, summed
+    gain = np.einsum("i...,i...", symbols - known, 2 * values - symbols - known)
+    gain -= np.einsum("i...,i...", lost, lost)
+    of_symbol: NDArray[np.float64] = gain / M
+    return of_symbol
 
 
 def _finer(known: Reference, hw: tuple[int, int]) -> NDArray[np.bool_]:
