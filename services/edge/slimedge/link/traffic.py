@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,9 @@ def open_sockets() -> frozenset[int]:
 def find_socket(port: int | None, before: frozenset[int]) -> SocketMeter | None:
     """The one to a port that was not there before; None where it is not found."""
     for inode, descriptor in _descriptors().items():
-        if port is not None and inode not in before and _port_of(descriptor) == port:
-            return SocketMeter(descriptor)
+        with suppress(OSError):  # it is not connected, or was closed since it was listed
+            if port is not None and inode not in before and _port_of(descriptor) == port:
+                return SocketMeter(descriptor)
     return None
 
 
@@ -111,10 +112,7 @@ def _descriptors() -> dict[int, int]:
 def _port_of(descriptor: int) -> int | None:
     """The port at the other end of a TCP connection."""
     with _borrowed(descriptor) as borrowed:
-        try:
-            peer = borrowed.getpeername()
-        except OSError:  # it is not connected
-            return None
+        peer = borrowed.getpeername()
     return peer[1] if isinstance(peer, tuple) else None
 
 

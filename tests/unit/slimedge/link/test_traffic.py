@@ -76,3 +76,14 @@ def test_another_port_or_an_older_socket_is_not_the_one(pair: Pair) -> None:
     assert find_socket(port + 1, frozenset()) is None
     assert find_socket(port, open_sockets()) is None
     assert find_socket(None, frozenset()) is None
+
+
+def test_a_socket_that_is_closed_while_it_is_looked_at_is_not_the_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, *_ = pair
+    port, closed = near.getpeername()[1], near.fileno()
+    near.close()
+    monkeypatch.setattr("slimedge.link.traffic._descriptors", lambda: {1: closed})
+
+    assert find_socket(port, frozenset()) is None
