@@ -12,6 +12,7 @@ import os
 import shlex
 import subprocess
 import sysconfig
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ def compile_steps(root: Path, library: Path) -> str:
     The compiler is `$CC`, or `cc`.
     """
     made = library.with_name(f"{library.name}.{os.getpid()}")
+    source = root / STEPS
     command = [*shlex.split(os.environ.get("CC", "cc")), "-std=c99", "-O3", "-shared", "-fPIC"]
+    command.append(f"-DSOURCE_CRC32={zlib.crc32(source.read_bytes())}u")
     try:
         subprocess.run(
-            [*command, "-o", str(made), str(root / STEPS)],
+            [*command, "-o", str(made), str(source)],
             check=True,
             capture_output=True,
             text=True,

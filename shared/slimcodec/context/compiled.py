@@ -6,6 +6,7 @@ set, numpy takes the steps: the same bytes, more slowly (`docs/decisions/0039-st
 
 import ctypes
 import os
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,9 @@ from slimcodec.entropy.coder import SymbolTables
 from slimcodec.errors import DamagedContainerError
 
 LIBRARY = Path(__file__).with_name("steps.lib")  # named as no module of Python's
+SOURCE = Path(__file__).with_name("steps.c")
 PURE = "SLIMWIRE_PURE"
 
-_INTERFACE = 1  # as in steps.c
 _LANES = 8  # columns of weights, padded to a multiple
 _DECODES = True
 _NO_MEMORY = 1
@@ -42,13 +43,13 @@ def find_steps(prior: ContextPrior) -> Steps:
 
 @cache
 def load_library(path: Path) -> ctypes.CDLL | None:
-    """Return the library, if there is one for this machine and this very module."""
+    """Return the library, if there is one for this machine that was made of `SOURCE` as it is."""
     try:
-        library = ctypes.CDLL(str(path))
-    except OSError:
+        library, source = ctypes.CDLL(str(path)), SOURCE.read_bytes()
+        library.slim_source.restype, library.slim_free.restype = ctypes.c_uint32, None
+    except (OSError, AttributeError):  # none; or one that does not say of what it was made
         return None
-    library.slim_free.restype = None
-    return library if library.slim_interface() == _INTERFACE else None
+    return library if library.slim_source() == zlib.crc32(source) else None
 
 
 class _Tables(ctypes.Structure):

@@ -164,6 +164,19 @@ def test_without_a_compiler_numpy_takes_the_steps(
 
 
 @needs_compiler
+def test_a_library_of_another_source_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, source = tmp_path / "steps.lib", tmp_path / "steps.c"
+    assert not load_build_hook().compile_steps(ROOT, library)
+    source.write_bytes(compiled.SOURCE.read_bytes() + b"\n")
+    monkeypatch.setattr(compiled, "LIBRARY", library)
+    monkeypatch.setattr(compiled, "SOURCE", source)
+
+    assert isinstance(find_steps(toy_context()), NumpySteps)
+
+
+@needs_compiler
 def test_source_that_does_not_compile_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
