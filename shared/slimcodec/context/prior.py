@@ -178,11 +178,6 @@ class ContextPrior:
         """Bits that any symbol costs at least."""
         return float(self.tables.least_bits.min())
 
-    @cached_property
-    def least_change_bits(self) -> float:
-        """Bits that it costs at least to say of a place whether it changed."""
-        return float(self.change_tables.least_bits.min())
-
     def bits(self, symbols: NDArray[np.int32], index: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return what coded symbols take, about, by the table of each, any shape; in parts of bits
         that are integers, so that an encoder chooses the same wherever it runs.
