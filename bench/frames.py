@@ -19,7 +19,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.context.compiled import PURE
+from slimcodec.context.compiled import LIBRARY, PURE, load_library
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--quality", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=1.0)
     words = parser.parse_args()
+    if load_library(LIBRARY) is None:
+        raise SystemExit(f"{LIBRARY}: none of this source; install again where there is a compiler")
     first, second = pictures(words.video, words.seconds)
     runtime, point = TimedRuntime(OpenVinoRuntime(1)), (words.level, words.quality)
     artifact = load_codec_artifact(find_model("codec", words.model))

@@ -6,7 +6,7 @@ does large convolutions for little. `ONEDNN_MAX_CPU_ISA=AVX2` measures without t
 
     git worktree add old e839b3d
     python -m bench.pairs --pair old/models slim-n/4 yolov3-slim/2
-        --pair models slim-n/5 yolo-fastest-street/1 --precision f32
+        --pair models slim/2 yolo-fastest-street/1 --precision f32
 """
 
 import argparse
