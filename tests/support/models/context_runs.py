@@ -19,7 +19,7 @@ from slimcodec.context.prior import NUM_SCALES, Chunk, ContextPrior
 from slimcodec.context.walk import Reference, Step, Walk
 from support.models.toy_context import toy_context
 
-ENDS = (4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192)  # the chunks of slim-h
+ENDS = (4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192)  # the chunks of slim
 QUALITIES = 6
 HW = (80, 104)  # of each frame's latent
 INTRA, INTER = 5, 2  # frames
