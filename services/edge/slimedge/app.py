@@ -253,6 +253,7 @@ class _Edge:
                 if artifact.context is None
                 else min(settings.reference_depth, ledger.max_reference_depth)
             ),
+            earlier_sequence=lambda: ledger.earlier_sequence,
             observer=observers,
             clock=clock,
         )

@@ -19,6 +19,7 @@ from slimcodec.model.load import load_codec_artifact
 from slimcodec.symbols import FrameSymbols
 from slimedge.app import run_edge
 from slimedge.event import Encoded, LinkChanged, LinkState, Lost, Spooled
+from slimedge.memory.bookmark import Bookmark
 from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_recorder import EdgeRecorder
@@ -36,14 +37,18 @@ def codec(tmp_path: Path) -> CodecArtifact:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
-    """A box moves over a scene."""
     folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index in range(PICTURES):
-        image = make_image(*IMAGE_HW).copy()
-        image[20:36, 8 * index : 8 * index + 16] = 255
-        Image.fromarray(image).save(folder / f"{index:03d}.png")
+    paint_scene(folder, PICTURES)
     return folder
+
+
+def paint_scene(folder: Path, num_pictures: int) -> None:
+    """A box moves over a scene."""
+    folder.mkdir()
+    for index in range(num_pictures):
+        image, left = make_image(*IMAGE_HW).copy(), 8 * (index % PICTURES)
+        image[20:36, left : left + 16] = 255
+        Image.fromarray(image).save(folder / f"{index:03d}.png")
 
 
 def make_settings(codec: CodecArtifact, scene: Path, address: str, **more: object) -> EdgeSettings:
@@ -125,6 +130,22 @@ async def test_frames_refer_to_stored_ones_and_decode_to_what_the_edge_coded(
     assert all(event.activity < 1 for event in encoded)
     sizes = [len(frame.container) for frame in cloud.frames]
     assert np.mean(sizes[10:]) < 0.6 * sizes[0]
+
+
+async def test_frames_that_an_earlier_start_of_a_recording_has_sent_are_not_named(
+    codec: CodecArtifact, tmp_path: Path
+) -> None:
+    paint_scene(tmp_path / "recording", 40)
+    async with FakeCloud(codec.fingerprint, max_reference_depth=8) as cloud:
+        settings = make_settings(codec, tmp_path / "recording", cloud.address, loop=False)
+        bookmark = Bookmark.open(tmp_path / "state", settings, 1_577_836_800.0)
+        cloud.persisted[bookmark.epoch] = set(range(1, 11))  # the bookmark fell behind
+        await run_edge(settings, recording=bookmark)
+
+    named = [frame.reference_sequence for frame in cloud.frames if frame.reference_sequence]
+    assert cloud.sequences == list(range(1, 41))
+    assert len(named) >= 10
+    assert min(named) > 10
 
 
 async def test_an_older_cloud_gets_long_frames_each_alone(

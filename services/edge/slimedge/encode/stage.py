@@ -5,7 +5,8 @@ CapturedFrame, (level, quality) ─► worker ─► container ─► LedgerFram
      what became of earlier frames ───┘
 
 A frame may refer to one of which PERSISTED was heard, and to no other: so any may be lost without
-harm to the next. Where the cloud turns out not to have one of those, the next is coded alone.
+harm to the next. Where the cloud turns out not to have one of those, the next is coded alone. What
+an earlier start of a recording has sent is stored in that start's bytes: none refers to it.
 
 What has left the ring is gone: the cloud is told so and keeps the picture that it has.
 """
@@ -97,6 +98,7 @@ class EncodeStage:
     controller: Controller
     ring: FrameRing
     max_depth: Callable[[], int]  # of references, that the cloud takes now
+    earlier_sequence: Callable[[], int]  # up to which another start may have sent other bytes
     observer: EdgeObserver
     clock: Callable[[], float]  # monotonic seconds
 
@@ -107,7 +109,8 @@ class EncodeStage:
         """Take note of what became of a frame, and so whether others may refer to it."""
         match event:
             case Acked(stage=Stage.PERSISTED, sequence=sequence):
-                self.worker.answered(sequence, is_stored=True)
+                is_ours = sequence > self.earlier_sequence()
+                self.worker.answered(sequence, is_stored=is_ours)
             case Nacked(reason="reference" | "decode"):
                 self.worker.forget()
             case Nacked(retryable=False, sequence=sequence) | Lost(sequence=sequence):

@@ -63,6 +63,8 @@ class AnswerReader:
             for frame in self.ledger.take_dependents():
                 if frame.spooled is None:
                     self.observer.notify(frame.lost(LossReason.STORE_LOST))
+        if not self.ledger.sent_bytes:
+            self.ledger.earlier_sequence = welcome.resume_after_sequence
         self.ledger.grant(welcome.credit_bytes, self.clock())
         self.ledger.max_frame_bytes = welcome.max_frame_bytes
         self.ledger.max_pixels = welcome.max_pixels

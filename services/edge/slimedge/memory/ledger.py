@@ -129,6 +129,7 @@ class Ledger:
         self.persisted = PersistedFrames()
         self.gap_on_its_way: int | None = None  # number of the gap that is not answered yet
         self.sent_bytes = 0  # of containers, ever, repeats too
+        self.earlier_sequence = 0  # of this epoch, up to which another start may have sent frames
         self._enhancements: dict[str, _EnhancementOnItsWay] = {}  # by request
         self.answered_at = 0.0  # monotonic seconds of the last Ack, Nack or list in Welcome
         self.result_at = 0.0  # the same, of the last result
