@@ -51,7 +51,7 @@ def _thinned(frames: Iterable[TimedPicture], fps: float) -> Iterator[NDArray[np.
     due_seconds = 0.0
     for seconds, image in frames:
         if seconds > due_seconds - 1e-3:  # less than any frame lasts
-            due_seconds += 1 / fps
+            due_seconds = max(due_seconds + 1 / fps, seconds)  # a gap is not made up for
             yield image
 
 
