@@ -162,9 +162,10 @@ class Detected(EdgeEvent):
 @dataclass(frozen=True, slots=True)
 class Nacked(EdgeEvent):
     sequence: int
-    reason: str  # "crc", "header", "too_large", "expired", "queue_full", "decode", "model"
+    reason: str  # of the wire's `NackReason`, in lower case: "crc", "queue_full", "reference", ...
     detail: str
     retryable: bool
+    epoch: int = 0  # of the earlier start that captured the frame; 0: this one
 
 
 @dataclass(frozen=True, slots=True)

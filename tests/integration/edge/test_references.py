@@ -18,7 +18,7 @@ from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact
 from slimcodec.symbols import FrameSymbols
 from slimedge.app import run_edge
-from slimedge.event import Encoded, LinkChanged, LinkState, Lost, Spooled
+from slimedge.event import Encoded, LinkChanged, LinkState, Lost, Nacked, Spooled
 from slimedge.memory.bookmark import Bookmark
 from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
@@ -174,6 +174,19 @@ async def test_after_a_refused_reference_a_frame_comes_alone_and_no_older_one_is
     later = [f for f in cloud.frames if f.sequence > alone[0] and f.reference_sequence]
     assert len(later) >= 10
     assert all(frame.reference_sequence >= alone[0] for frame in later)
+
+
+async def test_a_refused_frame_of_an_earlier_start_changes_nothing(
+    codec: CodecArtifact, scene: Path
+) -> None:
+    async with edge_and_cloud(codec, scene, 8) as (cloud, recorder):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 10)
+        nack = pb.Nack(sequence=5, epoch=7, reason=pb.NACK_REASON_REFERENCE)
+        cloud.tell(pb.StreamFramesResponse(nack=nack))
+        await recorder.wait_until(lambda: bool(recorder.of(Nacked)))
+        await cloud.wait_until(lambda: len(cloud.frames) >= 30)
+
+    assert all(frame.reference_sequence for frame in cloud.frames[5:])
 
 
 async def test_a_reconnect_goes_on_and_another_store_begins_anew(

@@ -111,9 +111,9 @@ class EncodeStage:
             case Acked(stage=Stage.PERSISTED, sequence=sequence):
                 is_ours = sequence > self.earlier_sequence()
                 self.worker.answered(sequence, is_stored=is_ours)
-            case Nacked(reason="reference" | "decode"):
+            case Nacked(epoch=0, reason="reference" | "decode"):
                 self.worker.forget()
-            case Nacked(retryable=False, sequence=sequence) | Lost(sequence=sequence):
+            case Nacked(epoch=0, retryable=False, sequence=sequence) | Lost(sequence=sequence):
                 self.worker.answered(sequence, is_stored=False)
             case GapRecorded(gap=Gap(reason=GapReason.STORE_LOST)):
                 self.worker.forget()

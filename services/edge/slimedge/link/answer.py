@@ -180,7 +180,7 @@ class AnswerReader:
             wait = nack.retry_after_ms / 1000 or CLOUD_FULL_PAUSE_SECONDS
             self.ledger.pause(self.clock() + wait)
         self.observer.notify(
-            Nacked(nack.sequence, nack_reason_of(nack), nack.detail, nack.retryable)
+            Nacked(nack.sequence, nack_reason_of(nack), nack.detail, nack.retryable, nack.epoch)
         )
         if nack.request_id:
             self.ledger.release_enhancement(nack.request_id)
