@@ -69,7 +69,8 @@ class EdgeSettings(ServiceSettings):
     """frames to be decoded before one, at most, as far as the cloud allows; 0 = each alone"""
     byte_price: float = Field(default=0.1, ge=0, le=1)
     """accuracy (1 = that of the untouched picture) that 2.7 times the bytes must buy"""
-    key_seconds: float = Field(default=KEY_SECONDS, gt=0, le=86_400)
+    # the cloud refuses a live frame that descends from one of more than an hour ago
+    key_seconds: float = Field(default=KEY_SECONDS, gt=0, le=1800)
     """from one frame that decodes alone to the next, s"""
 
     ring_frames: int = Field(default=600, ge=1, le=100_000)

@@ -42,6 +42,7 @@ def test_an_unknown_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
         ("deadline_seconds", -1),
         ("expire_seconds", 0.999),  # below the deadline
         ("reconnect_max_seconds", 0.1),  # below the first bound
+        ("key_seconds", 3600),  # the cloud refuses frames that descend from one so old
         ("http_port", 70_000),
         ("no_such_setting", 1),
     ],
