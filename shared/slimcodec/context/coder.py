@@ -79,7 +79,7 @@ class ContextCoder:
         known, exact = self._at_quality(reference, frame, max(M, reference.symbols.shape[2]))
         known = replace(known, symbols=known.symbols[:, :M].copy())
         has = np.arange(M) < known.there[:, np.newaxis]
-        keeps = has & (np.abs(values - exact[:, :M]) <= KEEP_THRESHOLD)
+        keeps = has & (np.abs(values - known.symbols) <= KEEP_THRESHOLD)
         symbols = np.where(keeps, known.symbols, symbols)
         changed = gain_of_change(*self._comparable(values, symbols, exact, known, reference, frame))
         return symbols, known, changed > CHANGE_GAIN

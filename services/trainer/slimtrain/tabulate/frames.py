@@ -111,9 +111,8 @@ class Camera:
     ) -> tuple[InterFrame, HeldFrame]:
         """Code a frame against what is held: what changed, or the places that are refined."""
         v, every = self._gained(time, quality)[:width], self._at_quality(held, quality)
-        exact = every[:width]
-        reference, there = np.rint(exact), np.arange(width)[:, None, None] < held.channels
-        keeps = there & (np.abs(v - exact) <= KEEP_THRESHOLD)
+        reference, there = np.rint(every[:width]), np.arange(width)[:, None, None] < held.channels
+        keeps = there & (np.abs(v - reference) <= KEEP_THRESHOLD)
         symbols = np.where(keeps, reference, np.rint(v)).astype(np.int32)
         changed = gain_of_change(v, symbols, every) > CHANGE_GAIN
         if refined is not None:
