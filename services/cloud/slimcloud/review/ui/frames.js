@@ -1,5 +1,5 @@
 // Filters, and the frames that they leave: what the machine saw, newest first. Frames of a camera in which
-// nothing moved are folded into one card, which opens.
+// nothing moved are folded into one card, which opens; those of which somebody said something are not.
 
 import {API, get} from "./api.js";
 import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, quality, seconds} from "./draw.js";
@@ -92,7 +92,8 @@ function fill(select, values) {
 function fold(frames) {
   const runs = [], still = new Map();  // camera -> its run in which nothing moved
   for (const frame of frames) {
-    const isStill = frame.kind === "unchanged" && !unfolded.has(frame.id);
+    const isNoted = frame.mark !== "open" || frame.comments_count > 0;
+    const isStill = frame.kind === "unchanged" && !isNoted && !unfolded.has(frame.id);
     if (isStill && still.has(frame.camera)) {
       still.get(frame.camera).push(frame);
       continue;
