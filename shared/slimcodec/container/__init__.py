@@ -3,7 +3,7 @@
 `version_2` specifies versions 1 and 2, `version_3` the third.
 """
 
-from slimcodec.container.bitstream import pack_container, parse_container
+from slimcodec.container.bitstream import has_checksum, pack_container, parse_container
 from slimcodec.container.fields import (
     FINGERPRINT_BYTES,
     MAGIC,
@@ -44,6 +44,7 @@ __all__ = [
     "Prior",
     "Section",
     "Streams",
+    "has_checksum",
     "join_hyper",
     "pack_container",
     "pack_leb128",

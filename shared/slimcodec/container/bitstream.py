@@ -44,3 +44,8 @@ def parse_container(
     if bitstream[len(MAGIC) :][:1] == b"\3":
         return parse_version_3(bitstream, fingerprint, image_hw)
     return parse_version_2(bitstream)
+
+
+def has_checksum(bitstream: bytes) -> bool:
+    """Whether the last 4 bytes of a container are to be a CRC-32C of all before them."""
+    return bitstream[len(MAGIC) :][:1] >= b"\3"

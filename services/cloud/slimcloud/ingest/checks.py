@@ -12,14 +12,12 @@ from collections.abc import Callable
 import google_crc32c
 
 from slimcloud.errors import FrameRefusedError
-from slimcodec.container import MAGIC, Container
+from slimcodec.container import Container, has_checksum
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.sections import parse_for
 
 _WINDOW_US = 60_000_000  # the fastest passage of this long, and of the one before, counts
 _NEVER_US = 2**64
-_VERSION_AT = len(MAGIC)
-_CHECKED = b"\3"  # from this version on the last 4 bytes are the CRC32C of all before them
 
 
 class ContainerChecker:
@@ -71,7 +69,7 @@ class ContainerChecker:
                 f"container of {len(bitstream)} bytes; at most {self._max_frame_bytes} are taken",
             )
         data = bitstream
-        if not crc32c and bitstream[_VERSION_AT : _VERSION_AT + 1] >= _CHECKED:
+        if not crc32c and has_checksum(bitstream):
             data, crc32c = bitstream[:-4], int.from_bytes(bitstream[-4:], "little")
         found = google_crc32c.value(data)
         if found != crc32c:

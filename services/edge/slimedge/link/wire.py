@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import google_crc32c
 
+from slimcodec.container import has_checksum
 from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
 from slimedge.frame import FrameHeader, micros_of
@@ -17,8 +18,6 @@ PROTOCOL_MINOR = 2
 MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
 _SHORT_MINOR = 2  # of a cloud that takes short frames
-_CHECKED_VERSION = 3  # containers from it on have a checksum of all their bytes
-_VERSION_AT = 4  # of a container's bytes
 _SAME_MICROS = 1000  # two clocks that are no further apart tell the same time
 _SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
 
@@ -98,8 +97,7 @@ def _shorten(frame: pb.Frame, hello: pb.Hello) -> None:
 
 def _checksum(container: bytes, crc32c: int, hello: pb.Hello | None) -> int:
     """What is told of a container's checksum: nothing where it has one of its own."""
-    is_checked = container[_VERSION_AT : _VERSION_AT + 1] >= bytes([_CHECKED_VERSION])
-    return 0 if hello is not None and is_checked else crc32c
+    return 0 if hello is not None and has_checksum(container) else crc32c
 
 
 def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
