@@ -121,14 +121,18 @@ class BatchRunner:
                 if not stands:
                     await self.held.finish(job.work)
                 elif not await self.held.drop_if_expired(job.work, job.record):
-                    wanted.append(await self._with_known(job))
+                    wanted.append(job)
         except RedisError as exc:  # they will be reclaimed
             logger.warning("the work queue does not answer: %s", exc)
             for job in jobs:
                 self.held.release(job.work)
             return
-        if wanted:
-            await self._detect(wanted)
+        while wanted:
+            ids = {job.record.frame_id for job in wanted}
+            behind = [job for job in wanted if _unchanged_since(job.record) in ids]
+            ahead = [job for job in wanted if job not in behind]
+            await self._detect([await self._with_known(job) for job in ahead])
+            wanted = behind
 
     async def _detect(self, jobs: list[Job]) -> None:
         started_us = self.store.clock()
@@ -155,10 +159,11 @@ class BatchRunner:
 
     async def _with_known(self, job: Job) -> Job:
         """What was found in its reference is known of a frame in which nothing changed since."""
-        reference = job.record.reference_id
-        if job.record.activity != 0 or reference is None or job.record.presence is not None:
+        reference = _unchanged_since(job.record)
+        if reference is None:
             return job
-        with suppress(CloudError):  # it is gone: the frame will fail, or is gone, too
+        # the reference is gone, or the store does not answer: the graphs look
+        with suppress(CloudError, RedisError):
             if (known := await self.store.get_detections(reference)) is not None:
                 return Job(job.work, job.record, replace(job.containers, is_answered=True), known)
         return job
@@ -247,6 +252,12 @@ class BatchRunner:
             triage=triage,
             presence=presence,
         )
+
+
+def _unchanged_since(record: StoredFrame) -> FrameId | None:
+    """The frame that all of this one is the same as, unless it is judged otherwise already."""
+    is_same = record.activity == 0 and record.presence is None
+    return record.reference_id if is_same else None
 
 
 def _triage_of(job: Job, result: EngineResult) -> tuple[Triage, float | None]:

@@ -56,9 +56,14 @@ def _frame(sequence: int, reference: int = 0, activity: float | None = None) -> 
     return MadeFrame(made.record.model_copy(update={"activity": activity}), made.container)
 
 
-async def _detect(store: Store, engine: NotingEngine, metrics: DetectMetrics | None = None) -> None:
+async def _detect(
+    store: Store,
+    engine: NotingEngine,
+    metrics: DetectMetrics | None = None,
+    max_batch_size: int = 1,
+) -> None:
     """Let a worker end what is queued."""
-    settings = CloudSettings(max_batch_size=1)
+    settings = CloudSettings(max_batch_size=max_batch_size)
     worker = DetectWorker(store, engine, settings, metrics or DetectMetrics(Metrics("cloud")))
     tasks = [asyncio.create_task(worker.run()), asyncio.create_task(worker.serve_batches())]
     while await store.work.outstanding():
@@ -97,6 +102,19 @@ async def test_what_did_not_change_is_answered_as_its_reference_was(store: Store
     assert [engine.jobs[n].is_answered for n in (1, 2, 3)] == [False, True, True]
     assert [(await _found(store, n)).detections[0].label for n in (1, 2, 3)] == ["car-1"] * 3
     assert metrics.unchanged._value.get() == 2
+
+
+async def test_what_did_not_change_waits_for_its_reference_in_one_batch(store: Store) -> None:
+    engine = NotingEngine()
+    changes = [(1, 0, None), (2, 1, 0.0), (3, 2, 0.5), (4, 2, 0.0), (5, 3, 0.0)]
+    for sequence, reference, activity in changes:
+        await store.put_frame(*_frame(sequence, reference, activity))
+
+    await _detect(store, engine, max_batch_size=8)
+
+    assert [n for n, job in engine.jobs.items() if not job.is_answered] == [1, 3]
+    found = [(await _found(store, n)).detections[0].label for n in (1, 2, 3, 4, 5)]
+    assert found == ["car-1", "car-1", "car-3", "car-1", "car-3"]
 
 
 @pytest.mark.parametrize("state", [FrameState.DROPPED, FrameState.FAILED])
