@@ -18,7 +18,13 @@ from slimcodec.errors import DamagedContainerError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.pixels import to_image
-from slimcodec.sections import build_section_coder, check_digest, check_reference, parse_for
+from slimcodec.sections import (
+    build_section_coder,
+    check_digest,
+    check_enhances,
+    check_reference,
+    parse_for,
+)
 from slimcodec.symbols import FrameSymbols
 
 TILE = 48  # latents along a side: larger pictures are synthesised in tiles, 180 bytes a pixel each
@@ -54,7 +60,8 @@ class Decoder:
 
         Args:
             base: A base container.
-            enhancement: Of that base.
+            enhancement: Of that base; with the context prior also a container that refines it: one
+                that refers to it, or decodes alone.
             reference: What an inter base was coded against.
 
         Raises:
@@ -63,7 +70,9 @@ class Decoder:
         """
         if isinstance(self._sections, ContextCoder):
             return self.latent_of(self.decode_symbols(base, enhancement, reference))
-        container = self._parse(base, enhancement)
+        container = self._parse_base(base)
+        if enhancement is not None:
+            container = _join(container, self._parse_enhancement(enhancement, container))
         symbols = self._sections.decode(container)  # (M_l, h, w)
         columns = self._artifact.latent_layout.level_columns(container.level)
         inverse_gain = self._artifact.tables.inverse_gain_at(container.quality)[columns]
@@ -74,21 +83,29 @@ class Decoder:
         self, base: bytes, enhancement: bytes | None = None, reference: FrameSymbols | None = None
     ) -> FrameSymbols:
         """Return what a reader holds then, with the context prior; as `decode_latent` otherwise."""
-        container = self._parse(base, enhancement, reference)
         assert isinstance(self._sections, ContextCoder), "only the context prior has references"
+        container = self._parse_base(base, reference)
+        if enhancement is None:
+            return self._symbols_of(container, reference)
+        addition = self._parse_enhancement(enhancement, container)
+        if not addition.is_enhancement:
+            held = self._symbols_of(container, reference) if addition.is_inter else None
+            return self._symbols_of(addition, held)
+        symbols = self._symbols_of(_join(container, addition), reference)
+        check_digest(addition, self._sections.before(symbols, addition))
+        return symbols
+
+    def _symbols_of(self, container: Container, reference: FrameSymbols | None) -> FrameSymbols:
+        assert isinstance(self._sections, ContextCoder)
         if container.is_inter:
             assert reference is not None  # else its size would be missing
             check_reference(reference, self._artifact)
             check_digest(container, reference)
         else:
             reference = None
-        hw = self._artifact.latent_hw(container.image_hw)
-        symbols = self._sections.decode(container, hw, reference)
-        if enhancement is not None:
-            addition = parse_for(self._artifact, enhancement, self._max_pixels, container.image_hw)
-            of_base = self._sections.before(symbols, addition)
-            check_digest(addition, of_base)
-        return symbols
+        return self._sections.decode(
+            container, self._artifact.latent_hw(container.image_hw), reference
+        )
 
     def latent_of(self, symbols: FrameSymbols) -> Latent:
         """Return the latent of decoded symbols: each place by the gains of its own quality."""
@@ -99,12 +116,9 @@ class Decoder:
             gain = self._artifact.tables.inverse_gain_at(int(fixed) / QUALITY_STEPS)[:M]
             y_hat[at] = symbols.symbols[at] * gain
         planes = np.ascontiguousarray(y_hat.transpose(2, 0, 1))[np.newaxis]
-        quality = int(symbols.qualities.max()) / QUALITY_STEPS
-        return Latent(planes, symbols.level, quality, symbols.image_hw, symbols.levels)
+        return Latent(planes, symbols.level, symbols.quality, symbols.image_hw, symbols.levels)
 
-    def _parse(
-        self, base: bytes, enhancement: bytes | None, reference: FrameSymbols | None = None
-    ) -> Container:
+    def _parse_base(self, base: bytes, reference: FrameSymbols | None = None) -> Container:
         known_hw = None if reference is None else reference.image_hw
         container = parse_for(self._artifact, base, self._max_pixels, known_hw)
         if container.is_enhancement:
@@ -112,11 +126,18 @@ class Decoder:
                 f"an enhancement (groups {container.first_group}..{container.level}) was given "
                 "as base; decode it together with the base it belongs to"
             )
-        if enhancement is not None:
-            addition = parse_for(self._artifact, enhancement, self._max_pixels, container.image_hw)
-            _check_belongs(container, addition)
-            container = _join(container, addition)
         return container
+
+    def _parse_enhancement(self, enhancement: bytes, base: Container) -> Container:
+        addition = parse_for(self._artifact, enhancement, self._max_pixels, base.image_hw)
+        check_enhances(
+            addition,
+            level=base.level,
+            quality=base.quality,
+            image_hw=base.image_hw,
+            is_inter=base.is_inter,
+        )
+        return addition
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]:
         """Return the picture of a latent, uint8 (H, W, 3) in its original size."""
@@ -177,22 +198,3 @@ def _join(base: Container, enhancement: Container) -> Container:
     if base.streams == "nested":
         sections = base.sections + sections
     return replace(base, level=enhancement.level, sections=sections)
-
-
-def _check_belongs(base: Container, enhancement: Container) -> None:
-    if enhancement.first_group != base.level + 1:
-        raise DamagedContainerError(
-            f"enhancement begins with group {enhancement.first_group}; a base of level "
-            f"{base.level} needs group {base.level + 1} next"
-        )
-    if enhancement.is_inter != base.is_inter:
-        raise DamagedContainerError(
-            "of an enhancement and its base one is inter and the other is not; they are of "
-            "different frames"
-        )
-    if (enhancement.quality, enhancement.image_hw) != (base.quality, base.image_hw):
-        raise DamagedContainerError(
-            f"enhancement has quality {enhancement.quality:g} and height and width "
-            f"{enhancement.image_hw}, its base {base.quality:g} and {base.image_hw}; they are of "
-            "different pictures"
-        )

@@ -17,7 +17,7 @@ from slimcodec.errors import CodecError, ImageError
 from slimcodec.graph.runtime import Runtime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.pixels import check_image, pad_to_multiple, to_x
-from slimcodec.sections import build_section_coder, check_digest, check_reference, parse_for
+from slimcodec.sections import build_section_coder, check_reference, parse_for
 from slimcodec.symbols import FrameSymbols, round_symbols
 
 # Of the symbols that are not zero, how many may differ where the same picture was encoded again:
@@ -90,29 +90,23 @@ class Encoder:
         return self._encode(image, None, level, quality, reference, places)
 
     def enhance(
-        self,
-        image: NDArray[np.uint8],
-        base: bytes,
-        level: int | None = None,
-        reference: FrameSymbols | None = None,
+        self, image: NDArray[np.uint8], base: bytes, level: int | None = None
     ) -> EncodedImage:
         """Return the enhancement that lifts a base of the same picture to a wider level.
 
         Args:
             image: The very picture that the base was made of, uint8 (H, W, 3) RGB.
-            base: Its base container.
+            base: Its base container, one that decodes alone.
             level: The level to reach; None is the widest.
-            reference: Of an inter base.
 
         Raises:
-            BitstreamError: `base` is no container of this codec, or was coded against another
-                reference.
+            BitstreamError: `base` is no container of this codec, or is an inter one, which
+                `refine` is for.
             ImageError: the base is of another picture. With separate streams only its size is
                 compared: they share no symbols.
             CodecError: the base is an enhancement itself, or reaches `level` already.
         """
-        known_hw = None if reference is None else reference.image_hw
-        container = parse_for(self._artifact, base, self._max_pixels, known_hw)
+        container = parse_for(self._artifact, base, self._max_pixels)
         if container.is_enhancement:
             raise CodecError(
                 f"an enhancement (groups {container.first_group}..{container.level}) was given "
@@ -128,13 +122,37 @@ class Encoder:
             raise CodecError(
                 f"base has level {container.level} already, level {target} was asked for"
             )
-        if container.is_inter:
-            assert reference is not None  # else its size would be missing
-            check_reference(reference, self._artifact)
-            check_digest(container, reference)
-        else:
-            reference = None
-        return self._encode(image, container, target, container.quality, reference)
+        return self._encode(image, container, target, container.quality, None)
+
+    def refine(
+        self,
+        image: NDArray[np.uint8],
+        held: FrameSymbols,
+        level: int | None = None,
+        quality: float = 0.0,
+    ) -> EncodedImage:
+        """Return what brings all places of a picture to a level and quality at least, with the
+        context prior: an inter container that refers to the picture's own, or an intra one where
+        that takes fewer bytes.
+
+        Args:
+            image: The very picture, uint8 (H, W, 3) RGB.
+            held: What the reader has of it.
+            level: The level to reach; None is the widest. No place becomes narrower or coarser.
+            quality: The quality to reach.
+
+        Raises:
+            ImageError, CodecError: as `encode`; or all places are as good already.
+        """
+        self._check_reference(held, (image.shape[0], image.shape[1]))
+        level = self._artifact.widest_level if level is None else level
+        self._check_operating_point(level, quality)
+        level = max(level, held.level)
+        quality = max(round_quality(quality), held.quality)
+        places = held.coarser_than(level, quality)
+        if not places.any():
+            raise CodecError(f"all places have level {level} and quality {quality:g} already")
+        return self._encode(image, None, level, quality, held, places)
 
     def _encode(
         self,
@@ -185,12 +203,9 @@ class Encoder:
         places: NDArray[np.bool_] | None,
     ) -> tuple[bytes, FrameSymbols]:
         if base is not None:
-            of_base = coder.decode(base, (v.shape[1], v.shape[2]), reference)
-            container, symbols = coder.enhance(v, frame, base, of_base, reference)
-            at = of_base.changed if base.is_inter else np.ones(v.shape[1:], np.bool_)
-            below = of_base.symbols[at].T  # (M_b, n)
-            again = coder.chosen(v, frame, reference)[: self._channels(base.level), at]
-            _check_same_picture(again, below[: len(again)].astype(np.int32))
+            of_base = coder.decode(base, (v.shape[1], v.shape[2]), None)
+            container, symbols = coder.enhance(v, frame, base, of_base, None)
+            _check_same_picture(round_symbols(v), of_base.symbols.transpose(2, 0, 1))
             return pack_container(container), symbols
         container, symbols = coder.encode(v, frame, reference, places)
         bitstream = pack_container(container)
@@ -200,9 +215,6 @@ class Encoder:
             if len(packed) < len(bitstream):
                 return packed, alone
         return bitstream, symbols
-
-    def _channels(self, level: int) -> int:
-        return self._artifact.levels[level].latent_channels
 
     def _check_reference(self, reference: FrameSymbols, image_hw: tuple[int, int]) -> None:
         if self._artifact.context is None:
@@ -223,7 +235,7 @@ class Encoder:
             )
 
 
-def _check_same_picture(again: NDArray[np.int32], known: NDArray[np.int32]) -> None:
+def _check_same_picture(again: NDArray[np.int32], known: NDArray[np.int_]) -> None:
     """Compare the symbols of a base with those that its picture gives; channels come first."""
     again = again[: len(known)]
     differing = int(np.count_nonzero(known != again))

@@ -134,6 +134,44 @@ def check_digest(container: Container, needed: FrameSymbols) -> None:
         )
 
 
+def check_enhances(
+    enhancement: Container,
+    *,
+    level: int,
+    quality: float,
+    image_hw: tuple[int, int],
+    is_inter: bool,
+) -> None:
+    """Refuse a container that no base of such a level, quality and size goes with.
+
+    An enhancement adds channel groups to its base. With the context prior another container of the
+    same picture may take its place, which refers to the base or decodes alone.
+
+    Raises:
+        DamagedContainerError: it does not belong to that base.
+    """
+    its = (enhancement.level, enhancement.quality)
+    if enhancement.image_hw != image_hw:
+        raise DamagedContainerError(
+            f"enhancement of a picture with height and width {enhancement.image_hw}, its base has "
+            f"{image_hw}; they are of different pictures"
+        )
+    if not enhancement.is_enhancement:
+        if enhancement.prior != "context" or its[0] < level or its[1] < quality:
+            raise DamagedContainerError(
+                f"base container of level {its[0]} and quality {its[1]:g} given as the enhancement "
+                f"of one of level {level} and quality {quality:g}"
+            )
+        return
+    if (enhancement.first_group, its[1], enhancement.is_inter) != (level + 1, quality, is_inter):
+        kinds = {True: "inter", False: "intra"}
+        raise DamagedContainerError(
+            f"{kinds[enhancement.is_inter]} enhancement from group {enhancement.first_group} at "
+            f"quality {its[1]:g}; its {kinds[is_inter]} base of level {level} and quality "
+            f"{quality:g} needs group {level + 1} next, at the same quality"
+        )
+
+
 class FactorizedSections:
     """A section is the coded symbols of its channels, each by the table of its column.
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import parse_container, round_quality, to_fixed
+from slimcodec.container import parse_container, round_quality
 from slimcodec.decode import Decoder, Latent
 from slimcodec.encode import EncodedImage, Encoder
 from slimcodec.errors import MissingReferenceError
@@ -143,7 +143,7 @@ class SequenceEncoder:
             return None
         level, quality = self._key_point()
         held = reference.symbols
-        coarse = (held.levels < level) | (held.qualities < to_fixed(round_quality(quality)))
+        coarse = held.coarser_than(level, round_quality(quality))
         places = coarse & ~self._moving & (seconds - reference.changed_seconds >= after)
         if not places.any():
             return None

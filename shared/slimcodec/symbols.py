@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import REFERENCE_BYTES, Section
+from slimcodec.container import QUALITY_STEPS, REFERENCE_BYTES, Section, to_fixed
 from slimcodec.errors import DamagedContainerError
 
 MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
@@ -71,6 +71,15 @@ class FrameSymbols:
     def level(self) -> int:
         """The highest level of any place."""
         return int(self.levels.max())
+
+    @property
+    def quality(self) -> float:
+        """The finest quality of any place."""
+        return int(self.qualities.max()) / QUALITY_STEPS
+
+    def coarser_than(self, level: int, quality: float) -> NDArray[np.bool_]:
+        """(h, w) the places that are below a level or a quality."""
+        return (self.levels < level) | (self.qualities < to_fixed(quality))
 
     @cached_property
     def digest(self) -> bytes:

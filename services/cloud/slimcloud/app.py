@@ -33,7 +33,7 @@ from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.probes import Readiness, probe_router
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
-from slimcloud.review.pictures.reconstruct import Reconstructor
+from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
 from slimcloud.store.clock import READ_SECONDS, StoreClock
@@ -277,6 +277,7 @@ def _start_review(process: _Process) -> str:
         reconstructor,
         names=models.detector.names,
         num_levels=len(models.codec.levels),
+        sharp_quality=sharp_quality_of(models.codec),
         readiness=process.readiness,
         metrics=metrics,
         tokens=settings.token_table if settings.token_table.has_people else None,

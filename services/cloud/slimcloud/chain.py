@@ -53,7 +53,7 @@ class DecodedFrame:
 
     @property
     def coded_level(self) -> int:
-        """The level of what it brought; above all where nothing changed: nothing can be added."""
+        """The level of what it brought; above all where nothing changed, and so nothing moved."""
         if self.symbols is None or self.symbols.depth == 0:
             return self.latent.level
         changed = self.symbols.levels[self.symbols.changed]

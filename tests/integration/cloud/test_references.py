@@ -330,7 +330,7 @@ async def test_two_workers_of_one_camera_decode_the_same(
             np.testing.assert_array_equal(pictures[n], scene.decoder.decode_image(latent))
 
 
-async def test_an_inter_frame_is_enhanced_and_needed_as_it_was(
+async def test_an_inter_frame_is_refined_and_needed_as_it_was(
     redis_url: str, toy_models: ToyModels, scene: Scene
 ) -> None:
     async with (
@@ -340,8 +340,9 @@ async def test_an_inter_frame_is_enhanced_and_needed_as_it_was(
         await camera.hello()
         await _send(camera, scene, 1)
         await _send(camera, scene, 2, 1)
-        of_inter, of_intra = scene.enhance(2, 1), scene.enhance(1)
-        for sequence, container in ((2, of_intra), (2, of_inter), (1, of_intra)):
+        of_intra, of_changes = scene.enhance(1), scene.enhance_changes(2, 1)
+        refined = scene.refine(2, quality=4)
+        for sequence, container in ((2, of_intra), (2, of_changes), (2, refined), (1, of_intra)):
             await camera.say(enhancement=pb.Enhancement(sequence=sequence, container=container))
         assert (await camera.hear_nack(2)).reason == pb.NACK_REASON_HEADER
         await camera.hear_stage(1, PERSISTED)
@@ -349,10 +350,16 @@ async def test_an_inter_frame_is_enhanced_and_needed_as_it_was(
         await camera.hear_stage(3, DETECTED)
         pictures = await _pictures(cloud.addresses.http, 1, 2, 3)
 
-    enhanced = scene.decoder.decode_symbols(scene.frames[2].bitstream, of_inter, scene.symbols(1))
-    for sequence, symbols in ((2, enhanced), (3, scene.symbols(3))):
-        expected = scene.decoder.decode_image(scene.decoder.latent_of(symbols))
-        np.testing.assert_array_equal(pictures[sequence], expected)
+    base = scene.frames[2].bitstream
+    expected = {
+        1: scene.decoder.decode_symbols(scene.frames[1].bitstream, of_intra),
+        2: scene.decoder.decode_symbols(base, refined, scene.symbols(1)),
+        3: scene.symbols(3),
+    }
+    assert (expected[2].qualities == 4 * 256).all()
+    for sequence, symbols in expected.items():
+        picture = scene.decoder.decode_image(scene.decoder.latent_of(symbols))
+        np.testing.assert_array_equal(pictures[sequence], picture)
 
 
 async def test_triage_asks_for_what_changed(redis_url: str, tmp_path: Path) -> None:
@@ -372,7 +379,7 @@ async def test_triage_asks_for_what_changed(redis_url: str, tmp_path: Path) -> N
             asked = await camera.hear_until(lambda answer: answer.HasField("command"))
             enhancement = pb.Enhancement(
                 sequence=sequence,
-                container=scene.enhance(sequence, *at),
+                container=scene.refine(sequence, level=1),
                 request_id=asked[-1].command.request_id,
             )
             await camera.say(enhancement=enhancement)

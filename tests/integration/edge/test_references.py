@@ -92,7 +92,13 @@ class Reader:
         assert symbols.depth <= max_depth
         self.held[epoch, sequence] = symbols
         self.kinds.append("inter" if named else "intra")
+        self._epoch = epoch
         return symbols
+
+    def enhance(self, frame: pb.Frame, enhancement: pb.Enhancement) -> FrameSymbols:
+        """What is held of one of the frames then."""
+        reference = self.held.get((self._epoch, frame.reference_sequence))
+        return self._decoder.decode_symbols(frame.container, enhancement.container, reference)
 
 
 @asynccontextmanager
@@ -130,6 +136,28 @@ async def test_frames_refer_to_stored_ones_and_decode_to_what_the_edge_coded(
     assert all(event.activity < 1 for event in encoded)
     sizes = [len(frame.container) for frame in cloud.frames]
     assert np.mean(sizes[10:]) < 0.6 * sizes[0]
+
+
+async def test_a_frame_is_made_sharper_everywhere_whatever_it_was_coded_against(
+    codec: CodecArtifact, scene: Path
+) -> None:
+    asked = (1, 0.0), (1, 4.0), (8, 0.0), (9, 4.5)  # the first frame is coded alone
+    async with edge_and_cloud(codec, scene, 3) as (cloud, _):
+        await cloud.wait_until(lambda: len(cloud.frames) >= 12)
+        for number, (sequence, quality) in enumerate(asked):
+            refetch = pb.RefetchEnhancement(sequence=sequence, level=2, quality=quality)
+            command = pb.Command(request_id=f"r-{number}", refetch_enhancement=refetch)
+            cloud.tell(pb.StreamFramesResponse(command=command))
+        await cloud.wait_until(lambda: len(cloud.enhancements) == len(asked))
+
+    reader, frames = Reader(codec), {frame.sequence: frame for frame in cloud.frames}
+    for sequence in sorted(frames)[:9]:
+        reader.read(cloud.hellos[0].epoch, frames[sequence])
+    for answer, (sequence, quality) in zip(cloud.enhancements, asked, strict=True):
+        sharper = reader.enhance(frames[sequence], answer)
+        assert answer.sequence == sequence
+        assert (sharper.levels == 2).all()
+        assert (sharper.qualities == 256 * max(quality, 3)).all()
 
 
 async def test_frames_that_an_earlier_start_of_a_recording_has_sent_are_not_named(

@@ -16,7 +16,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
 from slimcloud.probes import Readiness
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams
-from slimcloud.review.pictures.reconstruct import Reconstructor
+from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
 from slimcloud.store.frames import Store
 from slimcloud.store.records import DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.tokens import TokenTable, token_digest
@@ -92,6 +92,7 @@ class ReviewWorld:
             self.reconstructor,
             names=NAMES,
             num_levels=len(codec.artifact.levels),
+            sharp_quality=sharp_quality_of(codec.artifact),
             readiness=self.readiness,
             metrics=self.metrics,
             tokens=tokens,

@@ -10,6 +10,7 @@ from slimcodec.encode import EncodedImage
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.symbols import FrameSymbols
 from support.cloud.whole_cloud import ToyModels
+from support.models.earlier_edge import enhance_inter
 from support.models.toy_artifact import make_image
 
 HW = (64, 96)
@@ -28,7 +29,7 @@ class Scene:
     """Containers of the scene, and the symbols that each stands for, by sequence."""
 
     def __init__(self, models: ToyModels) -> None:
-        self._encoder = models.encoder
+        self._encoder, self.artifact = models.encoder, models.artifact
         self.decoder = Decoder(models.artifact, OpenVinoRuntime(num_threads=1, precision="f32"))
         self.frames: dict[int, EncodedImage] = {}
         self._places: dict[int, int] = {}
@@ -41,13 +42,20 @@ class Scene:
         self.frames[sequence] = self._encoder.encode(image, _LEVEL, _QUALITY, needed)
         return self.frames[sequence].bitstream
 
-    def enhance(self, sequence: int, reference: int = 0) -> bytes:
-        """The enhancement of such a frame."""
-        needed = self.symbols(reference) if reference else None
+    def enhance(self, sequence: int) -> bytes:
+        """The enhancement of a frame that was coded alone."""
         image = picture(self._places[sequence])
-        return self._encoder.enhance(
-            image, self.frames[sequence].bitstream, reference=needed
-        ).bitstream
+        return self._encoder.enhance(image, self.frames[sequence].bitstream).bitstream
+
+    def enhance_changes(self, sequence: int, reference: int) -> bytes:
+        """That of an inter frame, as edges of before sent it."""
+        image, base = picture(self._places[sequence]), self.frames[sequence].bitstream
+        return enhance_inter(self.artifact, image, base, self.symbols(reference))[0]
+
+    def refine(self, sequence: int, level: int | None = None, quality: float = 0.0) -> bytes:
+        """What brings all of a frame to a level and quality."""
+        image = picture(self._places[sequence])
+        return self._encoder.refine(image, self.symbols(sequence), level, quality).bitstream
 
     def symbols(self, sequence: int) -> FrameSymbols:
         """What its reader must have then."""

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import google_crc32c
 
 from slimcloud.errors import FrameRefusedError
+from slimcloud.store.records import StoredFrame
 from slimcodec.container import Container, has_checksum
 from slimcodec.model.artifact import CodecArtifact
-from slimcodec.sections import parse_for
+from slimcodec.sections import check_enhances, parse_for
 
 _WINDOW_US = 60_000_000  # the fastest passage of this long, and of the one before, counts
 _NEVER_US = 2**64
@@ -51,13 +52,16 @@ class ContainerChecker:
             )
         return container
 
-    def check_enhancement(
-        self, bitstream: bytes, crc32c: int, image_hw: tuple[int, int]
-    ) -> Container:
-        """The parsed enhancement of a base of that size; raises as `check_base`."""
-        container = self._check(bitstream, crc32c, image_hw)
-        if not container.is_enhancement:
-            raise FrameRefusedError("HEADER", "base container sent as an enhancement")
+    def check_enhancement(self, bitstream: bytes, crc32c: int, base: StoredFrame) -> Container:
+        """The parsed enhancement of a stored base; raises as `check_base`."""
+        container = self._check(bitstream, crc32c, base.image_hw)
+        check_enhances(
+            container,
+            level=base.level,
+            quality=base.quality,
+            image_hw=base.image_hw,
+            is_inter=bool(base.reference_sequence),
+        )
         return container
 
     def _check(

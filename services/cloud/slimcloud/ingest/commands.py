@@ -28,6 +28,7 @@ async def send_commands(store: Store, stream: CameraStream) -> None:
             refetch_enhancement=pb.RefetchEnhancement(
                 sequence=asked.frame_id.sequence,
                 level=asked.level,
+                quality=asked.quality,
                 expire_ms=max(1, left_us // 1000) if asked.expires_unix_us else 0,
             ),
         )

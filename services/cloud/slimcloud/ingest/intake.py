@@ -189,23 +189,16 @@ class Intake:
                     f"request_id of {len(addition.request_id)} characters; repeat the Command's",
                 )
             base = await self.store.get_frame(frame_id)
-            container = self.checker.check_enhancement(
-                bitstream, addition.container_crc32c, base.image_hw
-            )
-            if (container.first_group, container.quality, container.image_hw) != (
-                base.level + 1,
-                base.quality,
-                base.image_hw,
-            ) or container.is_inter != bool(base.reference_sequence):
-                raise FrameRefusedError(
-                    "HEADER",
-                    f"enhancement from group {container.first_group} at quality "
-                    f"{container.quality:g} of a picture {container.image_hw}; its base has level "
-                    f"{base.level}, quality {base.quality:g}, picture {base.image_hw}",
-                )
+            container = self.checker.check_enhancement(bitstream, addition.container_crc32c, base)
             request_id = addition.request_id
             stream.ack(addition.sequence, pb.STAGE_RECEIVED, request_id=request_id)
-            await self.store.put_enhancement(frame_id, bitstream, request_id, level=container.level)
+            await self.store.put_enhancement(
+                frame_id,
+                bitstream,
+                request_id,
+                level=container.level,
+                quality=container.quality,
+            )
         except Exception as exc:
             if (refusal := refusal_of(exc)) is not None:
                 await self.store.refetches.refuse(

@@ -38,6 +38,7 @@ def build_api(
     *,
     names: Sequence[str],
     num_levels: int,
+    sharp_quality: float,
     readiness: Readiness,
     metrics: ReviewMetrics,
     tokens: TokenTable | None = None,
@@ -48,6 +49,7 @@ def build_api(
     Args:
         names: label of each class id of the detector.
         num_levels: slim levels of the codec, 1 or more.
+        sharp_quality: that a frame is asked for at; 0: its own.
         readiness: whether this process can do its work: store answers, picture decodes.
         metrics: what counts; `/metrics` shows the whole process's.
         tokens: of people; without, the API is open.
@@ -69,6 +71,7 @@ def build_api(
         event_feed=EventFeed(store.events),
         names=tuple(names),
         num_levels=num_levels,
+        sharp_quality=sharp_quality,
     )
     app.state.tokens = tokens
     app.state.allowed_hosts = frozenset(allowed_hosts)

@@ -35,7 +35,8 @@ class ApiContext:
     renderer: PictureRenderer
     event_feed: EventFeed
     names: tuple[str, ...]  # label of each class id of the detector
-    num_levels: int  # slim levels of the codec; a base of the widest has no enhancement
+    num_levels: int  # slim levels of the codec
+    sharp_quality: float  # that a person who asks for a sharper picture gets; 0: the frame's own
 
 
 def _context(request: Request) -> ApiContext:

@@ -61,14 +61,23 @@ end
 
 -- Returns 1 stored, 0 one that reaches as far is there, -1 the frame is not there. A frame that
 -- waits for its enhancement goes back to the work queue.
-local function put_enhancement(id, container, request_id, level, now_us)
+local function put_enhancement(id, container, request_id, level, quality, now_us)
   if redis.call('EXISTS', FRAME .. id) == 0 then return -1 end
-  local reached = tonumber(redis.call('HGET', FRAME .. id, 'enhancement_level') or '0')
-  if reached >= tonumber(level) then return 0 end
-  local held = tonumber(redis.call('HGET', FRAME .. id, 'enhancement_bytes') or '0')
+  local held, reached, finest = unpack(redis.call('HMGET', FRAME .. id, 'enhancement_bytes',
+                                                  'enhancement_level', 'enhancement_quality'))
+  held = tonumber(held or '0')
+  if held > 0 and tonumber(reached or '0') >= tonumber(level)
+     and tonumber(finest or '0') >= tonumber(quality) then
+    return 0
+  end
   local bytes = #container
   redis.call('SET', ENHANCEMENT .. id, container)
   redis.call('HSET', FRAME .. id, 'enhancement_bytes', bytes, 'enhancement_level', level)
+  if tonumber(quality) > 0 then
+    redis.call('HSET', FRAME .. id, 'enhancement_quality', quality)
+  else
+    redis.call('HDEL', FRAME .. id, 'enhancement_quality')
+  end
   redis.call('HINCRBY', SIZES, id, bytes - held)
   redis.call('HINCRBY', TOTALS, 'enhancements', 1)
   redis.call('HINCRBY', TOTALS, 'enhancement_bytes', bytes)

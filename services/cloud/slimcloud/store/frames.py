@@ -326,12 +326,13 @@ class Store:
         request_id: str = "",
         *,
         level: int = MAX_LEVELS - 1,
+        quality: float = 0.0,
     ) -> bool:
         """Store the enhancement of a frame and answer its request; False when one that reaches as
-        far was there already. A wider one takes the place of a narrower one.
+        far was there already. Else it takes the place of that.
 
         Args:
-            level: the level that it lifts the frame to.
+            level, quality: what it lifts the frame to.
 
         Raises:
             FrameNotFoundError, FrameGoneError: the frame that it enhances is not stored.
@@ -344,11 +345,12 @@ class Store:
                 container=container,
                 request_id=request_id,
                 level=level,
+                quality=quality,
                 now_us=self._clock_unix_us(),
             )
         if stored == -1:
             raise await self._absent(frame_id)
-        await self.refetches.set_done(frame_id, request_id, level)
+        await self.refetches.set_done(frame_id, request_id, level, quality)
         return bool(stored == 1)
 
     async def get_enhancement(self, frame_id: FrameId) -> bytes | None:

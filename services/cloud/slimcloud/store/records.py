@@ -114,6 +114,8 @@ class StoredFrame(BaseModel):
     """container of the enhancement, bytes; 0 = none"""
     enhancement_level: int = Field(default=0, exclude=True)
     """level that the enhancement lifts it to; 0 = none"""
+    enhancement_quality: float = Field(default=0, exclude=True)
+    """quality that the enhancement lifts it to; 0 = its own"""
     reason: str = Field(default="", description="why it was dropped or failed; else empty")
     label_scores: _Scores = Field(default_factory=dict, serialization_alias="labels")
     """best score of each detected label, 0 to 1"""
@@ -157,6 +159,17 @@ class StoredFrame(BaseModel):
         """The frame that it needs."""
         sequence = self.reference_sequence
         return replace(self.frame_id, sequence=sequence) if sequence else None
+
+    def reaches(self, level: int, quality: float) -> bool:
+        """Whether its picture has a level and quality already; of a frame that was coded against
+        another, only what the camera sent on request is known to, in all places.
+        """
+        if self.reference_sequence and not self.enhancement_bytes:
+            return False
+        return (
+            max(self.level, self.enhancement_level) >= level
+            and max(self.quality, self.enhancement_quality) >= quality
+        )
 
     @property
     def coded_as(self) -> Kind:

@@ -48,17 +48,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class KeptFrame:
-    """What an enhancement is made from: the picture, the base that was sent, and its reference."""
+    """What an enhancement is made from: the picture, the base that was sent, and what the cloud
+    holds of the picture then.
+    """
 
     sequence: int
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     base: bytes
-    reference: FrameSymbols | None = None  # of an inter base
+    held: FrameSymbols | None = None  # with the context prior
 
     @property
     def size_bytes(self) -> int:
-        """Memory of all of it, bytes; as if no other frame had the same reference."""
-        symbols = 0 if self.reference is None else self.reference.symbols.nbytes
+        """Memory of all of it, bytes."""
+        symbols = 0 if self.held is None else self.held.symbols.nbytes
         return self.image.nbytes + len(self.base) + symbols
 
 
@@ -158,8 +160,7 @@ class EncodeStage:
         container, sent = result.encoded.bitstream, result.sent
         assert sent is not None, "the camera's next frame"
         reference = sent.reference
-        symbols = None if reference is None else reference.symbols
-        self.ring.add(KeptFrame(sequence, result.image, container, symbols))
+        self.ring.add(KeptFrame(sequence, result.image, container, result.encoded.symbols))
         self.observer.notify(
             Encoded(
                 frame=frame.sequence,

@@ -87,11 +87,14 @@ class EncodeWorker:
         self,
         image: NDArray[np.uint8],
         base: bytes,
+        held: FrameSymbols | None = None,
         level: int | None = None,
-        reference: FrameSymbols | None = None,
+        quality: float = 0.0,
     ) -> EncodedImage:
-        """Encode the channels that a base did not carry, up to a level; None: the widest."""
-        return await self._on_thread(self._encoder.enhance, image, base, level, reference)
+        """Encode what a base lacks up to a level, None being the widest, and a quality; without
+        `held`, what the cloud has of it, only channels at its own.
+        """
+        return await self._on_thread(self._enhance, image, base, held, level, quality)
 
     def is_key_due(self, seconds: float) -> bool:
         """Whether a picture that was taken then is a key, if any are."""
@@ -132,6 +135,18 @@ class EncodeWorker:
         scaled = self._scale(image)
         encoded = self._encoder.encode(scaled, level, quality)
         return EncodedFrame(scaled, encoded, time.perf_counter() - start)
+
+    def _enhance(
+        self,
+        image: NDArray[np.uint8],
+        base: bytes,
+        held: FrameSymbols | None,
+        level: int | None,
+        quality: float,
+    ) -> EncodedImage:
+        if held is None or (held.depth == 0 and quality <= held.quality):
+            return self._encoder.enhance(image, base, level)  # fewer bytes
+        return self._encoder.refine(image, held, level, quality)
 
     def _encode_next(
         self,

@@ -30,6 +30,7 @@ class _Refetch:
     request_id: str
     sequence: int
     level: int | None  # to reach; None = the widest
+    quality: float  # to reach; 0 = the frame's own
     expires: float  # monotonic seconds: nobody waits for it any more
 
 
@@ -60,7 +61,13 @@ class Refetcher:
         expires = self.clock() + (refetch.expire_ms / 1000 or math.inf)
         self._asked.add(command.request_id)
         self._waiting.put_nowait(
-            _Refetch(command.request_id, refetch.sequence, refetch.level or None, expires)
+            _Refetch(
+                command.request_id,
+                refetch.sequence,
+                refetch.level or None,
+                refetch.quality,
+                expires,
+            )
         )
 
     async def run(self, uplink: Uplink) -> None:
@@ -86,7 +93,7 @@ class Refetcher:
             )
         try:
             enhancement = await self.worker.enhance(
-                kept.image, kept.base, asked.level, kept.reference
+                kept.image, kept.base, kept.held, asked.level, asked.quality
             )
         except CodecError as exc:
             raise _CannotError(str(exc)) from exc

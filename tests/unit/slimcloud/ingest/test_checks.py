@@ -6,7 +6,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from slimcloud.errors import CloudError, FrameRefusedError, StoreFullError
+from slimcloud.errors import CloudError, StoreFullError
 from slimcloud.ingest.checks import AgeFloor, ContainerChecker
 from slimcloud.ingest.refusals import refusal_of, status_of
 from slimcodec.container import (
@@ -20,6 +20,7 @@ from slimcodec.container import (
 from slimcodec.errors import CodecError
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact
+from support.cloud.frames import make_frame
 from support.models.toy_artifact import LATENT_CHANNELS, make_toy_codec
 
 CHANNELS_PER_GROUP = LATENT_CHANNELS[0]
@@ -143,8 +144,8 @@ def test_no_flipped_bit_passes_or_escapes(
 def test_base_is_no_enhancement(artifact: CodecArtifact, checker: ContainerChecker) -> None:
     bitstream = _bitstream(artifact)
 
-    with pytest.raises(FrameRefusedError, match="base container"):
-        checker.check_enhancement(bitstream, google_crc32c.value(bitstream), (40, 40))
+    with pytest.raises(CodecError, match="base container"):
+        checker.check_enhancement(bitstream, google_crc32c.value(bitstream), make_frame(1).record)
 
 
 def test_age_counts_from_the_fastest_passage_whatever_the_edges_clock_says() -> None:

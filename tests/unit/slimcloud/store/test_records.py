@@ -31,3 +31,31 @@ def test_frame_outside_its_bounds_is_refused() -> None:
 
     with pytest.raises(ValidationError, match="image_height"):
         StoredFrame.model_validate({**dict(frame), "image_height": 0})
+
+
+@pytest.mark.parametrize(
+    ("fields", "reaches"),
+    [
+        ({"level": 3, "quality": 4}, True),
+        ({"level": 3, "quality": 2}, False),
+        ({"level": 1, "quality": 5}, False),
+        ({"level": 1, "enhancement_level": 3, "enhancement_bytes": 9}, False),
+        (
+            {
+                "level": 1,
+                "enhancement_level": 3,
+                "enhancement_quality": 4.5,
+                "enhancement_bytes": 9,
+                "reference_sequence": 1,
+            },
+            True,
+        ),
+        ({"level": 3, "quality": 5, "reference_sequence": 1}, False),  # what did not change
+    ],
+)
+def test_what_a_frame_reaches_is_what_its_camera_sent(
+    fields: dict[str, int], reaches: bool
+) -> None:
+    record = make_frame(2).record.model_copy(update=fields)
+
+    assert record.reaches(3, 4.0) is reaches

@@ -28,6 +28,7 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
 from slimcodec.model.load import load_codec_artifact
 from slimcodec.symbols import MAX_DEPTH, FrameSymbols
+from support.models.earlier_edge import enhance_inter
 from support.models.toy_artifact import make_image, make_toy_codec
 from support.models.toy_context import toy_context
 
@@ -75,23 +76,29 @@ class Chain:
     encoder: Encoder
     decoder: Decoder
     held: FrameSymbols | None = None
+    base: bytes = b""  # of it
+    before: FrameSymbols | None = None  # what that needed
 
-    def send(self, image: Image, base_level: int, quality: float, level: int) -> FrameSymbols:
-        base = sent = self.encoder.encode(image, base_level, quality, self.held)
-        enhancement = None
-        if level > base_level:
-            sent = self.encoder.enhance(image, base.bitstream, level, self.held)
-            enhancement = sent.bitstream
-        read = self.decoder.decode_symbols(base.bitstream, enhancement, self.held)
+    def send(self, image: Image, level: int, quality: float) -> FrameSymbols:
+        sent = self.encoder.encode(image, level, quality, self.held)
+        read = self.decoder.decode_symbols(sent.bitstream, None, self.held)
         assert sent.symbols is not None
         assert equal(sent.symbols, read)
-        self.held = read
+        self.base, self.before, self.held = sent.bitstream, self.held, read
+        return read
+
+    def refine(self, image: Image, level: int, quality: float) -> FrameSymbols:
+        assert self.held is not None
+        sent = self.encoder.refine(image, self.held, level, quality)
+        read = self.decoder.decode_symbols(self.base, sent.bitstream, self.before)
+        assert sent.symbols is not None
+        assert equal(sent.symbols, read)
         return read
 
 
 @given(
     points=st.lists(
-        st.tuples(st.integers(0, 3), st.integers(0, 5 * 256), st.integers(0, 3)),
+        st.tuples(st.integers(0, 3), st.integers(0, 5 * 256)),
         min_size=2,
         max_size=6,
     ),
@@ -99,13 +106,12 @@ class Chain:
 )
 @settings(deadline=None, max_examples=20)
 def test_reader_holds_what_the_sender_holds_at_any_level_and_quality(
-    encoder: Encoder, decoder: Decoder, points: list[tuple[int, int, int]], stands_still: bool
+    encoder: Encoder, decoder: Decoder, points: list[tuple[int, int]], stands_still: bool
 ) -> None:
     chain = Chain(encoder, decoder)
     grey = np.full((*HW, 3), 128, np.uint8)
-    for scene, (base_level, fixed, lift) in zip(moving(len(points)), points, strict=True):
-        image, level = grey if stands_still else scene, max(base_level, lift)
-        read = chain.send(image, base_level, fixed / 256, level)
+    for scene, (level, fixed) in zip(moving(len(points)), points, strict=True):
+        read = chain.send(grey if stands_still else scene, level, fixed / 256)
 
         coded = read.changed if read.depth else np.ones(LATENT_HW, np.bool_)
         assert (read.levels[coded] == level).all()
@@ -113,6 +119,31 @@ def test_reader_holds_what_the_sender_holds_at_any_level_and_quality(
         channels = np.array([8, 16, 24, 32])[read.levels]
         beyond = np.arange(read.symbols.shape[2]) >= channels[..., np.newaxis]
         assert not read.symbols[beyond].any()
+
+
+@given(
+    points=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5 * 256)), min_size=2, max_size=4)
+)
+@settings(deadline=None, max_examples=20)
+def test_a_frame_is_refined_everywhere_whatever_it_needed(
+    encoder: Encoder, decoder: Decoder, points: list[tuple[int, int]]
+) -> None:
+    chain, (level, fixed) = Chain(encoder, decoder), points.pop()
+    scenes = list(moving(len(points)))
+    for scene, (of_base, coarse) in zip(scenes, points, strict=True):
+        base = chain.send(scene, of_base, coarse / 256)
+    if not base.coarser_than(max(level, base.level), max(fixed / 256, base.quality)).any():
+        with pytest.raises(CodecError, match="already"):
+            chain.refine(scenes[-1], level, fixed / 256)
+        return
+
+    read = chain.refine(scenes[-1], level, fixed / 256)
+
+    assert (read.levels == max(level, base.level)).all()
+    assert (read.qualities == max(fixed, base.qualities.max())).all()
+    full = encoder.encode(scenes[-1], read.level, read.quality).symbols
+    assert full is not None
+    assert np.abs(read.symbols.astype(int) - full.symbols).max() <= 1
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -135,18 +166,18 @@ def test_base_and_enhancement_are_the_full_stream_and_one_header(
 
 @pytest.mark.parametrize("before", [0, 3])
 def test_inter_base_is_enhanced_at_the_places_that_changed(
-    encoder: Encoder, decoder: Decoder, before: int
+    encoder: Encoder, decoder: Decoder, context: CodecArtifact, before: int
 ) -> None:
     first, second = moving(2)
     held = encoder.encode(first, before, 3).symbols
+    assert held is not None
     base = encoder.encode(second, 1, 3, held)
-    rest = encoder.enhance(second, base.bitstream, 2, held)
+    rest, expected = enhance_inter(context, second, base.bitstream, held, 2)
 
-    both = decoder.decode_symbols(base.bitstream, rest.bitstream, held)
+    both = decoder.decode_symbols(base.bitstream, rest, held)
 
-    assert rest.symbols is not None
     assert base.symbols is not None
-    assert equal(both, rest.symbols)
+    assert equal(both, expected)
     assert both.depth == 1
     np.testing.assert_array_equal(both.changed, base.symbols.changed)
     assert (both.levels[both.changed] == 2).all()
@@ -175,16 +206,16 @@ def test_what_stands_still_costs_a_header(encoder: Encoder, decoder: Decoder) ->
 
 @pytest.mark.parametrize("level", range(WIDEST + 1))
 def test_what_stands_still_is_read_at_any_level(
-    encoder: Encoder, decoder: Decoder, level: int
+    encoder: Encoder, decoder: Decoder, context: CodecArtifact, level: int
 ) -> None:
     grey = np.full((*HW, 3), 128, np.uint8)
     held = encoder.encode(grey, 0, 3).symbols
+    assert held is not None
 
     base = encoder.encode(grey, level, 3, held).bitstream
-    lift = encoder.enhance(grey, base, WIDEST, held).bitstream if level < WIDEST else None
+    lift = enhance_inter(context, grey, base, held)[0] if level < WIDEST else None
     read = decoder.decode_symbols(base, lift, held)
 
-    assert held is not None
     assert not read.changed.any()
     np.testing.assert_array_equal(read.symbols, held.symbols)
 
@@ -263,7 +294,7 @@ def test_missing_wrong_and_foreign_references_are_refused(
     assert held is not None
     assert other is not None
     inter = encoder.encode(second, 1, 3, held).bitstream
-    rest = encoder.enhance(second, inter, reference=held).bitstream
+    rest, _ = enhance_inter(context, second, inter, held)
 
     with pytest.raises(MissingReferenceError, match=held.digest.hex()):
         decoder.decode_latent(inter)
@@ -281,11 +312,11 @@ def test_missing_wrong_and_foreign_references_are_refused(
         decoder.decode_latent(rest)
     with pytest.raises(ImageError, match="reference"):
         encoder.encode(make_image(50, 50), 1, 3, held)
-    with pytest.raises(ImageError, match="another picture"):
-        encoder.enhance(np.flip(second, 0).copy(), inter, reference=held)
-    for wrong in (None, other, replace(held, fingerprint=b"8 others")):
-        with pytest.raises(MissingReferenceError):
-            encoder.enhance(second, inter, reference=wrong)
+    with pytest.raises(MissingReferenceError):
+        encoder.enhance(second, inter)
+    refined = encoder.refine(second, held).bitstream  # of the frame before
+    with pytest.raises(MissingReferenceError, match=held.digest.hex()):
+        decoder.decode_latent(inter, refined, held)
 
 
 def test_enhancement_says_whether_its_base_is_inter(encoder: Encoder, decoder: Decoder) -> None:

@@ -19,6 +19,7 @@ from slimcloud.chain import CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.decode import Latent
+from slimcodec.model.artifact import CodecArtifact
 
 _CACHE_BYTES = 128 * 2**20  # about 145 pictures of 640 x 480
 _MIN_RETRY_AFTER_SECONDS = 1.0
@@ -74,6 +75,14 @@ def image_version(
     """
     parts = f"{frame_id}|{base_bytes}|{enhancement_bytes}|{decoder_id}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def sharp_quality_of(codec: CodecArtifact) -> float:
+    """The quality that a frame is asked for at when a person wants a sharper picture: the finest
+    but one, which takes about half of the finest's bytes; 0, the frame's own, where a codec cannot
+    refine.
+    """
+    return 0.0 if codec.context is None else max(0.0, codec.manifest.qualities - 2.0)
 
 
 @dataclass(eq=False)

@@ -232,7 +232,7 @@ async def _view(context: ApiContext, frame: StoredFrame, with_detections: bool) 
         bytes_total=bytes_total,
         bpp=8 * bytes_total / (frame.image_height * frame.image_width),
         enhanced=frame.enhancement_bytes > 0,
-        can_enhance=max(frame.level, frame.enhancement_level) < context.num_levels - 1,
+        can_enhance=not frame.reaches(context.num_levels - 1, context.sharp_quality),
         detections_count=len(result.detections) if result else None,
         detections=_boxes(result) if with_detections else None,
         latency=LatencyView.of(frame, result),

@@ -61,18 +61,21 @@ async def request_refetch(
     """
     record = await context.store.get_frame(frame)
     widest = context.num_levels - 1
-    if record.enhancement_level >= widest:
-        raise _conflict(f"the enhancement of frame {frame} is stored already")
-    if record.level >= widest:
+    if record.reaches(widest, context.sharp_quality):
+        if record.enhancement_bytes:
+            raise _conflict(f"the enhancement of frame {frame} is stored already")
         raise _conflict(
-            f"frame {frame} was sent at level {record.level}, the widest; there is no more to get"
+            f"frame {frame} was sent at level {record.level}, the widest, and at quality "
+            f"{record.quality:g}; there is no more to get"
         )
     camera = await context.store.cameras.get(frame.camera_id)
     if camera is not None and camera.connected and camera.epoch != frame.epoch:
         raise _conflict(
             f"camera {frame.camera_id} has restarted since frame {frame} and lost its picture"
         )
-    asked = await context.store.refetches.request(frame, level=widest)
+    asked = await context.store.refetches.request(
+        frame, level=widest, quality=context.sharp_quality
+    )
     view = RefetchView.model_validate(asked)
     await context.store.reviews.add(frame, caller, ReviewKind.SHARPEN)
     response.headers["Location"] = view.url

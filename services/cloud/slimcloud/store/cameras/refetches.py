@@ -46,13 +46,15 @@ class RefetchRequest:
     detail: str  # for people; set when refused
     created_time_unix_us: int
     level: int = 0  # the level to reach; 0 = all there is
+    quality: float = 0.0  # the quality to reach; 0 = the frame's own
     expires_unix_us: int = 0  # nobody waits for it after this, the store's clock; 0 = never
     sent_time_unix_us: int = 0  # the camera was told; 0 = not yet
     ended_time_unix_us: int = 0  # done or refused; 0 = not yet
 
-    def covers(self, level: int) -> bool:
-        """Whether its answer reaches a level as well."""
-        return self.level == 0 or (level != 0 and self.level >= level)
+    def covers(self, level: int, quality: float) -> bool:
+        """Whether its answer reaches a level and quality as well."""
+        is_wide = self.level == 0 or (level != 0 and self.level >= level)
+        return is_wide and self.quality >= quality
 
 
 _REQUEST = TypeAdapter(RefetchRequest)
@@ -66,7 +68,12 @@ class RefetchLog:
     clock: Callable[[], int]
 
     async def request(
-        self, frame_id: FrameId, *, level: int = 0, expires_unix_us: int = 0
+        self,
+        frame_id: FrameId,
+        *,
+        level: int = 0,
+        quality: float = 0.0,
+        expires_unix_us: int = 0,
     ) -> RefetchRequest:
         """Ask the frame's camera for its enhancement.
 
@@ -76,6 +83,7 @@ class RefetchLog:
 
         Args:
             level: the level to reach; 0 = all there is.
+            quality: the quality to reach; 0 = the frame's own.
             expires_unix_us: nobody waits for it after this, the store's clock; 0 = never.
         """
         request_id = uuid.uuid4().hex
@@ -85,7 +93,7 @@ class RefetchLog:
             if (
                 earlier is not None
                 and earlier.state is not RefetchState.REFUSED
-                and earlier.covers(level)
+                and earlier.covers(level, quality)
             ):
                 return earlier
             await self.client.set(of_key, request_id, ex=keys.REFETCH_TTL_SECONDS)
@@ -95,6 +103,7 @@ class RefetchLog:
             "detail": "",
             "created_time_unix_us": unix_us(),
             "level": level,
+            "quality": quality,
             "expires_unix_us": expires_unix_us,
         }
         asked = _request(request_id, fields)
@@ -172,16 +181,19 @@ class RefetchLog:
         await self.work.wake(asked.frame_id)
         await self.events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
 
-    async def set_done(self, frame_id: FrameId, request_id: str, level: int) -> None:
-        """Note that the enhancement of a frame up to `level` is stored: the request that it names
-        is done, and so is the newest one where that asks for no more.
+    async def set_done(
+        self, frame_id: FrameId, request_id: str, level: int, quality: float
+    ) -> None:
+        """Note that the enhancement of a frame up to a level and quality is stored: the request
+        that it names is done, and so is the newest one where that asks for no more.
         """
         newest_id = text(await self.client.get(f"{keys.REFETCH_OF}{frame_id}"))
         for found_id in dict.fromkeys((request_id, newest_id)):
             asked = await self._find(found_id)
             if asked is None or asked.frame_id != frame_id:
                 continue
-            if found_id == request_id or 0 < asked.level <= level:
+            is_reached = 0 < asked.level <= level and asked.quality <= quality
+            if found_id == request_id or is_reached:
                 await self._set_state(asked, RefetchState.DONE)
 
     async def _find(self, request_id: str) -> RefetchRequest | None:
