@@ -122,6 +122,16 @@ class Kit:
         made = self._coder.enhance(v, frame, base.container, base.symbols, reference)
         return self._add(name, base.y, *made, base=base)
 
+    def refine(self, name: str, base: Vector, level: int, quality: float) -> Vector:
+        """What brings all places of a frame to a level and quality, against the frame itself."""
+        frame = Container(
+            FINGERPRINT, level, quality, base.symbols.image_hw, 0, (), prior="context"
+        )
+        held = base.symbols
+        coarser = (held.levels < level) | (held.qualities < 256 * quality)
+        made = self._coder.encode(self._gained(base.y, frame), frame, held, coarser)
+        return self._add(name, base.y, *made, base=base)
+
     def _gained(self, y: Latent, frame: Container) -> NDArray[np.float32]:
         gain = self.tables.gain_at(frame.quality)[:, np.newaxis, np.newaxis]
         v: NDArray[np.float32] = (y * gain)[: WIDTHS[frame.level]].astype(np.float32)
@@ -267,6 +277,23 @@ def make_chains(kit: Kit) -> None:
     kit.inter("after_still", moved(empty.y, 80, 0.3), kit.enhance("still_lift", still, 2), 1, 2)
 
 
+def make_refined(kit: Kit) -> None:
+    """Frames of all kinds, and what takes the place of their enhancements: it refers to the frame
+    itself, or decodes alone.
+    """
+    key = kit.intra("own", make_latent(HW, 90), 1, 1, HW)
+    inter = kit.inter("own_inter", moved(key.y, 91, 0.3), key, 0, 0.5)
+    finer = kit.inter("own_finer", moved(inter.y, 92, 0.2), inter, 2, 2)
+    still = kit.inter("own_still", finer.y, finer, 0, 0, np.zeros(key.y.shape[1:], np.bool_))
+    frames = {"own": key, "own_inter": inter, "own_finer": finer, "own_still": still}
+    for name, frame in frames.items():
+        for level, quality in ((2, 2.0), (2, 2.75), (2, 3.0)):
+            kit.refine(f"{name}_refined_q{quality:g}", frame, level, quality)
+    kit.refine("own_refined_1", key, 1, 2.5)
+    alone = Kit().intra("", inter.y, 2, 3, HW)
+    kit.vectors.append(replace(alone, name="own_inter_refined_alone", base=inter))
+
+
 def containers(
     bitstream: bytes, reference: Vector | None = None, base: Vector | None = None
 ) -> dict[str, str]:
@@ -348,6 +375,15 @@ def make_refused(kit: Kit) -> list[dict[str, str]]:
     for symbol in (32_768, -32_768):
         frame = replace(known["size_1x1_0"].container, sections=(one_symbol(kit, symbol),))
         add(f"symbol_{symbol}", "a symbol that is out of range", pack_container(frame))
+
+    refined, own = known["own_inter_refined_q2"], known["own_finer"]
+    add("refined_other", "another base", refined.bitstream, None, own)
+    add("refined_alone", "its base is not given", refined.bitstream)
+    add("refined_size", "another picture", known["size_33x47_2"].bitstream, None, own)
+    add("refined_narrower", "narrower than its base", known["own"].bitstream, None, own)
+    coarser = kit.refine("coarser", own, 2, 1)
+    kit.vectors.remove(coarser)
+    add("refined_coarser", "coarser than its base", coarser.bitstream, None, own)
     return lines
 
 
@@ -431,6 +467,7 @@ def main() -> None:
     make_intra(kit)
     make_inter(kit)
     make_chains(kit)
+    make_refined(kit)
     write_codec(directory / "codec", kit)
     write_lines(directory / "vectors.jsonl", [vector.line for vector in kit.vectors])
     write_lines(directory / "refused.jsonl", make_refused(kit))

@@ -559,18 +559,26 @@ function digestOf(model, held) {
   return createHash('sha256').update(Buffer.concat(parts)).digest('hex').slice(0, 10);
 }
 
+function referenceOf(model, base, held) {
+  if (!base.isInter) return null;
+  refuseIf(base.reference !== digestOf(model, held), 'another reference');
+  refuseIf(held.depth >= MAX_DEPTH, 'too many frames before it');
+  return held;
+}
+
 function read(model, bitstream, enhancement, reference) {
   const base = parse(model, bitstream, reference);
   refuseIf(base.isEnhancement, 'an enhancement without its base');
-  const needed = base.isInter ? reference : null;
-  if (needed !== null) {
-    refuseIf(base.reference !== digestOf(model, needed), 'another reference');
-    refuseIf(needed.depth >= MAX_DEPTH, 'too many frames before it');
-  }
+  const needed = referenceOf(model, base, reference);
   const ofBase = decode(model, base, needed);
   if (enhancement === null) return ofBase;
   const addition = parse(model, enhancement, ofBase);
-  refuseIf(!addition.isEnhancement || addition.isInter !== base.isInter, 'kinds');
+  if (!addition.isEnhancement) {
+    refuseIf(addition.level < base.level || addition.quality < base.quality, 'less than its base');
+    refuseIf(String(addition.imageHw) !== String(base.imageHw), 'another picture');
+    return decode(model, addition, referenceOf(model, addition, ofBase));
+  }
+  refuseIf(addition.isInter !== base.isInter, 'kinds');
   refuseIf(addition.firstGroup !== base.level + 1, 'groups');
   refuseIf(addition.quality !== base.quality, 'qualities');
   refuseIf(addition.reference !== digestOf(model, ofBase), 'another base');
