@@ -27,7 +27,8 @@ against a reference ("inter"): a frame whose symbols the reader has.
          0     4  CRC32C        over all before it
 
 An inter container in which nothing changed has sections without data. Base and enhancement together
-exceed the full stream by one header and checksum at most.
+exceed the full stream by one header and checksum at most. An inter container whose reference is the
+same picture's base may take the place of that one's enhancement, as an intra one may.
 """
 
 import struct
