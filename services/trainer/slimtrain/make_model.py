@@ -152,7 +152,7 @@ def _train(settings: ModelSettings, recipe: CodecRecipe, say: Callable[[str], No
             threads=settings.threads,
             command=settings.command,
         )
-        tabulate(load_codec_artifact(exported), of_prior, lambda _: ())  # there are no videos
+        tabulate(load_codec_artifact(exported), of_prior, lambda *_: ())  # there are no videos
     say(f"{settings.codec}: written")
 
 

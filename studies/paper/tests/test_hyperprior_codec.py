@@ -112,7 +112,7 @@ def test_it_gets_a_context_prior(artifact: CodecArtifact, tmp_path: Path) -> Non
         images=[folder], to=tmp_path / "made" / "2", run=tmp_path / "run", steps=1, batch=4
     )
 
-    made = load_codec_artifact(tabulate(artifact, settings, lambda _: ()))
+    made = load_codec_artifact(tabulate(artifact, settings, lambda *_: ()))
 
     assert (made.manifest.prior, made.manifest.pad_multiple) == ("context", 32)
     assert not [name for name in made.manifest.files if name.startswith(("h_", "hyper"))]

@@ -183,7 +183,7 @@ def test_evaluate_measures_videos_and_tells_of_those_that_cannot_be_played(
     assert len(ours) >= 2
     assert {row["coder"] for row in rows[1 + len(ours) :]} == {"x264-medium"}
     assert all(row["frames"] == "4" for row in rows)
-    assert "Bits at equal AP50" in outcome.out
+    assert "video.csv" in outcome.out
     wrong = slimwire("evaluate", "--out", tmp_path / "out")
     assert wrong.code == ExitCode.USAGE
     assert "--images or --video" in wrong.err

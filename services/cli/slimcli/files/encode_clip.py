@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from slimcli.exits import Failures, needs_extra
+from slimcli.frames import read_frames
 from slimcli.streams import STANDARD, say_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from slimcodec.sequence import SentFrame, SequenceEncoder
-
-_FOLDER_FPS = 1.0
-_EARLY_SECONDS = 1e-3  # less than any frame lasts: clocks of files are rounded
-
-
-class _TimedImage(NamedTuple):
-    number: int  # in the source, from 1 on
-    seconds: float  # after the first one
-    image: NDArray[np.uint8]  # (H, W, 3) RGB
 
 
 def encode_clip(
@@ -52,7 +39,8 @@ def encode_clip(
     from slimcodec.stream import StreamHeader, StreamWriter
 
     failures, random, kinds, seconds = Failures(), Random(0), Counter[str](), 0.0
-    frames = _read(source, fps, failures)
+    with needs_extra("edge", "encode VIDEO"):
+        frames = read_frames(source, fps, lambda why: failures.tell(f"{source}: {why}"))
     first = next(frames)
     header = StreamHeader(fingerprint, (first.image.shape[0], first.image.shape[1]))
     with nullcontext(sys.stdout.buffer) if output == STANDARD else output.open("wb") as file:
@@ -80,28 +68,3 @@ def encode_clip(
     rate = f", {8 * num_bytes / seconds / 1000:.1f} kbit/s" if seconds else ""
     say_of(output, f"{output}: {told}; {num_bytes:,} bytes in {seconds:.1f} s{rate}")
     failures.end()
-
-
-def _read(source: Path, fps: float | None, failures: Failures) -> Iterator[_TimedImage]:
-    """The frames of a source that are taken; those that are damaged are told, and counted."""
-    with needs_extra("edge", "encode VIDEO"):
-        from slimedge.capture.source import PictureFolder, open_source
-
-    passed_over = 0
-
-    def tell(why: str) -> None:
-        nonlocal passed_over
-        passed_over += 1
-        failures.tell(f"{source}: {why}")
-
-    opened, due, begin = open_source(str(source), fps or _FOLDER_FPS), 0.0, time.monotonic()
-    is_thinned = fps is not None and not isinstance(opened, PictureFolder)
-    for index, picture in enumerate(opened.pictures(tell)):
-        seconds = picture.due_seconds
-        if seconds is None:  # of a camera
-            seconds = time.monotonic() - begin
-        if fps is not None and is_thinned:
-            if seconds < due - _EARLY_SECONDS:
-                continue
-            due = max(due + 1 / fps, seconds)
-        yield _TimedImage(1 + index + passed_over, seconds, picture.image)

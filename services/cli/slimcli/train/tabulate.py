@@ -1,17 +1,25 @@
 """`slimwire tabulate`: a context prior for a codec that is trained. Needs the extra `train`."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slimcli import options as common
 from slimcli.command_line import command_line
 from slimcli.exits import needs_extra
+from slimcli.frames import read_frames
 from slimcli.models import open_codec
 from slimcli.streams import say
 from slimcli.train import options
 from slimcodec.model.find import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def tabulate(
@@ -47,7 +55,6 @@ def tabulate(
     One picture in ten, chosen by its name, is left out: it is for validation.
     """
     with needs_extra("train", "tabulate"):
-        from slimcli.train.evaluate_videos import read_video
         from slimtrain.tabulate.tabulate import TabulateSettings
         from slimtrain.tabulate.tabulate import tabulate as run_tabulation
 
@@ -66,7 +73,10 @@ def tabulate(
         seed=1 if seed is None else seed,
         command=command_line(),
     )
-    run_tabulation(
-        codec, settings, lambda path: ((each.seconds, each.image) for each in read_video(path))
-    )
+    run_tabulation(codec, settings, _read)
     say(f"{to}: {codec.label} with a context prior; `slimwire calibrate` measures what it costs")
+
+
+def _read(video: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a video at a rate; those that are damaged are passed over."""
+    return (frame.image for frame in read_frames(video, fps, lambda _: None))

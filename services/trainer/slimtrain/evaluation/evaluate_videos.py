@@ -1,7 +1,7 @@
-"""Videos and ways to send them -> a row for each, and what the rows say together.
+"""Videos and ways to send them -> a row for each.
 
     video -read_clip-> Clip, VideoPoint -send-> CodedFrames -score_frames-> VideoResult
-    rows -> video.csv -compare_rates-> equal_accuracy.csv
+    rows -> video.csv; with what each frame took -> video.json
 
 What was measured is kept in `OUT/cache`, one file for each clip and point, under a digest of
 everything that decides it.
@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,6 @@ from slimtrain.evaluation.video_point import (
     stream_point,
 )
 from slimtrain.evaluation.video_rows import ClipTruth, VideoRow, score_frames
-from slimtrain.evaluation.video_summary import EqualAccuracy, compare_rates
 
 LOSS_SEED = 20230327
 VIDEO_BASELINES = ("jpeg", "webp", *STREAM_CODECS)
@@ -48,7 +47,7 @@ _CACHE_FORMAT = 2
 
 @dataclass(frozen=True)
 class VideoResult:
-    """A row, and its frames for the plots over time."""
+    """A row, and what each of its frames took."""
 
     row: VideoRow
     num_bytes: Sequence[int]
@@ -113,15 +112,15 @@ def choose_video_points(
 def evaluate_videos(
     videos: Mapping[Path, Path | None],
     plan: VideoPlan,
-    read: Callable[[Path], Iterable[TimedImage]],
+    read: Callable[[Path, float], Iterable[TimedImage]],
     out: Path,
     kept: Callable[[str], AbstractContextManager[None]],
-) -> tuple[list[VideoResult], list[EqualAccuracy]]:
-    """Every point on every clip; writes `video.csv` and `equal_accuracy.csv`.
+) -> list[VideoResult]:
+    """Every point on every clip; writes `video.csv` and `video.json`.
 
     Args:
         videos: each with its labels, if it has some.
-        read: gives the frames of a video.
+        read: gives the frames of a video, so many a second.
         kept: is entered around the work on one video, and keeps its fault from the others.
 
     Raises:
@@ -141,17 +140,25 @@ def evaluate_videos(
             progress.set_postfix_str(video.stem)
             with kept(str(video)):
                 for fps, noise in clips:
-                    clip = read_clip(video.stem, read(video), fps, plan.limit, noise)
+                    clip = read_clip(video.stem, read(video, fps), fps, plan.limit, noise)
                     for of_point in _evaluate_clip(clip, labels, plan, out / "cache"):
                         results += of_point
                         progress.update()
             progress.update(number * total // len(videos) - progress.n)  # what a fault left out
     if not results:
         raise EvaluationError("none of the videos could be measured")
-    ratios = compare_rates([result.row for result in results])
-    _write_csv(out / "video.csv", [result.row for result in results])
-    _write_csv(out / "equal_accuracy.csv", ratios)
-    return results, ratios
+    with (out / "video.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(VideoRow)])
+        writer.writeheader()
+        writer.writerows(asdict(result.row) for result in results)
+    write_whole(out / "video.json", _to_json(results))
+    return results
+
+
+def read_results(text: str) -> list[VideoResult]:
+    """What `video.json` has."""
+    rows: list[dict[str, Any]] = json.loads(text)
+    return [VideoResult(**{**one, "row": VideoRow(**one["row"])}) for one in rows]
 
 
 def draw_losses(num_frames: int, share: float) -> Lost:
@@ -192,20 +199,16 @@ def _evaluate_clip(
         path = cache / f"{clip.camera}-{clip.fps:g}-{point.name}-{digest[:12]}.json"
         if (known := _read(path)) is None:
             known = measure(point)
-            write_whole(path, json.dumps([asdict(result) for result in known]))
+            write_whole(path, _to_json(known))
         yield known
 
 
 def _read(path: Path) -> list[VideoResult] | None:
     try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text())
-        return [VideoResult(**{**fields, "row": VideoRow(**fields["row"])}) for fields in rows]
+        return read_results(path.read_text())
     except (OSError, ValueError, TypeError, KeyError):
         return None  # not there, cut short, or of another format: it is only a cache
 
 
-def _write_csv(path: Path, rows: Sequence[VideoRow] | Sequence[EqualAccuracy]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(rows[0])) if rows else [])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+def _to_json(results: Sequence[VideoResult]) -> str:
+    return json.dumps([asdict(result) for result in results])

@@ -1,6 +1,6 @@
 """A camera's clip: frames of a video at a rate, and what is known to be in them.
 
-    video -the product's reader-> TimedImage -read_clip-> Clip
+    video -the command's reader-> TimedImage -read_clip-> Clip
     NAME.txt (MOT), NAME.jsonl (a teacher's), NAME/ (YOLO text) -read_video_labels-> VideoLabels
 
 Frames and boxes meet by the frame's number in the video's file, from 1 on, as MOTChallenge counts.
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +30,8 @@ _MIN_RATE_SHARE = 0.9  # of the frames a second that were asked for; a slower vi
 _NUMBER = re.compile(r"(\d+)$")  # of the frame, at the end of a YOLO file's name
 
 Image = NDArray[np.uint8]
-
-
-class TimedImage(NamedTuple):
-    """One frame of a video as its reader gives it."""
-
-    number: int  # in the file, from 1 on
-    seconds: float  # after the first one
-    image: Image  # (H, W, 3) RGB
+# number in the file, from 1 on; seconds after the first one; (H, W, 3) RGB
+TimedImage = tuple[int, float, Image]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +57,10 @@ def read_clip(
     limit: int | None = None,
     noise: float = 0,
 ) -> Clip:
-    """The frames of a video that a camera of so many frames a second would have taken.
+    """A clip of what a reader gives of a video.
 
     Args:
+        frames: as a camera of `fps` frames a second would have taken them.
         limit: only the first so many.
         noise: standard deviation of the Gaussian noise that each value gets, the same on every run.
 
@@ -76,9 +70,8 @@ def read_clip(
     numbers: list[int] = []
     images: list[Image] = []
     seconds = 0.0
-    for number, seconds, image in frames:
-        if seconds < len(images) / fps - 1e-3:  # which is less than any frame lasts
-            continue
+    for number, due, image in frames:
+        seconds = due
         numbers.append(number)
         images.append(_with_noise(image, noise, number))
         if len(images) == limit:

@@ -1,6 +1,6 @@
 """Latents of training pictures and of videos, as g_a gives them in float32, before the gain."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -13,7 +13,6 @@ from slimnets.codec.config import PAD_MULTIPLE
 from slimtrain.data.pictures import PictureEntry, PictureError, decode_pictures
 
 Latent = NDArray[np.float32]  # (M, h, w)
-TimedPicture = tuple[float, NDArray[np.uint8]]  # seconds; (H, W, 3) RGB
 
 
 def latents_of_pictures(g_a: Graph, entries: Sequence[PictureEntry], max_edge: int) -> list[Latent]:
@@ -30,29 +29,18 @@ def latents_of_pictures(g_a: Graph, entries: Sequence[PictureEntry], max_edge: i
 
 
 def latents_of_video(
-    g_a: Graph, name: str, frames: Iterable[TimedPicture], fps: float, limit: int
+    g_a: Graph, name: str, images: Iterable[NDArray[np.uint8]], limit: int
 ) -> Latent:
-    """(T, M, h, w) of the first frames at a rate, if the video has as many.
-
-    Args:
-        frames: of the video, with their seconds after the first one.
+    """(T, M, h, w) of the first frames (H, W, 3) of a video, if it has as many.
 
     Raises:
         PictureError: it has less than two frames.
     """
-    thinned = islice(_thinned(frames, fps), limit)
-    found = [_analyse(g_a, image) for image in tqdm(thinned, name, limit, mininterval=2.0)]
+    first = tqdm(islice(images, limit), name, limit, mininterval=2.0)
+    found = [_analyse(g_a, image) for image in first]
     if len(found) < 2:
-        raise PictureError(f"{name}: has {len(found)} frames at {fps:g} frames/s; two are needed")
+        raise PictureError(f"{name}: gives {len(found)} frames; two are needed")
     return np.stack(found)
-
-
-def _thinned(frames: Iterable[TimedPicture], fps: float) -> Iterator[NDArray[np.uint8]]:
-    due_seconds = 0.0
-    for seconds, image in frames:
-        if seconds > due_seconds - 1e-3:  # less than any frame lasts
-            due_seconds = max(due_seconds + 1 / fps, seconds)  # a gap is not made up for
-            yield image
 
 
 def _analyse(g_a: Graph, image: NDArray[np.uint8]) -> Latent:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from slimcodec.context.prior import (
@@ -44,15 +45,11 @@ from slimtrain.tabulate.count import Counts
 from slimtrain.tabulate.fit import AloneFit, DifferenceFit, chunk_ends, draw_quality
 from slimtrain.tabulate.frames import Camera, InterFrame
 from slimtrain.tabulate.integers import laplace_weights, lut, to_integers
-from slimtrain.tabulate.latents import (
-    Latent,
-    TimedPicture,
-    latents_of_pictures,
-    latents_of_video,
-)
+from slimtrain.tabulate.latents import Latent, latents_of_pictures, latents_of_video
 from slimtrain.tabulate.predictor import Predictor
 
-VideoReader = Callable[[Path], Iterable[TimedPicture]]
+# The frames of a video, (H, W, 3) RGB, at so many a second.
+VideoReader = Callable[[Path, float], Iterable[NDArray[np.uint8]]]
 
 FPS = 5.0  # of the videos' latents
 _WARM_UP = 30  # steps
@@ -109,7 +106,7 @@ def tabulate(source: CodecArtifact, settings: TabulateSettings, read_video: Vide
         latents = latents_of_pictures(g_a, entries, settings.max_edge)
         cameras = [
             Camera(
-                latents_of_video(g_a, path.name, read_video(path), FPS, settings.frames),
+                latents_of_video(g_a, path.name, read_video(path, FPS), settings.frames),
                 source.tables.gain,
                 codec.config.latent_channels,
             )

@@ -25,6 +25,7 @@ from slimtrain.evaluation.evaluate_videos import (
     choose_video_points,
     draw_losses,
     evaluate_videos,
+    read_results,
 )
 from slimtrain.evaluation.operating_point import ReferenceDetector, ServedCodec
 from slimtrain.evaluation.pictures import EvaluationError
@@ -39,9 +40,7 @@ from slimtrain.evaluation.video_point import (
     stream_point,
 )
 from slimtrain.evaluation.video_rows import ClipTruth, VideoRow, score_frames
-from slimtrain.evaluation.video_summary import MEDIAN, compare_rates, format_medians
 from slimtrain.figures.mean_average_precision import Labels, ScoredBoxes
-from slimtrain.reporting.video_plots import plot_videos
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 
 NAMES = ("person", "bicycle", "car")
@@ -49,7 +48,7 @@ FRAMES = 12
 _SIDE = 32  # of what is seen, pixels
 
 
-def _read(video: Path) -> Iterator[TimedImage]:
+def _read(video: Path, fps: float = 2.0) -> Iterator[TimedImage]:
     """Two frames a second, of a white person and a black car that move; one video is broken."""
     if "broken" in video.name:
         raise ImageError("cannot be played")
@@ -58,7 +57,7 @@ def _read(video: Path) -> Iterator[TimedImage]:
         image = background.astype(np.uint8)
         for top, left, grey in ((8, 8 * n, 255), (56, 90 - 7 * n, 0)):
             image[top : top + _SIDE, left : left + _SIDE] = grey
-        yield TimedImage(n + 1, n / 2, image)
+        yield (n + 1, n / 2, image)
 
 
 def _kept(source: str) -> AbstractContextManager[None]:
@@ -124,13 +123,10 @@ def plan(
 @pytest.fixture(scope="module")
 def results(plan: VideoPlan, tmp_path_factory: pytest.TempPathFactory) -> list[VideoResult]:
     out = tmp_path_factory.mktemp("out")
-    results, _ = evaluate_videos({Path("street.mp4"): None}, plan, _read, out, _kept)
-    plot_videos(results, out)
-    assert {"video.csv", "equal_accuracy.csv", "bytes_street.png", "accuracy_street.png"} <= {
-        path.name for path in out.iterdir()
-    }
+    results = evaluate_videos({Path("street.mp4"): None}, plan, _read, out, _kept)
     table = list(csv.DictReader((out / "video.csv").read_text().splitlines()))
     assert [row["coder"] for row in table] == [result.row.coder for result in results]
+    assert read_results((out / "video.json").read_text()) == results
     return results
 
 
@@ -230,13 +226,13 @@ def test_bytes_are_those_that_were_sent(plan: VideoPlan, results: list[VideoResu
 
 def test_a_second_run_takes_everything_from_the_cache(plan: VideoPlan, tmp_path: Path) -> None:
     video: dict[Path, Path | None] = {Path("street.mp4"): None}
-    first, _ = evaluate_videos(video, plan, _read, tmp_path, _kept)
+    first = evaluate_videos(video, plan, _read, tmp_path, _kept)
 
     def send(clip: Clip, losses: Sequence[Lost]) -> list[list[CodedFrame]]:
         raise AssertionError("sent again")
 
     known = replace(plan, points=[replace(point, send=send) for point in plan.points])
-    again, _ = evaluate_videos(video, known, _read, tmp_path, _kept)
+    again = evaluate_videos(video, known, _read, tmp_path, _kept)
 
     assert again[1:] == first[1:]
     with pytest.raises(AssertionError, match="sent again"):
@@ -255,7 +251,7 @@ def test_a_broken_video_is_told_and_the_others_go_on(plan: VideoPlan, tmp_path: 
 
     two = replace(plan, points=plan.points[:1])
     videos: dict[Path, Path | None] = {Path("a/broken.mp4"): None, Path("street.mp4"): None}
-    results, _ = evaluate_videos(videos, two, _read, tmp_path, kept)
+    results = evaluate_videos(videos, two, _read, tmp_path, kept)
 
     assert told == ["a/broken.mp4: cannot be played"]
     assert {result.row.camera for result in results} == {"street"}
@@ -360,36 +356,3 @@ def test_what_is_seen_where_nothing_is_counts_as_false() -> None:
 
     assert row.false_boxes == 1
     assert row.ap50_person is None
-
-
-def _row(coder: str, level: int | None, kbit: float, ap50: float | None, camera: str) -> VideoRow:
-    blank = _score([CodedFrame(1, True, 0.0, _boxes())], [_boxes()])
-    key_seconds = 60.0 if coder == "x264-medium" else None
-    told = {"camera": camera, "kbit_per_second": kbit, "key_seconds": key_seconds}
-    return replace(blank, coder=coder, level=level, ap50_person=ap50, **told)  # type: ignore[arg-type]  # of mixed types
-
-
-def test_rates_are_compared_at_parts_of_the_uncompressed_ap50_by_camera_and_in_the_median() -> None:
-    rows = []
-    for camera, ratio, best in (("a", 0.5, 1.0), ("b", 0.8, 1.0), ("c", 0.5, 0.93)):
-        rows.append(_row("uncompressed", None, 9999, 1.0, camera))
-        for kbit, ap50 in ((10, 0.85), (20, 0.92), (40, 0.96), (80, 1.0)):
-            rows.append(_row("x264-medium", None, kbit, ap50, camera))
-            if ap50 <= best:
-                rows.append(_row("ours/1", 0, ratio * kbit, ap50, camera))
-
-    found = compare_rates(rows)
-
-    told = {(one.camera, one.at): one.ratio for one in found}
-    everywhere = ("90%", "95%", "98%", "shared")
-    assert told == {
-        **{("a", at): "0.5" for at in everywhere},
-        **{("b", at): "0.8" for at in everywhere},
-        ("c", "90%"): "0.5",  # two of its rows are too few for what both reach
-        **{("c", at): "not reached" for at in ("95%", "98%")},
-        (MEDIAN, "90%"): "0.5",
-        **{(MEDIAN, at): "0.8" for at in ("95%", "98%")},
-        (MEDIAN, "shared"): "0.65",
-    }
-    assert {one.cameras for one in found if one.camera == MEDIAN} == {2, 3}
-    assert "AP50 of person (detector), 90%: 0.5 (3 cameras)" in format_medians(found)

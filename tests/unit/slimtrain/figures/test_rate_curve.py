@@ -7,12 +7,9 @@ import pytest
 from slimtrain.figures.rate_curve import (
     CurvePoint,
     NeededRate,
-    RateRatio,
     bd_rate,
     front,
-    median_ratio,
     needed_rate,
-    rate_ratio,
     saving_percent,
 )
 
@@ -80,37 +77,3 @@ def test_a_saving_needs_both_rates() -> None:
     assert saving_percent(NeededRate(0.1), NeededRate(0.4, is_at_most=True)) is None
     assert saving_percent(None, NeededRate(0.4)) is None
     assert saving_percent(NeededRate(0.1), None) is None
-
-
-def test_the_ratio_of_rates_is_read_where_both_reach_the_figure() -> None:
-    ours = [CurvePoint(0.6 * point.bpp, point.value) for point in GROWING]
-
-    for value in (21.0, 26.0, 32.0):
-        ratio = rate_ratio(ours, GROWING, value)
-        assert ratio is not None
-        assert ratio.low == ratio.high == pytest.approx(0.6)
-        assert str(ratio) == "0.6"
-
-
-def test_the_ratio_of_rates_is_never_extrapolated() -> None:
-    low, high = GROWING[:2], _curve((0.2, 25.0), (0.3, 33.0))
-
-    assert str(rate_ratio(low, GROWING, 26.0)) == "not reached"
-    assert str(rate_ratio(GROWING, low, 26.0)) == "only ours reaches it"
-    assert rate_ratio(low, low, 26.0) is None
-    assert rate_ratio(high, high, 22.0) is None, "both are better at their cheapest"
-    # theirs is better at 0.2 already, so ours needs at least so much of it; and the other way round
-    assert str(rate_ratio(GROWING, high, 24.0)) == "> 1"
-    assert str(rate_ratio(high, GROWING, 24.0)) == "< 1"
-
-
-def test_the_median_counts_who_never_gets_there() -> None:
-    exact = [RateRatio(r, r) for r in (0.5, 0.7, 0.9)]
-    never, at_most = RateRatio(math.inf, math.inf), RateRatio(0.0, 0.6)
-
-    assert str(median_ratio(exact)) == "0.7"
-    assert str(median_ratio([*exact, never, never])) == "0.9"
-    assert str(median_ratio([exact[0], never, never])) == "not reached"
-    assert str(median_ratio([*exact[1:], at_most])) == "0.7"
-    assert median_ratio([exact[0], exact[0], at_most]) == RateRatio(0.5, 0.5)
-    assert str(median_ratio([exact[0], exact[2], at_most])) == "0.5 to 0.6"

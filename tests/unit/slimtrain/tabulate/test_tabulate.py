@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from slimcodec.decode import Decoder
@@ -28,7 +29,6 @@ from slimtrain.codec.artifact import write_codec_artifact
 from slimtrain.data.pictures import PictureError
 from slimtrain.data.split import is_validation
 from slimtrain.loop.processes import LoopError
-from slimtrain.tabulate.latents import TimedPicture
 from slimtrain.tabulate.tabulate import TabulateSettings, tabulate
 from support.models.toy_artifact import make_image
 
@@ -50,9 +50,8 @@ def shown(time: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return image
 
 
-def read_video(path: Path) -> Iterator[TimedPicture]:
-    for picture in Video(str(path)).pictures(pytest.fail):
-        yield picture.due_seconds or 0.0, picture.image
+def read_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
+    return (picture.image for picture in Video(str(path)).pictures(pytest.fail))
 
 
 @pytest.fixture(scope="module")
@@ -183,5 +182,5 @@ def test_a_video_of_one_frame_is_refused(
 ) -> None:
     to = tmp_path / "mine" / "1"
 
-    with pytest.raises(PictureError, match=r"gate\.mp4: has 1 frames at 5 frames/s"):
-        tabulate(source, replace(settings, to=to), lambda _: [(0.0, SCENE), (0.1, SCENE)])
+    with pytest.raises(PictureError, match=r"gate\.mp4: gives 1 frames"):
+        tabulate(source, replace(settings, to=to), lambda *_: [SCENE])

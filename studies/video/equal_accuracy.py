@@ -1,24 +1,64 @@
 """Rows of videos -> our rate over x264's at equal AP50, of each camera and the median of all."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 
+import numpy as np
+
 from slimtrain.evaluation.video import CLASSES
 from slimtrain.evaluation.video_point import STREAM_CODECS, UNCOMPRESSED
 from slimtrain.evaluation.video_rows import VideoRow
-from slimtrain.figures.rate_curve import (
-    CurvePoint,
-    RateRatio,
-    bd_rate,
-    median_ratio,
-    rate_ratio,
-)
+from slimtrain.figures.rate_curve import CurvePoint, bd_rate, needed_rate
 
 ANCHOR = next(iter(STREAM_CODECS))  # x264, medium
 KEPT_SHARES = (0.9, 0.95, 0.98)  # parts of the uncompressed frames' AP50: rates are compared there
 MEDIAN = "median"  # of the cameras, in place of one's name
 _TRUTHS = {"detector": "", "labels": "_labels"}  # and how the rows' columns end
+
+
+@dataclass(frozen=True)
+class RateRatio:
+    """Our rate over another codec's at equal figure; a range where a curve does not tell more."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if self.low == math.inf:
+            return "not reached"  # by us
+        if self.high == 0:
+            return "only ours reaches it"
+        if self.low == self.high:
+            return f"{self.low:.3g}"
+        if self.high == math.inf:
+            return f"> {self.low:.3g}"
+        return f"< {self.high:.3g}" if self.low == 0 else f"{self.low:.3g} to {self.high:.3g}"
+
+
+def rate_ratio(
+    ours: Sequence[CurvePoint], theirs: Sequence[CurvePoint], value: float
+) -> RateRatio | None:
+    """How much of their rate we need for a figure; None where nothing is known of it.
+
+    It is infinite where we never reach the figure and they do, 0 where it is the other way round.
+    Where the cheapest point of a curve is better already, its rate is an upper bound.
+    """
+    mine, other = needed_rate(ours, value), needed_rate(theirs, value)
+    if mine is None or other is None:
+        alone = math.inf if mine is None else 0.0
+        return None if mine is other else RateRatio(alone, alone)
+    ratio = mine.bpp / other.bpp
+    if mine.is_at_most and other.is_at_most:
+        return None
+    return RateRatio(0.0 if mine.is_at_most else ratio, math.inf if other.is_at_most else ratio)
+
+
+def median_ratio(ratios: Sequence[RateRatio]) -> RateRatio:
+    """Where the median of ratios lies, of one at least."""
+    lows, highs = zip(*((ratio.low, ratio.high) for ratio in ratios), strict=True)
+    return RateRatio(float(np.median(lows)), float(np.median(highs)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What rows of videos say together: our rate over x264's at equal accuracy, and plots."""
