@@ -1,4 +1,4 @@
-// "Sharper": the camera is asked for the channels that a frame did not send.
+// "Sharper": the camera is asked for what a frame left out.
 
 import {API, get, post} from "./api.js";
 import {$} from "./draw.js";
