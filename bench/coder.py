@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.whole import decode_symbols, encode_symbols
 from slimcodec.model.find import DEFAULT_MODEL, find_model
 from slimcodec.model.load import load_codec_artifact
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables
 from slimcodec.model.manifest import ModelReference, Task
 from slimnets.codec.codec import CodecNet

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import Container, Section, pack_container
-from slimcodec.entropy.coder import encode_symbols
 from slimcodec.entropy.tables import Tables, save_tables
+from slimcodec.entropy.whole import encode_symbols
 
 FINGERPRINT = bytes.fromhex("0123456789abcdef")
 GROUP_CHANNELS = 2

@@ -14,8 +14,9 @@ import onnx
 from numpy.typing import NDArray
 
 from slimcodec.container import Container, Prior, Section, Streams, pack_container, section_groups
-from slimcodec.entropy.coder import SymbolTables, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables, save_scale_tables, save_tables
+from slimcodec.entropy.whole import encode_symbols
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import ChannelLayout
 from support.models.toy_hyperprior import HYPER_STRIDE, scale_tables, synthesis_graph

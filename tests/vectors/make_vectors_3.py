@@ -26,7 +26,8 @@ from slimcodec.context.coder import ContextCoder
 from slimcodec.context.prior import ContextPrior, save_context
 from slimcodec.context.steps import Given
 from slimcodec.context.walk import Walk
-from slimcodec.entropy.coder import StepEncoder, SymbolTables
+from slimcodec.entropy.steps import StepEncoder
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables, save_tables
 from slimcodec.symbols import FrameSymbols
 from support.models.toy_context import laplace_tables, toy_context
@@ -83,7 +84,7 @@ class Kit:
 
     def __init__(self) -> None:
         self.tables, self.prior = make_gains(), make_prior()
-        self._coder = Coder(self.prior, self.tables, WIDTHS)
+        self._coder = Coder(self.prior, self.tables.gain, WIDTHS)
         self.vectors: list[Vector] = []
 
     def intra(

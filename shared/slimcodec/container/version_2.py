@@ -22,7 +22,7 @@ Integers are unsigned and little-endian.
          4     4  symbols       number of symbols in the data, 1..2**26, those of y alone
          8     4  CRC32C        over the section's length, symbols and data
         12     -  data          factorized: coded y; hyperprior: u32 length of coded z, coded z,
-                                coded y; coded symbols as in slimcodec.entropy.coder
+                                coded y; coded symbols as in slimcodec.entropy.whole
 
 Nested streams: a base at level l has the sections of the groups 0..l; the enhancement that lifts it
 to level k has l+1..k. The sections are the same bytes as in the full stream, so a base and its

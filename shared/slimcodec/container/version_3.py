@@ -21,7 +21,7 @@ against a reference ("inter"): a frame whose symbols the reader has.
 
     then the sections: an inter base has first that of its changes, then as above one for each group
          0   1-4  length        LEB128, not of the last section, which ends before the checksum
-         -     -  data          steps as in slimcodec.entropy.coder
+         -     -  data          steps as in slimcodec.entropy.steps
 
     then
          0     4  CRC32C        over all before it

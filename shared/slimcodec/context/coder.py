@@ -13,7 +13,7 @@ A reference may have another quality, and each place its own. Its symbols at the
 
     R = rint(symbol * (gain[frame's] / gain[place's])), held to +-32767
 
-with float32 gains (`slimcodec.entropy.tables.gain_at`), the rest in float64, ties to even, each
+with float32 gains (`slimcodec.entropy.gain`), the rest in float64, ties to even, each
 step rounded once as IEEE 754 has it: both ends have the same R. Of one quality the ratio is 1.
 
 After an inter frame the places that changed have its level and quality and its symbols; all others
@@ -34,7 +34,7 @@ from slimcodec.context.compiled import find_steps
 from slimcodec.context.prior import ContextPrior
 from slimcodec.context.steps import Given
 from slimcodec.context.walk import Reference
-from slimcodec.entropy.tables import Tables
+from slimcodec.entropy.gain import gain_at
 from slimcodec.errors import DamagedContainerError
 from slimcodec.symbols import FrameSymbols, check_holds, round_symbols
 
@@ -50,12 +50,14 @@ class ContextCoder:
 
     Args:
         prior: Of the codec.
-        tables: Whose gains scale a reference from one quality to another.
+        gain: (Q, M), which scales a reference from one quality to another.
         widths: Channels at each level.
     """
 
-    def __init__(self, prior: ContextPrior, tables: Tables, widths: Sequence[int]) -> None:
-        self._prior, self._tables, self._widths = prior, tables, tuple(widths)
+    def __init__(
+        self, prior: ContextPrior, gain: NDArray[np.float32], widths: Sequence[int]
+    ) -> None:
+        self._prior, self._gain, self._widths = prior, gain, tuple(widths)
         self._steps = find_steps(prior)
 
     def load(self, level: int) -> None:
@@ -104,9 +106,9 @@ class ContextCoder:
         if not coarser and known.there.min() >= exact.shape[1]:  # nearly always, and far faster
             return values.T, symbols.T, exact.T
         step = (np.arange(exact.shape[1]) < known.there[:, np.newaxis]).astype(np.float64)
-        gain = self._tables.gain_at(frame.quality).astype(np.float64)
+        gain = gain_at(self._gain, frame.quality).astype(np.float64)
         for quality in coarser:
-            ratio = self._tables.gain_at(quality / QUALITY_STEPS) / gain
+            ratio = gain_at(self._gain, quality / QUALITY_STEPS) / gain
             step[qualities == quality] *= ratio[: step.shape[1]]
         values = values * step[:, :M]
         symbols = np.where(step[:, :M] == 1, symbols, np.rint(values))
@@ -244,10 +246,10 @@ class ContextCoder:
         qualities, to = reference.qualities.ravel(), to_fixed(frame.quality)
         exact = np.zeros((h * w, num_channels))
         exact[:, :shared] = flat
-        gain = self._tables.gain_at(frame.quality)[:shared].astype(np.float64)
+        gain = gain_at(self._gain, frame.quality)[:shared].astype(np.float64)
         for quality in set(qualities.tolist()) - {to}:
             at = qualities == quality
-            exact[at, :shared] *= gain / self._tables.gain_at(quality / QUALITY_STEPS)[:shared]
+            exact[at, :shared] *= gain / gain_at(self._gain, quality / QUALITY_STEPS)[:shared]
         channels = np.asarray(self._widths)[reference.levels.ravel()]
         known = Reference(
             round_symbols(exact),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from slimcodec.context.prior import KINDS, PASSES, ContextPrior
 from slimcodec.context.steps import Flags, Given, NumpySteps, Steps, Symbols
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.errors import DamagedContainerError
 
 LIBRARY = Path(__file__).with_name("steps.lib")  # named as no module of Python's

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.context.prior import ContextPrior
-from slimcodec.entropy.coder import StepDecoder, StepEncoder, SymbolTables
+from slimcodec.entropy.steps import StepDecoder, StepEncoder
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.errors import DamagedContainerError
 
 _FIRST_PASS = 5  # in place of the number of changed neighbours

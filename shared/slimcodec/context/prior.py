@@ -38,7 +38,7 @@ the channels of the chunk):
                         left, then by channel. mean, inter and inter_mean may be missing
     inter_k_p           (9 (2 b + n + 1) + 1, n) int16: rows by place, then as above. Without it
                         nothing in the step is coded as a difference
-    cdf, cdf_length, offset    of the 384 tables, as in `slimcodec.entropy.coder.SymbolTables`
+    cdf, cdf_length, offset    of the 384 tables, as in `slimcodec.entropy.symbol_tables`
     changed, alone      (120,) and (5,) int32, of 2**16, of flags (`slimcodec.context.flags`): how
                         often each is 1. A table of flags has three bins: 0, 1, and an escape of
                         frequency 1 that is never used
@@ -53,7 +53,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import QUALITY_STEPS, to_fixed
-from slimcodec.entropy.coder import PRECISION_BITS, TABLE_DTYPES, SymbolTables
+from slimcodec.entropy.symbol_tables import PRECISION_BITS, TABLE_DTYPES, SymbolTables
 from slimcodec.entropy.tables import read_arrays
 from slimcodec.errors import ModelError
 from slimcodec.symbols import MAX_SYMBOL

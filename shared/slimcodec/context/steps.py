@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from slimcodec.context.flags import decode_flags, encode_flags
 from slimcodec.context.prior import ContextPrior
 from slimcodec.context.walk import Reference, Walk
-from slimcodec.entropy.coder import StepDecoder, StepEncoder
+from slimcodec.entropy.steps import StepDecoder, StepEncoder
 from slimcodec.errors import DamagedContainerError
 from slimcodec.symbols import MAX_SYMBOL
 

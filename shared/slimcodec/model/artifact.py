@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from slimcodec.container import Streams
 from slimcodec.context.prior import ContextPrior
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables
 from slimcodec.errors import ModelError
 from slimcodec.model.find import read_small

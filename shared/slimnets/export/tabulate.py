@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import TOTAL_FREQUENCY, Tables
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.prior import FactorizedPrior

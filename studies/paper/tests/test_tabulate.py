@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimcodec.entropy.coder import SymbolTables, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.whole import encode_symbols
 from studies.paper.artifact import tabulate
 from studies.paper.config import PaperConfig
 from studies.paper.hyperprior import SCALES

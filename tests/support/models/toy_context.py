@@ -13,7 +13,7 @@ from slimcodec.context.prior import (
     PASSES,
     ContextPrior,
 )
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 
 _REACH = 12  # symbols of the toy's tables; others escape
 _MOST = 65_309  # of 2**16: 0.005 bits

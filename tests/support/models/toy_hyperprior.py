@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import TOTAL_FREQUENCY
 
 NUM_SCALES = 48

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from slimcodec.container import parse_container, round_quality, to_fixed
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.entropy.tables import gain_at, table_position
+from slimcodec.entropy.gain import gain_at
+from slimcodec.entropy.tables import table_position
 from slimcodec.model.artifact import CodecArtifact
 from support.models.toy_artifact import make_image
 

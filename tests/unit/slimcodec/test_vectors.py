@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from slimcodec.container import Container, Section, pack_container, parse_container
 from slimcodec.decode import Decoder
-from slimcodec.entropy.coder import decode_symbols, encode_symbols
+from slimcodec.entropy.whole import decode_symbols, encode_symbols
 from slimcodec.errors import CodecError
 from slimcodec.model.artifact import CodecArtifact
 

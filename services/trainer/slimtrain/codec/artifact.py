@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from slimcodec.container import Streams
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables, compute_fingerprint, save_scale_tables, save_tables
 from slimcodec.model.manifest import MANIFEST_FORMAT, ModelReference, Task
 from slimcodec.pixels import pad_to_multiple, to_x

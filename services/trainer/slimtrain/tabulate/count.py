@@ -9,7 +9,7 @@ from slimcodec.container import QUALITY_STEPS
 from slimcodec.context.flags import change_contexts, neighbours
 from slimcodec.context.prior import CHANGE_CONTEXTS, MODE_CONTEXTS, ContextPrior
 from slimcodec.context.walk import Reference, Walk
-from slimcodec.entropy.coder import PRECISION_BITS
+from slimcodec.entropy.symbol_tables import PRECISION_BITS
 from slimnets.export.tabulate import to_tables
 from slimtrain.tabulate.frames import InterFrame, Symbols
 from slimtrain.tabulate.integers import REACH, laplace_weights, table_scales

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slimcodec.container import QUALITY_STEPS
-from slimcodec.entropy.tables import gain_at
+from slimcodec.entropy.gain import gain_at
 from slimtrain.data.crops import draw_seed
 from slimtrain.loop.loop import Task
 from slimtrain.tabulate.frames import InterFrame, crop

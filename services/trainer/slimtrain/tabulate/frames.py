@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from slimcodec.container import QUALITY_STEPS
 from slimcodec.context.coder import CHANGE_GAIN, KEEP_THRESHOLD, gain_of_change
-from slimcodec.entropy.tables import gain_at
+from slimcodec.entropy.gain import gain_at
 
 FINE_QUALITY = 4.0  # of fine keys and refinements
 FRAMES = 6  # after a key

@@ -16,7 +16,7 @@ from slimcodec.context.compiled import find_steps
 from slimcodec.context.flags import change_contexts
 from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
-from slimcodec.entropy.coder import StepEncoder
+from slimcodec.entropy.steps import StepEncoder
 from slimcodec.errors import (
     BitstreamError,
     CodecError,

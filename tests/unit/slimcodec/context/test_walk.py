@@ -14,7 +14,7 @@ from slimcodec.context.prior import (
     save_context,
 )
 from slimcodec.context.walk import Reference, Walk
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.errors import ModelError
 from support.models.toy_context import toy_context
 

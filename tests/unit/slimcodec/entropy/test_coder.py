@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
+from slimcodec.entropy.whole import decode_symbols, encode_symbols
 from slimcodec.errors import DamagedContainerError
 from support.models.toy_artifact import make_tables
 

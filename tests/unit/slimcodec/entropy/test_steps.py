@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimcodec.entropy.coder import StepDecoder, StepEncoder, SymbolTables
+from slimcodec.entropy.steps import StepDecoder, StepEncoder
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.errors import DamagedContainerError
 
 TABLES = SymbolTables(

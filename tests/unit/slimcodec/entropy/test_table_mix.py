@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from slimcodec.entropy.coder import SymbolTables, decode_symbols, encode_symbols
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import mix_tables
+from slimcodec.entropy.whole import decode_symbols, encode_symbols
 
 
 def one_table(offset: int, frequencies: list[int]) -> SymbolTables:

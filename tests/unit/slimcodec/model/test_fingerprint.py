@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from slimcodec.entropy.coder import SymbolTables
+from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.entropy.tables import Tables, compute_fingerprint
 from support.models.toy_artifact import make_tables
 

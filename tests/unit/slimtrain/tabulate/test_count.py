@@ -9,7 +9,6 @@ from slimcodec.container import Container, pack_container
 from slimcodec.context.coder import ContextCoder
 from slimcodec.context.flags import encode_flags
 from slimcodec.context.prior import ContextPrior
-from slimcodec.entropy.tables import Tables
 from slimtrain.tabulate.count import Counts
 from slimtrain.tabulate.frames import Camera, InterFrame
 from slimtrain.tabulate.predictor import Predictor
@@ -44,7 +43,7 @@ def test_counted_tables_shorten_pictures(prior: ContextPrior) -> None:
 
     sizes = []
     for each in (prior, counts.made(prior)):
-        coder = ContextCoder(each, Tables(GAIN, 1 / GAIN, *_no_tables()), (8,))
+        coder = ContextCoder(each, GAIN, (8,))
         frame = Container(bytes(8), 0, 2.0, (256, 320), 0, (), prior="context")
         coded, _ = coder.encode(LATENTS[-1] * GAIN[2][:, None, None], frame)
         sizes.append(len(pack_container(coded)))
