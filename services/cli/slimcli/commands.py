@@ -20,7 +20,14 @@ from slimcli.train.calibrate import calibrate, calibrate_scores
 from slimcli.train.evaluate import evaluate
 from slimcli.train.make import detector_import, export, make_model
 from slimcli.train.tabulate import tabulate
-from slimcli.train.train import recipes, train_codec, train_detector, train_tail, train_triage
+from slimcli.train.train import (
+    recipes,
+    train_codec,
+    train_detector,
+    train_preview,
+    train_tail,
+    train_triage,
+)
 
 app = typer.Typer(
     name="slimwire",
@@ -91,6 +98,7 @@ training = typer.Typer(help="Train a codec, a detector, or a codec's cloud.", no
 training.command("codec")(train_codec)
 training.command("detector")(train_detector)
 training.command("triage")(train_triage)
+training.command("preview")(train_preview)
 training.command("tail")(train_tail)
 app.add_typer(training, name="train")
 

@@ -33,6 +33,7 @@ from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.probes import Readiness, probe_router
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
+from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
@@ -46,6 +47,7 @@ from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
 from slimcodec.model.find import find_model
 from slimcodec.model.load import load_codec_artifact, load_detector_of
+from slimcodec.preview import Previewer
 from slimops.address import without_passwords
 from slimops.errors import SettingsError
 from slimops.lifecycle import Lifecycle, Phase
@@ -262,8 +264,14 @@ def _start_review(process: _Process) -> str:
     settings, models, life = process.settings, process.models, process.life
     metrics = ReviewMetrics(process.metrics)
     decoder = Decoder(models.codec, models.runtime, settings.max_pixels)
+    chains = ChainDecoder(decoder, models.codec)
+    previews = None
+    if (previewer := Previewer.of(models.codec)) is not None:
+        previews = PreviewRenderer(
+            chains, previewer, lambda result: metrics.cache.labels("preview", result).inc()
+        )
     reconstructor = Reconstructor(
-        ChainDecoder(decoder, models.codec),
+        chains,
         decoder_id=f"{models.codec.label}:{models.codec.fingerprint.hex()}:"
         f"{models.runtime.precision}",
         on_result=lambda result: metrics.cache.labels("picture", result).inc(),
@@ -275,6 +283,7 @@ def _start_review(process: _Process) -> str:
     app = build_api(
         process.store,
         reconstructor,
+        previews,
         names=models.detector.names,
         num_levels=len(models.codec.levels),
         sharp_quality=sharp_quality_of(models.codec),
@@ -301,7 +310,13 @@ def _start_review(process: _Process) -> str:
 
     life.on_stop(Phase.REFUSE, "review", stop)
     life.on_stop(Phase.CLOSE, "review", server.close)
-    life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(reconstructor.close))
+
+    def close_pools() -> None:
+        reconstructor.close()
+        if previews is not None:
+            previews.close()
+
+    life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(close_pools))
     return server.url
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from slimcloud.store.reviews import ReviewKind
 from slimcodec.detection import Detection
 from support.cloud.review import ReviewWorld, ToyCodec, open_review
+from support.models.toy_preview import toy_previewer
 
 CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 PNG = {"Accept": "image/png"}
@@ -37,6 +38,49 @@ async def test_a_png_is_the_decoders_own_output(review: ReviewWorld) -> None:
     assert response.status_code == 200
     assert response.headers["content-type"] == "image/png"
     np.testing.assert_array_equal(pixels(response.content), expected)
+
+
+async def test_a_preview_is_a_quarter_of_the_picture_and_runs_no_network(
+    review: ReviewWorld,
+) -> None:
+    frame_id = await review.send(1, image_hw=(49, 65))
+    frame = (await review.http.get(f"/api/v1/frames/{frame_id}")).json()
+    latent = review.codec.decoder.decode_latent(await review.store.get_container(frame_id))
+
+    shown = await review.http.get(frame["preview_url"])
+    unnamed = await review.http.get(f"/api/v1/frames/{frame_id}/preview")
+    again = await review.http.get(
+        frame["preview_url"], headers={"If-None-Match": shown.headers["etag"]}
+    )
+    reviews = (await review.http.get(f"/api/v1/frames/{frame_id}/reviews")).json()
+
+    expected = toy_previewer(review.codec.artifact).preview(latent)
+    assert expected.shape == (13, 17, 3)
+    jpeg = io.BytesIO()
+    Image.fromarray(expected).save(jpeg, "JPEG", quality=75)
+    assert shown.content == jpeg.getvalue()
+    assert shown.headers["content-type"] == "image/jpeg"
+    assert "immutable" in shown.headers["cache-control"]
+    assert (unnamed.content, unnamed.headers["cache-control"]) == (
+        shown.content,
+        "private, no-cache",
+    )
+    assert again.status_code == 304
+    assert review.decoder.pictures == 0
+    assert reviews["reviews"] == []
+
+
+async def test_an_enhancement_gives_another_preview(review: ReviewWorld) -> None:
+    frame_id = await review.send(1)
+    url = f"/api/v1/frames/{frame_id}"
+    before = (await review.http.get(url)).json()["preview_url"]
+
+    await review.answer_refetch(frame_id)
+    after = (await review.http.get(url)).json()["preview_url"]
+
+    assert before != after
+    pictures = [(await review.http.get(name)).content for name in (before, after)]
+    assert pictures[0] == pictures[1]  # as it is now, by either name
 
 
 async def test_two_requests_at_once_decode_once(review: ReviewWorld) -> None:

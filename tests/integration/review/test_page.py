@@ -131,24 +131,23 @@ async def test_the_list_stands_still_while_a_frame_is_open(url: str, review: Rev
         await expect(page.locator("#older")).to_be_enabled()
 
 
-async def test_a_reload_shows_the_last_picture_and_is_no_look(
-    url: str, review: ReviewWorld
-) -> None:
+async def test_lists_show_previews_and_nobody_has_looked(url: str, review: ReviewWorld) -> None:
     async with open_page(url) as page:
-        await page.locator("#frames .card").nth(1).click()
-        await shows_a_picture(page)
-        await page.keyboard.press("Escape")
-        await expect(page).not_to_have_url(re.compile("#"))  # else the reload opens the frame
-        await page.reload()
-        await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_contain_text("picture")
-        assert len(await _looks(review)) == 1
+        for scene in ("#frames .card image", '#wall [data-camera="gate-1"] image'):
+            await expect(page.locator(scene).first).to_have_attribute(
+                "href", re.compile(r"/preview\?version=")
+            )
+        await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_be_hidden()
+        assert await _looks(review) == []
+        assert review.decoder.pictures == 0
 
-        session = await page.context.new_cdp_session(page)
-        await session.send("Network.clearBrowserCache")
-        await page.reload()
-        await expect(page.locator("#frames .card")).to_have_count(6)
-        await expect(page.locator('#wall [data-camera="gate-1"] .chip')).to_have_text("sketch")
-        assert len(await _looks(review)) == 1
+
+async def test_a_frame_without_a_preview_is_a_sketch(url: str, review: ReviewWorld) -> None:
+    await review.store.cameras.connect("damaged", epoch=EPOCH, model_name="toy/1", connection="d")
+    await review.send(30, camera_id="damaged", container=b"nothing that decodes", found=[CAR])
+    async with open_page(url) as page:
+        await expect(page.locator('#wall [data-camera="damaged"] .chip')).to_be_visible()
+        await expect(page.locator('#wall [data-camera="damaged"] rect')).to_have_count(1)
 
 
 async def test_number_keys_open_cameras_as_they_stand(url: str, review: ReviewWorld) -> None:

@@ -16,6 +16,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
 from slimcloud.probes import Readiness
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams
+from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
 from slimcloud.store.frames import Store
 from slimcloud.store.records import DetectionResult, FrameState, Lane, StoredFrame
@@ -29,6 +30,7 @@ from slimcodec.model.load import load_codec_artifact
 from slimops.metrics import Metrics
 from slimops.storage.redis_connection import redis_client
 from support.models.toy_artifact import make_image, make_toy_codec
+from support.models.toy_preview import toy_previewer
 
 EPOCH = 0x197F3A1B2C3
 START_UNIX_US = 1_780_000_000_000_000  # capture time of sequence 0
@@ -90,6 +92,7 @@ class ReviewWorld:
         self.api: FastAPI = build_api(
             store,
             self.reconstructor,
+            PreviewRenderer(self.decoder, toy_previewer(codec.artifact)),
             names=NAMES,
             num_levels=len(codec.artifact.levels),
             sharp_quality=sharp_quality_of(codec.artifact),

@@ -11,7 +11,7 @@ import typer
 
 from slimcli.command_line import command_line
 from slimcli.exits import BadUsageError, needs_extra
-from slimcli.models import open_codec, open_detector
+from slimcli.models import open_codec, open_detector, open_runtime
 from slimcli.options import Models
 from slimcli.streams import say
 from slimcli.train import options
@@ -310,3 +310,26 @@ def train_tail(
         training={"command": command_line(), "pictures": len(training)},
     )
     say(f"{folder}: {codec.label} with another cloud; `slimwire evaluate --profile` measures it")
+
+
+def train_preview(
+    images: options.Images,
+    to: options.To,
+    model: Codec = None,
+    models: Models = None,
+    max_edge: options.MaxEdge = WHOLE_PICTURE_EDGE,
+    threads: options.TorchThreads = None,
+) -> None:
+    """Fit what shows a small picture of a frame without decoding it, as a new version of a codec.
+
+    Takes seconds; nothing else of the codec changes, and the fingerprint stays.
+    """
+    with needs_extra("train", "train preview"):
+        from slimtrain.data.pictures import load_divided
+        from slimtrain.preview import fit_preview, write_preview
+
+    codec = open_codec(model or "slim", models)
+    training, _ = load_divided(images, max_edge, say)
+    fitted = fit_preview(codec, (picture.image for picture in training), open_runtime(threads))
+    write_preview(codec, fitted, to, {"command": command_line(), "pictures": len(training)})
+    say(f"{to}: {codec.label} with previews")

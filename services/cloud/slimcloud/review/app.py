@@ -14,6 +14,7 @@ from slimcloud.review.errors import Problem, install_error_handlers, problems
 from slimcloud.review.event_feed import EventFeed
 from slimcloud.review.metrics import RequestTimer, ReviewMetrics
 from slimcloud.review.origin import refuse_foreign_pages
+from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.review.pictures.render import PictureRenderer
 from slimcloud.review.resource import API_PREFIX, ApiContext, keep_nothing
@@ -35,6 +36,7 @@ from slimcloud.tokens import TokenTable
 def build_api(
     store: Store,
     reconstructor: Reconstructor,
+    previews: PreviewRenderer | None,
     *,
     names: Sequence[str],
     num_levels: int,
@@ -47,6 +49,7 @@ def build_api(
     """The review API over a store and a decoder. It owns neither: who made them closes them.
 
     Args:
+        previews: of a codec that has them.
         names: label of each class id of the detector.
         num_levels: slim levels of the codec, 1 or more.
         sharp_quality: that a frame is asked for at; 0: its own.
@@ -68,6 +71,7 @@ def build_api(
         renderer=PictureRenderer(
             reconstructor, lambda result: metrics.cache.labels("response", result).inc()
         ),
+        previews=previews,
         event_feed=EventFeed(store.events),
         names=tuple(names),
         num_levels=num_levels,

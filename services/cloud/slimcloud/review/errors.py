@@ -30,7 +30,7 @@ from slimcloud.errors import (
     ReviewNotFoundError,
     StoreFullError,
 )
-from slimcloud.review.pictures.reconstruct import BusyError
+from slimcloud.review.pictures.job_pool import BusyError
 from slimcodec.errors import BitstreamError, CodecError, FingerprintMismatchError
 from slimops.tracing import trace_of
 

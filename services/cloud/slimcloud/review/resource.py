@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from slimcloud.frame_id import CAMERA_ID_PATTERN, FrameId
 from slimcloud.review.event_feed import EventFeed
+from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.render import PictureRenderer
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import time_of
@@ -33,6 +34,7 @@ class ApiContext:
 
     store: Store
     renderer: PictureRenderer
+    previews: PreviewRenderer | None  # None: the codec has none
     event_feed: EventFeed
     names: tuple[str, ...]  # label of each class id of the detector
     num_levels: int  # slim levels of the codec

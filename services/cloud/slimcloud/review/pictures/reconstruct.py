@@ -4,28 +4,23 @@ base [, enhancement] ─► kept? ─► picture
                      └► pool of threads: slimcloud.chain ─► y_hat ─ g_s ─► x_hat ─► picture
 """
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcloud.chain import CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
+from slimcloud.review.pictures.job_pool import JobPool
 from slimcloud.review.pictures.single_flight import CacheResult, SingleFlightCache
 from slimcodec.decode import Latent
 from slimcodec.model.artifact import CodecArtifact
 
 _CACHE_BYTES = 128 * 2**20  # about 145 pictures of 640 x 480
-_MIN_RETRY_AFTER_SECONDS = 1.0
-_SECONDS_PER_JOB_WEIGHT = 0.2  # of the newest job in the moving average of job seconds
-
-Result = TypeVar("Result")
 
 
 class ImageDecoder(Protocol):
@@ -34,18 +29,6 @@ class ImageDecoder(Protocol):
     def decode(self, frame: CodedFrame) -> DecodedFrame: ...
 
     def decode_image(self, latent: Latent) -> NDArray[np.uint8]: ...
-
-
-class BusyError(Exception):
-    """The decode pool and its line are full.
-
-    Attributes:
-        retry_after_seconds: how long the line needs at the present pace, seconds, at least 1.
-    """
-
-    def __init__(self, waiting: int, retry_after_seconds: float) -> None:
-        super().__init__(f"{waiting} pictures are being decoded or wait for it; try again later")
-        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True)
@@ -102,9 +85,7 @@ class Reconstructor:
     on_decoded: Callable[[float], None] = lambda _: None  # seconds that a picture took
 
     def __post_init__(self) -> None:
-        self._jobs = 0
-        self._job_seconds = 0.0
-        self._pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="reconstruct")
+        self.pool = JobPool("reconstruct", self.num_workers, self.max_waiting)
         self._pictures: SingleFlightCache[tuple[bytes, bytes | None], DecodedPicture] = (
             SingleFlightCache(_CACHE_BYTES, lambda picture: picture.image.nbytes, self.on_result)
         )
@@ -117,43 +98,19 @@ class Reconstructor:
             slimcodec.errors.CodecError: the containers cannot be decoded.
         """
         return await self._pictures.get(
-            (frame.base, frame.enhancement), lambda: self.run(lambda: self._decode(frame))
+            (frame.base, frame.enhancement), lambda: self.pool.run(lambda: self._decode(frame))
         )
-
-    async def run(self, job: Callable[[], Result]) -> Result:
-        """Run `job` in the pool; encoding a response is such a job, too.
-
-        A job whose caller is cancelled leaves the line; one that runs already is seen through.
-
-        Raises:
-            BusyError: the line is full.
-        """
-        if self._jobs >= self.num_workers + self.max_waiting:
-            line_seconds = self._jobs * self._job_seconds / self.num_workers
-            raise BusyError(self._jobs, max(_MIN_RETRY_AFTER_SECONDS, line_seconds))
-        loop = asyncio.get_running_loop()
-        running = self._pool.submit(_timed, job)
-        self._jobs += 1
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._job_ended))
-        result, seconds = await asyncio.wrap_future(running)
-        self._job_seconds += _SECONDS_PER_JOB_WEIGHT * (seconds - self._job_seconds)
-        return result
 
     async def check(self, load: Callable[[], Latent]) -> None:
         """Make a picture of what `load` gives, really, and throw it away; raises what goes wrong.
 
         It waits in the line like every job and is never refused: a busy pool is able to work.
         """
-        await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: self.decoder.decode_image(load())
-        )
+        await self.pool.run_always(lambda: self.decoder.decode_image(load()))
 
     def close(self) -> None:
         """Refuse new jobs and wait for those that run."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _job_ended(self) -> None:
-        self._jobs -= 1
+        self.pool.close()
 
     def _decode(self, frame: CodedFrame) -> DecodedPicture:
         started = time.perf_counter()
@@ -170,8 +127,3 @@ class Reconstructor:
             decode_seconds=seconds,
         )
         return DecodedPicture(image, origin)
-
-
-def _timed(job: Callable[[], Result]) -> tuple[Result, float]:
-    started = time.perf_counter()
-    return job(), time.perf_counter() - started

@@ -117,7 +117,7 @@ class PictureRenderer:
 
         async def compute() -> RenderedImage:
             picture = await self.reconstructor.picture(frame)
-            return await self.reconstructor.run(lambda: _render(picture, rendering))
+            return await self.reconstructor.pool.run(lambda: _render(picture, rendering))
 
         key = (frame.base, frame.enhancement, rendering)
         return await self._responses.get(key, compute)

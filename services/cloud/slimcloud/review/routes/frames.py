@@ -125,6 +125,8 @@ class FrameView(StoredFrame):
     url: str = Field(description="path of this frame")
     image_url: str
     """path of its picture as stored now; a better picture gets another path"""
+    preview_url: str | None
+    """path of a small picture that takes no network; null where the codec has none"""
     camera: str = Field(description="1-64 characters of [A-Za-z0-9._-]")
     epoch: str = Field(description="start of the edge process, 16 hex digits")
     sequence: int = Field(ge=1, description="counts 1, 2, 3 ... within an epoch")
@@ -225,6 +227,7 @@ async def _view(context: ApiContext, frame: StoredFrame, with_detections: bool) 
         id=str(frame_id),
         url=url,
         image_url=f"{url}/image?version={version}",
+        preview_url=f"{url}/preview?version={version}" if context.previews else None,
         camera=frame_id.camera_id,
         epoch=frame_id.epoch_hex,
         sequence=frame_id.sequence,

@@ -1,4 +1,4 @@
-"""`/frames/{id}/image`: the picture of a frame, decoded because somebody asks.
+"""`/frames/{id}/image`: the picture of a frame, decoded because somebody asks; and its `/preview`.
 
 Whether a cache may keep it for good depends on the path:
 
@@ -9,7 +9,7 @@ Whether a cache may keep it for good depends on the path:
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 MAX_EDGE_RANGE = (16, 16384)  # pixels
+_FOR_GOOD = "max-age=31536000, immutable"
 _CLIENT_GONE = 499  # as servers log it; nobody reads the answer
 _FORMATS = [image_format.value for image_format in ImageFormat]
 _IMAGE_CONTENT = {
@@ -39,14 +40,19 @@ _IMAGE_CONTENT = {
 router = APIRouter(prefix=f"{API_PREFIX}/frames", tags=["frames"])
 
 
-class ImageQuery(QueryModel):
+class PreviewQuery(QueryModel):
+    """Which picture."""
+
+    version: str | None = Field(None, max_length=64)
+    """as in `image_url` and `preview_url`; lets caches keep it"""
+
+
+class ImageQuery(PreviewQuery):
     """How to show a picture."""
 
     max_edge: int | None = Field(None, ge=MAX_EDGE_RANGE[0], le=MAX_EDGE_RANGE[1])
     """shrink so that the longer side is at most this, pixels"""
     overlay: bool = Field(False, description="draw the boxes and labels of the detections")
-    version: str | None = Field(None, max_length=64)
-    """as in `image_url`; lets caches keep it"""
 
 
 @router.head("/{frame_id}/image", include_in_schema=False)
@@ -70,8 +76,7 @@ async def get_image(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The picture as PNG, WebP, JPEG or AVIF, from the base and the enhancement if there is one."""
-    base = await context.store.get_container(frame)
-    enhancement = await context.store.get_enhancement(frame)
+    stored = await _stored(context, frame, query.version)
     image_format = choose_format(accept)
     if image_format is None:
         detail = f"cannot answer with {accept or '':.120}; offered: {', '.join(_FORMATS)}"
@@ -80,19 +85,15 @@ async def get_image(
     if query.overlay:
         result = await context.store.get_detections(frame)
         rendering = replace(rendering, overlay=result.detections if result else ())
-    decoder_id = context.renderer.reconstructor.decoder_id
-    version = image_version(frame, len(base), len(enhancement or b""), decoder_id)
-    never_changes = query.version == version and not query.overlay
-    lifetime = "max-age=31536000, immutable" if never_changes else "no-cache"
+    lifetime = _FOR_GOOD if stored.is_named and not query.overlay else "no-cache"
     headers = {
-        "ETag": rendering.etag(version),
+        "ETag": rendering.etag(stored.version),
         "Cache-Control": f"private, {lifetime}",
         "Vary": "Accept",
     }
     if _matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    (chain,) = await context.store.load_chains([frame])
-    coded = CodedFrame(base, enhancement, frame, chain)
+    coded = await _coded(context, frame, stored)
     # A picture that nobody waits for leaves the line of the decoder.
     rendered = await while_connected(request, context.renderer.render(coded, rendering))
     if rendered is None:
@@ -101,6 +102,67 @@ async def get_image(
         await _record_look(context, frame, caller, rendered.origin.level)
     headers |= _facts(rendered.origin)
     return Response(rendered.data, media_type=image_format.value, headers=headers)
+
+
+@router.get(
+    "/{frame_id}/preview",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "Not modified"},
+        **problems(404, 409, 410, 422, 429, 503),
+    },
+)
+async def get_preview(
+    request: Request,
+    frame: Frame,
+    query: Annotated[PreviewQuery, Query()],
+    context: Context,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A quarter of the picture's width and height, as JPEG, from the linear part of the codec.
+
+    No network runs for it, and nobody is said to have looked.
+    """
+    if context.previews is None:
+        detail = "the codec has no previews; `slimwire train preview` gives it some"
+        raise ApiError(HTTPStatus.NOT_FOUND, "no-previews", detail)
+    stored = await _stored(context, frame, query.version)
+    headers = {
+        "ETag": f'"{stored.version}-preview"',
+        "Cache-Control": f"private, {_FOR_GOOD if stored.is_named else 'no-cache'}",
+    }
+    if _matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    coded = await _coded(context, frame, stored)
+    data = await while_connected(request, context.previews.jpeg(coded))
+    if data is None:
+        return Response(status_code=_CLIENT_GONE)
+    headers["X-Content-Type-Options"] = "nosniff"
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A frame's own containers, the name of what they give, and whether that was asked for."""
+
+    base: bytes
+    enhancement: bytes | None
+    version: str
+    is_named: bool
+
+
+async def _stored(context: ApiContext, frame: FrameId, version: str | None) -> _Stored:
+    base = await context.store.get_container(frame)
+    enhancement = await context.store.get_enhancement(frame)
+    decoder_id = context.renderer.reconstructor.decoder_id
+    current = image_version(frame, len(base), len(enhancement or b""), decoder_id)
+    return _Stored(base, enhancement, current, version == current)
+
+
+async def _coded(context: ApiContext, frame: FrameId, stored: _Stored) -> CodedFrame:
+    (chain,) = await context.store.load_chains([frame])
+    return CodedFrame(stored.base, stored.enhancement, frame, chain)
 
 
 def _facts(origin: Origin) -> dict[str, str]:

@@ -38,13 +38,11 @@ export async function post(path, body) {
 }
 
 // A picture and what its headers tell; a decoder that is busy is asked again as it says.
-// With `cached` it comes from the browser or not at all: nothing is decoded, and nobody has looked.
-export async function getPicture(url, {cached = false} = {}) {
-  const source = cached ? {cache: "only-if-cached", mode: "same-origin"} : {};
+export async function getPicture(url) {
   for (let tries = 0; ; tries++) {
     try {
       const started = performance.now();
-      const response = await ask(url, {headers: {Accept: "image/webp, image/png;q=0.9, image/jpeg;q=0.8"}, ...source});
+      const response = await ask(url, {headers: {Accept: "image/webp, image/png;q=0.9, image/jpeg;q=0.8"}});
       const blob = await response.blob();
       const decoding = /decode;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") || "");
       return {

@@ -3,13 +3,20 @@
 
 import {API, get} from "./api.js";
 import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, quality, seconds} from "./draw.js";
-import {keptPictureOf} from "./pictures.js";
+import {keptPictureOf, smallPictureOf} from "./pictures.js";
 
 const PAGE = 24;
 const FIELDS = ["camera", "label", "score", "mark", "time"];
 export const list = {frames: [], next: null};
 
 let open = () => {}, asked = 0;
+const unseen = new WeakMap();  // card that nobody has scrolled to -> what gives it its preview
+const inView = new IntersectionObserver(entries => {
+  for (const {isIntersecting, target} of entries) if (isIntersecting) {
+    inView.unobserve(target);
+    unseen.get(target)();
+  }
+}, {rootMargin: "200px"});
 const unfolded = new Set();  // ids of frames
 
 export function startFrames(openFrame, onChange) {
@@ -141,6 +148,8 @@ function card(frames) {
   const item = make("li", {}, button);
   item.dataset.id = frame.id;
   item.dataset.key = keyOf(frames);
+  unseen.set(item, async () => drawScene(svg, frame, {picture: await smallPictureOf(frame)}));
+  inView.observe(item);
   return item;
 }
 

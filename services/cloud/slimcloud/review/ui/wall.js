@@ -1,9 +1,9 @@
-// The wall: one tile per camera with what it sees now. No picture is decoded for it: boxes are drawn
-// over a sketch, or over the last picture of that camera that somebody looked at here.
+// The wall: one tile per camera with what it sees now: boxes over the frame's own preview, for which no
+// network runs, or over a sketch where there is none.
 
 import {API, get} from "./api.js";
 import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, quality, seconds} from "./draw.js";
-import {lastPictureOf} from "./pictures.js";
+import {smallPictureOf} from "./pictures.js";
 
 const MIN_PAUSE_MS = 250;  // between two frames of one camera on the wall
 const TRAIL = 24;          // earlier centres of boxes that stay visible
@@ -39,7 +39,7 @@ export async function showFrame(cameraId, frameId) {
     try {
       const frame = wanted ? await get(`${API}/frames/${wanted}?detections=true`)
         : (await get(`${API}/frames?camera=${cameraId}&limit=1&detections=true`)).frames[0];
-      if (frame) paint(tile, frame);
+      if (frame) await paint(tile, frame);
     } catch { /* gone already, or no answer: the next one comes */ }
     await new Promise(done => setTimeout(done, MIN_PAUSE_MS));
   }
@@ -57,7 +57,7 @@ export function openCamera(index) {
 function addTile(id) {
   const part = (className, ...children) => make("span", {className}, ...children);
   const tile = {id, trail: [], svg: makeSvg("svg", {viewBox: "0 0 640 480", "aria-hidden": "true"}),
-    chip: part("chip"), state: part("state"), seen: part("strong"), age: part("soft number"), cost: part(""), today: part(""),
+    chip: make("span", {className: "chip", textContent: "sketch", title: "open it to see a picture"}), state: part("state"), seen: part("strong"), age: part("soft number"), cost: part(""), today: part(""),
     gaps: part("badge gaps"), clock: part("badge gaps")};
   tile.button = make("button", {className: "tile"},
     part("scene", tile.svg, tile.chip),
@@ -97,17 +97,16 @@ function describe(tile, camera) {
   }
 }
 
-function paint(tile, frame) {
+// Boxes and picture are of the same frame, and change together.
+async function paint(tile, frame) {
+  const picture = await smallPictureOf(frame);
   if (tile.frame && tile.frame.id !== frame.id) {
     const centres = (tile.frame.detections || []).map(d => [(d.x_min + d.x_max) / 2, (d.y_min + d.y_max) / 2, d.class_id]);
     tile.trail = [...tile.trail, ...centres].slice(-TRAIL);
   }
   tile.frame = frame;
-  const picture = lastPictureOf(tile.id);
-  drawScene(tile.svg, frame, {picture: picture?.url, trail: tile.trail, text: true});
-  tile.chip.textContent = picture ? `picture of ${clock(picture.captureTime)}` : "sketch";
-  tile.chip.title = picture ? "the last picture of this camera that was decoded here; the boxes are new"
-    : "no picture of this camera was decoded; open it to see one";
+  drawScene(tile.svg, frame, {picture, trail: tile.trail, text: true});
+  tile.chip.hidden = Boolean(picture);
   tile.seen.textContent = labelText(frame);
   tile.button.title = `Open the frame of ${clock(frame.capture_time)}`;
 }

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from slimcloud.chain import CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
-from slimcloud.review.pictures.reconstruct import BusyError, Reconstructor, image_version
+from slimcloud.review.pictures.job_pool import BusyError
+from slimcloud.review.pictures.reconstruct import Reconstructor, image_version
 from slimcodec.decode import Latent
 from slimcodec.errors import DamagedContainerError
 
