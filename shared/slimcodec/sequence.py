@@ -12,7 +12,6 @@ without the context prior codes every picture alone.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +20,12 @@ from slimcodec.container import parse_container, round_quality
 from slimcodec.decode import Decoder, Latent
 from slimcodec.encode import EncodedImage, Encoder
 from slimcodec.errors import MissingReferenceError
-from slimcodec.symbols import MAX_DEPTH, FrameSymbols
+from slimcodec.symbols import MAX_DEPTH, FrameSymbols, Kind
 
 HELD_FRAMES = 32  # that a decoder of files holds, and behind which an encoder refers to none
 KEY_SECONDS = 60.0
 
 Image = NDArray[np.uint8]
-Kind = Literal["intra", "inter", "unchanged"]
 
 
 @dataclass(frozen=True, eq=False)

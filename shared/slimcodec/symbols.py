@@ -14,13 +14,15 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import QUALITY_STEPS, REFERENCE_BYTES, Section, to_fixed
 from slimcodec.errors import DamagedContainerError
+
+Kind = Literal["intra", "inter", "unchanged"]  # how a frame was coded: the last, nothing changed
 
 MAX_SYMBOL = 32767  # larger latents are clipped: they are not of this world, but must not wrap
 MAX_DEPTH = 1023  # frames that one must have decoded before another

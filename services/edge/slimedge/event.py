@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.detection import Detection
-from slimcodec.sequence import Kind
+from slimcodec.symbols import Kind
 from slimcontrol.controller import WaitReason
 from slimedge.gap import Gap
 

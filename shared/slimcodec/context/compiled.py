@@ -5,6 +5,7 @@ set, numpy takes the steps: the same bytes, more slowly (`docs/decisions/0039-st
 """
 
 import ctypes
+import logging
 import os
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from slimcodec.context.prior import KINDS, PASSES, ContextPrior
 from slimcodec.context.steps import Flags, Given, NumpySteps, Steps, Symbols
 from slimcodec.entropy.symbol_tables import SymbolTables
 from slimcodec.errors import DamagedContainerError
+
+logger = logging.getLogger(__name__)
 
 LIBRARY = Path(__file__).with_name("steps.lib")  # named as no module of Python's
 SOURCE = Path(__file__).with_name("steps.c")
@@ -38,7 +41,14 @@ _DAMAGE = {  # the other results of steps.c
 def find_steps(prior: ContextPrior) -> Steps:
     """Return what takes the steps of a prior's frames: in C where that was built."""
     library = None if os.environ.get(PURE) else load_library(LIBRARY)
+    _tell("numpy" if library is None else "C")
     return NumpySteps(prior) if library is None else CompiledSteps(prior, library)
+
+
+@cache
+def _tell(what: str) -> None:
+    """Tell once in a process."""
+    logger.info("the entropy coder runs in %s", what)
 
 
 @cache

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from slimcodec.container import Container
     from slimcodec.decode import Decoder
-    from slimcodec.sequence import Kind
     from slimcodec.stream import StreamReader
+    from slimcodec.symbols import Kind
 
     Put = Callable[[int, float, NDArray[np.uint8]], None]  # number, seconds, picture
 

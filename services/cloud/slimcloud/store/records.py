@@ -24,6 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from slimcloud.frame_id import FrameId
 from slimcloud.wall_clock import time_of
 from slimcodec.detection import Detection
+from slimcodec.symbols import Kind
 
 CONTAINER = "container"  # field of the same hash: the bytes of the base
 # Fields of the same hash that only scripts read and write: lane and entry of the work queue, the
@@ -57,14 +58,6 @@ class Triage(StrEnum):
     SENT = "sent"  # something may be there: detected from what the camera had sent
     ENHANCED = "enhanced"  # something may be there: detected from the enhancement asked for
     FALLBACK = "fallback"  # as ENHANCED, but it did not come in time: detected from what was sent
-
-
-class Kind(StrEnum):
-    """How a frame's base was coded."""
-
-    INTRA = "intra"  # alone
-    INTER = "inter"  # against another frame
-    UNCHANGED = "unchanged"  # against another frame, and nothing had changed
 
 
 class ReviewMark(StrEnum):
@@ -174,8 +167,8 @@ class StoredFrame(BaseModel):
     @property
     def coded_as(self) -> Kind:
         if not self.reference_sequence:
-            return Kind.INTRA
-        return Kind.UNCHANGED if self.activity == 0 else Kind.INTER
+            return "intra"
+        return "unchanged" if self.activity == 0 else "inter"
 
     @property
     def captured_us(self) -> int:

@@ -25,8 +25,9 @@ from slimcloud.review.resource import (
     url_of,
 )
 from slimcloud.store.listing import FrameFilter
-from slimcloud.store.records import DetectionResult, FrameState, Kind, ReviewMark, StoredFrame
+from slimcloud.store.records import DetectionResult, FrameState, ReviewMark, StoredFrame
 from slimcloud.wall_clock import unix_us_of
+from slimcodec.symbols import Kind
 
 MAX_LIMIT = 200  # frames a page
 
