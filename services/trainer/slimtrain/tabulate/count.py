@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import QUALITY_STEPS
+from slimcodec.context.compiled import find_steps
 from slimcodec.context.flags import change_contexts, neighbours
 from slimcodec.context.prior import CHANGE_CONTEXTS, MODE_CONTEXTS, ContextPrior
+from slimcodec.context.steps import Given
 from slimcodec.context.walk import Reference, Walk
 from slimcodec.entropy.symbol_tables import PRECISION_BITS
 from slimnets.export.tabulate import to_tables
@@ -53,32 +55,15 @@ class Counts:
             np.rint(frame.fineness.ravel() * QUALITY_STEPS).astype(np.intp),
             frame.changed.ravel(),
         )
-        walk = Walk(prior, frame.quality, (hw[0], hw[1]), M, reference)
-        saved = np.zeros(hw[0] * hw[1])  # bits that differences save, by place
-        steps = []
+        given = Given(frame.quality, (hw[0], hw[1]), reference)
+        alone = find_steps(prior).choose(given, values)
+        walk = Walk(prior, given.quality, given.hw, M, reference)
         for step in walk.steps(0, M):
             wanted = values[step.places, step.chunk.start : step.chunk.end]
-            differs = walk.has_reference(step)
-            index, mean = walk.alone(step, step.places)
-            alone = wanted - mean, index
-            difference = None
-            if differs.any():
-                places = step.places[differs]
-                index, mean = walk.differing(step, places)
-                of_reference = walk.reference_symbols(step, places)
-                difference = wanted[differs] - of_reference - mean, index
-                saved[places] += prior.bits(alone[0][differs], alone[1][differs]).sum(1)
-                saved[places] -= prior.bits(*difference).sum(1)
-            steps.append((step.places, differs, alone, difference))
+            index, base = walk.predict(step, alone)
+            self._add(wanted - base, index)
             walk.put(step, wanted)
-        is_alone = saved < 0
-        for places, differs, alone, difference in steps:
-            is_symbol = ~differs | is_alone[places]
-            self._add(alone[0][is_symbol], alone[1][is_symbol])
-            if difference is not None:
-                chosen = ~is_alone[places[differs]]
-                self._add(difference[0][chosen], difference[1][chosen])
-        modes = neighbours(frame.changed)[frame.changed], is_alone.reshape(hw)[frame.changed]
+        modes = neighbours(frame.changed)[frame.changed], alone.reshape(hw)[frame.changed]
         np.add.at(self.alone, (modes[0], modes[1].astype(np.intp)), 1)
 
     def add_flags(self, frame: InterFrame) -> None:

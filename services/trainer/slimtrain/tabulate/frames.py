@@ -1,6 +1,6 @@
 """Frames of fixed cameras as an edge would code them: what the inter prior is fitted to.
 
-    latents of a camera -draw level, quality, gap-> key -hysteresis-> inter frames, each against the
+    latents of a camera -draw level, quality, gap-> key -Changes-> inter frames, each against the
                                                         last, then a refinement of still places
 
 What an encoder does later with a real link is not known here; so levels, qualities and gaps are
@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcodec.container import QUALITY_STEPS
-from slimcodec.context.coder import CHANGE_GAIN, KEEP_THRESHOLD, gain_of_change
+from slimcodec.container import FINGERPRINT_BYTES, QUALITY_STEPS, Container
+from slimcodec.context.changes import Changes
+from slimcodec.context.walk import Reference
 from slimcodec.entropy.gain import gain_at
+from slimcodec.symbols import FrameSymbols, round_symbols
 
 FINE_QUALITY = 4.0  # of fine keys and refinements
 FRAMES = 6  # after a key
@@ -24,16 +26,6 @@ GAPS = (1, 5)  # latents from frame to frame
 _REFINED = 0.7  # of the places that may be refined
 
 Symbols = NDArray[np.int16]  # (M, h, w)
-
-
-@dataclass(frozen=True, eq=False)
-class HeldFrame:
-    """What both sides hold: each place has its own level and quality."""
-
-    symbols: Symbols  # zero beyond a place's level
-    channels: NDArray[np.intp]  # (h, w) that a place has
-    quality: NDArray[np.float64]  # (h, w)
-    changed: NDArray[np.bool_]  # (h, w) in this frame; nowhere in a key
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +41,6 @@ class InterFrame:
     before: NDArray[np.bool_]  # (h, w) what changed in the reference
 
 
-@dataclass(frozen=True, eq=False)
 class Camera:
     """Simulates what an edge sends of one camera.
 
@@ -59,15 +50,19 @@ class Camera:
         widths: of its levels, channels.
     """
 
-    latents: NDArray[np.float32]
-    gain: NDArray[np.float32]
-    widths: Sequence[int]
+    def __init__(
+        self, latents: NDArray[np.float32], gain: NDArray[np.float32], widths: Sequence[int]
+    ) -> None:
+        self._latents, self._gain, self._widths = latents, gain, widths
+        self._hw = (latents.shape[2], latents.shape[3])
+        self._changes = Changes(gain, widths)
+        self._fine = len(widths) - 1, min(FINE_QUALITY, len(gain) - 1.0)  # level, quality
 
     def sequence(self, draw: np.random.Generator) -> Iterator[InterFrame]:
         """The inter frames of one drawn sequence."""
-        gap = int(draw.choice(GAPS)) if len(self.latents) > FRAMES * GAPS[-1] else 1
-        count = min(FRAMES, (len(self.latents) - 1) // gap)
-        start = int(draw.integers(len(self.latents) - count * gap))
+        gap = int(draw.choice(GAPS)) if len(self._latents) > FRAMES * GAPS[-1] else 1
+        count = min(FRAMES, (len(self._latents) - 1) // gap)
+        start = int(draw.integers(len(self._latents) - count * gap))
         kind = draw.choice(("even", "fine key", "jumps"), p=(0.45, 0.4, 0.15))
         point = self._draw_point(draw)
         held = self._key(start, *(self._fine if kind == "fine key" else point))
@@ -78,77 +73,64 @@ class Camera:
             frame, held = self._code(held, start + number * gap, *point)
             since = np.where(frame.changed, 0, since + 1)
             yield frame
-        width, quality = self._fine
-        coarse = (held.channels < width) | (held.quality < quality)
-        refined = coarse & (since >= 2) & (draw.random(since.shape) < _REFINED)
+        refined = held.coarser_than(*self._fine) & (since >= 2)
+        refined &= draw.random(since.shape) < _REFINED
         if refined.any():
-            yield self._code(held, start + count * gap, width, quality, refined)[0]
-
-    @property
-    def _fine(self) -> tuple[int, float]:
-        return self.widths[-1], min(FINE_QUALITY, len(self.gain) - 1.0)
+            yield self._code(held, start + count * gap, *self._fine, refined)[0]
 
     def _draw_point(self, draw: np.random.Generator) -> tuple[int, float]:
-        """Channels, and a quality, whole every other time."""
-        shares = 0.5 ** np.arange(len(self.widths))
+        """A level, and a quality, whole every other time."""
+        shares = 0.5 ** np.arange(len(self._widths))
         steps = 1 if draw.random() < 0.5 else QUALITY_STEPS
-        quality = round(draw.uniform(0, len(self.gain) - 1) * steps) / steps
-        return int(draw.choice(self.widths, p=shares / shares.sum())), quality
+        quality = round(draw.uniform(0, len(self._gain) - 1) * steps) / steps
+        return int(draw.choice(len(shares), p=shares / shares.sum())), quality
 
-    def _key(self, time: int, width: int, quality: float) -> HeldFrame:
-        symbols = np.rint(self._gained(time, quality)).astype(np.int16)
-        symbols[width:] = 0
-        hw = symbols.shape[1:]
-        return HeldFrame(symbols, np.full(hw, width), np.full(hw, quality), np.zeros(hw, np.bool_))
+    def _key(self, time: int, level: int, quality: float) -> FrameSymbols:
+        symbols = round_symbols(self._gained(time, level, quality))
+        return self._after(symbols, level, quality)
 
     def _code(
         self,
-        held: HeldFrame,
+        held: FrameSymbols,
         time: int,
-        width: int,
+        level: int,
         quality: float,
         refined: NDArray[np.bool_] | None = None,
-    ) -> tuple[InterFrame, HeldFrame]:
+    ) -> tuple[InterFrame, FrameSymbols]:
         """Code a frame against what is held: what changed, or the places that are refined."""
-        v, every = self._gained(time, quality)[:width], self._at_quality(held, quality)
-        reference, there = np.rint(every[:width]), np.arange(width)[:, None, None] < held.channels
-        keeps = there & (np.abs(v - reference) <= KEEP_THRESHOLD)
-        symbols = np.where(keeps, reference, np.rint(v)).astype(np.int32)
-        changed = gain_of_change(v, symbols, every) > CHANGE_GAIN
+        symbols, known = self._changes.find(self._gained(time, level, quality), quality, held)
         if refined is not None:
-            changed |= refined
-        symbols = np.where(changed, symbols, reference)
+            known = replace(known, changed=refined.ravel())
+        symbols = np.where(known.changed[:, np.newaxis], symbols, known.symbols)
+        hw, width = self._hw, self._widths[level]
         frame = InterFrame(
             quality,
-            symbols.astype(np.int16),
-            reference.astype(np.int16),
-            np.minimum(held.channels, width),
-            quality - held.quality,
-            changed,
-            held.changed,
+            symbols=symbols.T.reshape(width, *hw).astype(np.int16),
+            reference=known.symbols.T.reshape(width, *hw).astype(np.int16),
+            there=np.minimum(known.there, width).reshape(hw),
+            fineness=known.fineness.reshape(hw) / QUALITY_STEPS,
+            changed=known.changed.reshape(hw),
+            before=held.changed,
         )
-        coded = np.zeros_like(held.symbols)
-        coded[:width] = symbols
-        return frame, HeldFrame(
-            np.where(changed, coded, held.symbols),
-            np.where(changed, width, held.channels),
-            np.where(changed, quality, held.quality),
-            changed,
-        )
+        return frame, self._after(symbols, level, quality, held, known)
 
-    def _gained(self, time: int, quality: float) -> NDArray[np.float32]:
-        gained: NDArray[np.float32] = (
-            self.latents[time] * gain_at(self.gain, quality)[:, None, None]
-        )
+    def _gained(self, time: int, level: int, quality: float) -> NDArray[np.float32]:
+        """(h * w, M_l)."""
+        width = self._widths[level]
+        y = self._latents[time, :width].reshape(width, -1).T
+        gained: NDArray[np.float32] = y * gain_at(self._gain, quality)[:width]
         return gained
 
-    def _at_quality(self, held: HeldFrame, quality: float) -> NDArray[np.float64]:
-        """The symbols that are held, as they would be at another quality."""
-        wanted, found = gain_at(self.gain, quality), held.symbols.astype(np.float64)
-        for of_place in np.unique(held.quality[held.quality != quality]).tolist():
-            ratio = wanted / gain_at(self.gain, of_place)
-            found[:, held.quality == of_place] *= ratio[:, None]
-        return found
+    def _after(
+        self,
+        symbols: NDArray[np.int32],
+        level: int,
+        quality: float,
+        reference: FrameSymbols | None = None,
+        known: Reference | None = None,
+    ) -> FrameSymbols:
+        frame = Container(bytes(FINGERPRINT_BYTES), level, quality, self._hw, 0, ())
+        return self._changes.after(frame, symbols, self._hw, reference, known)
 
 
 def crop(frame: InterFrame, side: int, draw: np.random.Generator) -> InterFrame:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from slimcodec.container import parse_container
-from slimcodec.context.coder import CHANGE_GAIN, gain_of_change
+from slimcodec.context.changes import CHANGE_GAIN, gain_of_change
 from slimcodec.context.compiled import find_steps
 from slimcodec.context.flags import change_contexts
 from slimcodec.decode import Decoder

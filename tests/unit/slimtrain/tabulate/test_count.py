@@ -71,8 +71,3 @@ def test_counted_flags_and_modes_shorten_frames(
         for each in (prior, counted)
     ]
     assert sizes[1] < 0.9 * sizes[0]
-
-
-def _no_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]  # empty
-    none = np.zeros((len(GAIN), 0), np.int32)
-    return none[:, :, np.newaxis].astype(np.uint32), none, none
