@@ -20,7 +20,7 @@ from slimops.storage.redis_connection import redis_client
 from slimwire.v1 import ingest_pb2 as pb
 from support.cloud.whole_cloud import EPOCH, StreamEndedError, ToyCamera, ToyModels
 
-NUM_CAMERAS = 4
+NUM_CAMERAS = 2
 FRAMES_UNDER_WAY = 40  # acked as PERSISTED when the signal comes; detection is slower than that
 
 
@@ -66,7 +66,7 @@ async def _stream(
         async def send() -> None:
             for sequence in range(1, 10_000):
                 await camera.send(sequence, container)
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.01)
 
         sending = asyncio.create_task(send())
         try:

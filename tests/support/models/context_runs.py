@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -108,12 +109,19 @@ def make_frames(seed: int) -> Iterator[tuple[NDArray[np.int32], Reference | None
         yield symbols, reference, number * 205 / 256
 
 
-def predict(seed: int, run: Run, fraction: float = 0.0) -> NDArray[np.int32]:
-    """Return table + 384 * mean of each symbol, alone and as a difference, one after another."""
+def predict(
+    seed: int, run: Run, fraction: float = 0.0, frames: int | None = None
+) -> NDArray[np.int32]:
+    """Return table + 384 * mean of each symbol, alone and as a difference, one after another.
+
+    Args:
+        fraction: of a weight, by which it is no integer.
+        frames: only so many; None: all.
+    """
     prior = make_prior(seed)
     stored = {field.name: getattr(prior, field.name) for field in fields(prior)}
     varied, found = _Varied(**stored, run=run, fraction=fraction), []
-    for symbols, reference, quality in make_frames(seed):
+    for symbols, reference, quality in islice(make_frames(seed), frames):
         walk = Walk(varied, quality, HW, ENDS[-1], reference)
         for step in walk.steps(0, ENDS[-1]):
             found.append(_predict(walk, step, step.places, run, "alone"))
