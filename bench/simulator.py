@@ -20,6 +20,7 @@ from studies.controller.bound.oracle import bound
 from studies.controller.comparison.codec_figures import MODEL, CodecFigures, model_figures
 from studies.controller.comparison.contender import CONTROLLER, Contender
 from studies.controller.comparison.setting import SETTING_A, SETTING_B, make_world
+from studies.controller.simulation.content import load_street
 from studies.controller.simulation.outcome import summarise
 from studies.controller.simulation.recordings import find_traces
 from studies.controller.simulation.simulate import simulate
@@ -30,7 +31,7 @@ HOLES = Trace("holes", "made", (0.0, 16.0), (125_000.0, 0.0), 20.0)
 def load_figures() -> CodecFigures:
     """The model's points, bytes and seconds."""
     codec = load_codec_artifact(find_model("codec", DEFAULT_MODEL))
-    return model_figures(codec.levels, codec.manifest.qualities, codec.profile)
+    return model_figures(codec.levels, codec.manifest.qualities, codec.profile, load_street())
 
 
 def main() -> None:

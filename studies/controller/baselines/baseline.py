@@ -17,9 +17,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slimcontrol.controller import Decision, Offer, Verdict, WaitReason
+from slimcontrol.controller import Decision, NextKind, Offer, Verdict, WaitReason
 from slimcontrol.link import SentFrame, has_room
-from slimcontrol.point import OperatingPoint
+from slimcontrol.point import OperatingPoint, inter_points
 from studies.controller.baselines.throughput import Throughput
 
 _WEIGHT = 0.1  # of a new sample in what is learned of bytes, encoding and the cloud
@@ -48,8 +48,12 @@ class Baseline(ABC):
         self.front = efficient_points(terms.points)
         self.throughput = Throughput()
         self._window_frames = math.inf if window_frames is None else window_frames
-        self._bpp = {(point.level, point.quality): point.bpp for point in terms.points}
-        self._log_factor: float | None = None
+        self._bpp = {  # by whether a frame is inter, as the controller is told
+            is_inter: {(point.level, point.quality): point.bpp for point in points}
+            for is_inter, points in ((False, terms.points), (True, inter_points(terms.points)))
+        }
+        self._log_factors: dict[bool, float] = {}
+        self._is_inter = False  # what is offered
         self._encode_per_pixel = dict(terms.encode_seconds_per_pixel)
         self._service: float | None = None
         self._last_detected = -math.inf  # clock of the server, seconds
@@ -60,6 +64,7 @@ class Baseline(ABC):
 
     def decide(self, offer: Offer) -> Decision:
         """Choose for the newest frame, or let it wait; see `Controller.decide`."""
+        self._is_inter = offer.kind is NextKind.INTER
         reason = self._closed(offer)
         point = self.choose(offer) if reason is None else None
         if point is None:
@@ -74,13 +79,18 @@ class Baseline(ABC):
         return Decision(Verdict.BEST, point, round(size_bytes), seconds)
 
     def on_encoded(
-        self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
+        self,
+        level: int,
+        quality: float,
+        pixels: int,
+        size_bytes: int,
+        seconds: float,
+        is_inter: bool = False,
     ) -> None:
         """Learn how many bytes this scene takes, and how long encoding does."""
-        log_ratio = math.log(size_bytes / (self._bpp[level, quality] * pixels / 8))
-        if self._log_factor is None:
-            self._log_factor = log_ratio
-        self._log_factor += _WEIGHT * (log_ratio - self._log_factor)
+        log_ratio = math.log(size_bytes / (self._bpp[is_inter][level, quality] * pixels / 8))
+        known = self._log_factors.get(is_inter, log_ratio)
+        self._log_factors[is_inter] = known + _WEIGHT * (log_ratio - known)
         per_pixel = self._encode_per_pixel[level]
         self._encode_per_pixel[level] = per_pixel + _WEIGHT * (seconds / pixels - per_pixel)
 
@@ -109,8 +119,9 @@ class Baseline(ABC):
         return self._service or 0.0
 
     def expected_bytes(self, point: OperatingPoint, pixels: int) -> float:
-        """Bytes of a picture of this scene at a point."""
-        return point.bpp * pixels / 8 * math.exp(self._log_factor or 0.0)
+        """Bytes of a picture of this scene at a point, coded as the one that is offered."""
+        bpp = self._bpp[self._is_inter][point.level, point.quality]
+        return bpp * pixels / 8 * math.exp(self._log_factors.get(self._is_inter, 0.0))
 
     def encode_seconds(self, point: OperatingPoint, pixels: int) -> float:
         """Seconds that encoding at a point takes."""

@@ -67,7 +67,6 @@ class RobustMpc(Baseline):
         self._stride = stride.ravel()  # of the rest: each frame, or every second one
         self._sent = np.array([1.0] * len(self.front) + [0.0])
         self._utility = np.array([point.utility for point in self.front] + [0.0])
-        self._bpp_front = np.array([point.bpp for point in self.front] + [0.0])
 
     @property
     def safe_rate(self) -> float:
@@ -103,8 +102,8 @@ class RobustMpc(Baseline):
         """What every plan is worth: (plans,)."""
         link, frame_seconds = offer.link, self.terms.frame_seconds
         rate = min(self.safe_rate, offer.budget.bytes_per_second)
-        factor = self.expected_bytes(self.front[0], offer.pixels) / self.front[0].bpp
-        transfer = self._bpp_front * factor / rate  # (points,) seconds
+        sizes = [self.expected_bytes(point, offer.pixels) for point in self.front]
+        transfer = np.array([*sizes, 0.0]) / rate  # (points,) seconds
         encode = np.array([self.encode_seconds(p, offer.pixels) for p in self.front] + [0.0])
         cloud = self.service_seconds
         plans = len(self._plans[0])

@@ -81,5 +81,5 @@ def _digest(world: World) -> str:
         (content.levels, content.qualities, content.image_hw),
     )
     digest = hashlib.sha256(repr(deciding).encode())
-    digest.update(content.sizes.tobytes())
+    digest.update(content.sizes.tobytes() + content.inter_sizes.tobytes())
     return digest.hexdigest()[:32]

@@ -1,8 +1,9 @@
 """What no policy can beat: the best choices of one who knows the link and every frame beforehand.
 
-The search is in `schedule`. It does not keep to the credit and the pace, and waits for no ack: each
-of these can only make the bound higher than what a policy reaches. A budget of bytes is kept to on
-average, by a price for each byte:
+The search is in `schedule`. It does not keep to the credit and the pace, and waits for no ack;
+where frames refer to frames, each takes what it takes against the best of references, and no key is
+ever paid: each of these can only make the bound higher than what a policy reaches. A budget of
+bytes is kept to on average, by a price for each byte:
 
     U(bytes <= B)  <=  min over price of  [ max (U - price * bytes) + price * B ]
 
@@ -78,7 +79,7 @@ def bound(
 def most_bytes(world: World) -> float:
     """Container bytes that an edge sends at most that keeps to the world's budget."""
     assert world.budget is not None, "asked only where there is one"
-    largest = max(world.size_bytes(k, p) for k in range(world.frame_count) for p in world.points)
+    largest = int(world.content.scaled(world.image_hw).sizes.max())
     return world.budget.bytes_per_second * (world.seconds + BURST_SECONDS) + largest
 
 
@@ -120,7 +121,7 @@ def _worth_within(
     if falling.slope >= 0:
         return free.worth
     highest = max(
-        world.utility(point) / world.size_bytes(k, point)
+        world.utility(point) / world.fewest_bytes(k, point)
         for k in range(min(world.frame_count, len(world.content.sizes)))
         for point in world.points
     )  # no point is worth its bytes

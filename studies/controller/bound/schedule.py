@@ -51,7 +51,7 @@ def find_options(world: World, frame: int, bytes_price: float = 0.0) -> Options:
     """
     found = []
     for point in world.points:
-        size_bytes = world.size_bytes(frame, point)
+        size_bytes = world.fewest_bytes(frame, point)
         worth = world.utility(point) - bytes_price * size_bytes
         if worth > 0 and size_bytes <= world.max_frame_bytes:
             encode = world.encode_time(frame, point.level)

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slimcodec.encode import Encoder
+    from slimcodec.symbols import FrameSymbols
 
     Image = NDArray[np.uint8]
     Encode = Callable[[Image, int, float], int]
+    EncodeAgainst = Callable[[Image, int, float, FrameSymbols | None], tuple[int, FrameSymbols]]
 
 
 class RecordedCodec(enum.Enum):
@@ -53,13 +55,19 @@ def record(
 ) -> None:
     """Encode a video's frames at every point and keep their bytes, for `simulate`.
 
-    No picture is kept, only bytes of containers.
+    No picture is kept, only bytes of containers. A model with the context prior is recorded with
+    references, too.
     """
     from slimcodec.encode import Encoder
     from slimedge.capture.source import open_source
-    from studies.controller.simulation.content import record_content, write_content
+    from studies.controller.simulation.content import (
+        record_content,
+        record_references,
+        write_content,
+    )
 
     refuse_existing(output, force=force)
+    encoder = None
     if codec is RecordedCodec.MODEL:
         artifact = open_codec(model, models)
         points = [
@@ -67,11 +75,15 @@ def record(
             for level in range(len(artifact.manifest.levels))
             for quality in range(artifact.manifest.qualities)
         ]
-        encode = _model(Encoder(artifact, open_runtime(threads, precision)))
+        encoder = Encoder(artifact, open_runtime(threads, precision))
+        encode = _model(encoder)
     else:
         points, encode = _classic(codec.value)
     pictures = (picture.image for picture in open_source(str(video), 1.0).pictures())
-    content = record_content(islice(pictures, frames), points, encode)
+    images = list(islice(pictures, frames))
+    content = record_content(images, points, encode)
+    if encoder is not None and artifact.context is not None:
+        content = record_references(content, images, _references(encoder))
     refuse_existing(output, force=force)
     write_content(content, output)
     height, width = content.image_hw
@@ -80,6 +92,17 @@ def record(
 
 def _model(encoder: Encoder) -> Encode:
     return lambda image, level, quality: len(encoder.encode(image, level, quality).bitstream)
+
+
+def _references(encoder: Encoder) -> EncodeAgainst:
+    def encode(
+        image: Image, level: int, quality: float, reference: FrameSymbols | None
+    ) -> tuple[int, FrameSymbols]:
+        encoded = encoder.encode(image, level, quality, reference)
+        assert encoded.symbols is not None, "only of the context prior"
+        return len(encoded.bitstream), encoded.symbols
+
+    return encode
 
 
 def _classic(name: str) -> tuple[list[tuple[int, float]], Encode]:

@@ -105,6 +105,10 @@ def simulate(
             help="What `record` made of a video; not given: the sample video's.",
         ),
     ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="Each frame is coded alone, though FILE has references."),
+    ] = False,
     model: Model = DEFAULT_MODEL,
     models: Models = None,
     as_json: AsJson = False,
@@ -116,7 +120,7 @@ def simulate(
     from studies.controller.comparison.json_value import json_value
     from studies.controller.comparison.study import run_study
     from studies.controller.comparison.summary import summarise_rows
-    from studies.controller.simulation.content import read_content
+    from studies.controller.simulation.content import load_street, read_content
 
     if half not in HALVES:
         raise BadUsageError(f"--half {half}: expected one of {', '.join(HALVES)}")
@@ -133,11 +137,12 @@ def simulate(
     links = _links(traces, half, limit)
     artifact = open_codec(model, models)
     manifest = artifact.manifest
+    recording = load_street() if content is None else read_content(content)
     figures = model_figures(
         manifest.levels,
         manifest.qualities,
         artifact.profile,
-        None if content is None else read_content(content),
+        recording.alone if alone else recording,
     )
     codecs = {MODEL: figures, **{name: classic_figures(name) for name in LADDERS}}
     chosen = _contenders(find_contenders(figures.points), policy)

@@ -38,11 +38,12 @@ def tune(
     from studies.controller.comparison.codec_figures import MODEL, classic_figures, model_figures
     from studies.controller.comparison.contender import CONTROLLER, LADDERS, find_contenders
     from studies.controller.comparison.setting import SETTINGS
+    from studies.controller.simulation.content import load_street
     from studies.controller.simulation.recordings import find_traces
 
     artifact = open_codec(DEFAULT_MODEL, None)
     manifest = artifact.manifest
-    model = model_figures(manifest.levels, manifest.qualities, artifact.profile)
+    model = model_figures(manifest.levels, manifest.qualities, artifact.profile, load_street())
     codecs = {MODEL: model, **{name: classic_figures(name) for name in LADDERS}}
     links = tuning.choose_links(find_traces(traces), per_family)
     contenders = [

@@ -10,7 +10,7 @@ from slimcodec.model.manifest import Calibration, Level, Profile
 from slimcontrol.point import OperatingPoint
 from slimcontrol.profile import build_operating_points
 from studies.controller.comparison.classic_codec import CLASSIC_CODECS
-from studies.controller.simulation.content import Content, load_street, read_content
+from studies.controller.simulation.content import Content, read_content
 
 MODEL = "model"  # the name of the product's codec among others
 
@@ -39,19 +39,19 @@ def model_figures(
     levels: Sequence[Level],
     qualities: int,
     profile: Profile | None,
-    content: Content | None = None,
+    content: Content,
 ) -> CodecFigures:
     """Give those of a model.
 
     Args:
         levels, qualities, profile: As its manifest and profile say.
-        content: A recording with this model; None: the one of slim-n/3 that comes along.
+        content: A recording with this model.
     """
     guesses = _MEASURED_SECONDS_PER_PIXEL
     return CodecFigures(
         MODEL,
         build_operating_points(levels, qualities, profile),
-        content or load_street(),
+        content,
         {level: guesses[min(level, len(guesses) - 1)] for level in range(len(levels))},
         None if profile is None else profile.calibration,
     )

@@ -20,7 +20,13 @@ class Policy(Protocol):
         """Choose for the newest frame, or let it wait; it is offered again later."""
 
     def on_encoded(
-        self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
+        self,
+        level: int,
+        quality: float,
+        pixels: int,
+        size_bytes: int,
+        seconds: float,
+        is_inter: bool = False,
     ) -> None:
         """Learn from one encoded frame: its container's bytes, the seconds it took."""
 

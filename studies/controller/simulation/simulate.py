@@ -6,7 +6,8 @@
 
 Nothing here steps through time: the next event is taken from a heap, and what happens between two
 events is known in closed form. As at the edge, a frame that must wait is offered again after every
-change, and the newest one takes its place. What the edge does and this does not: a stream that
+change, and the newest one takes its place. A frame may refer to those whose RECEIVED is here, which
+in a real cloud comes with PERSISTED. What the edge does and this does not: a stream that
 breaks, enhancements, backfill, and a transport that blocks a write.
 """
 
@@ -17,12 +18,14 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
+from slimcodec.sequence import SentFrame
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Decision, Offer, Verdict, WaitReason
 from slimcontrol.point import OperatingPoint
 from studies.controller.simulation.account import Account, SimulatedFrame
 from studies.controller.simulation.link import Cloud, Link
 from studies.controller.simulation.policy import Policy
+from studies.controller.simulation.references import References
 from studies.controller.simulation.run import FrameOutcome, Run, Unsent
 from studies.controller.simulation.world import World
 
@@ -53,6 +56,7 @@ class _Record:
     point: OperatingPoint | None = None
     reason: WaitReason | Unsent | None = None
     probe: bool = False
+    sent: SentFrame | None = None
     size_bytes: int = 0
     encode_seconds: float = 0.0
     encoded_at: float | None = None
@@ -82,6 +86,7 @@ class _Simulation:
         self._budget = BudgetAccount(
             world.budget, lambda: self._account.sent_bytes, lambda: self._now
         )
+        self._references = References(world)
         self._half_trip = world.round_trip_seconds / 2
         self._state = _State.IDLE
         self._mailbox: int | None = None  # the newest picture that nobody has taken
@@ -120,7 +125,8 @@ class _Simulation:
         for level in sorted({point.level for point in world.points}):
             points = [point for point in world.points if point.level == level]
             middle = points[len(points) // 2]
-            size_bytes, seconds = world.size_bytes(0, middle), world.encode_time(0, level)
+            size_bytes = world.size_bytes(0, level, middle.quality)
+            seconds = world.encode_time(0, level)
             self._policy.on_encoded(level, middle.quality, world.pixels, size_bytes, seconds)
 
     def _add(self, time: float, event: _Event, subject: SimulatedFrame | int) -> None:
@@ -141,6 +147,9 @@ class _Simulation:
     def _take_answer(self, event: _Event, frame: SimulatedFrame) -> None:
         if event is _Event.RECEIVED:
             self._account.receive()
+            sent = self._records[frame.index].sent
+            assert sent is not None, "it was encoded"
+            self._references.answered(sent, is_stored=True)
             self._received_bytes += frame.size_bytes
             self._policy.on_received(
                 self._now,
@@ -203,6 +212,7 @@ class _Simulation:
                 self._world.pixels,
                 self._account.view(now),
                 self._budget.view(),
+                self._references.kind(self._frame),
             )
         )
 
@@ -211,15 +221,18 @@ class _Simulation:
         point = record.point
         assert point is not None, "it was encoded at a point"
         record.encoded_at = self._now
-        record.size_bytes = self._world.size_bytes(self._frame, point)
+        record.sent = self._references.encode(self._frame, point)
+        record.size_bytes = len(record.sent.encoded.bitstream)
         self._policy.on_encoded(
             point.level,
             point.quality,
             self._world.pixels,
             record.size_bytes,
             record.encode_seconds,
+            is_inter=record.sent.reference is not None,
         )
         if record.size_bytes > self._world.max_frame_bytes:
+            self._references.answered(record.sent, is_stored=False)
             record.reason = Unsent.TOO_LARGE
             self._pace()
         else:
@@ -231,6 +244,8 @@ class _Simulation:
             self._state = _State.WAITING
             return
         if self._now - self._world.captured_at(self._frame) > self._world.expire_seconds:
+            assert record.sent is not None, "it was encoded"
+            self._references.answered(record.sent, is_stored=False)
             record.reason = Unsent.EXPIRED
         else:
             self._send(record)

@@ -102,7 +102,8 @@ class World:
         if not self.points:
             raise WorldError("there are no points to send; give the codec's")
         for point in self.points:
-            self._columns[point.level, point.quality] = self.content.column(point)
+            column = self.content.column(point.level, point.quality)
+            self._columns[point.level, point.quality] = column
             if point.level not in self.encode_seconds:
                 raise WorldError(f"level {point.level} has no encode_seconds; measure it")
 
@@ -125,16 +126,18 @@ class World:
         """Seconds; the first picture is taken at 0."""
         return frame / self.fps
 
-    def size_bytes(self, frame: int, point: OperatingPoint) -> int:
-        """Of the frame's container.
+    def size_bytes(self, frame: int, level: int, quality: float, gap: int = 0) -> int:
+        """Of the frame's container; see `Content.size_bytes`.
 
         Raises:
             ContentError: the point was not recorded.
         """
-        column = self._columns.get((point.level, point.quality))
-        if column is None:
-            column = self.content.column(point)
-        return self._sizes[frame % len(self._sizes)][column]
+        return self._sized.size_bytes(frame, level, quality, gap)
+
+    def fewest_bytes(self, frame: int, point: OperatingPoint) -> int:
+        """Of the frame's container in the best of ways: against any reference, or alone."""
+        column = self._columns[point.level, point.quality]
+        return self._fewest[frame % len(self._fewest)][column]
 
     def encode_time(self, frame: int, level: int) -> float:
         """Seconds that the encoder takes for a frame."""
@@ -155,9 +158,15 @@ class World:
         return self.captured_at(frame + 1) if frame + 1 < self.frame_count else math.inf
 
     @cached_property
-    def _sizes(self) -> list[list[int]]:
-        sizes: list[list[int]] = self.content.scaled(self.image_hw).sizes.tolist()
-        return sizes
+    def _sized(self) -> Content:
+        return self.content.scaled(self.image_hw)
+
+    @cached_property
+    def _fewest(self) -> list[list[int]]:
+        sized = self._sized
+        sizes = np.minimum(sized.sizes, sized.inter_sizes.min(0)) if sized.gaps else sized.sizes
+        fewest: list[list[int]] = sizes.tolist()
+        return fewest
 
     @cached_property
     def _encode_factors(self) -> list[float]:

@@ -9,7 +9,7 @@ from studies.controller.simulation.content import load_street
 
 def make_figures() -> CodecFigures:
     """The recorded points; bits as recorded, utility rising with quality, then with level."""
-    content = load_street()
+    content = load_street().alone
     height, width = content.image_hw
     bpp = content.sizes.mean(axis=0) * 8 / (height * width)
     points = tuple(

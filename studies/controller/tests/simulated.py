@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,13 @@ class Always:
         return Decision(Verdict.BEST, self.point, self.predicted_bytes, 0.0)
 
     def on_encoded(
-        self, level: int, quality: float, pixels: int, size_bytes: int, seconds: float
+        self,
+        level: int,
+        quality: float,
+        pixels: int,
+        size_bytes: int,
+        seconds: float,
+        is_inter: bool = False,
     ) -> None:
         self.calls.append(("encoded", level, quality, pixels, size_bytes, seconds))
 
@@ -84,6 +91,14 @@ class Scripted(Always):
 def make_content(sizes: Sequence[Sequence[int]] = ((1000, 4000),)) -> Content:
     """A video of 10 x 10 pixels: for each frame the bytes at `SMALL` and at `LARGE`."""
     return Content((0, 1), (0.0, 0.0), np.asarray(sizes, np.uint32), (10, 10))
+
+
+def make_related_content() -> Content:
+    """The same, whose frame takes 100 and 400 bytes against the one before, four times as many
+    against the one that came 16 before.
+    """
+    sizes = np.array([[[100, 400]], [[400, 1600]]], np.uint32)
+    return replace(make_content(), gaps=(1, 16), inter_sizes=sizes)
 
 
 def make_world(**changes: Any) -> World:

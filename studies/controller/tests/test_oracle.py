@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -24,6 +25,7 @@ from studies.controller.tests.simulated import (
     Scripted,
     make_content,
     make_controller,
+    make_related_content,
     make_world,
 )
 
@@ -42,6 +44,13 @@ def best_by_trying_all(world: World, allowed_bytes: float = np.inf) -> float:
         if outcome.sent_bytes <= allowed_bytes:
             best = max(best, outcome.in_deadline_accuracy)
     return best
+
+
+def test_no_policy_has_more_where_frames_refer_to_frames() -> None:
+    world = make_world(content=make_related_content(), trace=constant_trace(1200.0), seconds=6.0)
+
+    assert accuracy(make_controller(world), world) <= oracle(world)
+    assert oracle(world) > oracle(replace(world, content=world.content.alone))
 
 
 @st.composite

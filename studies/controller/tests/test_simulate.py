@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcontrol.budget import Budget
-from slimcontrol.controller import WaitReason
+from slimcontrol.controller import NextKind, WaitReason
 from slimlinks.trace import Trace, constant_trace
 from studies.controller.errors import ContentError, WorldError
 from studies.controller.simulation.run import Run, Unsent
@@ -23,6 +23,7 @@ from studies.controller.tests.simulated import (
     OnlyWhenIdle,
     make_content,
     make_controller,
+    make_related_content,
     make_world,
 )
 
@@ -55,6 +56,31 @@ def test_frames_queue_on_the_link_and_then_in_the_cloud() -> None:
 
     assert [f.received_at for f in frames] == pytest.approx([0.5, 0.9, 1.3, 1.7])
     assert [f.detected_at for f in frames] == pytest.approx([1.0, 1.5, 2.0, 2.5])
+
+
+def test_frames_refer_to_those_that_are_known_to_be_there() -> None:
+    world = make_world(content=make_related_content(), seconds=62.0)
+    policy = Always(SMALL)
+
+    sizes = [frame.size_bytes for frame in simulate(policy, world).frames]
+
+    # a key, then frame n against n & (n - 1): one, then two, then one, then four before it
+    assert sizes[:5] == [1000, 100, 141, 100, 200]
+    assert [at for at, size in enumerate(sizes) if size == 1000] == [0, 60]
+    kinds = [offer.kind for offer in policy.offers]
+    assert kinds[:2] == [NextKind.KEY, NextKind.INTER]
+    assert kinds.count(NextKind.KEY) == 2
+
+
+def test_a_frame_is_alone_until_the_first_is_known_to_be_there() -> None:
+    # 0.9 s on the link and 0.25 s from picture to picture: three more before the key's RECEIVED
+    trip = {"round_trip_seconds": 1.6, "trace": constant_trace(10_000.0)}
+    world = make_world(content=make_related_content(), seconds=3.0, fps=2.0, **trip)
+
+    sizes = [frame.size_bytes for frame in simulate(Always(SMALL), world).frames]
+
+    assert sizes[:4] == [1000] * 4
+    assert max(sizes[4:]) < 1000
 
 
 def test_rates_pair_with_the_bytes_that_the_server_had() -> None:

@@ -38,7 +38,7 @@ def make_camera(trace: Trace | float, **changes: Any) -> World:
     pixels = image_hw[0] * image_hw[1]
     about: dict[str, Any] = {
         "trace": constant_trace(trace) if isinstance(trace, float) else trace,
-        "content": load_street(),
+        "content": load_street().alone,
         "points": POINTS,
         "encode_seconds": {n: seconds * pixels for n, seconds in SECONDS_PER_PIXEL.items()},
         "seconds": 60.0,
