@@ -20,7 +20,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -79,16 +79,20 @@ class Live:
 # --- the link, in a process of its own: its pace must not depend on the edge's ---
 
 
-def _link_process(pipe: Connection, target: str, trace: Trace, is_tc: bool) -> None:
-    asyncio.run(_run_link(pipe, target, trace, is_tc))
+def _link_process(
+    pipe: Connection, target: str, trace: Trace | None, is_tc: bool, trip: float
+) -> None:
+    asyncio.run(_run_link(pipe, target, trace, is_tc, trip))
 
 
-async def _run_link(pipe: Connection, target: str, trace: Trace, is_tc: bool) -> None:
+async def _run_link(
+    pipe: Connection, target: str, trace: Trace | None, is_tc: bool, trip: float
+) -> None:
     """Tell address and start, and at the end how many bytes passed; 0 where the kernel shapes."""
-    trip = ROUND_TRIP_SECONDS
     async with contextlib.AsyncExitStack() as stack:
         relay: ShapedLink | None = None
         if is_tc:
+            assert trace is not None, "the kernel shapes by a trace"
             link = tc_link(target, trace, round_trip_seconds=trip)
             address = await stack.enter_async_context(link)
             started = time.monotonic()
@@ -103,12 +107,17 @@ async def _run_link(pipe: Connection, target: str, trace: Trace, is_tc: bool) ->
 
 @contextlib.asynccontextmanager
 async def link_beside(
-    target: str, trace: Trace, is_tc: bool
+    target: str, trace: Trace | None, is_tc: bool, round_trip_seconds: float
 ) -> AsyncIterator[tuple[Connection, str, float]]:
-    """Give the pipe to the link's process, its address, and when its trace began (monotonic)."""
+    """Give the pipe to the link's process, its address, and when its trace began (monotonic).
+
+    Args:
+        trace: None: it is only far.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_link_process, args=(theirs, target, trace, is_tc))
+    arguments = (theirs, target, trace, is_tc, round_trip_seconds)
+    process = context.Process(target=_link_process, args=arguments)
     process.start()
     try:
         address, started = await asyncio.to_thread(ours.recv)
@@ -124,7 +133,8 @@ async def link_beside(
 async def run_live(cloud_address: str, trace: Trace, seconds: float, is_tc: bool) -> Live:
     """Stream over the link for the window and a little more."""
     live, stop = LiveRun(), asyncio.Event()
-    async with link_beside(cloud_address, trace, is_tc) as (pipe, address, trace_started):
+    beside = link_beside(cloud_address, trace, is_tc, ROUND_TRIP_SECONDS)
+    async with beside as (pipe, address, trace_started):
         settings = load_settings(
             EdgeSettings,
             {
@@ -218,7 +228,7 @@ def run_simulated(
     pixels = content.image_hw[0] * content.image_hw[1]
     world = MeasuredWorld(
         trace=trace,
-        content=replace(content, sizes=np.roll(content.sizes, -first, axis=0)),
+        content=content.from_frame(first),
         points=points,
         encode_seconds=measured.encode_seconds,
         seconds=len(frames) / FPS,
@@ -319,13 +329,13 @@ async def bench(cloud: CloudProcess, args: argparse.Namespace) -> None:
 
 
 def size_error(run: Live, content: Content, seconds: float) -> float:
-    """Mean absolute difference of recorded and live containers, percent."""
+    """Mean absolute difference of recorded and live containers that decode alone, percent."""
     errors = []
     for frame in run.live.window(seconds):
-        if frame.encoded is None:
+        if frame.encoded is None or frame.encoded.kind != "intra":
             continue
-        point = OperatingPoint(frame.encoded.level, frame.encoded.quality, 0.0, 0.0)
-        recorded = content.size_bytes(frame.number - 1, point)
+        level, quality = frame.encoded.level, frame.encoded.quality
+        recorded = content.size_bytes(frame.number - 1, level, quality)
         errors.append(abs(recorded / frame.encoded.bitstream_bytes - 1))
     return 100 * float(np.mean(errors))
 
