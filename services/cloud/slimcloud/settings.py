@@ -97,7 +97,7 @@ class CloudSettings(ServiceSettings):
     retention_seconds: int = Field(default=24 * 3600, ge=1, le=366 * 24 * 3600)
     """a frame is kept this long, s"""
     max_stored_bytes: int = Field(default=384 * 2**20, ge=2**20)
-    """containers kept, and 1400 for each frame; beyond it the oldest go, bytes"""
+    """containers and results kept, and 1400 for each frame; beyond it the oldest go, bytes"""
     sweep_seconds: float = Field(default=5.0, gt=0, le=3600)
     """pause between two sweeps of retention, s"""
 

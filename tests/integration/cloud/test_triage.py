@@ -232,7 +232,10 @@ async def test_person_who_looks_gets_what_triage_did_not_ask_for(
     assert stored is not None
     assert parse_container(stored).level == 3
     assert after["bytes_total"] == len(base) + len(stored)
-    assert (await cloud.store.totals()).stored_bytes == after["bytes_total"]
+    found = await cloud.store.get_detections(FrameId("gate", EPOCH, 1))
+    assert found is not None
+    held = after["bytes_total"] + len(found.to_json())
+    assert (await cloud.store.totals()).stored_bytes == held
 
 
 async def test_triage_by_itself_only_spares_the_detector(

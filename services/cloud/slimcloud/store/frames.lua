@@ -92,7 +92,10 @@ end
 local function put_detections(id, document, label_scores, triage, presence, activity, waited_us,
                               cost_us, detected_us, now_us)
   if redis.call('HGET', FRAME .. id, 'state') == 'queued' then  -- first: it needs memory
+    local more = #document - redis.call('STRLEN', DETECTIONS .. id)
     redis.call('SET', DETECTIONS .. id, document)
+    redis.call('HINCRBY', SIZES, id, more)
+    hold(camera_of(id), more)
     grant(id, tonumber(waited_us), tonumber(cost_us), tonumber(now_us))
   end
   local is_first = finish(id, 'detected', 'reason', '', 'label_scores', label_scores,

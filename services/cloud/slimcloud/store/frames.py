@@ -70,7 +70,7 @@ class StoreTotals:
     dropped: int
     failed: int
     removed: int  # frames that retention removed
-    stored_bytes: int  # held now
+    stored_bytes: int  # held now, of results, too
 
 
 class Store:

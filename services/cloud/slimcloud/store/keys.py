@@ -30,7 +30,7 @@ INDEX_CAMERA = "slim:index:camera:"  # {camera}, sweep: the same, one camera
 INDEX_RECEIVED = "slim:index:received"
 TREE = "slim:tree:"  # {id}, sweep: list, sequences of the frames that descend from an intra frame
 FELLED = "slim:felled"  # sweep: set, intra frames whose trees are being removed
-SIZES = "slim:sizes"  # sweep: hash, id -> bytes of base and enhancement
+SIZES = "slim:sizes"  # sweep: hash, id -> bytes of base, enhancement and result
 SHARES = "slim:shares"  # sweep: zset, camera by the bytes that its frames take
 
 # --- the store ---

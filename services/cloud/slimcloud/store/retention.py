@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from slimcloud.frame_id import FrameId
 from slimcloud.store.scripts import Script
 
-# What Redis takes for a frame beside its containers, where its hash is packed: see
+# What Redis takes for a frame beside its containers and its result, where its hash is packed: see
 # `hash-max-ziplist-value` in `slimops.storage.embedded_redis`. 1,310 to 1,510 measured.
 FRAME_BYTES = 1400
 
@@ -31,7 +31,7 @@ _SWEEP = Script(__file__, "sweep")
 class Retention:
     client: Redis
     retention_seconds: int
-    max_stored_bytes: int  # of containers, and `frame_bytes` for each frame
+    max_stored_bytes: int  # of containers and results, and `frame_bytes` for each frame
     frame_bytes: int
     clock: Callable[[], int]
 

@@ -45,6 +45,21 @@ async def test_oldest_frames_go_when_too_many_bytes_are_held(client: Redis) -> N
     assert (await store.totals()).stored_bytes == 3000
 
 
+async def test_what_was_found_in_a_frame_takes_room_too(client: Redis) -> None:
+    store = Store(client, max_stored_bytes=2500, frame_bytes=0, clock=lambda: START_UNIX_US)
+    result = make_result(*[("car", 0.5)] * 20)
+    for sequence in (1, 2):
+        await store.put_frame(*make_frame(sequence, container=bytes(100)))
+        await store.put_detections(make_frame(sequence).frame_id, result)
+
+    stored = (await store.totals()).stored_bytes
+    removed = await store.retention.sweep()
+
+    assert stored == 2 * (100 + len(result.to_json())) > 2500
+    assert removed == 1
+    assert (await store.totals()).stored_bytes == stored / 2
+
+
 async def test_many_small_frames_take_room_too(client: Redis) -> None:
     store = Store(client, max_stored_bytes=12_000, frame_bytes=1000, clock=lambda: START_UNIX_US)
     for sequence in range(1, 11):

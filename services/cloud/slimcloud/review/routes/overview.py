@@ -37,7 +37,7 @@ class OverviewView(BaseView):
     detected_total: int = Field(ge=0, description="of these, frames that were detected")
     received_bytes_total: int = Field(ge=0)
     """containers stored since the store was made, bytes"""
-    stored_bytes: int = Field(ge=0, description="containers held now, bytes")
+    stored_bytes: int = Field(ge=0, description="containers and results held now, bytes")
     removed_total: int = Field(ge=0, description="frames that retention removed")
 
 
