@@ -11,6 +11,7 @@ latent, and `slimwire train preview` fits the product by least squares
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Previewer:
         try:
             with np.load(path) as file:
                 found = cls(*(file[name].astype(np.float32) for name in ("own", "near", "bias")))
-        except (OSError, ValueError, KeyError) as exc:
+        except (OSError, ValueError, KeyError, BadZipFile) as exc:
             raise ModelError(f"{path}: cannot be read: {exc}; fetch the model again") from exc
         M, size = artifact.levels[-1].latent_channels, artifact.manifest.latent_stride // SHRINK
         values = 3 * size * size

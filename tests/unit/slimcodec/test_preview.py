@@ -63,7 +63,7 @@ def test_a_saved_one_is_read_with_its_codec(artifact: CodecArtifact, tmp_path: P
     replace(made, own=made.own[1:]).save(tmp_path / PREVIEW_FILE)
     with pytest.raises(ModelError, match="needs"):
         Previewer.of(codec)
-    (tmp_path / PREVIEW_FILE).write_bytes(b"PK")
+    (tmp_path / PREVIEW_FILE).write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(ModelError, match="cannot be read"):
         Previewer.of(codec)
 
