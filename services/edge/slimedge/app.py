@@ -30,7 +30,7 @@ from slimedge.capture.recording import as_recording
 from slimedge.capture.source import FrameSource, open_source
 from slimedge.capture.wall_clock import WallClock
 from slimedge.encode.calibration import EncodeCalibration, guess_encode_seconds
-from slimedge.encode.stage import EncodeStage, FrameRing
+from slimedge.encode.stage import EncodeStage
 from slimedge.encode.worker import EncodeWorker
 from slimedge.errors import CameraError, EdgeError, StoppedError, UndeliveredError
 from slimedge.event import CameraChanged, ClockStepped, Damaged, EdgeEvent, EdgeObserver
@@ -43,6 +43,7 @@ from slimedge.link.uplink import Uplink
 from slimedge.link.wire import make_hello
 from slimedge.memory.bookmark import Bookmark
 from slimedge.memory.ledger import Ledger
+from slimedge.memory.originals import Originals
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.pipeline import Pipeline
 from slimedge.settings import EdgeSettings
@@ -218,8 +219,14 @@ class _Edge:
         self._worker = worker = EncodeWorker(
             encoder, settings.max_edge, lambda: ledger.max_pixels, settings.key_seconds
         )
-        ring = FrameRing(settings.ring_frames, settings.ring_bytes)
-        self._refetcher = Refetcher(ring, worker, ledger, observers, clock)
+        originals = Originals(
+            settings.ring_frames,
+            settings.ring_bytes,
+            None if folder is None else folder / f"{settings.camera_id}.originals",
+        )
+        self._originals = originals
+        counting.watch_originals(originals)
+        self._refetcher = Refetcher(originals, worker, ledger, observers, clock)
         answers = AnswerReader(
             ledger=ledger,
             spool=spool,
@@ -247,7 +254,7 @@ class _Edge:
             worker=worker,
             calibration=calibration,
             controller=controller,
-            ring=ring,
+            originals=originals,
             max_depth=lambda: (
                 0
                 if artifact.context is None
@@ -330,6 +337,7 @@ class _Edge:
 
             life.on_stop(Phase.CLOSE, "health", answer_no_more)
         life.on_stop(Phase.CLOSE, "encoder", self._worker.close)
+        life.on_stop(Phase.CLOSE, "originals", lambda: asyncio.to_thread(self._originals.close))
         life.on_stop(Phase.CLOSE, "spool", keep_the_rest, seconds=_SPOOL_SECONDS)
         camera.start()
 

@@ -42,6 +42,7 @@ class FrameHeader:
     traceparent: str = ""  # W3C Trace Context; empty = not traced
     link_bytes_per_second: int = 0  # what the controller planned with; 0 = not said
     reference_sequence: int = 0  # the frame of the same epoch that the container needs; 0 = none
+    originals_seconds: int = 0  # for how long originals are kept for a refetch; 0 = not said
 
     @property
     def capture_time_unix(self) -> float:

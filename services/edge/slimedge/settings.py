@@ -73,10 +73,10 @@ class EdgeSettings(ServiceSettings):
     key_seconds: float = Field(default=KEY_SECONDS, gt=0, le=1800)
     """from one frame that decodes alone to the next, s"""
 
-    ring_frames: int = Field(default=600, ge=1, le=100_000)
-    """recent frames kept for a refetch"""
+    ring_frames: int = Field(default=100_000, ge=1, le=1_000_000)
+    """recent frames kept for a refetch, at most"""
     ring_bytes: int = Field(default=256 * 2**20, ge=2**20)
-    """memory of those frames, bytes"""
+    """memory of those frames, bytes; in the spool's folder where there is one"""
     answer_seconds: float = Field(default=10.0, gt=0, le=600)
     """without an answer to what was sent for so long, the stream is made anew, s"""
     reconnect_min_seconds: float = Field(default=0.5, gt=0, le=60)

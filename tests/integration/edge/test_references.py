@@ -153,6 +153,9 @@ async def test_a_frame_is_made_sharper_everywhere_whatever_it_was_coded_against(
     reader, frames = Reader(codec), {frame.sequence: frame for frame in cloud.frames}
     for sequence in sorted(frames)[:9]:
         reader.read(cloud.hellos[0].epoch, frames[sequence])
+    said = [frame.originals_seconds for frame in cloud.frames if frame.originals_seconds]
+    assert len(said) == 1  # not with every frame
+    assert said[0] > 60
     for answer, (sequence, quality) in zip(cloud.enhancements, asked, strict=True):
         sharper = reader.enhance(frames[sequence], answer)
         assert answer.sequence == sequence

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from slimcodec.encode import EncodedImage, Encoder
 from slimcodec.errors import ImageError
-from slimedge.encode.stage import FrameRing
 from slimedge.encode.worker import EncodeWorker
 from slimedge.event import RefetchRefused
 from slimedge.link.refetch import MAX_WAITING, Refetcher
+from slimedge.memory.originals import Originals
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_uplink import UplinkRecorder, make_uplink
 from support.edge.fake_cloud import FakeCloud
@@ -45,7 +45,7 @@ async def refetching(cloud: FakeCloud, *asked: pb.Command) -> AsyncIterator[Upli
     recorder = UplinkRecorder()
     uplink = make_uplink(cloud.address, recorder)
     worker = EncodeWorker(NoEncoder(), None)
-    refetcher = Refetcher(FrameRing(1, 1), worker, recorder.ledger, recorder, time.monotonic)
+    refetcher = Refetcher(Originals(1, 1), worker, recorder.ledger, recorder, time.monotonic)
     for one in asked:
         refetcher.ask(one)
     tasks = [asyncio.create_task(uplink.run())]

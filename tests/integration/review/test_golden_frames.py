@@ -27,7 +27,7 @@ GOLDEN: dict[str, Any] = json.loads(
     Path(__file__).with_name("golden_frames.json").read_text(encoding="utf-8")
 )
 TAKEN_AWAY = "jpeg_bytes"
-ADDED = ("kind", "reference_sequence", "depth", "activity", "preview_url")
+ADDED = ("kind", "reference_sequence", "depth", "activity", "preview_url", "enhance_until")
 
 
 async def test_frames_are_stored_as_the_earlier_build_did(client: Redis) -> None:

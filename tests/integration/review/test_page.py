@@ -68,6 +68,7 @@ async def test_open_filter_look_sharpen_and_mark_reviewed(url: str, review: Revi
         await page.locator("#frames .card").first.click()
         await shows_a_picture(page)
         await expect(page.locator("#boxes rect")).to_have_count(2)
+        await expect(page.locator("#until")).to_have_text("")  # the camera has not said
         before = await page.locator("#image").get_attribute("src")
 
         await page.keyboard.press("s")
@@ -91,6 +92,23 @@ async def test_open_filter_look_sharpen_and_mark_reviewed(url: str, review: Revi
     assert record.enhancement_bytes > 0
     story = await review.store.reviews.of_frame(record.frame_id)
     assert [entry.kind for entry in story] == ["look", "sharpen", "look", "note", "note"]
+
+
+async def test_sharper_says_until_when_it_works_and_is_grey_after(
+    url: str, review: ReviewWorld
+) -> None:
+    for seconds, text, is_grey in (
+        (10**9, "until about", False),
+        (1, "the camera has it no more", True),
+    ):
+        await review.store.cameras.set_originals("gate-1", EPOCH, seconds)
+        async with open_page(url) as page:
+            await page.locator("#frames .card").last.click()
+            await shows_a_picture(page)
+
+            await expect(page.locator("#until")).to_contain_text(text)
+            await expect(page.locator("#sharper")).to_have_text("Sharper")
+            assert await page.locator("#sharper").is_disabled() == is_grey
 
 
 async def test_frames_appear_as_they_are_detected_and_nothing_is_decoded(

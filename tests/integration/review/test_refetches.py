@@ -1,5 +1,7 @@
 """Asking the camera for what a frame left out."""
 
+from datetime import UTC, datetime, timedelta
+
 from support.cloud.review import EPOCH, ReviewWorld
 
 
@@ -69,6 +71,34 @@ async def test_nothing_is_asked_when_there_is_nothing_to_get(review: ReviewWorld
     assert "the widest" in details[0]
     assert "stored already" in details[1]
     assert "restarted" in details[2]
+
+
+async def test_a_frame_says_until_when_its_camera_has_the_picture(review: ReviewWorld) -> None:
+    cameras, frame_id = review.store.cameras, await review.send(1)
+    url = f"/api/v1/frames/{frame_id}"
+
+    async def until(seconds: int) -> tuple[bool, timedelta]:
+        await cameras.set_originals("gate-1", EPOCH, seconds)
+        await cameras.connect("gate-1", epoch=EPOCH, model_name="toy/1", connection="again")
+        said = (await review.http.get(url)).json()
+        captured, end = said["capture_time"], said["enhance_until"]
+        kept = datetime.fromisoformat(end) - datetime.fromisoformat(captured)
+        return said["can_enhance"], kept
+
+    await cameras.connect("gate-1", epoch=EPOCH, model_name="toy/1", connection="c")
+    unsaid = (await review.http.get(url)).json()
+    now, gone = await until(10**9), await until(90)
+    refused = await review.http.post(f"{url}/refetch")
+    await cameras.connect("gate-1", epoch=EPOCH + 1, model_name="toy/1", connection="d")
+    lost = (await review.http.get("/api/v1/frames")).json()["frames"][0]
+
+    assert (unsaid["can_enhance"], unsaid["enhance_until"]) == (True, None)
+    assert now == (True, timedelta(seconds=10**9))
+    assert gone == (False, timedelta(seconds=90))
+    assert refused.status_code == 409
+    assert "keeps pictures for 90 s" in refused.json()["detail"]
+    assert lost["can_enhance"] is False
+    assert datetime.fromisoformat(lost["enhance_until"]) <= datetime.now(UTC)
 
 
 async def test_an_unknown_refetch_is_404(review: ReviewWorld) -> None:

@@ -140,6 +140,10 @@ class Intake:
                 stream.settle(frame.sequence)
             raise
         stream.ack(frame.sequence, pb.STAGE_PERSISTED, epoch=epoch)
+        if frame.originals_seconds and not epoch:
+            await self.store.cameras.set_originals(
+                stream.camera_id, stream.epoch, frame.originals_seconds
+            )
         if is_new:
             self.metrics.frames.labels(str(container.level)).inc()
             self.metrics.frame_bytes.observe(len(bitstream))

@@ -1,27 +1,24 @@
 """A frame that may go -> a frame on its way: encoded, kept for a refetch, numbered, described.
 
 CapturedFrame, (level, quality) ─► worker ─► container ─► LedgerFrame(header, container)
-                                      ▲         └► ring   └► Encoded; the controller learns
+                                      ▲         └► originals └► Encoded; the controller learns
      what became of earlier frames ───┘
 
 A frame may refer to one of which PERSISTED was heard, and to no other: so any may be lost without
 harm to the next. Where the cloud turns out not to have one of those, the next is coded alone. What
 an earlier start of a recording has sent is stored in that start's bytes: none refers to it.
 
-What has left the ring is gone: the cloud is told so and keeps the picture that it has.
+An original that has left is gone: the cloud is told so and keeps the picture that it has.
 """
 
 import logging
-from collections import OrderedDict
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import google_crc32c
-import numpy as np
-from numpy.typing import NDArray
 
 from slimcodec.errors import CodecError
-from slimcodec.symbols import FrameSymbols
 from slimcontrol.controller import Controller, Decision, NextKind, Verdict
 from slimcontrol.point import OperatingPoint
 from slimedge.encode.calibration import EncodeCalibration, warm_up
@@ -41,54 +38,13 @@ from slimedge.event import (
 from slimedge.frame import CapturedFrame, FrameHeader, micros_of
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.ledger import LedgerFrame
+from slimedge.memory.originals import KeptFrame, Originals
 from slimops.tracing import make_traceparent, record_span
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class KeptFrame:
-    """What an enhancement is made from: the picture, the base that was sent, and what the cloud
-    holds of the picture then.
-    """
-
-    sequence: int
-    image: NDArray[np.uint8]  # (H, W, 3) RGB
-    base: bytes
-    held: FrameSymbols | None = None  # with the context prior
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory of all of it, bytes."""
-        symbols = 0 if self.held is None else self.held.symbols.nbytes
-        return self.image.nbytes + len(self.base) + symbols
-
-
-class FrameRing:
-    """The last frames by wire sequence, bounded by frames and by bytes; the oldest leave first."""
-
-    def __init__(self, max_frames: int, max_bytes: int) -> None:
-        self._frames: OrderedDict[int, KeptFrame] = OrderedDict()
-        self._max_frames = max_frames
-        self._max_bytes = max_bytes
-        self.size_bytes = 0
-
-    def add(self, frame: KeptFrame) -> None:
-        """Keep the newest frame; older ones leave to make room, and it does if it is too large."""
-        self._frames[frame.sequence] = frame
-        self.size_bytes += frame.size_bytes
-        while len(self._frames) > self._max_frames or self.size_bytes > self._max_bytes:
-            _, oldest = self._frames.popitem(last=False)
-            self.size_bytes -= oldest.size_bytes
-
-    def get(self, sequence: int) -> KeptFrame | None:
-        """The frame with this sequence, or None if it has left or never was."""
-        return self._frames.get(sequence)
-
-    @property
-    def oldest(self) -> int | None:
-        """Sequence of the oldest kept frame."""
-        return next(iter(self._frames), None)
+_TELL_SECONDS = 30.0  # from one telling of how long originals are kept to the next
+_TELL_AGAIN_SECONDS = 300.0  # what has not changed: the frame that told it may be lost
 
 
 @dataclass(eq=False, kw_only=True)
@@ -98,7 +54,7 @@ class EncodeStage:
     worker: EncodeWorker
     calibration: EncodeCalibration  # knows what encoding takes, or learns it from the first picture
     controller: Controller
-    ring: FrameRing
+    originals: Originals
     max_depth: Callable[[], int]  # of references, that the cloud takes now
     earlier_sequence: Callable[[], int]  # up to which another start may have sent other bytes
     observer: EdgeObserver
@@ -106,6 +62,7 @@ class EncodeStage:
 
     def __post_init__(self) -> None:
         self._sequence = 0
+        self._told = (0, -math.inf)  # for how long originals are kept, and when that was told
 
     def notify(self, event: EdgeEvent) -> None:
         """Take note of what became of a frame, and so whether others may refer to it."""
@@ -160,7 +117,8 @@ class EncodeStage:
         container, sent = result.encoded.bitstream, result.sent
         assert sent is not None, "the camera's next frame"
         reference = sent.reference
-        self.ring.add(KeptFrame(sequence, result.image, container, result.encoded.symbols))
+        kept = KeptFrame(sequence, result.image, container, result.encoded.symbols)
+        self.originals.add(kept, frame.capture_time_mono)
         self.observer.notify(
             Encoded(
                 frame=frame.sequence,
@@ -186,8 +144,19 @@ class EncodeStage:
             traceparent=traceparent,
             link_bytes_per_second=round(link_rate),
             reference_sequence=0 if reference is None else reference.number,
+            originals_seconds=self._seconds_to_tell(),
         )
         return LedgerFrame(header, container, encoded_at=self.clock(), waits=frame.waits)
+
+    def _seconds_to_tell(self) -> int:
+        """For how long originals are kept, where that has become another; 0: it was told."""
+        now, seconds = self.clock(), round(self.originals.seconds)
+        told, when = self._told
+        pause = _TELL_AGAIN_SECONDS if abs(seconds - told) <= told / 10 else _TELL_SECONDS
+        if seconds == 0 or now - when < pause:
+            return 0
+        self._told = (seconds, now)
+        return seconds
 
     def _learn(self, result: EncodedFrame, seconds: float) -> None:
         encoded = result.encoded

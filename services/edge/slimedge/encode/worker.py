@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slimcodec.encode import EncodedImage, Encoder
+from slimcodec.errors import ImageError
 from slimcodec.sequence import KEY_SECONDS, SentFrame, SequenceEncoder
 from slimcodec.symbols import FrameSymbols
 
@@ -144,8 +145,11 @@ class EncodeWorker:
         level: int | None,
         quality: float,
     ) -> EncodedImage:
-        if held is None or (held.depth == 0 and quality <= held.quality):
-            return self._encoder.enhance(image, base, level)  # fewer bytes
+        if held is None:
+            return self._encoder.enhance(image, base, level)
+        if held.depth == 0 and quality <= held.quality:
+            with suppress(ImageError):  # what JPEG changed is much of what noise is coded as
+                return self._encoder.enhance(image, base, level)  # fewer bytes
         return self._encoder.refine(image, held, level, quality)
 
     def _encode_next(

@@ -1,9 +1,9 @@
 """The enhancement of a recent frame, because a person looks at it or triage saw something in it:
-made from the ring, then sent.
+made from the original, then sent.
 
-Command ─► queue (bounded) ─► ring ─► encoder ─► uplink ─► Enhancement
-                │ full, late   │ gone    │ refuses   │ stream ended: again on the next one
-                └──────────────┴─────────┴──────────► Refusal, with the reason for people
+Command ─► queue (bounded) ─► originals ─► encoder ─► uplink ─► Enhancement
+                │ full, late   │ gone         │ refuses   │ stream ended: again on the next one
+                └──────────────┴──────────────┴──────────► Refusal, with the reason for people
 
 A command that is told again while it waits or is carried out is not carried out twice.
 """
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slimcodec.errors import CodecError
-from slimedge.encode.stage import FrameRing
 from slimedge.encode.worker import EncodeWorker
 from slimedge.event import EdgeObserver, Refetched, RefetchRefused
 from slimedge.link.connection import DisconnectedError
 from slimedge.link.uplink import Uplink
 from slimedge.memory.ledger import Ledger
+from slimedge.memory.originals import Originals
 from slimwire.v1 import ingest_pb2 as pb
 
 MAX_WAITING = 1024  # commands, of a few bytes each; the cloud asks once per frame
@@ -42,7 +42,7 @@ class _CannotError(Exception):
 class Refetcher:
     """Carries out refetch commands one after another."""
 
-    ring: FrameRing
+    originals: Originals
     worker: EncodeWorker
     ledger: Ledger
     observer: EdgeObserver
@@ -85,9 +85,9 @@ class Refetcher:
 
     async def _carry_out(self, asked: _Refetch, uplink: Uplink) -> None:
         self._check_time(asked)
-        kept = self.ring.get(asked.sequence)
+        kept = await self.originals.get(asked.sequence)
         if kept is None:
-            oldest = self.ring.oldest
+            oldest = self.originals.oldest
             raise _CannotError(
                 f"frame {asked.sequence} has left the camera's memory; its oldest is {oldest}"
             )

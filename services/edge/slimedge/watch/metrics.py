@@ -6,6 +6,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from slimedge import event as events
 from slimedge.event import EdgeEvent
+from slimedge.memory.originals import Originals
 from slimedge.memory.spool_worker import SpoolWorker
 from slimops.metrics import Metrics
 
@@ -67,6 +68,12 @@ class MetricsObserver:
         """Show what waits on disk."""
         self._metrics.gauge("spool_frames", "Frames that wait on disk", lambda: float(spool.frames))
         self._metrics.gauge("spool_bytes", "Disk that they take", lambda: float(spool.used_bytes))
+
+    def watch_originals(self, originals: Originals) -> None:
+        """Show what is kept for people who want a frame sharper."""
+        gauge = self._metrics.gauge
+        gauge("originals_bytes", "Pictures kept", lambda: float(originals.size_bytes))
+        gauge("originals_seconds", "For how long one is kept", lambda: originals.seconds)
 
     @property
     def has_delivered(self) -> bool:

@@ -33,6 +33,7 @@ from slimedge.event import (
     Stage,
 )
 from slimedge.gap import Gap, GapReason
+from slimedge.memory.originals import Originals
 from slimedge.watch.metrics import MetricsObserver
 from slimops.metrics import Metrics
 
@@ -86,13 +87,17 @@ def test_an_event_moves_its_metric(event: EdgeEvent, sample: str) -> None:
 
 def test_gauges_read_the_ledger_and_the_controller() -> None:
     metrics = Metrics("edge")
-    MetricsObserver(metrics, lambda: 1234.0, lambda: 5678.0, lambda: 9.5)
+    originals = Originals(1, 1)
+    observer = MetricsObserver(metrics, lambda: 1234.0, lambda: 5678.0, lambda: 9.5)
+    observer.watch_originals(originals)
 
     lines = metrics.exposition().decode().splitlines()
+    originals.close()
 
     assert "slim_edge_in_flight_bytes 1234.0" in lines
     assert "slim_edge_last_ack_age_seconds 9.5" in lines
     assert "slim_edge_link_rate_bytes_per_second 5678.0" in lines
+    assert "slim_edge_originals_bytes 0.0" in lines
 
 
 def _counted(*events: EdgeEvent) -> MetricsObserver:

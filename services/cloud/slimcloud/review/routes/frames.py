@@ -1,7 +1,9 @@
 """`/frames`: which frames there are, what is known of one, what was seen in it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
@@ -24,9 +26,10 @@ from slimcloud.review.resource import (
     link_next,
     url_of,
 )
+from slimcloud.store.cameras.registry import Originals
 from slimcloud.store.listing import FrameFilter
 from slimcloud.store.records import DetectionResult, FrameState, ReviewMark, StoredFrame
-from slimcloud.wall_clock import unix_us_of
+from slimcloud.wall_clock import time_of, unix_us, unix_us_of
 from slimcodec.symbols import Kind
 
 MAX_LIMIT = 200  # frames a page
@@ -139,7 +142,9 @@ class FrameView(StoredFrame):
     bpp: float = Field(gt=0, description="8 * bytes_total / original pixels, bits per pixel")
     enhanced: bool = Field(description="an enhancement is stored; the picture uses it")
     can_enhance: bool
-    """a refetch would add channels; the camera may still refuse"""
+    """a refetch would make the picture better; the camera may still refuse"""
+    enhance_until: datetime | None
+    """about when the camera forgets the picture, or did; null: not known, or no better is to get"""
     detections_count: int | None = Field(ge=0, description="boxes stored; null until detected")
     detections: list[BoxView] | None
     """the boxes, when asked for with `detections=true`; else null"""
@@ -185,9 +190,7 @@ async def list_frames(
     page = await context.store.index.page(
         query.frame_filter(), limit=query.limit, cursor=query.cursor
     )
-    frames = await asyncio.gather(
-        *(_view(context, frame, query.detections) for frame in page.records)
-    )
+    frames = await _views(context, page.records, query.detections)
     link_next(request, response, page.next_cursor)
     return FrameList(frames=frames, next_cursor=page.next_cursor)
 
@@ -199,7 +202,8 @@ async def get_frame(
     detections: Annotated[bool, Query(description="give the boxes as well")] = False,
 ) -> FrameView:
     """One frame, without pixels."""
-    return await _view(context, await context.store.get_frame(frame), detections)
+    (view,) = await _views(context, [await context.store.get_frame(frame)], detections)
+    return view
 
 
 @router.get("/{frame_id}/detections", responses=problems(404, 410, 503))
@@ -217,12 +221,29 @@ async def _result(context: ApiContext, record: StoredFrame) -> DetectionResult |
     return await context.store.get_detections(record.frame_id)
 
 
-async def _view(context: ApiContext, frame: StoredFrame, with_detections: bool) -> FrameView:
+async def _views(
+    context: ApiContext, frames: Sequence[StoredFrame], with_detections: bool
+) -> list[FrameView]:
+    cameras = {frame.frame_id.camera_id for frame in frames}
+    kept = await context.store.cameras.originals(cameras)
+    return await asyncio.gather(
+        *(
+            _view(context, frame, kept.get(frame.frame_id.camera_id), with_detections)
+            for frame in frames
+        )
+    )
+
+
+async def _view(
+    context: ApiContext, frame: StoredFrame, kept: Originals | None, with_detections: bool
+) -> FrameView:
     result = await _result(context, frame)
     frame_id, url = frame.frame_id, url_of("frames", frame.frame_id)
     decoder_id = context.renderer.reconstructor.decoder_id
     version = image_version(frame_id, frame.base_bytes, frame.enhancement_bytes, decoder_id)
     bytes_total = frame.base_bytes + frame.enhancement_bytes
+    is_best = frame.reaches(context.num_levels - 1, context.sharp_quality)
+    until_us = 0 if is_best or kept is None else kept.until_us(frame)
     return FrameView(
         **dict(frame),
         id=str(frame_id),
@@ -236,7 +257,8 @@ async def _view(context: ApiContext, frame: StoredFrame, with_detections: bool) 
         bytes_total=bytes_total,
         bpp=8 * bytes_total / (frame.image_height * frame.image_width),
         enhanced=frame.enhancement_bytes > 0,
-        can_enhance=not frame.reaches(context.num_levels - 1, context.sharp_quality),
+        can_enhance=not is_best and not 0 < until_us <= unix_us(),
+        enhance_until=time_of(until_us) if until_us else None,
         detections_count=len(result.detections) if result else None,
         detections=_boxes(result) if with_detections else None,
         latency=LatencyView.of(frame, result),

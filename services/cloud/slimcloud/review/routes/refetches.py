@@ -21,6 +21,7 @@ from slimcloud.review.resource import (
 )
 from slimcloud.store.cameras.refetches import RefetchState
 from slimcloud.store.reviews import ReviewKind
+from slimcloud.wall_clock import unix_us
 
 RETRY_AFTER_SECONDS = "1"  # to ask how it goes; `refetch.*` and `enhancement.stored` tell at once
 
@@ -68,10 +69,15 @@ async def request_refetch(
             f"frame {frame} was sent at level {record.level}, the widest, and at quality "
             f"{record.quality:g}; there is no more to get"
         )
-    camera = await context.store.cameras.get(frame.camera_id)
-    if camera is not None and camera.connected and camera.epoch != frame.epoch:
+    kept = (await context.store.cameras.originals([frame.camera_id])).get(frame.camera_id)
+    if kept is not None and kept.epoch != frame.epoch:
         raise _conflict(
             f"camera {frame.camera_id} has restarted since frame {frame} and lost its picture"
+        )
+    if kept is not None and 0 < kept.until_us(record) <= unix_us():
+        raise _conflict(
+            f"camera {frame.camera_id} keeps pictures for {kept.seconds} s and has that of frame "
+            f"{frame} no more; more EDGE_RING_BYTES keep them for longer"
         )
     asked = await context.store.refetches.request(
         frame, level=widest, quality=context.sharp_quality

@@ -9,6 +9,8 @@ import {clearReview, loadReview} from "./review.js";
 import {sharpen} from "./sharpen.js";
 import {complain, say, setShown, shownFrame} from "./shown.js";
 
+const DAY_MS = 86_400_000;
+
 let before = null, on = {};
 
 export function startViewer(handlers) {
@@ -117,8 +119,12 @@ function describe(frame, picture) {
   $("newer").disabled = at <= 0;
   $("older").disabled = at < 0 || at >= list.frames.length - 1;
   $("viewer-title").textContent = `${frame.camera} · ${clock(frame.capture_time)}`;
-  $("sharper").disabled = !frame.can_enhance;
-  $("sharper").textContent = frame.can_enhance ? "Sharper" : "Sharpest";
+  const until = frame.enhance_until, leftMs = Date.parse(until) - Date.now();
+  const isGone = Boolean(until) && leftMs < 0;
+  $("sharper").disabled = !frame.can_enhance || isGone;
+  $("sharper").textContent = frame.can_enhance || isGone ? "Sharper" : "Sharpest";
+  $("until").textContent = !until ? "" : isGone ? "the camera has it no more"
+    : `until about ${leftMs > DAY_MS ? moment(until) : clock(until)}`;
   $("detect").hidden = !canDetect(frame);
   $("detect").disabled = false;
   $("stack").style.setProperty("--image-width", frame.image_width);

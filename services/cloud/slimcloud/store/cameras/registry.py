@@ -4,7 +4,7 @@ A process that holds connections renews a lease: when it dies, its cameras are n
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
@@ -42,6 +42,21 @@ class CameraRecord:
 
 
 _RECORD = TypeAdapter(CameraRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Originals:
+    """The pictures that a camera has itself."""
+
+    epoch: int  # of which it has any
+    connected_us: int  # when that was seen last, microseconds since 1970: it has none of before
+    seconds: int  # from capture until it forgets one, as things go; 0 = it has not said
+
+    def until_us(self, frame: StoredFrame) -> int:
+        """About when it forgets that picture, or did, microseconds since 1970; 0 = not known."""
+        if frame.frame_id.epoch != self.epoch:
+            return self.connected_us
+        return frame.captured_us + 1_000_000 * self.seconds if self.seconds else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +99,27 @@ class CameraRegistry:
                 "deadline_seconds": deadline_seconds or 0,
             },
         )
+
+    async def set_originals(self, camera_id: str, epoch: int, seconds: int) -> None:
+        """Note for how long the camera keeps the pictures of an epoch, seconds."""
+        await self.client.hset(
+            f"{keys.CAMERA}{camera_id}",
+            mapping={"originals_epoch": f"{epoch:016x}", "originals_seconds": seconds},
+        )
+
+    async def originals(self, camera_ids: Iterable[str]) -> dict[str, Originals]:
+        """What cameras that were seen keep of their pictures."""
+        names = sorted(set(camera_ids))
+        said = ("epoch", "connected_time_unix_us", "originals_epoch", "originals_seconds")
+        async with self.client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.hmget(f"{keys.CAMERA}{name}", said)
+            found = await pipeline.execute()
+        return {
+            name: Originals(int(text(epoch), 16), int(at), int(seconds) if of == epoch else 0)
+            for name, (epoch, at, of, seconds) in zip(names, found, strict=True)
+            if epoch is not None
+        }
 
     async def disconnect(self, camera_id: str, connection: str) -> bool:
         """Let the camera go; False when another connection holds it by now."""
