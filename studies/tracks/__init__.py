@@ -1,0 +1,1 @@
+"""How well objects keep their names in the cloud's tracks."""
