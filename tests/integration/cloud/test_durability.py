@@ -1,4 +1,7 @@
-"""What was told PERSISTED is there after the whole cloud was killed, its Redis with it."""
+"""What was told PERSISTED is there after the whole cloud was killed, its Redis with it.
+
+Without its Redis: `test_references`.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,7 @@ def toy_models(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
     return ToyModels(tmp_path_factory.mktemp("models"))
 
 
-async def _told_before_the_kill(
-    cloud: CloudProcess, camera: ToyCamera, with_redis: bool
-) -> set[int]:
+async def _told_before_the_kill(cloud: CloudProcess, camera: ToyCamera) -> set[int]:
     """Send frames and kill the cloud in the middle; the sequences that it told PERSISTED."""
     told: set[int] = set()
     for sequence in range(1, 2 * FRAMES_BEFORE_THE_KILL):
@@ -50,23 +51,19 @@ async def _told_before_the_kill(
                 told.add(ack.sequence)
             if len(told) == FRAMES_BEFORE_THE_KILL:
                 cloud.process.kill()
-                if with_redis:
-                    os.kill(redis_pid, signal.SIGKILL)
+                os.kill(redis_pid, signal.SIGKILL)
     except StreamEndedError:
         return told
 
 
-@pytest.mark.parametrize(
-    ("durability", "with_redis"), [(Durability.SECOND, False), (Durability.ALWAYS, True)]
-)
 async def test_killed_cloud_has_kept_all_that_it_told_persisted(
-    toy_models: ToyModels, tmp_path: Path, durability: Durability, with_redis: bool
+    toy_models: ToyModels, tmp_path: Path
 ) -> None:
-    state = tmp_path / "state.json"
+    state, durability = tmp_path / "state.json", Durability.ALWAYS
     with cloud_process(toy_models, state, durability=durability) as cloud:
         async with ToyCamera(cloud.addresses["grpc"], toy_models) as camera:
             await camera.hello()
-            told = await _told_before_the_kill(cloud, camera, with_redis)
+            told = await _told_before_the_kill(cloud, camera)
         cloud.process.wait()
 
     with cloud_process(toy_models, state, durability=durability) as cloud:

@@ -36,7 +36,7 @@ def work(h, w, pictures):
 
 work(64, 64, 1)
 before = megabytes("VmRSS")
-work(1024, 1024 * int(sys.argv[1]), 4)
+work(1024, 1024 * int(sys.argv[1]), 2)
 print(json.dumps([before, megabytes("VmHWM"), megabytes("VmRSS")]))
 """
 
