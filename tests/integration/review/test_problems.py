@@ -65,6 +65,8 @@ async def test_a_refetch_of_a_frame_that_is_not_there_is_404_or_410(review: Revi
         ("from=2026-01-01T00:00:00", "query.from"),
         ("camera=a%20b", "query.camera"),
         ("labels=car", "query.labels"),
+        ("label=persn", "query.label"),
+        ("label=zeppelin", "query.label"),
     ],
 )
 async def test_an_input_that_is_not_understood_is_422_and_named(
@@ -76,6 +78,13 @@ async def test_an_input_that_is_not_understood_is_422_and_named(
     (error,) = problem["errors"]
     assert error["location"] == location
     assert error["detail"]
+
+
+async def test_a_misspelt_label_is_told_the_one_that_may_be_meant(review: ReviewWorld) -> None:
+    response = await review.http.get("/api/v1/frames?label=persn")
+
+    (error,) = assert_problem(response, 422, "invalid-request")["errors"]
+    assert error["detail"].endswith("did you mean person?")
 
 
 async def test_a_cursor_that_was_not_given_out_is_400(review: ReviewWorld) -> None:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import AliasPath, ConfigDict, Field
 
 from slimcloud.review.errors import problems
@@ -49,7 +51,7 @@ class FrameQuery(QueryModel):
     to: Moment | None = None
     """captured before this time (RFC 3339, with its offset)"""
     label: str | None = Field(None, min_length=1, max_length=80)
-    """with a detection of this label"""
+    """with a detection of this label of the detector"""
     min_score: float | None = Field(None, ge=0, le=1)
     """with a detection, of `label` if that is given, of at least this score"""
     mark: ReviewMark | None = Field(None, description="marked so by the last person who did")
@@ -187,6 +189,11 @@ async def list_frames(
     query: Annotated[FrameQuery, Query()], request: Request, response: Response, context: Context
 ) -> FrameList:
     """Frames by capture time, newest first. `Link: rel="next"` leads to the next page."""
+    if query.label is not None and query.label not in context.names:
+        close = get_close_matches(query.label, context.names, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`/overview` tells all that there are"
+        problem = f"the detector knows no label {query.label}; {hint}"
+        raise RequestValidationError([{"loc": ("query", "label"), "msg": problem}])
     page = await context.store.index.page(
         query.frame_filter(), limit=query.limit, cursor=query.cursor
     )
