@@ -1,4 +1,4 @@
-/* The steps of container version 3 in C: what entropy/coder.py, walk.py, flags.py and steps.py say.
+/* The steps of container version 3 in C: what entropy/steps.py, walk.py, flags.py and steps.py say.
 
    C99 without Python's headers, called by compiled.py, so that one library serves any Python.
    The caller checks sizes and that data do not end in a zero byte; else data may be from anywhere.
@@ -47,7 +47,7 @@ typedef struct {
     size_t size;
 } Section;
 
-/* ---- symbols <-> data: entropy/coder.py */
+/* ---- symbols <-> data: entropy/ans.py, entropy/steps.py */
 
 typedef struct {
     uint32_t low, size; /* of 2**CODER_BITS */
