@@ -38,6 +38,20 @@ async def test_events_come_as_they_happen(review: ReviewWorld) -> None:
     assert json.loads(events[0]["data"])["frame_id"] == str(frame_id)
 
 
+async def test_answers_and_events_are_compressed_for_who_takes_it(review: ReviewWorld) -> None:
+    for sequence in range(1, 21):
+        await review.send(sequence)
+    async with served(review) as http:
+        listed = await http.get("/api/v1/frames?limit=20")
+        plain = await http.get("/api/v1/frames?limit=20", headers={"Accept-Encoding": "identity"})
+        async with http.stream("GET", "/api/v1/events") as events:
+            pass
+
+    assert listed.headers["content-encoding"] == events.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert 4 * int(listed.headers["content-length"]) < len(plain.content)
+
+
 async def test_a_client_that_comes_back_misses_nothing(review: ReviewWorld) -> None:
     added = [
         await review.store.events.add(EventKind.CAMERA_CONNECTED, f"gate-{i}") for i in range(250)

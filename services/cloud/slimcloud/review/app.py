@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from slimcloud.probes import Readiness, probe_router
 from slimcloud.review.auth import authorise
@@ -31,6 +32,11 @@ from slimcloud.review.routes import (
 from slimcloud.review.routes.page import build_page_router
 from slimcloud.store.frames import Store
 from slimcloud.tokens import TokenTable
+
+_MIN_COMPRESSED_BYTES = 1000
+_COMPRESSION_LEVEL = 4  # of 1 to 9; a list of frames gets eight times smaller
+# event streams are: one event is much like the one before, and each is sent on as it comes
+_NOT_COMPRESSED = tuple(set(DEFAULT_EXCLUDED_CONTENT_TYPES) - {"text/event-stream"})
 
 
 def build_api(
@@ -81,6 +87,12 @@ def build_api(
     app.state.allowed_hosts = frozenset(allowed_hosts)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=_MIN_COMPRESSED_BYTES,
+        compresslevel=_COMPRESSION_LEVEL,
+        exclude_content_types=_NOT_COMPRESSED,
+    )
     app.add_middleware(RequestTimer, metrics=metrics)
     api = APIRouter(dependencies=[Depends(refuse_foreign_pages)], responses=problems(403))
     allowed = Depends(authorise)

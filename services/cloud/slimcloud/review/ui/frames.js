@@ -78,8 +78,11 @@ export function replaceFrame(frame) {
 export function paintFrames() {
   const kept = new Map([...$("frames").children].map(item => [item.dataset.key, item]));
   const focused = document.activeElement?.closest?.("#frames li")?.dataset.id;
-  $("frames").replaceChildren(...fold(list.frames).map(frames => kept.get(keyOf(frames)) || card(frames)));
-  if (focused) [...$("frames").children].find(item => item.dataset.id === focused)?.firstChild.focus({preventScroll: true});
+  const items = fold(list.frames).map(frames => kept.get(keyOf(frames)) || card(frames));
+  // What stays is never taken out: the browser would lose the focus, and with it where the reader is.
+  for (const item of [...$("frames").children]) if (!items.includes(item)) item.remove();
+  items.forEach((item, i) => { if ($("frames").children[i] !== item) $("frames").insertBefore(item, $("frames").children[i] || null); });
+  if (focused && !document.activeElement.closest("#frames")) [...$("frames").children].find(item => item.dataset.id === focused)?.firstChild.focus({preventScroll: true});
   $("more").hidden = !list.next;
   $("no-frames").hidden = list.frames.length > 0;
   if (!list.frames.length) $("no-frames").replaceChildren(...nothing());
