@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from PIL import Image
-
 from slimedge.app import run_edge
 from slimedge.event import Detected, Encoded, Nacked
 from slimedge.settings import EdgeSettings
 from support.cloud.whole_cloud import ToyModels, cloud_settings, open_cloud
 from support.edge.edge_recorder import EdgeRecorder
-from support.models.toy_artifact import make_image
+from support.edge.moving_box import paint_scene
 
-IMAGE_HW = (64, 96)
 FRAMES = 40
 
 
@@ -22,11 +19,7 @@ async def test_frames_that_need_others_are_taken_and_detected(
     tmp_path: Path,
 ) -> None:
     models, pictures = ToyModels(tmp_path / "models", prior="context"), tmp_path / "pictures"
-    pictures.mkdir()
-    for index in range(6):
-        image = make_image(*IMAGE_HW).copy()
-        image[20:36, 8 * index : 8 * index + 16] = 255
-        Image.fromarray(image).save(pictures / f"{index:03d}.png")
+    paint_scene(pictures)
     recorder, stop = EdgeRecorder(), asyncio.Event()
 
     async with open_cloud(cloud_settings(models, None)) as cloud:

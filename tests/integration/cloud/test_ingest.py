@@ -155,16 +155,6 @@ async def test_section_with_a_symbol_too_many_is_refused_before_it_is_kept(
         await cloud.store.get_frame(FrameId("gate", EPOCH, 1))
 
 
-async def test_refused_bytes_count_as_received(camera: ToyCamera) -> None:
-    await camera.hello()
-    await camera.send(1, b"x" * 100)
-
-    container = await camera.send(2)
-    ack = await camera.hear_stage(2, PERSISTED)
-
-    assert ack.received_bytes_total == 100 + len(container)
-
-
 async def test_frame_beyond_a_limit_is_too_large(camera: ToyCamera, toy_models: ToyModels) -> None:
     await camera.hello()
 

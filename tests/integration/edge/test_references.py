@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from slimcodec.container import parse_container
 from slimcodec.decode import Decoder
@@ -24,10 +23,8 @@ from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_recorder import EdgeRecorder
 from support.edge.fake_cloud import FakeCloud
-from support.models.toy_artifact import make_image, make_toy_codec
-
-IMAGE_HW = (64, 96)
-PICTURES = 6
+from support.edge.moving_box import IMAGE_HW, paint_scene
+from support.models.toy_artifact import make_toy_codec
 
 
 @pytest.fixture
@@ -38,17 +35,8 @@ def codec(tmp_path: Path) -> CodecArtifact:
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
-    paint_scene(folder, PICTURES)
+    paint_scene(folder)
     return folder
-
-
-def paint_scene(folder: Path, num_pictures: int) -> None:
-    """A box moves over a scene."""
-    folder.mkdir()
-    for index in range(num_pictures):
-        image, left = make_image(*IMAGE_HW).copy(), 8 * (index % PICTURES)
-        image[20:36, left : left + 16] = 255
-        Image.fromarray(image).save(folder / f"{index:03d}.png")
 
 
 def make_settings(codec: CodecArtifact, scene: Path, address: str, **more: object) -> EdgeSettings:
@@ -177,20 +165,6 @@ async def test_frames_that_an_earlier_start_of_a_recording_has_sent_are_not_name
     assert cloud.sequences == list(range(1, 41))
     assert len(named) >= 10
     assert min(named) > 10
-
-
-async def test_an_older_cloud_gets_long_frames_each_alone(
-    codec: CodecArtifact, scene: Path
-) -> None:
-    async with edge_and_cloud(codec, scene, 0) as (cloud, _):
-        await cloud.wait_until(lambda: len(cloud.frames) >= 5)
-
-    assert cloud.damaged_sequences == []
-    for frame in cloud.frames:
-        assert not frame.reference_sequence
-        assert not is_inter(frame.container)
-        assert frame.capture_time_mono_us
-        assert not frame.HasField("capture_after_us")
 
 
 @pytest.mark.parametrize("reason", [pb.NACK_REASON_REFERENCE, pb.NACK_REASON_DECODE])

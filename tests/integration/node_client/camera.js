@@ -140,7 +140,7 @@ class Camera {
     this.isShort = this.options.minor > 1 && welcome.protocol_minor > 1;
     this.reconnectAfterMs = undefined;
     if (this.storeId !== undefined && this.storeId !== welcome.store_id) {
-      for (const frame of this.frames.values()) frame.state = 'sent'; // all are still here: send them again
+      for (const frame of this.frames.values()) Object.assign(frame, { state: 'sent', isPersisted: false }); // all are still here
     }
     this.storeId = welcome.store_id;
     for (const sequence of welcome.persisted_sequences) Object.assign(this.frames.get(sequence), PERSISTED);
@@ -165,6 +165,9 @@ class Camera {
     const frame = this.frames.get(nack.sequence);
     if (frame === undefined || nack.request_id !== '') return;
     frame.state = 'done';
+    if (nack.reason === 'NACK_REASON_REFERENCE') {
+      for (const sent of this.frames.values()) if (sent.timesSent > 0) sent.isForgotten = true; // not to be named any more
+    }
     if (!nack.retryable || frame.timesSent >= MAX_TIMES_SENT) return;
     const again = () => {
       frame.state = 'waiting';
@@ -186,8 +189,8 @@ class Camera {
     for (const sequence of this.sequences('waiting')) {
       const frame = this.frames.get(sequence);
       const needed = this.frames.get(frame.reference);
-      if (needed !== undefined && !needed.isPersisted) {
-        if (needed.state === 'done') frame.state = 'done'; // it never will be
+      if (needed !== undefined && (needed.isForgotten || !needed.isPersisted)) {
+        if (needed.isForgotten || needed.state === 'done') frame.state = 'done'; // it never will be
       } else if (frame.container.length > this.maxFrameBytes) {
         frame.state = 'done';
       } else if (this.hasRoom(frame.container.length)) {
