@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_UNANSWERED = 32  # frames of which it is not known whether the cloud has them; older never count
+# Of frames of which it is not known whether the cloud has them; older ones are never referred to.
+MAX_UNANSWERED = 32
+MAX_UNANSWERED_BYTES = 32 * 2**20  # of their symbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ class EncodeWorker:
         max_edge: int | None,
         max_pixels: Callable[[], int] = lambda: 0,
         key_seconds: float = KEY_SECONDS,
+        max_unanswered_bytes: int = MAX_UNANSWERED_BYTES,
     ) -> None:
         self._encoder = encoder
         self._sequence = SequenceEncoder(encoder, 0, 0, key_seconds, max_depth=0)
         self._unanswered: dict[int, SentFrame] = {}  # by number, the newest last
+        self._max_unanswered_bytes = max_unanswered_bytes
         self._max_edge = max_edge
         self._max_pixels = max_pixels  # that the cloud takes; 0: it has not said
         self._has_warned = False
@@ -166,9 +170,18 @@ class EncodeWorker:
         sequence.max_depth = max_depth
         sent = sequence.encode(scaled, seconds, number)
         self._unanswered[number] = sent
-        if len(self._unanswered) > MAX_UNANSWERED:
-            del self._unanswered[next(iter(self._unanswered))]
+        self._forget_oldest()
         return EncodedFrame(scaled, sent.encoded, time.perf_counter() - start, sent)
+
+    def _forget_oldest(self) -> None:
+        """Keep what is not answered within its bounds, the newest frame at least."""
+        kept_bytes, newest_first = 0, list(reversed(self._unanswered.items()))
+        for index, (number, sent) in enumerate(newest_first):
+            symbols = sent.encoded.symbols
+            kept_bytes += 0 if symbols is None else symbols.symbols.nbytes
+            is_beyond = index >= MAX_UNANSWERED or kept_bytes > self._max_unanswered_bytes
+            if index and is_beyond:
+                del self._unanswered[number]
 
     def _scale(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         limit = self._max_pixels()

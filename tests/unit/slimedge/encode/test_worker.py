@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slimcodec.encode import Encoder
+from slimcodec.graph.openvino_runtime import OpenVinoRuntime
+from slimcodec.model.load import load_codec_artifact
 from slimedge.encode.calibration import guess_encode_seconds
-from slimedge.encode.worker import scaled_hw, shrink
+from slimedge.encode.worker import MAX_UNANSWERED_BYTES, EncodeWorker, scaled_hw, shrink
+from support.models.toy_artifact import make_image, make_toy_codec
 
 
 @pytest.mark.parametrize(
@@ -52,3 +58,23 @@ def test_a_picture_is_scaled_down_to_the_pixels_that_the_cloud_takes(
 
 def test_a_heavier_level_is_guessed_to_take_longer() -> None:
     assert guess_encode_seconds(16.0) > guess_encode_seconds(0.6) > 0
+
+
+@pytest.mark.parametrize(("max_bytes", "is_held"), [(1, False), (MAX_UNANSWERED_BYTES, True)])
+async def test_symbols_of_unanswered_frames_are_held_within_so_many_bytes(
+    tmp_path: Path, max_bytes: int, is_held: bool
+) -> None:
+    codec = load_codec_artifact(make_toy_codec(tmp_path, prior="context"))
+    worker = EncodeWorker(Encoder(codec, OpenVinoRuntime(1)), None, max_unanswered_bytes=max_bytes)
+    for number in (1, 2):
+        image = make_image(64, 96, seed=number)
+        await worker.encode_next(image, (0, 2), float(number), number, 8)
+
+    worker.answered(1, is_stored=True)
+    await worker.encode(image, 0, 2)  # behind it on the same thread
+
+    assert worker.will_refer is is_held
+    worker.answered(2, is_stored=True)
+    await worker.encode(image, 0, 2)
+    assert worker.will_refer, "the newest is held whatever its size"
+    await worker.close()
