@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,8 @@ from slimcodec.errors import ImageError
 from slimedge.encode.worker import EncodeWorker
 from slimedge.event import RefetchRefused
 from slimedge.link.refetch import MAX_WAITING, Refetcher
+from slimedge.link.wire import Refetch
 from slimedge.memory.originals import Originals
-from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_uplink import UplinkRecorder, make_uplink
 from support.edge.fake_cloud import FakeCloud
 
@@ -34,13 +35,12 @@ class NoEncoder(Encoder):
         raise ImageError("no encoder here")
 
 
-def make_command(request_id: str, sequence: int) -> pb.Command:
-    refetch = pb.RefetchEnhancement(sequence=sequence)
-    return pb.Command(request_id=request_id, refetch_enhancement=refetch)
+def make_command(request_id: str, sequence: int) -> Refetch:
+    return Refetch(request_id, sequence, None, 0.0, math.inf)
 
 
 @asynccontextmanager
-async def refetching(cloud: FakeCloud, *asked: pb.Command) -> AsyncIterator[UplinkRecorder]:
+async def refetching(cloud: FakeCloud, *asked: Refetch) -> AsyncIterator[UplinkRecorder]:
     """A refetcher with an empty ring, which was asked all that before it could begin."""
     recorder = UplinkRecorder()
     uplink = make_uplink(cloud.address, recorder)

@@ -15,11 +15,10 @@ from slimedge.event import Acked, EdgeEvent, LinkChanged, LinkState, LossReason,
 from slimedge.frame import FrameHeader, micros_of
 from slimedge.link.answer import AnswerReader
 from slimedge.link.uplink import Uplink
-from slimedge.link.wire import make_hello
+from slimedge.link.wire import Refetch, make_hello
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.settings import EdgeSettings
-from slimwire.v1 import ingest_pb2 as pb
 from support.edge.edge_recorder import EdgeRecorder
 
 POINT = OperatingPoint(level=0, quality=0, bpp=0.1, utility=1.0)
@@ -35,7 +34,7 @@ class UplinkRecorder(EdgeRecorder):
         self.ledger = Ledger()
         self.budget = BudgetAccount(None, lambda: self.ledger.sent_bytes, time.monotonic)
         self.controller = Controller((POINT,), {0: 1e-9}, deadline_seconds=None, frame_seconds=0.1)
-        self.refetches: list[pb.Command] = []
+        self.refetches: list[Refetch] = []
         self.max_in_flight_bytes = 0
 
     def notify(self, event: EdgeEvent) -> None:

@@ -11,12 +11,14 @@ from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller, WaitReason
 from slimedge.event import Acked, Detected, EdgeObserver, LossReason, Nacked, SkipReason, Stage
 from slimedge.link.wire import (
+    Refetch,
     budget_of,
     detections_of,
     make_acceptance,
     make_refusal,
     max_live_level_of,
     nack_reason_of,
+    refetch_of,
     seconds_of,
 )
 from slimedge.memory.ledger import BackfillState, Ledger, LedgerFrame
@@ -45,7 +47,7 @@ class AnswerReader:
     controller: Controller
     budget: BudgetAccount  # set by a command
     observer: EdgeObserver
-    ask_refetch: Callable[[pb.Command], None]  # must return at once
+    ask_refetch: Callable[[Refetch], None]  # must return at once
     clock: Callable[[], float]  # monotonic seconds
 
     def __post_init__(self) -> None:
@@ -212,7 +214,7 @@ class AnswerReader:
         request_id = command.request_id
         match command.WhichOneof("command"):
             case "refetch_enhancement":
-                self.ask_refetch(command)
+                self.ask_refetch(refetch_of(command, self.clock()))
             case "set_budget":
                 try:
                     self.budget.set(budget_of(command.set_budget.byte_budget))

@@ -9,7 +9,6 @@ A command that is told again while it waits or is carried out is not carried out
 """
 
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,20 +17,11 @@ from slimedge.encode.worker import EncodeWorker
 from slimedge.event import EdgeObserver, Refetched, RefetchRefused
 from slimedge.link.connection import DisconnectedError
 from slimedge.link.uplink import Uplink
+from slimedge.link.wire import Refetch
 from slimedge.memory.ledger import Ledger
 from slimedge.memory.originals import Originals
-from slimwire.v1 import ingest_pb2 as pb
 
 MAX_WAITING = 1024  # commands, of a few bytes each; the cloud asks once per frame
-
-
-@dataclass(frozen=True, slots=True)
-class _Refetch:
-    request_id: str
-    sequence: int
-    level: int | None  # to reach; None = the widest
-    quality: float  # to reach; 0 = the frame's own
-    expires: float  # monotonic seconds: nobody waits for it any more
 
 
 class _CannotError(Exception):
@@ -50,25 +40,14 @@ class Refetcher:
 
     def __post_init__(self) -> None:
         # twice as many, so that those that are too many are refused and not forgotten
-        self._waiting: asyncio.Queue[_Refetch] = asyncio.Queue(2 * MAX_WAITING)
+        self._waiting: asyncio.Queue[Refetch] = asyncio.Queue(2 * MAX_WAITING)
         self._asked: set[str] = set()  # requests that wait or are carried out
 
-    def ask(self, command: pb.Command) -> None:
+    def ask(self, refetch: Refetch) -> None:
         """Take a command for an enhancement; returns at once."""
-        if command.request_id in self._asked or self._waiting.full():
-            return
-        refetch = command.refetch_enhancement
-        expires = self.clock() + (refetch.expire_ms / 1000 or math.inf)
-        self._asked.add(command.request_id)
-        self._waiting.put_nowait(
-            _Refetch(
-                command.request_id,
-                refetch.sequence,
-                refetch.level or None,
-                refetch.quality,
-                expires,
-            )
-        )
+        if refetch.request_id not in self._asked and not self._waiting.full():
+            self._asked.add(refetch.request_id)
+            self._waiting.put_nowait(refetch)
 
     async def run(self, uplink: Uplink) -> None:
         """Work until cancelled."""
@@ -83,7 +62,7 @@ class Refetcher:
                 await uplink.refuse(asked.request_id, str(exc))
             self._asked.discard(asked.request_id)
 
-    async def _carry_out(self, asked: _Refetch, uplink: Uplink) -> None:
+    async def _carry_out(self, asked: Refetch, uplink: Uplink) -> None:
         self._check_time(asked)
         kept = await self.originals.get(asked.sequence)
         if kept is None:
@@ -118,6 +97,6 @@ class Refetcher:
             Refetched(asked.request_id, asked.sequence, enhancement.level, size_bytes)
         )
 
-    def _check_time(self, asked: _Refetch) -> None:
+    def _check_time(self, asked: Refetch) -> None:
         if self.clock() > asked.expires:
             raise _CannotError("nobody waits for it any more: the link or the encoder is too slow")

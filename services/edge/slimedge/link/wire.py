@@ -1,8 +1,9 @@
 """Between the edge's types and the messages of `slimwire.v1`."""
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import google_crc32c
 
@@ -139,6 +140,24 @@ def make_refusal(request_id: str, detail: str) -> pb.StreamFramesRequest:
 def make_acceptance(request_id: str) -> pb.StreamFramesRequest:
     """A command is carried out."""
     return pb.StreamFramesRequest(acceptance=pb.Acceptance(request_id=request_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Refetch:
+    """The cloud asks for what a frame left out."""
+
+    request_id: str
+    sequence: int
+    level: int | None  # to reach; None = the widest
+    quality: float  # to reach; 0 = the frame's own
+    expires: float  # monotonic seconds: nobody waits for it any more
+
+
+def refetch_of(command: pb.Command, now: float) -> Refetch:
+    """What a command asks that arrived at monotonic time `now`."""
+    asked = command.refetch_enhancement
+    expires = now + (asked.expire_ms / 1000 or math.inf)
+    return Refetch(command.request_id, asked.sequence, asked.level or None, asked.quality, expires)
 
 
 def budget_of(budget: pb.ByteBudget) -> Budget | None:
