@@ -125,6 +125,28 @@ async def test_frames_appear_as_they_are_detected_and_nothing_is_decoded(
     assert review.decoder.pictures == 0
 
 
+async def test_events_bring_the_frames_and_move_nothing_that_is_read(
+    url: str, review: ReviewWorld
+) -> None:
+    async with open_page(url, height=500) as page:
+        cards = page.locator("#frames .card")
+        await expect(cards).to_have_count(6)
+        await expect(page.locator("#wall image")).to_have_count(2)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await cards.last.hover()
+        top = await page.evaluate("scrollY")
+        await review.send(20, found=[PERSON])
+
+        await expect(page.locator("#newer-frames")).to_have_text("Show 1 newer frame")
+        await expect(cards).to_have_count(6)
+        assert await page.evaluate("scrollY") == top > 0
+
+        await page.click("#newer-frames")
+        await expect(cards).to_have_count(7)
+        assert not any(re.search("/frames/[^/]*$", url) for url in asked)
+
+
 async def test_the_list_stands_still_while_a_frame_is_open(url: str, review: ReviewWorld) -> None:
     async with open_page(url) as page:
         await expect(page.locator("#frames .card")).to_have_count(6)

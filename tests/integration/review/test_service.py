@@ -26,16 +26,23 @@ async def read_events(lines: AsyncIterator[str], count: int) -> list[dict[str, s
 
 
 async def test_events_come_as_they_happen(review: ReviewWorld) -> None:
+    before = await review.store.events.add(EventKind.CAMERA_CONNECTED, "gate-1")
     async with served(review) as http, http.stream("GET", "/api/v1/events") as response:
         lines = response.aiter_lines()
         await anext(lines)  # the stream has begun: what follows is after it
         frame_id = await review.send(1)
         await review.store.events.add(EventKind.CAMERA_CONNECTED, "gate-2", detail="c")
         events = await read_events(lines, 2)
+        after = {"Last-Event-ID": before}
+        async with http.stream("GET", "/api/v1/events?frames=true", headers=after) as detailed:
+            (with_frame,) = await read_events(detailed.aiter_lines(), 1)
+        listed = (await http.get(f"/api/v1/frames/{frame_id}?detections=true")).json()
 
     assert response.headers["content-type"].startswith("text/event-stream")
     assert [event["event"] for event in events] == ["frame.detected", "camera.connected"]
     assert json.loads(events[0]["data"])["frame_id"] == str(frame_id)
+    assert json.loads(events[0]["data"])["frame"] is None
+    assert json.loads(with_frame["data"])["frame"] == listed
 
 
 async def test_answers_and_events_are_compressed_for_who_takes_it(review: ReviewWorld) -> None:

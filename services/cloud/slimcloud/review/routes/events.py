@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
+from slimcloud.errors import FrameGoneError, FrameNotFoundError
+from slimcloud.frame_id import FrameId
 from slimcloud.review.errors import problems
-from slimcloud.review.resource import API_PREFIX, BaseView, Context, TextOrNone
+from slimcloud.review.resource import API_PREFIX, ApiContext, BaseView, Context, TextOrNone
+from slimcloud.review.routes.frames import FrameView, view_frame
 
 RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
 _EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
@@ -23,6 +26,8 @@ class EventView(BaseView):
     camera: str = Field(validation_alias="camera_id")
     frame_id: TextOrNone
     detail: str = Field(description="request id, connection id or reason, by kind")
+    frame: FrameView | None = None
+    """the frame as it is now, with its boxes, when asked for with `frames=true`; else null"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,9 @@ async def _start(
 
 @router.get("/events", response_class=EventSourceResponse, responses=problems(422, 503))
 async def stream_events(
-    context: Context, start: Annotated[_Start, Depends(_start)]
+    context: Context,
+    start: Annotated[_Start, Depends(_start)],
+    frames: Annotated[bool, Query(description="give the frames that events are about")] = False,
 ) -> AsyncIterator[ServerSentEvent]:
     """Events from now on, or after `Last-Event-ID`; `event` is the kind, `data` an EventView.
 
@@ -61,4 +68,17 @@ async def stream_events(
         yield ServerSentEvent(event="events.missed", data=missed)
     async for event in context.event_feed.listen(start.after):
         data = EventView.model_validate(event)
-        yield ServerSentEvent(id=event.event_id, event=event.kind.value, data=data)
+        if frames and event.frame_id:
+            data = data.model_copy(update={"frame": await _frame(context, event.frame_id)})
+        yield ServerSentEvent(
+            id=event.event_id,
+            event=event.kind.value,
+            raw_data=data.model_dump_json(by_alias=True),  # `data` would go by other names
+        )
+
+
+async def _frame(context: ApiContext, frame_id: FrameId) -> FrameView | None:
+    try:
+        return await view_frame(context, frame_id, with_detections=True)
+    except (FrameNotFoundError, FrameGoneError):  # retention was faster
+        return None

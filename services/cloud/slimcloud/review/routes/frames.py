@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AliasPath, ConfigDict, Field
 
+from slimcloud.frame_id import FrameId
 from slimcloud.review.errors import problems
 from slimcloud.review.pictures.reconstruct import image_version
 from slimcloud.review.resource import (
@@ -209,8 +210,7 @@ async def get_frame(
     detections: Annotated[bool, Query(description="give the boxes as well")] = False,
 ) -> FrameView:
     """One frame, without pixels."""
-    (view,) = await _views(context, [await context.store.get_frame(frame)], detections)
-    return view
+    return await view_frame(context, frame, with_detections=detections)
 
 
 @router.get("/{frame_id}/detections", responses=problems(404, 410, 503))
@@ -226,6 +226,12 @@ async def _result(context: ApiContext, record: StoredFrame) -> DetectionResult |
     if record.state is not FrameState.DETECTED:
         return None
     return await context.store.get_detections(record.frame_id)
+
+
+async def view_frame(context: ApiContext, frame: FrameId, *, with_detections: bool) -> FrameView:
+    """What is told of one frame; raises as `Store.get_frame`."""
+    (view,) = await _views(context, [await context.store.get_frame(frame)], with_detections)
+    return view
 
 
 async def _views(

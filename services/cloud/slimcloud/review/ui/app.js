@@ -3,7 +3,7 @@
 import {API, get, session, signIn, signOut} from "./api.js";
 import {controlCameras, controlNews, startControl} from "./control.js";
 import {$, bytes, count, make} from "./draw.js";
-import {chooseTime, chosenTime, fillChoices, list, loadFrames, paintFrames, startFrames} from "./frames.js";
+import {chooseTime, chosenTime, fillChoices, forgetNews, list, loadFrames, paintFrames, showNews, startFrames, takeNews} from "./frames.js";
 import {mark, startReview} from "./review.js";
 import {loadTimeline, startTimeline} from "./timeline.js";
 import {holdBefore, openFrame, startViewer, step} from "./viewer.js";
@@ -55,30 +55,41 @@ function soon(part, pauseMs) {
   if (waiting.has(part) || document.hidden) return;
   waiting.set(part, setTimeout(() => { waiting.delete(part); attempt(part); }, pauseMs));
 }
-function newFrames() {
-  if (follows()) soon(refreshFrames, REFRESH_MS);
+function newFrame({frame}) {
+  if (!frame) return;  // retention was faster
+  controlNews(frame);
+  if (follows()) {
+    takeNews(frame);
+    soon(refreshFrames, REFRESH_MS);
+  }
+  countAnew();
+}
+function reload() {
+  if (follows()) soon(frames, 0);
+  countAnew();
+}
+function countAnew() {
   soon(timeline, TIMELINE_MS);
   soon(overview, TIMELINE_MS);
   soon(cameras, CAMERAS_MS);
 }
 // While a frame is open the list stands still: its neighbours must not run away.
 const follows = () => isLive() && !$("viewer").open;
-const refreshFrames = async () => { if (follows()) await frames(); };
+const refreshFrames = async () => { if (follows()) showNews(); };
 
 let events = null;
 function listen() {
   events?.close();
-  events = new EventSource(`${API}/events`);
+  events = new EventSource(`${API}/events?frames=true`);
   const on = (kind, react) => events.addEventListener(kind, event => react(JSON.parse(event.data)));
-  on("frame.detected", event => { showFrame(event.camera, event.frame_id); newFrames(); });
-  for (const kind of ["frame.detected", "frame.dropped", "frame.failed"]) on(kind, event => controlNews(event.camera));
-  for (const kind of ["frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrames);
+  on("frame.detected", ({frame}) => { if (frame) showFrame(frame); });
+  for (const kind of ["frame.detected", "frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrame);
   for (const kind of ["camera.connected", "camera.disconnected"]) on(kind, () => soon(cameras, 0));
   on("events.missed", () => attempt(...all));
   on("gap.stored", () => { soon(cameras, 0); soon(timeline, 0); });
   events.onopen = () => {
     $("live").classList.remove("lost");
-    newFrames();  // what came between the first load and now
+    reload();  // what came between the first load and now
   };
   events.onerror = () => {
     $("live").classList.add("lost");
@@ -133,15 +144,22 @@ $("token-form").onsubmit = event => {
 };
 $("live").onclick = () => {
   $("live").setAttribute("aria-pressed", !isLive());
-  attempt(refreshFrames);
+  forgetNews();
+  if (isLive()) attempt(frames);
 };
 $("help-button").onclick = showHelp;
 $("sign-out").onclick = () => signOut().then(() => location.reload());
-$("more").onclick = () => {
+$("more").onclick = () => attempt(async () => {
   $("live").setAttribute("aria-pressed", false);  // a new first page would throw the older ones away
-  attempt(() => loadFrames(list.next));
+  if (list.isCut) await frames();  // for where the list goes on
+  await loadFrames(list.next);
+});
+$("newer-frames").onclick = () => {
+  showNews({always: true});
+  $("frames-heading").scrollIntoView();
 };
-document.addEventListener("visibilitychange", newFrames);
+for (const [part, kind] of [[window, "scroll"], [$("frames"), "mouseleave"]]) part.addEventListener(kind, () => soon(refreshFrames, REFRESH_MS), {passive: true});
+document.addEventListener("visibilitychange", () => document.hidden ? events.close() : listen());
 
 setTheme(storedTheme());
 startWall(async frame => {
@@ -152,7 +170,7 @@ startControl();
 startTimeline(chooseTime);
 startFrames(openFrame, () => attempt(frames, timeline));
 startReview();
-startViewer({onLook: () => { repaint(); paintFrames(); soon(overview, 0); }, onClose: newFrames});
+startViewer({onLook: () => { repaint(); paintFrames(); soon(overview, 0); }, onClose: reload});
 listen();
 await attempt(...all);
 const wanted = decodeURIComponent(location.hash.slice(1));

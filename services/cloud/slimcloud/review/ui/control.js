@@ -4,7 +4,7 @@
 import {API, get} from "./api.js";
 import {$, clock, make, makeSvg, plural, quality, seconds} from "./draw.js";
 
-const WINDOW_MS = 60_000, FETCH_MS = 1000, STEP_MS = 1000, CALM_STEP_MS = 10_000, LIMIT = 100;
+const WINDOW_MS = 60_000, STEP_MS = 1000, CALM_STEP_MS = 10_000, LIMIT = 100;
 const WIDTH = 600, HEIGHT = 100;   // of each chart, in its own units; it is stretched to its place
 const frames = new Map();          // id -> frame, of the camera that is shown
 const cameras = new Map();         // id -> camera
@@ -40,10 +40,17 @@ export function controlCameras(list) {
   if (!newest) load();
 }
 
-// Something became of a frame of this camera: ask for what is new, once a second at most.
-export function controlNews(cameraId) {
-  if (cameraId !== shown() || waiting || !isOpen()) return;
-  waiting = setTimeout(() => { waiting = 0; load(); }, FETCH_MS);
+// Something became of a frame: drawn once a second at most.
+export function controlNews(frame) {
+  if (frame.camera !== shown() || !isOpen()) return;
+  add([frame]);
+  waiting ||= setTimeout(() => { waiting = 0; draw(); }, STEP_MS);
+}
+
+function add(some) {
+  for (const frame of some) frames.set(frame.id, frame);
+  const latest = Math.max(...[...frames.values()].map(capture));
+  if (frames.size && latest !== newest?.capture) newest = {capture: latest, heard: performance.now()};
 }
 
 async function load() {
@@ -55,9 +62,7 @@ async function load() {
   let page;
   try { page = await get(`${API}/frames?${query}`); } catch { return; /* the page says it elsewhere; news come again */ }
   if (mine !== asked) return;  // another camera, or a newer answer
-  for (const frame of page.frames) frames.set(frame.id, frame);
-  const latest = Math.max(...[...frames.values()].map(capture));
-  if (frames.size && latest !== newest?.capture) newest = {capture: latest, heard: performance.now()};
+  add(page.frames);
   draw();
 }
 

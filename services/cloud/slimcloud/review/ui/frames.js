@@ -8,6 +8,7 @@ import {keptPictureOf, smallPictureOf} from "./pictures.js";
 const PAGE = 24;
 const FIELDS = ["camera", "label", "score", "mark", "time"];
 export const list = {frames: [], next: null};
+const news = new Map();      // id -> frame that the list does not show yet, or not as it is now
 
 let open = () => {}, asked = 0;
 const unseen = new WeakMap();  // card that nobody has scrolled to -> what gives it its preview
@@ -67,7 +68,47 @@ export async function loadFrames(cursor = null) {
   if (mine !== asked) return;  // the filters have changed since
   list.frames = cursor ? [...list.frames, ...page.frames] : page.frames;
   list.next = page.next_cursor;
+  list.isCut = false;
+  forgetNews();
   paintFrames();
+}
+
+// What an event says of a frame. The newest are enough: the list shows no more.
+export function takeNews(frame) {
+  news.delete(frame.id);
+  news.set(frame.id, frame);
+  if (news.size > PAGE) news.delete(news.keys().next().value);
+}
+
+export function forgetNews() {
+  news.clear();
+  $("newer-frames").hidden = true;
+}
+
+// Put them where they belong, unless that moved what a person has scrolled to or points at.
+export function showNews({always = false} = {}) {
+  const frames = [...new Map([...list.frames, ...news.values()].map(frame => [frame.id, frame])).values()].filter(matches);
+  const added = frames.length - list.frames.length;
+  if (isRead() && !always) {
+    $("newer-frames").hidden = added <= 0;
+    $("newer-frames").textContent = `Show ${added === PAGE ? "the newest frames" : plural(added, "newer frame")}`;
+    return;
+  }
+  list.frames = frames.sort((a, b) => Date.parse(b.capture_time) - Date.parse(a.capture_time)).slice(0, PAGE);
+  list.isCut ||= frames.length > PAGE;
+  forgetNews();
+  paintFrames();
+}
+
+const isRead = () => $("frames").getBoundingClientRect().top < 0 || matchMedia("(hover: hover)").matches && $("frames").matches(":hover");
+
+function matches(frame) {
+  const {from, to} = chosenTime(), time = Date.parse(frame.capture_time);
+  const label = $("label").value, least = Number($("score").value);
+  const scores = Object.entries(frame.labels).filter(([name]) => !label || name === label).map(([, score]) => score);
+  return ["camera", "mark"].every(id => !$(id).value || frame[id] === $(id).value)
+    && (!from || time >= Date.parse(from)) && (!to || time < Date.parse(to))
+    && (!label && !least || scores.some(score => score >= least));
 }
 
 export function replaceFrame(frame) {
@@ -83,7 +124,7 @@ export function paintFrames() {
   for (const item of [...$("frames").children]) if (!items.includes(item)) item.remove();
   items.forEach((item, i) => { if ($("frames").children[i] !== item) $("frames").insertBefore(item, $("frames").children[i] || null); });
   if (focused && !document.activeElement.closest("#frames")) [...$("frames").children].find(item => item.dataset.id === focused)?.firstChild.focus({preventScroll: true});
-  $("more").hidden = !list.next;
+  $("more").hidden = !list.next && !list.isCut;
   $("no-frames").hidden = list.frames.length > 0;
   if (!list.frames.length) $("no-frames").replaceChildren(...nothing());
 }

@@ -21,26 +21,29 @@ export async function loadCameras() {
   for (const camera of cameras) {
     const tile = tiles.get(camera.id) || addTile(camera.id);
     describe(tile, camera);
-    if (!tile.frame && camera.last_frame_id) showFrame(camera.id, null);
+    if (!tile.frame && camera.last_frame_id) showNewest(camera.id);
   }
   return cameras;
 }
 
-// A frame of this camera was detected: show it, or the newest one that came while we waited.
-export async function showFrame(cameraId, frameId) {
-  const tile = tiles.get(cameraId);
+async function showNewest(cameraId) {
+  try {
+    const {frames} = await get(`${API}/frames?camera=${cameraId}&limit=1&detections=true`);
+    if (frames.length && !tiles.get(cameraId).frame) await showFrame(frames[0]);
+  } catch { /* no answer: the next frame comes */ }
+}
+
+// A frame was detected: show it, or the newest one that came while we waited.
+export async function showFrame(frame) {
+  const tile = tiles.get(frame.camera);
   if (!tile) return;
-  tile.next = {frameId};
-  if (tile.busy || document.hidden) return;
+  tile.next = frame;
+  if (tile.busy) return;
   tile.busy = true;
   while (tile.next) {
-    const {frameId: wanted} = tile.next;
+    const wanted = tile.next;
     tile.next = null;
-    try {
-      const frame = wanted ? await get(`${API}/frames/${wanted}?detections=true`)
-        : (await get(`${API}/frames?camera=${cameraId}&limit=1&detections=true`)).frames[0];
-      if (frame) await paint(tile, frame);
-    } catch { /* gone already, or no answer: the next one comes */ }
+    await paint(tile, wanted);
     await new Promise(done => setTimeout(done, MIN_PAUSE_MS));
   }
   tile.busy = false;
