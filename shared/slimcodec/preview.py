@@ -8,6 +8,7 @@ latent, and `slimwire train preview` fits the product by least squares
 (`docs/decisions/0050-previews.md`).
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -45,7 +46,7 @@ class Previewer:
             return None
         path = artifact.file(PREVIEW_FILE)
         try:
-            with np.load(path) as file:
+            with np.load(io.BytesIO(path.read_bytes())) as file:
                 found = cls(*(file[name].astype(np.float32) for name in ("own", "near", "bias")))
         except (OSError, ValueError, KeyError, BadZipFile) as exc:
             raise ModelError(f"{path}: cannot be read: {exc}; fetch the model again") from exc

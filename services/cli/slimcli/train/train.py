@@ -320,9 +320,10 @@ def train_preview(
     max_edge: options.MaxEdge = WHOLE_PICTURE_EDGE,
     threads: options.TorchThreads = None,
 ) -> None:
-    """Fit what shows a small picture of a frame without decoding it, as a new version of a codec.
+    """Fit a codec's previews. Lists show them of frames that nobody decodes.
 
-    Takes seconds; nothing else of the codec changes, and the fingerprint stays.
+    It writes a new version of the codec in a minute or two; nothing else of it changes, and the
+    fingerprint stays.
     """
     with needs_extra("train", "train preview"):
         from slimtrain.data.pictures import load_divided
