@@ -1,14 +1,19 @@
-"""Image -> x, and x_hat -> image: checked, scaled, padded.
+"""Image -> x, and x_hat -> image: checked, scaled, padded; and how far two pictures are apart.
 
 image uint8 (H, W, 3) --to_x--> x float32 (1, 3, H, W) --pad_to_multiple--> (1, 3, H', W')
 x_hat --to_image--> image
 """
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS
 from slimcodec.errors import ImageError
+
+PEAK = 255.0
+MAX_PSNR_DB = 100.0  # given for equal pictures, so that means stay finite
 
 
 def check_image_hw(image_hw: tuple[int, int], max_pixels: int, label: str = "picture") -> None:
@@ -58,3 +63,22 @@ def pad_to_multiple(x: NDArray[np.float32], multiple: int) -> NDArray[np.float32
     h, w = x.shape[-2:]
     padding = [(0, 0)] * (x.ndim - 2) + [(0, -h % multiple), (0, -w % multiple)]
     return np.pad(x, padding, mode="edge") if any(after for _, after in padding) else x
+
+
+def psnr_db(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
+    """Over all samples of two RGB pictures of one size, in dB."""
+    if original.shape != decoded.shape:
+        raise ValueError(f"pictures of {original.shape} and {decoded.shape} cannot be compared")
+    error = np.mean((original.astype(np.float64) - decoded.astype(np.float64)) ** 2)
+    return psnr_db_of_error(float(error))
+
+
+def psnr_db_of_error(mean_squared_error: float, peak: float = PEAK) -> float:
+    """In dB; NaN where the error is.
+
+    Args:
+        peak: the greatest value that a sample can have.
+    """
+    if mean_squared_error == 0:
+        return MAX_PSNR_DB
+    return min(10 * math.log10(peak**2 / mean_squared_error), MAX_PSNR_DB)

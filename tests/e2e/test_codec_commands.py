@@ -13,7 +13,7 @@ from PIL import Image
 from slimcli.exits import ExitCode
 from slimcodec.container import HEADER_BYTES
 from slimcodec.image import load_image
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from support.command import Slimwire
 from support.models.toy_artifact import LATENT_CHANNELS, QUALITIES, make_image, make_toy_codec
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from slimcli.exits import ExitCode
 from slimcodec.image import load_image
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from support.command import Outcome, Slimwire
 from support.models.toy_artifact import make_image, make_toy_codec, make_toy_detector
 

@@ -1,9 +1,19 @@
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from slimcodec.errors import ImageError
-from slimcodec.pixels import check_image, pad_to_multiple, to_image, to_x
+from slimcodec.pixels import (
+    MAX_PSNR_DB,
+    check_image,
+    pad_to_multiple,
+    psnr_db,
+    psnr_db_of_error,
+    to_image,
+    to_x,
+)
 from support.models.toy_artifact import make_image
 
 
@@ -55,3 +65,22 @@ def test_padding_repeats_the_last_row_and_column_and_crop_removes_it(
 def test_array_that_is_no_image_is_refused(image: NDArray[np.uint8]) -> None:
     with pytest.raises(ImageError):
         check_image(image)
+
+
+def test_psnr_is_that_of_the_mean_square_error() -> None:
+    image = np.full((8, 8, 3), 100, np.uint8)
+
+    assert psnr_db(image, np.full_like(image, 105)) == pytest.approx(10 * np.log10(255**2 / 25))
+    assert psnr_db(image, image) == MAX_PSNR_DB
+
+
+def test_pictures_of_different_sizes_cannot_be_compared() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+
+    with pytest.raises(ValueError, match="cannot be compared"):
+        psnr_db(image, image[:-1])
+
+
+def test_unknown_error_has_an_unknown_psnr() -> None:
+    assert math.isnan(psnr_db_of_error(math.nan))
+    assert psnr_db_of_error(0.01, peak=1.0) == pytest.approx(20.0)

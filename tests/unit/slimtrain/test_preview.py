@@ -10,8 +10,8 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.load import load_codec_artifact
+from slimcodec.pixels import psnr_db
 from slimcodec.preview import SHRINK, Previewer
-from slimcodec.psnr import psnr_db
 from slimtrain.preview import fit_preview, write_preview
 from support.models.toy_artifact import make_image, make_toy_codec
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from slimcli.web import ask
 from slimcloud.frame_id import FrameId
 from slimcodec.image import load_image
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 
 REQUEST_SECONDS = 20.0  # a first picture may wait for its graph to be compiled
 REFETCH_SECONDS = 20.0

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from slimcodec.psnr import psnr_db_of_error
+from slimcodec.pixels import psnr_db_of_error
 from slimnets.codec.codec import CodecNet
 from slimnets.codec.config import CodecConfig
 from slimnets.darknet.detector import Darknet

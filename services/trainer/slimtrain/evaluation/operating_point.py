@@ -24,7 +24,7 @@ from slimcodec.decode import Decoder
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from slimdetect.detector import Detector
 from slimdetect.triage import TRIAGE_GRAPH, TRIAGE_SPEC
 from slimtrain.evaluation.baseline import Baseline

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from slimcodec.image import load_image
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from slimdetect.overlay import draw_detections
 from slimdetect.scores import Wanted
 from slimtrain.data.pictures import PictureEntry

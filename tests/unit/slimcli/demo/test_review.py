@@ -14,7 +14,7 @@ from PIL import Image
 
 from slimcli.demo.review import view_frame
 from slimcli.exits import UnavailableError
-from slimcodec.psnr import MAX_PSNR_DB, psnr_db
+from slimcodec.pixels import MAX_PSNR_DB, psnr_db
 from support.models.toy_artifact import make_image
 
 IMAGE = make_image(32, 48)

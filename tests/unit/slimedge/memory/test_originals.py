@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from slimcodec.symbols import FrameSymbols
 from slimedge.memory.originals import KeptFrame, Originals, pack
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from slimtrain.evaluation.baseline import BASELINES, Baseline
 from support.models.toy_artifact import make_image
 

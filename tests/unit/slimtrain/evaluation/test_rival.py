@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from slimtrain.evaluation.pictures import EvaluationError
 from slimtrain.evaluation.rival import open_rivals
 from support.models.toy_artifact import make_image

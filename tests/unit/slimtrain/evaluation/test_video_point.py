@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slimcodec.psnr import psnr_db
+from slimcodec.pixels import psnr_db
 from slimtrain.evaluation.video import Clip, Image
 from slimtrain.evaluation.video_point import (
     STREAM_CODECS,
