@@ -40,7 +40,6 @@ FIRST_RETRY_SECONDS = 30.0
 ALIVE_SECONDS = 60.0  # between two signs of life: what a crash adds to the gap after it
 
 _LAST_RETRY_SECONDS = 600.0
-_LEAST_ABSENCE_SECONDS = 1.0  # what lasts for less is no gap
 _LOSSES = {GapReason.SPOOL_FULL: LossReason.SPOOL_FULL, GapReason.EXPIRED: LossReason.SPOOL_AGE}
 
 
@@ -103,8 +102,9 @@ class SpoolWorker:
         self._thread.shutdown()
 
     def _record_absence(self, began_unix: float) -> None:
+        # However short: a frame may have been made after the last sign of life, and died with it.
         ended_unix = self._spool.alive_unix
-        if ended_unix is not None and began_unix - ended_unix >= _LEAST_ABSENCE_SECONDS:
+        if ended_unix is not None and began_unix > ended_unix:
             self.record(Gap(GapReason.STOPPED, ended_unix, began_unix, epoch=self.epoch))
 
     def _mark_alive(self) -> Coroutine[Any, Any, None]:

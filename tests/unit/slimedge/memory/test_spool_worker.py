@@ -92,8 +92,10 @@ async def test_the_time_without_an_edge_is_a_gap(tmp_path: Path) -> None:
                 worker.forget_gap(gap)
         gaps.append(gap)
 
-    before_the_first, too_short, gap, clock_is_behind = gaps
-    assert before_the_first is too_short is clock_is_behind is None
+    before_the_first, killed_and_back_at_once, gap, clock_is_behind = gaps
+    assert before_the_first is clock_is_behind is None
+    assert killed_and_back_at_once is not None
+    assert (killed_and_back_at_once.from_unix, killed_and_back_at_once.to_unix) == (NOW, NOW + 0.5)
     assert gap is not None
     assert (gap.reason, gap.epoch) == (GapReason.STOPPED, EPOCH)
     assert (gap.from_unix, gap.to_unix) == (NOW + 0.5, NOW + 3600)
