@@ -129,8 +129,14 @@ class ToyCamera:
         await health.Check(health_pb2.HealthCheckRequest())
 
     async def say(self, **message: object) -> None:
-        """Write one request, e.g. `say(hello=...)`."""
-        await self._uplink.write(pb.StreamFramesRequest(**message))  # type: ignore[arg-type]  # one of the messages
+        """Write one request, e.g. `say(hello=...)`; raises `StreamEndedError` when it is too late,
+        as the server may end a call before it has read anything.
+        """
+        request = pb.StreamFramesRequest(**message)  # type: ignore[arg-type]  # one of the messages
+        try:
+            await self._uplink.write(request)
+        except grpc.aio.AioRpcError as exc:
+            raise StreamEndedError(exc.code(), exc.details() or "") from None
 
     async def hello(
         self,
