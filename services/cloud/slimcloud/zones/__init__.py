@@ -1,0 +1,1 @@
+"""What of a camera's detections is reported: zones, masks, labels, and what is an alert."""
