@@ -51,7 +51,7 @@ from bench.cloud_setup import (
 )
 from slimcloud.detect.engine import DetectionEngine
 from slimcloud.settings import CloudSettings
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcodec.decode import Decoder
 from slimdetect.detector import Detector
@@ -184,10 +184,10 @@ async def _swapped(store: Store) -> int:
     """Frames that were told after a later one of their camera."""
     highest: dict[str, int] = {}
     swapped, after = 0, "0-0"
-    while events := await store.events.read(after, count=1000):
-        after = events[-1].event_id
+    while events := await store.feed.read(after, count=1000):
+        after = events[-1].entry_id
         for event in events:
-            if event.kind is EventKind.FRAME_DETECTED and event.frame_id is not None:
+            if event.kind is FeedKind.FRAME_DETECTED and event.frame_id is not None:
                 camera, sequence = event.camera_id, event.frame_id.sequence
                 swapped += sequence < highest.get(camera, 0)
                 highest[camera] = max(highest.get(camera, 0), sequence)

@@ -16,14 +16,14 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, StoredFrame
 from slimops.storage.redis_connection import redis_client
 
 CAMERA = "camera"  # the edge's default
 PAGE = 500
-OUTCOMES = (EventKind.FRAME_DETECTED, EventKind.FRAME_BACKFILLED, EventKind.FRAME_FAILED)
+OUTCOMES = (FeedKind.FRAME_DETECTED, FeedKind.FRAME_BACKFILLED, FeedKind.FRAME_FAILED)
 
 Name = tuple[int, int]  # epoch, sequence
 
@@ -149,7 +149,7 @@ async def _frames(client: Redis) -> list[StoredFrame]:
 async def _doubled(client: Redis) -> int:
     outcomes: collections.Counter[object] = collections.Counter()
     after = "0-0"
-    while events := await Store(client).events.read(after, count=1000):
-        after = events[-1].event_id
+    while events := await Store(client).feed.read(after, count=1000):
+        after = events[-1].entry_id
         outcomes.update(event.frame_id for event in events if event.kind in OUTCOMES)
     return sum(count > 1 for count in outcomes.values())

@@ -240,7 +240,7 @@ async def _start_ingest(process: _Process) -> str:
     """The address for cameras."""
     settings, store, life = process.settings, process.store, process.life
     servicer = IngestServicer(store, process.models.codec, settings, IngestMetrics(process.metrics))
-    life.spawn(servicer.event_relay.run(await store.events.latest_id()), "event relay")
+    life.spawn(servicer.event_relay.run(await store.feed.latest_id()), "event relay")
     life.spawn(repeat(servicer.credit.follow_queue, PAUSE_SECONDS), "credit")
     life.spawn(repeat(lambda: _sweep(store, settings), settings.sweep_seconds), "retention")
     # its cameras count as connected for as long as this process lives

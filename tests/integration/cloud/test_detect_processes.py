@@ -15,13 +15,13 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from slimcloud.store import keys
-from slimcloud.store.events import Event, EventKind
+from slimcloud.store.feed import FeedEntry, FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState
 from support.cloud.frames import make_frame
 
 TESTS = Path(__file__).parents[2]
-OUTCOMES = (EventKind.FRAME_DETECTED, EventKind.FRAME_FAILED)
+OUTCOMES = (FeedKind.FRAME_DETECTED, FeedKind.FRAME_FAILED)
 
 
 @contextmanager
@@ -43,13 +43,13 @@ def _worker(
         process.communicate()
 
 
-async def _outcomes(store: Store, count: int) -> list[Event]:
+async def _outcomes(store: Store, count: int) -> list[FeedEntry]:
     """The events of the outcomes of all frames, once there are `count`."""
-    found: list[Event] = []
+    found: list[FeedEntry] = []
     after = "0-0"
     while len(found) < count:
-        for event in await store.events.read(after, block_seconds=0.2):
-            after = event.event_id
+        for event in await store.feed.read(after, block_seconds=0.2):
+            after = event.entry_id
             found += [event] if event.kind in OUTCOMES else []
     return found
 
@@ -110,7 +110,7 @@ async def test_kill_in_the_middle_of_a_batch_loses_and_doubles_nothing(
 
     told = [event.frame_id.sequence for event in events if event.frame_id is not None]
     assert sorted(told) == list(range(1, count + 1))
-    assert {event.kind for event in events} == {EventKind.FRAME_DETECTED}
+    assert {event.kind for event in events} == {FeedKind.FRAME_DETECTED}
     assert (await store.totals()).detected == count
     assert await store.work.dead_letters() == []
 
@@ -135,9 +135,9 @@ async def test_frame_that_kills_its_workers_ends_in_the_dead_letters(
     assert deaths == deliveries
     outcomes = {e.frame_id.sequence: e.kind for e in events if e.frame_id is not None}
     assert outcomes == {
-        1: EventKind.FRAME_DETECTED,
-        2: EventKind.FRAME_FAILED,
-        3: EventKind.FRAME_DETECTED,
+        1: FeedKind.FRAME_DETECTED,
+        2: FeedKind.FRAME_FAILED,
+        3: FeedKind.FRAME_DETECTED,
     }
     (letter,) = await store.work.dead_letters()
     assert letter.frame_id == make_frame(2).frame_id

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane, StoredFrame
 from slimedge.app import run_edge
@@ -103,7 +103,7 @@ async def test_an_outage_and_a_restart_of_the_edge_lose_nothing_and_make_no_live
             await after.wait_until(lambda: len(after.of(Backfilled)) >= len(kept))
             await after.wait_until(lambda: len(after.of(Detected)) >= 3)
         records = await settled_frames(store)
-    events = await store.events.read("0-0", count=10_000)
+    events = await store.feed.read("0-0", count=10_000)
     await client.aclose()
 
     assert before.of(Lost) == after.of(Lost) == []
@@ -117,7 +117,7 @@ async def test_an_outage_and_a_restart_of_the_edge_lose_nothing_and_make_no_live
     told = {event.frame_id: event.kind for event in events if event.frame_id is not None}
     for record in records:
         expected = (
-            EventKind.FRAME_BACKFILLED if record.lane is Lane.BACKFILL else EventKind.FRAME_DETECTED
+            FeedKind.FRAME_BACKFILLED if record.lane is Lane.BACKFILL else FeedKind.FRAME_DETECTED
         )
         assert told[record.frame_id] is expected
 

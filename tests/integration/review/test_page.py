@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from slimcloud.store.cameras.gaps import GapRecord
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.records import ReviewMark
 from slimcloud.store.reviews import ReviewFilter, ReviewKind, ReviewRecord
 from slimcodec.detection import Detection
@@ -194,7 +194,7 @@ async def test_number_keys_open_cameras_as_they_stand(url: str, review: ReviewWo
     async with open_page(url) as page:
         await expect(page.locator("#wall .chip")).to_have_count(2)
         await review.store.cameras.connect("attic", epoch=EPOCH, model_name="toy/1", connection="a")
-        await review.store.events.add(EventKind.CAMERA_CONNECTED, "attic")
+        await review.store.feed.add(FeedKind.CAMERA_CONNECTED, "attic")
         await expect(page.locator("#wall > li").first).to_have_attribute("data-camera", "attic")
 
         await page.keyboard.press("2")
@@ -307,7 +307,7 @@ async def test_what_fails_is_said_until_it_is_answered(url: str, review: ReviewW
         await expect(page.locator("#banner")).to_contain_text("does not answer")
 
         await review.store.cameras.connect("zoo", epoch=EPOCH, model_name="toy/1", connection="z")
-        await review.store.events.add(EventKind.CAMERA_CONNECTED, "zoo")
+        await review.store.feed.add(FeedKind.CAMERA_CONNECTED, "zoo")
         await expect(page.locator("#wall .tile")).to_have_count(3)  # another part is answered
         await expect(page.locator("#banner")).to_be_visible()
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from slimcloud.review import end_event_streams
 from slimcloud.store import keys
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from support.cloud.review import ReviewWorld, served
 
 
@@ -26,15 +26,17 @@ async def read_events(lines: AsyncIterator[str], count: int) -> list[dict[str, s
 
 
 async def test_events_come_as_they_happen(review: ReviewWorld) -> None:
-    before = await review.store.events.add(EventKind.CAMERA_CONNECTED, "gate-1")
-    async with served(review) as http, http.stream("GET", "/api/v1/events") as response:
+    before = await review.store.feed.add(FeedKind.CAMERA_CONNECTED, "gate-1")
+    async with served(review) as http, http.stream("GET", "/api/v1/events/stream") as response:
         lines = response.aiter_lines()
         await anext(lines)  # the stream has begun: what follows is after it
         frame_id = await review.send(1)
-        await review.store.events.add(EventKind.CAMERA_CONNECTED, "gate-2", detail="c")
+        await review.store.feed.add(FeedKind.CAMERA_CONNECTED, "gate-2", detail="c")
         events = await read_events(lines, 2)
         after = {"Last-Event-ID": before}
-        async with http.stream("GET", "/api/v1/events?frames=true", headers=after) as detailed:
+        async with http.stream(
+            "GET", "/api/v1/events/stream?frames=true", headers=after
+        ) as detailed:
             (with_frame,) = await read_events(detailed.aiter_lines(), 1)
         listed = (await http.get(f"/api/v1/frames/{frame_id}?detections=true")).json()
 
@@ -51,7 +53,7 @@ async def test_answers_and_events_are_compressed_for_who_takes_it(review: Review
     async with served(review) as http:
         listed = await http.get("/api/v1/frames?limit=20")
         plain = await http.get("/api/v1/frames?limit=20", headers={"Accept-Encoding": "identity"})
-        async with http.stream("GET", "/api/v1/events") as events:
+        async with http.stream("GET", "/api/v1/events/stream") as events:
             pass
 
     assert listed.headers["content-encoding"] == events.headers["content-encoding"] == "gzip"
@@ -61,12 +63,14 @@ async def test_answers_and_events_are_compressed_for_who_takes_it(review: Review
 
 async def test_a_client_that_comes_back_misses_nothing(review: ReviewWorld) -> None:
     added = [
-        await review.store.events.add(EventKind.CAMERA_CONNECTED, f"gate-{i}") for i in range(250)
+        await review.store.feed.add(FeedKind.CAMERA_CONNECTED, f"gate-{i}") for i in range(250)
     ]
 
     async with (
         served(review) as http,
-        http.stream("GET", "/api/v1/events", headers={"Last-Event-ID": added[9]}) as response,
+        http.stream(
+            "GET", "/api/v1/events/stream", headers={"Last-Event-ID": added[9]}
+        ) as response,
     ):
         events = await read_events(response.aiter_lines(), 240)
 
@@ -74,19 +78,17 @@ async def test_a_client_that_comes_back_misses_nothing(review: ReviewWorld) -> N
 
 
 async def test_a_client_that_comes_back_too_late_is_told(review: ReviewWorld) -> None:
-    added = [
-        await review.store.events.add(EventKind.CAMERA_CONNECTED, f"gate-{i}") for i in range(3)
-    ]
-    await review.client.xtrim(keys.EVENTS, maxlen=1, approximate=False)
+    added = [await review.store.feed.add(FeedKind.CAMERA_CONNECTED, f"gate-{i}") for i in range(3)]
+    await review.client.xtrim(keys.FEED, maxlen=1, approximate=False)
 
     async with served(review) as http:
         heard = []
         for last_seen in (added[0], added[2]):
             headers = {"Last-Event-ID": last_seen}
-            async with http.stream("GET", "/api/v1/events", headers=headers) as response:
+            async with http.stream("GET", "/api/v1/events/stream", headers=headers) as response:
                 lines = response.aiter_lines()
                 await anext(lines)  # the stream has begun: what follows is after it
-                await review.store.events.add(EventKind.CAMERA_CONNECTED, "gate-9")
+                await review.store.feed.add(FeedKind.CAMERA_CONNECTED, "gate-9")
                 heard.append([event["event"] for event in await read_events(lines, 1)])
 
     assert heard == [["events.missed"], ["camera.connected"]]
@@ -99,19 +101,19 @@ async def test_a_client_that_claims_an_event_to_come_takes_no_others_events(
 
     async with (
         served(review) as http,
-        http.stream("GET", "/api/v1/events", headers=to_come) as first,
+        http.stream("GET", "/api/v1/events/stream", headers=to_come) as first,
     ):
         await anext(first.aiter_lines())
-        async with http.stream("GET", "/api/v1/events") as second:
+        async with http.stream("GET", "/api/v1/events/stream") as second:
             lines = second.aiter_lines()
             for number in range(20):  # one that comes while the stream is read needs no waking
-                added = await review.store.events.add(EventKind.CAMERA_CONNECTED, f"gate-{number}")
+                added = await review.store.feed.add(FeedKind.CAMERA_CONNECTED, f"gate-{number}")
                 (event,) = await read_events(lines, 1)
                 assert event["id"] == added
 
 
 async def test_a_server_that_stops_does_not_wait_for_its_listeners(review: ReviewWorld) -> None:
-    async with served(review) as http, http.stream("GET", "/api/v1/events") as response:
+    async with served(review) as http, http.stream("GET", "/api/v1/events/stream") as response:
         end_event_streams(review.api)
         rest = [line async for line in response.aiter_lines()]
 
@@ -119,7 +121,9 @@ async def test_a_server_that_stops_does_not_wait_for_its_listeners(review: Revie
 
 
 async def test_an_event_id_that_is_none_is_422(review: ReviewWorld) -> None:
-    response = await review.http.get("/api/v1/events", headers={"Last-Event-ID": "yesterday"})
+    response = await review.http.get(
+        "/api/v1/events/stream", headers={"Last-Event-ID": "yesterday"}
+    )
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["location"] == "header.last-event-id"
@@ -223,3 +227,14 @@ async def test_a_file_of_the_page_that_the_browser_has_is_304(review: ReviewWorl
     assert (again.status_code, again.content) == (304, b"")
     assert unknown.status_code == 404
     assert unknown.headers["content-type"] == "application/problem+json"
+
+
+async def test_clients_that_knew_the_feed_as_events_are_led_to_it(review: ReviewWorld) -> None:
+    accept = {"Accept": "text/event-stream"}
+
+    response = await review.http.get("/api/v1/events?frames=true", headers=accept)
+
+    assert response.status_code == 307
+    assert response.url.join(response.headers["location"]).raw_path == (
+        b"/api/v1/events/stream?frames=true"
+    )

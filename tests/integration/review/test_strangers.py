@@ -145,7 +145,7 @@ async def test_names_in_the_audit_are_bounded(review: ReviewWorld) -> None:
 
 
 async def test_token_that_is_taken_back_ends_its_event_stream(guarded: ReviewWorld) -> None:
-    path, headers = "/api/v1/events", {"Authorization": "Bearer wall"}
+    path, headers = "/api/v1/events/stream", {"Authorization": "Bearer wall"}
     async with served(guarded) as http, http.stream("GET", path, headers=headers) as response:
         lines = response.aiter_lines()
         await anext(lines)  # it has begun

@@ -46,7 +46,7 @@ class CameraStream:
         self.epoch = epoch
         self.connection_id = uuid.uuid4().hex
         self.store_id = ""  # that the camera was told
-        self.connect_event_id = ""  # of our own camera.connected: an older one cannot end us
+        self.connect_entry_id = ""  # of our own camera.connected: an older one cannot end us
         self.hello_mono_us = self.hello_unix_us = 0  # the camera's clocks; 0 = it did not say
         self.age_floor = AgeFloor(mono_us)
         self.clock = ClockOffset(camera_id, mono_us)

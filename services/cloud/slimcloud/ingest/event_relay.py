@@ -1,9 +1,9 @@
-"""What cameras are told that they did not just ask: answers to the store's events, and the window.
+"""What cameras are told that they did not just ask: answers to the store's feed, and the window.
 
 One relay serves every stream of a process.
 
 `frame.*` are written where an outcome is stored: `announce` in `slimcloud.store.scripts`, for
-`Store.put_detections`, `set_dropped`, `set_failed`. The others come from `EventLog.add`.
+`Store.put_detections`, `set_dropped`, `set_failed`. The others come from `Feed.add`.
 
 frame.detected      ─► Ack DETECTED with the detections
 frame.backfilled    ─► the same
@@ -29,7 +29,7 @@ from slimcloud.ingest.commands import send_commands
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import refusal_of_outcome
 from slimcloud.settings import CloudSettings
-from slimcloud.store.events import Event, EventKind, event_order
+from slimcloud.store.feed import FeedEntry, FeedKind, entry_order
 from slimcloud.store.frames import Store
 from slimcloud.store.records import Lane
 from slimwire.v1 import ingest_pb2 as pb
@@ -54,41 +54,43 @@ def supersede(stream: CameraStream) -> None:
 
 @dataclass(frozen=True, eq=False)
 class EventRelay:
-    """Reads the events and answers the streams of one process."""
+    """Reads the feed and answers the streams of one process."""
 
     store: Store
     streams: Mapping[str, CameraStream]  # by camera; the servicer's own
     metrics: IngestMetrics
 
     async def run(self, after: str) -> None:
-        """Follow the events after the id `after` until cancelled."""
+        """Follow the feed after the id `after` until cancelled."""
         while True:
             try:
-                events = await self.store.events.read(
+                entries = await self.store.feed.read(
                     after, count=_COUNT, block_seconds=_BLOCK_SECONDS
                 )
-                for event in events:
-                    stream = self.streams.get(event.camera_id)
+                for entry in entries:
+                    stream = self.streams.get(entry.camera_id)
                     if stream is not None:
-                        await self._answer(stream, event)
-                    after = event.event_id
+                        await self._answer(stream, entry)
+                    after = entry.entry_id
             except RedisError as exc:
-                logger.warning("the event log does not answer: %s", exc)
+                logger.warning("the feed does not answer: %s", exc)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _answer(self, stream: CameraStream, event: Event) -> None:
-        if event.kind is EventKind.CAMERA_CONNECTED:
-            is_newer = event_order(event.event_id) > event_order(stream.connect_event_id)
-            if stream.connect_event_id and is_newer:
+    async def _answer(self, stream: CameraStream, entry: FeedEntry) -> None:
+        if entry.kind is FeedKind.CAMERA_CONNECTED:
+            is_newer = entry_order(entry.entry_id) > entry_order(stream.connect_entry_id)
+            if stream.connect_entry_id and is_newer:
                 supersede(stream)
-        elif event.kind in (EventKind.REFETCH_REQUESTED, EventKind.BUDGET_REQUESTED):
+        elif entry.kind in (FeedKind.REFETCH_REQUESTED, FeedKind.BUDGET_REQUESTED):
             await send_commands(self.store, stream)
-        elif event.frame_id is not None and event.frame_id.epoch == stream.epoch:
-            await self._answer_outcome(stream, event, event.frame_id)
+        elif entry.frame_id is not None and entry.frame_id.epoch == stream.epoch:
+            await self._answer_outcome(stream, entry, entry.frame_id)
 
-    async def _answer_outcome(self, stream: CameraStream, event: Event, frame_id: FrameId) -> None:
+    async def _answer_outcome(
+        self, stream: CameraStream, entry: FeedEntry, frame_id: FrameId
+    ) -> None:
         sequence = frame_id.sequence
-        if event.kind in (EventKind.FRAME_DETECTED, EventKind.FRAME_BACKFILLED):
+        if entry.kind in (FeedKind.FRAME_DETECTED, FeedKind.FRAME_BACKFILLED):
             try:
                 result = await self.store.get_detections(frame_id)
                 record = await self.store.get_frame(frame_id)
@@ -98,9 +100,9 @@ class EventRelay:
                 stream.ack(sequence, pb.STAGE_DETECTED, result)
                 self.metrics.answer_seconds.observe(record.waited_us(self.store.clock()) / 1e6)
             stream.settle(sequence)
-        elif event.kind in (EventKind.FRAME_DROPPED, EventKind.FRAME_FAILED):
-            is_dropped = event.kind is EventKind.FRAME_DROPPED
-            refusal = refusal_of_outcome(event.detail, is_dropped=is_dropped)
+        elif entry.kind in (FeedKind.FRAME_DROPPED, FeedKind.FRAME_FAILED):
+            is_dropped = entry.kind is FeedKind.FRAME_DROPPED
+            refusal = refusal_of_outcome(entry.detail, is_dropped=is_dropped)
             stream.nack(sequence, refusal)
             self.metrics.refused.labels(refusal.reason).inc()
             stream.settle(sequence)

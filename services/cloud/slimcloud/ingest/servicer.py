@@ -1,7 +1,7 @@
-"""One bidirectional stream per camera -> store, and the store's events -> answers.
+"""One bidirectional stream per camera -> store, and the store's feed -> answers.
 
     camera ══► intake: check, store, queue ──► detect, in any process ──┐
-    camera ◄══ outbox ◄── event relay: acks, Nacks, Commands ◄── events ┘
+    camera ◄══ outbox ◄── event relay: acks, Nacks, Commands ◄─── feed ┘
 
 A bad frame gets a Nack and the stream lives on; a bad stream ends with a status (`refusals`). A
 camera is who it says it is (`auth`).
@@ -32,7 +32,7 @@ from slimcloud.ingest.intake import Intake
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.refusals import status_of
 from slimcloud.settings import CloudSettings
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us
 from slimcodec.model.artifact import CodecArtifact
@@ -60,7 +60,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
 
     Attributes:
         auth: lets cameras in.
-        event_relay: answers cameras from the store's events; must run beside it.
+        event_relay: answers cameras from the store's feed; must run beside it.
         credit: lets cameras wait while the queue is nearly full; must run beside it.
     """
 
@@ -214,8 +214,8 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             connection=stream.connection_id,
             deadline_seconds=hello.deadline_ms / 1000 or None,
         )
-        stream.connect_event_id = await self._store.events.add(
-            EventKind.CAMERA_CONNECTED, stream.camera_id, detail=stream.connection_id
+        stream.connect_entry_id = await self._store.feed.add(
+            FeedKind.CAMERA_CONNECTED, stream.camera_id, detail=stream.connection_id
         )
         stream.store_id = await self._store.store_id()
         welcome = pb.Welcome(
@@ -249,8 +249,8 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             del self._streams[stream.camera_id]
         try:
             if await self._store.cameras.disconnect(stream.camera_id, stream.connection_id):
-                await self._store.events.add(
-                    EventKind.CAMERA_DISCONNECTED, stream.camera_id, detail=stream.connection_id
+                await self._store.feed.add(
+                    FeedKind.CAMERA_DISCONNECTED, stream.camera_id, detail=stream.connection_id
                 )
         except RedisError as exc:
             logger.warning("the store could not note that a camera left: %s", exc)

@@ -12,7 +12,7 @@ from slimcloud.review.auth import authorise
 from slimcloud.review.auth import router as session_router
 from slimcloud.review.body_limit import BodyLimit
 from slimcloud.review.errors import Problem, install_error_handlers, problems
-from slimcloud.review.event_feed import EventFeed
+from slimcloud.review.feed_tail import FeedTail
 from slimcloud.review.metrics import RequestTimer, ReviewMetrics
 from slimcloud.review.origin import refuse_foreign_pages
 from slimcloud.review.pictures.preview import PreviewRenderer
@@ -23,6 +23,7 @@ from slimcloud.review.routes import (
     cameras,
     dead_letters,
     events,
+    feed,
     frames,
     images,
     overview,
@@ -78,7 +79,7 @@ def build_api(
             reconstructor, lambda result: metrics.cache.labels("response", result).inc()
         ),
         previews=previews,
-        event_feed=EventFeed(store.events),
+        feed_tail=FeedTail(store.feed),
         names=tuple(names),
         num_levels=num_levels,
         sharp_quality=sharp_quality,
@@ -100,7 +101,7 @@ def build_api(
         api.include_router(
             module.router, dependencies=[allowed, Depends(keep_nothing)], responses=problems(401)
         )
-    for module in (images, events):
+    for module in (images, feed, events):
         api.include_router(module.router, dependencies=[allowed], responses=problems(401))
     api.include_router(session_router)
     app.include_router(api)
@@ -117,7 +118,7 @@ def take_tokens(app: FastAPI, tokens: TokenTable) -> None:
     if app.state.tokens is not None:
         app.state.tokens = tokens
         context: ApiContext = app.state.context
-        context.event_feed.interrupt()
+        context.feed_tail.interrupt()
 
 
 def end_event_streams(app: FastAPI) -> None:
@@ -126,7 +127,7 @@ def end_event_streams(app: FastAPI) -> None:
     A server that stops waits for its open responses, and these never end by themselves.
     """
     context: ApiContext = app.state.context
-    context.event_feed.stop()
+    context.feed_tail.stop()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fastapi import Depends, Request, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from slimcloud.frame_id import CAMERA_ID_PATTERN, FrameId
-from slimcloud.review.event_feed import EventFeed
+from slimcloud.review.feed_tail import FeedTail
 from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.render import PictureRenderer
 from slimcloud.store.frames import Store
@@ -35,7 +35,7 @@ class ApiContext:
     store: Store
     renderer: PictureRenderer
     previews: PreviewRenderer | None  # None: the codec has none
-    event_feed: EventFeed
+    feed_tail: FeedTail
     names: tuple[str, ...]  # label of each class id of the detector
     num_levels: int  # slim levels of the codec
     sharp_quality: float  # that a person who asks for a sharper picture gets; 0: the frame's own

@@ -4,7 +4,7 @@
 
     store.work        queue of frames that wait for the detector     store.work_queue
     store.index       frames by capture time, and how many when      store.listing
-    store.events      what happened, in order                        store.events
+    store.feed        what happened, in order                        store.feed
     store.cameras     who is connected                               store.cameras.registry
     store.refetches   requests for enhancements and their answers    store.cameras.refetches
     store.gaps        what cameras dropped, and why                  store.cameras.gaps
@@ -39,7 +39,7 @@ from slimcloud.store.cameras.gaps import GapLog
 from slimcloud.store.cameras.refetches import RefetchLog
 from slimcloud.store.cameras.registry import CameraRegistry
 from slimcloud.store.clock import StoreClock
-from slimcloud.store.events import EventLog
+from slimcloud.store.feed import Feed
 from slimcloud.store.listing import FrameIndex
 from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
@@ -97,11 +97,11 @@ class Store:
         self._max_reference_depth = max_reference_depth
         self.work = WorkQueue(client, max_queue_size)
         self.index = FrameIndex(client)
-        self.events = EventLog(client)
+        self.feed = Feed(client)
         self.cameras = CameraRegistry(client, clock, clock_unix_us)
-        self.refetches = RefetchLog(client, self.events, self.work, clock)
+        self.refetches = RefetchLog(client, self.feed, self.work, clock)
         self.gaps = GapLog(client)
-        self.budgets = BudgetLog(client, self.events)
+        self.budgets = BudgetLog(client, self.feed)
         self.reviews = ReviewLog(client)
         self.retention = Retention(client, retention_seconds, max_stored_bytes, frame_bytes, clock)
 
@@ -225,8 +225,8 @@ class Store:
         """Store the detector's result and take the frame off the queue; False when the frame has an
         outcome already or is gone.
 
-        The same step writes the event that tells of it, at once or when it is the frame's turn
-        (`finish` in `slimcloud.store.scripts`). Ingest reads the event
+        The same step writes the feed's entry that tells of it, at once or when it is the frame's
+        turn (`finish` in `slimcloud.store.scripts`). Ingest reads it
         (`slimcloud.ingest.event_relay.EventRelay`) and acknowledges DETECTED to the camera; the
         same holds for what `set_dropped` and `set_failed` store, and Nacks.
         """

@@ -74,7 +74,7 @@ AWAITING = "slim:awaiting"  # done: zset, id by deadline (microseconds): see `wo
 DEAD = "slim:dead"  # 1,000: stream of `frame_id`, `reason`, `deliveries`
 
 # --- what happened ---
-EVENTS = "slim:events"  # 10,000: stream of `kind`, `camera_id`, `frame_id`, `detail`
+FEED = "slim:events"  # 10,000: stream of `kind`, `camera_id`, `frame_id`, `detail`
 REVIEWS = "slim:reviews"  # 50,000: stream of `ReviewRecord`: the audit
 REVIEWS_OF = "slim:reviews-of:"  # {id}, frame: the same, of one frame
 
@@ -84,7 +84,7 @@ REFETCH_TTL_SECONDS = 3600
 LEASE_SECONDS = 15
 MAX_DEPTH = 64  # that any cloud allows
 MAX_TREE_SECONDS = 3600  # of live frames from one intra frame; it is kept as long as the last
-EVENTS_LENGTH = 10_000
+FEED_LENGTH = 10_000
 DEAD_LENGTH = 1_000
 GAPS_PER_CAMERA = 1_000
 REVIEWS_LENGTH = 50_000  # about 10 MB

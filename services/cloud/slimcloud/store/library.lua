@@ -1,5 +1,5 @@
 -- What the scripts of the store share: see `scripts.py`. The names in capitals are those of
--- `keys.py` and of `EventKind`.
+-- `keys.py` and of `FeedKind`.
 
 local function camera_of(id) return string.match(id, '^[^:]*') end
 
@@ -17,9 +17,9 @@ local function now_ms()
   return 1000 * time[1] + math.floor(time[2] / 1000)
 end
 
--- write an event
+-- write an entry of the feed
 local function tell(kind, camera, id, detail)
-  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_LENGTH, '*', 'kind', kind,
+  redis.call('XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'kind', kind,
              'camera_id', camera, 'frame_id', id, 'detail', detail)
 end
 

@@ -1,16 +1,17 @@
 """The steps that must happen whole or not at all, as Redis scripts: functions in Lua, each in
 the file beside the module that calls it.
 
-Every script begins with the names of `slimcloud.store.keys` and of `EventKind`, and with what is
+Every script begins with the names of `slimcloud.store.keys` and of `FeedKind`, and with what is
 in `library.lua`.
 
 A lane is a stream of all its frames until they are done, and for each camera a line of those that
 no worker has taken. Cameras take turns, whoever has paid least first, and pay the pixels of the
 frame that is taken: start-time fair queueing. One that was away begins where the others are.
 
-A live frame gets a place in `slim:order:{camera}` when a worker takes it. Its event is written when
-every frame before it has its own; until then its id is in `slim:held`, by the time of its outcome.
-`announce` writes the event; `slimcloud.ingest.event_relay` reads it and tells the camera.
+A live frame gets a place in `slim:order:{camera}` when a worker takes it. Its entry in the feed is
+written when every frame before it has its own; until then its id is in `slim:held`, by the time of
+its outcome.
+`announce` writes the entry; `slimcloud.ingest.event_relay` reads it and tells the camera.
 
 A script that Redis refuses for want of memory has written nothing: its first write is the one
 that needs memory. Those that give memory back begin with one that needs none: Redis refuses no
@@ -26,14 +27,14 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from slimcloud.store import keys
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 
 
 @functools.cache
 def library() -> str:
     """What every script begins with: the names, and the functions of `library.lua`."""
     names = {name: value for name, value in vars(keys).items() if name.isupper()}
-    names |= {kind.name: kind.value for kind in EventKind}
+    names |= {kind.name: kind.value for kind in FeedKind}
     declared = "".join(f"local {name} = {value!r}\n" for name, value in names.items())
     return declared + Path(__file__).with_name("library.lua").read_text(encoding="utf-8")
 

@@ -51,7 +51,7 @@ async def _status(command: str, base: str, frame_id: FrameId, request: str, cwd:
             "BASE": base,
             "FRAME": str(frame_id),
             "REQUEST": request,
-            "PATIENCE": "1" if "/events" in command else "60",
+            "PATIENCE": "1" if "/events/stream" in command else "60",
         },
         cwd=cwd, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -125,8 +125,8 @@ async def _outcomes(store: Store, *sequences: int) -> list[StoredFrame]:
         records = [await store.get_frame(make_frame(sequence).frame_id) for sequence in sequences]
         if all(record.state is not FrameState.QUEUED for record in records):
             return records
-        for event in await store.events.read(after, block_seconds=0.05):
-            after = event.event_id
+        for event in await store.feed.read(after, block_seconds=0.05):
+            after = event.entry_id
 
 
 async def test_frames_are_detected_in_batches_and_taken_off_the_queue(store: Store) -> None:

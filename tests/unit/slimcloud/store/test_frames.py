@@ -12,7 +12,7 @@ from slimcloud.errors import (
 )
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState
 from support.cloud.frames import EPOCH, make_frame, make_result
@@ -141,8 +141,8 @@ async def test_detections_come_back_and_the_first_result_counts(store: Store) ->
     record = await store.get_frame(frame_id)
     assert record.state is FrameState.DETECTED
     assert record.label_scores == {"car": 0.75, "person": 0.9}
-    (event,) = await store.events.read("0-0")
-    assert (event.kind, event.frame_id) == (EventKind.FRAME_DETECTED, frame_id)
+    (event,) = await store.feed.read("0-0")
+    assert (event.kind, event.frame_id) == (FeedKind.FRAME_DETECTED, frame_id)
     assert (await store.totals()).detected == 1
 
 
@@ -154,8 +154,8 @@ async def test_detections_of_a_late_frame_are_kept_and_make_no_live_event(store:
     assert await store.put_detections(frame.frame_id, result)
 
     assert await store.get_detections(frame.frame_id) == result
-    (event,) = await store.events.read("0-0")
-    assert (event.kind, event.frame_id) == (EventKind.FRAME_BACKFILLED, frame.frame_id)
+    (event,) = await store.feed.read("0-0")
+    assert (event.kind, event.frame_id) == (FeedKind.FRAME_BACKFILLED, frame.frame_id)
 
 
 async def test_result_of_a_frame_that_is_gone_is_not_kept(store: Store, client: Redis) -> None:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from slimcloud.errors import InvalidCursorError, ReviewNotFoundError
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.store.listing import FrameFilter
 from slimcloud.store.records import ReviewMark
@@ -90,7 +90,7 @@ async def test_notes_are_events_and_lines_of_the_log_and_looks_are_neither(
 ) -> None:
     frame_id = make_frame(1).frame_id
     await store.put_frame(*make_frame(1))
-    after = await store.events.latest_id()
+    after = await store.feed.latest_id()
 
     with caplog.at_level(logging.INFO, "slimcloud.store.reviews"):
         await store.reviews.add(frame_id, "ann", ReviewKind.LOOK, level=0)
@@ -98,8 +98,8 @@ async def test_notes_are_events_and_lines_of_the_log_and_looks_are_neither(
             frame_id, "ann", ReviewKind.NOTE, mark=ReviewMark.WRONG, comment="a\nb"
         )
 
-    (event,) = await store.events.read(after)
-    assert (event.kind, event.detail) == (EventKind.REVIEW_RECORDED, note)
+    (event,) = await store.feed.read(after)
+    assert (event.kind, event.detail) == (FeedKind.REVIEW_RECORDED, note)
     (line,) = caplog.messages
     assert "ann" in line
     assert "\n" not in line

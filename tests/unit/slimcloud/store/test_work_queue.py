@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from slimcloud.errors import StoreFullError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.store.records import FrameState, Lane
 from slimcloud.store.work_queue import MAX_LOOKED_AT, WorkItem
@@ -115,7 +115,7 @@ async def test_frame_is_buried_once_however_often_its_entry_comes_back(store: St
     assert reasons == ["given up after 0 deliveries: its workers died without a word", ""]
     assert await store.work.dead_count() == 1
     assert (await store.totals()).failed == 1
-    assert [event.kind for event in await store.events.read("0-0")] == [EventKind.FRAME_FAILED]
+    assert [event.kind for event in await store.feed.read("0-0")] == [FeedKind.FRAME_FAILED]
 
 
 async def test_consumer_with_pending_work_is_not_forgotten(store: Store, client: Redis) -> None:
@@ -132,7 +132,7 @@ async def test_consumer_with_pending_work_is_not_forgotten(store: Store, client:
 
 async def _told(store: Store) -> list[int]:
     """Sequences of the frames whose outcomes were told, in this order."""
-    events = await store.events.read("0-0")
+    events = await store.feed.read("0-0")
     return [event.frame_id.sequence for event in events if event.frame_id is not None]
 
 
@@ -430,7 +430,7 @@ async def test_requested_frame_loses_its_dead_letter_and_makes_no_live_event(
     record = await store.get_frame(item.frame_id)
     assert (record.state, record.reason, record.expires_unix_us) == (FrameState.QUEUED, "", 0)
     assert await store.put_detections(item.frame_id, make_result())
-    assert (await store.events.read("0-0"))[-1].kind is EventKind.FRAME_BACKFILLED
+    assert (await store.feed.read("0-0"))[-1].kind is FeedKind.FRAME_BACKFILLED
     totals = await store.totals()
     assert (totals.failed, totals.detected) == (0, 1)
 

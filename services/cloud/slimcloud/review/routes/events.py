@@ -1,84 +1,16 @@
-"""`/events`: what happens, as server-sent events."""
+"""`/events`: what happened, as people review it."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Any
 
-from fastapi import APIRouter, Depends, Header, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import Field
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse
 
-from slimcloud.errors import FrameGoneError, FrameNotFoundError
-from slimcloud.frame_id import FrameId
-from slimcloud.review.errors import problems
-from slimcloud.review.resource import API_PREFIX, ApiContext, BaseView, Context, TextOrNone
-from slimcloud.review.routes.frames import FrameView, view_frame
+from slimcloud.review.resource import API_PREFIX
 
-RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
-_EVENT_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
-
-router = APIRouter(prefix=API_PREFIX, tags=["events"])
+router = APIRouter(prefix=f"{API_PREFIX}/events", tags=["events"])
 
 
-class EventView(BaseView):
-    """`data` of one server-sent event; its `event` is the kind, its `id` fits Last-Event-ID."""
-
-    camera: str = Field(validation_alias="camera_id")
-    frame_id: TextOrNone
-    detail: str = Field(description="request id, connection id or reason, by kind")
-    frame: FrameView | None = None
-    """the frame as it is now, with its boxes, when asked for with `frames=true`; else null"""
-
-
-@dataclass(frozen=True)
-class _Start:
-    after: str  # id of the event that is followed on from
-    is_late: bool  # events after it may have been trimmed
-
-
-async def _start(
-    context: Context,
-    last_event_id: Annotated[
-        str | None,
-        Header(pattern=_EVENT_ID_PATTERN, description="`id` of the last event that was seen"),
-    ] = None,
-) -> _Start:
-    # A dependency, so that a store that does not answer is a 503 and not a stream that breaks.
-    log = context.store.events
-    if last_event_id is None:
-        return _Start(await log.latest_id(), is_late=False)
-    return _Start(last_event_id, await log.has_trimmed(last_event_id))
-
-
-@router.get("/events", response_class=EventSourceResponse, responses=problems(422, 503))
-async def stream_events(
-    context: Context,
-    start: Annotated[_Start, Depends(_start)],
-    frames: Annotated[bool, Query(description="give the frames that events are about")] = False,
-) -> AsyncIterator[ServerSentEvent]:
-    """Events from now on, or after `Last-Event-ID`; `event` is the kind, `data` an EventView.
-
-    About the last 10,000 events are kept; who comes back later than that hears `events.missed`
-    first, and does well to ask for everything again. A comment keeps the connection open when
-    nothing happens.
-    """
-    yield ServerSentEvent(comment=f"after {start.after}", retry=RECONNECT_MILLISECONDS)
-    if start.is_late:
-        missed = EventView(camera="", frame_id=None, detail=f"events after {start.after}")
-        yield ServerSentEvent(event="events.missed", data=missed)
-    async for event in context.event_feed.listen(start.after):
-        data = EventView.model_validate(event)
-        if frames and event.frame_id:
-            data = data.model_copy(update={"frame": await _frame(context, event.frame_id)})
-        yield ServerSentEvent(
-            id=event.event_id,
-            event=event.kind.value,
-            raw_data=data.model_dump_json(by_alias=True),  # `data` would go by other names
-        )
-
-
-async def _frame(context: ApiContext, frame_id: FrameId) -> FrameView | None:
-    try:
-        return await view_frame(context, frame_id, with_detections=True)
-    except (FrameNotFoundError, FrameGoneError):  # retention was faster
-        return None
+@router.get("", include_in_schema=False)
+async def redirect_to_feed(request: Request) -> Any:
+    """Clients that knew the feed under this name."""
+    return RedirectResponse(f"events/stream?{request.url.query}")

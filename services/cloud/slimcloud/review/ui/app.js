@@ -80,7 +80,7 @@ const refreshFrames = async () => { if (follows()) showNews(); };
 let events = null;
 function listen() {
   events?.close();
-  events = new EventSource(`${API}/events?frames=true`);
+  events = new EventSource(`${API}/events/stream?frames=true`);
   const on = (kind, react) => events.addEventListener(kind, event => react(JSON.parse(event.data)));
   on("frame.detected", ({frame}) => { if (frame) showFrame(frame); });
   for (const kind of ["frame.detected", "frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrame);

@@ -1,6 +1,6 @@
 """How many bytes each camera keeps to, and what it was asked to keep to instead.
 
-    person  want(camera, budget) ──► pending, and an event that wakes ingest
+    person  want(camera, budget) ──► pending, and an entry that wakes ingest
     ingest  take(camera)         ──► sent        ──► Command on the camera's stream
     camera  Acceptance           ──► accepted           or    Refusal ──► refused
 
@@ -16,7 +16,7 @@ from enum import StrEnum
 from redis.asyncio import Redis
 
 from slimcloud.store import keys
-from slimcloud.store.events import EventKind, EventLog
+from slimcloud.store.feed import Feed, FeedKind
 from slimcloud.store.replies import fields_of
 from slimcloud.store.scripts import Script
 from slimcontrol.budget import Budget
@@ -47,7 +47,7 @@ class CameraBudget:
 @dataclass(frozen=True, eq=False)
 class BudgetLog:
     client: Redis
-    events: EventLog
+    feed: Feed
 
     async def get(self, camera_id: str) -> CameraBudget:
         fields = fields_of(await self.client.hgetall(f"{keys.BUDGET}{camera_id}"))
@@ -71,7 +71,7 @@ class BudgetLog:
                 "detail": "",
             },
         )
-        await self.events.add(EventKind.BUDGET_REQUESTED, camera_id, detail=request_id)
+        await self.feed.add(FeedKind.BUDGET_REQUESTED, camera_id, detail=request_id)
         return request_id
 
     async def state(self, camera_id: str, stated: Budget | None) -> None:

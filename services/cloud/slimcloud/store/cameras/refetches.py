@@ -1,6 +1,6 @@
 """Requests for the enhancement of a frame, from the reviewer's wish to the camera's answer.
 
-    API     request(frame) ──► pending ──► slim:commands:{camera}, and an event that wakes ingest
+    API     request(frame) ──► pending ──► slim:commands:{camera}, and an entry that wakes ingest
     ingest  take(camera)   ──► sent    ──► Command on the camera's stream, slim:asked:{camera}
     ingest  Enhancement    ──► done          or    Refusal ──► refused
     ingest  ask_again      ──► pending       of what was sent on a stream that is gone
@@ -23,7 +23,7 @@ from redis.typing import EncodableT, FieldT
 from slimcloud.errors import RequestNotFoundError
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.events import EventKind, EventLog
+from slimcloud.store.feed import Feed, FeedKind
 from slimcloud.store.replies import fields_of, stream_entries, text
 from slimcloud.store.work_queue import WorkQueue
 from slimcloud.wall_clock import unix_us
@@ -63,7 +63,7 @@ _REQUEST = TypeAdapter(RefetchRequest)
 @dataclass(frozen=True, eq=False)
 class RefetchLog:
     client: Redis
-    events: EventLog
+    feed: Feed
     work: WorkQueue
     clock: Callable[[], int]
 
@@ -112,7 +112,7 @@ class RefetchLog:
             pipeline.expire(f"{keys.REFETCH}{request_id}", keys.REFETCH_TTL_SECONDS)
             _enqueue(pipeline, asked)
             await pipeline.execute()
-        await self.events.add(EventKind.REFETCH_REQUESTED, frame_id.camera_id, frame_id, request_id)
+        await self.feed.add(FeedKind.REFETCH_REQUESTED, frame_id.camera_id, frame_id, request_id)
         return asked
 
     async def get(self, request_id: str) -> RefetchRequest:
@@ -179,7 +179,7 @@ class RefetchLog:
             return
         await self._set_state(asked, RefetchState.REFUSED, detail)
         await self.work.wake(asked.frame_id)
-        await self.events.add(EventKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
+        await self.feed.add(FeedKind.REFETCH_REFUSED, camera_id, asked.frame_id, request_id)
 
     async def set_done(
         self, frame_id: FrameId, request_id: str, level: int, quality: float

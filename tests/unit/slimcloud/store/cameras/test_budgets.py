@@ -4,7 +4,7 @@ import pytest
 from redis.asyncio import Redis
 
 from slimcloud.store.cameras.budgets import BudgetLog, BudgetState, CameraBudget
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcontrol.budget import Budget
 
@@ -24,13 +24,13 @@ async def test_camera_keeps_to_what_it_says_until_somebody_wants_otherwise(store
 async def test_wish_goes_from_pending_to_accepted(store: Store) -> None:
     await store.budgets.state("gate", DAILY)
     request_id = await store.budgets.want("gate", RATE)
-    (event,) = await store.events.read("0-0")
+    (event,) = await store.feed.read("0-0")
 
     taken = await store.budgets.take("gate")
     again = await store.budgets.take("gate")
     accepted = await store.budgets.accept("gate", request_id)
 
-    assert (event.kind, event.camera_id) == (EventKind.BUDGET_REQUESTED, "gate")
+    assert (event.kind, event.camera_id) == (FeedKind.BUDGET_REQUESTED, "gate")
     assert taken is not None
     assert (taken.wanted, taken.request_id) == (RATE, request_id)
     assert again is None
@@ -90,7 +90,7 @@ class InterruptedLog(BudgetLog):
 async def test_wish_that_comes_between_is_told_all_the_same(
     store: Store, client: Redis, step: str
 ) -> None:
-    log = InterruptedLog(client, store.events)
+    log = InterruptedLog(client, store.feed)
     request_id = await log.want("gate", RATE)
     log.then_wanted = DAILY
 

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from slimcloud.store import keys
 from slimcloud.store.cameras.gaps import GapLog, GapRecord
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 
 GAP = GapRecord(
@@ -39,10 +39,10 @@ async def test_gap_that_is_told_again_counts_once(store: Store) -> None:
     assert await store.gaps.put(replace(GAP, to_unix_us=3_000, dropped_frames=20))
 
     (gap,) = await store.gaps.list("gate")
-    events = await store.events.read("0-0")
+    events = await store.feed.read("0-0")
 
     assert (gap.to_unix_us, gap.dropped_frames) == (3_000, 20)
-    assert [event.kind for event in events] == [EventKind.GAP_STORED] * 2
+    assert [event.kind for event in events] == [FeedKind.GAP_STORED] * 2
     assert events[0].detail == GAP.name == "gate:0000000000000007:1"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from slimcloud.errors import RequestNotFoundError
 from slimcloud.store.cameras.refetches import RefetchState
-from slimcloud.store.events import EventKind
+from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from support.cloud.frames import EPOCH, make_frame
 
@@ -23,8 +23,8 @@ async def test_request_is_pending_then_sent_then_done(store: Store) -> None:
 
     await store.put_enhancement(FRAME_ID, b"more", asked.request_id)
     assert (await store.refetches.get(asked.request_id)).state is RefetchState.DONE
-    kinds = [event.kind for event in await store.events.read("0-0")]
-    assert kinds == [EventKind.REFETCH_REQUESTED, EventKind.ENHANCEMENT_STORED]
+    kinds = [event.kind for event in await store.feed.read("0-0")]
+    assert kinds == [FeedKind.REFETCH_REQUESTED, FeedKind.ENHANCEMENT_STORED]
 
 
 async def test_second_request_for_a_frame_is_the_first_one(store: Store) -> None:

@@ -1,4 +1,5 @@
-"""What happened, in order: one Redis stream.
+"""The feed: what happened, in order, as one Redis stream. It tells of what people review as events
+(`slimcloud.events`), too.
 
 Ingest reads it to answer its cameras (`slimcloud.ingest.event_relay`), and the API passes it on to
 people (SSE).
@@ -16,7 +17,7 @@ from slimcloud.store import keys
 from slimcloud.store.replies import StreamEntry, stream_entries, text
 
 
-class EventKind(StrEnum):
+class FeedKind(StrEnum):
     FRAME_DETECTED = "frame.detected"  # a live frame: somebody may be waiting for it
     FRAME_BACKFILLED = "frame.backfilled"  # detected too, but it came late: for the record
     FRAME_DROPPED = "frame.dropped"
@@ -29,73 +30,78 @@ class EventKind(StrEnum):
     BUDGET_REQUESTED = "budget.requested"
     CAMERA_CONNECTED = "camera.connected"
     CAMERA_DISCONNECTED = "camera.disconnected"
+    EVENT_BEGUN = "event.begun"
+    EVENT_CHANGED = "event.changed"
+    EVENT_ENDED = "event.ended"
     UNKNOWN = "unknown"  # a newer build wrote it: passed over, but its place is kept
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of the events stream; `event_id` is its Redis stream id, fit for Last-Event-ID."""
+class FeedEntry:
+    """One entry; `entry_id` is its Redis stream id, fit for Last-Event-ID."""
 
-    event_id: str
-    kind: EventKind
+    entry_id: str
+    kind: FeedKind
     camera_id: str
     frame_id: FrameId | None
-    detail: str  # request id, connection id or reason, by kind
+    detail: str  # request id, connection id, event id or reason, by kind
 
 
-class EventLog:
+class Feed:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
     async def add(
-        self, kind: EventKind, camera_id: str, frame_id: FrameId | None = None, detail: str = ""
+        self, kind: FeedKind, camera_id: str, frame_id: FrameId | None = None, detail: str = ""
     ) -> str:
-        """Append an event; gives its id."""
-        event: dict[FieldT, EncodableT] = {
+        """Append an entry; gives its id."""
+        entry: dict[FieldT, EncodableT] = {
             "kind": kind.value,
             "camera_id": camera_id,
             "frame_id": str(frame_id or ""),
             "detail": detail,
         }
-        return text(await self._client.xadd(keys.EVENTS, event, maxlen=keys.EVENTS_LENGTH))
+        return text(await self._client.xadd(keys.FEED, entry, maxlen=keys.FEED_LENGTH))
 
     async def latest_id(self) -> str:
-        """The id of the newest event, to read on from; `0-0` when there is none."""
-        entries = stream_entries(await self._client.xrevrange(keys.EVENTS, count=1))
+        """The id of the newest entry, to read on from; `0-0` when there is none."""
+        entries = stream_entries(await self._client.xrevrange(keys.FEED, count=1))
         return entries[0][0] if entries else "0-0"
 
     async def has_trimmed(self, after: str) -> bool:
-        """Whether events after the id `after` may be gone: the oldest that is kept is younger."""
-        entries = stream_entries(await self._client.xrange(keys.EVENTS, count=1))
-        return bool(entries) and event_order(after) < event_order(entries[0][0])
+        """Whether entries after the id `after` may be gone: the oldest that is kept is younger."""
+        entries = stream_entries(await self._client.xrange(keys.FEED, count=1))
+        return bool(entries) and entry_order(after) < entry_order(entries[0][0])
 
     async def read(
         self, after: str, *, count: int = 100, block_seconds: float = 0.0
-    ) -> list[Event]:
-        """Events after the id `after`, oldest first; waits for up to `block_seconds` (0 to 2)
+    ) -> list[FeedEntry]:
+        """Entries after the id `after`, oldest first; waits for up to `block_seconds` (0 to 2)
         when there is none.
 
-        Entries of a newer build come as `EventKind.UNKNOWN`: left out, a reader that meets nothing
+        Entries of a newer build come as `FeedKind.UNKNOWN`: left out, a reader that meets nothing
         else would stay before them and ask again without a pause.
 
         A blocking read holds a connection of the pool for that long: use one tail per process.
         """
         block_ms = min(2000, round(block_seconds * 1000)) or None
-        streams: Any = await self._client.xread({keys.EVENTS: after}, count=count, block=block_ms)
-        return [_event(entry) for _, reply in streams or () for entry in stream_entries(reply)]
+        streams: Any = await self._client.xread({keys.FEED: after}, count=count, block=block_ms)
+        return [_entry(entry) for _, reply in streams or () for entry in stream_entries(reply)]
 
 
-def event_order(event_id: str) -> tuple[int, int]:
-    """Later events have greater ones; an empty id comes before all."""
-    milliseconds, _, number = event_id.partition("-")
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """Later entries have greater ones; an empty id comes before all."""
+    milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds or 0), int(number or 0)
 
 
-def _event(entry: StreamEntry) -> Event:
+def _entry(entry: StreamEntry) -> FeedEntry:
     entry_id, fields = entry
     try:
-        kind = EventKind(fields["kind"])
+        kind = FeedKind(fields["kind"])
     except ValueError:  # its fields may mean something else
-        return Event(entry_id, EventKind.UNKNOWN, "", None, "")
+        return FeedEntry(entry_id, FeedKind.UNKNOWN, "", None, "")
     frame_id = FrameId.parse(fields["frame_id"]) if fields.get("frame_id") else None
-    return Event(entry_id, kind, fields.get("camera_id", ""), frame_id, fields.get("detail", ""))
+    return FeedEntry(
+        entry_id, kind, fields.get("camera_id", ""), frame_id, fields.get("detail", "")
+    )

@@ -3,8 +3,8 @@
     Redis stream ─► tail (one task, while anyone listens) ─► wakes ─► listeners
                  ◄─ each listener reads on from its own position ─────────┘
 
-Listeners have no queues: the event log in Redis is the queue. A slow listener therefore costs no
-memory here, and misses nothing until the log itself is trimmed.
+Listeners have no queues: the feed in Redis is the queue. A slow listener therefore costs no
+memory here, and misses nothing until the feed itself is trimmed.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 
 from redis.exceptions import RedisError
 
-from slimcloud.store.events import Event, EventKind, EventLog
+from slimcloud.store.feed import Feed, FeedEntry, FeedKind
 
 logger = logging.getLogger(__name__)
 
@@ -22,32 +22,32 @@ RETRY_SECONDS = 1.0  # after Redis did not answer
 READ_COUNT = 100
 
 
-class EventFeed:
-    """Events as they happen, for any number of listeners in one event loop."""
+class FeedTail:
+    """The feed as it grows, for any number of listeners in one event loop."""
 
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
         self._listeners = 0
         self._tail: asyncio.Task[None] | None = None
         self._news = asyncio.Event()  # replaced at each wake-up
         self._round = 0  # a listener of an earlier one ends
         self._stopped = False
 
-    async def listen(self, after: str) -> AsyncIterator[Event]:
-        """Events after the id `after`, for ever, or until `stop` or `interrupt`."""
+    async def listen(self, after: str) -> AsyncIterator[FeedEntry]:
+        """Entries after the id `after`, for ever, or until `stop` or `interrupt`."""
         begun = self._round
         self._listeners += 1
         if self._tail is None:
-            self._tail = asyncio.create_task(self._run_tail(), name="event-tail")
+            self._tail = asyncio.create_task(self._run_tail(), name="feed-tail")
         try:
             while not self._stopped and begun == self._round:
                 news = self._news  # taken before reading: what comes in between sets it
-                events = await self._log.read(after, count=READ_COUNT)
-                for event in events:
-                    after = event.event_id
-                    if event.kind is not EventKind.UNKNOWN:
-                        yield event
-                if not events:
+                entries = await self._feed.read(after, count=READ_COUNT)
+                for entry in entries:
+                    after = entry.entry_id
+                    if entry.kind is not FeedKind.UNKNOWN:
+                        yield entry
+                if not entries:
                     await news.wait()
         finally:
             self._listeners -= 1
@@ -74,15 +74,15 @@ class EventFeed:
         while True:
             try:
                 if after is None:
-                    after = await self._log.latest_id()
+                    after = await self._feed.latest_id()
                     self._wake()  # what came before is for the listeners to read
-                events = await self._log.read(
+                entries = await self._feed.read(
                     after, count=READ_COUNT, block_seconds=TAIL_BLOCK_SECONDS
                 )
             except RedisError as exc:
-                logger.warning("the event log does not answer: %s", exc)
+                logger.warning("the feed does not answer: %s", exc)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            if events:
-                after = events[-1].event_id
+            if entries:
+                after = entries[-1].entry_id
                 self._wake()
