@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -60,6 +60,14 @@ async def keep(worker: SpoolWorker, recorder: EdgeRecorder, frame: LedgerFrame) 
     await recorder.wait_until(
         lambda: frame.sequence in [event.sequence for event in recorder.of(Spooled)]
     )
+
+
+async def offer(worker: SpoolWorker, recorder: EdgeRecorder, sequences: Iterable[int]) -> None:
+    """Frames that are kept or lost, all at once."""
+    frames = [make_ledger_frame(sequence, 3000) for sequence in sequences]
+    for frame in frames:
+        worker.keep(frame)
+    await recorder.wait_until(lambda: all(frame.spooled is not False for frame in frames))
 
 
 async def test_what_was_kept_is_there_for_the_next_start(tmp_path: Path) -> None:
@@ -196,11 +204,10 @@ async def test_a_full_disk_is_said_once_and_used_again_when_it_has_room(
     ballast = tiny_disk / "ballast"
     ballast.write_bytes(bytes(200_000))
     async with working(tiny_disk / "gate.spool", recorder, held=False) as worker:
-        sequence = 0
-        while LossReason.DISK not in [event.reason for event in recorder.of(Lost)]:
-            sequence += 1
-            worker.keep(make_ledger_frame(sequence, 3000))
-            await asyncio.sleep(0)
+        sequences = itertools.count(1)
+        while worker.is_up:
+            await offer(worker, recorder, itertools.islice(sequences, 10))
+        assert LossReason.DISK in [event.reason for event in recorder.of(Lost)]
         kept_before = worker.frames
         ballast.unlink()
         await recorder.wait_until(lambda: recorder.of(SpoolChanged)[-1].is_up)
