@@ -183,4 +183,4 @@ def test_boxes_are_clipped_to_the_picture_and_dropped_outside_it() -> None:
 
     detections = clip_detections(candidates, np.arange(3), (50, 100))
 
-    assert detections == [Detection((0.0, 2.0, 20.0, 50.0), float(np.float32(0.9)), 2)]
+    assert detections == [Detection((0.0, 2.0, 20.0, 50.0), 0.9, 2)]
