@@ -75,14 +75,17 @@ def suppress(
     max_detections: int = 300,
     across_threshold: float = NO_IOU,
     asked: Sequence[int] = (),
+    kinds: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Give the indices that greedy non-maximum suppression keeps, highest score first; of the
     classes that are asked for, where some are. Boxes of others take their places all the same.
 
     A box goes when it overlaps a kept box of its class by more than `iou_threshold`, or one of any
-    other class by more than `across_threshold`. Equal scores keep their order, so the result
-    depends on nothing but the arguments.
+    other class by more than `across_threshold`. With `kinds` (C,), a number for each class, those
+    of one number are as one class. Equal scores keep their order, so the result depends on nothing
+    but the arguments.
     """
+    taken_as = class_ids if kinds is None else kinds[class_ids]
     order = np.argsort(-scores, kind="stable")
     limits = (iou_threshold, across_threshold)
     kept = given = np.empty(0, dtype=np.int64)
@@ -90,9 +93,9 @@ def suppress(
     # and no block is compared with more than itself and the boxes that are kept.
     for start in range(0, len(order), _SUPPRESSION_BLOCK):
         block = order[start : start + _SUPPRESSION_BLOCK]
-        by_kept = _doubles(boxes_xyxy, class_ids, kept, block, limits).any(axis=0)
+        by_kept = _doubles(boxes_xyxy, taken_as, kept, block, limits).any(axis=0)
         block = block[~by_kept]
-        doubles = _doubles(boxes_xyxy, class_ids, block, block, limits)
+        doubles = _doubles(boxes_xyxy, taken_as, block, block, limits)
         alive = np.ones(len(block), dtype=bool)
         for i in range(len(block)):
             if alive[i]:

@@ -164,6 +164,6 @@ class Tail:
             raw = [head[row] for head in heads]
             candidates = scores.told(decode_heads(raw, layout, raw_floor), least)
             limits = (IOU_THRESHOLD, MAX_DETECTIONS, scores.iou_across)
-            keep = suppress(*candidates, *limits, asked)
+            keep = suppress(*candidates, *limits, asked, scores.kinds)
             found.append(clip_detections(candidates, keep, image_hw, self._detector.names))
         return found

@@ -107,5 +107,19 @@ def test_of_two_names_for_one_object_the_better_stays() -> None:
     assert suppress(boxes, scores, class_ids).tolist() == [1, 2, 0]
 
 
+def test_a_van_is_car_or_truck_and_who_rides_is_not_the_bicycle() -> None:
+    names = ("person", "car", "bicycle", "truck")
+    kinds = Scores((SAID[0],) * 4, names).kinds
+    rider = [[0, 0, 50, 100], [0, 15, 50, 115]]  # 0.74
+    van = [[200, 0, 300, 60], [200, 0, 300, 100]]  # 0.6
+    boxes = np.array([rider[0], van[0], rider[1], van[1]], np.float32)
+    scores, class_ids = np.array([0.6, 0.8, 0.7, 0.9], np.float32), np.array([0, 1, 2, 3])
+
+    kept = suppress(boxes, scores, class_ids, across_threshold=0.8, kinds=kinds)
+
+    assert [names[class_id] for class_id in class_ids[kept]] == ["truck", "bicycle", "person"]
+
+
 def test_only_calibrated_scores_say_which_name_is_better() -> None:
     assert (CALIBRATED.iou_across, RAW.iou_across) == (IOU_ACROSS_CLASSES, NO_IOU)
+    assert Scores((), ("car", "truck")).kinds.tolist() == [0, 1]
