@@ -32,10 +32,14 @@ class Metrics:
         return Counter(self._name(thing), documentation, labels, registry=self.registry)
 
     def gauge(
-        self, thing: str, documentation: str, read: Callable[[], float] | None = None
+        self,
+        thing: str,
+        documentation: str,
+        read: Callable[[], float] | None = None,
+        labels: Sequence[str] = (),
     ) -> Gauge:
         """Make one that goes up and down; with `read` it is asked when metrics are collected."""
-        gauge = Gauge(self._name(thing), documentation, registry=self.registry)
+        gauge = Gauge(self._name(thing), documentation, labels, registry=self.registry)
         if read is not None:
             gauge.set_function(read)
         return gauge

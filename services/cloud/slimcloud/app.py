@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
+from slimcloud.store.cameras.registry import CameraCondition
 from slimcloud.store.clock import READ_SECONDS, StoreClock
 from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
@@ -62,6 +64,7 @@ logger = logging.getLogger(__name__)
 # Of each graph: pictures up to 0.9 megapixels find the memory of the one before.
 _KEPT_BYTES = 192 * 2**20
 _REDIS_PAUSE_SECONDS = 0.5  # between two tries at the start
+_COUNT_SECONDS = 15.0  # how old the numbers of cameras may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +242,14 @@ async def _start_detect(process: _Process) -> None:
 async def _start_ingest(process: _Process) -> str:
     """The address for cameras."""
     settings, store, life = process.settings, process.store, process.life
-    servicer = IngestServicer(store, process.models.codec, settings, IngestMetrics(process.metrics))
+    metrics = IngestMetrics(process.metrics)
+    servicer = IngestServicer(store, process.models.codec, settings, metrics)
     life.spawn(servicer.event_relay.run(await store.feed.latest_id()), "event relay")
     life.spawn(repeat(servicer.credit.follow_queue, PAUSE_SECONDS), "credit")
     life.spawn(repeat(lambda: _sweep(store, settings), settings.sweep_seconds), "retention")
     # its cameras count as connected for as long as this process lives
     life.spawn(repeat(store.cameras.renew_lease, LEASE_SECONDS / 4), "lease")
+    life.spawn(repeat(lambda: _count_cameras(store, metrics), _COUNT_SECONDS), "cameras")
     process.token_users.append(lambda table: servicer.go_by(servicer.auth.with_tokens(table)))
     server = await start_ingest_server(servicer, settings)
     life.spawn(server.serve(), "gRPC")
@@ -339,6 +344,12 @@ async def _sweep(store: Store, settings: CloudSettings) -> None:
     if dropped:
         logger.warning("%d frames expired before a detector took them", dropped)
     await store.work.release_held(settings.order_wait_seconds)  # with no detector left
+
+
+async def _count_cameras(store: Store, metrics: IngestMetrics) -> None:
+    states = Counter(camera.condition(store.clock()) for camera in await store.cameras.list())
+    for condition in CameraCondition:
+        metrics.cameras.labels(condition).set(states[condition])
 
 
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:

@@ -1,4 +1,4 @@
-"""Equal cameras and one slow worker, in simulated time: their controllers, the cloud's queue and
+"""Cameras and one slow worker, in simulated time: their controllers, the cloud's queue and
 what it grants are the real ones.
 """
 
@@ -123,9 +123,10 @@ class Worker:
     async def look(self) -> None:
         """Tell what is granted, as ingest does."""
         self._time.after(LOOK_SECONDS, self.look)
-        granted = await self._store.work.granted()
+        weights = await self._store.cameras.weights()
+        granted = await self._store.work.granted(weights)
         for camera in self.cameras.values():
-            camera.controller.on_share(granted)
+            camera.controller.on_share(round(granted * weights.get(camera.camera_id, 1.0)))
 
     async def _take(self) -> None:
         room = 2 * self._batch_size - len(self._room)
@@ -155,9 +156,12 @@ class Worker:
         await self._take()
 
 
-@pytest.mark.parametrize(("seconds", "batch_size"), [(0.4, 1), (0.2, 8)])
-async def test_equal_cameras_have_equal_shares_of_a_slow_worker(
-    client: Redis, seconds: float, batch_size: int
+@pytest.mark.parametrize(
+    ("seconds", "batch_size", "weights"),
+    [(0.4, 1, (1, 1, 1)), (0.2, 8, (1, 1, 1)), (0.2, 4, (3, 1, 0.5))],
+)
+async def test_cameras_have_their_shares_of_a_slow_worker(
+    client: Redis, seconds: float, batch_size: int, weights: tuple[float, ...]
 ) -> None:
     time = Timeline()
     store = Store(client, clock=lambda: START_UNIX_US + round(1e6 * time.now))
@@ -167,6 +171,8 @@ async def test_equal_cameras_have_equal_shares_of_a_slow_worker(
         await store.cameras.connect(
             name, epoch=EPOCH, model_name="toy", connection=name, deadline_seconds=1.0
         )
+        if weights[number] != 1:
+            await store.cameras.set_weight(name, weights[number])
         camera = worker.cameras[name] = Camera(name, time, worker)
         time.after(number + 0.03 * number, camera.capture)
     time.after(LOOK_SECONDS, worker.look)
@@ -178,7 +184,7 @@ async def test_equal_cameras_have_equal_shares_of_a_slow_worker(
         for camera in worker.cameras.values()
     ]
     counts = [len(latencies) for latencies in found]
-    assert min(counts) >= 0.3 * sum(counts), counts
-    assert max(counts) <= 1.15 * min(counts), counts
+    shares = [count / weight for count, weight in zip(counts, weights, strict=True)]
+    assert max(shares) <= 1.15 * min(shares), counts
     in_time = sum(latency <= 1.0 for latencies in found for latency in latencies)
     assert in_time >= 0.75 * (SECONDS - SETTLED_SECONDS) / seconds

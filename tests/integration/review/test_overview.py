@@ -122,6 +122,20 @@ async def test_a_camera_is_live_silent_or_offline(review: ReviewWorld) -> None:
     assert unknown.json()["type"] == "urn:slimwire:problem:camera-not-found"
 
 
+async def test_a_weight_is_set_and_a_camera_that_is_gone_is_forgotten(review: ReviewWorld) -> None:
+    url = "/api/v1/cameras/gate-1"
+    await review.store.cameras.connect("gate-1", epoch=EPOCH, model_name="toy/1", connection="one")
+
+    assert (await review.http.get(url)).json()["weight"] == 1
+    assert (await review.http.put(f"{url}/weight", json={"weight": 0})).status_code == 422
+    assert (await review.http.put(f"{url}/weight", json={"weight": 2.5})).json()["weight"] == 2.5
+    assert (await review.http.get(url)).json()["weight"] == 2.5
+    assert (await review.http.delete(url)).status_code == 409
+    await review.store.cameras.disconnect("gate-1", "one")
+    assert (await review.http.delete(url)).status_code == 204
+    assert (await review.http.get(url)).status_code == 404
+
+
 async def test_boxes_come_with_frames_when_asked_for(review: ReviewWorld) -> None:
     frame_id = await review.send(1, found=[CAR])
 

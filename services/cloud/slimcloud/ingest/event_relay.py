@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 _BLOCK_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _COUNT = 200
-PAUSE_SECONDS = 0.25  # between two looks at the queue: an XLEN, an HGET
+PAUSE_SECONDS = 0.25  # between two looks at the queue: an XLEN, an HGETALL, an HGET
 _NEWS = 0.05  # of what a camera is granted: it is told of larger changes
 _CLOSE_AT = 0.9  # of the queue
 _OPEN_AT = 0.5
@@ -120,7 +120,7 @@ class CreditControl:
     A Nack costs the bytes that it refuses; a window of 0 costs nothing, and a camera with a spool
     keeps its pictures meanwhile. A window that is closed opens again at half of what closed it, so
     that it does not flutter.
-    A share is the queue over the cameras that have frames in it: others need not wait.
+    Cameras that have frames in the queue share it by weight: others need not wait.
 
     Args:
         streams: by camera; the servicer's own, told when either changes.
@@ -145,18 +145,24 @@ class CreditControl:
         mark = _OPEN_AT if self._is_full else _CLOSE_AT
         self._is_full = outstanding >= mark * self._max_queue_size
         untaken = await self._store.work.untaken() if self._is_full else {}
-        self.follow(untaken, await self._store.work.granted())
+        weights = await self._store.cameras.weights()
+        self.follow(untaken, await self._store.work.granted(weights), weights)
 
-    def follow(self, untaken: Mapping[str, int], granted: int) -> None:
+    def follow(
+        self, untaken: Mapping[str, int], granted: int, weights: Mapping[str, float]
+    ) -> None:
         """Close the windows of cameras with much in a full queue, open those of the others, and
         tell all what they are granted.
 
         Args:
             untaken: frames that wait, by camera; none where the queue is not full.
-            granted: pixels per second; 0 = all that they send.
+            granted: pixels per second for a weight of 1; 0 = all that they send.
+            weights: of cameras; 1 where absent.
         """
-        share = self._max_queue_size / max(1, len(untaken))
+        waiting = sum(weights.get(camera, 1.0) for camera in untaken) or 1.0
         for stream in self._streams.values():
+            weight = weights.get(stream.camera_id, 1.0)
+            pixels, share = round(granted * weight), self._max_queue_size * weight / waiting
             frames = untaken.get(stream.camera_id, 0)
             hold = bool(frames) and frames >= _OPEN_AT * share / (1 + stream.is_held)
             if hold != stream.is_held:
@@ -167,8 +173,8 @@ class CreditControl:
                     "is to wait" if hold else "may send again",
                     extra={"camera_id": stream.camera_id},
                 )
-            elif abs(granted - stream.pixels_per_second) <= _NEWS * stream.pixels_per_second:
+            elif abs(pixels - stream.pixels_per_second) <= _NEWS * stream.pixels_per_second:
                 continue
-            stream.pixels_per_second = granted
-            credit = pb.Credit(credit_bytes=self.credit_bytes(stream), pixels_per_second=granted)
+            stream.pixels_per_second = pixels
+            credit = pb.Credit(credit_bytes=self.credit_bytes(stream), pixels_per_second=pixels)
             stream.answer(pb.StreamFramesResponse(credit=credit))

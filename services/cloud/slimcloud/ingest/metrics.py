@@ -26,6 +26,9 @@ class IngestMetrics:
             "budgets_broken", "Times that a camera sent a period's bytes more than its budget"
         )
         self.streams = metrics.gauge("streams", "Connected cameras")
+        self.cameras = metrics.gauge(
+            "cameras", "Cameras on the list, by how they fare", labels=("state",)
+        )
         self.credit_bytes = metrics.gauge("credit_bytes", "Least window of a camera; 0 = it waits")
         self.clock_offset_seconds = metrics.gauge(
             "clock_offset_seconds",

@@ -3,7 +3,8 @@
     GET, HEAD                       viewer
     other methods                   reviewer
     what everybody did,
-    dead letters, byte budgets      admin
+    dead letters, and changes
+    of a camera                     admin
 
 A page cannot send a header with its pictures and event streams; so `POST /api/v1/session` puts the
 token of its header into a cookie that scripts cannot read and other sites cannot send. Without
@@ -70,7 +71,9 @@ Identified = Annotated[Identity, Depends(_identify)]
 async def authorise(request: Request, identity: Identified) -> None:
     """Let a request pass that its token allows; 401 or 403 otherwise."""
     needed = AccessRole.VIEWER if request.method in ("GET", "HEAD") else AccessRole.REVIEWER
-    if getattr(request.scope.get("route"), "path", "") in ADMIN_ROUTES:
+    path = getattr(request.scope.get("route"), "path", "")
+    changes_camera = needed is AccessRole.REVIEWER and path.startswith(f"{API_PREFIX}/cameras/")
+    if changes_camera or path in ADMIN_ROUTES:
         needed = AccessRole.ADMIN
     if not identity.role.includes(needed):
         raise HTTPException(

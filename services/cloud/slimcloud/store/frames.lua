@@ -54,6 +54,7 @@ local function put_frame(id, lane, captured_us, max_queue_size, store_id, refere
              'heard_us', stored_us)
   if lane ~= WORK_BACKFILL then  -- a frame that came late is not the camera's newest
     redis.call('HSET', CAMERA .. camera, 'last_frame_id', id, 'clock_offset_us', offset_us or 0)
+    redis.call('HSETNX', CAMERA .. camera, 'waits_since_us', stored_us)
   end
   count(camera, bytes, received_us)
   return 1
@@ -107,6 +108,7 @@ local function put_detections(id, document, label_scores, triage, presence, acti
   if is_first == 1 and captured_us and redis.call('HGET', FRAME .. id, 'lane') == 'live' then
     local lag_seconds = math.max(0, detected_us - captured_us) / 1e6
     redis.call('HSET', CAMERA .. camera_of(id), 'lag_seconds', lag_seconds)
+    redis.call('HDEL', CAMERA .. camera_of(id), 'waits_since_us')
   end
   return is_first
 end

@@ -44,6 +44,7 @@ CAMERA = "slim:camera:"  # {camera}: hash of `CameraRecord`; `connection` holds 
 INGEST = "slim:ingest:"  # {ingest}, 15 s: lease of a process that holds connections
 EPOCH = "slim:epoch:"  # {camera}:{epoch}, 7 d: highest sequence PERSISTED
 EPOCHS = "slim:epochs:"  # {camera}, 64: zset, epoch by its newest frame (the store's clock)
+WEIGHTS = "slim:weights"  # hash, camera -> its weight where shares are dealt; absent: 1
 BUDGET = "slim:budget:"  # {camera}: hash of `CameraBudget`
 GAP_RECORDS = "slim:gap-records"  # 1,000: hash, `GapRecord` as JSON, by `camera:epoch:number`
 GAPS = "slim:gaps"  # 1,000: zset, the same names by the gap's end (microseconds)
@@ -64,7 +65,7 @@ LINE = "slim:line:"  # {lane}:{camera}, done: list, entry and id of frames that 
 TURNS = "slim:turns:"  # {lane}, done: zset, cameras that have such frames, by what they paid
 # {lane}: hash, camera -> paid after its last turn; empty -> before the last turn of any
 PAID = "slim:paid:"
-GRANT = "slim:grant"  # hash: what each camera is granted while results are late (`library.lua`)
+GRANT = "slim:grant"  # hash: what a camera is granted while results are late (`library.lua`)
 GRANTED = "slim:granted"  # zset, cameras that it is for, by their last result in 10 s
 PLACES = "slim:places"  # counter of the places given in slim:order
 ORDER = "slim:order:"  # {camera}, done: zset, id of live frames that workers hold, by place

@@ -23,6 +23,9 @@ local function tell(kind, camera, id, detail)
              'camera_id', camera, 'frame_id', id, 'detail', detail)
 end
 
+-- what its share is beside that of another camera
+local function weight_of(camera) return tonumber(redis.call('HGET', WEIGHTS, camera) or 1) end
+
 local function line_of(lane, camera) return LINE .. lane .. ':' .. camera end
 
 local function line_up(lane, entry, id)
@@ -48,7 +51,7 @@ local function next_in(lane)
   local entry, id = string.match(redis.call('LINDEX', line_of(lane, camera), 0), '^(%S+) (%S+)$')
   step_out(lane, entry, id)
   local hw = redis.call('HMGET', FRAME .. id, 'image_height', 'image_width')
-  local then_paid = paid + (hw[1] or 0) * (hw[2] or 0) / 1e6
+  local then_paid = paid + (hw[1] or 0) * (hw[2] or 0) / 1e6 / weight_of(camera)
   redis.call('HSET', PAID .. lane, '', paid, camera, then_paid)
   redis.call('ZADD', TURNS .. lane, 'XX', then_paid, camera)
   return entry, id
@@ -59,9 +62,12 @@ local function has_room(lane, camera, max_queue_size)
   local held = redis.call('XLEN', lane)
   if held < tonumber(max_queue_size) then return true end
   if held >= 2 * max_queue_size then return false end
-  local cameras = redis.call('ZCARD', TURNS .. lane)
-  local mine = redis.call('LLEN', line_of(lane, camera))
-  return mine < max_queue_size / (mine == 0 and cameras + 1 or cameras)
+  local mine, weight = redis.call('LLEN', line_of(lane, camera)), weight_of(camera)
+  local weights = mine == 0 and weight or 0
+  for _, waiting in ipairs(redis.call('ZRANGE', TURNS .. lane, 0, -1)) do
+    weights = weights + weight_of(waiting)
+  end
+  return mine < max_queue_size * weight / weights
 end
 
 -- put a frame on a lane; its hash remembers where, in `work`
@@ -91,8 +97,8 @@ local function wake(id)
   return 1
 end
 
--- What each camera is granted of the detectors' time while results are late, megapixels a second:
--- the same for all, so it settles at what the cameras that need more can have alike. A late result
+-- What a camera of mean weight is granted of the detectors' time while results are late, megapixels
+-- a second: one for all, so it settles at what the cameras that need more can have alike. A late result
 -- cuts it, at first to what one worker does, and again only after the result of a frame that came
 -- since then; one in time adds up to a fifth in a second. Cameras that keep to nothing (older ones)
 -- cannot cut it below half of an equal share of one worker. All it takes is `waited_us` in the

@@ -6,7 +6,8 @@ in `library.lua`.
 
 A lane is a stream of all its frames until they are done, and for each camera a line of those that
 no worker has taken. Cameras take turns, whoever has paid least first, and pay the pixels of the
-frame that is taken: start-time fair queueing. One that was away begins where the others are.
+frame that is taken over their weight: start-time fair queueing. One that was away begins where the
+others are.
 
 A live frame gets a place in `slim:order:{camera}` when a worker takes it. Its entry in the feed is
 written when every frame before it has its own; until then its id is in `slim:held`, by the time of

@@ -4,8 +4,9 @@
     live      slim:work                                         ├─► take: review before live
     backfill  slim:work:backfill    what a camera sent late    ─┘   before backfill
 
-Within a lane cameras take turns by the pixels of their frames (`scripts`): one that sends much, or
-what costs much, stands in its own line. While results are late, cameras are granted shares.
+Within a lane cameras take turns by the pixels of their frames over their weights (`scripts`): one
+that sends much, or what costs much, stands in its own line. While results are late, cameras are
+granted shares.
 
 An entry is deleted when it is done, so a stream's length is the work that is outstanding. A worker
 that dies leaves its entries pending; `reclaim` hands them to another after `min_idle_seconds`. An
@@ -26,9 +27,10 @@ whichever workers: see `scripts`. A frame that is tried again has lost its place
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from statistics import fmean
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -303,11 +305,18 @@ class WorkQueue:
             pipeline.llen(f"{keys.LINE}{keys.WORK}:{camera}")
         return dict(zip(cameras, await pipeline.execute(), strict=True))
 
-    async def granted(self) -> int:
-        """Pixels of pictures per second that each camera is granted while results are late; 0 = as
-        many as it sends.
+    async def granted(self, weights: Mapping[str, float] | None = None) -> int:
+        """Pixels of pictures per second that a camera of weight 1 is granted while results are
+        late; 0 = as many as it sends.
+
+        Args:
+            weights: of cameras; 1 where absent.
         """
-        return round(1e6 * float(await self._client.hget(keys.GRANT, "megapixels") or 0))
+        megapixels = float(await self._client.hget(keys.GRANT, "megapixels") or 0)
+        if megapixels and weights:
+            cameras = map(text, await self._client.zrange(keys.GRANTED, 0, -1))
+            megapixels /= fmean([weights.get(camera, 1.0) for camera in cameras] or [1.0])
+        return round(1e6 * megapixels)
 
     async def dead_letters(self, limit: int = keys.DEAD_LENGTH) -> list[DeadLetter]:
         """Frames that were given up, newest first."""

@@ -32,21 +32,21 @@ class Told:
 async def test_a_share_is_told_to_every_camera_with_its_window(store: Store) -> None:
     told = Told(store)
 
-    told.control.follow({}, 1000)
+    told.control.follow({}, 1000, {})
 
     assert await told.news() == [("gate", 4096, 1000), ("yard", 4096, 1000)]
 
 
 async def test_a_share_is_told_again_when_it_is_much_another(store: Store) -> None:
     told = Told(store)
-    told.control.follow({}, 1000)
+    told.control.follow({}, 1000, {})
     await told.news()
 
-    told.control.follow({}, 1040)
+    told.control.follow({}, 1040, {})
     assert await told.news() == []
-    told.control.follow({}, 1060)
+    told.control.follow({}, 1060, {})
     assert await told.news() == [("gate", 4096, 1060), ("yard", 4096, 1060)]
-    told.control.follow({}, 0)
+    told.control.follow({}, 0, {})
     assert await told.news() == [("gate", 4096, 0), ("yard", 4096, 0)]
 
 
@@ -55,10 +55,20 @@ async def test_a_window_closes_for_the_camera_with_much_in_a_full_queue_only(
 ) -> None:
     told = Told(store)
 
-    told.control.follow({"gate": 60, "yard": 10}, 0)
+    told.control.follow({"gate": 60, "yard": 10}, 0, {})
     assert await told.news() == [("gate", 0, 0)]
 
-    told.control.follow({"gate": 20, "yard": 10}, 0)
+    told.control.follow({"gate": 20, "yard": 10}, 0, {})
     assert await told.news() == []
-    told.control.follow({}, 0)
+    told.control.follow({}, 0, {})
     assert await told.news() == [("gate", 4096, 0)]
+
+
+async def test_a_camera_that_weighs_more_is_granted_more_and_has_more_of_a_full_queue(
+    store: Store,
+) -> None:
+    told = Told(store)
+
+    told.control.follow({"gate": 35, "yard": 35}, 1000, {"gate": 3.0})
+
+    assert await told.news() == [("gate", 4096, 3000), ("yard", 0, 1000)]

@@ -223,6 +223,16 @@ async def test_frames_that_cost_much_come_more_seldom(store: Store) -> None:
     assert 4 <= sum(camera == "large" for camera, _ in taken) <= 6
 
 
+async def test_camera_that_weighs_more_comes_more_often(store: Store) -> None:
+    await store.cameras.set_weight("gate", 3)
+    await _put(store, "gate", *range(1, 31))
+    await _put(store, "yard", *range(1, 31))
+
+    taken = await _take(store, 20)
+
+    assert sum(camera == "gate" for camera, _ in taken) in (14, 15, 16)
+
+
 async def test_camera_that_was_away_has_not_saved_up_its_turns(store: Store) -> None:
     await _put(store, "gate", *range(1, 31))
     await _take(store, 20)
@@ -244,6 +254,16 @@ async def test_full_queue_has_room_for_who_has_less_than_its_share(client: Redis
         await _put(store, "gate", 6)
 
     assert await store.work.untaken() == {"greedy": 10, "gate": 5}
+
+
+async def test_share_of_a_full_queue_goes_by_weight(client: Redis) -> None:
+    store = Store(client, max_queue_size=10)
+    await store.cameras.set_weight("gate", 4)
+    await _put(store, "greedy", *range(1, 11))
+
+    await _put(store, "gate", *range(1, 9))
+    with pytest.raises(StoreFullError):
+        await _put(store, "gate", 9)
 
 
 async def test_queue_holds_twice_its_size_however_many_cameras_come(client: Redis) -> None:

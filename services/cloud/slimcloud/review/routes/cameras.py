@@ -1,8 +1,8 @@
-"""`/cameras`: who sends, how it fares, and the bytes that it keeps to."""
+"""`/cameras`: who sends, how it fares, the bytes that it keeps to, and its share of detectors."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated
 
@@ -21,23 +21,15 @@ from slimcloud.review.resource import (
     TimeOrNone,
 )
 from slimcloud.store.cameras.budgets import BudgetState
-from slimcloud.store.cameras.registry import CameraRecord
+from slimcloud.store.cameras.registry import CameraCondition, CameraRecord
 from slimcontrol.budget import Budget
 
 logger = logging.getLogger(__name__)
 
 MAX_GAPS = 10  # of one camera; `/timeline` has more
-_SILENT_US = 10_000_000  # a connected camera that sent nothing for this long is silent
+WEIGHT_RANGE = (0.01, 100)
 
 router = APIRouter(prefix=f"{API_PREFIX}/cameras", tags=["cameras"])
-
-
-class CameraCondition(StrEnum):
-    """How a camera fares."""
-
-    LIVE = "live"  # connected, and frames arrive
-    SILENT = "silent"  # connected, and nothing arrived for ten seconds
-    OFFLINE = "offline"
 
 
 class GapView(BaseView):
@@ -81,6 +73,7 @@ class CameraView(BaseView):
     """what its wall clock is ahead of the cloud's; below 0: behind; null: in step"""
     deadline_seconds: float | None = Field(gt=0)
     """capture to detection that it aims for; null where it has none"""
+    weight: float = Field(gt=0, description="its share of busy detectors beside that of another")
 
 
 class CameraList(BaseView):
@@ -93,6 +86,14 @@ class CameraList(BaseView):
 _Whole = Annotated[
     int, BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)
 ]
+
+
+class WeightView(BaseModel):
+    """A camera's share of busy detectors beside that of another: 2 is twice as much as 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(ge=WEIGHT_RANGE[0], le=WEIGHT_RANGE[1])
 
 
 class BudgetView(BaseModel):
@@ -117,14 +118,37 @@ class CameraBudgetView(BaseView):
 @router.get("", responses=problems(503))
 async def list_cameras(context: Context) -> CameraList:
     """Every camera ever seen, by name."""
+    weights = await context.store.cameras.weights()
     cameras = await context.store.cameras.list()
-    return CameraList(cameras=[await _view(context, camera) for camera in cameras])
+    return CameraList(cameras=[await _view(context, camera, weights) for camera in cameras])
 
 
 @router.get("/{camera_id}", responses=problems(404, 503))
 async def get_camera(camera_id: str, context: Context) -> CameraView:
     """One camera."""
-    return await _view(context, await _find(context, camera_id))
+    camera = await _find(context, camera_id)
+    return await _view(context, camera, await context.store.cameras.weights())
+
+
+@router.delete("/{camera_id}", status_code=204, responses=problems(404, 409, 503))
+async def forget_camera(camera_id: str, context: Context, caller: Caller) -> None:
+    """Take a camera that is gone for good off the list; its frames stay as long as any."""
+    if (await _find(context, camera_id)).connected:
+        detail = f"camera {camera_id} is connected; stop it, or take its token back, first"
+        raise ApiError(HTTPStatus.CONFLICT, "camera-connected", detail)
+    await context.store.cameras.forget(camera_id)
+    logger.info("%s takes it off the list", caller, extra={"camera_id": camera_id})
+
+
+@router.put("/{camera_id}/weight", responses=problems(400, 404, 413, 422, 503))
+async def put_weight(
+    camera_id: str, wanted: WeightView, context: Context, caller: Caller
+) -> CameraView:
+    """Deal a camera another share of busy detectors: at once, and for good."""
+    camera = await _find(context, camera_id)
+    await context.store.cameras.set_weight(camera_id, wanted.weight)
+    logger.info("%s sets the weight %g", caller, wanted.weight, extra={"camera_id": camera_id})
+    return await _view(context, camera, {camera_id: wanted.weight})
 
 
 @router.get("/{camera_id}/budget", responses=problems(404, 503))
@@ -157,14 +181,17 @@ async def _find(context: ApiContext, camera_id: str) -> CameraRecord:
     return camera
 
 
-async def _view(context: ApiContext, camera: CameraRecord) -> CameraView:
-    gaps = await context.store.gaps.list(camera.camera_id, limit=MAX_GAPS)
-    is_silent = context.store.clock() - camera.heard_us > _SILENT_US
-    condition = CameraCondition.SILENT if is_silent else CameraCondition.LIVE
-    state = condition if camera.connected else CameraCondition.OFFLINE
-    offset = camera.clock_offset_us / 1e6 or None
+async def _view(
+    context: ApiContext, camera: CameraRecord, weights: Mapping[str, float]
+) -> CameraView:
     return CameraView.model_validate(
-        {**vars(camera), "state": state, "gaps": gaps, "clock_offset_seconds": offset}
+        {
+            **vars(camera),
+            "state": camera.condition(context.store.clock()),
+            "gaps": await context.store.gaps.list(camera.camera_id, limit=MAX_GAPS),
+            "clock_offset_seconds": camera.clock_offset_us / 1e6 or None,
+            "weight": weights.get(camera.camera_id, 1.0),
+        }
     )
 
 

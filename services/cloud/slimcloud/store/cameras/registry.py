@@ -6,6 +6,7 @@ A process that holds connections renews a lease: when it dies, its cameras are n
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
@@ -17,8 +18,19 @@ from slimcloud.store.replies import fields_of, text
 from slimcloud.store.scripts import Script
 
 _DAY_US = 24 * 3600 * 1_000_000
+_SILENT_US = 10_000_000
+_STARVED_US = 30_000_000
 
 _RELEASE = Script(__file__, "release")
+
+
+class CameraCondition(StrEnum):
+    """How a camera fares."""
+
+    LIVE = "live"  # connected, and frames arrive
+    SILENT = "silent"  # connected, and nothing arrived for ten seconds
+    STARVED = "starved"  # live frames arrive, and none was detected for thirty seconds
+    OFFLINE = "offline"
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,16 @@ class CameraRecord:
     deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
     heard_us: int = 0  # of its connection or newest frame, by the store's clock
     clock_offset_us: int = 0  # as of its newest frame, see `StoredFrame`
+    waits_since_us: int = 0  # its first live frame after the last result came then; 0 = none did
+
+    def condition(self, now_us: int) -> CameraCondition:
+        """How it fares at a time of the store's clock."""
+        if not self.connected:
+            return CameraCondition.OFFLINE
+        if now_us - self.heard_us > _SILENT_US:
+            return CameraCondition.SILENT
+        is_starved = self.waits_since_us and now_us - self.waits_since_us > _STARVED_US
+        return CameraCondition.STARVED if is_starved else CameraCondition.LIVE
 
 
 _RECORD = TypeAdapter(CameraRecord)
@@ -86,6 +108,7 @@ class CameraRegistry:
         """
         await self.renew_lease()
         await self.client.sadd(keys.CAMERAS, camera_id)
+        await self.client.hdel(f"{keys.CAMERA}{camera_id}", "waits_since_us")
         await self.client.hset(
             f"{keys.CAMERA}{camera_id}",
             mapping={
@@ -120,6 +143,23 @@ class CameraRegistry:
             for name, (epoch, at, of, seconds) in zip(names, found, strict=True)
             if epoch is not None
         }
+
+    async def weights(self) -> dict[str, float]:
+        """What the share of each camera is beside that of another; 1 where absent."""
+        found = fields_of(await self.client.hgetall(keys.WEIGHTS))
+        return {camera_id: float(weight) for camera_id, weight in found.items()}
+
+    async def set_weight(self, camera_id: str, weight: float) -> None:
+        """Deal a camera another share from now on."""
+        await self.client.hset(keys.WEIGHTS, camera_id, weight)
+
+    async def forget(self, camera_id: str) -> None:
+        """Let nothing be known of a camera but its frames, gaps and reviews."""
+        async with self.client.pipeline(transaction=True) as pipeline:
+            pipeline.srem(keys.CAMERAS, camera_id)
+            pipeline.hdel(keys.WEIGHTS, camera_id)
+            pipeline.delete(f"{keys.CAMERA}{camera_id}", f"{keys.BUDGET}{camera_id}")
+            await pipeline.execute()
 
     async def disconnect(self, camera_id: str, connection: str) -> bool:
         """Let the camera go; False when another connection holds it by now."""

@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from slimcloud.store import keys
 from slimcloud.store.frames import Store
-from support.cloud.frames import EPOCH, make_frame, make_result
+from support.cloud.frames import EPOCH, START_UNIX_US, make_frame, make_result
 
 
 async def test_camera_state_tells_what_came_last(store: Store) -> None:
@@ -116,3 +116,40 @@ async def test_lag_is_that_of_the_newest_detected_frame(store: Store) -> None:
     assert before is not None
     assert after is not None
     assert (before.lag_seconds, after.lag_seconds) == (None, 0.25)
+
+
+async def test_camera_is_starved_while_its_frames_come_and_none_is_detected(client: Redis) -> None:
+    now = 0.0
+    store = Store(client, clock=lambda: START_UNIX_US + round(1e6 * now))
+    await store.work.prepare()
+
+    async def condition(sequence: int = 0) -> str:
+        if sequence:
+            await store.put_frame(*make_frame(sequence, received_us=store.clock()))
+        (state,) = await store.cameras.list()
+        return state.condition(store.clock())
+
+    await store.cameras.connect("gate", epoch=EPOCH, model_name="toy/1", connection="one")
+    assert await condition(1) == "live"
+    now = 25.0
+    assert await condition() == "silent"
+    assert await condition(2) == "live"
+    now = 31.0
+    assert await condition() == "starved"
+    await store.put_detections(make_frame(2).frame_id, make_result())
+    assert await condition() == "live"
+    now = 90.0
+    assert await condition(3) == "live", "nothing waited while it was silent"
+    await store.cameras.disconnect("gate", "one")
+    assert await condition() == "offline"
+
+
+async def test_camera_that_is_forgotten_is_as_new(store: Store) -> None:
+    for name in ("gate", "yard"):
+        await store.cameras.connect(name, epoch=EPOCH, model_name="toy/1", connection="one")
+        await store.cameras.set_weight(name, 2)
+
+    await store.cameras.forget("gate")
+
+    assert [state.camera_id for state in await store.cameras.list()] == ["yard"]
+    assert await store.cameras.weights() == {"yard": 2.0}
