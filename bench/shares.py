@@ -1,6 +1,6 @@
-"""Equal edges on one slow worker: who gets how much of it.
+"""Edges on one slow worker: who gets how much of it.
 
-    PYTHONPATH=tests python -m bench.shares [--edges 3] [--seconds 60] [--deadline 1]
+    PYTHONPATH=tests python -m bench.shares [--weights 1,1,1] [--seconds 60] [--deadline 1]
 
 Ingest and each edge are real processes, the queue is a real Redis; only the detector is made up: it
 takes so long for each picture, in batches of so many. The sample video in a loop at 10 frames a
@@ -80,10 +80,12 @@ def edge_process(camera_id: str, address: str, deadline: float, scratch: Path) -
         process.wait()
 
 
-async def run(edges: int, seconds: float, deadline: float, part: float, batch: int) -> str:
+async def run(
+    weights: Sequence[float], seconds: float, deadline: float, part: float, batch: int
+) -> str:
     """One row of the table."""
     service_seconds = part * deadline
-    names = [f"camera-{number}" for number in range(edges)]
+    names = [f"camera-{number}" for number in range(len(weights))]
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = EmbeddedRedis(scratch)
@@ -101,7 +103,9 @@ async def run(edges: int, seconds: float, deadline: float, part: float, batch: i
                 DetectMetrics(Metrics("cloud")),
             )
             tasks = [asyncio.create_task(worker.run()), asyncio.create_task(worker.serve_batches())]
-            for name in names:
+            for name, weight in zip(names, weights, strict=True):
+                if weight != 1:
+                    await store.cameras.set_weight(name, weight)
                 stack.enter_context(edge_process(name, address, deadline, scratch))
             while not all([await latencies(client, store, name) for name in names]):
                 await asyncio.sleep(1)
@@ -141,14 +145,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--edges", type=int, default=3)
+    parser.add_argument("--weights", default="1,1,1", help="of each edge, with commas between")
     parser.add_argument("--seconds", type=float, default=60.0, help="that are counted, each time")
     parser.add_argument("--deadline", type=float, default=1.0, help="seconds")
     args = parser.parse_args()
     print("| each picture takes | results of each edge | smallest share | in time | busy |")
     print("|---|---|---|---|---|")
     for part, batch in WORKERS:
-        row = run(args.edges, args.seconds, args.deadline, part, batch)
+        row = run(
+            [float(weight) for weight in args.weights.split(",")],
+            args.seconds,
+            args.deadline,
+            part,
+            batch,
+        )
         print(asyncio.run(row), flush=True)
 
 
