@@ -62,13 +62,14 @@ async def url(review: ReviewWorld) -> AsyncIterator[str]:
             deadline_seconds=deadline,
         )
     async with served(review) as http:
-        yield str(http.base_url)
+        yield f"{http.base_url}/#/cameras"
 
 
 async def test_the_last_minute_of_a_camera_is_drawn_and_goes_on(
     url: str, review: ReviewWorld
 ) -> None:
     async with open_page(url) as page:
+        await page.locator("#control > summary").click()
         charts = page.locator("#control-charts")
         await expect(charts).to_be_visible()
         await expect(page.locator("#control-rate figcaption")).to_contain_text("planned with 0.76")
@@ -90,6 +91,7 @@ async def test_another_camera_is_chosen_and_one_without_frames_says_so(
     url: str, review: ReviewWorld
 ) -> None:
     async with open_page(url) as page:
+        await page.locator("#control > summary").click()
         await expect(page.locator("#control-charts")).to_be_visible()
         await page.select_option("#control-camera", "yard")
         await expect(page.locator("#control-empty")).to_be_visible()
@@ -104,6 +106,7 @@ async def test_another_camera_is_chosen_and_one_without_frames_says_so(
 @pytest.mark.parametrize("dark", [False, True])
 async def test_the_charts_fit_a_phone(url: str, dark: bool) -> None:
     async with open_page(url, width=360, height=780, dark=dark) as page:
+        await page.locator("#control > summary").click()
         await expect(page.locator("#control-latency rect")).to_have_count(FRAMES)
 
         overflow = await page.evaluate(

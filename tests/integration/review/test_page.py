@@ -67,7 +67,7 @@ async def test_open_filter_look_sharpen_and_mark_reviewed(url: str, review: Revi
 
         await page.locator("#frames .card").first.click()
         await shows_a_picture(page)
-        await expect(page.locator("#boxes rect")).to_have_count(2)
+        await expect(page.locator("#boxes .box")).to_have_count(2)
         await expect(page.locator("#until")).to_have_text("")  # the camera has not said
         before = await page.locator("#image").get_attribute("src")
 
@@ -119,7 +119,7 @@ async def test_frames_appear_as_they_are_detected_and_nothing_is_decoded(
         await review.send(20, found=[PERSON])
 
         await expect(page.locator("#frames .card")).to_have_count(7)
-        await expect(page.locator('#wall [data-camera="gate-1"] rect')).to_have_count(1)
+        await expect(page.locator('#wall [data-camera="gate-1"] .box')).to_have_count(1)
         await expect(page.locator("#timeline-caption .missing")).to_contain_text("12 frames")
 
     assert review.decoder.pictures == 0
@@ -187,19 +187,73 @@ async def test_a_frame_without_a_preview_is_a_sketch(url: str, review: ReviewWor
     await review.send(30, camera_id="damaged", container=b"nothing that decodes", found=[CAR])
     async with open_page(url) as page:
         await expect(page.locator('#wall [data-camera="damaged"] .chip')).to_be_visible()
-        await expect(page.locator('#wall [data-camera="damaged"] rect')).to_have_count(1)
+        await expect(page.locator('#wall [data-camera="damaged"] .box')).to_have_count(1)
 
 
-async def test_number_keys_open_cameras_as_they_stand(url: str, review: ReviewWorld) -> None:
+async def test_cameras_stand_in_order_of_what_moves_and_number_keys_open_them_so(
+    url: str, review: ReviewWorld
+) -> None:
+    await review.store.cameras.connect("attic", epoch=EPOCH, model_name="toy/1", connection="a")
     async with open_page(url) as page:
-        await expect(page.locator("#wall .chip")).to_have_count(2)
-        await review.store.cameras.connect("attic", epoch=EPOCH, model_name="toy/1", connection="a")
-        await review.store.feed.add(FeedKind.CAMERA_CONNECTED, "attic")
-        await expect(page.locator("#wall > li").first).to_have_attribute("data-camera", "attic")
+        await expect(page.locator("#wall > li")).to_have_count(3)
+        await expect(page.locator("#wall > li").first).to_have_attribute("data-camera", "gate-1")
+        await review.store.cameras.disconnect("gate-1", "gate-1")
+        await review.store.feed.add(FeedKind.CAMERA_DISCONNECTED, "gate-1")
+        await expect(page.locator("#wall > li").last).to_have_attribute("data-camera", "gate-1")
+        await expect(page.locator("#wall > li").last).to_contain_text("offline")
 
-        await page.keyboard.press("2")
+        await page.keyboard.press("3")
 
         await expect(page.locator("#viewer-title")).to_contain_text("gate-1")
+
+
+async def test_no_tile_is_live_while_the_cloud_does_not_answer(url: str) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#wall .tile.silent")).to_have_count(2)
+        await page.route("**/api/v1/cameras", lambda route: route.abort())
+
+        await expect(page.locator("#wall .tile.unknown")).to_have_count(2)
+        await expect(page.locator("#banner")).to_contain_text("does not answer")
+
+        await page.unroute("**/api/v1/cameras")
+        await expect(page.locator("#wall .tile.silent")).to_have_count(2)
+
+
+async def test_an_open_picture_is_enlarged_and_saved_and_helped_with(url: str) -> None:
+    async with open_page(url) as page:
+        await page.locator("#frames .card").first.click()
+        await shows_a_picture(page)
+        stack = page.locator("#stack")
+        whole = await stack.bounding_box()
+        assert whole is not None
+
+        await page.keyboard.press("+")
+        await stack.hover(position={"x": 10, "y": 10})
+        await page.mouse.wheel(0, -300)
+        large = await stack.bounding_box()
+        assert large is not None
+        assert large["width"] > 2.5 * whole["width"]
+        assert abs(large["x"] - whole["x"]) < large["width"]
+        await page.keyboard.press("0")
+        assert await stack.bounding_box() == whole
+
+        async with page.expect_download() as saving:
+            await page.keyboard.press("v")
+        saved = await saving.value
+        assert re.fullmatch(r"(gate-1|yard) 2026-.*\.(webp|png)", saved.suggested_filename)
+
+        await page.keyboard.press("?")
+        await expect(page.locator("#help")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#help")).to_be_hidden()
+        await expect(page.locator("#viewer")).to_be_visible()
+
+
+async def test_frames_in_which_something_is_seen_are_told_from_empty_ones(url: str) -> None:
+    async with open_page(url) as page:
+        await expect(page.locator("#frames .card")).to_have_count(6)
+        await page.select_option("#label", "*")
+        await expect(page.locator("#frames .card")).to_have_count(5)
 
 
 async def test_a_dropped_frame_is_detected_when_a_person_asks(
@@ -217,7 +271,7 @@ async def test_a_dropped_frame_is_detected_when_a_person_asks(
         await expect(page.locator("#busy")).to_contain_text("waiting for the detector")
         await review.detect(frame_id, [CAR])
 
-        await expect(page.locator("#boxes rect")).to_have_count(1)
+        await expect(page.locator("#boxes .box")).to_have_count(1)
         await expect(page.locator("#detect")).to_be_hidden()
 
 
@@ -234,7 +288,7 @@ async def test_a_dropped_frame_that_was_detected_meanwhile_is_shown_so(
         await review.detect(frame_id, [CAR])
         await page.keyboard.press("d")
 
-        await expect(page.locator("#boxes rect")).to_have_count(1)
+        await expect(page.locator("#boxes .box")).to_have_count(1)
         await expect(page.locator("#detect")).to_be_hidden()
         await expect(page.locator("#problem")).to_be_empty()
 

@@ -47,6 +47,7 @@ export async function getPicture(url) {
       const decoding = /decode;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") || "");
       return {
         url: URL.createObjectURL(blob),
+        suffix: blob.type.replace("image/", "").replace("jpeg", "jpg"),
         level: Number(response.headers.get("Slimwire-Level")),
         decodeSeconds: decoding ? Number(decoding[1]) / 1000 : null,
         totalSeconds: (performance.now() - started) / 1000,

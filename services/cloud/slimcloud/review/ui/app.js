@@ -1,15 +1,17 @@
 // Wires the page: events from the cloud, keys, theme, and what to do when the cloud does not answer.
 
 import {API, get, session, signIn, signOut} from "./api.js";
-import {controlCameras, controlNews, startControl} from "./control.js";
+import {controlCameras, controlNews, loadControl, startControl} from "./control.js";
 import {$, bytes, count, make} from "./draw.js";
 import {chooseTime, chosenTime, fillChoices, forgetNews, list, loadFrames, paintFrames, showNews, startFrames, takeNews} from "./frames.js";
 import {mark, startReview} from "./review.js";
 import {loadTimeline, startTimeline} from "./timeline.js";
 import {holdBefore, openFrame, startViewer, step} from "./viewer.js";
-import {loadCameras, openCamera, repaint, showFrame, startWall} from "./wall.js";
+import {startViews, view} from "./views.js";
+import {loadCameras, loseSight, openCamera, repaint, showFrame, startWall} from "./wall.js";
+import {showWhole, zoomBy} from "./zoom.js";
 
-const REFRESH_MS = 1000, CAMERAS_MS = 3000, TIMELINE_MS = 10_000, RETRY_MS = 3000;
+const REFRESH_MS = 1000, CAMERAS_MS = 5000, TIMELINE_MS = 10_000, RETRY_MS = 3000, ZOOM_STEP = 1.4;
 const THEMES = {"": "◐", light: "☀", dark: "☾"};
 const isLive = () => $("live").getAttribute("aria-pressed") === "true";
 
@@ -28,7 +30,7 @@ async function attempt(...parts) {
 }
 
 async function cameras() {
-  const list = await loadCameras();
+  const list = await loadCameras().catch(problem => { loseSight(); throw problem; });
   fillChoices(list.map(({id}) => id), []);
   controlCameras(list);
 }
@@ -47,12 +49,14 @@ function timeline() {
 }
 
 const frames = () => loadFrames();
-const all = [cameras, overview, timeline, frames];
+// What the wall needs, and what the part of the page that is shown needs: nothing else is asked for.
+const PARTS = {frames: [overview, timeline, frames], cameras: [overview, loadControl]};
+const shownParts = () => [cameras, ...PARTS[view()]];
 
 // ---- news: each part is loaded again at most so often, however many events come -----------------------------------
 const waiting = new Map();
 function soon(part, pauseMs) {
-  if (waiting.has(part) || document.hidden) return;
+  if (waiting.has(part) || document.hidden || !shownParts().includes(part)) return;
   waiting.set(part, setTimeout(() => { waiting.delete(part); attempt(part); }, pauseMs));
 }
 function newFrame({frame}) {
@@ -60,7 +64,7 @@ function newFrame({frame}) {
   controlNews(frame);
   if (follows()) {
     takeNews(frame);
-    soon(refreshFrames, REFRESH_MS);
+    showSoon();
   }
   countAnew();
 }
@@ -71,11 +75,15 @@ function reload() {
 function countAnew() {
   soon(timeline, TIMELINE_MS);
   soon(overview, TIMELINE_MS);
-  soon(cameras, CAMERAS_MS);
 }
+let showing = 0;
+function showSoon() {
+  showing ||= setTimeout(() => { showing = 0; if (follows()) showNews(); }, REFRESH_MS);
+}
+// A camera that sends no more brings no news of that.
+setInterval(() => soon(cameras, 0), CAMERAS_MS);
 // While a frame is open the list stands still: its neighbours must not run away.
-const follows = () => isLive() && !$("viewer").open;
-const refreshFrames = async () => { if (follows()) showNews(); };
+const follows = () => isLive() && view() === "frames" && !$("viewer").open;
 
 let events = null;
 function listen() {
@@ -85,7 +93,7 @@ function listen() {
   on("frame.detected", ({frame}) => { if (frame) showFrame(frame); });
   for (const kind of ["frame.detected", "frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrame);
   for (const kind of ["camera.connected", "camera.disconnected"]) on(kind, () => soon(cameras, 0));
-  on("events.missed", () => attempt(...all));
+  on("events.missed", () => attempt(...shownParts()));
   on("gap.stored", () => { soon(cameras, 0); soon(timeline, 0); });
   events.onopen = () => {
     $("live").classList.remove("lost");
@@ -93,20 +101,23 @@ function listen() {
   };
   events.onerror = () => {
     $("live").classList.add("lost");
+    attempt(cameras);  // the wall says so where nobody answers
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
   };
 }
 
 // ---- keys ------------------------------------------------------------------------------------------------------
-const PAGE_KEYS = {"/": () => $("camera").focus(), 0: () => $("filters").reset(), l: () => $("live").click(), t: () => $("theme").click(),
-  "?": () => showHelp()};
-const VIEWER_KEYS = {s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
-  d: () => $("detect").hidden || $("detect").click(), c: () => $("comment").focus(), x: () => holdBefore(true), ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
+const KEYS = {l: () => $("live").click(), t: () => $("theme").click(), "?": showHelp};
+const PAGE_KEYS = {...KEYS, "/": () => $("camera").focus(), 0: () => $("filters").reset()};
+const VIEWER_KEYS = {...KEYS, s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
+  d: () => $("detect").hidden || $("detect").click(), c: () => $("comment").focus(), v: () => $("save").hidden || $("save").click(),
+  x: () => holdBefore(true), "+": () => zoomBy(ZOOM_STEP), "=": () => zoomBy(ZOOM_STEP), "-": () => zoomBy(1 / ZOOM_STEP), 0: showWhole,
+  ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
 addEventListener("keydown", event => {
   const typing = event.target.closest?.("input:not([type=checkbox]), select, textarea");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const inViewer = $("viewer").open, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (!inViewer && document.querySelector("dialog[open]")) return;
+  if (document.querySelector("dialog[open]:not(#viewer)")) return;
   const react = inViewer ? VIEWER_KEYS[key] : PAGE_KEYS[key] || (/^[1-9]$/.test(key) && (() => openCamera(key - 1)));
   if (!react) return;
   event.preventDefault();
@@ -158,7 +169,7 @@ $("newer-frames").onclick = () => {
   showNews({always: true});
   $("frames-heading").scrollIntoView();
 };
-for (const [part, kind] of [[window, "scroll"], [$("frames"), "mouseleave"]]) part.addEventListener(kind, () => soon(refreshFrames, REFRESH_MS), {passive: true});
+for (const [part, kind] of [[window, "scroll"], [$("frames"), "mouseleave"]]) part.addEventListener(kind, showSoon, {passive: true});
 document.addEventListener("visibilitychange", () => document.hidden ? events.close() : listen());
 
 setTheme(storedTheme());
@@ -170,8 +181,10 @@ startControl();
 startTimeline(chooseTime);
 startFrames(openFrame, () => attempt(frames, timeline));
 startReview();
-startViewer({onLook: () => { repaint(); paintFrames(); soon(overview, 0); }, onClose: reload});
-listen();
-await attempt(...all);
+startViewer({onLook: () => { repaint(); paintFrames(); }, onClose: reload});
 const wanted = decodeURIComponent(location.hash.slice(1));
+const loaded = [];
+startViews(() => loaded.push(attempt(...shownParts())));
+listen();
+await loaded[0];
 if (wanted.includes(":")) openFrame(wanted);

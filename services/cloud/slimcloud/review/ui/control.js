@@ -13,14 +13,14 @@ let newest = null;                 // {capture, heard}: the newest capture time,
 let waiting = 0, asked = 0;
 
 const shown = () => $("control-camera").value;
-const isOpen = () => $("control").open && !document.hidden;
+const isOpen = () => $("control").open && $("control").offsetParent && !document.hidden;
 const capture = frame => Date.parse(frame.capture_time);
 const mbit = bytesPerSecond => bytesPerSecond * 8 / 1e6;
 
 export function startControl() {
-  $("control-camera").onchange = () => { frames.clear(); newest = null; load(); };
-  $("control").ontoggle = load;
-  document.addEventListener("visibilitychange", load);
+  $("control-camera").onchange = () => { frames.clear(); newest = null; loadControl(); };
+  $("control").ontoggle = loadControl;
+  document.addEventListener("visibilitychange", loadControl);
   let drawn = 0;
   setInterval(() => {  // time goes on where no frame comes
     if (!isOpen() || !newest || performance.now() - drawn < (calm.matches ? CALM_STEP_MS : STEP_MS)) return;
@@ -37,7 +37,7 @@ export function controlCameras(list) {
   $("control").hidden = !list.length;
   const first = list.find(camera => camera.state === "live");
   if (!newest && first && cameras.get(shown())?.state !== "live") $("control-camera").value = first.id;
-  if (!newest) load();
+  if (!newest) loadControl();
 }
 
 // Something became of a frame: drawn once a second at most.
@@ -53,7 +53,7 @@ function add(some) {
   if (frames.size && latest !== newest?.capture) newest = {capture: latest, heard: performance.now()};
 }
 
-async function load() {
+export async function loadControl() {
   if (!isOpen() || !shown()) return;
   const open = [...frames.values()].filter(frame => frame.state === "queued").map(capture);
   const query = new URLSearchParams({camera: shown(), limit: LIMIT});

@@ -52,7 +52,7 @@ export function drawScene(svg, frame, {picture = null, trail = [], text = false,
     {cx: x, cy: y, r: 2.2 * unit, fill: color(classId), opacity: .15 + .6 * i / trail.length})));
   const found = [...(frame.detections || [])].sort((a, b) => b.score - a.score);
   for (const d of found) {
-    parts.push(makeSvg("rect", {x: d.x_min, y: d.y_min, width: d.x_max - d.x_min, height: d.y_max - d.y_min, rx: 2 * unit,
+    parts.push(makeSvg("rect", {class: "box", x: d.x_min, y: d.y_min, width: d.x_max - d.x_min, height: d.y_max - d.y_min, rx: 2 * unit,
       fill: color(d.class_id), "fill-opacity": fill ? .13 : 0, stroke: color(d.class_id), "stroke-width": 1.8 * unit}));
   }
   svg.replaceChildren(...parts, ...(text ? labels(found, frame, unit) : []));
@@ -62,13 +62,14 @@ export function drawScene(svg, frame, {picture = null, trail = [], text = false,
 function labels(found, frame, unit) {
   const placed = [], texts = [];
   for (const d of found) {
-    const words = `${d.label} ${Math.round(d.score * 100)}%`, width = (6.7 * words.length + 4) * unit;
-    const x = Math.max(2 * unit, Math.min(d.x_min, frame.image_width - width)), y = Math.max(d.y_min - 4 * unit, 12 * unit);
-    if (placed.some(other => x < other.x + other.width && other.x < x + width && Math.abs(y - other.y) < 13 * unit)) continue;
+    const words = `${d.label} ${Math.round(d.score * 100)}%`, width = (7 * words.length + 8) * unit;
+    const x = Math.max(0, Math.min(d.x_min, frame.image_width - width)), y = Math.max(d.y_min, 15 * unit);
+    if (placed.some(other => x < other.x + other.width && other.x < x + width && Math.abs(y - other.y) < 15 * unit)) continue;
     placed.push({x, y, width});
-    const label = makeSvg("text", {transform: `translate(${x} ${y}) scale(${unit})`});
-    label.textContent = words;
-    texts.push(label);
+    const text = makeSvg("text", {x: 4, y: -4});
+    text.textContent = words;
+    texts.push(makeSvg("g", {class: "label", transform: `translate(${x} ${y}) scale(${unit})`},
+      makeSvg("rect", {y: -15, width: width / unit, height: 15, rx: 2, fill: color(d.class_id)}), text));
   }
   return texts;
 }

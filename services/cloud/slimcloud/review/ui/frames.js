@@ -2,11 +2,12 @@
 // nothing moved are folded into one card, which opens; those of which somebody said something are not.
 
 import {API, get} from "./api.js";
-import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, quality, seconds} from "./draw.js";
+import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural} from "./draw.js";
 import {keptPictureOf, smallPictureOf} from "./pictures.js";
 
 const PAGE = 24;
 const FIELDS = ["camera", "label", "score", "mark", "time"];
+const ANY_LABEL = "*";  // something seen
 export const list = {frames: [], next: null};
 const news = new Map();      // id -> frame that the list does not show yet, or not as it is now
 
@@ -59,8 +60,8 @@ export function chosenTime() {
 
 export async function loadFrames(cursor = null) {
   const query = new URLSearchParams({limit: PAGE, detections: true});
-  for (const id of ["camera", "label", "mark"]) if ($(id).value) query.set(id, $(id).value);
-  if (Number($("score").value)) query.set("min_score", $("score").value);
+  for (const id of ["camera", "label", "mark"]) if ($(id).value && $(id).value !== ANY_LABEL) query.set(id, $(id).value);
+  if (Number($("score").value) || $("label").value === ANY_LABEL) query.set("min_score", $("score").value);
   for (const [name, value] of Object.entries(chosenTime())) if (value) query.set(name, value);
   if (cursor) query.set("cursor", cursor);
   const mine = ++asked;
@@ -105,7 +106,7 @@ const isRead = () => $("frames").getBoundingClientRect().top < 0 || matchMedia("
 function matches(frame) {
   const {from, to} = chosenTime(), time = Date.parse(frame.capture_time);
   const label = $("label").value, least = Number($("score").value);
-  const scores = Object.entries(frame.labels).filter(([name]) => !label || name === label).map(([, score]) => score);
+  const scores = Object.entries(frame.labels).filter(([name]) => !label || label === ANY_LABEL || name === label).map(([, score]) => score);
   return ["camera", "mark"].every(id => !$(id).value || frame[id] === $(id).value)
     && (!from || time >= Date.parse(from)) && (!to || time < Date.parse(to))
     && (!label && !least || scores.some(score => score >= least));
@@ -185,8 +186,7 @@ function card(frames) {
       row("small soft number", `${frame.camera} · ${clock(frames.at(-1).capture_time)}–${clock(frame.capture_time)}`, plural(frames.length, "frame")),
       row("small soft", "nothing moved", "show all"),
     ] : [
-      row("small soft number", `${frame.camera} · ${clock(frame.capture_time)}${comments}`, seconds(frame.latency.total_seconds)),
-      row("small soft number", `level ${frame.level}${frame.enhanced ? "+" : ""} · quality ${quality(frame.quality)}`, bytes(frame.bytes_total)),
+      row("small soft number", `${frame.camera} · ${clock(frame.capture_time)}${comments}`, bytes(frame.bytes_total)),
     ]));
   button.onclick = () => isFolded ? unfold(frames) : open(frame.id);
   const item = make("li", {}, button);

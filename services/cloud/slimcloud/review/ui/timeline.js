@@ -2,9 +2,11 @@
 // choose by dragging.
 
 import {API, get} from "./api.js";
-import {$, clock, count, make, makeSvg, plural, words} from "./draw.js";
+import {$, clock, make, makeSvg, plural, words} from "./draw.js";
 
-const BUCKETS = 160, HEIGHT = 60, ACTIVITY = 20, MIN_DRAG = 3, MAX_GAPS_TOLD = 3;
+const BUCKETS = 160, HEIGHT = 60, ACTIVITY = 20, MIN_DRAG = 3;
+const narrow = matchMedia("(max-width: 620px)");
+const mostGapsTold = () => narrow.matches ? 1 : 3;
 const svg = document.querySelector("#timeline svg");
 let shown = null;                    // the answer that is drawn
 let chosen = {from: null, to: null};  // ISO times
@@ -77,14 +79,14 @@ function draw() {
   const sameDay = new Date(from).toDateString() === new Date(to).toDateString();
   const tick = t => sameDay ? clock(t) : new Date(t).toLocaleString([], {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
   const total = shown.frames.reduce((sum, n) => sum + n, 0);
-  const ticks = !total && !shown.gaps.length ? 0 : innerWidth > 700 ? 5 : 3;
+  const ticks = !total && !shown.gaps.length ? 0 : narrow.matches ? 3 : 5;
   document.querySelector("#timeline .ticks").replaceChildren(...Array.from({length: ticks}, (_, i) =>
     make("span", {textContent: tick(from + (to - from) * i / (ticks - 1))})));
   $("timeline-caption").replaceChildren(
     make("span", {textContent: total ? `${plural(total, "frame")} kept. Drag to choose a time.` : "No frame is kept."}),
     moved ? make("span", {textContent: "Below: how much moved."}) : "",
-    ...shown.gaps.slice(0, MAX_GAPS_TOLD).map(gap => make("span", {className: "missing", textContent: gapText(gap)})),
-    shown.gaps.length > MAX_GAPS_TOLD ? make("span", {className: "missing", textContent: `and ${count(shown.gaps.length - MAX_GAPS_TOLD)} more gaps`}) : "");
+    ...shown.gaps.slice(0, mostGapsTold()).map(gap => make("span", {className: "missing", textContent: gapText(gap)})),
+    shown.gaps.length > mostGapsTold() ? make("span", {className: "missing", textContent: `and ${plural(shown.gaps.length - mostGapsTold(), "more gap")}`}) : "");
 }
 
 function gapText(gap) {

@@ -8,6 +8,8 @@ import {pictureOf} from "./pictures.js";
 import {clearReview, loadReview} from "./review.js";
 import {sharpen} from "./sharpen.js";
 import {complain, say, setShown, shownFrame} from "./shown.js";
+import {viewHash} from "./views.js";
+import {showWhole, startZoom} from "./zoom.js";
 
 const DAY_MS = 86_400_000;
 
@@ -26,6 +28,7 @@ export function startViewer(handlers) {
   $("compare").onpointerdown = () => holdBefore(true);
   $("compare").onpointerup = $("compare").onpointerleave = () => holdBefore(false);
   $("before").onanimationend = () => { $("before").hidden = true; };
+  startZoom(drawBoxes);
 }
 
 export async function openFrame(frameOrId) {
@@ -94,11 +97,15 @@ async function show(frame, picture, improves) {
   }
   $("image").src = picture.url;
   $("image").alt = `${frame.camera} at ${clock(frame.capture_time)}: ${labelText(frame)}`;
+  $("save").href = picture.url;
+  $("save").download = `${frame.camera} ${frame.capture_time.slice(0, 19).replaceAll(":", "-")}.${picture.suffix}`;
+  $("save").hidden = false;
 }
 
 function clearPicture() {
   before = null;
-  $("before").hidden = $("compare").hidden = true;
+  showWhole();
+  $("before").hidden = $("compare").hidden = $("save").hidden = true;
   $("image").removeAttribute("src");
   $("image").alt = "";
 }
@@ -109,7 +116,7 @@ function leave() {
   clearPicture();
   clearReview();
   say("");
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", viewHash());
   on.onClose();
   [...$("frames").children].find(item => item.dataset.id === id)?.firstChild.focus({preventScroll: true});
 }
@@ -119,17 +126,12 @@ function describe(frame, picture) {
   $("newer").disabled = at <= 0;
   $("older").disabled = at < 0 || at >= list.frames.length - 1;
   $("viewer-title").textContent = `${frame.camera} · ${clock(frame.capture_time)}`;
-  const until = frame.enhance_until, leftMs = Date.parse(until) - Date.now();
-  const isGone = Boolean(until) && leftMs < 0;
-  $("sharper").disabled = !frame.can_enhance || isGone;
-  $("sharper").textContent = frame.can_enhance || isGone ? "Sharper" : "Sharpest";
-  $("until").textContent = !until ? "" : isGone ? "the camera has it no more"
-    : `until about ${leftMs > DAY_MS ? moment(until) : clock(until)}`;
+  describeSharper(frame);
   $("detect").hidden = !canDetect(frame);
   $("detect").disabled = false;
   $("stack").style.setProperty("--image-width", frame.image_width);
   $("stack").style.setProperty("--aspect", frame.image_width / frame.image_height);
-  drawScene($("boxes"), frame, {text: true, fill: false});
+  drawBoxes();
   describeFound(frame);
   describeStages(frame.latency);
   const sent = bytes(frame.base_bytes) + (frame.enhanced ? ` + ${bytes(frame.enhancement_bytes)}` : "");
@@ -142,6 +144,25 @@ function describe(frame, picture) {
   if (frame.reason) rows.push(["Why", frame.reason]);
   $("facts").replaceChildren(...rows.map(([name, value]) =>
     make("div", {}, make("dt", {textContent: name}), make("dd", {textContent: value}))));
+}
+
+// Until when a better picture can be had, and what the last such picture of this camera took.
+function describeSharper(frame) {
+  const until = frame.enhance_until, leftMs = Date.parse(until) - Date.now();
+  const isGone = Boolean(until) && leftMs < 0, canBe = frame.can_enhance && !isGone;
+  const last = list.frames.find(other => other.camera === frame.camera && other.enhanced);
+  const facts = [
+    isGone ? "the camera has it no more" : until && `until about ${leftMs > DAY_MS ? moment(until) : clock(until)}`,
+    canBe && last && `the last one took ${bytes(last.enhancement_bytes)}`,
+  ];
+  $("sharper").disabled = !canBe;
+  $("sharper").textContent = canBe || isGone ? "Sharper" : "Sharpest";
+  $("until").textContent = facts.filter(Boolean).join(" · ");
+}
+
+function drawBoxes() {
+  const frame = shownFrame();
+  if (frame) drawScene($("boxes"), frame, {text: true, fill: false});
 }
 
 const changed = frame => frame.activity == null ? "what changed" : `${Math.round(100 * frame.activity)}% changed`;

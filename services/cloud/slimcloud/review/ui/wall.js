@@ -1,15 +1,24 @@
 // The wall: one tile per camera with what it sees now: boxes over the frame's own preview, for which no
-// network runs, or over a sketch where there is none.
+// network runs, or over a sketch where there is none. Where something moves comes first, who is silent last.
 
 import {API, get} from "./api.js";
-import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, quality, seconds} from "./draw.js";
+import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, seconds} from "./draw.js";
 import {smallPictureOf} from "./pictures.js";
 
-const MIN_PAUSE_MS = 250;  // between two frames of one camera on the wall
+const MIN_PAUSE_MS = 500;  // between two frames of one camera on the wall
 const TRAIL = 24;          // earlier centres of boxes that stay visible
+const RANKS = ["live", "starved", "silent", "offline"];
+const ORDER_MS = 10_000, MOVED = .01;  // what moved within one such time is alike; share of a picture that is motion
 const tiles = new Map();   // camera id -> its tile
 
 let open = () => {};
+const inView = new IntersectionObserver(entries => {
+  for (const {isIntersecting, target} of entries) {
+    const tile = tiles.get(target.dataset.camera);
+    tile.isInView = isIntersecting;
+    if (isIntersecting && tile.next) showFrame(tile.next);
+  }
+});
 
 export function startWall(openFrame) {
   open = openFrame;
@@ -23,7 +32,13 @@ export async function loadCameras() {
     describe(tile, camera);
     if (!tile.frame && camera.last_frame_id) showNewest(camera.id);
   }
+  putInOrder();
   return cameras;
+}
+
+// The cloud does not answer: what a tile shows is what was, and nobody knows how its camera fares.
+export function loseSight() {
+  for (const tile of tiles.values()) tellState(tile, "unknown", "not known");
 }
 
 async function showNewest(cameraId) {
@@ -37,8 +52,9 @@ async function showNewest(cameraId) {
 export async function showFrame(frame) {
   const tile = tiles.get(frame.camera);
   if (!tile) return;
+  if (frame.detections?.length && (frame.activity ?? 1) > MOVED) tile.moved = Math.floor(Date.parse(frame.capture_time) / ORDER_MS);
   tile.next = frame;
-  if (tile.busy) return;
+  if (tile.busy || !tile.isInView) return;
   tile.busy = true;
   while (tile.next) {
     const wanted = tile.next;
@@ -59,32 +75,48 @@ export function openCamera(index) {
 
 function addTile(id) {
   const part = (className, ...children) => make("span", {className}, ...children);
-  const tile = {id, trail: [], svg: makeSvg("svg", {viewBox: "0 0 640 480", "aria-hidden": "true"}),
-    chip: make("span", {className: "chip", textContent: "sketch", title: "open it to see a picture"}), state: part("state"), seen: part("strong"), age: part("soft number"), cost: part(""), today: part(""),
-    gaps: part("badge gaps"), clock: part("badge gaps")};
+  const tile = {id, trail: [], moved: 0, svg: makeSvg("svg", {viewBox: "0 0 640 480", "aria-hidden": "true"}),
+    chip: make("span", {className: "chip", textContent: "sketch", title: "open it to see a picture"}), state: part("state small"), seen: part("seen"), lag: part("lag soft number"),
+    today: part("number"), gaps: part("badge gaps"), clock: part("badge gaps")};
   tile.button = make("button", {className: "tile"},
     part("scene", tile.svg, tile.chip),
     part("about", part("row", make("span", {className: "strong", textContent: id}), tile.state),
-      part("row", tile.seen, tile.age),
-      part("row small soft number", tile.cost, tile.today), part("row small", tile.gaps, tile.clock)));
+      part("row small", tile.seen, tile.lag),
+      part("more small soft", tile.today, tile.gaps, tile.clock)));
   tile.button.onclick = () => tile.frame && open(tile.frame);
+  tile.item = make("li", {}, tile.button);
+  tile.item.dataset.camera = id;
   tiles.set(id, tile);
-  const item = make("li", {}, tile.button);
-  item.dataset.camera = id;
-  const after = [...$("wall").children].find(other => other.dataset.camera > id);
-  $("wall").insertBefore(item, after || null);
+  $("wall").append(tile.item);
+  inView.observe(tile.item);
   return tile;
 }
 
+// Not while somebody is about to choose one.
+function putInOrder() {
+  if ($("wall").matches(":hover, :focus-within")) return;
+  const rank = tile => RANKS.indexOf(tile.condition);
+  const sorted = [...tiles.values()].sort((a, b) => rank(a) - rank(b) || b.moved - a.moved || (a.id < b.id ? -1 : 1));
+  sorted.forEach(({item}, i) => { if ($("wall").children[i] !== item) $("wall").insertBefore(item, $("wall").children[i]); });
+}
+
+function tellState(tile, condition, text) {
+  tile.condition = condition;
+  tile.button.classList.remove(...RANKS, "unknown");
+  tile.button.classList.add(condition);
+  tile.state.className = `state small ${condition}`;
+  tile.state.replaceChildren(make("span", {textContent: text}));
+}
+
 function describe(tile, camera) {
-  tile.button.className = `tile ${camera.state}`;
-  tile.state.className = `state small ${camera.state}`;
-  tile.state.textContent = camera.state;
+  const heard = camera.last_received_time;
+  tellState(tile, camera.state, camera.state === "silent" && heard ? `silent since ${clock(heard)}`
+    : camera.state === "starved" ? "not detected" : camera.state);
   tile.today.textContent = `${bytes(camera.bytes_today)} today`;
-  tile.today.title = "containers received since midnight UTC";
-  tile.age.textContent = camera.lag_seconds == null ? "" : `lag ${seconds(camera.lag_seconds)}`;
-  tile.age.title = "capture to detected, of its newest detected frame";
-  tile.cost.textContent = camera.last_frame_id ? `level ${camera.level} · quality ${quality(camera.quality)}` : "no frame yet";
+  tile.today.title = "received since midnight UTC";
+  tile.lag.textContent = camera.state === "live" && camera.lag_seconds != null ? seconds(camera.lag_seconds) : "";
+  tile.lag.title = "from capture to detection, of its newest detected frame";
+  if (!camera.last_frame_id) tile.seen.textContent = "no frame yet";
   const offset = camera.clock_offset_seconds;
   tile.clock.hidden = offset == null;
   if (offset != null) {
