@@ -1,5 +1,6 @@
 """Wires the review API: the resources of `routes`, sessions, probes, the page, and their errors."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from slimcloud.review.routes import (
     cameras,
     dead_letters,
     events,
+    export,
     feed,
     frames,
     images,
@@ -30,6 +32,7 @@ from slimcloud.review.routes import (
     refetches,
     reviews,
 )
+from slimcloud.review.routes.export import MAX_EXPORTS
 from slimcloud.review.routes.page import build_page_router
 from slimcloud.store.frames import Store
 from slimcloud.tokens import TokenTable
@@ -83,6 +86,7 @@ def build_api(
         names=tuple(names),
         num_levels=num_levels,
         sharp_quality=sharp_quality,
+        exports=asyncio.Semaphore(MAX_EXPORTS),
     )
     app.state.tokens = tokens
     app.state.allowed_hosts = frozenset(allowed_hosts)
@@ -101,7 +105,7 @@ def build_api(
         api.include_router(
             module.router, dependencies=[allowed, Depends(keep_nothing)], responses=problems(401)
         )
-    for module in (images, feed, events):
+    for module in (images, feed, events, export):
         api.include_router(module.router, dependencies=[allowed], responses=problems(401))
     api.include_router(session_router)
     app.include_router(api)

@@ -5,6 +5,7 @@ its name, or the one that its `validation_alias` names; its type says how it is 
 A description that has no room on the line of its field stands below it.
 """
 
+import asyncio
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +40,7 @@ class ApiContext:
     names: tuple[str, ...]  # label of each class id of the detector
     num_levels: int  # slim levels of the codec
     sharp_quality: float  # that a person who asks for a sharper picture gets; 0: the frame's own
+    exports: asyncio.Semaphore  # held by each that is being made
 
 
 def _context(request: Request) -> ApiContext:

@@ -98,7 +98,7 @@ class Reconstructor:
             slimcodec.errors.CodecError: the containers cannot be decoded.
         """
         return await self._pictures.get(
-            (frame.base, frame.enhancement), lambda: self.pool.run(lambda: self._decode(frame))
+            (frame.base, frame.enhancement), lambda: self.pool.run(lambda: self.decode(frame))
         )
 
     async def check(self, load: Callable[[], Latent]) -> None:
@@ -112,7 +112,10 @@ class Reconstructor:
         """Refuse new jobs and wait for those that run."""
         self.pool.close()
 
-    def _decode(self, frame: CodedFrame) -> DecodedPicture:
+    def decode(self, frame: CodedFrame) -> DecodedPicture:
+        """The picture of these containers, not kept: for a thread of the pool. Raises as `picture`,
+        but for `BusyError`.
+        """
         started = time.perf_counter()
         latent = self.decoder.decode(frame).latent
         image = self.decoder.decode_image(latent)

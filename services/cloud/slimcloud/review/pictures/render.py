@@ -132,7 +132,11 @@ def _render(picture: DecodedPicture, rendering: Rendering) -> RenderedImage:
         scale = rendering.max_edge / max(pixels.size)
         size = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
         pixels = pixels.resize(size, Image.Resampling.LANCZOS)
+    return RenderedImage(encode_image(pixels, rendering.image_format), picture.origin)
+
+
+def encode_image(pixels: Image.Image, image_format: ImageFormat) -> bytes:
+    """A picture as a file of this format."""
     data = io.BytesIO()
-    image_format = rendering.image_format
     pixels.save(data, image_format.name, **_SAVE_OPTIONS[image_format])
-    return RenderedImage(data.getvalue(), picture.origin)
+    return data.getvalue()

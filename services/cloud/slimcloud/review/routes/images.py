@@ -99,7 +99,7 @@ async def get_image(
     if rendered is None:
         return Response(status_code=_CLIENT_GONE)
     if request.method == "GET":  # nobody sees the picture of a HEAD
-        await _record_look(context, frame, caller, rendered.origin.level)
+        await record_look(context, frame, caller, rendered.origin.level)
     headers |= _facts(rendered.origin)
     return Response(rendered.data, media_type=image_format.value, headers=headers)
 
@@ -184,7 +184,13 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
     return "*" in candidates or etag in candidates
 
 
-async def _record_look(context: ApiContext, frame: FrameId, caller: str, level: int) -> None:
+async def load_coded(context: ApiContext, frame: FrameId) -> CodedFrame:
+    """A frame's containers and what they need; raises as `Store.get_frame`."""
+    return await _coded(context, frame, await _stored(context, frame, None))
+
+
+async def record_look(context: ApiContext, frame: FrameId, caller: str, level: int) -> None:
+    """Note that a picture was shown."""
     try:
         await context.store.reviews.add(frame, caller, ReviewKind.LOOK, level=level)
     except RedisError as exc:  # a full store must not blind the people who could make room in it
