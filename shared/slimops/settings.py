@@ -113,15 +113,11 @@ def read_config(path: Path) -> dict[str, dict[str, object]]:
             service has; the message begins with the path.
     """
     try:
-        content = yaml.load(path.read_bytes(), Loader=_UniqueKeyLoader)
+        content = parse_yaml(path.read_bytes())
     except OSError as exc:
         raise SettingsError([f"{path}: cannot read: {exc.strerror}"]) from exc
-    except yaml.MarkedYAMLError as exc:
-        where = exc.problem_mark or exc.context_mark
-        line = f", line {where.line + 1}" if where else ""
-        raise SettingsError([f"{path}{line}: {exc.problem or 'no YAML'}"]) from exc
-    except yaml.YAMLError as exc:  # bytes that are no text
-        raise SettingsError([f"{path}: no YAML: {exc}"]) from exc
+    except ValueError as exc:
+        raise SettingsError([f"{path}: {exc}"]) from exc
     sections = {} if content is None else content
     if not isinstance(sections, dict):
         raise SettingsError([f"{path}: expected the sections {' and '.join(SECTIONS)}"])
@@ -137,6 +133,22 @@ def read_config(path: Path) -> dict[str, dict[str, object]]:
         name: {str(key): value for key, value in (section or {}).items()}
         for name, section in sections.items()
     }
+
+
+def parse_yaml(content: str | bytes) -> object:
+    """What a YAML document says; None where it says nothing.
+
+    Raises:
+        ValueError: it is no YAML, or repeats a key.
+    """
+    try:
+        return yaml.load(content, Loader=_UniqueKeyLoader)
+    except yaml.MarkedYAMLError as exc:
+        where = exc.problem_mark or exc.context_mark
+        line = f"line {where.line + 1}: " if where else ""
+        raise ValueError(f"{line}{exc.problem or 'no YAML'}") from exc
+    except yaml.YAMLError as exc:  # bytes that are no text
+        raise ValueError(f"no YAML: {exc}") from exc
 
 
 class _Found(Generic[SettingsT]):

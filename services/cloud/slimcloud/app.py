@@ -27,6 +27,7 @@ from slimcloud.detect.engine import DetectionEngine, TriagePolicy, load_canary
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.errors import StoreUnreachableError
+from slimcloud.followed_file import follow_file
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest.event_relay import PAUSE_SECONDS
 from slimcloud.ingest.metrics import IngestMetrics
@@ -43,7 +44,8 @@ from slimcloud.store.clock import READ_SECONDS, StoreClock
 from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
 from slimcloud.store.periodic import repeat
-from slimcloud.tokens import TokenTable, follow_tokens
+from slimcloud.tokens import TokenTable
+from slimcloud.zones.file import RulesTable, parse_rules
 from slimcodec.decode import Decoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact, DetectorArtifact
@@ -126,8 +128,7 @@ async def run_cloud(
         if settings.metrics_port is not None:
             url = _start_probes(process, settings.metrics_port)
             addresses = replace(addresses, metrics=f"{url}/metrics")
-        if (path := settings.files.get("tokens")) is not None:
-            life.spawn(follow_tokens(path, settings.token_table, process.token_users), "tokens")
+        await _follow_files(process)
         _announce(settings, addresses, life)
         if ready is not None:
             ready(addresses)
@@ -350,6 +351,29 @@ async def _count_cameras(store: Store, metrics: IngestMetrics) -> None:
     states = Counter(camera.condition(store.clock()) for camera in await store.cameras.list())
     for condition in CameraCondition:
         metrics.cameras.labels(condition).set(states[condition])
+
+
+async def _follow_files(process: _Process) -> None:
+    """Go by the rules of the settings, and by the files of tokens and rules as they change."""
+    settings, life, store = process.settings, process.life, process.store
+
+    async def take_tokens_of(table: TokenTable) -> None:
+        for take in process.token_users:
+            take(table)
+
+    def parse(text: str) -> RulesTable:
+        return parse_rules(text, process.models.detector.names)
+
+    try:
+        rules = parse(settings.rules or "")
+    except ValueError as exc:
+        raise SettingsError([f"rules (CLOUD_RULES): {exc}"]) from exc
+    await store.rules.put_file(rules)
+    if (path := settings.files.get("tokens")) is not None:
+        follow = follow_file(path, TokenTable.parse, settings.token_table, take_tokens_of)
+        life.spawn(follow, "tokens")
+    if (path := settings.files.get("rules")) is not None:
+        life.spawn(follow_file(path, parse, rules, store.rules.put_file), "rules")
 
 
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:

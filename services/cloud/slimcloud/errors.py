@@ -7,6 +7,7 @@ CloudError
 ├── FrameGoneError           it was stored, and retention removed it          (API: 410)
 ├── ReviewNotFoundError      no such review record, or it was trimmed         (API: 404)
 ├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
+├── RulesReplacedError       somebody else has replaced these rules           (API: 409)
 ├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
 ├── StoreUnreachableError    Redis does not answer at the start
 ├── StoreLostError           Redis holds another store than before            (wire: UNAVAILABLE)
@@ -50,6 +51,14 @@ class RequestNotFoundError(CloudError):
 class ReviewNotFoundError(CloudError):
     def __init__(self, review_id: str) -> None:
         super().__init__(f"no review record {review_id[:80]!r} is known; list them again")
+
+
+class RulesReplacedError(CloudError):
+    def __init__(self, camera_id: str, version: int) -> None:
+        super().__init__(
+            f"the rules of {camera_id} have been replaced, and are version {version}; read them "
+            "again"
+        )
 
 
 class StoreFullError(CloudError):

@@ -6,10 +6,11 @@ A wrong or unknown one stops the start with exit code 78 and its name (see `slim
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, FilePath, model_validator
+from pydantic import AfterValidator, Field, FilePath, field_validator, model_validator
 
 from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
+from slimcloud.zones.file import parse_rules
 from slimcodec.model.find import DEFAULT_MODEL
 from slimops.address import check_encoded, is_loopback
 from slimops.logs import LogFormat
@@ -100,6 +101,9 @@ class CloudSettings(ServiceSettings):
     """containers and results kept, and 1400 for each frame; beyond it the oldest go, bytes"""
     sweep_seconds: float = Field(default=5.0, gt=0, le=3600)
     """pause between two sweeps of retention, s"""
+
+    rules: str | None = None
+    """YAML of what is reported of which camera; better CLOUD_RULES_FILE, which is followed"""
 
     # --- ingest ---
     credit_bytes: int = Field(default=64 * 2**10, ge=1024, le=2**30)
@@ -199,6 +203,12 @@ class CloudSettings(ServiceSettings):
     def token_table(self) -> TokenTable:
         """The tokens, parsed; without any where none are configured."""
         return TokenTable.parse(self.tokens or "")
+
+    @field_validator("rules")
+    @classmethod
+    def _check_rules(cls, text: str | None) -> str | None:
+        parse_rules(text or "")
+        return text
 
     @model_validator(mode="after")
     def _check_security(self) -> Self:

@@ -5,26 +5,19 @@
     camera     gate-1    2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
 
 Tokens are random (`slimwire token`), so a plain digest is enough: there is no word to guess. The
-table's file is looked at while the process runs: who was taken out of it is let go.
+table's file is followed (`slimcloud.followed_file`): who was taken out of it is let go.
 """
 
-import asyncio
 import hashlib
 import hmac
-import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from slimcloud.frame_id import CAMERA_ID_PATTERN
 from slimcloud.roles import AccessRole
 
-logger = logging.getLogger(__name__)
-
-_LOOK_SECONDS = 2.0  # between two looks at the file
 _TOKEN_BYTES = 32  # of randomness
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -105,25 +98,3 @@ def bearer_token(authorization: str) -> str | None:
     """The token of `Bearer <token>`. Source: RFC 6750, section 2.1."""
     scheme, _, token = authorization.strip().partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-async def follow_tokens(
-    path: Path, table: TokenTable, users: Iterable[Callable[[TokenTable], None]]
-) -> None:
-    """Hand each new table of a file to its users, until cancelled. A file that cannot be read, or
-    is wrong, changes nothing.
-    """
-    said = ""
-    while True:
-        await asyncio.sleep(_LOOK_SECONDS)
-        try:
-            found = TokenTable.parse(await asyncio.to_thread(path.read_text, "utf-8-sig"))
-        except (OSError, ValueError) as exc:
-            if said != (said := str(exc)):
-                logger.warning("the table of tokens stays as it was: %s", exc)
-            continue
-        if found != table:
-            table = found
-            logger.info("the table of tokens has changed: %d are known", len(table.entries))
-            for take in users:
-                take(table)

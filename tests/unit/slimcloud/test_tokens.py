@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import logging
-from pathlib import Path
-
 import pytest
 
 from slimcloud.roles import AccessRole
@@ -11,7 +7,6 @@ from slimcloud.tokens import (
     Identity,
     TokenTable,
     bearer_token,
-    follow_tokens,
     make_token,
     token_digest,
 )
@@ -72,25 +67,3 @@ def test_role_holds_those_before_it_and_no_camera(role: AccessRole, may: set[Acc
 )
 def test_bearer_header_is_read(header: str, token: str | None) -> None:
     assert bearer_token(header) == token
-
-
-async def test_table_is_followed_and_a_broken_one_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("slimcloud.tokens._LOOK_SECONDS", 0.001)
-    path, tables = tmp_path / "tokens", asyncio.Queue[TokenTable]()
-    path.write_text(f"viewer wall {DIGEST}")
-    start = TokenTable.parse(path.read_text())
-    following = asyncio.create_task(follow_tokens(path, start, [tables.put_nowait]))
-
-    path.write_text("viewer wall")
-    with caplog.at_level(logging.WARNING):
-        while not caplog.records:
-            await asyncio.sleep(0)
-    path.write_text(f"admin wall {DIGEST}")
-    changed = await tables.get()
-    following.cancel()
-
-    assert changed.find("a token") == Identity("wall", AccessRole.ADMIN)
-    assert tables.empty()
-    assert len(caplog.records) == 1

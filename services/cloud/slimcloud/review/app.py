@@ -31,6 +31,7 @@ from slimcloud.review.routes import (
     overview,
     refetches,
     reviews,
+    rules,
 )
 from slimcloud.review.routes.export import MAX_EXPORTS
 from slimcloud.review.routes.page import build_page_router
@@ -101,7 +102,7 @@ def build_api(
     app.add_middleware(RequestTimer, metrics=metrics)
     api = APIRouter(dependencies=[Depends(refuse_foreign_pages)], responses=problems(403))
     allowed = Depends(authorise)
-    for module in (frames, refetches, dead_letters, reviews, cameras, overview):
+    for module in (frames, refetches, dead_letters, reviews, cameras, rules, overview):
         api.include_router(
             module.router, dependencies=[allowed, Depends(keep_nothing)], responses=problems(401)
         )

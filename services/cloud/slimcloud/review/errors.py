@@ -28,6 +28,7 @@ from slimcloud.errors import (
     InvalidFrameIdError,
     RequestNotFoundError,
     ReviewNotFoundError,
+    RulesReplacedError,
     StoreFullError,
 )
 from slimcloud.review.pictures.job_pool import BusyError
@@ -47,6 +48,7 @@ _KINDS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
     RequestNotFoundError: (HTTPStatus.NOT_FOUND, "refetch-not-found"),
     ReviewNotFoundError: (HTTPStatus.NOT_FOUND, "review-not-found"),
     FrameGoneError: (HTTPStatus.GONE, "frame-gone"),
+    RulesReplacedError: (HTTPStatus.CONFLICT, "rules-replaced"),
     RequestValidationError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"),
     BusyError: (HTTPStatus.TOO_MANY_REQUESTS, "decoder-busy"),
     StoreFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "store-full"),

@@ -30,6 +30,7 @@ class FeedKind(StrEnum):
     BUDGET_REQUESTED = "budget.requested"
     CAMERA_CONNECTED = "camera.connected"
     CAMERA_DISCONNECTED = "camera.disconnected"
+    RULES_CHANGED = "rules.changed"
     EVENT_BEGUN = "event.begun"
     EVENT_CHANGED = "event.changed"
     EVENT_ENDED = "event.ended"
@@ -44,7 +45,7 @@ class FeedEntry:
     kind: FeedKind
     camera_id: str
     frame_id: FrameId | None
-    detail: str  # request id, connection id, event id or reason, by kind
+    detail: str  # request id, connection id, event id, version or reason, by kind
 
 
 class Feed:

@@ -9,6 +9,7 @@
     store.refetches   requests for enhancements and their answers    store.cameras.refetches
     store.gaps        what cameras dropped, and why                  store.cameras.gaps
     store.budgets     the bytes that each camera keeps to            store.cameras.budgets
+    store.rules       what of each camera is reported                store.cameras.rules
     store.reviews     who looked at what, marks and comments         store.reviews
     store.retention   removes what is too old or too much            store.retention
     store.clock       what ages and deadlines go by                  store.clock
@@ -38,6 +39,7 @@ from slimcloud.store.cameras.budgets import BudgetLog
 from slimcloud.store.cameras.gaps import GapLog
 from slimcloud.store.cameras.refetches import RefetchLog
 from slimcloud.store.cameras.registry import CameraRegistry
+from slimcloud.store.cameras.rules import RuleBook
 from slimcloud.store.clock import StoreClock
 from slimcloud.store.feed import Feed
 from slimcloud.store.listing import FrameIndex
@@ -102,6 +104,7 @@ class Store:
         self.refetches = RefetchLog(client, self.feed, self.work, clock)
         self.gaps = GapLog(client)
         self.budgets = BudgetLog(client, self.feed)
+        self.rules = RuleBook(client)
         self.reviews = ReviewLog(client)
         self.retention = Retention(client, retention_seconds, max_stored_bytes, frame_bytes, clock)
 

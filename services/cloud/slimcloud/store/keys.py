@@ -46,6 +46,7 @@ EPOCH = "slim:epoch:"  # {camera}:{epoch}, 7 d: highest sequence PERSISTED
 EPOCHS = "slim:epochs:"  # {camera}, 64: zset, epoch by its newest frame (the store's clock)
 WEIGHTS = "slim:weights"  # hash, camera -> its weight where shares are dealt; absent: 1
 BUDGET = "slim:budget:"  # {camera}: hash of `CameraBudget`
+RULES = "slim:rules:"  # {camera}: hash, `rules`: `CameraRules` as JSON, and their `version`
 GAP_RECORDS = "slim:gap-records"  # 1,000: hash, `GapRecord` as JSON, by `camera:epoch:number`
 GAPS = "slim:gaps"  # 1,000: zset, the same names by the gap's end (microseconds)
 GAPS_OF_CAMERA = "slim:gaps:"  # {camera}, 1,000: the same, one camera

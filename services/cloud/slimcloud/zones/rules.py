@@ -28,10 +28,10 @@ _ABSENCE_US = 3_000_000  # a stay in a zone goes on after so long outside: boxes
 Point = tuple[float, float]
 Stays = Mapping[str, tuple[int, int]]  # by zone: when a stay began and when it was seen last, us
 
-_Share = Annotated[float, Field(ge=0, le=1)]
+_Share = Annotated[float, Field(ge=0, le=1, strict=True)]  # texts are no numbers
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
-_Days = Annotated[float, Field(gt=0, le=3660)]
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f]{1,64}$")]
+_Days = Annotated[float, Field(gt=0, le=3660, strict=True)]
 
 
 class Severity(StrEnum):
@@ -44,13 +44,11 @@ class _Rule(BaseModel):
 
 
 class Polygon(_Rule):
-    points: tuple[tuple[_Share, _Share], ...] = Field(max_length=MAX_POINTS)
-    """corners in their order, x and y from 0 to 1; at least 3"""
+    points: tuple[tuple[_Share, _Share], ...] = Field(min_length=3, max_length=MAX_POINTS)
+    """corners in their order, x and y from 0 to 1"""
 
     @model_validator(mode="after")
     def _has_area(self) -> Self:
-        if len(self.points) < 3:
-            raise ValueError(f"a polygon of {len(self.points)} points; give 3 or more")
         if _area(self.points) < _MIN_AREA:
             raise ValueError("the polygon has no area; give corners that do not lie on one line")
         return self
@@ -78,7 +76,7 @@ class Zone(Polygon):
     name: _Name
     labels: tuple[_Label, ...] | None = None
     """labels that the zone is for; null: all"""
-    loiter_seconds: float = Field(default=0, ge=0, le=3600)
+    loiter_seconds: float = Field(default=0, ge=0, le=3600, strict=True)
     """an object is in the zone when it has stayed for so long, s"""
 
 

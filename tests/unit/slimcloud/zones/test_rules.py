@@ -129,7 +129,7 @@ def test_zone_is_entered_after_loitering_and_a_glimpse_outside_is_no_leaving() -
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"masks": [{"points": [(0, 0), (1, 1)]}]}, "2 points; give 3 or more"),
+        ({"masks": [{"points": [(0, 0), (1, 1)]}]}, "at least 3 items"),
         ({"masks": [{"points": [(0, 0), (0.5, 0.5), (1, 1)]}]}, "has no area"),
         ({"masks": [{"points": [(0, 0), (100, 0), (0, 1)]}]}, "less than or equal to 1"),
         ({"zones": [LEFT, LEFT]}, "two zones are called 'left'"),

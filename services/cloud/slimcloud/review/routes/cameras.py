@@ -126,14 +126,14 @@ async def list_cameras(context: Context) -> CameraList:
 @router.get("/{camera_id}", responses=problems(404, 503))
 async def get_camera(camera_id: str, context: Context) -> CameraView:
     """One camera."""
-    camera = await _find(context, camera_id)
+    camera = await find_camera(context, camera_id)
     return await _view(context, camera, await context.store.cameras.weights())
 
 
 @router.delete("/{camera_id}", status_code=204, responses=problems(404, 409, 503))
 async def forget_camera(camera_id: str, context: Context, caller: Caller) -> None:
     """Take a camera that is gone for good off the list; its frames stay as long as any."""
-    if (await _find(context, camera_id)).connected:
+    if (await find_camera(context, camera_id)).connected:
         detail = f"camera {camera_id} is connected; stop it, or take its token back, first"
         raise ApiError(HTTPStatus.CONFLICT, "camera-connected", detail)
     await context.store.cameras.forget(camera_id)
@@ -145,7 +145,7 @@ async def put_weight(
     camera_id: str, wanted: WeightView, context: Context, caller: Caller
 ) -> CameraView:
     """Deal a camera another share of busy detectors: at once, and for good."""
-    camera = await _find(context, camera_id)
+    camera = await find_camera(context, camera_id)
     await context.store.cameras.set_weight(camera_id, wanted.weight)
     logger.info("%s sets the weight %g", caller, wanted.weight, extra={"camera_id": camera_id})
     return await _view(context, camera, {camera_id: wanted.weight})
@@ -154,7 +154,7 @@ async def put_weight(
 @router.get("/{camera_id}/budget", responses=problems(404, 503))
 async def get_budget(camera_id: str, context: Context) -> CameraBudgetView:
     """The budget of a camera, and how far the newest wish for another has come."""
-    await _find(context, camera_id)
+    await find_camera(context, camera_id)
     return await _budget(context, camera_id)
 
 
@@ -163,7 +163,7 @@ async def put_budget(
     camera_id: str, wanted: BudgetView, context: Context, caller: Caller
 ) -> CameraBudgetView:
     """Ask a camera to keep to another budget: at once, and again whenever it restarts."""
-    await _find(context, camera_id)
+    await find_camera(context, camera_id)
     budget = Budget(wanted.container_bytes, wanted.period_seconds)
     await context.store.budgets.want(camera_id, budget)
     logger.info(
@@ -173,7 +173,8 @@ async def put_budget(
     return await _budget(context, camera_id)
 
 
-async def _find(context: ApiContext, camera_id: str) -> CameraRecord:
+async def find_camera(context: ApiContext, camera_id: str) -> CameraRecord:
+    """The camera, or a 404."""
     camera = await context.store.cameras.get(camera_id)
     if camera is None:
         detail = f"no camera {camera_id[:80]!r} was ever seen here"

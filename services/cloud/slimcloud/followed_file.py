@@ -1,0 +1,38 @@
+"""A file that is looked at while the process runs: what it says counts from then on."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0  # between two looks
+
+T = TypeVar("T")
+
+
+async def follow_file(
+    path: Path, parse: Callable[[str], T], known: T, take: Callable[[T], Awaitable[None]]
+) -> None:
+    """Hand each new content to `take`, until cancelled. A file that cannot be read or is wrong
+    (`ValueError`) changes nothing; what a store that does not answer could not take is tried again.
+
+    Args:
+        known: what the file said at the start.
+    """
+    said = ""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            found = parse(await asyncio.to_thread(path.read_text, "utf-8-sig"))
+            if found != known:
+                await take(found)
+                known = found
+                logger.info("%s has changed, and counts", path)
+        except (OSError, ValueError, RedisError) as exc:
+            if said != (said := str(exc)):
+                logger.warning("%s changes nothing: %s", path, exc)
