@@ -154,7 +154,7 @@ class CameraRegistry:
         await self.client.hset(keys.WEIGHTS, camera_id, weight)
 
     async def forget(self, camera_id: str) -> None:
-        """Let nothing be known of a camera but its frames, gaps and reviews."""
+        """Let nothing be known of a camera but its frames, gaps, reviews and rules."""
         async with self.client.pipeline(transaction=True) as pipeline:
             pipeline.srem(keys.CAMERAS, camera_id)
             pipeline.hdel(keys.WEIGHTS, camera_id)
