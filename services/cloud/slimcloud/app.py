@@ -44,7 +44,7 @@ from slimcloud.store.clock import READ_SECONDS, StoreClock
 from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
 from slimcloud.store.periodic import repeat
-from slimcloud.tokens import TokenTable
+from slimcloud.tokens import LOOK_SECONDS, LiveTokens, TokenTable
 from slimcloud.zones.file import RulesTable, parse_rules
 from slimcodec.decode import Decoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
@@ -87,7 +87,7 @@ class _Process:
     metrics: Metrics
     life: Lifecycle
     readiness: Readiness
-    token_users: list[Callable[[TokenTable], None]]  # told of each new table
+    tokens: LiveTokens
 
 
 async def run_cloud(
@@ -117,7 +117,9 @@ async def run_cloud(
     async with life:
         addresses = CloudAddresses(pid=os.getpid(), redis_url=_start_redis(settings, life))
         store = await _open_store(settings, addresses.redis_url, life)
-        process = _Process(settings, models, store, Metrics("cloud"), life, Readiness(), [])
+        tokens = LiveTokens(settings.token_table, store.cameras.token_digests)
+        await tokens.look()
+        process = _Process(settings, models, store, Metrics("cloud"), life, Readiness(), tokens)
         process.readiness.checks.append(store.ping)
         if settings.role.includes(Role.DETECT):
             await _start_detect(process)
@@ -251,7 +253,7 @@ async def _start_ingest(process: _Process) -> str:
     # its cameras count as connected for as long as this process lives
     life.spawn(repeat(store.cameras.renew_lease, LEASE_SECONDS / 4), "lease")
     life.spawn(repeat(lambda: _count_cameras(store, metrics), _COUNT_SECONDS), "cameras")
-    process.token_users.append(lambda table: servicer.go_by(servicer.auth.with_tokens(table)))
+    process.tokens.follow(lambda table: servicer.go_by(servicer.auth.with_tokens(table)))
     server = await start_ingest_server(servicer, settings)
     life.spawn(server.serve(), "gRPC")
 
@@ -296,9 +298,10 @@ def _start_review(process: _Process) -> str:
         readiness=process.readiness,
         metrics=metrics,
         tokens=settings.token_table if settings.token_table.has_people else None,
+        look_at_tokens=process.tokens.look,
         allowed_hosts=[settings.http_host, *split_words(settings.allowed_hosts)],
     )
-    process.token_users.append(lambda table: take_tokens(app, table))
+    process.tokens.follow(lambda table: take_tokens(app, table))
     server = HttpServer(
         app,
         settings.http_host,
@@ -357,10 +360,6 @@ async def _follow_files(process: _Process) -> None:
     """Go by the rules of the settings, and by the files of tokens and rules as they change."""
     settings, life, store = process.settings, process.life, process.store
 
-    async def take_tokens_of(table: TokenTable) -> None:
-        for take in process.token_users:
-            take(table)
-
     def parse(text: str) -> RulesTable:
         return parse_rules(text, process.models.detector.names)
 
@@ -369,11 +368,16 @@ async def _follow_files(process: _Process) -> None:
     except ValueError as exc:
         raise SettingsError([f"rules (CLOUD_RULES): {exc}"]) from exc
     await store.rules.put_file(rules)
+    life.spawn(repeat(process.tokens.look, LOOK_SECONDS), "tokens")
+    broken = process.metrics.gauge(
+        "file_broken", "1 while a file that is followed changes nothing", labels=("file",)
+    )
     if (path := settings.files.get("tokens")) is not None:
-        follow = follow_file(path, TokenTable.parse, settings.token_table, take_tokens_of)
-        life.spawn(follow, "tokens")
+        table, take, tell = settings.token_table, process.tokens.take_file, broken.labels("tokens")
+        life.spawn(follow_file(path, TokenTable.parse, table, take, tell.set), "tokens' file")
     if (path := settings.files.get("rules")) is not None:
-        life.spawn(follow_file(path, parse, rules, store.rules.put_file), "rules")
+        tell = broken.labels("rules")
+        life.spawn(follow_file(path, parse, rules, store.rules.put_file, tell.set), "rules")
 
 
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:

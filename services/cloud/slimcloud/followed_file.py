@@ -16,13 +16,18 @@ T = TypeVar("T")
 
 
 async def follow_file(
-    path: Path, parse: Callable[[str], T], known: T, take: Callable[[T], Awaitable[None]]
+    path: Path,
+    parse: Callable[[str], T],
+    known: T,
+    take: Callable[[T], Awaitable[None]],
+    tell: Callable[[bool], object],
 ) -> None:
     """Hand each new content to `take`, until cancelled. A file that cannot be read or is wrong
     (`ValueError`) changes nothing; what a store that does not answer could not take is tried again.
 
     Args:
         known: what the file said at the start.
+        tell: at each look, whether it changes nothing.
     """
     said = ""
     while True:
@@ -33,6 +38,8 @@ async def follow_file(
                 await take(found)
                 known = found
                 logger.info("%s has changed, and counts", path)
+            tell(False)
         except (OSError, ValueError, RedisError) as exc:
             if said != (said := str(exc)):
                 logger.warning("%s changes nothing: %s", path, exc)
+            tell(True)

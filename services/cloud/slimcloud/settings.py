@@ -204,6 +204,13 @@ class CloudSettings(ServiceSettings):
         """The tokens, parsed; without any where none are configured."""
         return TokenTable.parse(self.tokens or "")
 
+    @property
+    def asks_for_camera_tokens(self) -> bool:
+        """Whether a camera needs a token: some are in the table, or an admin is to make them."""
+        table = self.token_table
+        is_open = is_loopback(self.grpc_host) or self.allow_anonymous
+        return table.has_cameras or (table.has_admins and not is_open)
+
     @field_validator("rules")
     @classmethod
     def _check_rules(cls, text: str | None) -> str | None:
@@ -218,7 +225,12 @@ class CloudSettings(ServiceSettings):
             raise ValueError("camera_ca needs tls_cert: cameras show certificates over TLS only")
         table = self.token_table
         listens = (
-            (Role.INGEST, "grpc_host", self.grpc_host, table.has_cameras or self.camera_ca),
+            (
+                Role.INGEST,
+                "grpc_host",
+                self.grpc_host,
+                self.asks_for_camera_tokens or self.camera_ca,
+            ),
             (Role.REVIEW, "http_host", self.http_host, table.has_people),
         )
         for role, name, host, proven in listens:

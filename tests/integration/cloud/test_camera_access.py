@@ -11,10 +11,12 @@ from pathlib import Path
 import grpc
 import pytest
 from cryptography import x509
+from redis.asyncio import Redis
 
 from slimcli.app import run
 from slimcli.run.certificate import Certificate, host_name, sign
 from slimcloud.settings import CloudSettings
+from slimcloud.store.frames import Store
 from slimcloud.tokens import token_digest
 from slimedge.errors import RefusedError
 from slimedge.link.connection import DisconnectedError, connect
@@ -135,6 +137,24 @@ async def test_token_that_is_taken_back_ends_its_stream(
         end = await revoked.ended()
         await kept.send(1)
         await kept.hear_stage(1, pb.STAGE_PERSISTED)
+
+    assert end.status is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_token_that_an_admin_takes_back_ends_its_stream_for_good(
+    redis_url: str, toy_models: ToyModels, client: Redis
+) -> None:
+    table = f"camera gate {token_digest(TOKEN)}"
+    async with (
+        _cloud(toy_models, redis_url, tokens=table) as cloud,
+        ToyCamera(cloud.grpc_address, toy_models, token=TOKEN) as revoked,
+    ):
+        await revoked.hello("gate")
+        await Store(client).cameras.set_token_digest("gate", "")
+        end = await revoked.ended()
+    async with _cloud(toy_models, redis_url, tokens=table) as cloud:  # and is not let in again
+        with pytest.raises(RefusedError, match="UNAUTHENTICATED"):
+            await _welcomed(_camera(cloud.grpc_address, token=TOKEN), toy_models)
 
     assert end.status is grpc.StatusCode.UNAUTHENTICATED
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
-from slimcloud.tokens import TokenTable, token_digest
-from support.cloud.review import ReviewWorld
+from slimcloud.roles import AccessRole
+from slimcloud.store import keys
+from slimcloud.tokens import Identity, TokenTable, token_digest
+from support.cloud.review import ReviewWorld, ToyCodec, open_review
 
 TOKENS = {role: f"the-token-of-the-{role}" for role in ("camera", "viewer", "reviewer", "admin")}
 
 
 @pytest.fixture
-def guarded(review: ReviewWorld) -> ReviewWorld:
+async def guarded(redis_url: str, toy_codec: ToyCodec) -> AsyncIterator[ReviewWorld]:
     lines = [f"{role} my-{role} {token_digest(token)}" for role, token in TOKENS.items()]
-    review.api.state.tokens = TokenTable.parse("\n".join(lines))
-    return review
+    table = TokenTable.parse("\n".join(lines))
+    async with open_review(redis_url, toy_codec, tokens=table) as review:
+        yield review
 
 
 def _bearer(role: str) -> dict[str, str]:
@@ -122,3 +127,30 @@ async def test_every_operation_but_signing_out_asks_who_it_is(guarded: ReviewWor
 
     assert len(answers) > 20
     assert {o for o, status in answers.items() if status != 401} == {("DELETE", "/api/v1/session")}
+
+
+async def test_an_admin_makes_and_takes_back_the_token_of_a_camera(guarded: ReviewWorld) -> None:
+    url = "/api/v1/cameras/new/token"
+
+    async def state() -> str:
+        answer = await guarded.http.get(url, headers=_bearer("admin"))
+        return str(answer.json()["state"])
+
+    assert await state() == "none"
+    made = await guarded.http.put(url, headers=_bearer("admin"))
+    token = made.json()["token"]
+    assert made.headers["Cache-Control"] == "no-store"
+    assert await state() == "made"
+    assert guarded.api.state.tokens.find(token) == Identity("new", AccessRole.CAMERA)
+    assert await guarded.client.hgetall(keys.TOKENS) == {b"new": token_digest(token).encode()}
+    again = (await guarded.http.put(url, headers=_bearer("admin"))).json()["token"]
+    assert guarded.api.state.tokens.find(token) is None
+    assert (await guarded.http.delete(url, headers=_bearer("admin"))).status_code == 204
+    assert await state() == "revoked"
+    assert guarded.api.state.tokens.find(again) is None
+    for method in ("GET", "PUT", "DELETE"):
+        assert await _status(guarded, "reviewer", method, url) == 403
+
+
+async def test_an_open_api_makes_no_tokens(review: ReviewWorld) -> None:
+    assert (await review.http.put("/api/v1/cameras/new/token")).status_code == 409

@@ -15,12 +15,12 @@ from slimcloud.chain import ChainDecoder, CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
 from slimcloud.probes import Readiness
-from slimcloud.review import ReviewMetrics, build_api, end_event_streams
+from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
 from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
 from slimcloud.store.frames import Store
 from slimcloud.store.records import DetectionResult, FrameState, Lane, StoredFrame
-from slimcloud.tokens import TokenTable, token_digest
+from slimcloud.tokens import LiveTokens, TokenTable, token_digest
 from slimcodec.decode import Decoder, Latent
 from slimcodec.detection import Detection
 from slimcodec.encode import Encoder
@@ -89,6 +89,7 @@ class ReviewWorld:
             on_result=lambda result: self.metrics.cache.labels("picture", result).inc(),
             on_decoded=self.metrics.decode_seconds.observe,
         )
+        live = LiveTokens(tokens or TokenTable(()), store.cameras.token_digests)
         self.api: FastAPI = build_api(
             store,
             self.reconstructor,
@@ -98,9 +99,11 @@ class ReviewWorld:
             sharp_quality=sharp_quality_of(codec.artifact),
             readiness=self.readiness,
             metrics=self.metrics,
+            look_at_tokens=live.look,
             tokens=tokens,
             allowed_hosts=["review"],
         )
+        live.follow(lambda table: take_tokens(self.api, table))
         self.images: dict[FrameId, NDArray[np.uint8]] = {}
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.api), base_url="http://review"

@@ -20,9 +20,9 @@ def _look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_new_content_is_taken_and_a_broken_one_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, taken = tmp_path / "number", asyncio.Queue[int]()
+    path, taken, told = tmp_path / "number", asyncio.Queue[int](), list[bool]()
     path.write_text("1")
-    following = asyncio.create_task(follow_file(path, int, 1, taken.put))
+    following = asyncio.create_task(follow_file(path, int, 1, taken.put, told.append))
 
     path.write_text("one")
     with caplog.at_level(logging.WARNING):
@@ -35,6 +35,7 @@ async def test_new_content_is_taken_and_a_broken_one_changes_nothing(
     assert changed == 2
     assert taken.empty()
     assert len(caplog.records) == 1
+    assert (told[0], told[-1]) == (True, False)
 
 
 async def test_what_the_store_could_not_take_is_tried_again(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ async def test_what_the_store_could_not_take_is_tried_again(tmp_path: Path) -> N
         if tries.qsize() == 1:
             raise ConnectionError("gone")
 
-    following = asyncio.create_task(follow_file(path, int, 1, take))
+    following = asyncio.create_task(follow_file(path, int, 1, take, lambda _: None))
     while tries.qsize() < 2:
         await asyncio.sleep(0)
     following.cancel()

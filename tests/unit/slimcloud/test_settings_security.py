@@ -53,6 +53,16 @@ def test_listening_to_anyone_beyond_loopback_is_refused_unless_told(
     CloudSettings.model_validate({**values, "tokens": f"{CAMERA}\n{PERSON}"})
 
 
+def test_an_admin_who_can_make_tokens_for_cameras_is_proof_enough(tls: dict[str, Any]) -> None:
+    boss = f"admin boss {token_digest('b')}"
+    values = {**REDIS, **tls, "role": "ingest", "tokens": boss}
+
+    assert CloudSettings.model_validate({**values, "grpc_host": "::"}).asks_for_camera_tokens
+    for openly in ({}, {"grpc_host": "::", "allow_anonymous": True}):
+        settings = CloudSettings.model_validate({**values, **openly})
+        assert not settings.asks_for_camera_tokens
+
+
 def test_certificates_of_cameras_are_proof_enough(tls: dict[str, Any], tmp_path: Path) -> None:
     CloudSettings.model_validate(
         {

@@ -5,6 +5,7 @@ import pytest
 from slimcloud.roles import AccessRole
 from slimcloud.tokens import (
     Identity,
+    LiveTokens,
     TokenTable,
     bearer_token,
     make_token,
@@ -67,3 +68,30 @@ def test_role_holds_those_before_it_and_no_camera(role: AccessRole, may: set[Acc
 )
 def test_bearer_header_is_read(header: str, token: str | None) -> None:
     assert bearer_token(header) == token
+
+
+async def test_what_an_admin_made_of_the_token_of_a_camera_counts_before_the_table() -> None:
+    lines = [f"{role} {name} {token_digest(name)}" for role, name in (
+        ("camera", "gate"), ("camera", "yard"), ("camera", "door"), ("admin", "gate-admin"),
+    )]  # fmt: skip
+    made = {"gate": token_digest("another"), "yard": "", "new": token_digest("first")}
+
+    async def digests() -> dict[str, str]:
+        return made
+
+    tokens = LiveTokens(TokenTable.parse("\n".join(lines)), digests)
+    tables = list[TokenTable]()
+    tokens.follow(tables.append)
+    await tokens.look()
+    await tokens.look()
+
+    start, table = tables
+    assert start.find("gate") is not None
+    known = {
+        token: None if (found := table.find(token)) is None else found.name
+        for token in ("gate", "another", "yard", "door", "first", "gate-admin", "")
+    }
+    assert known == {
+        "gate": None, "another": "gate", "yard": None, "door": "door", "first": "new",
+        "gate-admin": "gate-admin", "": None,
+    }  # fmt: skip

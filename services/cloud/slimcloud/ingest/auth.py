@@ -1,8 +1,8 @@
 """A camera is who it says it is: by a certificate, by a token, or because nobody else can connect.
 
 With `camera_ca` the TLS library has checked the certificate already; its subject alternative name
-`slimwire://camera/<camera id>` must be the camera of the Hello. Else, where the table of tokens
-has cameras, the call's `authorization: Bearer <token>` must be that camera's.
+`slimwire://camera/<camera id>` must be the camera of the Hello. Else, where cameras are asked for
+tokens, the call's `authorization: Bearer <token>` must be that camera's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,12 +35,12 @@ class CameraAuth:
     """How the cameras of one process prove themselves."""
 
     certificates: bool
-    tokens: TokenTable | None  # None where none is for a camera
+    tokens: TokenTable | None  # None where none is asked for
 
     @classmethod
     def of(cls, settings: CloudSettings) -> Self:
-        table = settings.token_table
-        return cls(settings.camera_ca is not None, table if table.has_cameras else None)
+        tokens = settings.token_table if settings.asks_for_camera_tokens else None
+        return cls(settings.camera_ca is not None, tokens)
 
     def with_tokens(self, table: TokenTable) -> Self:
         """The same by another table; whether tokens are asked for stays as it was."""

@@ -1,7 +1,7 @@
 """Wires the review API: the resources of `routes`, sessions, probes, the page, and their errors."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -21,6 +21,7 @@ from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.review.pictures.render import PictureRenderer
 from slimcloud.review.resource import API_PREFIX, ApiContext, keep_nothing
 from slimcloud.review.routes import (
+    camera_tokens,
     cameras,
     dead_letters,
     events,
@@ -54,6 +55,7 @@ def build_api(
     sharp_quality: float,
     readiness: Readiness,
     metrics: ReviewMetrics,
+    look_at_tokens: Callable[[], Awaitable[None]],
     tokens: TokenTable | None = None,
     allowed_hosts: Collection[str] = (),
 ) -> FastAPI:
@@ -66,6 +68,7 @@ def build_api(
         sharp_quality: that a frame is asked for at; 0: its own.
         readiness: whether this process can do its work: store answers, picture decodes.
         metrics: what counts; `/metrics` shows the whole process's.
+        look_at_tokens: called when an admin has changed one; calls `take_tokens`.
         tokens: of people; without, the API is open.
         allowed_hosts: names by which an open API may be asked, besides localhost and addresses.
     """
@@ -88,6 +91,7 @@ def build_api(
         num_levels=num_levels,
         sharp_quality=sharp_quality,
         exports=asyncio.Semaphore(MAX_EXPORTS),
+        look_at_tokens=look_at_tokens,
     )
     app.state.tokens = tokens
     app.state.allowed_hosts = frozenset(allowed_hosts)
@@ -102,7 +106,9 @@ def build_api(
     app.add_middleware(RequestTimer, metrics=metrics)
     api = APIRouter(dependencies=[Depends(refuse_foreign_pages)], responses=problems(403))
     allowed = Depends(authorise)
-    for module in (frames, refetches, dead_letters, reviews, cameras, rules, overview):
+    for module in (
+        frames, refetches, dead_letters, reviews, cameras, camera_tokens, rules, overview,
+    ):  # fmt: skip
         api.include_router(
             module.router, dependencies=[allowed, Depends(keep_nothing)], responses=problems(401)
         )

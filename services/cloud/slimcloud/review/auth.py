@@ -25,7 +25,13 @@ from slimcloud.tokens import Identity, TokenTable
 
 COOKIE = "slimwire_token"
 ADMIN_ROUTES = frozenset(
-    f"{API_PREFIX}/{path}" for path in ("reviews", "dead-letters", "cameras/{camera_id}/budget")
+    f"{API_PREFIX}/{path}"
+    for path in (
+        "reviews",
+        "dead-letters",
+        "cameras/{camera_id}/budget",
+        "cameras/{camera_id}/token",
+    )
 )
 SESSION_SECONDS = 30 * 24 * 3600
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="slimwire"'}  # RFC 6750, section 3

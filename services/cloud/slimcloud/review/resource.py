@@ -7,6 +7,7 @@ A description that has no room on the line of its field stands below it.
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -41,6 +42,7 @@ class ApiContext:
     num_levels: int  # slim levels of the codec
     sharp_quality: float  # that a person who asks for a sharper picture gets; 0: the frame's own
     exports: asyncio.Semaphore  # held by each that is being made
+    look_at_tokens: Callable[[], Awaitable[None]]  # an admin has changed that of a camera
 
 
 def _context(request: Request) -> ApiContext:

@@ -45,6 +45,7 @@ INGEST = "slim:ingest:"  # {ingest}, 15 s: lease of a process that holds connect
 EPOCH = "slim:epoch:"  # {camera}:{epoch}, 7 d: highest sequence PERSISTED
 EPOCHS = "slim:epochs:"  # {camera}, 64: zset, epoch by its newest frame (the store's clock)
 WEIGHTS = "slim:weights"  # hash, camera -> its weight where shares are dealt; absent: 1
+TOKENS = "slim:tokens"  # hash, camera -> digest of the token that an admin made; empty: taken back
 BUDGET = "slim:budget:"  # {camera}: hash of `CameraBudget`
 RULES = "slim:rules:"  # {camera}: hash, `rules`: `CameraRules` as JSON, and their `version`
 GAP_RECORDS = "slim:gap-records"  # 1,000: hash, `GapRecord` as JSON, by `camera:epoch:number`

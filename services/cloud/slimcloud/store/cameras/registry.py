@@ -153,6 +153,14 @@ class CameraRegistry:
         """Deal a camera another share from now on."""
         await self.client.hset(keys.WEIGHTS, camera_id, weight)
 
+    async def token_digests(self) -> dict[str, str]:
+        """The digest of the token of each camera that an admin gave one; empty: took it back."""
+        return fields_of(await self.client.hgetall(keys.TOKENS))
+
+    async def set_token_digest(self, camera_id: str, digest: str) -> None:
+        """Let a camera have this token and no other; empty: none."""
+        await self.client.hset(keys.TOKENS, camera_id, digest)
+
     async def forget(self, camera_id: str) -> None:
         """Let nothing be known of a camera but its frames, gaps, reviews and rules."""
         async with self.client.pipeline(transaction=True) as pipeline:
