@@ -187,10 +187,10 @@ class Pipeline:
         return decision.reason or decision
 
     async def _send(self, frame: CapturedFrame, decision: Decision) -> None:
-        encoded = await self.encode.encode(frame, decision)
+        encoded = await self.encode.encode(frame, decision, for_later=self._is_for_later)
         if encoded is None:
             return
-        if self.uplink.is_up and (self._is_for_later or self.uplink.why_not is not None):
+        if self._is_for_later or (self.uplink.is_up and self.uplink.why_not is not None):
             self.spool.keep(encoded)
         if encoded.spooled is not None:
             return

@@ -222,8 +222,9 @@ async def test_a_reconnect_goes_on_and_another_store_begins_anew(
     assert [event.state for event in recorder.of(LinkChanged)].count(LinkState.UP) == 3
 
 
-async def test_frames_of_an_outage_refer_to_stored_ones_and_never_to_one_another(
-    codec: CodecArtifact, scene: Path, tmp_path: Path
+@pytest.mark.parametrize("outlives_retention", [False, True])
+async def test_frames_of_an_outage_need_nothing_that_the_cloud_has(
+    codec: CodecArtifact, scene: Path, tmp_path: Path, outlives_retention: bool
 ) -> None:
     async with edge_and_cloud(codec, scene, 8, spool_folder=tmp_path / "s", spool_fps=25.0) as (
         cloud,
@@ -231,16 +232,28 @@ async def test_frames_of_an_outage_refer_to_stored_ones_and_never_to_one_another
     ):
         await cloud.wait_until(lambda: len(cloud.frames) >= 8)
         await cloud.stop()
-        await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 8)
+        await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 20)
+        if outlives_retention:
+            cloud.persisted.clear()
+        before = len(cloud.frames)
         await cloud.start()
         kept = {event.sequence for event in recorder.of(Spooled)}
         await cloud.wait_until(lambda: kept <= set(cloud.sequences))
 
-    reader, epoch = Reader(codec), cloud.hellos[0].epoch
-    for frame in sorted(cloud.frames, key=lambda frame: frame.sequence):
-        reader.read(epoch, frame)
-        assert frame.reference_sequence not in kept or frame.sequence > max(kept)
-    assert recorder.of(Lost) == []
+    reader, epoch, frames = Reader(codec), cloud.hellos[0].epoch, cloud.frames
+    came_late = [frame for frame in frames[before:] if frame.sequence in kept]
+    on_their_way = [frame for frame in came_late if frame.reference_sequence not in (0, *kept)]
+    assert came_late[len(on_their_way) :] == [f for f in came_late if f not in on_their_way]
+    assert len(on_their_way) < 8
+    refused = {event.sequence for event in recorder.of(Nacked)}
+    if not outlives_retention:
+        assert refused == set()
+        assert recorder.of(Lost) == []
+    for frame in frames:
+        if frame.sequence not in refused:
+            reader.read(epoch, frame)
+    assert refused & kept <= {frame.sequence for frame in on_their_way}
+    assert [f.reference_sequence for f in came_late[len(on_their_way) :]].count(0) == 1
 
 
 async def test_kept_frames_go_where_their_store_went(
@@ -254,18 +267,23 @@ async def test_kept_frames_go_where_their_store_went(
         await cloud.stop()
         await recorder.wait_until(lambda: len(recorder.of(Spooled)) >= 8)
         last = max(cloud.sequences)
+        kept = {event.sequence for event in recorder.of(Spooled)}
         cloud.store_id = "two"
         cloud.persisted.clear()
         before = len(cloud.frames)
         await cloud.start()
-        await cloud.wait_until(lambda: len(cloud.frames) >= before + 12)
-        await cloud.wait_until(lambda: any(g.last_sequence > last for g in cloud.gaps))
+
+        def lost() -> set[int]:  # all that was stored, and what was on its way
+            told = [gap for gap in cloud.gaps if gap.reason == pb.GAP_REASON_STORE_LOST]
+            return {n for gap in told for n in range(gap.first_sequence, gap.last_sequence + 1)}
+
+        await cloud.wait_until(lambda: kept <= lost() | set(cloud.sequences[before:]))
+        await cloud.wait_until(lambda: last in lost())
 
     reader, epoch = Reader(codec), cloud.hellos[0].epoch
     for frame in cloud.frames[before:]:
         reader.read(epoch, frame)  # what came refers to nothing of before
-    lost = [gap for gap in cloud.gaps if gap.reason == pb.GAP_REASON_STORE_LOST]
-    assert max(gap.last_sequence for gap in lost) > last
+    assert len(kept & lost()) < 8
 
 
 async def test_an_enhancement_is_of_the_frame_and_its_reference(

@@ -1,8 +1,9 @@
 """The cloud's end of the wire, without a codec behind it: a real gRPC server on loopback.
 
 It speaks slimwire.v1, keeps what it gets, and answers as told: all stages at once, or only up to
-one, or a Nack; it can stop acknowledging, ask for an enhancement, drain, or break the stream. Gaps
-are taken, and frames of an earlier start are acknowledged up to PERSISTED.
+one, or a Nack, as to each frame whose reference is not stored; it can stop acknowledging, ask for
+an enhancement, drain, or break the stream. Gaps are taken, and frames of an earlier start are
+acknowledged up to PERSISTED.
 """
 
 from __future__ import annotations
@@ -225,6 +226,11 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
         if is_told and google_crc32c.value(frame.container) != frame.container_crc32c:
             self.damaged_sequences.append(frame.sequence)
         nack = self.nacks.pop(frame.sequence, None)
+        epoch, reference = frame.epoch or hello.epoch, frame.reference_sequence
+        if reference and reference not in self.persisted.get(epoch, set()):
+            nack = pb.Nack(
+                sequence=frame.sequence, epoch=frame.epoch, reason=pb.NACK_REASON_REFERENCE
+            )
         if nack is not None:
             outbox.put_nowait(pb.StreamFramesResponse(nack=nack))
             return
@@ -234,7 +240,6 @@ class FakeCloud(ingest_pb2_grpc.IngestServiceServicer):
             ack = _ack(frame.sequence, stage, received_bytes)
             ack.ack.epoch = frame.epoch
             if stage == pb.STAGE_PERSISTED:
-                epoch = frame.epoch or hello.epoch
                 self.persisted.setdefault(epoch, set()).add(frame.sequence)
             if stage == pb.STAGE_DETECTED:
                 if frame.epoch:

@@ -4,9 +4,10 @@ CapturedFrame, (level, quality) ─► worker ─► container ─► LedgerFram
                                       ▲         └► originals └► Encoded; the controller learns
      what became of earlier frames ───┘
 
-A frame may refer to one of which PERSISTED was heard, and to no other: so any may be lost without
-harm to the next. Where the cloud turns out not to have one of those, the next is coded alone. What
-an earlier start of a recording has sent is stored in that start's bytes: none refers to it.
+A frame that goes now may refer to one of which PERSISTED was heard, and to no other: so any may be
+lost without harm to the next. One that is kept refers to those that were kept before it. Where the
+cloud turns out not to have one of those, the next is coded alone. What an earlier start of a
+recording has sent is stored in that start's bytes: none refers to it.
 
 An original that has left is gone: the cloud is told so and keeps the picture that it has.
 """
@@ -33,6 +34,7 @@ from slimedge.event import (
     Nacked,
     Skipped,
     SkipReason,
+    SpoolChanged,
     Stage,
 )
 from slimedge.frame import CapturedFrame, FrameHeader, micros_of
@@ -76,6 +78,8 @@ class EncodeStage:
                 self.worker.answered(sequence, is_stored=False)
             case GapRecorded(gap=Gap(reason=GapReason.STORE_LOST)):
                 self.worker.forget()
+            case GapRecorded() | SpoolChanged():
+                self.worker.forget_kept()
 
     async def warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
         """Encode a picture once at each point, to compile graphs and learn times."""
@@ -92,8 +96,12 @@ class EncodeStage:
             return NextKind.KEY
         return NextKind.INTER if self.worker.will_refer else NextKind.ALONE
 
-    async def encode(self, frame: CapturedFrame, decision: Decision) -> LedgerFrame | None:
-        """The frame as it goes to the cloud; None where the encoder refuses its picture."""
+    async def encode(
+        self, frame: CapturedFrame, decision: Decision, *, for_later: bool
+    ) -> LedgerFrame | None:
+        """The frame as it goes to the cloud, now or out of the spool; None where the encoder
+        refuses its picture.
+        """
         point = decision.point
         assert point is not None, "only a skip has no point"
         waited = self.clock() - frame.capture_time_mono
@@ -107,6 +115,7 @@ class EncodeStage:
                 frame.capture_time_mono,
                 sequence,
                 self.max_depth(),
+                for_later=for_later,
             )
         except CodecError as exc:
             logger.error("frame not encoded", extra={"reason": str(exc)})

@@ -3,6 +3,10 @@
     image -max_edge-> image -g_a-> y -gain, round-> symbols -entropy coder-> container
                        symbols of a frame that the cloud has ──────┘
 
+A frame that goes now refers to one of which PERSISTED was heard. One that is kept for later refers
+to one that was kept before it, and is sent after it: an outage may last longer than the cloud keeps
+anything. So there are two sequences of references, each with its keys.
+
 One thread: the graphs use all cores that they are given, so a second one would only make both
 slower. An enhancement therefore waits behind at most one frame, and one frame behind it. What the
 cloud has is told to the same thread, in its turn.
@@ -58,7 +62,8 @@ class EncodeWorker:
         max_unanswered_bytes: int = MAX_UNANSWERED_BYTES,
     ) -> None:
         self._encoder = encoder
-        self._sequence = SequenceEncoder(encoder, 0, 0, key_seconds, max_depth=0)
+        self._live = SequenceEncoder(encoder, 0, 0, key_seconds, max_depth=0)
+        self._kept = SequenceEncoder(encoder, 0, 0, key_seconds, max_depth=0)
         self._unanswered: dict[int, SentFrame] = {}  # by number, the newest last
         self._max_unanswered_bytes = max_unanswered_bytes
         self._max_edge = max_edge
@@ -77,16 +82,20 @@ class EncodeWorker:
         seconds: float,
         number: int,
         max_depth: int,
+        *,
+        for_later: bool = False,
     ) -> EncodedFrame:
-        """Scale and encode the camera's next picture, with a frame that the cloud has if it may.
+        """Scale and encode the camera's next picture, with a reference if it may have one.
 
         Args:
             point: Level and quality.
             seconds: When it was taken, monotonic.
             number: Its sequence on the wire.
             max_depth: Frames that may have to be decoded before it; 0: it is coded alone.
+            for_later: It is kept: it refers to what was kept, and not to what the cloud has.
         """
-        return await self._on_thread(self._encode_next, image, point, seconds, number, max_depth)
+        arguments = image, point, seconds, number, max_depth, for_later
+        return await self._on_thread(self._encode_next, *arguments)
 
     async def enhance(
         self,
@@ -102,13 +111,13 @@ class EncodeWorker:
         return await self._on_thread(self._enhance, image, base, held, level, quality)
 
     def is_key_due(self, seconds: float) -> bool:
-        """Whether a picture that was taken then is a key, if any are."""
-        return self._sequence.is_key_due(seconds)
+        """Whether a picture that was taken then and goes now is a key, if any are."""
+        return self._live.is_key_due(seconds)
 
     @property
     def will_refer(self) -> bool:
         """Whether the next picture may refer to another, as far as it is known yet."""
-        return self._sequence.will_refer
+        return self._live.will_refer
 
     def answered(self, number: int, *, is_stored: bool) -> None:
         """The cloud has a frame now, and it may be named; or it never will."""
@@ -116,7 +125,12 @@ class EncodeWorker:
 
     def forget(self) -> None:
         """The cloud may have none of the frames so far: the next is coded alone."""
-        self._do(self._sequence.forget)
+        self._do(self._live.forget)
+        self.forget_kept()
+
+    def forget_kept(self) -> None:
+        """Frames that were kept may be lost: the next one that is kept is coded alone."""
+        self._do(self._kept.forget)
 
     async def close(self) -> None:
         """End the thread after what it is doing; what waits is dropped."""
@@ -133,7 +147,7 @@ class EncodeWorker:
     def _answer(self, number: int, is_stored: bool) -> None:
         sent = self._unanswered.pop(number, None)
         if sent is not None:
-            (self._sequence.received if is_stored else self._sequence.lost)(sent)
+            (self._live.received if is_stored else self._live.lost)(sent)
 
     def _encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
         start = time.perf_counter()
@@ -163,14 +177,18 @@ class EncodeWorker:
         seconds: float,
         number: int,
         max_depth: int,
+        for_later: bool,
     ) -> EncodedFrame:
         start = time.perf_counter()
-        scaled, sequence = self._scale(image), self._sequence
+        scaled, sequence = self._scale(image), self._kept if for_later else self._live
         sequence.level, sequence.quality = point
         sequence.max_depth = max_depth
         sent = sequence.encode(scaled, seconds, number)
-        self._unanswered[number] = sent
-        self._forget_oldest()
+        if for_later:
+            self._kept.received(sent)  # should it be lost, `forget_kept` comes
+        else:
+            self._unanswered[number] = sent
+            self._forget_oldest()
         return EncodedFrame(scaled, sent.encoded, time.perf_counter() - start, sent)
 
     def _forget_oldest(self) -> None:

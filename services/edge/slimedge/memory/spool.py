@@ -4,6 +4,8 @@
              │ too many bytes, too old: the oldest first
              └─► gaps ─ next_gap ─► (sent) ─ GapAck ─► forget_gap
 
+A frame may need another that was put before it, and is given up with that one.
+
 A frame keeps the epoch and the sequence that it was captured under, whichever start of the edge
 sends it. What is given up becomes a gap in the same transaction: nothing goes missing in between.
 
@@ -69,8 +71,9 @@ _OLDEST = """SELECT place, epoch, kept_at, header, length(container)
     FROM kept ORDER BY place LIMIT 1"""
 _NEXT = """SELECT place, epoch, header, container FROM kept WHERE place > ?
     ORDER BY place LIMIT 1"""
-_DEPENDENTS = """SELECT place, epoch, header, length(container) FROM kept
-    WHERE json_extract(header, '$.reference_sequence') > 0"""
+_REFERENCES = """SELECT place, epoch, sequence, json_extract(header, '$.reference_sequence')
+    FROM kept ORDER BY place"""
+_GIVEN_UP = "SELECT header, length(container) FROM kept WHERE place = ?"
 _PUT = """INSERT OR IGNORE INTO kept (place, epoch, sequence, kept_at, header, container)
     VALUES (?, ?, ?, ?, ?, ?)"""
 # A file of version 0.1 has a column for each field, in another table. Some rows at a time move
@@ -196,11 +199,14 @@ class Spool:
             self._db.executescript("PRAGMA incremental_vacuum")
 
     def lose_dependents(self) -> list[Gap]:
-        """Give up the frames that need another one; a gap for each."""
+        """Give up the frames that need one which is not here; a gap for each."""
+        gaps, whole = [], set[tuple[int, int]]()
         with self._transaction():
-            rows = self._db.execute(_DEPENDENTS).fetchall()
-            gaps = []
-            for place, epoch, text, size_bytes in rows:
+            for place, epoch, sequence, reference in self._db.execute(_REFERENCES).fetchall():
+                if not reference or (epoch, reference) in whole:
+                    whole.add((epoch, sequence))
+                    continue
+                text, size_bytes = self._db.execute(_GIVEN_UP, (place,)).fetchone()
                 self._db.execute("DELETE FROM kept WHERE place = ?", (place,))
                 gaps.append(gap_of(GapReason.STORE_LOST, epoch, _read(text), size_bytes))
                 self._add_gap(gaps[-1])
@@ -307,18 +313,22 @@ class Spool:
         return self._clock_offset + self.mono()
 
     def _trim(self, needed_bytes: int) -> list[Gap]:
-        """Delete the oldest frames until so many bytes have room and none is too old."""
+        """Delete the oldest frames until so many bytes have room and none is too old, and those
+        that need them.
+        """
         gaps: list[Gap] = []
+        gone: set[tuple[int, int]] = set()
         while (row := self._db.execute(_OLDEST).fetchone()) is not None:
             place, epoch, kept_at, text, size_bytes = row
             if self._now() - kept_at > self.max_age_seconds:
                 reason = GapReason.EXPIRED
             elif self.used_bytes + needed_bytes > self._room_bytes:
                 reason = GapReason.SPOOL_FULL
-            else:
-                break
+            elif not gone or (epoch, _read(text).reference_sequence) not in gone:
+                break  # else it goes for the same reason as the one that it needs
             self._db.execute("DELETE FROM kept WHERE place = ?", (place,))
             gaps.append(gap_of(reason, epoch, _read(text), size_bytes))
+            gone.add((epoch, gaps[-1].first_sequence))
         return gaps
 
     def _insert(

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +130,40 @@ def test_the_oldest_leave_a_full_spool_and_are_one_gap(path: Path) -> None:
     assert gap.to_unix == frames[lost - 1].header.capture_time_unix
     spool.close()
     assert path.stat().st_size <= 60_000
+
+
+def refer(frame: Packed, reference_sequence: int) -> Packed:
+    return replace(frame, header=replace(frame.header, reference_sequence=reference_sequence))
+
+
+def test_a_frame_leaves_with_the_one_that_it_needs(path: Path) -> None:
+    spool = Spool(path, 7, max_bytes=60_000)
+    keys = range(1, 31, 5)
+    frames = [refer(pack(n, 3000), 0 if n in keys else n - 1) for n in range(1, 31)]
+
+    for frame in frames:
+        put(spool, frame)
+
+    left = [frame.header.sequence for _, frame in content_of(spool)]
+    assert left[0] in keys[1:]
+    assert left == list(range(left[0], 31))
+    (gap,) = gaps_of(spool)
+    assert (gap.reason, gap.last_sequence) == (GapReason.SPOOL_FULL, left[0] - 1)
+    spool.close()
+
+
+def test_another_store_costs_what_needs_a_frame_that_is_not_here(path: Path) -> None:
+    spool = Spool(path, 7, max_bytes=10**6)
+    for sequence, needed in (11, 4), (12, 11), (13, 0), (14, 13), (15, 14), (16, 12), (17, 0):
+        put(spool, refer(pack(sequence), needed))
+
+    lost = spool.lose_dependents()
+
+    assert [gap.first_sequence for gap in lost] == [11, 12, 16]
+    assert {gap.reason for gap in lost} == {GapReason.STORE_LOST}
+    assert [frame.header.sequence for _, frame in content_of(spool)] == [13, 14, 15, 17]
+    assert spool.frames == 4
+    spool.close()
 
 
 @dataclass
