@@ -13,6 +13,7 @@ What stands still rests: it is waited for at its place for minutes, not seconds,
 detector misses now and then, a parked van, stays one object.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -29,6 +30,7 @@ BEGIN_SCORE = 0.6  # calibrated: so many of such boxes are right (`slimdetect.sc
 _PATIENCE_US = 3_000_000  # a moving object that is not seen is given up after it
 _RESTING_PATIENCE_US = 300_000_000  # and one that rests
 _REST_US = 5_000_000  # what has not left its place for so long rests
+_FIRST_STEPS = 0.2  # sides from where it was first seen: it moves
 _REST_IOU = 0.4  # with its box of then; less, and it has left its place
 _RESTING_REACH_SECONDS = 1.0  # of motion that is expected of what rests, however long unseen
 _GATE = 13.3  # squared deviations; 99 % of chi-squared with 4 degrees of freedom
@@ -59,6 +61,20 @@ class Track:
     @property
     def is_resting(self) -> bool:
         return self.seen_us - self.place_us >= _REST_US
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it ever left the place where it was first seen."""
+        return self.place_us > self.begun_us
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it is on its way; of a new one the first steps tell."""
+        if self.is_resting or self.has_moved:
+            return not self.is_resting
+        (x, y), _ = centre_and_size(self.place_xyxy)
+        away = math.hypot(self.motion.centre[0] - x, self.motion.centre[1] - y)
+        return away >= _FIRST_STEPS * self.motion.side
 
     @classmethod
     def begin(cls, track_id: int, now_us: int, found: Detection) -> Self:
