@@ -1,7 +1,7 @@
 """One cloud process: wires its roles, runs until told to stop, and stops in order.
 
     Redis (given or embedded) ◄─► Store ─┬─ ingest   gRPC server, event relay, retention
-                                         ├─ detect   worker, batcher, engine
+                                         ├─ detect   worker, batcher, engine, events
                                          └─ review   HTTP API, pictures on demand
 
 To stop: Drain to the cameras and no new streams; the detector ends what it took; then servers, the
@@ -27,6 +27,7 @@ from slimcloud.detect.engine import DetectionEngine, TriagePolicy, load_canary
 from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.errors import StoreUnreachableError
+from slimcloud.event_runner import EventMetrics, EventRunner
 from slimcloud.followed_file import follow_file
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest.event_relay import PAUSE_SECONDS
@@ -177,6 +178,7 @@ async def _open_store(settings: CloudSettings, url: str, life: Lifecycle) -> Sto
         client,
         retention_seconds=settings.retention_seconds,
         max_stored_bytes=settings.max_stored_bytes,
+        max_event_bytes=min(settings.max_event_bytes, settings.max_stored_bytes // 2),
         max_queue_size=settings.max_queue_size,
         queue_timeout_seconds=settings.queue_timeout_seconds,
         max_reference_depth=settings.max_reference_depth,
@@ -233,6 +235,8 @@ async def _start_detect(process: _Process) -> None:
     worker = DetectWorker(process.store, engine, settings, metrics)
     taking = life.spawn(worker.run(), "detect")
     life.spawn(worker.serve_batches(), "batches")
+    runner = EventRunner(process.store, settings, EventMetrics(process.metrics))
+    life.spawn(runner.run(), "events")
 
     async def drain() -> None:
         taking.cancel()
@@ -341,6 +345,7 @@ def _start_probes(process: _Process, port: int) -> str:
 
 async def _sweep(store: Store, settings: CloudSettings) -> None:
     """Remove what is too old or too much, and drop what no detector took in time."""
+    await store.event_index.sweep(store.clock())
     removed = await store.retention.sweep()
     if removed:
         logger.info("retention removed %d frames", removed)

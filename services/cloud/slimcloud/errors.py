@@ -5,6 +5,7 @@ CloudError
 ├── InvalidCursorError       not a cursor that this cloud gave out            (API: 400)
 ├── FrameNotFoundError       no such frame was ever stored                    (API: 404)
 ├── FrameGoneError           it was stored, and retention removed it          (API: 410)
+├── EventNotFoundError       no such event, or its time is over               (API: 404)
 ├── ReviewNotFoundError      no such review record, or it was trimmed         (API: 404)
 ├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
 ├── RulesReplacedError       somebody else has replaced these rules           (API: 409)
@@ -46,6 +47,11 @@ class FrameGoneError(CloudError):
 class RequestNotFoundError(CloudError):
     def __init__(self, request_id: str) -> None:
         super().__init__(f"no refetch request {request_id[:80]!r}; it may be forgotten by now")
+
+
+class EventNotFoundError(CloudError):
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"no event {event_id[:120]!r} is known; it may be too old by now")
 
 
 class ReviewNotFoundError(CloudError):

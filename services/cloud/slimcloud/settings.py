@@ -99,6 +99,12 @@ class CloudSettings(ServiceSettings):
     """a frame is kept this long, s"""
     max_stored_bytes: int = Field(default=384 * 2**20, ge=2**20)
     """containers and results kept, and 1400 for each frame; beyond it the oldest go, bytes"""
+    max_event_bytes: int = Field(default=64 * 2**20, ge=2**16)
+    """of these, what events may take with their pictures; beyond it the oldest go, bytes"""
+    event_alert_days: float = Field(default=30.0, gt=0, le=3660)
+    """an event that is an alert is kept this long, unless its camera's rules say otherwise, days"""
+    event_detection_days: float = Field(default=10.0, gt=0, le=3660)
+    """and any other event, days"""
     sweep_seconds: float = Field(default=5.0, gt=0, le=3600)
     """pause between two sweeps of retention, s"""
 

@@ -12,6 +12,7 @@ was there from the start and never moved is no event.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -47,6 +48,13 @@ class SeenFrame:
     detections: Sequence[Detection]
 
 
+class Told(NamedTuple):
+    """An event that is new, changed or ended."""
+
+    event: Event
+    is_new: bool
+
+
 @dataclass(slots=True)
 class _Object:
     """What is known of a track beside where it is."""
@@ -75,7 +83,7 @@ class _Open:
     event: Event
     active_us: int  # when something of it moved last
     seen_us: int  # when something of it was seen last
-    told_us: int = 0  # when it was told last
+    told_us: int = 0  # when it was told last; 0 = not yet
     is_urgent: bool = True  # what is new of it cannot wait
     is_changed: bool = True
     best_rank: tuple[bool, float] = (False, 0.0)  # an alert before others, then the greater
@@ -88,6 +96,10 @@ class _Open:
         if event != self.event:
             self.event, self.is_changed = event, True
             self.is_urgent |= is_urgent
+
+    def ended(self) -> Event:
+        """What is told at its end."""
+        return self.event.model_copy(update={"state": EventState.ENDED, "end_us": self.seen_us})
 
     def is_full(self, now_us: int) -> bool:
         return now_us - self.event.begin_us >= LONGEST_US
@@ -107,12 +119,12 @@ class CameraEvents:
     open: dict[int, _Open] = field(default_factory=dict)  # by number
     next_number: int = 1
 
-    def update(self, frame: SeenFrame, rules: CameraRules) -> list[Event]:
+    def update(self, frame: SeenFrame, rules: CameraRules) -> list[Told]:
         """Take one frame; give the events that are new, changed or ended by it.
 
         A frame that is not newer than the last changes nothing.
         """
-        now_us, last_us, told = frame.captured_us, self.tracker.captured_us or 0, list[Event]()
+        now_us, last_us, told = frame.captured_us, self.tracker.captured_us or 0, list[Told]()
         if now_us < last_us - _STEP_US:
             told = self.end()
         elif now_us <= last_us:
@@ -126,7 +138,7 @@ class CameraEvents:
                 self._see(tracks[track_id], sighting, frame, rules)
         return told + self.settle(now_us)
 
-    def settle(self, now_us: int) -> list[Event]:
+    def settle(self, now_us: int) -> list[Told]:
         """Let time pass; give the events that are new, changed or ended by then."""
         living = {track.track_id: track for track in self.tracker.tracks}
         living = {i: track for i, track in living.items() if not track.is_over(now_us)}
@@ -141,21 +153,18 @@ class CameraEvents:
             is_over = one.is_full(now_us) or now_us - one.active_us >= GAP_US
             if is_over and not rests:
                 del self.open[number]
-                one.change(state=EventState.ENDED, end_us=one.seen_us)
+                one.event, one.is_urgent = one.ended(), True
             elif is_over:
                 one.change(state=EventState.RESTING)
             one.change(labels=_labels(one.past_labels, mine.values()))
             if one.is_urgent or (one.is_changed and now_us - one.told_us >= _TOLD_US):
+                told.append(Told(one.event, one.told_us == 0))
                 one.told_us, one.is_urgent, one.is_changed = now_us, False, False
-                told.append(one.event)
         return told
 
-    def end(self) -> list[Event]:
+    def end(self) -> list[Told]:
         """Forget all that is seen; give the events that are ended by it."""
-        ended = [
-            one.event.model_copy(update={"state": EventState.ENDED, "end_us": one.seen_us})
-            for one in self.open.values()
-        ]
+        ended = [Told(one.ended(), is_new=False) for one in self.open.values()]
         self.tracker, self.begun_us, self.objects, self.open = Tracker(), 0, {}, {}
         return ended
 

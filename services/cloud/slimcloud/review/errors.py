@@ -22,6 +22,7 @@ from starlette.routing import compile_path
 
 from slimcloud.errors import (
     CloudError,
+    EventNotFoundError,
     FrameGoneError,
     FrameNotFoundError,
     InvalidCursorError,
@@ -45,6 +46,7 @@ _KINDS: Mapping[type[Exception], tuple[HTTPStatus, str]] = {
     InvalidCursorError: (HTTPStatus.BAD_REQUEST, "invalid-cursor"),
     InvalidFrameIdError: (HTTPStatus.NOT_FOUND, "invalid-frame-id"),
     FrameNotFoundError: (HTTPStatus.NOT_FOUND, "frame-not-found"),
+    EventNotFoundError: (HTTPStatus.NOT_FOUND, "event-not-found"),
     RequestNotFoundError: (HTTPStatus.NOT_FOUND, "refetch-not-found"),
     ReviewNotFoundError: (HTTPStatus.NOT_FOUND, "review-not-found"),
     FrameGoneError: (HTTPStatus.GONE, "frame-gone"),

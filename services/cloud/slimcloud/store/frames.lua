@@ -113,20 +113,9 @@ local function put_detections(id, document, label_scores, triage, presence, acti
   return is_first
 end
 
--- For each frame what must be decoded before it, from the intra frame on: ids and containers in turn.
 local function load_chains(...)
   local chains = {}
-  for number, id in ipairs({...}) do
-    local chain = {}
-    while true do
-      local reference = redis.call('HGET', FRAME .. id, 'reference_sequence')
-      if not reference or #chain > 2 * MAX_DEPTH then break end
-      id = sibling(id, reference)
-      table.insert(chain, 1, redis.call('HGET', FRAME .. id, 'container') or '')
-      table.insert(chain, 1, id)
-    end
-    chains[number] = chain
-  end
+  for number, id in ipairs({...}) do chains[number] = chain_of(id) end
   return chains
 end
 

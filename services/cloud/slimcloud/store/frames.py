@@ -4,6 +4,7 @@
 
     store.work        queue of frames that wait for the detector     store.work_queue
     store.index       frames by capture time, and how many when      store.listing
+    store.event_index what objects did, as people review it          store.event_index
     store.feed        what happened, in order                        store.feed
     store.cameras     who is connected                               store.cameras.registry
     store.refetches   requests for enhancements and their answers    store.cameras.refetches
@@ -41,6 +42,7 @@ from slimcloud.store.cameras.refetches import RefetchLog
 from slimcloud.store.cameras.registry import CameraRegistry
 from slimcloud.store.cameras.rules import RuleBook
 from slimcloud.store.clock import StoreClock
+from slimcloud.store.event_index import EventIndex
 from slimcloud.store.feed import Feed
 from slimcloud.store.listing import FrameIndex
 from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
@@ -85,6 +87,7 @@ class Store:
         retention_seconds: int = 24 * 3600,  # a frame is kept so long
         max_stored_bytes: int = 128 * 2**20,  # of frames; beyond it the oldest go
         frame_bytes: int = FRAME_BYTES,  # that each counts beside its containers
+        max_event_bytes: int = 32 * 2**20,  # of these, of events; beyond it the oldest go
         max_queue_size: int = 1000,  # frames of a lane that wait; beyond it `put_frame` refuses
         queue_timeout_seconds: float | None = None,  # of live frames without a deadline
         max_reference_depth: int = 8,  # frames that one may need, beyond it `put_frame` refuses
@@ -100,6 +103,7 @@ class Store:
         self.work = WorkQueue(client, max_queue_size)
         self.index = FrameIndex(client)
         self.feed = Feed(client)
+        self.event_index = EventIndex(client, max_event_bytes)
         self.cameras = CameraRegistry(client, clock, clock_unix_us)
         self.refetches = RefetchLog(client, self.feed, self.work, clock)
         self.gaps = GapLog(client)
@@ -259,6 +263,24 @@ class Store:
             await self.get_frame(frame_id)
             return None
         return DetectionResult.from_json(document)
+
+    async def load_results(
+        self, frame_ids: Sequence[FrameId]
+    ) -> list[tuple[StoredFrame, DetectionResult] | None]:
+        """Frames with what the detector saw, in one round trip; None for those that are gone."""
+        pipeline = self._client.pipeline(transaction=False)
+        for frame_id in frame_ids:
+            pipeline.hmget(f"{keys.FRAME}{frame_id}", StoredFrame.names())
+            pipeline.get(f"{keys.DETECTIONS}{frame_id}")
+        replies = iter(await pipeline.execute())
+        loaded: list[tuple[StoredFrame, DetectionResult] | None] = []
+        for frame_id, values, document in zip(frame_ids, replies, replies, strict=True):
+            frame = StoredFrame.read(frame_id, values)
+            if frame is None or document is None:
+                loaded.append(None)
+            else:
+                loaded.append((frame, DetectionResult.from_json(document)))
+        return loaded
 
     async def set_dropped(self, frame_id: FrameId, reason: str) -> bool:
         """Leave a frame undetected and take it off the queue; False as for `set_failed`."""

@@ -81,6 +81,19 @@ FEED = "slim:events"  # 10,000: stream of `kind`, `camera_id`, `frame_id`, `deta
 REVIEWS = "slim:reviews"  # 50,000: stream of `ReviewRecord`: the audit
 REVIEWS_OF = "slim:reviews-of:"  # {id}, frame: the same, of one frame
 
+# --- events ---
+# {event}, kept: hash, `event` (`Event` as JSON), `reviewed` (1), `reviewer`, `bytes` of it and its
+# picture; kept: until `sweep_events` in `slimcloud.store.event_index` removes the event
+EVENT = "slim:event:"
+EVENT_PICTURE = "slim:event-picture:"  # {event}, kept: list, ids and bases: its best frame last
+EVENTS_ALL = "slim:event-index:all"  # kept: zset, event by its begin (microseconds)
+EVENTS_OF = "slim:event-index:camera:"  # {camera}, kept: the same, one camera
+EVENTS_UNTIL = "slim:event-until"  # kept: zset, event by when it goes (the store's clock)
+EVENT_BYTES = "slim:event-bytes"  # of all events
+EVENT_RUNNER = "slim:event-runner"  # 15 s: lease of the process that makes them
+EVENT_POSITION = "slim:event-position"  # how far it has read the feed
+EVENT_STATE = "slim:event-state"  # hash, `CameraEvents` (zlib) by camera, and those that are late
+
 EPOCH_TTL_SECONDS = 7 * 24 * 3600
 EPOCHS_PER_CAMERA = 64
 REFETCH_TTL_SECONDS = 3600
@@ -88,6 +101,7 @@ LEASE_SECONDS = 15
 MAX_DEPTH = 64  # that any cloud allows
 MAX_TREE_SECONDS = 3600  # of live frames from one intra frame; it is kept as long as the last
 FEED_LENGTH = 10_000
+BYTES_OF_EVENT = 900  # that Redis takes beside its JSON and its picture
 DEAD_LENGTH = 1_000
 GAPS_PER_CAMERA = 1_000
 REVIEWS_LENGTH = 50_000  # about 10 MB

@@ -12,6 +12,18 @@ local function root_of(id)
   return sequence and sibling(id, sequence) or id
 end
 
+-- what must be decoded before a frame, from the intra frame on: ids and containers in turn
+local function chain_of(id)
+  local chain = {}
+  while true do
+    local reference = redis.call('HGET', FRAME .. id, 'reference_sequence')
+    if not reference or #chain > 2 * MAX_DEPTH then return chain end
+    id = sibling(id, reference)
+    table.insert(chain, 1, redis.call('HGET', FRAME .. id, 'container') or '')
+    table.insert(chain, 1, id)
+  end
+end
+
 local function now_ms()
   local time = redis.call('TIME')
   return 1000 * time[1] + math.floor(time[2] / 1000)

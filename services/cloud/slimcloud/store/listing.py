@@ -4,7 +4,7 @@ A cursor names the last frame that was looked at, `capture time:frame id`. Label
 indexed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ _SAMPLES = 8  # frames of each part of a span whose activity is looked at
 
 _ACTIVITY = Script(__file__, "activity")
 
-_Position = tuple[int, str]  # capture time in microseconds, frame id
+Position = tuple[int, str]  # in an index by time: microseconds, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class FrameIndex:
             InvalidCursorError: `cursor` is not a `next_cursor` of an earlier page.
         """
         wanted = wanted or FrameFilter()
-        after = _parse_cursor(cursor) if cursor else None
+        after = position_of(cursor, FrameId.parse) if cursor else None
         return await page_of(self._frames(wanted, after), wanted.matches, limit)
 
     async def span(self, camera_id: str | None = None) -> tuple[int, int] | None:
@@ -99,44 +99,68 @@ class FrameIndex:
         return [float(mean) if mean else None for mean in means]
 
     async def _frames(
-        self, wanted: FrameFilter, after: _Position | None
+        self, wanted: FrameFilter, after: Position | None
     ) -> AsyncIterator[tuple[str, StoredFrame]]:
         """The frames after a position of the index, newest first."""
-        oldest = "-inf" if wanted.from_unix_us is None else str(wanted.from_unix_us)
-        newest = "+inf" if wanted.to_unix_us is None else f"({wanted.to_unix_us}"
-        if after is not None and (wanted.to_unix_us is None or after[0] < wanted.to_unix_us):
-            newest = str(after[0])
-        offset = 0
         index = keys.index_of(wanted.camera_id)
-        while positions := scored_members(
-            await self._client.zrevrangebyscore(
-                index, newest, oldest, start=offset, num=_STEP, withscores=True
-            )
+        async for positions in newest_first(
+            self._client, index, wanted.from_unix_us, wanted.to_unix_us, after
         ):
-            # Equal times are ordered by name, also descending: what is not below the position was
-            # given out before.
-            fresh = [position for position in positions if after is None or position < after]
             pipeline = self._client.pipeline(transaction=False)
-            for _, member in fresh:
+            for _, member in positions:
                 pipeline.hmget(f"{keys.FRAME}{member}", StoredFrame.names())
-            for (time_us, member), values in zip(fresh, await pipeline.execute(), strict=True):
+            for (time_us, member), values in zip(positions, await pipeline.execute(), strict=True):
                 frame = StoredFrame.read(FrameId.parse(member), values)
                 if frame is not None:
                     yield f"{time_us}:{member}", frame
-            if fresh:
-                after, newest, offset = fresh[-1], str(fresh[-1][0]), 0
-            else:
-                offset += len(positions)
+
+
+async def newest_first(
+    client: Redis, index: str, from_us: int | None, to_us: int | None, after: Position | None
+) -> AsyncIterator[list[Position]]:
+    """The positions of an index by time, newest first, some at a time.
+
+    Args:
+        from_us: microseconds, inclusive; None: from the first.
+        to_us: exclusive; None: to the last.
+        after: from this one on, which was given out before.
+    """
+    oldest = "-inf" if from_us is None else str(from_us)
+    newest = "+inf" if to_us is None else f"({to_us}"
+    if after is not None and (to_us is None or after[0] < to_us):
+        newest = str(after[0])
+    offset = 0
+    while positions := scored_members(
+        await client.zrevrangebyscore(
+            index, newest, oldest, start=offset, num=_STEP, withscores=True
+        )
+    ):
+        # Equal times are ordered by name, also descending: what is not below the position was
+        # given out before.
+        fresh = [position for position in positions if after is None or position < after]
+        if fresh:
+            yield fresh
+            after, newest, offset = fresh[-1], str(fresh[-1][0]), 0
+        else:
+            offset += len(positions)
+
+
+def position_of(cursor: str, parse: Callable[[str], object]) -> Position:
+    """What a cursor names.
+
+    Args:
+        parse: a name; raises `InvalidFrameIdError` where it is none.
+
+    Raises:
+        InvalidCursorError: it is no cursor.
+    """
+    time_us, _, name = cursor.partition(":")
+    try:
+        return int(time_us), str(parse(name))
+    except (ValueError, InvalidFrameIdError) as exc:
+        raise InvalidCursorError(cursor) from exc
 
 
 def _edges(from_unix_us: int, to_unix_us: int, buckets: int) -> list[int]:
     span = to_unix_us - from_unix_us
     return [from_unix_us + span * i // buckets for i in range(buckets + 1)]
-
-
-def _parse_cursor(cursor: str) -> _Position:
-    time_us, _, member = cursor.partition(":")
-    try:
-        return int(time_us), str(FrameId.parse(member))
-    except (ValueError, InvalidFrameIdError) as exc:
-        raise InvalidCursorError(cursor) from exc
