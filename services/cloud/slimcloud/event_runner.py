@@ -69,6 +69,7 @@ class EventRunner:
         self._committed: str | None = None  # position in the feed; None: not known
         self._position = ""  # read up to there
         self._cameras: dict[str, CameraEvents] = {}  # by name of the state
+        self._rules: dict[str, CameraRules] = {}  # by camera, as they were read
         self._heard_us: dict[str, int] = {}  # of each, by the store's clock
 
     async def run(self) -> None:
@@ -96,6 +97,9 @@ class EventRunner:
         entries = await self._store.feed.read(
             self._position, count=_READ_COUNT, block_seconds=_BLOCK_SECONDS
         )
+        for entry in entries:
+            if entry.kind is FeedKind.RULES_CHANGED:
+                self._rules.pop(entry.camera_id, None)
         frames = [
             (entry.frame_id, is_late)
             for entry in entries
@@ -120,7 +124,7 @@ class EventRunner:
             if await feed.has_trimmed(position):
                 self._metrics.missed.inc()
                 logger.warning("events may be missing: the feed was trimmed before it was read")
-        self._committed, self._cameras = position, {}
+        self._committed, self._cameras, self._rules = position, {}, {}
         for name, state in (await self._index.states()).items():
             try:
                 self._cameras[name] = CameraEvents.from_json(zlib.decompress(state))
@@ -140,7 +144,7 @@ class EventRunner:
             name = camera + _LATE if is_late else camera
             maker = self._cameras.setdefault(name, CameraEvents(camera, late=is_late))
             seen = SeenFrame(frame_id, record.captured_us, record.image_hw, result.detections)
-            told[name] += maker.update(seen, CameraRules())
+            told[name] += maker.update(seen, await self._rules_of(camera))
             self._heard_us[name] = self._store.clock()
         return told
 
@@ -163,7 +167,7 @@ class EventRunner:
             name: zlib.compress(maker.to_json(), 1) if (maker := self._cameras.get(name)) else b""
             for name in told
         }
-        events = [self._told_event(one) for some in told.values() for one in some]
+        events = [await self._told_event(one) for some in told.values() for one in some]
         before = self._committed or ""
         if not await self._index.commit(self._name, before, self._position, states, events):
             self._committed = None  # another process has read on
@@ -181,11 +185,19 @@ class EventRunner:
         """Capture of the last frame."""
         return self._cameras[name].tracker.captured_us or 0
 
-    def _told_event(self, told: Told) -> ToldEvent:
+    async def _rules_of(self, camera: str) -> CameraRules:
+        if camera not in self._rules:
+            self._rules[camera] = (await self._store.rules.get(camera)).rules
+        return self._rules[camera]
+
+    async def _told_event(self, told: Told) -> ToldEvent:
         event = told.event
         kind = FeedKind.EVENT_BEGUN if told.is_new else FeedKind.EVENT_CHANGED
         if event.state is EventState.ENDED:
             kind = FeedKind.EVENT_ENDED
-        is_alert = event.severity is Severity.ALERT
-        days = self._settings.event_alert_days if is_alert else self._settings.event_detection_days
+        retain = (await self._rules_of(event.camera)).retain
+        if event.severity is Severity.ALERT:
+            days = retain.alert_days or self._settings.event_alert_days
+        else:
+            days = retain.detection_days or self._settings.event_detection_days
         return ToldEvent(kind, event, self._store.clock() + round(_DAY_US * days))

@@ -100,11 +100,11 @@ class CloudSettings(ServiceSettings):
     max_stored_bytes: int = Field(default=384 * 2**20, ge=2**20)
     """containers and results kept, and 1400 for each frame; beyond it the oldest go, bytes"""
     max_event_bytes: int = Field(default=64 * 2**20, ge=2**16)
-    """of these, what events may take with their pictures; beyond it the oldest go, bytes"""
+    """of these, for events with their pictures, bytes"""
     event_alert_days: float = Field(default=30.0, gt=0, le=3660)
-    """an event that is an alert is kept this long, unless its camera's rules say otherwise, days"""
+    """an alert is kept this long; rules of its camera may differ, days"""
     event_detection_days: float = Field(default=10.0, gt=0, le=3660)
-    """and any other event, days"""
+    """as long any other event, days"""
     sweep_seconds: float = Field(default=5.0, gt=0, le=3600)
     """pause between two sweeps of retention, s"""
 

@@ -16,11 +16,13 @@ from slimcloud.settings import CloudSettings
 from slimcloud.store import keys
 from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
+from slimcloud.zones.rules import CameraRules
 from slimcodec.detection import Detection
 from slimops.metrics import Metrics
 from support.cloud.frames import START_UNIX_US, make_frame, make_result
 
 PERIOD_US = 250_000
+DAY_US = 24 * 3600 * 1_000_000
 
 
 class DiesBeforeItsCommit(EventRunner):
@@ -91,6 +93,25 @@ async def test_who_dies_between_reading_and_storing_loses_and_doubles_nothing(
     state = (await store.event_index.states())["gate"]
     (track,) = CameraEvents.from_json(zlib.decompress(state)).tracker.tracks
     assert track.sightings == 16
+
+
+async def test_rules_hold_from_when_they_are_changed(store: Store, client: Redis) -> None:
+    maker = runner(store)
+    await maker.step()
+    retain = {"retain": {"alert_days": 3}, "labels": {"person": {"min_score": 0.8}}}
+    await store.rules.put("gate", CameraRules.model_validate(retain))
+    await walk(store, range(1, 9))
+    await maker.step()
+    (event,) = await events(store)
+    until_us = await client.zscore(keys.EVENTS_UNTIL, event.event_id)
+    assert float(until_us or 0) - store.clock() == pytest.approx(3 * DAY_US, abs=60e6)
+
+    retain["labels"] = {"person": {"min_score": 0.95}}
+    await store.rules.put("gate", CameraRules.model_validate(retain))
+    await walk(store, range(200, 250), x=-1600)
+    await maker.step()
+
+    assert [event.state for event in await events(store)] == [EventState.ENDED]
 
 
 async def test_frames_that_come_late_make_events_for_the_record(store: Store) -> None:
