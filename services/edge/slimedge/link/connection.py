@@ -6,6 +6,7 @@ renewed ones are used from the next reconnect on.
 """
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ import grpc.aio
 
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
 from slimedge.link.tls import tls_failure
-from slimedge.link.traffic import SocketMeter, find_socket, open_sockets
+from slimedge.link.traffic import SocketMeter, find_socket
 from slimedge.link.wire import begun_by, round_trip_of
 from slimedge.settings import EdgeSettings
 from slimops.address import host_of, is_loopback
@@ -38,6 +39,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # a new channel must not inherit an old one's waits
 )
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # gRPC obeys the first that is set
+_streams = itertools.count()  # of this process: each has a mark by which its socket is found
 _UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 _REFUSALS = frozenset(
     {
@@ -125,14 +127,15 @@ async def connect(
         DisconnectedError, ModelMismatchError, RefusedError: as `Connection.read`.
     """
     fingerprint = hello.hello.model_fingerprint
-    token, others = settings.token, open_sockets()
-    async with _open(settings, patience) as channel:
+    token = settings.token
+    timeout_ms = round(1000 * KEEPALIVE_SECONDS * patience) + next(_streams) % 1000
+    async with _open(settings, timeout_ms) as channel:
         await _wait_until_ready(channel, settings)
         call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
             request_iterator=None,
             metadata=() if token is None else (("authorization", f"Bearer {token}"),),
         )
-        meter = find_socket(_port_to(settings.cloud_address), others)
+        meter = find_socket(_port_to(settings.cloud_address), timeout_ms)
         connection = Connection(call, fingerprint, socket=meter)
         try:
             start = time.monotonic()
@@ -158,11 +161,11 @@ async def connect(
             call.cancel()
 
 
-def _open(settings: EdgeSettings, patience: float) -> grpc.aio.Channel:
+def _open(settings: EdgeSettings, keepalive_timeout_ms: int) -> grpc.aio.Channel:
     address = settings.cloud_address
     options = (
         *CHANNEL_OPTIONS,
-        ("grpc.keepalive_timeout_ms", round(1000 * KEEPALIVE_SECONDS * patience)),
+        ("grpc.keepalive_timeout_ms", keepalive_timeout_ms),
         ("grpc.enable_http_proxy", int(_proxy_of(address) is not None)),
     )
     if settings.tls_ca is None:

@@ -1,10 +1,10 @@
 """What leaves and enters this edge on its way to the cloud, as a metered link counts it.
 
-gRPC does not show its socket, so it is found among those of the process: opened while this edge
-connected, to the port that it went to. The kernel then tells what passed (`TCP_INFO`): bytes in
-both directions with HTTP/2, TLS, keepalive and what was sent twice, and segments, acknowledgements
-too, each of which has headers of IP and TCP. Linux only; elsewhere nothing is measured, and the
-account goes by containers alone.
+gRPC does not show its socket, so it is found among those of the process by a mark: gRPC gives it
+the channel's `grpc.keepalive_timeout_ms` as TCP_USER_TIMEOUT, and each stream has another. The
+kernel then tells what passed (`TCP_INFO`): bytes in both directions with HTTP/2, TLS, keepalive and
+what was sent twice, and segments, acknowledgements too, each of which has headers of IP and TCP.
+Linux only; elsewhere nothing is measured, and the account goes by containers alone.
 
 Source: `struct tcp_info` in the kernel's include/uapi/linux/tcp.h.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 
 _SOCKETS = Path("/proc/self/fd")
 _TCP_INFO = getattr(socket, "TCP_INFO", None)  # None: not this system's
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 # bytes_received, segs_out, segs_in; bytes_sent, which has what was sent again, too
 _READ = struct.Struct("=128xQII56xQ")
 _IP_BYTES = {socket.AF_INET: 20, socket.AF_INET6: 40}
@@ -80,40 +81,35 @@ class LinkMeter:
         return self._ended + (Traffic() if self._socket is None else self._socket.read())
 
 
-def open_sockets() -> frozenset[int]:
-    """The inodes of all sockets of this process; none where they are not measured."""
-    return frozenset(_descriptors())
-
-
-def find_socket(port: int | None, before: frozenset[int]) -> SocketMeter | None:
-    """The one to a port that was not there before; None where it is not found."""
-    for inode, descriptor in _descriptors().items():
+def find_socket(port: int | None, user_timeout_ms: int) -> SocketMeter | None:
+    """The one to a port that has such a TCP_USER_TIMEOUT; None where it is not found."""
+    for descriptor in _descriptors():
         with suppress(OSError):  # it is not connected, or was closed since it was listed
-            if port is not None and inode not in before and _port_of(descriptor) == port:
+            if port is not None and _marks_of(descriptor) == (port, user_timeout_ms):
                 return SocketMeter(descriptor)
     return None
 
 
-def _descriptors() -> dict[int, int]:
-    """The descriptors of all sockets, by inode."""
-    if _TCP_INFO is None or not _SOCKETS.is_dir():
-        return {}
-    found = {}
+def _descriptors() -> list[int]:
+    """Those of all sockets; none where they are not measured."""
+    if _TCP_INFO is None or _USER_TIMEOUT is None or not _SOCKETS.is_dir():
+        return []
+    found = []
     for entry in os.listdir(_SOCKETS):
-        try:
-            name = os.readlink(_SOCKETS / entry)
-        except OSError:  # closed since it was listed
-            continue
-        if name.startswith("socket:["):
-            found[int(name[len("socket:[") : -1])] = int(entry)
+        with suppress(OSError):  # closed since it was listed
+            if os.readlink(_SOCKETS / entry).startswith("socket:["):
+                found.append(int(entry))
     return found
 
 
-def _port_of(descriptor: int) -> int | None:
-    """The port at the other end of a TCP connection."""
+def _marks_of(descriptor: int) -> tuple[int, int] | None:
+    """The port at the other end of a TCP connection, and its TCP_USER_TIMEOUT, milliseconds."""
     with _borrowed(descriptor) as borrowed:
         peer = borrowed.getpeername()
-    return peer[1] if isinstance(peer, tuple) else None
+        if not isinstance(peer, tuple):
+            return None
+        assert _USER_TIMEOUT is not None, "sockets are found only where there is one"
+        return peer[1], borrowed.getsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT)
 
 
 def _traffic_of(descriptor: int) -> Traffic:

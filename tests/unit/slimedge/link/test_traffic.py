@@ -7,25 +7,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from slimedge.link.traffic import LinkMeter, SocketMeter, Traffic, find_socket, open_sockets
+from slimedge.link.traffic import LinkMeter, SocketMeter, Traffic, find_socket
 
 HEADERS = 52  # of a segment over IPv4
+MARK = 10_003  # ms
 
 Pair = tuple[socket.socket, socket.socket, SocketMeter]
 
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    if not open_sockets() and not hasattr(socket, "TCP_INFO"):
+    if not hasattr(socket, "TCP_INFO"):
         pytest.skip("sockets are measured on Linux only")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        before = open_sockets()
-        with socket.create_connection(server.getsockname()) as near:
-            far, _ = server.accept()
-            with far:
-                meter = find_socket(server.getsockname()[1], before)
-                assert meter is not None
-                yield near, far, meter
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as near,
+    ):
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, MARK)
+        far, _ = server.accept()
+        with far:
+            meter = find_socket(server.getsockname()[1], MARK)
+            assert meter is not None
+            yield near, far, meter
 
 
 def test_bytes_and_headers_of_both_directions_are_counted(pair: Pair) -> None:
@@ -69,13 +72,13 @@ def test_streams_are_counted_one_after_another(pair: Pair) -> None:
     assert link.read() == first + meter.read()
 
 
-def test_another_port_or_an_older_socket_is_not_the_one(pair: Pair) -> None:
+def test_another_port_or_mark_is_not_the_one(pair: Pair) -> None:
     near, *_ = pair
     port = near.getpeername()[1]
 
-    assert find_socket(port + 1, frozenset()) is None
-    assert find_socket(port, open_sockets()) is None
-    assert find_socket(None, frozenset()) is None
+    assert find_socket(port + 1, MARK) is None
+    assert find_socket(port, MARK + 1) is None
+    assert find_socket(None, MARK) is None
 
 
 def test_a_socket_that_is_closed_while_it_is_looked_at_is_not_the_one(
@@ -84,6 +87,6 @@ def test_a_socket_that_is_closed_while_it_is_looked_at_is_not_the_one(
     near, *_ = pair
     port, closed = near.getpeername()[1], near.fileno()
     near.close()
-    monkeypatch.setattr("slimedge.link.traffic._descriptors", lambda: {1: closed})
+    monkeypatch.setattr("slimedge.link.traffic._descriptors", lambda: [closed])
 
-    assert find_socket(port, frozenset()) is None
+    assert find_socket(port, MARK) is None
