@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from slimedge.settings import EdgeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+_VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
@@ -68,11 +70,26 @@ def test_observability_is_a_profile_and_detect_is_scaled_by_hand() -> None:
 def test_every_variable_is_a_setting(
     service: str, prefix: str, settings: type[CloudSettings | EdgeSettings]
 ) -> None:
-    given = SERVICES[service]["environment"]
+    given = {name: _by_default(v) for name, v in SERVICES[service]["environment"].items()}
     for variable in given:
         assert variable.removeprefix(prefix).lower() in settings.model_fields, variable
 
     settings.model_validate({v.removeprefix(prefix).lower(): value for v, value in given.items()})
+
+
+def test_the_camera_is_the_sample_unless_env_says_another() -> None:
+    environment = SERVICES["edge"]["environment"]
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+    assert _by_default(environment["EDGE_CAMERA_ID"]) == "street"
+    assert _by_default(environment["EDGE_SOURCE"]).endswith("/samples/street.mp4")
+    said = set(re.findall(r"^(\w+)=", example, re.MULTILINE))
+    assert said == {_VARIABLE.match(environment[n])[1] for n in ("EDGE_CAMERA_ID", "EDGE_SOURCE")}  # type: ignore[index]  # both are variables
+
+
+def _by_default(value: str) -> str:
+    """What it is where no .env says otherwise."""
+    return _VARIABLE.sub(r"\2", value)
 
 
 def test_images_run_as_an_unprivileged_user() -> None:
