@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -129,11 +130,12 @@ def fetch(url: str, seconds: float = 10.0, name: str = "") -> bytes:
 
 
 def metrics(url: str) -> dict[str, float]:
-    """The metrics of a process that serves them; none while it does not answer."""
+    """The metrics of a process that serves them, of one camera; none while it does not answer."""
     try:
         text = fetch(f"{url}/metrics").decode()
     except (OSError, HTTPException):
         return {}
+    text = re.sub(r'\{camera="[^"]*"(?:,|(\}))', lambda found: "" if found[1] else "{", text)
     samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, value in samples}
 

@@ -9,10 +9,13 @@ import datetime
 import json
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Literal, TextIO, TypeAlias
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]  # auto: text on a terminal, JSON elsewhere
 
+# Whose every line is that does not say it, where a process has several; of a task or a thread.
+LOG_CAMERA: ContextVar[str | None] = ContextVar("LOG_CAMERA", default=None)
 LOG_FIELDS = ("frame_id", "camera_id", "width_level", "seconds", "reason", "trace_id")
 
 
@@ -46,6 +49,7 @@ class TextFormatter(logging.Formatter):
 
 def _fields(record: logging.LogRecord) -> dict[str, int | float | str]:
     given = {field: getattr(record, field, None) for field in LOG_FIELDS}
+    given["camera_id"] = given["camera_id"] or LOG_CAMERA.get()
     return {
         field: value if isinstance(value, int | float) else str(value)
         for field, value in given.items()

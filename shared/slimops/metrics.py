@@ -4,14 +4,16 @@
     frames = metrics.counter("frames", "Frames taken", ("width_level",))   # slim_cloud_frames_total
     wait = metrics.histogram("queue_seconds", "Waiting to start")  # slim_cloud_queue_seconds
 
-Labels come from small sets (`width_level`, `stage`, `reason`), never a camera or a frame, nor
-anything else that a stranger chooses: each combination is a time series.
+Labels come from small sets (`width_level`, `stage`, `reason`), never a frame, nor anything else
+that a stranger chooses, as a camera is to a cloud: each combination is a time series.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BYTES_BUCKETS = tuple(float(2**power) for power in range(8, 23))  # 256 bytes to 4 MiB
@@ -62,3 +64,28 @@ class Metrics:
         if not _NAME.fullmatch(thing) or _SCALED_UNIT.search(thing):
             raise ValueError(f"metric {thing!r}: use lower_case words that end in a base unit")
         return f"{self._prefix}_{thing}"
+
+
+def expose_by(label: str, parts: Mapping[str, Metrics]) -> bytes:
+    """As `exposition`, of several of one service, each series with its part's name as a label."""
+    registry = CollectorRegistry()
+    registry.register(_Labelled(label, parts))
+    return generate_latest(registry)
+
+
+class _Labelled(Collector):
+    def __init__(self, label: str, parts: Mapping[str, Metrics]) -> None:
+        self._label, self._parts = label, parts
+
+    def collect(self) -> Iterable[Metric]:
+        merged: dict[str, Metric] = {}
+        for name, metrics in self._parts.items():
+            for family in metrics.registry.collect():
+                joined = merged.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
+                joined.samples += [
+                    sample._replace(labels={self._label: name, **sample.labels})
+                    for sample in family.samples
+                ]
+        return merged.values()

@@ -77,6 +77,7 @@ def load_settings(
     *,
     environ: Mapping[str, str] | None = None,
     config: Path | None = None,
+    entry: Mapping[str, tuple[object, str]] | None = None,
 ) -> SettingsT:
     """The settings of a service.
 
@@ -84,19 +85,25 @@ def load_settings(
         overrides: values by field name, e.g. from the command line; they win.
         environ: stands in for `os.environ`.
         config: the configuration file; else the one that `SLIMWIRE_CONFIG` names, if any.
+        entry: of a list of which each has settings of its own, over those of the environment:
+            values by key, each with where it stands, as `path: key`.
 
     Raises:
         SettingsError: a setting is unknown, missing or wrong.
     """
-    environ = os.environ if environ is None else environ
-    config = config_path(environ) if config is None else config
-    found = _Found(settings_class)
-    if config is not None:
-        found.read_section(config)
-    found.read_environment(environ)
-    for name, value in (overrides or {}).items():
-        found.take(name, value, "argument")
-    return found.build()
+    return _Found(settings_class, overrides, environ, config, entry).build()
+
+
+def value_of(
+    settings_class: type[ServiceSettings],
+    name: str,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> object:
+    """What is said of one setting, unchecked, before all are read; None: nothing."""
+    return _Found(settings_class, overrides, environ, config).values.get(name)
 
 
 def config_path(environ: Mapping[str, str]) -> Path | None:
@@ -112,13 +119,7 @@ def read_config(path: Path) -> dict[str, dict[str, object]]:
         SettingsError: it cannot be read, is no YAML, repeats a key, or has a section that no
             service has; the message begins with the path.
     """
-    try:
-        content = parse_yaml(path.read_bytes())
-    except OSError as exc:
-        raise SettingsError([f"{path}: cannot read: {exc.strerror}"]) from exc
-    except ValueError as exc:
-        raise SettingsError([f"{path}: {exc}"]) from exc
-    sections = {} if content is None else content
+    sections = {} if (content := read_yaml(path)) is None else content
     if not isinstance(sections, dict):
         raise SettingsError([f"{path}: expected the sections {' and '.join(SECTIONS)}"])
     problems = []
@@ -133,6 +134,21 @@ def read_config(path: Path) -> dict[str, dict[str, object]]:
         name: {str(key): value for key, value in (section or {}).items()}
         for name, section in sections.items()
     }
+
+
+def read_yaml(path: Path) -> object:
+    """What a YAML file says; None where it says nothing.
+
+    Raises:
+        SettingsError: it cannot be read, is no YAML, or repeats a key; the message begins with the
+            path.
+    """
+    try:
+        return parse_yaml(path.read_bytes())
+    except OSError as exc:
+        raise SettingsError([f"{path}: cannot read: {exc.strerror}"]) from exc
+    except ValueError as exc:
+        raise SettingsError([f"{path}: {exc}"]) from exc
 
 
 def parse_yaml(content: str | bytes) -> object:
@@ -154,25 +170,40 @@ def parse_yaml(content: str | bytes) -> object:
 class _Found(Generic[SettingsT]):
     """Values as they are found, a later source over an earlier one, and what is wrong with them."""
 
-    def __init__(self, settings_class: type[SettingsT]) -> None:
+    def __init__(
+        self,
+        settings_class: type[SettingsT],
+        overrides: Mapping[str, object] | None,
+        environ: Mapping[str, str] | None,
+        config: Path | None,
+        entry: Mapping[str, tuple[object, str]] | None = None,
+    ) -> None:
         self._class = settings_class
         self._prefix = settings_class.env_prefix
-        self._values: dict[str, object] = {}
+        self.values: dict[str, object] = {}
         self._origins: dict[str, str] = {}
         self._files: dict[str, Path] = {}
         self._problems: list[str] = []
+        environ = os.environ if environ is None else environ
+        config = config_path(environ) if config is None else config
+        if config is not None:
+            self._read_section(config)
+        self._read_environment(environ)
+        self._read(entry or {}, "")
+        for name, value in (overrides or {}).items():
+            self._take(name, value, "argument")
 
-    def take(self, name: str, value: object, origin: str) -> None:
-        self._values[name] = value
+    def _take(self, name: str, value: object, origin: str) -> None:
+        self.values[name] = value
         self._origins[name] = origin
         self._files.pop(name, None)
 
-    def read_section(self, path: Path) -> None:
+    def _read_section(self, path: Path) -> None:
         section = self._prefix.removesuffix("_").lower()
         given = read_config(path).get(section, {})
         self._read({key: (value, f"{path}: {section}.{key}") for key, value in given.items()}, "")
 
-    def read_environment(self, environ: Mapping[str, str]) -> None:
+    def _read_environment(self, environ: Mapping[str, str]) -> None:
         prefix = self._prefix.upper()
         if prefix:  # without one, every variable would be a setting
             ours = [v for v in sorted(environ) if v.upper().startswith(prefix)]
@@ -181,7 +212,7 @@ class _Found(Generic[SettingsT]):
 
     def build(self) -> SettingsT:
         try:
-            settings = self._class.model_validate(self._values)
+            settings = self._class.model_validate(self.values)
         except ValidationError as exc:
             for error in exc.errors(include_url=False, include_input=False, include_context=False):
                 message = error["msg"].removeprefix("Value error, ")  # of our own checks
@@ -202,7 +233,7 @@ class _Found(Generic[SettingsT]):
             if prefix and value == "" and plain in fields:
                 continue  # a variable without a value is not set
             if name in fields:
-                self.take(name, value, shown)
+                self._take(name, value, shown)
             elif plain != name and plain in fields:
                 if plain in given:
                     self._problems.append(f"{shown}: {plain} is set, too; keep one of them")
@@ -216,7 +247,7 @@ class _Found(Generic[SettingsT]):
 
     def _take_file(self, name: str, path: str, shown: str) -> None:
         try:
-            self.take(name, Path(path).read_text("utf-8-sig").strip(), shown)
+            self._take(name, Path(path).read_text("utf-8-sig").strip(), shown)
             self._files[name] = Path(path)
         except OSError as exc:
             self._problems.append(f"{shown}: cannot read {path}: {exc.strerror}")

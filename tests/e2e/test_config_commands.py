@@ -55,6 +55,25 @@ def test_check_names_every_wrong_key_of_every_service(tmp_path: Path, slimwire: 
     assert "source (EDGE_SOURCE): Field required" in done.err
 
 
+def test_the_cameras_of_a_list_are_checked_and_shown_each(
+    tmp_path: Path, slimwire: Slimwire
+) -> None:
+    path, cameras = tmp_path / "slimwire.yaml", tmp_path / "cameras.yml"
+    path.write_text(f"edge: {{cameras: {cameras}, max_fps: 5}}\n")
+    cameras.write_text("cameras: [{id: gate, source: a}, {id: yard, source: b, max_fps: 1}]\n")
+
+    checked = slimwire("config", "check", "--config", path)
+    shown = slimwire("config", "show", "--config", path)
+    cameras.write_text("cameras: [{id: gate, source: a, max_fsp: 1}]\n")
+    refused = slimwire("edge", "--cameras", cameras)
+
+    assert checked.out.count("edge: in order") == 2
+    assert f"max_fps: 5.0  # {path}: edge.max_fps" in shown.out
+    assert f"max_fps: 1.0  # {cameras}: yard.max_fps" in shown.out
+    assert refused.code == ExitCode.CONFIG
+    assert f"{cameras}: gate.max_fsp: unknown setting; did you mean max_fps?" in refused.err
+
+
 def test_show_masks_secrets_and_says_where_values_come_from(
     whole: Path, slimwire: Slimwire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

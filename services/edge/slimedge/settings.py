@@ -1,4 +1,4 @@
-"""The settings of one edge process: environment variables `EDGE_*`, or arguments.
+"""The settings of one camera: environment variables `EDGE_*`, arguments, or an entry of a list.
 
 An unknown or impossible setting stops the start and is named.
 """
@@ -24,6 +24,8 @@ class EdgeSettings(ServiceSettings):
     """host:port of the cloud's gRPC ingest"""
     camera_id: str = Field(default="camera", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     """name of this camera, unique at the cloud"""
+    cameras: FilePath | None = None
+    """YAML list of cameras that this process serves together"""
     source: str = Field(min_length=1)
     """video file, directory of pictures, rtsp://..., http://..., or /dev/videoN"""
     source_options: str = Field(default="", pattern=r"^(\w+=[^,]*(,\w+=[^,]*)*)?$")

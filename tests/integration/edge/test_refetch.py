@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -44,7 +45,8 @@ async def refetching(cloud: FakeCloud, *asked: Refetch) -> AsyncIterator[UplinkR
     """A refetcher with an empty ring, which was asked all that before it could begin."""
     recorder = UplinkRecorder()
     uplink = make_uplink(cloud.address, recorder)
-    worker = EncodeWorker(NoEncoder(), None)
+    thread = ThreadPoolExecutor(1)
+    worker = EncodeWorker(NoEncoder(), None, thread=thread)
     refetcher = Refetcher(Originals(1, 1), worker, recorder.ledger, recorder, time.monotonic)
     for one in asked:
         refetcher.ask(one)
@@ -57,7 +59,7 @@ async def refetching(cloud: FakeCloud, *asked: Refetch) -> AsyncIterator[UplinkR
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await worker.close()
+        thread.shutdown()
 
 
 async def test_every_command_beyond_the_limit_is_refused() -> None:

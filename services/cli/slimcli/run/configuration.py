@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,11 +47,10 @@ def check(config: Config = None, service: Services = None) -> None:
     problems: list[str] = []
     for name in _services(config, service):
         try:
-            settings = _load(name, config)
+            for settings in _load(name, config):
+                say(f"{name.value}: in order, {len(settings.origins)} settings given")
         except SettingsError as exc:
             problems += exc.problems
-        else:
-            say(f"{name.value}: in order, {len(settings.origins)} settings given")
     if problems:
         raise SettingsError(problems)
 
@@ -58,8 +58,10 @@ def check(config: Config = None, service: Services = None) -> None:
 @configuration.command()
 def show(config: Config = None, service: Services = None) -> None:
     """Print every setting and where it comes from. As YAML; secrets are masked."""
-    for name in _services(config, service):
-        settings = _load(name, config)
+    each = [
+        (name, settings) for name in _services(config, service) for settings in _load(name, config)
+    ]
+    for name, settings in each:
         say(f"{name.value}:")
         fields = type(settings).model_fields
         for key, value in settings.model_dump(mode="json").items():
@@ -99,10 +101,16 @@ def _services(config: Path | None, wanted: list[Service] | None) -> list[Service
     return [Service(name) for name in read_config(config)]
 
 
-def _load(service: Service, config: Path | None) -> ServiceSettings:
+def _load(service: Service, config: Path | None) -> Sequence[ServiceSettings]:
+    """One, or those of each camera."""
     from slimops.settings import load_settings
 
-    return load_settings(_settings_class(service), config=config)
+    settings_class = _settings_class(service)
+    if service is Service.CLOUD:
+        return (load_settings(settings_class, config=config),)
+    from slimedge.camera_list import load_cameras
+
+    return load_cameras(config=config)
 
 
 def _settings_class(service: Service) -> type[ServiceSettings]:

@@ -44,34 +44,41 @@ def edge(
         str | None, typer.Option("--cloud", metavar="HOST:PORT", help="Of the cloud's ingest.")
     ] = None,
     camera: Annotated[str | None, typer.Option(help="Name of this camera.")] = None,
+    cameras: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML list of cameras, in place of one.")
+    ] = None,
     loop: Annotated[bool | None, typer.Option(help="Begin a file again at its end.")] = None,
     model: Annotated[str | None, typer.Option(help="Codec by name, or name/version.")] = None,
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it is.")] = None,
     config: Config = None,
     list_settings: ListSettings = False,
 ) -> None:
-    """Stream a camera to the cloud. Runs until it ends or a signal comes."""
+    """Stream cameras to the cloud. Runs until they end or a signal comes."""
     import asyncio
 
     with needs_extra("edge", "edge"):
-        from slimedge.app import run_edge
+        from slimedge.app import run_cameras, run_edge
+        from slimedge.camera_list import load_cameras
         from slimedge.settings import EdgeSettings
 
     if list_settings:
         _list(EdgeSettings)
         return
-    settings = _load(
-        EdgeSettings,
-        config,
+    given = _given(
         source=source,
         cloud_address=cloud_address,
         camera_id=camera,
+        cameras=cameras,
         loop=loop,
         model=model,
         models_root=models,
     )
-    with _logs_and_spans("edge", settings):
-        asyncio.run(run_edge(settings, handle_signals=True))
+    each = load_cameras(given, config=config)
+    with _logs_and_spans("edge", each[0]):
+        if each[0].cameras is None:
+            asyncio.run(run_edge(each[0], handle_signals=True))
+        else:
+            asyncio.run(run_cameras(each, handle_signals=True))
 
 
 def process(
@@ -191,8 +198,11 @@ def _load(settings_class: type[SettingsT], config: Path | None, **options: objec
     """The settings of a service; options that were not given are the environment's, or defaults."""
     from slimops.settings import load_settings
 
-    given = {name: value for name, value in options.items() if value is not None}
-    return load_settings(settings_class, given, config=config)
+    return load_settings(settings_class, _given(**options), config=config)
+
+
+def _given(**options: object) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @contextmanager

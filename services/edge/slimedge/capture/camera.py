@@ -11,7 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from itertools import islice
 from typing import TypeAlias
 
@@ -60,7 +62,8 @@ class Camera:
         self._last_damage = ""
         self._waits = self.source.waits and not self.loop
         # A daemon: a read that hangs inside the operating system must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
+        run = partial(copy_context().run, self._run)  # the log says which camera's
+        self._thread = threading.Thread(target=run, name="camera", daemon=True)
 
     def start(self) -> None:
         """Begin to capture."""

@@ -44,7 +44,7 @@ _AGREES = 2.0  # first runs may take so many times longer or shorter than what i
 
 @dataclass(eq=False)
 class EncodeCalibration:
-    """Encode seconds of one codec on one device."""
+    """Encode seconds of one codec on one device, which cameras may share."""
 
     fingerprint: bytes  # of the codec
     profile: Profile | None  # of the codec; its calibration counts only if it is this device's
@@ -52,6 +52,7 @@ class EncodeCalibration:
     cache_folder: Path | None  # where `keep` writes; None: nowhere
 
     def __post_init__(self) -> None:
+        self.lock = asyncio.Lock()  # held by who measures
         self._path = None
         if self.cache_folder is not None:
             device = f"{self.device.processor}\n{self.device.threads}"

@@ -84,7 +84,8 @@ class EncodeStage:
     async def warm_up(self, frame: CapturedFrame, points: Sequence[OperatingPoint]) -> None:
         """Encode a picture once at each point, to compile graphs and learn times."""
         levels = [(point.level, point.quality) for point in points]
-        warmed = await warm_up(self.worker.encode, self.calibration, frame.image, levels)
+        async with self.calibration.lock:  # what one camera measures, the next one need not
+            warmed = await warm_up(self.worker.encode, self.calibration, frame.image, levels)
         for result, seconds in warmed:
             self._learn(result, seconds)
 

@@ -1,4 +1,4 @@
-"""Image -> container bytes, on one worker thread.
+"""Image -> container bytes, on the process's one encoder thread.
 
     image -max_edge-> image -g_a-> y -gain, round-> symbols -entropy coder-> container
                        symbols of a frame that the cloud has ──────┘
@@ -17,8 +17,9 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,7 +52,11 @@ class EncodedFrame:
 
 
 class EncodeWorker:
-    """Runs an encoder beside the event loop; `close` it."""
+    """Runs an encoder beside the event loop, for one camera.
+
+    Args:
+        thread: Of one worker; others may use it, too.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,8 @@ class EncodeWorker:
         max_pixels: Callable[[], int] = lambda: 0,
         key_seconds: float = KEY_SECONDS,
         max_unanswered_bytes: int = MAX_UNANSWERED_BYTES,
+        *,
+        thread: Executor,
     ) -> None:
         self._encoder = encoder
         self._live = SequenceEncoder(encoder, 0, 0, key_seconds, max_depth=0)
@@ -69,7 +76,7 @@ class EncodeWorker:
         self._max_edge = max_edge
         self._max_pixels = max_pixels  # that the cloud takes; 0: it has not said
         self._has_warned = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+        self._thread = thread
 
     async def encode(self, image: NDArray[np.uint8], level: int, quality: float) -> EncodedFrame:
         """Scale the picture down to `max_edge` and encode it, for itself and no other."""
@@ -132,13 +139,10 @@ class EncodeWorker:
         """Frames that were kept may be lost: the next one that is kept is coded alone."""
         self._do(self._kept.forget)
 
-    async def close(self) -> None:
-        """End the thread after what it is doing; what waits is dropped."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
     async def _on_thread(self, work: Callable[..., T], *arguments: object) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, *arguments)
+        context = copy_context()  # which camera's the log is
+        return await loop.run_in_executor(self._thread, context.run, work, *arguments)
 
     def _do(self, work: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # it is closed: nothing is encoded any more

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slimcodec.symbols import FrameSymbols
+from slimops.logs import LOG_CAMERA
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Originals:
         self._lock = threading.Lock()  # of both
         self._has_warned = False
         self.size_bytes = 0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="originals")
+        self._thread = ThreadPoolExecutor(1, "originals", LOG_CAMERA.set, (LOG_CAMERA.get(),))
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 

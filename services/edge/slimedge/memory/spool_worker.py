@@ -30,6 +30,7 @@ from slimedge.event import EdgeObserver, GapRecorded, LossReason, Lost, SpoolCha
 from slimedge.gap import Gap, GapReason
 from slimedge.memory.ledger import LedgerFrame
 from slimedge.memory.spool import Spool, SpooledFrame, gap_of
+from slimops.logs import LOG_CAMERA
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class SpoolWorker:
 
     def __post_init__(self) -> None:
         self._retry_seconds = self.first_retry_seconds
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        self._thread = ThreadPoolExecutor(1, "spool", LOG_CAMERA.set, (LOG_CAMERA.get(),))
         self._tasks: set[asyncio.Task[object]] = set()
         self._pending = 0
         self._broken = asyncio.Event()

@@ -1,13 +1,14 @@
 """`/livez`, `/readyz` and `/metrics` over HTTP, on the event loop.
 
-Live: the loop answers, whatever is outside the process. Ready: the camera gives pictures, and a
+Live: the loop answers, whatever is outside the process. Ready: each camera gives pictures, and its
 stream to the cloud is open.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from slimedge import event as events
@@ -25,8 +26,9 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Health:
     """What the edge knows about itself; an observer."""
 
-    def __init__(self, ack_age: Callable[[], float | None]) -> None:
-        self._ack_age = ack_age  # seconds since the cloud last answered, None before that
+    def __init__(self, ack_age: Callable[[], float | None] = lambda: None) -> None:
+        self.ack_age = ack_age  # seconds since the cloud last answered, None before that
+        self.failure = ""  # for which the camera has not worked since, though others do
         self._link = events.LinkChanged(events.LinkState.CONNECTING, "")
         self.link_failure = ""  # why the link is down, or was when the edge stopped
         self._camera = events.CameraChanged(events.CameraState.OPENING, "")
@@ -50,7 +52,7 @@ class Health:
 
     def describe(self) -> dict[str, str | float | None]:
         """State in words, by part; seconds since the cloud last answered."""
-        ack_age = self._ack_age()
+        ack_age = self.ack_age()
         return {
             "link": self._link.state.value,
             "link_detail": self._link.detail,
@@ -59,13 +61,29 @@ class Health:
             "camera_detail": self._camera.detail,
             "spool": "up" if self._spool.is_up else "down",
             "spool_detail": self._spool.detail,
+            "failure": self.failure,
         }
 
 
+@dataclass(frozen=True)
+class ProcessHealth:
+    """Of all cameras of a process, by id."""
+
+    cameras: Mapping[str, Health]
+
+    @property
+    def is_ready(self) -> bool:
+        return all(health.is_ready for health in self.cameras.values())
+
+    def describe(self) -> dict[str, object]:
+        """As each of them."""
+        return {"cameras": {name: health.describe() for name, health in self.cameras.items()}}
+
+
 async def serve_health(
-    health: Health, expose: Callable[[], bytes], host: str, port: int
+    health: Health | ProcessHealth, expose: Callable[[], bytes], host: str, port: int
 ) -> asyncio.Server:
-    """Answer for one `Health` and its metrics until the server is closed; port 0: any free one."""
+    """Answer for cameras and their metrics until the server is closed; port 0: any free one."""
     num_open = 0
 
     def answer(path: str) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,12 @@ from slimcodec.model.load import load_codec_artifact
 from slimedge.encode.calibration import guess_encode_seconds
 from slimedge.encode.worker import MAX_UNANSWERED_BYTES, EncodeWorker, scaled_hw, shrink
 from support.models.toy_artifact import make_image, make_toy_codec
+
+
+@pytest.fixture
+def thread() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as thread:
+        yield thread
 
 
 @pytest.mark.parametrize(
@@ -62,10 +71,12 @@ def test_a_heavier_level_is_guessed_to_take_longer() -> None:
 
 @pytest.mark.parametrize(("max_bytes", "is_held"), [(1, False), (MAX_UNANSWERED_BYTES, True)])
 async def test_symbols_of_unanswered_frames_are_held_within_so_many_bytes(
-    tmp_path: Path, max_bytes: int, is_held: bool
+    tmp_path: Path, thread: Executor, max_bytes: int, is_held: bool
 ) -> None:
     codec = load_codec_artifact(make_toy_codec(tmp_path, prior="context"))
-    worker = EncodeWorker(Encoder(codec, OpenVinoRuntime(1)), None, max_unanswered_bytes=max_bytes)
+    worker = EncodeWorker(
+        Encoder(codec, OpenVinoRuntime(1)), None, max_unanswered_bytes=max_bytes, thread=thread
+    )
     for number in (1, 2):
         image = make_image(64, 96, seed=number)
         await worker.encode_next(image, (0, 2), float(number), number, 8)
@@ -77,4 +88,18 @@ async def test_symbols_of_unanswered_frames_are_held_within_so_many_bytes(
     worker.answered(2, is_stored=True)
     await worker.encode(image, 0, 2)
     assert worker.will_refer, "the newest is held whatever its size"
-    await worker.close()
+
+
+async def test_cameras_take_turns_on_one_thread(tmp_path: Path, thread: Executor) -> None:
+    encoder = Encoder(load_codec_artifact(make_toy_codec(tmp_path)), OpenVinoRuntime(1))
+    image, done = make_image(64, 96, seed=1), []
+
+    async def work(camera: str, frames: int) -> None:
+        worker = EncodeWorker(encoder, None, thread=thread)
+        for _ in range(frames):
+            await worker.encode(image, 0, 2)
+            done.append(camera)
+
+    await asyncio.gather(work("greedy", 9), work("a", 3), work("b", 3))
+
+    assert done[:9] == ["greedy", "a", "b"] * 3
