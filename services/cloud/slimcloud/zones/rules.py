@@ -145,7 +145,7 @@ class CameraRules(_Rule):
         return self
 
     def unknown_label(self, names: Sequence[str]) -> str:
-        """Says which label the detector does not have, and what may be meant; empty: has all.
+        """Which label the detector lacks, and what may be meant, in words; empty: it has all.
 
         Args:
             names: labels of the detector.
