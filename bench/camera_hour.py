@@ -189,10 +189,11 @@ async def measure(client: Redis, url: str, camera: Camera, args: argparse.Namesp
     )
     print(f"kinds: { {kind: kinds.count(kind) for kind in sorted(set(kinds))} }")
     print(f"points, key {_named(camera.key)}, others {_named(camera.inter)}")
-    print(f"containers: {totals.stored_bytes} bytes, {totals.stored_bytes / frames:.1f} a frame, ")
-    print(f"{8 * totals.stored_bytes / (frames / camera.fps) / 1000:.2f} kbit/s")
+    print(f"containers: {totals.frame_bytes} bytes, {totals.frame_bytes / frames:.1f} a frame, ")
+    print(f"{8 * totals.frame_bytes / (frames / camera.fps) / 1000:.2f} kbit/s")
+    print(f"results: {(totals.stored_bytes - totals.frame_bytes) / frames:.0f} bytes a frame")
     print(f"Redis: {redis_bytes} bytes, {redis_bytes / frames:.0f} a frame, of which ")
-    print(f"{(redis_bytes - totals.stored_bytes) / frames:.0f} are no container's")
+    print(f"{(redis_bytes - totals.frame_bytes) / frames:.0f} are no container's")
     hours = budget / counted / camera.fps / 3600
     print(f"hours of it in the default store ({budget} bytes, {FRAME_BYTES} a frame): {hours:.1f}")
     kept = [number for number, kind in enumerate(kinds, start=1) if kind != "intra"]
