@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import MAX_PIXELS, Container, pack_container, round_quality
+from slimcodec.context.changes import DEFAULT_HYSTERESIS, Hysteresis
 from slimcodec.context.coder import ContextCoder
 from slimcodec.errors import CodecError, ImageError
 from slimcodec.graph.runtime import Runtime
@@ -50,12 +51,16 @@ class Encoder:
     """Encodes pictures with one codec; safe from many threads. Graphs load when first used."""
 
     def __init__(
-        self, artifact: CodecArtifact, runtime: Runtime, max_pixels: int = MAX_PIXELS
+        self,
+        artifact: CodecArtifact,
+        runtime: Runtime,
+        max_pixels: int = MAX_PIXELS,
+        hysteresis: Hysteresis = DEFAULT_HYSTERESIS,
     ) -> None:
         self._artifact = artifact
         self._runtime = runtime
         self._max_pixels = max_pixels
-        self._sections = build_section_coder(artifact, runtime)
+        self._sections = build_section_coder(artifact, runtime, hysteresis)
 
     def load(self, level: int) -> None:
         """Load the graphs of a level now, so that its first picture does not wait for them."""

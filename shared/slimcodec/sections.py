@@ -7,6 +7,7 @@ factorized, hyperprior   `slimcodec.whole_sections`
 from typing import TypeAlias
 
 from slimcodec.container import Container, parse_container
+from slimcodec.context.changes import DEFAULT_HYSTERESIS, Hysteresis
 from slimcodec.context.coder import ContextCoder
 from slimcodec.errors import (
     ContainerLimitError,
@@ -144,11 +145,13 @@ def check_enhances(
 SectionCoder: TypeAlias = FactorizedSections | HyperpriorSections | ContextCoder
 
 
-def build_section_coder(artifact: CodecArtifact, runtime: Runtime) -> SectionCoder:
-    """Return the coder that the artifact's prior asks for."""
+def build_section_coder(
+    artifact: CodecArtifact, runtime: Runtime, hysteresis: Hysteresis = DEFAULT_HYSTERESIS
+) -> SectionCoder:
+    """Return the coder that the artifact's prior asks for; with the context prior, hysteresis."""
     if artifact.context is not None:
         widths = artifact.latent_layout.widths
-        return ContextCoder(artifact.context, artifact.tables.gain, widths)
+        return ContextCoder(artifact.context, artifact.tables.gain, widths, hysteresis)
     if artifact.manifest.prior == "hyperprior":
         return HyperpriorSections(artifact, runtime)
     return FactorizedSections(artifact)

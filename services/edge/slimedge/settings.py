@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, FilePath, model_validator
 
+from slimcodec.context.changes import DEFAULT_HYSTERESIS
 from slimcodec.model.find import DEFAULT_MODEL
 from slimcodec.sequence import KEY_SECONDS
 from slimops.address import check_host_port, host_of, is_loopback
@@ -74,6 +75,11 @@ class EdgeSettings(ServiceSettings):
     # the cloud refuses a live frame that descends from one of more than an hour ago
     key_seconds: float = Field(default=KEY_SECONDS, gt=0, le=1800)
     """from one frame that decodes alone to the next, s"""
+
+    change_gain: float = Field(default=DEFAULT_HYSTERESIS.change_gain, ge=0, le=1)
+    """a place of 16 x 16 pixels is coded anew where its symbols' squared error falls by more"""
+    keep_threshold: float = Field(default=DEFAULT_HYSTERESIS.keep_threshold, ge=0.5, le=1)
+    """there, symbols no further off than this stay; more of both: fewer bytes, less seen"""
 
     ring_frames: int = Field(default=100_000, ge=1, le=1_000_000)
     """recent frames kept for a refetch, at most"""

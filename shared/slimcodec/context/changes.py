@@ -14,7 +14,7 @@ enhancement, with the same changes and modes.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,20 @@ from slimcodec.context.walk import Reference
 from slimcodec.entropy.gain import gain_at
 from slimcodec.symbols import FrameSymbols, round_symbols
 
-# A place changed where coding it takes more than this off the mean squared error of its symbols; in
-# one that changed, symbols within the second keep the reference's value. Larger ones cost accuracy
-# (studies/results/decision-tables.md).
-CHANGE_GAIN = 3 / 32
-KEEP_THRESHOLD = 0.7
+
+@dataclass(frozen=True, slots=True)
+class Hysteresis:
+    """What an encoder leaves as it was. More of it costs accuracy, and fewer bytes: see the tables
+    in studies/results/decision-tables.md.
+    """
+
+    change_gain: float = 3 / 32
+    """a place changed where coding it takes more than this off its symbols' mean squared error"""
+    keep_threshold: float = 0.7
+    """in a place that changed, symbols that are no further off keep the reference's value"""
+
+
+DEFAULT_HYSTERESIS = Hysteresis()
 
 
 class Changes:
@@ -38,10 +47,16 @@ class Changes:
     Args:
         gain: (Q, M), which scales a reference from one quality to another.
         widths: Channels at each level.
+        hysteresis: Of an encoder; a decoder has no use for it.
     """
 
-    def __init__(self, gain: NDArray[np.float32], widths: Sequence[int]) -> None:
-        self._gain, self._widths = gain, tuple(widths)
+    def __init__(
+        self,
+        gain: NDArray[np.float32],
+        widths: Sequence[int],
+        hysteresis: Hysteresis = DEFAULT_HYSTERESIS,
+    ) -> None:
+        self._gain, self._widths, self._hysteresis = gain, tuple(widths), hysteresis
 
     def find(
         self, values: NDArray[np.float32], quality: float, reference: FrameSymbols
@@ -58,10 +73,11 @@ class Changes:
         known, exact = self._at_quality(reference, quality, max(M, reference.symbols.shape[2]))
         known = replace(known, symbols=known.symbols[:, :M].copy())
         has = np.arange(M) < known.there[:, np.newaxis]
-        keeps = has & (np.abs(values - known.symbols) <= KEEP_THRESHOLD)
+        keeps = has & (np.abs(values - known.symbols) <= self._hysteresis.keep_threshold)
         symbols = np.where(keeps, known.symbols, symbols)
         compared = self._comparable(values, symbols, exact, known, reference, quality)
-        return symbols, replace(known, changed=gain_of_change(*compared) > CHANGE_GAIN)
+        changed = gain_of_change(*compared) > self._hysteresis.change_gain
+        return symbols, replace(known, changed=changed)
 
     def known(self, reference: FrameSymbols, quality: float, num_channels: int) -> Reference:
         """Return the first channels of a reference at the quality of a frame, without changes."""

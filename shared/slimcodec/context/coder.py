@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimcodec.container import Container, Section
-from slimcodec.context.changes import Changes
+from slimcodec.context.changes import DEFAULT_HYSTERESIS, Changes, Hysteresis
 from slimcodec.context.compiled import find_steps
 from slimcodec.context.prior import ContextPrior
 from slimcodec.context.steps import Given
@@ -34,13 +34,18 @@ class ContextCoder:
         prior: Of the codec.
         gain: (Q, M), which scales a reference from one quality to another.
         widths: Channels at each level.
+        hysteresis: Of what is encoded.
     """
 
     def __init__(
-        self, prior: ContextPrior, gain: NDArray[np.float32], widths: Sequence[int]
+        self,
+        prior: ContextPrior,
+        gain: NDArray[np.float32],
+        widths: Sequence[int],
+        hysteresis: Hysteresis = DEFAULT_HYSTERESIS,
     ) -> None:
         self._prior, self._widths = prior, tuple(widths)
-        self._changes = Changes(gain, widths)
+        self._changes = Changes(gain, widths, hysteresis)
         self._steps = find_steps(prior)
 
     def load(self, level: int) -> None:

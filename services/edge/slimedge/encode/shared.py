@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimcodec.context.changes import Hysteresis
 from slimcodec.encode import Encoder
 from slimcodec.graph.openvino_runtime import OpenVinoRuntime
 from slimcodec.model.artifact import CodecArtifact
@@ -22,7 +23,7 @@ from slimops.user_folder import user_folder
 
 @dataclass(frozen=True, slots=True)
 class SharedCodec:
-    """A codec, as all cameras have it that name it."""
+    """A codec, as all cameras have it that name it, but for the encoder's settings."""
 
     artifact: CodecArtifact
     encoder: Encoder
@@ -39,7 +40,7 @@ class SharedEncoding:
     def __init__(self, num_threads: int | None) -> None:
         self._num_threads = num_threads
         self._runtime: OpenVinoRuntime | None = None
-        self._codecs: dict[Path, SharedCodec] = {}
+        self._codecs: dict[Path, tuple[CodecArtifact, EncodeCalibration]] = {}
         self._loading = asyncio.Lock()
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
 
@@ -58,16 +59,18 @@ class SharedEncoding:
 
     def _load(self, settings: EdgeSettings) -> SharedCodec:
         folder = find_model("codec", settings.model, settings.models_root)
+        self._runtime = runtime = self._runtime or OpenVinoRuntime(self._num_threads)
         if folder not in self._codecs:
             artifact = load_codec_artifact(folder)
-            self._runtime = self._runtime or OpenVinoRuntime(self._num_threads)
-            calibration = EncodeCalibration(
-                artifact.fingerprint,
-                artifact.profile,
-                this_device(self._num_threads),
-                settings.cache_folder or user_folder("XDG_CACHE_HOME", ".cache"),
+            self._codecs[folder] = (
+                artifact,
+                EncodeCalibration(
+                    artifact.fingerprint,
+                    artifact.profile,
+                    this_device(self._num_threads),
+                    settings.cache_folder or user_folder("XDG_CACHE_HOME", ".cache"),
+                ),
             )
-            self._codecs[folder] = SharedCodec(
-                artifact, Encoder(artifact, self._runtime), calibration
-            )
-        return self._codecs[folder]
+        artifact, calibration = self._codecs[folder]
+        hysteresis = Hysteresis(settings.change_gain, settings.keep_threshold)
+        return SharedCodec(artifact, Encoder(artifact, runtime, hysteresis=hysteresis), calibration)

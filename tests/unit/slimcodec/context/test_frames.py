@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from slimcodec.container import parse_container
-from slimcodec.context.changes import CHANGE_GAIN, gain_of_change
+from slimcodec.context.changes import DEFAULT_HYSTERESIS, Hysteresis, gain_of_change
 from slimcodec.context.compiled import find_steps
 from slimcodec.context.flags import change_contexts
 from slimcodec.decode import Decoder
@@ -254,9 +254,25 @@ def test_fine_place_is_not_made_coarse_for_a_little_noise() -> None:
     reference[2:, 1] = 2  # what the second would lose
     reference[:2, 2] = 1.8, 0  # the third is nearly the same
 
-    changed = gain_of_change(values, symbols, reference) > CHANGE_GAIN
+    changed = gain_of_change(values, symbols, reference) > DEFAULT_HYSTERESIS.change_gain
 
     assert changed.tolist() == [True, False, False]
+
+
+def test_an_encoder_with_more_hysteresis_codes_less_and_is_read_as_well(
+    context: CodecArtifact, runtime: OpenVinoRuntime, encoder: Encoder, decoder: Decoder
+) -> None:
+    first = make_image(*HW)
+    noise = np.random.default_rng(1).normal(0, 20, first.shape)
+    second = (first + noise).clip(0, 255).astype(np.uint8)
+    held = encoder.encode(first, 1, 3).symbols
+    lazy = Encoder(context, runtime, hysteresis=Hysteresis(0.9, 0.95))
+
+    more, less = (e.encode(second, 1, 3, held).bitstream for e in (encoder, lazy))
+
+    assert len(less) < len(more)
+    read, full = (decoder.decode_symbols(bitstream, None, held) for bitstream in (less, more))
+    assert 0 < read.changed.sum() < full.changed.sum()
 
 
 def test_scene_cut_is_coded_alone(encoder: Encoder) -> None:
