@@ -28,13 +28,16 @@ from slimcloud.detect.metrics import DetectMetrics
 from slimcloud.detect.worker import DetectWorker
 from slimcloud.errors import StoreUnreachableError
 from slimcloud.event_runner import EventMetrics, EventRunner
+from slimcloud.events.event import Event, EventState
 from slimcloud.followed_file import follow_file
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest.event_relay import PAUSE_SECONDS
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
+from slimcloud.notify import MqttBroker, Notifier, Receiver, Webhook, view_event
 from slimcloud.probes import Readiness, probe_router
+from slimcloud.receivers import parse_webhooks
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
 from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
@@ -42,6 +45,7 @@ from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
 from slimcloud.store.cameras.registry import CameraCondition
 from slimcloud.store.clock import READ_SECONDS, StoreClock
+from slimcloud.store.event_index import EventFilter
 from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
 from slimcloud.store.periodic import repeat
@@ -66,6 +70,8 @@ logger = logging.getLogger(__name__)
 
 # Of each graph: pictures up to 0.9 megapixels find the memory of the one before.
 _KEPT_BYTES = 192 * 2**20
+_ACTIVE = EventFilter(state=EventState.ACTIVE)
+_MAX_ACTIVE = 1000  # events that are told to a broker as active when it is connected
 _REDIS_PAUSE_SECONDS = 0.5  # between two tries at the start
 _COUNT_SECONDS = 15.0  # how old the numbers of cameras may be
 
@@ -128,6 +134,7 @@ async def run_cloud(
             addresses = replace(addresses, grpc=await _start_ingest(process))
         if settings.role.includes(Role.REVIEW):
             addresses = replace(addresses, http=_start_review(process))
+            _start_notifier(process)
         if settings.metrics_port is not None:
             url = _start_probes(process, settings.metrics_port)
             addresses = replace(addresses, metrics=f"{url}/metrics")
@@ -331,6 +338,43 @@ def _start_review(process: _Process) -> str:
 
     life.on_stop(Phase.CLOSE, "pictures", lambda: asyncio.to_thread(close_pools))
     return server.url
+
+
+def _start_notifier(process: _Process) -> None:
+    """Tell receivers outside of events, where there are any."""
+    settings, store = process.settings, process.store
+
+    async def load_active() -> dict[str, list[Event]]:
+        cameras = await store.cameras.list()
+        active: dict[str, list[Event]] = {record.camera_id: [] for record in cameras}
+        for event in (await store.event_index.page(_ACTIVE, limit=_MAX_ACTIVE)).records:
+            active.setdefault(event.camera, []).append(event)
+        return active
+
+    receivers: list[Receiver] = list(map(Webhook, parse_webhooks(settings.webhooks or "")))
+    if settings.mqtt_url is not None:
+        receivers.append(
+            MqttBroker(
+                settings.mqtt_url,
+                topic=settings.mqtt_topic,
+                with_discovery=settings.mqtt_discovery,
+                load_active=load_active,
+            )
+        )
+    if not receivers:
+        return
+    told = process.metrics.counter(
+        "notifications", "Tries to tell a receiver outside of an event", ("receiver", "result")
+    )
+    notifier = Notifier(
+        store.feed,
+        store.outbox,
+        receivers,
+        load=store.event_index.get,
+        view=view_event,
+        on_result=lambda receiver, result: told.labels(receiver, result).inc(),
+    )
+    process.life.spawn(notifier.run(), "notifications")
 
 
 def _start_probes(process: _Process, port: int) -> str:

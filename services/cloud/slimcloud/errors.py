@@ -9,6 +9,7 @@ CloudError
 ├── ReviewNotFoundError      no such review record, or it was trimmed         (API: 404)
 ├── RequestNotFoundError     no such refetch request, or it is forgotten      (API: 404)
 ├── RulesReplacedError       somebody else has replaced these rules           (API: 409)
+├── LetterNotFoundError      no such notification was given up                (API: 404)
 ├── StoreFullError           the work queue or Redis' memory is full          (wire: QUEUE_FULL)
 ├── StoreUnreachableError    Redis does not answer at the start
 ├── StoreLostError           Redis holds another store than before            (wire: UNAVAILABLE)
@@ -65,6 +66,11 @@ class RulesReplacedError(CloudError):
             f"the rules of {camera_id} have been replaced, and are version {version}; read them "
             "again"
         )
+
+
+class LetterNotFoundError(CloudError):
+    def __init__(self, letter_id: str) -> None:
+        super().__init__(f"no dead letter {letter_id[:80]!r}; it may have been sent again")
 
 
 class StoreFullError(CloudError):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, FilePath, field_validator, model_validator
 
+from slimcloud.receivers import parse_webhooks
 from slimcloud.roles import Role
 from slimcloud.tokens import TokenTable
 from slimcloud.zones.file import parse_rules
@@ -180,6 +181,22 @@ class CloudSettings(ServiceSettings):
     reclaim_idle_seconds: float = Field(default=30.0, gt=0, le=3600)
     """a worker this silent has lost its work, s"""
 
+    # --- who is told of events ---
+    webhooks: str | None = Field(
+        default=None,
+        repr=False,
+        json_schema_extra={"writeOnly": True},
+        description="receivers in YAML; better CLOUD_WEBHOOKS_FILE",
+    )
+    mqtt_url: Annotated[str, AfterValidator(check_encoded)] | None = Field(
+        default=None, pattern=r"^mqtts?://", repr=False, json_schema_extra={"writeOnly": True}
+    )
+    """mqtt:// or mqtts:// URL of a broker"""
+    mqtt_topic: str = Field(default="slimwire", pattern=r"^[^+#\s/]{1,64}(/[^+#\s/]{1,64})*$")
+    """its topics begin so"""
+    mqtt_discovery: bool = True
+    """tell Home Assistant, too"""
+
     # --- stop ---
     stop_seconds: float = Field(default=4.0, ge=0, le=300)
     """to refuse and drain at a stop, s"""
@@ -221,6 +238,12 @@ class CloudSettings(ServiceSettings):
     @classmethod
     def _check_rules(cls, text: str | None) -> str | None:
         parse_rules(text or "")
+        return text
+
+    @field_validator("webhooks")
+    @classmethod
+    def _check_webhooks(cls, text: str | None) -> str | None:
+        parse_webhooks(text or "")
         return text
 
     @model_validator(mode="after")

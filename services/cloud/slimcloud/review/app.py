@@ -29,6 +29,7 @@ from slimcloud.review.routes import (
     feed,
     frames,
     images,
+    notifications,
     overview,
     refetches,
     reviews,
@@ -107,7 +108,8 @@ def build_api(
     api = APIRouter(dependencies=[Depends(refuse_foreign_pages)], responses=problems(403))
     allowed = Depends(authorise)
     for module in (
-        frames, refetches, dead_letters, reviews, cameras, camera_tokens, rules, overview,
+        frames, refetches, dead_letters, notifications, reviews, cameras, camera_tokens, rules,
+        overview,
     ):  # fmt: skip
         api.include_router(
             module.router, dependencies=[allowed, Depends(keep_nothing)], responses=problems(401)

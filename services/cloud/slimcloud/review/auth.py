@@ -31,6 +31,8 @@ ADMIN_ROUTES = frozenset(
         "dead-letters",
         "cameras/{camera_id}/budget",
         "cameras/{camera_id}/token",
+        "notifications/dead-letters",
+        "notifications/dead-letters/{letter_id}/delivery-request",
     )
 )
 SESSION_SECONDS = 30 * 24 * 3600

@@ -6,6 +6,7 @@
     store.index       frames by capture time, and how many when      store.listing
     store.event_index what objects did, as people review it          store.event_index
     store.feed        what happened, in order                        store.feed
+    store.outbox      what receivers outside are to be told          store.outbox
     store.cameras     who is connected                               store.cameras.registry
     store.refetches   requests for enhancements and their answers    store.cameras.refetches
     store.gaps        what cameras dropped, and why                  store.cameras.gaps
@@ -45,6 +46,7 @@ from slimcloud.store.clock import StoreClock
 from slimcloud.store.event_index import EventIndex
 from slimcloud.store.feed import Feed
 from slimcloud.store.listing import FrameIndex
+from slimcloud.store.outbox import Outbox
 from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
 from slimcloud.store.retention import FRAME_BYTES, Retention
@@ -104,6 +106,7 @@ class Store:
         self.index = FrameIndex(client)
         self.feed = Feed(client)
         self.event_index = EventIndex(client, max_event_bytes)
+        self.outbox = Outbox(client)
         self.cameras = CameraRegistry(client, clock, clock_unix_us)
         self.refetches = RefetchLog(client, self.feed, self.work, clock)
         self.gaps = GapLog(client)

@@ -78,6 +78,10 @@ DEAD = "slim:dead"  # 1,000: stream of `frame_id`, `reason`, `deliveries`
 
 # --- what happened ---
 FEED = "slim:events"  # 10,000: stream of `kind`, `camera_id`, `frame_id`, `detail`
+OUTBOX = "slim:outbox:"  # {receiver}, 1,000: stream of `Message` for a receiver outside
+OUTBOX_POSITION = "slim:outbox-position"  # id of the entry of the feed that was read last for them
+OUTBOX_LEASE = "slim:outbox-lease"  # 15 s: the process that reads and sends
+UNDELIVERED = "slim:undelivered"  # 1,000: stream of `Message`, `receiver`, `tries`, `reason`
 REVIEWS = "slim:reviews"  # 50,000: stream of `ReviewRecord`: the audit
 REVIEWS_OF = "slim:reviews-of:"  # {id}, frame: the same, of one frame
 
@@ -103,6 +107,7 @@ MAX_TREE_SECONDS = 3600  # of live frames from one intra frame; it is kept as lo
 FEED_LENGTH = 10_000
 BYTES_OF_EVENT = 900  # that Redis takes beside its JSON and its picture
 DEAD_LENGTH = 1_000
+OUTBOX_LENGTH = 1_000
 GAPS_PER_CAMERA = 1_000
 REVIEWS_LENGTH = 50_000  # about 10 MB
 REVIEWS_OF_FRAME_LENGTH = 500
