@@ -308,7 +308,8 @@ def _start_review(process: _Process) -> str:
         sharp_quality=sharp_quality_of(models.codec),
         readiness=process.readiness,
         metrics=metrics,
-        tokens=settings.token_table if settings.token_table.has_people else None,
+        tokens=settings.token_table if settings.asks_people else None,
+        sign_on=settings.sign_on,
         look_at_tokens=process.tokens.look,
         allowed_hosts=[settings.http_host, *split_words(settings.allowed_hosts)],
     )
@@ -321,6 +322,8 @@ def _start_review(process: _Process) -> str:
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,
         trusted_proxies=split_words(settings.trusted_proxies),
+        root_path=settings.http_root_path or "",
+        proxy_headers=settings.sign_on.headers if settings.sign_on else (),
     )
     server.start(life.spawn)
 
@@ -421,12 +424,12 @@ async def _follow_files(process: _Process) -> None:
     broken = process.metrics.gauge(
         "file_broken", "1 while a file that is followed changes nothing", labels=("file",)
     )
+    of_tokens, of_rules = (broken.labels(file) for file in ("tokens", "rules"))
     if (path := settings.files.get("tokens")) is not None:
-        table, take, tell = settings.token_table, process.tokens.take_file, broken.labels("tokens")
-        life.spawn(follow_file(path, TokenTable.parse, table, take, tell.set), "tokens' file")
+        table, take = settings.token_table, process.tokens.take_file
+        life.spawn(follow_file(path, TokenTable.parse, table, take, of_tokens.set), "tokens' file")
     if (path := settings.files.get("rules")) is not None:
-        tell = broken.labels("rules")
-        life.spawn(follow_file(path, parse, rules, store.rules.put_file, tell.set), "rules")
+        life.spawn(follow_file(path, parse, rules, store.rules.put_file, of_rules.set), "rules")
 
 
 def _announce(settings: CloudSettings, addresses: CloudAddresses, life: Lifecycle) -> None:

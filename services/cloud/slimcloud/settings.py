@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, FilePath, field_validator, model_validator
 
 from slimcloud.receivers import parse_webhooks
-from slimcloud.roles import Role
+from slimcloud.roles import AccessRole, Role
+from slimcloud.sign_on import SignOn
 from slimcloud.tokens import TokenTable
 from slimcloud.zones.file import parse_rules
 from slimcodec.model.find import DEFAULT_MODEL
@@ -17,6 +18,8 @@ from slimops.address import check_encoded, is_loopback
 from slimops.logs import LogFormat
 from slimops.settings import ServiceSettings
 from slimops.storage.durability import Durability
+
+_HEADER = r"^[A-Za-z0-9-]+$"
 
 
 def split_words(text: str | None) -> list[str]:
@@ -76,6 +79,16 @@ class CloudSettings(ServiceSettings):
         description="addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto "
         "are believed, with commas between",
     )
+    http_root_path: str | None = Field(
+        default=None, pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=200
+    )
+    """path below which a proxy has page and API, as /slimwire"""
+    sign_on_header: str | None = Field(default=None, pattern=_HEADER, max_length=64)
+    """header in which such a proxy names who is signed on, as X-Remote-User"""
+    sign_on_role: Literal["viewer", "reviewer", "admin"] = "viewer"
+    """role of who is signed on, where no header says one"""
+    sign_on_role_header: str | None = Field(default=None, pattern=_HEADER, max_length=64)
+    """header of roles, with commas between; the highest counts"""
 
     # --- what it remembers ---
     redis_url: Annotated[str, AfterValidator(check_encoded)] | None = Field(
@@ -228,6 +241,19 @@ class CloudSettings(ServiceSettings):
         return TokenTable.parse(self.tokens or "")
 
     @property
+    def sign_on(self) -> SignOn | None:
+        """How a proxy tells who is signed on; None where none does."""
+        if self.sign_on_header is None:
+            return None
+        role = AccessRole(self.sign_on_role)
+        return SignOn(self.sign_on_header, role, self.sign_on_role_header)
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether people have to say who they are."""
+        return self.token_table.has_people or self.sign_on is not None
+
+    @property
     def asks_for_camera_tokens(self) -> bool:
         """Whether a camera needs a token: some are in the table, or an admin is to make them."""
         table = self.token_table
@@ -252,7 +278,9 @@ class CloudSettings(ServiceSettings):
             raise ValueError("tls_cert and tls_key go together; set both or neither")
         if self.camera_ca is not None and self.tls_cert is None:
             raise ValueError("camera_ca needs tls_cert: cameras show certificates over TLS only")
-        table = self.token_table
+        proxies = split_words(self.trusted_proxies)
+        if self.sign_on is not None and (not proxies or "*" in proxies):
+            raise ValueError("sign_on_header needs the addresses of its proxies in trusted_proxies")
         listens = (
             (
                 Role.INGEST,
@@ -260,7 +288,7 @@ class CloudSettings(ServiceSettings):
                 self.grpc_host,
                 self.asks_for_camera_tokens or self.camera_ca,
             ),
-            (Role.REVIEW, "http_host", self.http_host, table.has_people),
+            (Role.REVIEW, "http_host", self.http_host, self.asks_people),
         )
         for role, name, host, proven in listens:
             if not self.role.includes(role) or is_loopback(host):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -18,6 +19,7 @@ from slimcloud.probes import Readiness
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
 from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
+from slimcloud.sign_on import SignOn
 from slimcloud.store.frames import Store
 from slimcloud.store.records import DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.tokens import LiveTokens, TokenTable, token_digest
@@ -73,6 +75,7 @@ class ReviewWorld:
         *,
         max_waiting: int = 16,
         tokens: TokenTable | None = None,
+        sign_on: SignOn | None = None,
     ) -> None:
         self.client = client
         self.store = store = Store(client)
@@ -101,6 +104,7 @@ class ReviewWorld:
             metrics=self.metrics,
             look_at_tokens=live.look,
             tokens=tokens,
+            sign_on=sign_on,
             allowed_hosts=["review"],
         )
         live.follow(lambda table: take_tokens(self.api, table))
@@ -171,10 +175,11 @@ async def open_review(
     *,
     max_waiting: int = 16,
     tokens: TokenTable | None = None,
+    sign_on: SignOn | None = None,
 ) -> AsyncIterator[ReviewWorld]:
     """A review role over the store of `redis_url`; everything is closed afterwards."""
     client: Redis = redis_client(redis_url)
-    world = ReviewWorld(client, codec, max_waiting=max_waiting, tokens=tokens)
+    world = ReviewWorld(client, codec, max_waiting=max_waiting, tokens=tokens, sign_on=sign_on)
     try:
         yield world
     finally:
@@ -185,9 +190,13 @@ async def open_review(
 
 
 @asynccontextmanager
-async def served(review: ReviewWorld) -> AsyncIterator[httpx.AsyncClient]:
-    """The API behind a real server: an in-process transport waits for a stream's end."""
-    server = HttpServer(review.api, "127.0.0.1", 0)
+async def served(review: ReviewWorld, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The API behind a real server: an in-process transport waits for a stream's end.
+
+    Args:
+        settings: of the server.
+    """
+    server = HttpServer(review.api, "127.0.0.1", 0, **settings)
     server.start(lambda serving, name: asyncio.create_task(serving, name=name))
     try:
         async with httpx.AsyncClient(base_url=server.url) as http:

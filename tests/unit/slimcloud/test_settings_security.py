@@ -63,6 +63,15 @@ def test_an_admin_who_can_make_tokens_for_cameras_is_proof_enough(tls: dict[str,
         assert not settings.asks_for_camera_tokens
 
 
+def test_sign_on_at_a_proxy_is_proof_and_needs_to_know_the_proxy(tls: dict[str, Any]) -> None:
+    values = {**REDIS, **tls, "role": "review", "http_host": "::", "sign_on_header": "X-User"}
+
+    for proxies in ({}, {"trusted_proxies": "10.0.0.2, *"}):
+        _refused({**values, **proxies}, "sign_on_header needs the addresses of its proxies")
+
+    CloudSettings.model_validate({**values, "trusted_proxies": "10.0.0.2"})
+
+
 def test_certificates_of_cameras_are_proof_enough(tls: dict[str, Any], tmp_path: Path) -> None:
     CloudSettings.model_validate(
         {

@@ -19,7 +19,7 @@ from slimcloud.review.origin import refuse_foreign_pages
 from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor
 from slimcloud.review.pictures.render import PictureRenderer
-from slimcloud.review.resource import API_PREFIX, ApiContext, keep_nothing
+from slimcloud.review.resource import API_PREFIX, ApiContext, keep_nothing, note_root_path
 from slimcloud.review.routes import (
     camera_tokens,
     cameras,
@@ -37,6 +37,7 @@ from slimcloud.review.routes import (
 )
 from slimcloud.review.routes.export import MAX_EXPORTS
 from slimcloud.review.routes.page import build_page_router
+from slimcloud.sign_on import SignOn
 from slimcloud.store.frames import Store
 from slimcloud.tokens import TokenTable
 
@@ -58,6 +59,7 @@ def build_api(
     metrics: ReviewMetrics,
     look_at_tokens: Callable[[], Awaitable[None]],
     tokens: TokenTable | None = None,
+    sign_on: SignOn | None = None,
     allowed_hosts: Collection[str] = (),
 ) -> FastAPI:
     """The review API over a store and a decoder. It owns neither: who made them closes them.
@@ -71,6 +73,7 @@ def build_api(
         metrics: what counts; `/metrics` shows the whole process's.
         look_at_tokens: called when an admin has changed one; calls `take_tokens`.
         tokens: of people; without, the API is open.
+        sign_on: names people that no token names.
         allowed_hosts: names by which an open API may be asked, besides localhost and addresses.
     """
     app = FastAPI(
@@ -95,6 +98,7 @@ def build_api(
         look_at_tokens=look_at_tokens,
     )
     app.state.tokens = tokens
+    app.state.sign_on = sign_on
     app.state.allowed_hosts = frozenset(allowed_hosts)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
@@ -105,7 +109,10 @@ def build_api(
         exclude_content_types=_NOT_COMPRESSED,
     )
     app.add_middleware(RequestTimer, metrics=metrics)
-    api = APIRouter(dependencies=[Depends(refuse_foreign_pages)], responses=problems(403))
+    api = APIRouter(
+        dependencies=[Depends(note_root_path), Depends(refuse_foreign_pages)],
+        responses=problems(403),
+    )
     allowed = Depends(authorise)
     for module in (
         frames, refetches, dead_letters, notifications, reviews, cameras, camera_tokens, rules,

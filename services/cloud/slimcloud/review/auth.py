@@ -7,8 +7,9 @@
     of a camera                     admin
 
 A page cannot send a header with its pictures and event streams; so `POST /api/v1/session` puts the
-token of its header into a cookie that scripts cannot read and other sites cannot send. Without
-tokens everything is open, and `CloudSettings` keeps such a process on loopback unless told.
+token of its header into a cookie that scripts cannot read and other sites cannot send. Whom no
+token names, a proxy in front may (`SignOn`). Without either everything is open, and
+`CloudSettings` keeps such a process on loopback unless told.
 """
 
 from http import HTTPStatus
@@ -19,8 +20,9 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from pydantic import Field
 
 from slimcloud.review.errors import problems
-from slimcloud.review.resource import API_PREFIX, BaseView
+from slimcloud.review.resource import API_PREFIX, BaseView, url_of
 from slimcloud.roles import AccessRole
+from slimcloud.sign_on import SignOn
 from slimcloud.tokens import Identity, TokenTable
 
 COOKIE = "slimwire_token"
@@ -66,6 +68,9 @@ async def _identify(request: Request, bearer: Bearer, cookie: Cookie) -> Identit
         return _OPEN
     token = cookie if bearer is None else bearer.credentials
     identity = None if token is None else tokens.find(token)
+    sign_on: SignOn | None = request.app.state.sign_on
+    if identity is None and sign_on is not None:
+        identity = sign_on.find(request.headers.getlist)
     if identity is None:
         detail = "no token came; send one" if token is None else "the token is not known"
         raise HTTPException(HTTPStatus.UNAUTHORIZED, f"{detail} as Bearer", _CHALLENGE)
@@ -106,7 +111,7 @@ async def begin_session(
             COOKIE,
             bearer.credentials,
             max_age=SESSION_SECONDS,
-            path=API_PREFIX,
+            path=url_of(),
             secure=request.url.scheme == "https",
             httponly=True,
             samesite="strict",
@@ -116,4 +121,4 @@ async def begin_session(
 @router.delete("/session", status_code=204)
 async def end_session(response: Response) -> None:
     """Forget the cookie."""
-    response.delete_cookie(COOKIE, path=API_PREFIX, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path=url_of(), httponly=True, samesite="strict")

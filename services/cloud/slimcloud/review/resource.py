@@ -8,6 +8,7 @@ A description that has no room on the line of its field stands below it.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -24,6 +25,7 @@ from slimcloud.store.frames import Store
 from slimcloud.wall_clock import time_of
 
 API_PREFIX = "/api/v1"
+_root_path = ContextVar("root_path", default="")  # of the request that is answered
 _MAX_ADDRESS = 64  # characters: what a proxy forwards is any text
 _RFC_3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
@@ -92,9 +94,16 @@ class QueryModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def url_of(resource: str, name: object) -> str:
-    """The path of one of the frames, refetches or reviews."""
-    return f"{API_PREFIX}/{resource}/{name}"
+async def note_root_path(request: Request) -> None:
+    """Let `url_of` begin with the path below which a proxy has the API."""
+    _root_path.set(request.scope.get("root_path", ""))
+
+
+def url_of(*names: object) -> str:
+    """The path of a resource, as whoever asks now sees it: of the API itself, or of one of the
+    frames, refetches or reviews.
+    """
+    return "/".join((f"{_root_path.get()}{API_PREFIX}", *map(str, names)))
 
 
 def _require_rfc_3339(value: object) -> object:

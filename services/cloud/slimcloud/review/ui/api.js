@@ -1,6 +1,6 @@
 // Talking to the cloud: JSON, pictures, and what a problem (RFC 9457) says.
 
-export const API = "/api/v1";
+export const API = new URL("../api/v1", import.meta.url).pathname;  // as a proxy has it
 
 export class Problem extends Error {
   constructor(status, detail, retryAfterSeconds) {
