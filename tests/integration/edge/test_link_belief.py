@@ -64,6 +64,9 @@ async def test_every_frame_says_what_rate_its_point_was_chosen_for(tmp_path: Pat
     said = [frame.link_bytes_per_second for frame in fake.frames]
     assert len(said) == len(recorder.of(Encoded)) > 0
     assert all(rate > 0 for rate in said)
+    passed = [(frame.socket_sent_bytes, frame.socket_received_bytes) for frame in fake.frames]
+    assert min(passed[0]) > 100  # HTTP/2 has begun
+    assert set(passed[1:]) == {(0, 0)}  # not with every frame
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,8 @@ async def test_belief_and_deadline_are_kept(cloud: RunningCloud, toy_models: Toy
                 container=container,
                 container_crc32c=google_crc32c.value(container),
                 link_bytes_per_second=belief,
+                socket_sent_bytes=20 * belief,
+                socket_received_bytes=belief,
             )
             await camera.say(frame=frame)
             await camera.hear_stage(sequence, pb.STAGE_PERSISTED)
@@ -111,6 +116,7 @@ async def test_belief_and_deadline_are_kept(cloud: RunningCloud, toy_models: Toy
     assert [frame.link_bytes_per_second for frame in frames] == [62_500, 0]
     (seen,) = await cloud.store.cameras.list()
     assert seen.deadline_seconds == 0.8
+    assert (seen.socket_sent_bytes, seen.socket_received_bytes) == (1_250_000, 62_500)
 
 
 async def test_belief_and_deadline_are_told_and_null_where_they_were_not_said(
@@ -127,9 +133,12 @@ async def test_belief_and_deadline_are_told_and_null_where_they_were_not_said(
         )
     await review.send(1, link_bytes_per_second=62_500)
     await review.send(2)
+    await cameras.set_traffic("yard", 1_250_000, 62_500)
 
     frames = (await review.http.get("/api/v1/frames")).json()["frames"]
     seen = (await review.http.get("/api/v1/cameras")).json()["cameras"]
 
     assert [frame["link_bytes_per_second"] for frame in frames] == [None, 62_500]
     assert [camera["deadline_seconds"] for camera in seen] == [0.8, None]
+    assert [camera["socket_sent_bytes"] for camera in seen] == [0, 1_250_000]
+    assert [camera["socket_received_bytes"] for camera in seen] == [0, 62_500]

@@ -144,6 +144,10 @@ class Intake:
             await self.store.cameras.set_originals(
                 stream.camera_id, stream.epoch, frame.originals_seconds
             )
+        if frame.socket_sent_bytes:
+            await self.store.cameras.set_traffic(
+                stream.camera_id, frame.socket_sent_bytes, frame.socket_received_bytes
+            )
         if is_new:
             self.metrics.frames.labels(str(container.level)).inc()
             self.metrics.frame_bytes.observe(len(bitstream))

@@ -47,6 +47,9 @@ class Traffic:
         return self.sent_bytes + self.received_bytes
 
 
+NO_TRAFFIC = Traffic()
+
+
 class SocketMeter:
     """Reads one socket of this process, which others open, use and close."""
 

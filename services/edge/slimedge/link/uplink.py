@@ -35,7 +35,7 @@ from slimedge.event import (
 from slimedge.gap import Gap
 from slimedge.link.answer import AnswerReader
 from slimedge.link.connection import Connection, DisconnectedError, ReplacedError, connect
-from slimedge.link.traffic import LinkMeter, Traffic
+from slimedge.link.traffic import NO_TRAFFIC, LinkMeter, Traffic
 from slimedge.link.wire import MAX_UNPERSISTED, make_enhancement, make_frame, make_gap, make_refusal
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool import SpooledFrame
@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 # How often it is looked at what changes without a word: overdue answers, a pause, a budget.
 LOOK_SECONDS = 0.25
 DRAIN_GRACE_SECONDS = 2.0  # for the answers on their way, if a Drain names none
+TRAFFIC_SECONDS = 30.0  # from one telling the cloud what has passed to the next
 _MOST_PATIENCE = 32.0  # times `answer_seconds`: 1 MiB at 26 kbit/s
 
 
@@ -67,7 +68,8 @@ class Uplink:
 
     def __post_init__(self) -> None:
         self._connection: Connection | None = None
-        self._told_traffic = Traffic()
+        self._told_traffic = NO_TRAFFIC
+        self._traffic_due = 0.0  # monotonic seconds: when the cloud is told next
         self._backlog: deque[LedgerFrame] = deque()  # to be sent again, before any other
         self._is_silent = False  # and it was said in the log
         self._patience = 1.0  # times `answer_seconds` that an answer is waited for
@@ -190,6 +192,7 @@ class Uplink:
 
     async def _serve(self, connection: Connection) -> None:
         self.meter.follow(connection.socket)
+        self._traffic_due = 0.0
         self.answers.begin(connection.welcome, connection.round_trip_seconds)
         self._resume(connection.welcome)
         self._connection, self._was_welcome, self._was_answered = connection, True, False
@@ -314,7 +317,12 @@ class Uplink:
         self.observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
         late, expire_ms = self._is_late(age), round(1000 * expire_seconds)
         message = make_frame(
-            frame.header, frame.container, expire_ms, late=late, hello=connection.hello
+            frame.header,
+            frame.container,
+            expire_ms,
+            late=late,
+            hello=connection.hello,
+            traffic=self._traffic_to_tell(now),
         )
         with suppress(DisconnectedError):  # the ledger has it and gives it to the next stream
             await connection.write(message)
@@ -342,6 +350,12 @@ class Uplink:
         if self._told_traffic != told:
             more = self._told_traffic - told
             self.observer.notify(LinkTraffic(more.sent_bytes, more.received_bytes))
+
+    def _traffic_to_tell(self, now: float) -> Traffic:
+        if now < self._traffic_due:
+            return NO_TRAFFIC
+        self._traffic_due = now + TRAFFIC_SECONDS
+        return self.meter.read()
 
     def _tell(self, state: LinkState, detail: str) -> None:
         self.observer.notify(LinkChanged(state, detail))

@@ -12,6 +12,7 @@ from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
 from slimedge.frame import FrameHeader, micros_of
 from slimedge.gap import Gap
+from slimedge.link.traffic import NO_TRAFFIC, Traffic
 from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
 
@@ -62,6 +63,7 @@ def make_frame(
     late: bool,
     epoch: int = 0,
     hello: pb.Hello | None = None,
+    traffic: Traffic = NO_TRAFFIC,
 ) -> pb.StreamFramesRequest:
     """One frame.
 
@@ -71,6 +73,7 @@ def make_frame(
         late: It is for the record, and raises no alert.
         epoch: Of an earlier start that captured it; 0: of this one.
         hello: What a short frame counts its times from; None: it is a long one.
+        traffic: What has passed over all streams, where it is to be told.
     """
     frame = pb.Frame(
         **asdict(header),
@@ -78,6 +81,8 @@ def make_frame(
         deadline_ms=expire_ms,
         lane=pb.LANE_BACKFILL if late else pb.LANE_LIVE,
         epoch=epoch,
+        socket_sent_bytes=traffic.sent_bytes,
+        socket_received_bytes=traffic.received_bytes,
     )
     if hello is not None:
         _shorten(frame, hello)

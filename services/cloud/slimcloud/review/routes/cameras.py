@@ -66,6 +66,9 @@ class CameraView(BaseView):
     bytes_total: int = Field(ge=0, description="their base containers, bytes")
     bytes_today: int = Field(ge=0)
     """containers received since midnight UTC, bytes; enhancements included"""
+    socket_sent_bytes: int = Field(ge=0)
+    """bytes of IP packets, from its sockets to this cloud since it started; 0 = it has not said"""
+    socket_received_bytes: int = Field(ge=0, description="the same, that came in")
     gaps: list[GapView] = Field(description="its newest gaps, newest first; at most 10")
     level: int = Field(ge=0, description="of its newest frame")
     quality: float = Field(ge=0, description="of its newest frame")

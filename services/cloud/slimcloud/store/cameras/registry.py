@@ -51,6 +51,8 @@ class CameraRecord:
     deadline_seconds: float | None = None  # capture to detection that it aims for; None = none
     heard_us: int = 0  # of its connection or newest frame, by the store's clock
     clock_offset_us: int = 0  # as of its newest frame, see `StoredFrame`
+    socket_sent_bytes: int = 0  # since its start, as it said last; 0 = it has not said
+    socket_received_bytes: int = 0
     waits_since_us: int = 0  # its first live frame after the last result came then; 0 = none did
 
     def condition(self, now_us: int) -> CameraCondition:
@@ -128,6 +130,13 @@ class CameraRegistry:
         await self.client.hset(
             f"{keys.CAMERA}{camera_id}",
             mapping={"originals_epoch": f"{epoch:016x}", "originals_seconds": seconds},
+        )
+
+    async def set_traffic(self, camera_id: str, sent_bytes: int, received_bytes: int) -> None:
+        """Note what a camera says that its sockets carried since it started."""
+        await self.client.hset(
+            f"{keys.CAMERA}{camera_id}",
+            mapping={"socket_sent_bytes": sent_bytes, "socket_received_bytes": received_bytes},
         )
 
     async def originals(self, camera_ids: Iterable[str]) -> dict[str, Originals]:
