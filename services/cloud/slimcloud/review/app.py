@@ -114,15 +114,15 @@ def build_api(
         responses=problems(403),
     )
     allowed = Depends(authorise)
+    for module in (images, feed, export):  # before /events/{event_id}, which is any word
+        api.include_router(module.router, dependencies=[allowed], responses=problems(401))
     for module in (
-        frames, refetches, dead_letters, notifications, reviews, cameras, camera_tokens, rules,
-        overview,
+        frames, events, refetches, dead_letters, notifications, reviews, cameras, camera_tokens,
+        rules, overview,
     ):  # fmt: skip
         api.include_router(
             module.router, dependencies=[allowed, Depends(keep_nothing)], responses=problems(401)
         )
-    for module in (images, feed, events, export):
-        api.include_router(module.router, dependencies=[allowed], responses=problems(401))
     api.include_router(session_router)
     app.include_router(api)
     app.include_router(probe_router(readiness, metrics.process))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,9 +142,11 @@ async def _answer_error(request: Request, error: Exception) -> JSONResponse:
     return _respond(request, status, slug, detail, trace_id, inputs, headers)
 
 
-async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # registered for it
     status = HTTPStatus(error.status_code)
+    if status < HTTPStatus.BAD_REQUEST:
+        return Response(status_code=status, headers=error.headers)
     detail = f"{request.method} {request.url.path}: {error.detail}"
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed_methods(request)):
@@ -154,14 +156,14 @@ async def _answer_http_exception(request: Request, error: Exception) -> JSONResp
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Of every operation at this path; the framework names those of the first one only."""
+    """Of every operation at this path; the framework names those of the first one only. A path
+    that is spelled out comes before one with names in it.
+    """
     paths: Mapping[str, Mapping[str, object]] = request.app.openapi()["paths"]
-    return sorted(
-        method.upper()
-        for template, operations in paths.items()
-        if compile_path(template)[0].match(request.url.path)
-        for method in operations
-    )
+    found = [path for path in paths if compile_path(path)[0].match(request.url.path)]
+    fewest = min((path.count("{") for path in found), default=0)
+    templates = [path for path in found if path.count("{") == fewest]
+    return sorted(method.upper() for path in templates for method in paths[path])
 
 
 def _respond(

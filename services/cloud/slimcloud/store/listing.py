@@ -15,7 +15,7 @@ from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
 from slimcloud.store.page import Page, page_of
 from slimcloud.store.records import ReviewMark, StoredFrame
-from slimcloud.store.replies import scored_members
+from slimcloud.store.replies import scored_members, text
 from slimcloud.store.scripts import Script
 
 _STEP = 100  # frames per round trip
@@ -97,6 +97,26 @@ class FrameIndex:
         index = keys.index_of(camera_id)
         means = await _ACTIVITY(self._client, *edges, index=index, samples=_SAMPLES)
         return [float(mean) if mean else None for mean in means]
+
+    async def spread(
+        self, camera_id: str, from_unix_us: int, to_unix_us: int, count: int
+    ) -> list[StoredFrame]:
+        """Up to `count` (2 or more) frames of one camera, spread over a span that ends before
+        `to_unix_us`, oldest first.
+        """
+        index = keys.index_of(camera_id)
+        first = await self._client.zcount(index, "-inf", f"({from_unix_us}")
+        last = first + await self._client.zcount(index, from_unix_us, f"({to_unix_us}") - 1
+        ranks = sorted({first + (last - first) * i // (count - 1) for i in range(count)})
+        pipeline = self._client.pipeline(transaction=False)
+        for rank in ranks if last >= first else ():
+            pipeline.zrange(index, rank, rank)
+        names = [FrameId.parse(text(name)) for reply in await pipeline.execute() for name in reply]
+        for frame_id in names:
+            pipeline.hmget(f"{keys.FRAME}{frame_id}", StoredFrame.names())
+        found = zip(names, await pipeline.execute(), strict=True)
+        frames = [StoredFrame.read(frame_id, values) for frame_id, values in found]
+        return [frame for frame in frames if frame is not None]
 
     async def _frames(
         self, wanted: FrameFilter, after: Position | None

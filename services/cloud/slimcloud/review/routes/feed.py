@@ -8,14 +8,17 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
-from slimcloud.errors import FrameGoneError, FrameNotFoundError
+from slimcloud.errors import EventNotFoundError, FrameGoneError, FrameNotFoundError
 from slimcloud.frame_id import FrameId
 from slimcloud.review.errors import problems
 from slimcloud.review.resource import API_PREFIX, ApiContext, BaseView, Context, TextOrNone
+from slimcloud.review.routes.events import EventView
 from slimcloud.review.routes.frames import FrameView, view_frame
+from slimcloud.store.feed import FeedKind
 
 RECONNECT_MILLISECONDS = 2000  # told to the client; the unit is that of the standard
 _ENTRY_ID_PATTERN = r"^\d{1,19}(-\d{1,19})?$"  # of a Redis stream; 19 digits stay below 2**64
+_OF_EVENTS = (FeedKind.EVENT_BEGUN, FeedKind.EVENT_CHANGED, FeedKind.EVENT_ENDED)
 
 router = APIRouter(prefix=API_PREFIX, tags=["feed"])
 
@@ -28,6 +31,8 @@ class FeedEntryView(BaseView):
     detail: str = Field(description="request id, connection id, event id or reason, by kind")
     frame: FrameView | None = None
     """the frame as it is now, with its boxes, when asked for with `frames=true`; else null"""
+    event: EventView | None = None
+    """the event as it is now, when it is about one and `frames=true`; else null"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ async def _start(
 async def stream_feed(
     context: Context,
     start: Annotated[_Start, Depends(_start)],
-    frames: Annotated[bool, Query(description="give the frames that entries are about")] = False,
+    frames: Annotated[bool, Query(description="give what entries are about")] = False,
 ) -> AsyncIterator[ServerSentEvent]:
     """The feed from now on, or after `Last-Event-ID`; `event` is the kind, `data` a FeedEntryView.
 
@@ -70,11 +75,20 @@ async def stream_feed(
         data = FeedEntryView.model_validate(entry)
         if frames and entry.frame_id:
             data = data.model_copy(update={"frame": await _frame(context, entry.frame_id)})
+        if frames and entry.kind in _OF_EVENTS:
+            data = data.model_copy(update={"event": await _event(context, entry.detail)})
         yield ServerSentEvent(
             id=entry.entry_id,
             event=entry.kind.value,
             raw_data=data.model_dump_json(by_alias=True),  # `data` would go by other names
         )
+
+
+async def _event(context: ApiContext, event_id: str) -> EventView | None:
+    try:
+        return EventView.model_validate(await context.store.event_index.get(event_id))
+    except EventNotFoundError:  # its time was over
+        return None
 
 
 async def _frame(context: ApiContext, frame_id: FrameId) -> FrameView | None:

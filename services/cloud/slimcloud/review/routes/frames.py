@@ -1,7 +1,7 @@
 """`/frames`: which frames there are, what is known of one, what was seen in it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from difflib import get_close_matches
@@ -190,17 +190,23 @@ async def list_frames(
     query: Annotated[FrameQuery, Query()], request: Request, response: Response, context: Context
 ) -> FrameList:
     """Frames by capture time, newest first. `Link: rel="next"` leads to the next page."""
-    if query.label is not None and query.label not in context.names:
-        close = get_close_matches(query.label, context.names, n=1)
-        hint = f"did you mean {close[0]}?" if close else "`/overview` tells all that there are"
-        problem = f"the detector knows no label {query.label}; {hint}"
-        raise RequestValidationError([{"loc": ("query", "label"), "msg": problem}])
+    refuse_unknown_labels(context, [query.label] if query.label is not None else [])
     page = await context.store.index.page(
         query.frame_filter(), limit=query.limit, cursor=query.cursor
     )
-    frames = await _views(context, page.records, query.detections)
+    frames = await view_frames(context, page.records, query.detections)
     link_next(request, response, page.next_cursor)
     return FrameList(frames=frames, next_cursor=page.next_cursor)
+
+
+def refuse_unknown_labels(context: ApiContext, labels: Iterable[str]) -> None:
+    """Raises RequestValidationError for a label of a query that the detector does not know."""
+    for label in labels:
+        if label not in context.names:
+            close = get_close_matches(label, context.names, n=1)
+            hint = f"did you mean {close[0]}?" if close else "`/overview` tells all that there are"
+            problem = f"the detector knows no label {label}; {hint}"
+            raise RequestValidationError([{"loc": ("query", "label"), "msg": problem}])
 
 
 @router.get("/{frame_id}", responses=problems(404, 410, 422, 503))
@@ -230,11 +236,11 @@ async def _result(context: ApiContext, record: StoredFrame) -> DetectionResult |
 
 async def view_frame(context: ApiContext, frame: FrameId, *, with_detections: bool) -> FrameView:
     """What is told of one frame; raises as `Store.get_frame`."""
-    (view,) = await _views(context, [await context.store.get_frame(frame)], with_detections)
+    (view,) = await view_frames(context, [await context.store.get_frame(frame)], with_detections)
     return view
 
 
-async def _views(
+async def view_frames(
     context: ApiContext, frames: Sequence[StoredFrame], with_detections: bool
 ) -> list[FrameView]:
     cameras = {frame.frame_id.camera_id for frame in frames}

@@ -104,15 +104,14 @@ async def get_image(
     return Response(rendered.data, media_type=image_format.value, headers=headers)
 
 
-@router.get(
-    "/{frame_id}/preview",
-    response_class=Response,
-    responses={
-        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-        304: {"description": "Not modified"},
-        **problems(404, 409, 410, 422, 429, 503),
-    },
-)
+PREVIEW_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "Not modified"},
+    **problems(404, 409, 410, 422, 429, 503),
+}
+
+
+@router.get("/{frame_id}/preview", response_class=Response, responses=PREVIEW_ANSWERS)
 async def get_preview(
     request: Request,
     frame: Frame,
@@ -124,17 +123,33 @@ async def get_preview(
 
     No network runs for it, and nobody is said to have looked.
     """
+    stored = await _stored(context, frame, query.version)
+    coded = await _coded(context, frame, stored)
+    lifetime = _FOR_GOOD if stored.is_named else "no-cache"
+    return await answer_preview(request, context, coded, lifetime, if_none_match)
+
+
+async def answer_preview(
+    request: Request,
+    context: ApiContext,
+    coded: CodedFrame,
+    lifetime: str,
+    if_none_match: str | None,
+) -> Response:
+    """The preview of a frame, or that it is as the client knows it.
+
+    Args:
+        lifetime: how long caches may keep it, as in Cache-Control.
+    """
     if context.previews is None:
         detail = "the codec has no previews; `slimwire train preview` gives it some"
         raise ApiError(HTTPStatus.NOT_FOUND, "no-previews", detail)
-    stored = await _stored(context, frame, query.version)
     headers = {
-        "ETag": f'"{stored.version}-preview"',
-        "Cache-Control": f"private, {_FOR_GOOD if stored.is_named else 'no-cache'}",
+        "ETag": f'"{_version(context, coded)}-preview"',
+        "Cache-Control": f"private, {lifetime}",
     }
     if _matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    coded = await _coded(context, frame, stored)
     data = await while_connected(request, context.previews.jpeg(coded))
     if data is None:
         return Response(status_code=_CLIENT_GONE)
@@ -155,9 +170,14 @@ class _Stored:
 async def _stored(context: ApiContext, frame: FrameId, version: str | None) -> _Stored:
     base = await context.store.get_container(frame)
     enhancement = await context.store.get_enhancement(frame)
-    decoder_id = context.renderer.reconstructor.decoder_id
-    current = image_version(frame, len(base), len(enhancement or b""), decoder_id)
+    current = _version(context, CodedFrame(base, enhancement, frame))
     return _Stored(base, enhancement, current, version == current)
+
+
+def _version(context: ApiContext, coded: CodedFrame) -> str:
+    assert coded.frame_id is not None  # every frame that is asked for has a name
+    sizes = len(coded.base), len(coded.enhancement or b"")
+    return image_version(coded.frame_id, *sizes, context.renderer.reconstructor.decoder_id)
 
 
 async def _coded(context: ApiContext, frame: FrameId, stored: _Stored) -> CodedFrame:
