@@ -9,9 +9,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 from slimcodec.errors import ModelError
 from slimcontrol.errors import ControlError
@@ -21,7 +20,7 @@ from slimedge.capture.source import open_source
 from slimedge.edge import Edge
 from slimedge.encode.shared import SharedEncoding
 from slimedge.errors import CameraError, EdgeError, UndeliveredError
-from slimedge.event import EdgeEvent, EdgeObserver
+from slimedge.event import EdgeObserver
 from slimedge.memory.bookmark import Bookmark
 from slimedge.settings import EdgeSettings
 from slimedge.watch.health import Health, ProcessHealth, serve_health
@@ -94,7 +93,7 @@ async def run_cameras(cameras: Sequence[EdgeSettings], *, handle_signals: bool =
         finally:
             for number in signals if handle_signals else ():
                 loop.remove_signal_handler(number)
-    if len(kept.failures) == len(cameras):
+    if all(health.failure for health in kept.health.values()):
         raise kept.failures[cameras[0].camera_id]
 
 
@@ -104,8 +103,8 @@ class _Cameras:
     def __init__(self, cameras: Sequence[EdgeSettings]) -> None:
         self.health = {settings.camera_id: Health() for settings in cameras}
         self.metrics: dict[str, Metrics] = {}  # of those that were started
-        self.failures: dict[str, Exception] = {}  # of those that have not worked since
-        self._working = set(self.health)  # or begin for the first time
+        self.failures: dict[str, Exception] = {}  # the last one of each
+        self._left = set(self.health)  # those that are not over
         self._lives: dict[str, Lifecycle] = {}
         self._stopping = asyncio.Event()
 
@@ -121,9 +120,9 @@ class _Cameras:
         LOG_CAMERA.set(name)
         while not self._stopping.is_set():
             started = time.monotonic()
-            is_over = await self._run(settings, encoding)
-            self._working.discard(name)
-            if not self._working:
+            if is_over := await self._run(settings, encoding):
+                self._left.remove(name)
+            if all(self.health[left].failure for left in self._left):
                 self.request_stop()
             if is_over:
                 return
@@ -140,36 +139,19 @@ class _Cameras:
         name, health = settings.camera_id, self.health[settings.camera_id]
         life, metrics = _lifecycle(settings), Metrics("edge")
         self._lives[name], self.metrics[name] = life, metrics
-
-        def works() -> None:
-            self._working.add(name)
-            self.failures.pop(name, None)
-            health.failure = ""
-
         try:
-            await _run(settings, encoding, health, metrics, life, _WhenReady(health, works))
+            await _run(settings, encoding, health, metrics, life)
         except Exception as exc:
             is_foreseen = isinstance(exc, EdgeError | ControlError | ModelError)
-            extra = {"reason": str(exc)}
+            why = str(exc) or repr(exc)
+            extra = {"reason": why}
             logger.error("camera failed", extra=extra, exc_info=None if is_foreseen else exc)
-            self.failures[name], health.failure = exc, str(exc)
+            self.failures[name], health.failure = exc, why
             # What has ended would begin from its first picture.
             captured = metrics.registry.get_sample_value("slim_edge_frames_captured_total")
             return bool(captured) and isinstance(exc, CameraError | UndeliveredError)
-        works()
+        health.failure = ""
         return True
-
-
-@dataclass(frozen=True)
-class _WhenReady:
-    """An observer that calls when a camera works."""
-
-    health: Health  # is told before
-    call: Callable[[], None]
-
-    def notify(self, event: EdgeEvent) -> None:
-        if self.health.is_ready:
-            self.call()
 
 
 @asynccontextmanager

@@ -43,6 +43,8 @@ class Health:
             self._camera = event
         elif isinstance(event, events.SpoolChanged):
             self._spool = event
+        if self.is_ready:
+            self.failure = ""
 
     @property
     def is_ready(self) -> bool:
