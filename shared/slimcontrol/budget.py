@@ -93,8 +93,14 @@ class CpuAccount:
 
     def spend(self, seconds: float) -> None:
         """Take off what a frame took; what ran before the first decision was a warm-up."""
-        if self._counted_at is not None:
+        if self._counted_at is not None and self.share is not None:
             self._balance -= seconds
+
+    def limit(self, share: float | None) -> None:
+        """Keep to another share from now on."""
+        if self.share is None and share is not None:
+            self._balance = BURST_SECONDS * share
+        self.share = share
 
     def advance(self, now: float) -> None:
         """Add what has been earned until now, monotonic seconds."""

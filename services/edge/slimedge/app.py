@@ -207,7 +207,7 @@ async def _run(
             source = as_recording(source, recording.start_unix)
             recording.total = source.frames
         codec = await encoding.load(settings)
-        edge = Edge(settings, codec, encoding.thread, health, metrics, life, observer, recording)
+        edge = Edge(settings, codec, encoding, health, metrics, life, observer, recording)
         await edge.start(source)
         if stop is not None:
             life.spawn(_stop_when(stop, life), "stop")

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import math
 import time
-from concurrent.futures import Executor
 
 from slimcontrol.budget import Budget, BudgetAccount
 from slimcontrol.controller import Controller
@@ -24,7 +23,7 @@ from slimedge.capture.camera import Camera, CameraEnded, CameraMessage
 from slimedge.capture.source import FrameSource
 from slimedge.capture.wall_clock import WallClock
 from slimedge.encode.calibration import guess_encode_seconds
-from slimedge.encode.shared import SharedCodec
+from slimedge.encode.shared import SharedCodec, SharedEncoding
 from slimedge.encode.stage import EncodeStage
 from slimedge.encode.worker import EncodeWorker
 from slimedge.errors import CameraError, StoppedError, UndeliveredError
@@ -67,7 +66,7 @@ class Edge:
 
     Args:
         settings: Of this camera.
-        codec: Encodes its pictures, on `thread`; other cameras may have the same ones.
+        codec: Encodes its pictures, on the thread of `encoding`, as those of other cameras.
         health: Is told what happens, as are `metrics` and `observer`.
         recording: The source is one, and this says how far it was sent.
     """
@@ -76,7 +75,7 @@ class Edge:
         self,
         settings: EdgeSettings,
         codec: SharedCodec,
-        thread: Executor,
+        encoding: SharedEncoding,
         health: Health,
         metrics: Metrics,
         life: Lifecycle,
@@ -150,7 +149,7 @@ class Edge:
             settings.max_edge,
             lambda: ledger.max_pixels,
             settings.key_seconds,
-            thread=thread,
+            thread=encoding.thread,
         )
         originals = Originals(
             settings.ring_frames,
@@ -196,6 +195,7 @@ class Edge:
             earlier_sequence=lambda: ledger.earlier_sequence,
             observer=observers,
             clock=clock,
+            share=lambda seconds: encoding.shares.of(settings.camera_id, seconds, clock()),
         )
         observers.append(encode)
         self._pipeline = Pipeline(

@@ -386,3 +386,33 @@ def test_bytes_have_a_price_and_a_key_is_paid_once() -> None:
     worth = {kind: 0.0 if point is None else point.utility for kind, point in kinds.items()}
     assert worth[NextKind.KEY] >= max(p.utility for p in POINTS) - GOOD_ENOUGH
     assert worth[NextKind.INTER] == worth[NextKind.ALONE] < worth[NextKind.KEY]
+
+
+def test_a_share_of_an_encoder_that_others_use_bounds_levels_until_it_is_lifted() -> None:
+    controller = make_controller(cpu_share=0.9)
+    controller.rate.add_alone(10**7, 0.01)
+
+    def chosen(now: float) -> int:
+        for level, per_pixel in ENCODE_SECONDS_PER_PIXEL.items():
+            controller.on_encoded(level, 0, PIXELS, 2000, per_pixel * PIXELS)
+        point = controller.decide(Offer(now, 0.0, PIXELS, IDLE)).point
+        assert point is not None
+        return point.level
+
+    alone = chosen(0.0)
+    controller.on_encoder_share(1e-4)
+    shared = chosen(100.0)
+    controller.on_encoder_share(None)
+
+    assert shared < alone
+    assert chosen(200.0) == alone
+
+
+def test_waiting_for_the_encoder_counts_against_the_deadline() -> None:
+    controller = make_controller()
+    controller.rate.add_alone(10**6, 0.01)
+    before = controller.decide(offer(IDLE)).predicted_seconds
+    for _ in range(50):
+        controller.on_encoded(0, 0, PIXELS, 2000, 0.001, wait_seconds=0.2)
+
+    assert controller.decide(offer(IDLE)).predicted_seconds > before + 0.15

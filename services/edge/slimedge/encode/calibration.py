@@ -52,7 +52,8 @@ class EncodeCalibration:
     cache_folder: Path | None  # where `keep` writes; None: nowhere
 
     def __post_init__(self) -> None:
-        self.lock = asyncio.Lock()  # held by who measures
+        self.lock = asyncio.Lock()  # held by who warms up
+        self.warm: set[tuple[int, int]] = set()  # sizes for which that was done
         self._path = None
         if self.cache_folder is not None:
             device = f"{self.device.processor}\n{self.device.threads}"
@@ -140,15 +141,18 @@ async def warm_up(
     """
     frames = []
     for level, quality in points:
-        await encode(image, level, quality)
-        frames.append(await encode(image, level, quality))
+        frame = await encode(image, level, quality)
+        if frame.image.shape[:2] not in calibration.warm:  # it has compiled the graph
+            frame = await encode(image, level, quality)
+        frames.append(frame)
     if not frames:
         return []
     height, width = frames[0].image.shape[:2]
     levels = [level for level, _ in points]
     known = calibration.at(height * width, levels)
     first = dict(zip(levels, (frame.seconds for frame in frames), strict=True))
-    if known is not None and _agree([first[level] / known[level] for level in levels]):
+    is_warm = (height, width) in calibration.warm
+    if known is not None and (is_warm or _agree([first[level] / known[level] for level in levels])):
         logger.info("encoder timings known", extra={"reason": calibration.source})
         seconds = known
     else:
@@ -164,6 +168,7 @@ async def warm_up(
                 "encoder measured", extra={"width_level": level, "seconds": value, "reason": why}
             )
         await asyncio.to_thread(calibration.keep, (height, width), seconds)
+    calibration.warm.add((height, width))
     return [(frame, seconds[level]) for level, frame in zip(levels, frames, strict=True)]
 
 

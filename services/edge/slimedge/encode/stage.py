@@ -61,6 +61,7 @@ class EncodeStage:
     earlier_sequence: Callable[[], int]  # up to which another start may have sent other bytes
     observer: EdgeObserver
     clock: Callable[[], float]  # monotonic seconds
+    share: Callable[[float], float | None]  # of the encoder, for one that so long a frame wants
 
     def __post_init__(self) -> None:
         self._sequence = 0
@@ -105,7 +106,8 @@ class EncodeStage:
         """
         point = decision.point
         assert point is not None, "only a skip has no point"
-        waited = self.clock() - frame.capture_time_mono
+        asked = self.clock()
+        waited = asked - frame.capture_time_mono
         link_rate = self.controller.rate.safe  # as the decision saw it
         # As its source counts it, where each start counts alike.
         sequence = frame.sequence if frame.waits else self._sequence + 1
@@ -122,7 +124,10 @@ class EncodeStage:
             logger.error("frame not encoded", extra={"reason": str(exc)})
             self.observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
             return None
-        self._learn(result, result.seconds)
+        turn_seconds = max(0.0, self.clock() - asked - result.seconds)
+        self._learn(result, result.seconds, turn_seconds)
+        pixels = result.image.shape[0] * result.image.shape[1]
+        self.controller.on_encoder_share(self.share(self.controller.widest_seconds(pixels)))
         self._sequence = sequence
         container, sent = result.encoded.bitstream, result.sent
         assert sent is not None, "the camera's next frame"
@@ -168,7 +173,7 @@ class EncodeStage:
         self._told = (seconds, now)
         return seconds
 
-    def _learn(self, result: EncodedFrame, seconds: float) -> None:
+    def _learn(self, result: EncodedFrame, seconds: float, wait_seconds: float = 0.0) -> None:
         encoded = result.encoded
         height, width = result.image.shape[:2]
         self.controller.on_encoded(
@@ -178,4 +183,5 @@ class EncodeStage:
             len(encoded.bitstream),
             seconds,
             is_inter=result.sent is not None and result.sent.reference is not None,
+            wait_seconds=wait_seconds,
         )
