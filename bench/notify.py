@@ -30,9 +30,9 @@ from support.cloud.receiver import http_receiver
 SECRET = "whsec_" + "A" * 32
 
 
-async def measure(video: Path, fps: float, label: str, seconds: float) -> list[float]:
-    """Seconds of each entry."""
-    waits: list[float] = []
+async def measure(video: Path, fps: float, label: str, seconds: float) -> list[tuple[float, float]]:
+    """Of each entry the seconds until the webhook, and those of them after it was an event."""
+    waits: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder, "cloud.json")
         async with http_receiver() as receiver:
@@ -56,9 +56,13 @@ async def measure(video: Path, fps: float, label: str, seconds: float) -> list[f
                     async with asyncio.timeout(seconds):
                         while True:
                             told = json.loads((await receiver.asked.get()).body)
-                            begin = datetime.fromisoformat(told["data"]["begin"]).timestamp()
+                            now = time.time()
+                            begin, event = (
+                                now - datetime.fromisoformat(text).timestamp()
+                                for text in (told["data"]["begin"], told["timestamp"])
+                            )
                             if told["type"] == "event.begun":
-                                waits.append(time.time() - begin)
+                                waits.append((begin, event))
     return waits
 
 
@@ -87,12 +91,12 @@ def main() -> None:
     args = parser.parse_args()
     load = os.getloadavg()[0]
     waits = asyncio.run(measure(args.video, args.fps, args.label, args.seconds))
-    print("| video | frames/s | entries | p50, s | p95, s | load before, after |")
-    print("|---|---|---|---|---|---|")
-    p50, p95 = np.percentile(waits, (50, 95)) if waits else (np.nan, np.nan)
+    (p50, of_it_50), (p95, of_it_95) = np.percentile(waits or [(np.nan, np.nan)], (50, 95), axis=0)
+    print("| video | frames/s | entries | p50, s | p95, s | of it after the event, s | load |")
+    print("|---|---|---|---|---|---|---|")
     print(
         f"| {args.video.stem} | {args.fps:g} | {len(waits)} | {p50:.2f} | {p95:.2f} "
-        f"| {load:.1f}, {os.getloadavg()[0]:.1f} |"
+        f"| {of_it_50:.2f}, {of_it_95:.2f} | {load:.1f} to {os.getloadavg()[0]:.1f} |"
     )
 
 
