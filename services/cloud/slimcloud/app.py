@@ -35,10 +35,16 @@ from slimcloud.ingest.event_relay import PAUSE_SECONDS
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
-from slimcloud.notify import MqttBroker, Notifier, Receiver, Webhook, view_event
+from slimcloud.notify import MqttBroker, Notifier, Receiver, Webhook
 from slimcloud.probes import Readiness, probe_router
 from slimcloud.receivers import parse_webhooks
-from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
+from slimcloud.review import (
+    ReviewMetrics,
+    build_api,
+    end_event_streams,
+    event_document,
+    take_tokens,
+)
 from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of
 from slimcloud.roles import Role
@@ -374,7 +380,7 @@ def _start_notifier(process: _Process) -> None:
         store.outbox,
         receivers,
         load=store.event_index.get,
-        view=view_event,
+        view=event_document,
         on_result=lambda receiver, result: told.labels(receiver, result).inc(),
     )
     process.life.spawn(notifier.run(), "notifications")

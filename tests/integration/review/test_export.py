@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slimcloud.review.routes import export
+from slimcloud.store import keys
 from slimcloud.store.reviews import ReviewKind
 from slimcodec.decode import Latent
 from slimcodec.detection import Detection
-from support.cloud.review import START_UNIX_US, ReviewWorld, served
+from support.cloud.events import make_event
+from support.cloud.review import PERIOD_US, START_UNIX_US, ReviewWorld, served
 
 CAR = Detection((4.0, 5.0, 30.0, 25.0), 0.9, 2, "car")
 BEGIN = datetime.fromtimestamp(START_UNIX_US / 1e6, UTC)
@@ -90,6 +92,24 @@ async def test_a_frame_that_cannot_be_decoded_is_told_and_left_out(review: Revie
         document = json.loads(archive.read("frames.json"))
         assert len(archive.namelist()) == 2
     assert [frame["file"] is None for frame in document["frames"]] == [False, True]
+
+
+async def test_an_event_is_exported_with_what_is_known_of_it(review: ReviewWorld) -> None:
+    for sequence in range(1, 5):
+        await review.send(sequence)
+    begin_us = START_UNIX_US + 2 * PERIOD_US
+    event = make_event(1, begin_us=begin_us, end_us=begin_us + PERIOD_US)
+    await review.client.hset(f"{keys.EVENT}{event.event_id}", "event", event.model_dump_json())
+
+    told = await review.http.get(f"/api/v1/events/{event.event_id}")
+    response = await review.http.get(f"{told.request.url}/export")
+    unknown = await review.http.get(f"/api/v1/events/{event.event_id}9/export")
+
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        document = json.loads(archive.read("frames.json"))
+    assert document["event"] == told.json()
+    assert [frame["sequence"] for frame in document["frames"]] == [2, 3]
+    assert unknown.status_code == 404
 
 
 async def test_too_much_and_nothing_are_refused(

@@ -164,10 +164,3 @@ class Notifier:
         await self.outbox.give_up(receiver.name, place, message, tries=tries, reason=str(error))
         self.on_result(receiver.name, "given up")
         logger.error("%s was not told of %s: %s", receiver.name, message.event_id, error)
-
-
-def view_event(event: Event) -> dict[str, Any]:
-    """An event in JSON, its times as RFC 3339 has them."""
-    document = event.model_dump(mode="json", exclude={"begin_us", "end_us"})
-    end = None if event.end_us is None else time_of(event.end_us).isoformat()
-    return {**document, "begin": time_of(event.begin_us).isoformat(), "end": end}

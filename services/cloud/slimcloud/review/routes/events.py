@@ -2,7 +2,7 @@
 
 import logging
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -102,6 +102,11 @@ class EventView(BaseView):
     """where that object stood, the middle of its box's lower edge; at most 32 points"""
     reviewed: bool
     late: bool = Field(description="made of frames that came late: for the record")
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """What is told of an event, in JSON."""
+    return EventView.model_validate(event).model_dump(mode="json")
 
 
 class EventList(BaseView):

@@ -1,4 +1,6 @@
-"""`/cameras/{camera}/export`: the pictures of some time as one file, made while it is sent."""
+"""`/cameras/{camera}/export` and the same of an event: the pictures of some time as one file, made
+while it is sent.
+"""
 
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -23,11 +25,12 @@ from slimcloud.review.resource import (
     Moment,
     QueryModel,
 )
+from slimcloud.review.routes.events import event_document
 from slimcloud.review.routes.frames import view_frame
 from slimcloud.review.routes.images import load_coded, record_look
 from slimcloud.store.listing import FrameFilter
 from slimcloud.store.records import StoredFrame
-from slimcloud.wall_clock import time_of, unix_us_of
+from slimcloud.wall_clock import time_of, unix_us, unix_us_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class SpanExportQuery(ExportQuery):
     """captured before this time (RFC 3339, with its offset)"""
 
 
-EXPORT_ANSWERS: dict[int | str, dict[str, Any]] = {
+_EXPORT_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             kind.value: {"schema": {"type": "string", "format": "binary"}} for kind in ExportFormat
@@ -72,7 +75,7 @@ EXPORT_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/cameras/{camera}/export", response_class=StreamingResponse, responses=EXPORT_ANSWERS)
+@router.get("/cameras/{camera}/export", response_class=StreamingResponse, responses=_EXPORT_ANSWERS)
 async def export_span(
     camera: CameraId, query: Annotated[SpanExportQuery, Query()], context: Context, caller: Caller
 ) -> StreamingResponse:
@@ -83,10 +86,23 @@ async def export_span(
     """
     facts = {"camera": camera, "since": query.since.isoformat(), "until": query.until.isoformat()}
     since_us, until_us = unix_us_of(query.since), unix_us_of(query.until)
-    return await answer_export(context, caller, query, camera, since_us, until_us, facts)
+    return await _answer(context, caller, query, camera, since_us, until_us, facts)
 
 
-async def answer_export(
+@router.get(
+    "/events/{event_id}/export", response_class=StreamingResponse, responses=_EXPORT_ANSWERS
+)
+async def export_event(
+    event_id: str, query: Annotated[ExportQuery, Query()], context: Context, caller: Caller
+) -> StreamingResponse:
+    """The pictures of an event that are stored still, as `/cameras/{camera}/export` gives them."""
+    event = await context.store.event_index.get(event_id)
+    until_us = (event.end_us or unix_us()) + 1
+    facts = {"event": event_document(event)}
+    return await _answer(context, caller, query, event.camera, event.begin_us, until_us, facts)
+
+
+async def _answer(
     context: ApiContext,
     caller: str,
     query: ExportQuery,
