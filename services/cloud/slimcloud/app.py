@@ -29,7 +29,7 @@ from slimcloud.detect.worker import DetectWorker
 from slimcloud.errors import StoreUnreachableError
 from slimcloud.event_runner import EventMetrics, EventRunner
 from slimcloud.events.event import Event, EventState
-from slimcloud.followed_file import follow_file
+from slimcloud.followed_file import FileMetrics, follow_file
 from slimcloud.http_server import HttpServer
 from slimcloud.ingest.event_relay import PAUSE_SECONDS
 from slimcloud.ingest.metrics import IngestMetrics
@@ -427,9 +427,7 @@ async def _follow_files(process: _Process) -> None:
         raise SettingsError([f"rules (CLOUD_RULES): {exc}"]) from exc
     await store.rules.put_file(rules)
     life.spawn(repeat(process.tokens.look, LOOK_SECONDS), "tokens")
-    broken = process.metrics.gauge(
-        "file_broken", "1 while a file that is followed changes nothing", labels=("file",)
-    )
+    broken = FileMetrics(process.metrics).broken
     of_tokens, of_rules = (broken.labels(file) for file in ("tokens", "rules"))
     if (path := settings.files.get("tokens")) is not None:
         table, take = settings.token_table, process.tokens.take_file

@@ -8,11 +8,22 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from slimops.metrics import Metrics
+
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0  # between two looks
 
 T = TypeVar("T")
+
+
+class FileMetrics:
+    """What is told of the files that a process follows."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.broken = metrics.gauge(
+            "file_broken", "1 while a file that is followed changes nothing", labels=("file",)
+        )
 
 
 async def follow_file(
