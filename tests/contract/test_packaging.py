@@ -27,7 +27,7 @@ EXTRAS_OF = {
     "slimdetect": [],
     "slimlinks": [],
     "slimedge": ["edge"],
-    "slimcloud": ["cloud"],
+    "slimcloud": ["cloud", "film"],  # the latter's only where a film is asked for
     "slimops": ["demo", "otel"],  # each service uses its part of it
     "slimcli": ["certs", "demo", "train"],  # each command imports what it needs when it runs
     "slimnets": ["train"],

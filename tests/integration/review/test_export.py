@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import sys
 import threading
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,17 @@ async def test_a_film_shows_each_picture_when_it_was_captured(review: ReviewWorl
     with av.open(io.BytesIO(response.content), "r") as film:
         shown = [(frame.width, frame.height, frame.time) for frame in film.decode(video=0)]
     assert shown == [(64, 48, 0.0), (64, 48, 0.1), (64, 48, 0.8)]
+
+
+async def test_a_cloud_without_pyav_says_that_it_makes_no_films(
+    review: ReviewWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await review.send(1)
+    monkeypatch.setitem(sys.modules, "av", None)
+
+    film = await review.http.get(URL, params={**SPAN, "format": "mp4"})
+
+    assert (film.status_code, film.json()["title"]) == (501, "No films")
 
 
 async def test_a_frame_that_cannot_be_decoded_is_told_and_left_out(review: ReviewWorld) -> None:

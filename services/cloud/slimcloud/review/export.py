@@ -141,10 +141,13 @@ class FilmExport:
     """H.264 in a fragmented MP4; each picture is shown until the next was captured.
 
     A picture of another size than the first is scaled to it; odd sides lose their last pixel.
+
+    Raises:
+        ModuleNotFoundError: PyAV, the extra "film", is not installed.
     """
 
     def __init__(self) -> None:
-        import av  # here: 30 MB that a cloud needs only when somebody asks for a film
+        import av
 
         self._av = av
         self._sink = _Sink()

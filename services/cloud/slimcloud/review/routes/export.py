@@ -4,7 +4,6 @@ while it is sent.
 
 import logging
 from collections.abc import AsyncIterator, Mapping
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -39,12 +38,9 @@ MAX_FRAMES = 2000
 MAX_PIXELS = 2**30
 MAX_EXPORTS = 2  # at the same time
 
+_MEDIA_TYPES = {"zip": "application/zip", "mp4": "video/mp4"}
+
 router = APIRouter(prefix=API_PREFIX, tags=["export"])
-
-
-class ExportFormat(StrEnum):
-    ZIP = "application/zip"
-    MP4 = "video/mp4"
 
 
 class ExportQuery(QueryModel):
@@ -68,10 +64,11 @@ class SpanExportQuery(ExportQuery):
 _EXPORT_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
-            kind.value: {"schema": {"type": "string", "format": "binary"}} for kind in ExportFormat
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in _MEDIA_TYPES.values()
         }
     },
-    **problems(404, 413, 422, 429, 503),
+    **problems(404, 413, 422, 429, 501, 503),
 }
 
 
@@ -127,10 +124,14 @@ async def _answer(
         )
     records = await _records(context, camera, since_us, until_us)
     file: ExportFile
-    if query.format == "zip":
-        file, media_type = ZipExport(ImageFormat[query.pictures.upper()], facts), ExportFormat.ZIP
-    else:
-        file, media_type = FilmExport(), ExportFormat.MP4
+    try:
+        if query.format == "zip":
+            file = ZipExport(ImageFormat[query.pictures.upper()], facts)
+        else:
+            file = FilmExport()
+    except ModuleNotFoundError:
+        detail = "this cloud makes no films: PyAV is not installed; pip install 'slimwire[film]'"
+        raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "no-films", detail) from None
     logger.info(
         "%s exports %d frames as %s", caller, len(records), query.format,
         extra={"camera_id": camera},
@@ -148,7 +149,7 @@ async def _answer(
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(pieces(), media_type=media_type.value, headers=headers)
+    return StreamingResponse(pieces(), media_type=_MEDIA_TYPES[query.format], headers=headers)
 
 
 async def _records(
