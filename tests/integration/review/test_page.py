@@ -45,7 +45,7 @@ async def url(review: ReviewWorld) -> AsyncIterator[str]:
         GapRecord("yard", EPOCH, 1, gap_us, gap_us + PERIOD_US, "spool_full", 12)
     )
     async with served(review) as http:
-        yield str(http.base_url)
+        yield f"{http.base_url}/#/frames"
 
 
 async def answer_refetches(review: ReviewWorld) -> None:
@@ -138,11 +138,11 @@ async def test_events_bring_the_frames_and_move_nothing_that_is_read(
         top = await page.evaluate("scrollY")
         await review.send(20, found=[PERSON])
 
-        await expect(page.locator("#newer-frames")).to_have_text("Show 1 newer frame")
+        await expect(page.locator("#news")).to_have_text("Show 1 newer frame")
         await expect(cards).to_have_count(6)
         assert await page.evaluate("scrollY") == top > 0
 
-        await page.click("#newer-frames")
+        await page.click("#news")
         await expect(cards).to_have_count(7)
         assert not any(re.search("/frames/[^/]*$", url) for url in asked)
 
@@ -166,7 +166,7 @@ async def test_the_list_stands_still_while_a_frame_is_open(url: str, review: Rev
             "data-id", re.compile(":69$")
         )
 
-        await page.locator('#wall [data-camera="gate-1"] button').click()
+        await page.locator('#wall [data-camera="gate-1"] .tile').click()
         await shows_a_picture(page)
         await expect(page.locator("#older")).to_be_enabled()
 
@@ -371,7 +371,7 @@ async def test_what_fails_is_said_until_it_is_answered(url: str, review: ReviewW
 
 
 async def test_an_empty_store_says_how_to_begin(review: ReviewWorld) -> None:
-    async with served(review) as http, open_page(str(http.base_url), dark=True) as page:
+    async with served(review) as http, open_page(f"{http.base_url}/#/frames", dark=True) as page:
         await expect(page.locator("#no-cameras")).to_contain_text("No camera yet")
         await expect(page.locator("#no-frames")).to_contain_text("No frames yet")
         await expect(page.locator("#timeline-caption")).to_contain_text("No frame is kept")
@@ -393,7 +393,7 @@ async def test_a_page_that_needs_a_token_asks_for_it_and_lets_go_of_it(
         served(review) as http,
     ):
         await review.send(1, found=[CAR])
-        async with open_page(str(http.base_url)) as page:
+        async with open_page(f"{http.base_url}/#/frames") as page:
             await page.fill("#token", "wrong")
             await page.keyboard.press("Enter")
             await expect(page.locator("#token-problem")).to_contain_text("not known")

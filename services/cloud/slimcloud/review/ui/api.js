@@ -23,7 +23,8 @@ async function ask(path, options) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   if (response.status === 401) session.onRefused();
-  throw new Problem(response.status, body.detail || body.title || response.statusText,
+  const inputs = (body.errors || []).map(({detail}) => detail.replace("Value error, ", "")).join("; ");
+  throw new Problem(response.status, inputs || body.detail || body.title || response.statusText,
     Number(response.headers.get("Retry-After")) || 0);
 }
 
@@ -31,10 +32,14 @@ export async function get(path) {
   return (await ask(path)).json();
 }
 
-export async function post(path, body) {
-  const options = {method: "POST"};
+export const post = (path, body) => send("POST", path, body);
+export const put = (path, body) => send("PUT", path, body);
+
+async function send(method, path, body) {
+  const options = {method};
   if (body !== undefined) Object.assign(options, {headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
-  return (await ask(path, options)).json();
+  const response = await ask(path, options);
+  return response.status === 204 ? null : response.json();
 }
 
 // A picture and what its headers tell; a decoder that is busy is asked again as it says.

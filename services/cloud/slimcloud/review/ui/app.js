@@ -3,15 +3,21 @@
 import {API, get, session, signIn, signOut} from "./api.js";
 import {controlCameras, controlNews, loadControl, startControl} from "./control.js";
 import {$, bytes, count, make} from "./draw.js";
+import {clearEventFilters, loadCounts, offerChoices, startEventFilters} from "./event_filters.js";
+import {dropUnmatched, events, loadEvents, loadOlderEvents, paintEvents, setReviewed, showEventNews, startEvents, takeEvent} from "./event_list.js";
 import {chooseTime, chosenTime, fillChoices, forgetNews, list, loadFrames, paintFrames, showNews, startFrames, takeNews} from "./frames.js";
+import {setLabels} from "./labels.js";
+import {stepMoment} from "./moments.js";
+import {dropPicks, markEvents, pickAll, picks, startPicks, undoMark} from "./picks.js";
 import {mark, startReview} from "./review.js";
 import {loadTimeline, startTimeline} from "./timeline.js";
-import {holdBefore, openFrame, startViewer, step} from "./viewer.js";
+import {holdBefore, openEvent, openFrame, startViewer, step} from "./viewer.js";
+import {openRules, startRules} from "./rules.js";
 import {startViews, view} from "./views.js";
 import {loadCameras, loseSight, openCamera, repaint, showFrame, startWall} from "./wall.js";
 import {showWhole, zoomBy} from "./zoom.js";
 
-const REFRESH_MS = 1000, CAMERAS_MS = 5000, TIMELINE_MS = 10_000, RETRY_MS = 3000, ZOOM_STEP = 1.4;
+const REFRESH_MS = 1000, CAMERAS_MS = 5000, TIMELINE_MS = 10_000, COUNTS_MS = 5000, RETRY_MS = 3000, ZOOM_STEP = 1.4;
 const THEMES = {"": "◐", light: "☀", dark: "☾"};
 const isLive = () => $("live").getAttribute("aria-pressed") === "true";
 
@@ -31,13 +37,17 @@ async function attempt(...parts) {
 
 async function cameras() {
   const list = await loadCameras().catch(problem => { loseSight(); throw problem; });
-  fillChoices(list.map(({id}) => id), []);
+  const ids = list.map(({id}) => id);
+  fillChoices(ids, []);
+  offerChoices({cameras: ids});
   controlCameras(list);
 }
 
 async function overview() {
   const known = await get(`${API}/overview`);
+  setLabels(known.labels);
   fillChoices([], [...known.labels].sort());
+  offerChoices({labels: known.labels});
   const totals = [["Frames", count(known.frames_total)], ["Received", bytes(known.received_bytes_total)]];
   $("totals").replaceChildren(...totals.map(([name, value]) =>
     make("div", {}, make("dt", {textContent: name}), make("dd", {textContent: value}))));
@@ -49,8 +59,10 @@ function timeline() {
 }
 
 const frames = () => loadFrames();
+const happenings = () => loadEvents();
+const counts = () => loadCounts();
 // What the wall needs, and what the part of the page that is shown needs: nothing else is asked for.
-const PARTS = {frames: [overview, timeline, frames], cameras: [overview, loadControl]};
+const PARTS = {events: [overview, happenings, counts], frames: [overview, timeline, frames], cameras: [overview, loadControl]};
 const shownParts = () => [cameras, ...PARTS[view()]];
 
 // ---- news: each part is loaded again at most so often, however many events come -----------------------------------
@@ -62,54 +74,76 @@ function soon(part, pauseMs) {
 function newFrame({frame}) {
   if (!frame) return;  // retention was faster
   controlNews(frame);
-  if (follows()) {
+  if (follows() && view() === "frames") {
     takeNews(frame);
     showSoon();
   }
   countAnew();
 }
+function newEvent({event}) {
+  if (!event) return;
+  if (isLive() && view() === "events") {
+    takeEvent(event);
+    showSoon();
+  }
+  soon(counts, COUNTS_MS);
+}
 function reload() {
-  if (follows()) soon(frames, 0);
+  if (follows()) for (const part of [frames, happenings]) soon(part, 0);
   countAnew();
 }
 function countAnew() {
+  soon(counts, COUNTS_MS);
   soon(timeline, TIMELINE_MS);
   soon(overview, TIMELINE_MS);
 }
+const showWaiting = how => view() === "events" ? showEventNews(how) : view() === "frames" && showNews(how);
 let showing = 0;
 function showSoon() {
-  showing ||= setTimeout(() => { showing = 0; if (follows()) showNews(); }, REFRESH_MS);
+  showing ||= setTimeout(() => { showing = 0; if (follows()) showWaiting(); }, REFRESH_MS);
 }
 // A camera that sends no more brings no news of that.
 setInterval(() => soon(cameras, 0), CAMERAS_MS);
 // While a frame is open the list stands still: its neighbours must not run away.
-const follows = () => isLive() && view() === "frames" && !$("viewer").open;
+const follows = () => isLive() && !$("viewer").open;
 
-let events = null;
+let feed = null;
 function listen() {
-  events?.close();
-  events = new EventSource(`${API}/events/stream?frames=true`);
-  const on = (kind, react) => events.addEventListener(kind, event => react(JSON.parse(event.data)));
+  feed?.close();
+  feed = new EventSource(`${API}/events/stream?frames=true`);
+  const on = (kind, react) => feed.addEventListener(kind, event => react(JSON.parse(event.data)));
   on("frame.detected", ({frame}) => { if (frame) showFrame(frame); });
   for (const kind of ["frame.detected", "frame.backfilled", "frame.dropped", "frame.failed", "enhancement.stored", "review.recorded"]) on(kind, newFrame);
+  for (const kind of ["event.begun", "event.changed", "event.ended"]) on(kind, newEvent);
   for (const kind of ["camera.connected", "camera.disconnected"]) on(kind, () => soon(cameras, 0));
   on("events.missed", () => attempt(...shownParts()));
   on("gap.stored", () => { soon(cameras, 0); soon(timeline, 0); });
-  events.onopen = () => {
+  feed.onopen = () => {
     $("live").classList.remove("lost");
     reload();  // what came between the first load and now
   };
-  events.onerror = () => {
+  feed.onerror = () => {
     $("live").classList.add("lost");
     attempt(cameras);  // the wall says so where nobody answers
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+    if (feed.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
   };
 }
 
 // ---- keys ------------------------------------------------------------------------------------------------------
 const KEYS = {l: () => $("live").click(), t: () => $("theme").click(), "?": showHelp};
-const PAGE_KEYS = {...KEYS, "/": () => $("camera").focus(), 0: () => $("filters").reset()};
-const VIEWER_KEYS = {...KEYS, s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
+const PAGE_KEYS = {...KEYS, u: undoMark};
+const VIEW_KEYS = {
+  events: {"/": () => openMenu($("event-label")), 0: () => $("event-clear").click(), a: pickAll, Escape: dropPicks,
+    r: () => markEvents(picks().length ? picks() : focusedEvents(), true)},
+  frames: {"/": () => $("camera").focus(), 0: () => $("filters").reset()},
+  cameras: {},
+};
+const focusedEvents = () => [document.activeElement?.closest?.("#events > li")?.dataset.id].filter(Boolean);
+function openMenu(menu) {
+  menu.open = true;
+  menu.querySelector("input").focus();
+}
+const VIEWER_KEYS = {...KEYS, u: undoMark, ArrowUp: () => stepMoment(-1), ArrowDown: () => stepMoment(1), s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
   d: () => $("detect").hidden || $("detect").click(), c: () => $("comment").focus(), v: () => $("save").hidden || $("save").click(),
   x: () => holdBefore(true), "+": () => zoomBy(ZOOM_STEP), "=": () => zoomBy(ZOOM_STEP), "-": () => zoomBy(1 / ZOOM_STEP), 0: showWhole,
   ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
@@ -118,7 +152,7 @@ addEventListener("keydown", event => {
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const inViewer = $("viewer").open, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (document.querySelector("dialog[open]:not(#viewer)")) return;
-  const react = inViewer ? VIEWER_KEYS[key] : PAGE_KEYS[key] || (/^[1-9]$/.test(key) && (() => openCamera(key - 1)));
+  const react = inViewer ? VIEWER_KEYS[key] : VIEW_KEYS[view()][key] || PAGE_KEYS[key] || (/^[1-9]$/.test(key) && (() => openCamera(key - 1)));
   if (!react) return;
   event.preventDefault();
   react();
@@ -156,7 +190,11 @@ $("token-form").onsubmit = event => {
 $("live").onclick = () => {
   $("live").setAttribute("aria-pressed", !isLive());
   forgetNews();
-  if (isLive()) attempt(frames);
+  if (isLive()) reload();
+};
+document.querySelector(".skip").onclick = event => {
+  event.preventDefault();
+  document.querySelector("main section:not([hidden]) .card")?.focus();
 };
 $("help-button").onclick = showHelp;
 $("sign-out").onclick = () => signOut().then(() => location.reload());
@@ -165,26 +203,39 @@ $("more").onclick = () => attempt(async () => {
   if (list.isCut) await frames();  // for where the list goes on
   await loadFrames(list.next);
 });
-$("newer-frames").onclick = () => {
-  showNews({always: true});
-  $("frames-heading").scrollIntoView();
+$("more-events").onclick = () => attempt(loadOlderEvents);
+$("news").onclick = () => {
+  showWaiting({always: true});
+  scrollTo({top: 0});
 };
-for (const [part, kind] of [[window, "scroll"], [$("frames"), "mouseleave"]]) part.addEventListener(kind, showSoon, {passive: true});
-document.addEventListener("visibilitychange", () => document.hidden ? events.close() : listen());
+// Older events come as they are scrolled to.
+new IntersectionObserver(([{isIntersecting}]) => { if (isIntersecting) $("more-events").click(); }, {rootMargin: "600px"}).observe($("more-events"));
+for (const [part, kind] of [[window, "scroll"], [$("frames"), "mouseleave"], [$("events"), "mouseleave"]]) part.addEventListener(kind, showSoon, {passive: true});
+document.addEventListener("visibilitychange", () => document.hidden ? feed.close() : listen());
 
 setTheme(storedTheme());
 startWall(async frame => {
   if (isLive()) await attempt(frames);  // newer than the list, as a rule: it gets its neighbours
   openFrame(frame);
-});
+}, openRules);
+startRules();
 startControl();
 startTimeline(chooseTime);
 startFrames(openFrame, () => attempt(frames, timeline));
-startReview();
-startViewer({onLook: () => { repaint(); paintFrames(); }, onClose: reload});
+startEvents(openEvent, () => $("event-filters").dispatchEvent(new Event("change")));
+startEventFilters(() => attempt(happenings, counts));
+startPicks({ids: () => events.list.map(event => event.event_id), onProblem: text => { $("banner").textContent = text; $("banner").hidden = false; },
+  onMarked: (ids, reviewed) => {
+    setReviewed(ids, reviewed);
+    soon(counts, 0);
+    if (!$("viewer").open) attempt(reviewed ? dropUnmatched : happenings);
+  }});
+startReview(() => step(1));
+startViewer({onLook: () => { repaint(); paintFrames(); }, onClose: () => view() === "events" ? attempt(dropUnmatched).then(showSoon) : reload()});
 const wanted = decodeURIComponent(location.hash.slice(1));
 const loaded = [];
 startViews(() => loaded.push(attempt(...shownParts())));
 listen();
 await loaded[0];
-if (wanted.includes(":")) openFrame(wanted);
+if (wanted.startsWith("event/")) openEvent(wanted.slice("event/".length));
+else if (wanted.includes(":")) openFrame(wanted);

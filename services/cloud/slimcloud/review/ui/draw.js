@@ -27,6 +27,11 @@ export function seconds(s) {
   if (Math.abs(s) < 1) return `${Math.round(s * 1000)} ms`;
   return Math.abs(s) < 100 ? `${s.toFixed(2)} s` : `${Math.round(s / 60)} min`;
 }
+export function duration(ms) {
+  const s = Math.round(ms / 1000);
+  if (s < 60) return `${s} s`;
+  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
+}
 export const clock = t => new Date(t).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 export const moment = t => new Date(t).toLocaleString([], {dateStyle: "medium", timeStyle: "medium", hourCycle: "h23"});
 export const quality = q => Number(q.toFixed(2));

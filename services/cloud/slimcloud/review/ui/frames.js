@@ -83,7 +83,7 @@ export function takeNews(frame) {
 
 export function forgetNews() {
   news.clear();
-  $("newer-frames").hidden = true;
+  $("news").hidden = true;
 }
 
 // Put them where they belong, unless that moved what a person has scrolled to or points at.
@@ -91,8 +91,8 @@ export function showNews({always = false} = {}) {
   const frames = [...new Map([...list.frames, ...news.values()].map(frame => [frame.id, frame])).values()].filter(matches);
   const added = frames.length - list.frames.length;
   if (isRead() && !always) {
-    $("newer-frames").hidden = added <= 0;
-    $("newer-frames").textContent = `Show ${added === PAGE ? "the newest frames" : plural(added, "newer frame")}`;
+    $("news").hidden = added <= 0;
+    $("news").textContent = `Show ${added === PAGE ? "the newest frames" : plural(added, "newer frame")}`;
     return;
   }
   list.frames = frames.sort((a, b) => Date.parse(b.capture_time) - Date.parse(a.capture_time)).slice(0, PAGE);

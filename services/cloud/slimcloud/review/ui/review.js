@@ -3,9 +3,14 @@
 import {API, get, post} from "./api.js";
 import {$, clock, make} from "./draw.js";
 import {replaceFrame} from "./frames.js";
-import {complain, shownFrame} from "./shown.js";
+import {markEvents} from "./picks.js";
+import {complain, setShownEvent, shownEvent, shownFrame} from "./shown.js";
 
-export function startReview() {
+let goOn = () => {};
+
+// `onReviewed` shows what comes after an event that was reviewed.
+export function startReview(onReviewed) {
+  goOn = onReviewed;
   $("mark-reviewed").onclick = () => mark("reviewed");
   $("mark-wrong").onclick = () => mark("wrong");
   $("say").onsubmit = event => {
@@ -15,9 +20,17 @@ export function startReview() {
   };
 }
 
-// Mark the open frame; the same mark again takes it back.
+// Mark the open event reviewed, or the open frame; the same mark again takes it back.
 export async function mark(wanted) {
-  const frame = shownFrame();
+  const frame = shownFrame(), event = shownEvent();
+  if (event && wanted === "reviewed") {
+    const reviewed = !event.reviewed;
+    if (!await markEvents([event.event_id], reviewed) || shownEvent() !== event) return;
+    setShownEvent({...event, reviewed});
+    press(frame?.mark);
+    if (reviewed) goOn();
+    return;
+  }
   if (frame) await record({mark: $(`mark-${wanted}`).getAttribute("aria-pressed") === "true" ? "open" : wanted});
 }
 
@@ -38,6 +51,7 @@ export async function loadReview(frame) {
 
 async function record(review) {
   const frame = shownFrame();
+  if (!frame) return false;  // it is gone, and what is shown is an event's picture
   try {
     await post(`${API}/frames/${frame.id}/reviews`, review);
     const fresh = await get(`${API}/frames/${frame.id}?detections=true`);
@@ -51,7 +65,9 @@ async function record(review) {
 }
 
 function press(current) {
-  for (const name of ["reviewed", "wrong"]) $(`mark-${name}`).setAttribute("aria-pressed", current === name);
+  const event = shownEvent();
+  $("mark-reviewed").setAttribute("aria-pressed", event ? event.reviewed : current === "reviewed");
+  $("mark-wrong").setAttribute("aria-pressed", current === "wrong");
 }
 
 function entry({reviewer, time, kind, level, mark, comment}) {

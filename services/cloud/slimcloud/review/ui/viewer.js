@@ -1,13 +1,15 @@
-// One open frame: its picture is decoded now, because a person asks.
+// One open frame, for itself or as what an event is remembered by: its picture is decoded now, because a person asks.
 
 import {API, get} from "./api.js";
 import {canDetect, detect} from "./detect.js";
-import {$, bytes, clock, color, drawScene, labelText, make, makeSvg, moment, quality, seconds} from "./draw.js";
-import {list, replaceFrame} from "./frames.js";
+import {$, bytes, clock, color, drawScene, duration, labelText, make, makeSvg, moment, quality, seconds} from "./draw.js";
+import {events, loadOlderEvents} from "./event_list.js";
+import {list} from "./frames.js";
+import {eventPicture, showMoments, tellMoment} from "./moments.js";
 import {pictureOf} from "./pictures.js";
 import {clearReview, loadReview} from "./review.js";
 import {sharpen} from "./sharpen.js";
-import {complain, say, setShown, shownFrame} from "./shown.js";
+import {complain, say, setShown, setShownEvent, shownEvent, shownFrame} from "./shown.js";
 import {viewHash} from "./views.js";
 import {showWhole, startZoom} from "./zoom.js";
 
@@ -32,14 +34,54 @@ export function startViewer(handlers) {
 }
 
 export async function openFrame(frameOrId) {
+  setShownEvent(null);
+  showMoments(null);
   try {
-    const id = frameOrId.id || frameOrId;
-    const frame = frameOrId.detections ? frameOrId : await get(`${API}/frames/${id}?detections=true`);
-    await view(frame);
+    await openPicture(frameOrId);
   } catch (error) {
     present();
     complain(error.status === 410 ? "Retention has removed this frame." : error.message);
   }
+}
+
+async function openPicture(frameOrId) {
+  const id = frameOrId.id || frameOrId;
+  const frame = frameOrId.detections ? frameOrId : await get(`${API}/frames/${id}?detections=true`);
+  await view(frame);
+}
+
+export async function openEvent(eventOrId) {
+  try {
+    const event = eventOrId.event_id ? eventOrId : await get(`${API}/events/${eventOrId}`);
+    setShownEvent(event);
+    showMoments(event, frame => openPicture(frame).catch(error => complain(error.message))).then(() => tellMoment(shownFrame()?.id));
+    await openPicture(event.best_frame_id).catch(error => {
+      if (![404, 410].includes(error.status) || shownEvent() !== event) throw error;
+      return viewPreview(event);
+    });
+  } catch (error) {
+    present();
+    complain(error.message);
+  }
+}
+
+// All that is left of an event whose frames are gone.
+async function viewPreview(event) {
+  clearPicture();
+  setShown(null);
+  present();
+  describePlace();
+  clearReview();
+  for (const id of ["found", "facts", "stages"]) $(id).replaceChildren();
+  $("sharper").disabled = $("detect").hidden = true;
+  $("until").textContent = "";
+  const scene = await eventPicture(event);
+  if (shownEvent() !== event || shownFrame()) return;
+  complain(scene ? "This small picture is all that is kept." : "No picture of it is kept.");
+  if (!scene) return;
+  setShape(scene);
+  drawScene($("boxes"), scene, {text: true, fill: false});
+  $("image").src = scene.picture;
 }
 
 // Show a frame; after a refetch the better picture takes the place of the one before its eyes.
@@ -47,7 +89,6 @@ export async function view(frame, {improves = false} = {}) {
   if (!improves) clearPicture();
   setShown(frame);
   present();
-  history.replaceState(null, "", `#${frame.id}`);
   complain("");
   say("decoding…");
   describe(frame, null);
@@ -71,10 +112,22 @@ function present() {
   $("viewer").focus();  // keys work at once, and no button looks chosen
 }
 
-export function step(by) {
-  const at = list.frames.findIndex(other => other.id === shownFrame()?.id);
-  const frame = at < 0 ? null : list.frames[at + by];
-  if (frame) view(frame);
+// To what is newer (-1) or older (1) than what is open.
+export async function step(by) {
+  const event = shownEvent();
+  let {among, at} = neighbours();
+  if (event && at + by === among.length && events.next) {
+    await loadOlderEvents().catch(error => complain(error.message));
+    ({among, at} = neighbours());
+  }
+  const next = at < 0 || shownEvent()?.event_id !== event?.event_id ? null : among[at + by];
+  if (next) return event ? openEvent(next) : view(next);
+  if (event) say("no more events here");
+}
+
+function neighbours() {
+  const event = shownEvent(), among = event ? events.list : list.frames;
+  return {among, at: event ? among.findIndex(other => other.event_id === event.event_id) : among.findIndex(other => other.id === shownFrame()?.id)};
 }
 
 export function holdBefore(held) {
@@ -111,26 +164,25 @@ function clearPicture() {
 }
 
 function leave() {
-  const id = shownFrame()?.id;
+  const id = shownEvent()?.event_id || shownFrame()?.id;
   setShown(null);
+  setShownEvent(null);
+  showMoments(null);
   clearPicture();
   clearReview();
   say("");
   history.replaceState(null, "", viewHash());
+  [...document.querySelectorAll("#events > li, #frames > li")].find(item => item.dataset.id === id)?.firstChild.focus({preventScroll: true});
   on.onClose();
-  [...$("frames").children].find(item => item.dataset.id === id)?.firstChild.focus({preventScroll: true});
 }
 
 function describe(frame, picture) {
-  const at = list.frames.findIndex(other => other.id === frame.id);
-  $("newer").disabled = at <= 0;
-  $("older").disabled = at < 0 || at >= list.frames.length - 1;
-  $("viewer-title").textContent = `${frame.camera} · ${clock(frame.capture_time)}`;
+  describePlace();
+  tellMoment(frame.id);
   describeSharper(frame);
   $("detect").hidden = !canDetect(frame);
   $("detect").disabled = false;
-  $("stack").style.setProperty("--image-width", frame.image_width);
-  $("stack").style.setProperty("--aspect", frame.image_width / frame.image_height);
+  setShape(frame);
   drawBoxes();
   describeFound(frame);
   describeStages(frame.latency);
@@ -144,6 +196,22 @@ function describe(frame, picture) {
   if (frame.reason) rows.push(["Why", frame.reason]);
   $("facts").replaceChildren(...rows.map(([name, value]) =>
     make("div", {}, make("dt", {textContent: name}), make("dd", {textContent: value}))));
+}
+
+// What is open, and what is beside it.
+function describePlace() {
+  const event = shownEvent(), frame = shownFrame(), {among, at} = neighbours();
+  $("newer").disabled = at <= 0;
+  $("older").disabled = at < 0 || at >= among.length - 1 && !(event && events.next);
+  $("viewer-title").textContent = event ? `${event.labels.join(", ")} · ${event.camera} · ${clock(frame?.capture_time || event.begin)}`
+    : `${frame.camera} · ${clock(frame.capture_time)}`;
+  $("viewer-title").title = event ? `${moment(event.begin)}, ${event.end ? duration(Date.parse(event.end) - Date.parse(event.begin)) : "goes on"}` : "";
+  history.replaceState(null, "", event ? `#event/${event.event_id}` : `#${frame.id}`);
+}
+
+function setShape({image_width: w, image_height: h}) {
+  $("stack").style.setProperty("--image-width", w);
+  $("stack").style.setProperty("--aspect", w / h);
 }
 
 // Until when a better picture can be had, and what the last such picture of this camera took.
@@ -161,8 +229,11 @@ function describeSharper(frame) {
 }
 
 function drawBoxes() {
-  const frame = shownFrame();
-  if (frame) drawScene($("boxes"), frame, {text: true, fill: false});
+  const frame = shownFrame(), path = shownEvent()?.path || [];
+  if (!frame) return;
+  drawScene($("boxes"), frame, {text: true, fill: false});
+  if (path.length > 1) $("boxes").prepend(makeSvg("polyline",
+    {class: "path", points: path.map(([x, y]) => `${x * frame.image_width},${y * frame.image_height}`).join(" ")}));
 }
 
 const changed = frame => frame.activity == null ? "what changed" : `${Math.round(100 * frame.activity)}% changed`;

@@ -2,7 +2,7 @@
 
 import {$} from "./draw.js";
 
-const FIRST = "frames";
+const FIRST = "events";
 const links = [...$("views").children];
 const nameOf = link => link.hash.slice(2);
 

@@ -11,7 +11,7 @@ const RANKS = ["live", "starved", "silent", "offline"];
 const ORDER_MS = 10_000, MOVED = .01;  // what moved within one such time is alike; share of a picture that is motion
 const tiles = new Map();   // camera id -> its tile
 
-let open = () => {};
+let open = () => {}, openRules = () => {};
 const inView = new IntersectionObserver(entries => {
   for (const {isIntersecting, target} of entries) {
     const tile = tiles.get(target.dataset.camera);
@@ -20,8 +20,9 @@ const inView = new IntersectionObserver(entries => {
   }
 });
 
-export function startWall(openFrame) {
+export function startWall(openFrame, openZones) {
   open = openFrame;
+  openRules = openZones;
 }
 
 export async function loadCameras() {
@@ -84,7 +85,9 @@ function addTile(id) {
       part("row small", tile.seen, tile.lag),
       part("more small soft", tile.today, tile.gaps, tile.clock)));
   tile.button.onclick = () => tile.frame && open(tile.frame);
-  tile.item = make("li", {}, tile.button);
+  const zones = make("button", {className: "zones", textContent: "Zones"});
+  zones.onclick = () => openRules(id);
+  tile.item = make("li", {}, tile.button, zones);
   tile.item.dataset.camera = id;
   tiles.set(id, tile);
   $("wall").append(tile.item);
