@@ -66,11 +66,16 @@ class Metrics:
         return f"{self._prefix}_{thing}"
 
 
-def expose_by(label: str, parts: Mapping[str, Metrics]) -> bytes:
-    """As `exposition`, of several of one service, each series with its part's name as a label."""
+def join_by(label: str, parts: Mapping[str, Metrics]) -> CollectorRegistry:
+    """Several of one service together, each series with its part's name as a label."""
     registry = CollectorRegistry()
     registry.register(_Labelled(label, parts))
-    return generate_latest(registry)
+    return registry
+
+
+def expose_by(label: str, parts: Mapping[str, Metrics]) -> bytes:
+    """As `exposition`, of what `join_by` joins."""
+    return generate_latest(join_by(label, parts))
 
 
 class _Labelled(Collector):

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import start_http_server
 
 from slimedge.watch.metrics import MetricsObserver
-from slimops.metrics import Metrics
+from slimops.metrics import Metrics, join_by
 from support.cloud.moved_metrics import moved_cloud
 from unit.slimedge.watch.test_metrics import EVENTS_AND_SAMPLES
 
@@ -47,7 +47,7 @@ def exposed_metrics() -> Iterator[dict[str, str]]:
         observer.notify(event)
     servers = {
         "cloud": start_http_server(0, "127.0.0.1", cloud.registry),
-        "edge": start_http_server(0, "127.0.0.1", edge.registry),
+        "edge": start_http_server(0, "127.0.0.1", join_by("camera", {"gate": edge})),
     }
     try:
         yield {job: f"127.0.0.1:{server.server_port}" for job, (server, _) in servers.items()}
