@@ -1,0 +1,1 @@
+"""How many events the cloud makes of a video."""
