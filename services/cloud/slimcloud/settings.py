@@ -202,7 +202,7 @@ class CloudSettings(ServiceSettings):
         description="receivers in YAML; better CLOUD_WEBHOOKS_FILE",
     )
     mqtt_url: Annotated[str, AfterValidator(check_encoded)] | None = Field(
-        default=None, pattern=r"^mqtts?://", repr=False, json_schema_extra={"writeOnly": True}
+        default=None, pattern=r"^mqtts?://[^/]", repr=False, json_schema_extra={"writeOnly": True}
     )
     """mqtt:// or mqtts:// URL of a broker"""
     mqtt_topic: str = Field(default="slimwire", pattern=r"^[^+#\s/]{1,64}(/[^+#\s/]{1,64})*$")

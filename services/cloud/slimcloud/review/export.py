@@ -6,7 +6,6 @@ Nothing is kept: neither the pictures, which would push out those that people lo
 """
 
 import asyncio
-import io
 import json
 import logging
 import zipfile
@@ -14,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,17 +45,35 @@ class ExportFrame:
     boxes: Sequence[Detection] = ()  # to draw
 
 
-class ExportFile(Protocol):
-    """A file that grows by pictures; what was written is taken from it piece by piece."""
+class ExportFile:
+    """A file that grows by pictures; what was written is taken from it piece by piece, so nobody
+    can seek in it.
+    """
+
+    def __init__(self) -> None:
+        self._written = bytearray()
 
     def add(self, frame: ExportFrame, image: NDArray[np.uint8] | None) -> None:
         """Append the picture of a frame, (H, W, 3) RGB; None: there is none to be had."""
+        raise NotImplementedError
 
     def end(self) -> None:
         """Nothing follows."""
+        raise NotImplementedError
 
     def take(self) -> bytes:
         """What was written since the last call."""
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+    def write(self, data: bytes) -> int:
+        """For the library that writes the file."""
+        self._written += data
+        return len(data)
+
+    def flush(self) -> None:
+        """For the same: there is nothing to do."""
 
 
 async def export(
@@ -90,26 +107,7 @@ async def export(
     yield file.take()
 
 
-class _Sink(io.RawIOBase):
-    """Where a file is written that nobody can seek in."""
-
-    def __init__(self) -> None:
-        self._written = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._written += data
-        return len(data)
-
-    def take(self) -> bytes:
-        taken = bytes(self._written)
-        self._written.clear()
-        return taken
-
-
-class ZipExport:
+class ZipExport(ExportFile):
     """Pictures, and `frames.json` as the last: what is known of each, with its boxes.
 
     Args:
@@ -117,12 +115,11 @@ class ZipExport:
     """
 
     def __init__(self, image_format: ImageFormat, facts: Mapping[str, Any]) -> None:
+        super().__init__()
         self._image_format = image_format
         self._facts = dict(facts)
         self._frames: list[dict[str, Any]] = []
-        self._sink = _Sink()
-        self._archive = zipfile.ZipFile(self._sink, "w")
-        self.take = self._sink.take
+        self._archive = zipfile.ZipFile(self, "w")  # type: ignore[call-overload]  # it only writes
 
     def add(self, frame: ExportFrame, image: NDArray[np.uint8] | None) -> None:
         name = None
@@ -137,7 +134,7 @@ class ZipExport:
         self._archive.close()
 
 
-class FilmExport:
+class FilmExport(ExportFile):
     """H.264 in a fragmented MP4; each picture is shown until the next was captured.
 
     A picture of another size than the first is scaled to it; odd sides lose their last pixel.
@@ -149,21 +146,16 @@ class FilmExport:
     def __init__(self) -> None:
         import av
 
+        super().__init__()
         self._av = av
-        self._sink = _Sink()
-        self._film = av.open(
-            self._sink,
-            "w",
-            format="mp4",
-            options={"movflags": "frag_keyframe+empty_moov+default_base_moof"},
-        )
+        fragmented = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self._film = av.open(self, "w", format="mp4", options=fragmented)
         self._stream = self._film.add_stream("libx264", options=_X264_OPTIONS)
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = _MILLISECOND
         self._stream.codec_context.gop_size = _GROUP_FRAMES
         self._begin_us: int | None = None
         self._last = -1  # milliseconds
-        self.take = self._sink.take
 
     def add(self, frame: ExportFrame, image: NDArray[np.uint8] | None) -> None:
         if image is None:
