@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from slimcloud.addresses import CloudAddresses
+from slimcloud.behind_proxy import BehindProxy
 from slimcloud.chain import ChainDecoder
 from slimcloud.detect.engine import DetectionEngine, TriagePolicy, load_canary
 from slimcloud.detect.metrics import DetectMetrics
@@ -320,16 +321,19 @@ def _start_review(process: _Process) -> str:
         allowed_hosts=[settings.http_host, *split_words(settings.allowed_hosts)],
     )
     process.tokens.follow(lambda table: take_tokens(app, table))
-    server = HttpServer(
+    behind_proxy = BehindProxy(
         app,
+        split_words(settings.trusted_proxies),
+        root_path=settings.http_root_path or "",
+        proxy_headers=settings.sign_on.headers if settings.sign_on else (),
+    )
+    server = HttpServer(
+        behind_proxy,
         settings.http_host,
         settings.http_port,
         inherited=settings.http_socket,
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,
-        trusted_proxies=split_words(settings.trusted_proxies),
-        root_path=settings.http_root_path or "",
-        proxy_headers=settings.sign_on.headers if settings.sign_on else (),
     )
     server.start(life.spawn)
 

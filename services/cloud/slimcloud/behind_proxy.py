@@ -20,7 +20,7 @@ class BehindProxy(ProxyHeadersMiddleware):
     def __init__(
         self,
         app: ASGIApp,
-        trusted: Sequence[str],
+        trusted: Sequence[str] = (),
         *,
         root_path: str = "",
         proxy_headers: Collection[str] = (),

@@ -5,15 +5,13 @@ signal handlers, and with bounds on what strangers may hold before a token is as
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from slimcloud.behind_proxy import BehindProxy
 
 MAX_CONNECTIONS = 512  # a page holds two: its event stream, and one for everything else
 REQUEST_SECONDS = 10.0  # for a request to come, head and body, of 64 KiB at most
@@ -80,8 +78,6 @@ class HttpServer:
 
     Args:
         inherited: file descriptor of a socket that listens already, in place of a new one.
-        trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
-        root_path, proxy_headers: as of `BehindProxy`.
 
     Raises:
         OSError: the address cannot be bound.
@@ -96,9 +92,6 @@ class HttpServer:
         inherited: int | None = None,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
-        trusted_proxies: Sequence[str] = (),
-        root_path: str = "",
-        proxy_headers: Collection[str] = (),
     ) -> None:
         if inherited is None:
             self._socket = socket.create_server((host, port), backlog=_LISTEN_BACKLOG)
@@ -109,12 +102,9 @@ class HttpServer:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         scheme = "http" if tls_cert is None else "https"
         self.url = f"{scheme}://{host}:{self._socket.getsockname()[1]}"
-        behind_proxy = BehindProxy(
-            app, trusted_proxies, root_path=root_path, proxy_headers=proxy_headers
-        )
         self._server = _Server(
             uvicorn.Config(
-                behind_proxy,
+                app,
                 log_config=None,  # the process has configured logging
                 log_level="warning",  # that it starts and stops is ours to say
                 access_log=False,
@@ -122,7 +112,7 @@ class HttpServer:
                 http=_BoundedProtocol,
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 ws="none",
-                proxy_headers=False,  # `BehindProxy` reads them
+                proxy_headers=False,  # `slimcloud.behind_proxy` reads them
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 ssl_certfile=tls_cert,
                 ssl_keyfile=tls_key,

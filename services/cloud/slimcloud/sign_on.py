@@ -1,6 +1,6 @@
 """Who is signed on at a proxy, as its headers say."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slimcloud.roles import AccessRole
@@ -33,10 +33,6 @@ class SignOn:
         if not name:
             return None
         said = [] if self.role_header is None else values_of(self.role_header)
-        return Identity(name, _highest(",".join(said).split(","), self.role))
-
-
-def _highest(words: Iterable[str], default: AccessRole) -> AccessRole:
-    found = {word.strip().lower() for word in words}
-    roles = [role for role in AccessRole if role in found and role is not AccessRole.CAMERA]
-    return roles[-1] if roles else default  # they are declared from the lowest to the highest
+        words = {word.strip().lower() for word in ",".join(said).split(",")} - {AccessRole.CAMERA}
+        roles = [role for role in AccessRole if role in words]  # from the lowest to the highest
+        return Identity(name, roles[-1] if roles else self.role)

@@ -36,7 +36,7 @@ async def _proxied(
     async with (
         served(
             review,
-            trusted_proxies=[ADDRESS],
+            trusted=[ADDRESS],
             root_path="/slimwire",
             proxy_headers=SIGN_ON.headers,
         ) as direct,
@@ -70,7 +70,8 @@ async def test_every_url_leads_back_through_the_proxy(review: ReviewWorld, strip
 
 async def test_feed_comes_through_with_urls_of_the_proxy(review: ReviewWorld) -> None:
     url = "/api/v1/events?frames=true"  # the old name, which redirects
-    async with _proxied(review) as http, http.stream("GET", url) as response:
+    wants = {"Accept": "text/event-stream"}
+    async with _proxied(review) as http, http.stream("GET", url, headers=wants) as response:
         lines = response.aiter_lines()
         await anext(lines)
         await review.send(1, found=[CAR])
@@ -100,7 +101,7 @@ async def test_whom_the_proxy_names_is_let_in_with_the_highest_role(guarded: Rev
 
 
 async def test_nobody_else_may_name_who_is_signed_on(guarded: ReviewWorld) -> None:
-    async with served(guarded, trusted_proxies=[ADDRESS], proxy_headers=SIGN_ON.headers) as direct:
+    async with served(guarded, trusted=[ADDRESS], proxy_headers=SIGN_ON.headers) as direct:
         forged = await direct.get("/api/v1/session", headers=ANNA)
     async with _proxied(guarded) as http:  # a proxy before which nobody is signed on
         unsigned = await http.get("/api/v1/session")

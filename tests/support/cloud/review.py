@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
+from slimcloud.behind_proxy import BehindProxy
 from slimcloud.chain import ChainDecoder, CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
 from slimcloud.http_server import HttpServer
@@ -194,9 +195,9 @@ async def served(review: ReviewWorld, **settings: Any) -> AsyncIterator[httpx.As
     """The API behind a real server: an in-process transport waits for a stream's end.
 
     Args:
-        settings: of the server.
+        settings: of `BehindProxy`.
     """
-    server = HttpServer(review.api, "127.0.0.1", 0, **settings)
+    server = HttpServer(BehindProxy(review.api, **settings), "127.0.0.1", 0)
     server.start(lambda serving, name: asyncio.create_task(serving, name=name))
     try:
         async with httpx.AsyncClient(base_url=server.url) as http:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from slimcloud.behind_proxy import BehindProxy
 from slimcloud.http_server import HttpServer
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
@@ -33,7 +34,7 @@ async def _served(
 ) -> AsyncIterator[int]:
     """The port of a server."""
     server = HttpServer(
-        _say_who_asks, "127.0.0.1", 0, inherited=inherited, trusted_proxies=trusted_proxies
+        BehindProxy(_say_who_asks, trusted_proxies), "127.0.0.1", 0, inherited=inherited
     )
     server.start(lambda serving, name: asyncio.create_task(serving, name=name))
     try:
