@@ -91,19 +91,16 @@ def load_settings(
     Raises:
         SettingsError: a setting is unknown, missing or wrong.
     """
-    return _Found(settings_class, overrides, environ, config, entry).build()
-
-
-def value_of(
-    settings_class: type[ServiceSettings],
-    name: str,
-    overrides: Mapping[str, object] | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    config: Path | None = None,
-) -> object:
-    """What is said of one setting, unchecked, before all are read; None: nothing."""
-    return _Found(settings_class, overrides, environ, config).values.get(name)
+    environ = os.environ if environ is None else environ
+    config = config_path(environ) if config is None else config
+    found = _Found(settings_class)
+    if config is not None:
+        found.read_section(config)
+    found.read_environment(environ)
+    found.read(entry or {})
+    for name, value in (overrides or {}).items():
+        found.take(name, value, "argument")
+    return found.build()
 
 
 def config_path(environ: Mapping[str, str]) -> Path | None:
@@ -170,49 +167,34 @@ def parse_yaml(content: str | bytes) -> object:
 class _Found(Generic[SettingsT]):
     """Values as they are found, a later source over an earlier one, and what is wrong with them."""
 
-    def __init__(
-        self,
-        settings_class: type[SettingsT],
-        overrides: Mapping[str, object] | None,
-        environ: Mapping[str, str] | None,
-        config: Path | None,
-        entry: Mapping[str, tuple[object, str]] | None = None,
-    ) -> None:
+    def __init__(self, settings_class: type[SettingsT]) -> None:
         self._class = settings_class
         self._prefix = settings_class.env_prefix
-        self.values: dict[str, object] = {}
+        self._values: dict[str, object] = {}
         self._origins: dict[str, str] = {}
         self._files: dict[str, Path] = {}
         self._problems: list[str] = []
-        environ = os.environ if environ is None else environ
-        config = config_path(environ) if config is None else config
-        if config is not None:
-            self._read_section(config)
-        self._read_environment(environ)
-        self._read(entry or {}, "")
-        for name, value in (overrides or {}).items():
-            self._take(name, value, "argument")
 
-    def _take(self, name: str, value: object, origin: str) -> None:
-        self.values[name] = value
+    def take(self, name: str, value: object, origin: str) -> None:
+        self._values[name] = value
         self._origins[name] = origin
         self._files.pop(name, None)
 
-    def _read_section(self, path: Path) -> None:
+    def read_section(self, path: Path) -> None:
         section = self._prefix.removesuffix("_").lower()
         given = read_config(path).get(section, {})
-        self._read({key: (value, f"{path}: {section}.{key}") for key, value in given.items()}, "")
+        self.read({key: (value, f"{path}: {section}.{key}") for key, value in given.items()})
 
-    def _read_environment(self, environ: Mapping[str, str]) -> None:
+    def read_environment(self, environ: Mapping[str, str]) -> None:
         prefix = self._prefix.upper()
         if prefix:  # without one, every variable would be a setting
             ours = [v for v in sorted(environ) if v.upper().startswith(prefix)]
             known = [v for v in ours if not _FOREIGN.match(f"{v.upper()}={environ[v]}")]
-            self._read({v[len(prefix) :].lower(): (environ[v], v) for v in known}, prefix)
+            self.read({v[len(prefix) :].lower(): (environ[v], v) for v in known}, prefix)
 
     def build(self) -> SettingsT:
         try:
-            settings = self._class.model_validate(self.values)
+            settings = self._class.model_validate(self._values)
         except ValidationError as exc:
             for error in exc.errors(include_url=False, include_input=False, include_context=False):
                 message = error["msg"].removeprefix("Value error, ")  # of our own checks
@@ -225,7 +207,7 @@ class _Found(Generic[SettingsT]):
         settings._files |= self._files
         return settings
 
-    def _read(self, given: Mapping[str, tuple[object, str]], prefix: str) -> None:
+    def read(self, given: Mapping[str, tuple[object, str]], prefix: str = "") -> None:
         """Take a source's values, each with how to call it; `prefix` begins its names."""
         fields = self._class.model_fields
         for name, (value, shown) in given.items():
@@ -233,7 +215,7 @@ class _Found(Generic[SettingsT]):
             if prefix and value == "" and plain in fields:
                 continue  # a variable without a value is not set
             if name in fields:
-                self._take(name, value, shown)
+                self.take(name, value, shown)
             elif plain != name and plain in fields:
                 if plain in given:
                     self._problems.append(f"{shown}: {plain} is set, too; keep one of them")
@@ -247,7 +229,7 @@ class _Found(Generic[SettingsT]):
 
     def _take_file(self, name: str, path: str, shown: str) -> None:
         try:
-            self._take(name, Path(path).read_text("utf-8-sig").strip(), shown)
+            self.take(name, Path(path).read_text("utf-8-sig").strip(), shown)
             self._files[name] = Path(path)
         except OSError as exc:
             self._problems.append(f"{shown}: cannot read {path}: {exc.strerror}")

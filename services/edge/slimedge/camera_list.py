@@ -13,12 +13,13 @@ What a camera does not say, environment and configuration file say for all of th
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from slimedge.settings import EdgeSettings
 from slimops.errors import SettingsError
-from slimops.settings import load_settings, read_yaml, value_of
+from slimops.settings import config_path, load_settings, read_config, read_yaml
 
 PROCESS_WIDE = (
     "cache_folder",
@@ -44,16 +45,16 @@ def load_cameras(
         SettingsError: a setting is unknown, missing or wrong, or an id is there twice; in the
             list it is named as `path: id.key`.
     """
-    path = value_of(EdgeSettings, "cameras", overrides, environ=environ, config=config)
+    overrides, environ = overrides or {}, os.environ if environ is None else environ
+    config = config or config_path(environ)
+    section = {} if config is None else read_config(config).get("edge", {})
+    path = overrides.get("cameras") or environ.get("EDGE_CAMERAS") or section.get("cameras")
     if path is None:
         return (load_settings(EdgeSettings, overrides, environ=environ, config=config),)
     entries = _read_list(Path(str(path)))
-    problems = [
-        f"{path}: says the {said} of each camera; leave that option out"
-        for name, said in (("source", "source"), ("camera_id", "id"))
-        if name in (overrides or {})
-    ]
-    cameras = []
+    problems, cameras = [], []
+    if overrides.keys() & {"source", "camera_id"}:
+        problems.append(f"{path}: says source and id of each camera; leave those options out")
     for where, entry in entries:
         problems += _problems_of(where, entry)
         said = {key: (value, f"{where}.{key}") for key, value in entry.items() if key != "id"}
