@@ -13,7 +13,7 @@ and the largest point on the hull of utility over bytes that takes no more (`poi
 price of a byte follows from how full the queues are. The deadline then has a veto, at a rate that
 the link seldom falls short of:
 
-    leaves_edge = max(wait for the encoder + encode, q)
+    leaves_edge = max(encode, q)
     arrives     = leaves_edge + bytes / rate
     detected    = max(arrives, undetected * service) + service
     latency     = age + detected + round trip
@@ -218,14 +218,11 @@ class Controller:
         size_bytes: int,
         seconds: float,
         is_inter: bool = False,
-        wait_seconds: float = 0.0,
     ) -> None:
-        """Learn from one encoded frame: its container's bytes, the seconds that it took, and those
-        that it waited for its turn.
-        """
+        """Learn from one encoded frame: its container's bytes, the seconds it took."""
         expected_bytes = self._bpp[is_inter][level, quality] * pixels / 8
         self._content[is_inter].add(size_bytes, expected_bytes)
-        self._encode_time.add(level, pixels, seconds, wait_seconds)
+        self._encode_time.add(level, pixels, seconds)
         self._cpu.spend(seconds)
 
     def widest_seconds(self, pixels: int) -> float:
@@ -318,8 +315,7 @@ class Controller:
     ) -> _Choice:
         size_bytes = point.bpp * bytes_per_bpp
         service = self.service.seconds
-        encode = self._encode_time.wait + self._encode_time.safe(point.level, offer.pixels)
-        leaves_edge = max(encode, queue.seconds)
+        leaves_edge = max(self._encode_time.safe(point.level, offer.pixels), queue.seconds)
         arrives = leaves_edge + size_bytes / queue.rate
         detected = max(arrives, offer.link.undetected_frames * service) + service
         round_trip = self._link.round_trip

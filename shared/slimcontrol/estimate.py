@@ -52,14 +52,12 @@ class EncodeTime:
     def __init__(self, seconds_per_pixel: dict[int, float]) -> None:
         self._guess = dict(seconds_per_pixel)
         self._measured: dict[int, float] = {}
-        self.wait = 0.0  # seconds until the encoder is free, where other cameras use it, too
 
     def safe(self, level: int, pixels: int) -> float:
         """Seconds to plan with."""
         return _ENCODE_MARGIN * self._per_pixel(level) * pixels
 
-    def add(self, level: int, pixels: int, seconds: float, wait_seconds: float = 0.0) -> None:
-        self.wait += _ENCODE_WEIGHT * (wait_seconds - self.wait)
+    def add(self, level: int, pixels: int, seconds: float) -> None:
         sample = seconds / pixels
         mean = self._measured.get(level, sample)
         self._measured[level] = mean + _ENCODE_WEIGHT * (sample - mean)

@@ -406,13 +406,3 @@ def test_a_share_of_an_encoder_that_others_use_bounds_levels_until_it_is_lifted(
 
     assert shared < alone
     assert chosen(200.0) == alone
-
-
-def test_waiting_for_the_encoder_counts_against_the_deadline() -> None:
-    controller = make_controller()
-    controller.rate.add_alone(10**6, 0.01)
-    before = controller.decide(offer(IDLE)).predicted_seconds
-    for _ in range(50):
-        controller.on_encoded(0, 0, PIXELS, 2000, 0.001, wait_seconds=0.2)
-
-    assert controller.decide(offer(IDLE)).predicted_seconds > before + 0.15

@@ -106,8 +106,7 @@ class EncodeStage:
         """
         point = decision.point
         assert point is not None, "only a skip has no point"
-        asked = self.clock()
-        waited = asked - frame.capture_time_mono
+        waited = self.clock() - frame.capture_time_mono
         link_rate = self.controller.rate.safe  # as the decision saw it
         # As its source counts it, where each start counts alike.
         sequence = frame.sequence if frame.waits else self._sequence + 1
@@ -124,8 +123,7 @@ class EncodeStage:
             logger.error("frame not encoded", extra={"reason": str(exc)})
             self.observer.notify(Skipped(frame.sequence, SkipReason.ENCODE_FAILED))
             return None
-        turn_seconds = max(0.0, self.clock() - asked - result.seconds)
-        self._learn(result, result.seconds, turn_seconds)
+        self._learn(result, result.seconds)
         pixels = result.image.shape[0] * result.image.shape[1]
         self.controller.on_encoder_share(self.share(self.controller.widest_seconds(pixels)))
         self._sequence = sequence
@@ -173,7 +171,7 @@ class EncodeStage:
         self._told = (seconds, now)
         return seconds
 
-    def _learn(self, result: EncodedFrame, seconds: float, wait_seconds: float = 0.0) -> None:
+    def _learn(self, result: EncodedFrame, seconds: float) -> None:
         encoded = result.encoded
         height, width = result.image.shape[:2]
         self.controller.on_encoded(
@@ -183,5 +181,4 @@ class EncodeStage:
             len(encoded.bitstream),
             seconds,
             is_inter=result.sent is not None and result.sent.reference is not None,
-            wait_seconds=wait_seconds,
         )
