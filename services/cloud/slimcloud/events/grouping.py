@@ -33,7 +33,7 @@ GAP_US = 5_000_000  # after so long without motion it is another event
 LONGEST_US = 60_000_000  # of motion: in a busy place an event ends then, and another begins
 _START_US = 10_000_000  # what comes in a camera's first seconds may have been there before
 _TOLD_US = 2_000_000  # between two times that an event is told, where it can wait
-_STEP_US = 60_000_000  # a clock that goes back by more was set: all begins anew
+_STEP_US = 10_000_000  # a clock that goes back by more was set: all begins anew
 _PATH_STEP = 0.01  # of the picture: points of a path are so far apart
 _MAX_LABELS = 8  # that are told of an event
 
