@@ -104,6 +104,9 @@ async def test_an_open_event_is_marked_and_the_next_one_shown(
         await shows(page, NUM_EVENTS - 1)
         await expect(page.locator("#boxes .path")).to_have_count(1)
         await expect(page.locator("#moments li")).to_have_count(SPAN)
+        async with page.expect_download() as saving:
+            await page.click("#all-pictures")
+        assert (await saving.value).suggested_filename.endswith(".zip")
         await page.keyboard.press("ArrowDown")
         await expect(page.locator("#moments li").nth(3).locator("button")).to_have_attribute(
             "aria-current", "true"

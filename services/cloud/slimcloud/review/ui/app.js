@@ -3,16 +3,16 @@
 import {API, get, session, signIn, signOut} from "./api.js";
 import {controlCameras, controlNews, loadControl, startControl} from "./control.js";
 import {$, bytes, count, make} from "./draw.js";
-import {clearEventFilters, loadCounts, offerChoices, startEventFilters} from "./event_filters.js";
-import {dropUnmatched, events, loadEvents, loadOlderEvents, paintEvents, setReviewed, showEventNews, startEvents, takeEvent} from "./event_list.js";
+import {loadCounts, offerChoices, startEventFilters} from "./event_filters.js";
+import {dropUnmatched, events, loadEvents, loadOlderEvents, setReviewed, showEventNews, startEvents, takeEvent} from "./event_list.js";
 import {chooseTime, chosenTime, fillChoices, forgetNews, list, loadFrames, paintFrames, showNews, startFrames, takeNews} from "./frames.js";
 import {setLabels} from "./labels.js";
 import {stepMoment} from "./moments.js";
 import {dropPicks, markEvents, pickAll, picks, startPicks, undoMark} from "./picks.js";
 import {mark, startReview} from "./review.js";
+import {openRules, startRules} from "./rules.js";
 import {loadTimeline, startTimeline} from "./timeline.js";
 import {holdBefore, openEvent, openFrame, startViewer, step} from "./viewer.js";
-import {openRules, startRules} from "./rules.js";
 import {startViews, view} from "./views.js";
 import {loadCameras, loseSight, openCamera, repaint, showFrame, startWall} from "./wall.js";
 import {showWhole, zoomBy} from "./zoom.js";
@@ -143,7 +143,8 @@ function openMenu(menu) {
   menu.open = true;
   menu.querySelector("input").focus();
 }
-const VIEWER_KEYS = {...KEYS, u: undoMark, ArrowUp: () => stepMoment(-1), ArrowDown: () => stepMoment(1), s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
+const VIEWER_KEYS = {...KEYS, u: undoMark, ArrowUp: () => stepMoment(-1), ArrowDown: () => stepMoment(1),
+  s: () => $("sharper").click(), b: () => $("show-boxes").click(), r: () => mark("reviewed"), w: () => mark("wrong"),
   d: () => $("detect").hidden || $("detect").click(), c: () => $("comment").focus(), v: () => $("save").hidden || $("save").click(),
   x: () => holdBefore(true), "+": () => zoomBy(ZOOM_STEP), "=": () => zoomBy(ZOOM_STEP), "-": () => zoomBy(1 / ZOOM_STEP), 0: showWhole,
   ArrowLeft: () => step(-1), ArrowRight: () => step(1)};
@@ -224,12 +225,14 @@ startTimeline(chooseTime);
 startFrames(openFrame, () => attempt(frames, timeline));
 startEvents(openEvent, () => $("event-filters").dispatchEvent(new Event("change")));
 startEventFilters(() => attempt(happenings, counts));
-startPicks({ids: () => events.list.map(event => event.event_id), onProblem: text => { $("banner").textContent = text; $("banner").hidden = false; },
+startPicks({
+  ids: () => events.list.map(event => event.event_id),
   onMarked: (ids, reviewed) => {
     setReviewed(ids, reviewed);
     soon(counts, 0);
     if (!$("viewer").open) attempt(reviewed ? dropUnmatched : happenings);
-  }});
+  },
+});
 startReview(() => step(1));
 startViewer({onLook: () => { repaint(); paintFrames(); }, onClose: () => view() === "events" ? attempt(dropUnmatched).then(showSoon) : reload()});
 const wanted = decodeURIComponent(location.hash.slice(1));

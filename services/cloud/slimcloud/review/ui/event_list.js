@@ -12,7 +12,7 @@ const news = new Map();       // event id -> event that the list does not show y
 let open = () => {}, asked = 0, refilter = () => {};
 
 const cards = () => [...$("events").children];
-export const idOf = item => item?.dataset.id;
+const idOf = item => item?.dataset.id;
 const unseen = new WeakMap();  // card that nobody has scrolled to -> what gives it its picture
 const inView = new IntersectionObserver(entries => {
   for (const {isIntersecting, target} of entries) if (isIntersecting) {

@@ -22,7 +22,7 @@ export async function eventPicture(event) {
     class_id: Math.max(0, labels.all.indexOf(event.labels[0])), label: event.labels[0], score: event.score}]};
 }
 
-export function momentsOf(event) {
+function momentsOf(event) {
   const key = `${event.event_id} ${event.end}`;
   if (!kept.has(key)) {
     const asked = get(`${API}/events/${event.event_id}/moments?detections=true`).then(({frames}) =>

@@ -1,13 +1,13 @@
 // Events that are chosen together, and marking them: reviewed at once, taken back while the notice stands.
 
 import {API, put} from "./api.js";
-import {$, make, plural} from "./draw.js";
+import {$, plural} from "./draw.js";
 
 const NOTICE_MS = 8000, AT_ONCE = 100;  // events in one request
 const picked = new Set();
 let on = {}, last = null, hiding = 0, undo = null;
 
-// `handlers`: ids() as they are listed, onMarked(ids, reviewed), onProblem(text).
+// `handlers`: ids() as they are listed, onMarked(ids, reviewed).
 export function startPicks(handlers) {
   on = handlers;
   $("mark-picked").onclick = () => markEvents([...picked], true);
@@ -42,7 +42,8 @@ export async function markEvents(ids, reviewed, {isUndo = false} = {}) {
   try {
     for (let i = 0; i < ids.length; i += AT_ONCE) await put(`${API}/events/review`, {event_ids: ids.slice(i, i + AT_ONCE), reviewed});
   } catch (error) {
-    on.onProblem(error.message);
+    undo = null;
+    notify(error.message);
     return false;
   }
   dropPicks();

@@ -205,6 +205,8 @@ function describePlace() {
   $("older").disabled = at < 0 || at >= among.length - 1 && !(event && events.next);
   $("viewer-title").textContent = event ? `${event.labels.join(", ")} · ${event.camera} · ${clock(frame?.capture_time || event.begin)}`
     : `${frame.camera} · ${clock(frame.capture_time)}`;
+  $("all-pictures").hidden = !event;
+  if (event) $("all-pictures").href = `${API}/events/${event.event_id}/export`;
   $("viewer-title").title = event ? `${moment(event.begin)}, ${event.end ? duration(Date.parse(event.end) - Date.parse(event.begin)) : "goes on"}` : "";
   history.replaceState(null, "", event ? `#event/${event.event_id}` : `#${frame.id}`);
 }

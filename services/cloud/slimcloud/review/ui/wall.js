@@ -4,8 +4,9 @@
 import {API, get} from "./api.js";
 import {$, bytes, clock, drawScene, labelText, make, makeSvg, plural, seconds} from "./draw.js";
 import {smallPictureOf} from "./pictures.js";
+import {view} from "./views.js";
 
-const MIN_PAUSE_MS = 500;  // between two frames of one camera on the wall
+const PAUSE_MS = 500, STRIP_PAUSE_MS = 2000;  // between two frames of one camera, and where the wall is only beside something
 const TRAIL = 24;          // earlier centres of boxes that stay visible
 const RANKS = ["live", "starved", "silent", "offline"];
 const ORDER_MS = 10_000, MOVED = .01;  // what moved within one such time is alike; share of a picture that is motion
@@ -54,6 +55,7 @@ export async function showFrame(frame) {
   const tile = tiles.get(frame.camera);
   if (!tile) return;
   if (frame.detections?.length && (frame.activity ?? 1) > MOVED) tile.moved = Math.floor(Date.parse(frame.capture_time) / ORDER_MS);
+  if (frame.kind === "unchanged" && tile.frame) return;  // it would look the same
   tile.next = frame;
   if (tile.busy || !tile.isInView) return;
   tile.busy = true;
@@ -61,7 +63,7 @@ export async function showFrame(frame) {
     const wanted = tile.next;
     tile.next = null;
     await paint(tile, wanted);
-    await new Promise(done => setTimeout(done, MIN_PAUSE_MS));
+    await new Promise(done => setTimeout(done, view() === "cameras" ? PAUSE_MS : STRIP_PAUSE_MS));
   }
   tile.busy = false;
 }
