@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from slimcloud.detect.metrics import DetectMetrics
+from slimcloud.event_runner import EventMetrics
 from slimcloud.followed_file import FileMetrics
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.review import ReviewMetrics
@@ -28,7 +29,7 @@ def move_every_metric(counted: object) -> None:
 def moved_cloud() -> tuple[Metrics, dict[str, float]]:
     """The metrics after all of that, and the sum of each family's samples before."""
     metrics = Metrics("cloud")
-    made = (IngestMetrics, DetectMetrics, ReviewMetrics, FileMetrics)
+    made = (IngestMetrics, DetectMetrics, EventMetrics, ReviewMetrics, FileMetrics)
     counted: list[object] = [each(metrics) for each in made]
     before = sums(metrics.registry)
     for each in counted:
