@@ -175,6 +175,16 @@ async def test_events_come_and_change_as_they_happen(url: str, review: ReviewWor
         await expect(cards.nth(1)).not_to_contain_text("goes on")
 
 
+async def test_a_large_screen_is_filled_with_older_events(url: str, review: ReviewWorld) -> None:
+    known, more = make_event(0), 60
+    for n in range(1, more + 1):
+        begin_us = known.begin_us - n
+        changes = {"event_id": event_id_of("gate-1", begin_us, 1), "begin_us": begin_us}
+        await tell(review, known.model_copy(update=changes))
+    async with open_page(url, width=2560, height=2400) as page:
+        await expect(page.locator("#events > li")).to_have_count(NUM_EVENTS + more)
+
+
 async def test_an_event_is_shown_when_its_frames_are_gone(url: str, review: ReviewWorld) -> None:
     for frame_id in list(review.images):
         await review.store.retention.remove(frame_id)

@@ -204,13 +204,19 @@ $("more").onclick = () => attempt(async () => {
   if (list.isCut) await frames();  // for where the list goes on
   await loadFrames(list.next);
 });
-$("more-events").onclick = () => attempt(loadOlderEvents);
+// Older events come as they are scrolled to, and until the screen is full.
+const older = new IntersectionObserver(([{isIntersecting}]) => { if (isIntersecting) $("more-events").click(); }, {rootMargin: "600px"});
+older.observe($("more-events"));
+$("more-events").onclick = async () => {
+  await attempt(loadOlderEvents);
+  if (failing.has(loadOlderEvents)) return;  // that is tried again by itself
+  older.unobserve($("more-events"));
+  older.observe($("more-events"));
+};
 $("news").onclick = () => {
   showWaiting({always: true});
   scrollTo({top: 0});
 };
-// Older events come as they are scrolled to.
-new IntersectionObserver(([{isIntersecting}]) => { if (isIntersecting) $("more-events").click(); }, {rootMargin: "600px"}).observe($("more-events"));
 for (const [part, kind] of [[window, "scroll"], [$("frames"), "mouseleave"], [$("events"), "mouseleave"]]) part.addEventListener(kind, showSoon, {passive: true});
 document.addEventListener("visibilitychange", () => document.hidden ? feed.close() : listen());
 
