@@ -200,7 +200,7 @@ async def list_frames(
 
 
 def refuse_unknown_labels(context: ApiContext, labels: Iterable[str]) -> None:
-    """Raises RequestValidationError for a label of a query that the detector does not know."""
+    """Raise RequestValidationError for a label of a query that the detector does not know."""
     for label in labels:
         if label not in context.names:
             close = get_close_matches(label, context.names, n=1)
