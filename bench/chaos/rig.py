@@ -135,7 +135,7 @@ def metrics(url: str) -> dict[str, float]:
         text = fetch(f"{url}/metrics").decode()
     except (OSError, HTTPException):
         return {}
-    text = re.sub(r'\{camera="[^"]*"(?:,|(\}))', lambda found: "" if found[1] else "{", text)
+    text = re.sub(r'(slim_edge_\w+\{)camera="[^"]*",?', r"\1", text).replace("{}", "")
     samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, value in samples}
 
