@@ -10,20 +10,9 @@ from dataclasses import dataclass, replace
 from slimcontrol.budget import BudgetAccount
 from slimcontrol.controller import Controller, WaitReason
 from slimedge.event import Acked, Detected, EdgeObserver, LossReason, Nacked, SkipReason, Stage
-from slimedge.link.wire import (
-    Refetch,
-    budget_of,
-    detections_of,
-    make_acceptance,
-    make_refusal,
-    max_live_level_of,
-    nack_reason_of,
-    refetch_of,
-    seconds_of,
-)
+from slimedge.link import wire
 from slimedge.memory.ledger import BackfillState, Ledger, LedgerFrame
 from slimedge.memory.spool_worker import SpoolWorker
-from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +36,14 @@ class AnswerReader:
     controller: Controller
     budget: BudgetAccount  # set by a command
     observer: EdgeObserver
-    ask_refetch: Callable[[Refetch], None]  # must return at once
+    ask_refetch: Callable[[wire.Refetch], None]  # must return at once
     clock: Callable[[], float]  # monotonic seconds
 
     def __post_init__(self) -> None:
-        self.replies: deque[pb.StreamFramesRequest] = deque()  # to be sent when there is a turn
-        self.drain: pb.Drain | None = None  # the cloud is about to stop
+        self.replies: deque[wire.Request] = deque()  # to be sent when there is a turn
+        self.drain: wire.Drain | None = None  # the cloud is about to stop
 
-    def begin(self, welcome: pb.Welcome, round_trip_seconds: float) -> None:
+    def begin(self, welcome: wire.Welcome, round_trip_seconds: float) -> None:
         """A new stream, of a link that may be another, into a store that may be."""
         lost = self.ledger.persisted.enter(welcome.store_id)
         for gap in lost:
@@ -71,7 +60,7 @@ class AnswerReader:
         self.ledger.max_frame_bytes = welcome.max_frame_bytes
         self.ledger.max_pixels = welcome.max_pixels
         self.ledger.max_reference_depth = welcome.max_reference_depth
-        self.controller.limit_level(max_live_level_of(welcome))
+        self.controller.limit_level(wire.max_live_level_of(welcome))
         self.controller.on_connected(self.clock(), round_trip_seconds)
 
     @property
@@ -102,47 +91,48 @@ class AnswerReader:
     def _link_seconds(self) -> float:
         return self.ledger.in_flight_bytes / self.controller.rate.safe
 
-    def take(self, response: pb.StreamFramesResponse) -> LedgerFrame | None:
+    def take(self, response: wire.Response) -> LedgerFrame | None:
         """Take one message; a frame that must be sent again, if it says so."""
-        match response.WhichOneof("message"):
-            case "ack":
+        match wire.message_of(response):
+            case wire.Ack() as ack:
                 self.ledger.answered_at = self.clock()
-                self._take_ack(response.ack)
-            case "nack":
+                self._take_ack(ack)
+            case wire.Nack() as nack:
                 self.ledger.answered_at = self.clock()
-                return self._take_nack(response.nack)
-            case "credit":
-                self.ledger.grant(response.credit.credit_bytes, self.clock())
-                self.controller.on_share(response.credit.pixels_per_second)
-            case "command":
-                self._take_command(response.command)
-            case "drain":
-                self.drain = response.drain
-            case "gap_ack":
-                self._take_gap_ack(response.gap_ack)
-            case other:
-                logger.warning("message passed over", extra={"reason": f"unknown kind {other}"})
+                return self._take_nack(nack)
+            case wire.Credit() as credit:
+                self.ledger.grant(credit.credit_bytes, self.clock())
+                self.controller.on_share(credit.pixels_per_second)
+            case wire.Command() as command:
+                self._take_command(command)
+            case wire.Drain() as drain:
+                self.drain = drain
+            case wire.GapAck() as answer:
+                self._take_gap_ack(answer)
+            case _:
+                logger.warning("message passed over", extra={"reason": "unknown kind"})
         return None
 
-    def _take_ack(self, ack: pb.Ack) -> None:
+    def _take_ack(self, ack: wire.Ack) -> None:
         if ack.request_id:
             self.ledger.release_enhancement(ack.request_id)
             return
-        is_received = ack.stage == pb.STAGE_RECEIVED
+        stage = wire.stage_of(ack)
+        is_received = stage is Stage.RECEIVED
         state = BackfillState.RECEIVED if is_received else BackfillState.PERSISTED
         if self.ledger.answer_backfill(ack.epoch, ack.sequence, state) or ack.epoch:
             return
         # A later stage implies the earlier ones, should the cloud leave them out.
-        server_time = seconds_of(ack.server_mono_us)
+        server_time = ack.server_mono_us / 1e6
         received = self.ledger.receive(ack.sequence, server_time)
         if received is not None:
             self.controller.on_received(
                 self.clock(), received, server_time, ack.received_bytes_total
             )
             self._tell(received, Stage.RECEIVED)
-        if ack.stage in (pb.STAGE_PERSISTED, pb.STAGE_DETECTED):
+        if not is_received:
             self.take_persisted(ack.sequence)
-        if ack.stage == pb.STAGE_DETECTED:
+        if stage is Stage.DETECTED:
             self.ledger.result_at = self.clock()
             detected = self.ledger.close(ack.sequence)
             if detected is not None:
@@ -156,19 +146,18 @@ class AnswerReader:
                 self.spool.forget(self.spool.epoch, sequence)
             self._tell(persisted, Stage.PERSISTED)
 
-    def _take_result(self, frame: LedgerFrame, ack: pb.Ack) -> None:
+    def _take_result(self, frame: LedgerFrame, ack: wire.Ack) -> None:
         # A frame that waited for its enhancement says nothing of the cloud's queue.
-        waited = ack.triage in (pb.TRIAGE_ENHANCED, pb.TRIAGE_FALLBACK)
-        if frame.received_at_server is not None and not waited:
-            self.controller.on_detected(frame.received_at_server, seconds_of(ack.server_mono_us))
+        if frame.received_at_server is not None and not wire.waited_for_enhancement(ack):
+            self.controller.on_detected(frame.received_at_server, ack.server_mono_us / 1e6)
         self._tell(frame, Stage.DETECTED)
         self.observer.notify(
             Detected(
                 frame.sequence,
-                detections_of(ack),
+                wire.detections_of(ack),
                 self.clock() - frame.header.capture_time_mono,
-                seconds_of(ack.queue_us),
-                seconds_of(ack.compute_us),
+                ack.queue_us / 1e6,
+                ack.compute_us / 1e6,
             )
         )
 
@@ -177,13 +166,12 @@ class AnswerReader:
         sent_at = now if frame.sent_at is None else frame.sent_at
         self.observer.notify(Acked(frame.sequence, stage, now - sent_at))
 
-    def _take_nack(self, nack: pb.Nack) -> LedgerFrame | None:
-        if nack.reason == pb.NACK_REASON_QUEUE_FULL:
+    def _take_nack(self, nack: wire.Nack) -> LedgerFrame | None:
+        reason = wire.nack_reason_of(nack)
+        if reason == "queue_full":
             wait = nack.retry_after_ms / 1000 or CLOUD_FULL_PAUSE_SECONDS
             self.ledger.pause(self.clock() + wait)
-        self.observer.notify(
-            Nacked(nack.sequence, nack_reason_of(nack), nack.detail, nack.retryable, nack.epoch)
-        )
+        self.observer.notify(Nacked(nack.sequence, reason, nack.detail, nack.retryable, nack.epoch))
         if nack.request_id:
             self.ledger.release_enhancement(nack.request_id)
             return None
@@ -193,8 +181,7 @@ class AnswerReader:
         frame = self.ledger.close(nack.sequence)
         if frame is None or frame.persisted:
             return None
-        is_damaged = nack.reason == pb.NACK_REASON_CRC
-        may_mend = frame.times_sent < MAX_TIMES_SENT if is_damaged else frame.waits
+        may_mend = frame.times_sent < MAX_TIMES_SENT if reason == "crc" else frame.waits
         if nack.retryable and may_mend:
             frame.received = False
             return frame
@@ -204,24 +191,22 @@ class AnswerReader:
             self.observer.notify(frame.lost(LossReason.REFUSED))
         return None
 
-    def _take_gap_ack(self, answer: pb.GapAck) -> None:
+    def _take_gap_ack(self, answer: wire.GapAck) -> None:
         if answer.gap_number == self.ledger.gap_on_its_way:
             self.ledger.gap_on_its_way = None
         if answer.refused:
             logger.warning("gap not taken", extra={"reason": answer.refused})
 
-    def _take_command(self, command: pb.Command) -> None:
-        request_id = command.request_id
-        match command.WhichOneof("command"):
-            case "refetch_enhancement":
-                self.ask_refetch(refetch_of(command, self.clock()))
-            case "set_budget":
-                try:
-                    self.budget.set(budget_of(command.set_budget.byte_budget))
-                except ValueError as exc:
-                    self.replies.append(make_refusal(request_id, str(exc)))
-                else:
-                    self.replies.append(make_acceptance(request_id))
-            case _:
-                logger.warning("command refused", extra={"reason": "this edge does not know it"})
-                self.replies.append(make_refusal(request_id, "this camera does not know it"))
+    def _take_command(self, command: wire.Command) -> None:
+        why_not = ""
+        try:
+            asked = wire.asked_by(command, self.clock())
+        except ValueError as exc:
+            why_not = str(exc)
+            logger.warning("command refused", extra={"reason": why_not})
+        else:
+            if isinstance(asked, wire.Refetch):
+                self.ask_refetch(asked)
+                return
+            self.budget.set(asked)
+        self.replies.append(wire.make_reply(command.request_id, why_not))

@@ -19,13 +19,11 @@ import grpc
 import grpc.aio
 
 from slimedge.errors import EdgeError, ModelMismatchError, RefusedError
+from slimedge.link import wire
 from slimedge.link.tls import tls_failure
 from slimedge.link.traffic import SocketMeter, find_socket
-from slimedge.link.wire import begun_by, round_trip_of
 from slimedge.settings import EdgeSettings
 from slimops.address import host_of, is_loopback
-from slimwire.v1 import ingest_pb2 as pb
-from slimwire.v1 import ingest_pb2_grpc
 
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 10.0  # for a ping's answer, on a link that is not known to be slow
@@ -63,15 +61,15 @@ class ReplacedError(DisconnectedError):
 class Connection:
     """A stream; `connect` exchanges Hello and Welcome on it."""
 
-    call: grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse]
+    call: wire.Call
     fingerprint: bytes  # of this edge's model
-    welcome: pb.Welcome = field(default_factory=pb.Welcome)
+    welcome: wire.Welcome = field(default_factory=wire.Welcome)
     round_trip_seconds: float = 0.0  # from Hello to Welcome
     is_open: bool = False  # Welcome came
-    hello: pb.Hello | None = None  # that short frames count from, where the cloud takes them
+    hello: wire.Hello | None = None  # that short frames count from, where the cloud takes them
     socket: SocketMeter | None = None  # under it, where it was found
 
-    async def write(self, message: pb.StreamFramesRequest) -> None:
+    async def write(self, message: wire.Request) -> None:
         """Hand one message to the transport; one writer at a time.
 
         Raises:
@@ -88,7 +86,7 @@ class Connection:
                 raise
             raise DisconnectedError("the stream was closed while writing") from None
 
-    async def read(self) -> pb.StreamFramesResponse:
+    async def read(self) -> wire.Response:
         """Wait for the next message.
 
         Raises:
@@ -108,14 +106,14 @@ class Connection:
             is_replaced = code is grpc.StatusCode.ABORTED
             ended = ReplacedError if is_replaced else DisconnectedError
             raise ended(f"{code.name}: {detail}") from exc
-        if not isinstance(response, pb.StreamFramesResponse):  # grpc.aio.EOF
+        if not isinstance(response, wire.Response):  # grpc.aio.EOF
             raise DisconnectedError("the cloud ended the stream")
         return response
 
 
 @asynccontextmanager
 async def connect(
-    settings: EdgeSettings, hello: pb.StreamFramesRequest, patience: float = 1.0
+    settings: EdgeSettings, hello: wire.Request, patience: float = 1.0
 ) -> AsyncIterator[Connection]:
     """Open a stream and exchange Hello and Welcome; leaving the block closes it.
 
@@ -127,14 +125,10 @@ async def connect(
         DisconnectedError, ModelMismatchError, RefusedError: as `Connection.read`.
     """
     fingerprint = hello.hello.model_fingerprint
-    token = settings.token
     timeout_ms = round(1000 * KEEPALIVE_SECONDS * patience) + next(_streams) % 1000
     async with _open(settings, timeout_ms) as channel:
         await _wait_until_ready(channel, settings)
-        call = ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(
-            request_iterator=None,
-            metadata=() if token is None else (("authorization", f"Bearer {token}"),),
-        )
+        call = wire.open_call(channel, settings.token)
         meter = find_socket(_port_to(settings.cloud_address), timeout_ms)
         connection = Connection(call, fingerprint, socket=meter)
         try:
@@ -143,19 +137,18 @@ async def connect(
                 async with asyncio.timeout(WELCOME_SECONDS):
                     with suppress(DisconnectedError):  # the read says why
                         await connection.write(hello)
-                    response = await connection.read()
+                    welcome = wire.message_of(await connection.read())
             except TimeoutError as exc:
                 raise DisconnectedError(f"no Welcome within {WELCOME_SECONDS:.0f} s") from exc
             elapsed = time.monotonic() - start
-            if response.WhichOneof("message") != "welcome":
+            if not isinstance(welcome, wire.Welcome):
                 raise RefusedError("PROTOCOL", "the first answer is no Welcome; update this edge")
-            if response.welcome.model_fingerprint != fingerprint:
-                raise ModelMismatchError(
-                    fingerprint, f"its model is {response.welcome.model_fingerprint.hex()}"
-                )
-            connection.welcome, connection.is_open = response.welcome, True
-            connection.hello = begun_by(hello, response.welcome)
-            connection.round_trip_seconds = round_trip_of(elapsed, response.welcome)
+            if welcome.model_fingerprint != fingerprint:
+                its = welcome.model_fingerprint.hex()
+                raise ModelMismatchError(fingerprint, f"its model is {its}")
+            connection.welcome, connection.is_open = welcome, True
+            connection.hello = wire.begun_by(hello, welcome)
+            connection.round_trip_seconds = wire.round_trip_of(elapsed, welcome)
             yield connection
         finally:
             call.cancel()

@@ -33,15 +33,14 @@ from slimedge.event import (
     SkipReason,
 )
 from slimedge.gap import Gap
+from slimedge.link import wire
 from slimedge.link.answer import AnswerReader
 from slimedge.link.connection import Connection, DisconnectedError, ReplacedError, connect
 from slimedge.link.traffic import NO_TRAFFIC, LinkMeter, Traffic
-from slimedge.link.wire import MAX_UNPERSISTED, make_enhancement, make_frame, make_gap, make_refusal
 from slimedge.memory.ledger import Ledger, LedgerFrame
 from slimedge.memory.spool import SpooledFrame
 from slimedge.memory.spool_worker import SpoolWorker
 from slimedge.settings import EdgeSettings
-from slimwire.v1 import ingest_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Uplink:
     """The edge's end of the wire."""
 
     settings: EdgeSettings
-    hello: Callable[[Sequence[int]], pb.StreamFramesRequest]  # of the frames that may be persisted
+    hello: Callable[[Sequence[int]], wire.Request]  # of the frames that may be persisted
     ledger: Ledger
     spool: SpoolWorker  # keeps what cannot be sent
     answers: AnswerReader
@@ -149,7 +148,7 @@ class Uplink:
             if connection is None:
                 raise DisconnectedError("the stream ended before the enhancement was sent")
             self.ledger.send_enhancement(request_id, len(container), self.clock())
-            message = make_enhancement(sequence, container, request_id, connection.hello)
+            message = wire.make_enhancement(sequence, container, request_id, connection.hello)
             await connection.write(message)
 
     async def send_kept(self, kept: SpooledFrame) -> None:
@@ -161,7 +160,7 @@ class Uplink:
         epoch = self._epoch_on_wire(kept.epoch)
         self.ledger.send_backfill(epoch, kept.header, len(kept.container), self.clock())
         await self._say(
-            lambda hello: make_frame(
+            lambda hello: wire.make_frame(
                 kept.header, kept.container, late=True, epoch=epoch, hello=hello
             )
         )
@@ -169,14 +168,14 @@ class Uplink:
     async def send_gap(self, gap: Gap) -> None:
         """Send the record of a gap; raises as `send_kept`."""
         epoch = self._epoch_on_wire(gap.epoch)
-        await self._say(lambda _: make_gap(gap, epoch))
+        await self._say(lambda _: wire.make_gap(gap, epoch))
 
     async def refuse(self, request_id: str, detail: str) -> None:
         """Tell the cloud that its command cannot be carried out."""
         with suppress(DisconnectedError):
-            await self._say(lambda _: make_refusal(request_id, detail))
+            await self._say(lambda _: wire.make_reply(request_id, detail))
 
-    async def _say(self, make: Callable[[pb.Hello | None], pb.StreamFramesRequest]) -> None:
+    async def _say(self, make: Callable[[wire.Hello | None], wire.Request]) -> None:
         async with self._turn:
             if self._connection is None:
                 raise DisconnectedError("the stream has ended")
@@ -185,9 +184,9 @@ class Uplink:
     def _epoch_on_wire(self, epoch: int) -> int:
         return 0 if epoch == self.spool.epoch else epoch
 
-    async def _make_hello(self) -> pb.StreamFramesRequest:
+    async def _make_hello(self) -> wire.Request:
         in_doubt = [frame.sequence for frame in self.ledger.unpersisted]
-        kept = await self.spool.sequences(MAX_UNPERSISTED)
+        kept = await self.spool.sequences(wire.MAX_UNPERSISTED)
         return self.hello(list(dict.fromkeys([*in_doubt, *kept])))
 
     async def _serve(self, connection: Connection) -> None:
@@ -231,7 +230,7 @@ class Uplink:
             with suppress(asyncio.CancelledError):
                 await flush
 
-    async def _hear(self, connection: Connection) -> pb.StreamFramesResponse:
+    async def _hear(self, connection: Connection) -> wire.Response:
         """Wait for the next message, unless what was sent has no answer for too long."""
         reading = asyncio.create_task(connection.read())
         try:
@@ -255,7 +254,7 @@ class Uplink:
             last = "none ever came" if age is None else f"the last one came {age:.0f} s ago"
             raise DisconnectedError(f"no answer to what was sent; {last}")
 
-    def _resume(self, welcome: pb.Welcome) -> None:
+    def _resume(self, welcome: wire.Welcome) -> None:
         """Decide what is sent again as it was meant, before anything newer."""
         now = self.clock()
         if welcome.persisted_sequences:
@@ -316,7 +315,7 @@ class Uplink:
         resent, waited = frame.times_sent > 1, now - frame.encoded_at
         self.observer.notify(Sent(frame.sequence, frame.size_bytes, waited, resent))
         late, expire_ms = self._is_late(age), round(1000 * expire_seconds)
-        message = make_frame(
+        message = wire.make_frame(
             frame.header,
             frame.container,
             expire_ms,

@@ -1,4 +1,8 @@
-"""Between the edge's types and the messages of `slimwire.v1`."""
+"""Between the edge's types and the messages of `slimwire.v1`, which the edge knows here alone.
+
+What the cloud says is passed on under the names below, to be matched (`case Ack() as ack`) and read
+by its fields, which have the units of the wire; what needs more than that is a function here.
+"""
 
 import math
 import time
@@ -6,22 +10,46 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import google_crc32c
+import grpc.aio
+from google.protobuf.message import Message
 
 from slimcodec.container import has_checksum
 from slimcodec.detection import Detection
 from slimcontrol.budget import Budget
+from slimedge.event import Stage
 from slimedge.frame import FrameHeader, micros_of
 from slimedge.gap import Gap
 from slimedge.link.traffic import NO_TRAFFIC, Traffic
 from slimedge.settings import EdgeSettings
 from slimwire.v1 import ingest_pb2 as pb
+from slimwire.v1 import ingest_pb2_grpc
 
 PROTOCOL_MINOR = 2
 MAX_UNPERSISTED = 1024  # sequences in a Hello that the cloud looks up
 
 _SHORT_MINOR = 2  # of a cloud that takes short frames
 _SAME_MICROS = 1000  # two clocks that are no further apart tell the same time
+_STAGES = {pb.STAGE_PERSISTED: Stage.PERSISTED, pb.STAGE_DETECTED: Stage.DETECTED}
 _SHORTEST_ROUND_TRIP = 1e-4  # seconds: loopback
+
+Request = pb.StreamFramesRequest
+Response = pb.StreamFramesResponse
+Hello = pb.Hello
+Welcome = pb.Welcome
+Ack = pb.Ack
+Nack = pb.Nack
+Credit = pb.Credit
+Command = pb.Command
+Drain = pb.Drain
+GapAck = pb.GapAck
+Call = grpc.aio.StreamStreamCall[Request, Response]
+
+
+def open_call(channel: grpc.aio.Channel, token: str | None) -> Call:
+    """Call the cloud; nothing is said yet."""
+    metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+    stub = ingest_pb2_grpc.IngestServiceStub(channel)
+    return stub.StreamFrames(request_iterator=None, metadata=metadata)
 
 
 def make_hello(
@@ -31,9 +59,9 @@ def make_hello(
     model_name: str,
     budget: Budget | None = None,
     unpersisted: Sequence[int] = (),
-) -> pb.StreamFramesRequest:
+) -> Request:
     """Who is speaking, with which model, and which frames the cloud may have already."""
-    hello = pb.Hello(
+    hello = Hello(
         camera_id=settings.camera_id,
         epoch=epoch,
         model_fingerprint=fingerprint,
@@ -47,10 +75,10 @@ def make_hello(
     if budget is not None:
         hello.byte_budget.container_bytes = budget.container_bytes
         hello.byte_budget.period_seconds = budget.period_seconds
-    return pb.StreamFramesRequest(hello=hello)
+    return Request(hello=hello)
 
 
-def begun_by(hello: pb.StreamFramesRequest, welcome: pb.Welcome) -> pb.Hello | None:
+def begun_by(hello: Request, welcome: Welcome) -> Hello | None:
     """The Hello whose times short frames count from; None: this cloud takes long ones only."""
     return hello.hello if welcome.protocol_minor >= _SHORT_MINOR else None
 
@@ -62,9 +90,9 @@ def make_frame(
     *,
     late: bool,
     epoch: int = 0,
-    hello: pb.Hello | None = None,
+    hello: Hello | None = None,
     traffic: Traffic = NO_TRAFFIC,
-) -> pb.StreamFramesRequest:
+) -> Request:
     """One frame.
 
     Args:
@@ -86,10 +114,10 @@ def make_frame(
     )
     if hello is not None:
         _shorten(frame, hello)
-    return pb.StreamFramesRequest(frame=frame)
+    return Request(frame=frame)
 
 
-def _shorten(frame: pb.Frame, hello: pb.Hello) -> None:
+def _shorten(frame: pb.Frame, hello: Hello) -> None:
     """Leave out what the cloud knows all the same."""
     frame.container_crc32c = _checksum(frame.container, frame.container_crc32c, hello)
     if frame.lane == pb.LANE_LIVE:
@@ -101,14 +129,14 @@ def _shorten(frame: pb.Frame, hello: pb.Hello) -> None:
             frame.capture_time_unix_us = 0
 
 
-def _checksum(container: bytes, crc32c: int, hello: pb.Hello | None) -> int:
+def _checksum(container: bytes, crc32c: int, hello: Hello | None) -> int:
     """What is told of a container's checksum: nothing where it has one of its own."""
     return 0 if hello is not None and has_checksum(container) else crc32c
 
 
-def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
+def make_gap(gap: Gap, epoch: int) -> Request:
     """The record of what was dropped; `epoch` 0 = of this start."""
-    return pb.StreamFramesRequest(
+    return Request(
         gap=pb.Gap(
             gap_number=gap.number,
             from_time_unix_us=micros_of(gap.from_unix),
@@ -124,10 +152,10 @@ def make_gap(gap: Gap, epoch: int) -> pb.StreamFramesRequest:
 
 
 def make_enhancement(
-    sequence: int, container: bytes, request_id: str, hello: pb.Hello | None = None
-) -> pb.StreamFramesRequest:
+    sequence: int, container: bytes, request_id: str, hello: Hello | None = None
+) -> Request:
     """The channels that a frame's base did not carry; `hello` as of a frame."""
-    return pb.StreamFramesRequest(
+    return Request(
         enhancement=pb.Enhancement(
             sequence=sequence,
             container=container,
@@ -137,14 +165,11 @@ def make_enhancement(
     )
 
 
-def make_refusal(request_id: str, detail: str) -> pb.StreamFramesRequest:
-    """Why a command cannot be carried out."""
-    return pb.StreamFramesRequest(refusal=pb.Refusal(request_id=request_id, detail=detail))
-
-
-def make_acceptance(request_id: str) -> pb.StreamFramesRequest:
-    """A command is carried out."""
-    return pb.StreamFramesRequest(acceptance=pb.Acceptance(request_id=request_id))
+def make_reply(request_id: str, why_not: str = "") -> Request:
+    """A command is carried out; or why it cannot be."""
+    if why_not:
+        return Request(refusal=pb.Refusal(request_id=request_id, detail=why_not))
+    return Request(acceptance=pb.Acceptance(request_id=request_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +183,26 @@ class Refetch:
     expires: float  # monotonic seconds: nobody waits for it any more
 
 
-def refetch_of(command: pb.Command, now: float) -> Refetch:
-    """What a command asks that arrived at monotonic time `now`."""
-    asked = command.refetch_enhancement
-    expires = now + (asked.expire_ms / 1000 or math.inf)
-    return Refetch(command.request_id, asked.sequence, asked.level or None, asked.quality, expires)
+def message_of(response: Response) -> Message | None:
+    """What the cloud says; None: this edge does not know the kind."""
+    kind = response.WhichOneof("message")
+    return None if kind is None else getattr(response, kind)
 
 
-def budget_of(budget: pb.ByteBudget) -> Budget | None:
-    """The budget that the cloud asks for; None = none.
+def asked_by(command: Command, now: float) -> Refetch | Budget | None:
+    """What a command asks that arrived at monotonic time `now`; a budget, or None for none.
 
     Raises:
-        ValueError: its period is not one.
+        ValueError: it is none that this edge knows, or asks for what cannot be.
     """
+    if command.HasField("refetch_enhancement"):
+        asked = command.refetch_enhancement
+        expires = now + (asked.expire_ms / 1000 or math.inf)
+        level = asked.level or None
+        return Refetch(command.request_id, asked.sequence, level, asked.quality, expires)
+    if not command.HasField("set_budget"):
+        raise ValueError("this camera does not know it")
+    budget = command.set_budget.byte_budget
     if not budget.container_bytes:
         return None
     if not budget.period_seconds:
@@ -178,25 +210,30 @@ def budget_of(budget: pb.ByteBudget) -> Budget | None:
     return Budget(budget.container_bytes, budget.period_seconds)
 
 
-def round_trip_of(elapsed_seconds: float, welcome: pb.Welcome) -> float:
+def round_trip_of(elapsed_seconds: float, welcome: Welcome) -> float:
     """The link's round trip, seconds: from Hello to Welcome without what the cloud took to answer.
 
     What the edge itself was late to read it stays in: it is an upper bound.
     """
-    return max(_SHORTEST_ROUND_TRIP, elapsed_seconds - seconds_of(welcome.handling_us))
+    return max(_SHORTEST_ROUND_TRIP, elapsed_seconds - welcome.handling_us / 1e6)
 
 
-def max_live_level_of(welcome: pb.Welcome) -> int | None:
+def max_live_level_of(welcome: Welcome) -> int | None:
     """The widest level that the cloud wants unasked; None where it leaves that to the edge."""
     return welcome.max_live_level if welcome.HasField("max_live_level") else None
 
 
-def seconds_of(micro: int) -> float:
-    """Microseconds of the wire as seconds."""
-    return micro / 1e6
+def stage_of(ack: Ack) -> Stage:
+    """How far the cloud has a container."""
+    return _STAGES.get(ack.stage, Stage.RECEIVED)
 
 
-def detections_of(ack: pb.Ack) -> tuple[Detection, ...]:
+def waited_for_enhancement(ack: Ack) -> bool:
+    """Whether the frame had to wait for more of it before it was detected."""
+    return ack.triage in (pb.TRIAGE_ENHANCED, pb.TRIAGE_FALLBACK)
+
+
+def detections_of(ack: Ack) -> tuple[Detection, ...]:
     """What the cloud found in a frame."""
     return tuple(
         Detection((d.x_min, d.y_min, d.x_max, d.y_max), d.score, d.class_id, d.label)
@@ -204,7 +241,7 @@ def detections_of(ack: pb.Ack) -> tuple[Detection, ...]:
     )
 
 
-def nack_reason_of(nack: pb.Nack) -> str:
+def nack_reason_of(nack: Nack) -> str:
     """The reason as a short lower-case word; a reason of the future is `other`."""
     try:
         name = pb.NackReason.Name(nack.reason)
