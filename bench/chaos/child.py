@@ -70,7 +70,7 @@ def edge(settings: Mapping[str, str], log: Path, events: Path) -> None:
         writer.write(event="Hello", epoch=epoch)
         return make_hello(settings, epoch, *rest)
 
-    with mock.patch("slimedge.app.make_hello", hello):
+    with mock.patch("slimedge.edge.make_hello", hello):
         asyncio.run(run_edge(load_settings(EdgeSettings), writer, handle_signals=True))
 
 
