@@ -73,9 +73,10 @@ async def fill(store: Store, containers: Sequence[bytes], frames: int, events: i
         ToldEvent(FeedKind.EVENT_ENDED, _event(frame_ids[n * frames // events], n), until_us)
         for n in range(events)
     ]
-    position = await store.event_index.lead(runner)
-    assert position is not None, "nobody else makes events"
-    assert await store.event_index.commit(runner, position, position, {}, told)
+    for first in range(0, events, AT_ONCE):
+        at = await store.event_index.lead(runner)
+        assert at is not None, "nobody else makes events"
+        assert await store.event_index.commit(runner, at, at, {}, told[first : first + AT_ONCE])
 
 
 def _event(best: FrameId, number: int) -> Event:
