@@ -22,7 +22,6 @@ from fastapi import FastAPI
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from slimcloud.addresses import CloudAddresses
-from slimcloud.behind_proxy import BehindProxy
 from slimcloud.chain import ChainDecoder
 from slimcloud.detect.engine import DetectionEngine, TriagePolicy, load_canary
 from slimcloud.detect.metrics import DetectMetrics
@@ -31,13 +30,14 @@ from slimcloud.errors import StoreUnreachableError
 from slimcloud.event_runner import EventMetrics, EventRunner
 from slimcloud.events.event import Event, EventState
 from slimcloud.followed_file import FileMetrics, follow_file
-from slimcloud.http_server import HttpServer
+from slimcloud.http.behind_proxy import BehindProxy
+from slimcloud.http.probes import Readiness, probe_router
+from slimcloud.http.server import HttpServer
 from slimcloud.ingest.event_relay import PAUSE_SECONDS
 from slimcloud.ingest.metrics import IngestMetrics
 from slimcloud.ingest.server import start_ingest_server
 from slimcloud.ingest.servicer import IngestServicer
 from slimcloud.notify import MqttBroker, Notifier, Receiver, Webhook
-from slimcloud.probes import Readiness, probe_router
 from slimcloud.receivers import parse_webhooks
 from slimcloud.review import (
     ReviewMetrics,

@@ -12,7 +12,7 @@ _MAX_NAME = 64  # characters
 @dataclass(frozen=True, slots=True)
 class SignOn:
     """Which headers a proxy sends. That nobody else can send them is the server's to see to
-    (`slimcloud.behind_proxy`).
+    (`slimcloud.http.behind_proxy`).
     """
 
     name_header: str

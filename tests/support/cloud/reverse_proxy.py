@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from slimcloud.http_server import HttpServer
+from slimcloud.http.server import HttpServer
 
 ADDRESS = "127.0.0.2"  # that it asks from
 _OF_ONE_HOP = {"connection", "transfer-encoding", "keep-alive"}

@@ -12,11 +12,11 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from redis.asyncio import Redis
 
-from slimcloud.behind_proxy import BehindProxy
 from slimcloud.chain import ChainDecoder, CodedFrame, DecodedFrame
 from slimcloud.frame_id import FrameId
-from slimcloud.http_server import HttpServer
-from slimcloud.probes import Readiness
+from slimcloud.http.behind_proxy import BehindProxy
+from slimcloud.http.probes import Readiness
+from slimcloud.http.server import HttpServer
 from slimcloud.review import ReviewMetrics, build_api, end_event_streams, take_tokens
 from slimcloud.review.pictures.preview import PreviewRenderer
 from slimcloud.review.pictures.reconstruct import Reconstructor, sharp_quality_of

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from slimcloud.probes import Readiness, probe_router
+from slimcloud.http.probes import Readiness, probe_router
 from slimcloud.review.auth import authorise
 from slimcloud.review.auth import router as session_router
 from slimcloud.review.body_limit import BodyLimit

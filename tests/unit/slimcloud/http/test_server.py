@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from slimcloud.behind_proxy import BehindProxy
-from slimcloud.http_server import HttpServer
+from slimcloud.http.behind_proxy import BehindProxy
+from slimcloud.http.server import HttpServer
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 
@@ -71,14 +71,14 @@ async def _ask(port: int, *parts: bytes) -> bytes:
 async def test_request_that_does_not_come_is_let_go(
     begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimcloud.http_server.REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr("slimcloud.http.server.REQUEST_SECONDS", 0.1)
 
     async with _served() as port:
         assert await _ask(port, begun) == b""
 
 
 async def test_answer_may_take_longer_than_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimcloud.http_server.REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr("slimcloud.http.server.REQUEST_SECONDS", 0.1)
 
     async with _served() as port:
         answer = await _ask(port, SLOW)
@@ -89,7 +89,7 @@ async def test_answer_may_take_longer_than_the_request(monkeypatch: pytest.Monke
 async def test_connection_that_asks_takes_the_place_of_one_that_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("slimcloud.http_server.MAX_CONNECTIONS", 3)
+    monkeypatch.setattr("slimcloud.http.server.MAX_CONNECTIONS", 3)
 
     async with _served() as port:
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(10)]
@@ -101,7 +101,7 @@ async def test_connection_that_asks_takes_the_place_of_one_that_does_not(
 
 
 async def test_no_more_than_so_many_requests_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimcloud.http_server.MAX_CONNECTIONS", 2)
+    monkeypatch.setattr("slimcloud.http.server.MAX_CONNECTIONS", 2)
 
     async with _served() as port:
         answers = await asyncio.gather(*(_ask(port, SLOW) for _ in range(5)))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from slimcloud.probes import PROBE_KEPT_SECONDS, Readiness
+from slimcloud.http.probes import PROBE_KEPT_SECONDS, Readiness
 
 
 async def test_a_probe_that_fails_is_not_ready_and_is_asked_again_after_a_while() -> None:

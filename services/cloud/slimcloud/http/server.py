@@ -112,7 +112,7 @@ class HttpServer:
                 http=_BoundedProtocol,
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 ws="none",
-                proxy_headers=False,  # `slimcloud.behind_proxy` reads them
+                proxy_headers=False,  # `slimcloud.http.behind_proxy` reads them
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 ssl_certfile=tls_cert,
                 ssl_keyfile=tls_key,
