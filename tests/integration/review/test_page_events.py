@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from slimcloud.events.event import Event, EventState, event_id_of
 from slimcloud.frame_id import FrameId
@@ -173,6 +173,27 @@ async def test_events_come_and_change_as_they_happen(url: str, review: ReviewWor
         await page.click("#news")
         await expect(cards).to_have_count(NUM_EVENTS + 2)
         await expect(cards.nth(1)).not_to_contain_text("goes on")
+
+
+async def test_what_is_told_while_the_list_is_asked_for_is_not_lost(
+    url: str, review: ReviewWorld
+) -> None:
+    async with open_page(url) as page:
+        cards = page.locator("#events > li")
+        await expect(cards).to_have_count(NUM_EVENTS)
+
+        async def answer_late(route: Route) -> None:
+            stale = await route.fetch()
+            await tell(review, make_event(9))
+            await expect(cards).to_have_count(NUM_EVENTS + 1)  # the feed is faster
+            await route.fulfill(response=stale)
+
+        await page.route("**/api/v1/events?*", answer_late, times=1)
+        async with page.expect_request_finished(lambda request: "/events?" in request.url):
+            await page.click("#only-unreviewed")
+
+        await expect(page.locator("#news")).to_be_hidden()
+        await expect(cards).to_have_count(NUM_EVENTS + 1)
 
 
 async def test_a_large_screen_is_filled_with_older_events(url: str, review: ReviewWorld) -> None:

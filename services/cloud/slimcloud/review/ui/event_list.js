@@ -10,6 +10,7 @@ const PAGE = 24, MOST = 200;  // events that are kept while the list goes on by 
 export const events = {list: [], next: null, isCut: false};
 const news = new Map();       // event id -> event that the list does not show yet
 let open = () => {}, asked = 0, refilter = () => {};
+let since = null;             // event id -> event that was told since the list was asked for: the answer may be older
 
 const cards = () => [...$("events").children];
 const idOf = item => item?.dataset.id;
@@ -31,14 +32,17 @@ export async function loadEvents(cursor = null) {
   const query = eventQuery();
   query.set("limit", PAGE);
   if (cursor) query.set("cursor", cursor);
-  const mine = ++asked;
+  const mine = ++asked, told = since = new Map();
   const page = await get(`${API}/events?${query}`);
   if (mine !== asked) return;  // the filters have changed since
+  since = null;
   events.list = cursor ? [...events.list, ...page.events] : page.events;
   events.next = page.next_cursor;
   events.isCut = false;
-  news.clear();
-  paintEvents();
+  if (!cursor) news.clear();
+  for (const event of told.values()) takeEvent(event);
+  if (news.size) showEventNews();
+  else paintEvents();
 }
 
 export async function loadOlderEvents() {
@@ -48,6 +52,7 @@ export async function loadOlderEvents() {
 
 // Something became of an event. One that is listed changes where it is; a new one may have to wait for the reader.
 export function takeEvent(event) {
+  since?.set(event.event_id, event);
   const at = events.list.findIndex(other => other.event_id === event.event_id);
   if (at >= 0) events.list[at] = event;
   else if (matchesEvent(event)) news.set(event.event_id, event);

@@ -12,6 +12,7 @@ export const list = {frames: [], next: null};
 const news = new Map();      // id -> frame that the list does not show yet, or not as it is now
 
 let open = () => {}, asked = 0;
+let since = null;            // of these what came since the list was asked for: the answer may be older
 const unseen = new WeakMap();  // card that nobody has scrolled to -> what gives it its preview
 const inView = new IntersectionObserver(entries => {
   for (const {isIntersecting, target} of entries) if (isIntersecting) {
@@ -64,18 +65,22 @@ export async function loadFrames(cursor = null) {
   if (Number($("score").value) || $("label").value === ANY_LABEL) query.set("min_score", $("score").value);
   for (const [name, value] of Object.entries(chosenTime())) if (value) query.set(name, value);
   if (cursor) query.set("cursor", cursor);
-  const mine = ++asked;
+  const mine = ++asked, told = since = new Map();
   const page = await get(`${API}/frames?${query}`);
   if (mine !== asked) return;  // the filters have changed since
+  since = null;
   list.frames = cursor ? [...list.frames, ...page.frames] : page.frames;
   list.next = page.next_cursor;
   list.isCut = false;
   forgetNews();
-  paintFrames();
+  for (const frame of told.values()) takeNews(frame);
+  if (news.size) showNews();
+  else paintFrames();
 }
 
 // What an event says of a frame. The newest are enough: the list shows no more.
 export function takeNews(frame) {
+  since?.set(frame.id, frame);
   news.delete(frame.id);
   news.set(frame.id, frame);
   if (news.size > PAGE) news.delete(news.keys().next().value);
