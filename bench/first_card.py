@@ -25,7 +25,7 @@ from slimcloud.events.event import Event, EventState, event_id_of
 from slimcloud.frame_id import FrameId
 from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings
-from slimcloud.store.event_index import ToldEvent
+from slimcloud.store.events.event_index import ToldEvent
 from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us

@@ -52,7 +52,7 @@ from slimcloud.roles import Role
 from slimcloud.settings import CloudSettings, split_words
 from slimcloud.store.cameras.registry import CameraCondition
 from slimcloud.store.clock import READ_SECONDS, StoreClock
-from slimcloud.store.event_index import EventFilter
+from slimcloud.store.events.event_index import EventFilter
 from slimcloud.store.frames import Store
 from slimcloud.store.keys import LEASE_SECONDS
 from slimcloud.store.periodic import repeat

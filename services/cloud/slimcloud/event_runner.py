@@ -24,7 +24,7 @@ from slimcloud.events.event import EventState
 from slimcloud.events.grouping import CameraEvents, SeenFrame, Told
 from slimcloud.frame_id import FrameId
 from slimcloud.settings import CloudSettings
-from slimcloud.store.event_index import ToldEvent
+from slimcloud.store.events.event_index import ToldEvent
 from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.wall_clock import unix_us

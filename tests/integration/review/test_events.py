@@ -8,7 +8,7 @@ import pytest
 
 from slimcloud.events.event import Event, EventState, event_id_of
 from slimcloud.frame_id import FrameId
-from slimcloud.store.event_index import ToldEvent
+from slimcloud.store.events.event_index import ToldEvent
 from slimcloud.store.feed import FeedKind
 from slimcloud.zones.rules import Severity
 from support.cloud.review import PERIOD_US, START_UNIX_US, ReviewWorld, served

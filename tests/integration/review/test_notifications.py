@@ -1,6 +1,6 @@
 """Dead letters of notifications over a real Redis."""
 
-from slimcloud.store.outbox import Message
+from slimcloud.store.events.outbox import Message
 from support.cloud.review import ReviewWorld, ToyCodec, give_tokens, open_review
 
 URL = "/api/v1/notifications/dead-letters"

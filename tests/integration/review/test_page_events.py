@@ -8,7 +8,7 @@ from playwright.async_api import Page, Route, expect
 
 from slimcloud.events.event import Event, EventState, event_id_of
 from slimcloud.frame_id import FrameId
-from slimcloud.store.event_index import ToldEvent
+from slimcloud.store.events.event_index import ToldEvent
 from slimcloud.store.feed import FeedKind
 from slimcloud.zones.rules import Severity
 from slimcodec.detection import Detection

@@ -20,9 +20,9 @@ from redis.exceptions import RedisError
 
 from slimcloud.errors import EventNotFoundError
 from slimcloud.events.event import Event
+from slimcloud.store.events.outbox import Message, Outbox
 from slimcloud.store.feed import Feed, FeedEntry, FeedKind, entry_order
 from slimcloud.store.keys import LEASE_SECONDS
-from slimcloud.store.outbox import Message, Outbox
 from slimcloud.wall_clock import time_of
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from slimcloud.events.event import Event, EventState
 from slimcloud.notify.deliver import DeliveryError
-from slimcloud.store.outbox import Message
+from slimcloud.store.events.outbox import Message
 
 logger = logging.getLogger(__name__)
 

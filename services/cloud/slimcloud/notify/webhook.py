@@ -15,8 +15,8 @@ import httpx
 from slimcloud.events.event import Event
 from slimcloud.notify.deliver import DeliveryError
 from slimcloud.receivers import WebhookTarget, secret_key
-from slimcloud.store.event_index import EventFilter
-from slimcloud.store.outbox import Message
+from slimcloud.store.events.event_index import EventFilter
+from slimcloud.store.events.outbox import Message
 
 # The receiver says that the message itself is wrong: the same bytes will not be better later.
 _FINAL = frozenset({400, 413, 415, 422})

@@ -43,10 +43,10 @@ from slimcloud.store.cameras.refetches import RefetchLog
 from slimcloud.store.cameras.registry import CameraRegistry
 from slimcloud.store.cameras.rules import RuleBook
 from slimcloud.store.clock import StoreClock
-from slimcloud.store.event_index import EventIndex
+from slimcloud.store.events.event_index import EventIndex
+from slimcloud.store.events.outbox import Outbox
 from slimcloud.store.feed import Feed
 from slimcloud.store.listing import FrameIndex
-from slimcloud.store.outbox import Outbox
 from slimcloud.store.records import CONTAINER, DetectionResult, FrameState, Lane, StoredFrame
 from slimcloud.store.replies import fields_of, full_memory_is_store_full, text
 from slimcloud.store.retention import FRAME_BYTES, Retention

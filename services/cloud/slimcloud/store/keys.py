@@ -87,7 +87,7 @@ REVIEWS_OF = "slim:reviews-of:"  # {id}, frame: the same, of one frame
 
 # --- events ---
 # {event}, kept: hash, `event` (`Event` as JSON), `reviewed` (1), `reviewer`, `bytes` of it and its
-# picture; kept: until `sweep_events` in `slimcloud.store.event_index` removes the event
+# picture; kept: until `sweep_events` in `slimcloud.store.events.event_index` removes the event
 EVENT = "slim:event:"
 EVENT_PICTURE = "slim:event-picture:"  # {event}, kept: list, ids and bases: its best frame last
 EVENTS_ALL = "slim:event-index:all"  # kept: zset, event by its begin (microseconds)

@@ -17,9 +17,9 @@ from slimcloud.errors import EventNotFoundError
 from slimcloud.events.event import Event
 from slimcloud.notify import Notifier, Webhook
 from slimcloud.receivers import parse_webhooks
+from slimcloud.store.events.outbox import Outbox
 from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
-from slimcloud.store.outbox import Outbox
 from support.cloud.events import make_event
 from support.cloud.receiver import HANG, HttpReceiver, http_receiver
 

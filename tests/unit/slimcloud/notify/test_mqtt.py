@@ -12,7 +12,7 @@ import pytest
 from slimcloud.events.event import Event, EventState
 from slimcloud.notify import MqttBroker
 from slimcloud.notify.deliver import DeliveryError
-from slimcloud.store.outbox import Message
+from slimcloud.store.events.outbox import Message
 from support.cloud.broker import MOSQUITTO, Broker
 from support.cloud.events import make_event
 

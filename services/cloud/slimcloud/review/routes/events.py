@@ -28,7 +28,7 @@ from slimcloud.review.resource import (
 )
 from slimcloud.review.routes.frames import FrameList, refuse_unknown_labels, view_frames
 from slimcloud.review.routes.images import PREVIEW_ANSWERS, answer_preview, load_coded
-from slimcloud.store.event_index import EventFilter
+from slimcloud.store.events.event_index import EventFilter
 from slimcloud.wall_clock import unix_us, unix_us_of
 from slimcloud.zones.rules import Severity
 

@@ -9,7 +9,7 @@ from slimcloud.errors import EventNotFoundError
 from slimcloud.events.event import Event, EventState, event_id_of
 from slimcloud.frame_id import FrameId
 from slimcloud.store import keys
-from slimcloud.store.event_index import EventFilter, EventIndex, ToldEvent
+from slimcloud.store.events.event_index import EventFilter, EventIndex, ToldEvent
 from slimcloud.store.feed import FeedKind
 from slimcloud.store.frames import Store
 from slimcloud.zones.rules import Severity
