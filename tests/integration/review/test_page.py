@@ -219,6 +219,15 @@ async def test_no_tile_is_live_while_the_cloud_does_not_answer(url: str) -> None
         await expect(page.locator("#wall .tile.silent")).to_have_count(2)
 
 
+async def test_a_tile_counts_what_the_line_carried(url: str, review: ReviewWorld) -> None:
+    await review.store.cameras.set_traffic("gate-1", 1_250_000, 62_500)
+
+    async with open_page(url.replace("frames", "cameras")) as page:
+        tiles = page.locator("#wall .tile")
+        await expect(tiles.filter(has_text="gate-1")).to_contain_text("1.3 MB on the line")
+        await expect(tiles.filter(has_text="yard")).not_to_contain_text("on the line")
+
+
 async def test_an_open_picture_is_enlarged_and_saved_and_helped_with(url: str) -> None:
     async with open_page(url) as page:
         await page.locator("#frames .card").first.click()

@@ -117,8 +117,9 @@ function describe(tile, camera) {
   const heard = camera.last_received_time;
   tellState(tile, camera.state, camera.state === "silent" && heard ? `silent since ${clock(heard)}`
     : camera.state === "starved" ? "not detected" : camera.state);
-  tile.today.textContent = `${bytes(camera.bytes_today)} today`;
-  tile.today.title = "received since midnight UTC";
+  const onLine = camera.socket_sent_bytes + camera.socket_received_bytes;
+  tile.today.textContent = `${bytes(camera.bytes_today)} today${onLine ? ` · ${bytes(onLine)} on the line` : ""}`;
+  tile.today.title = `pictures received since midnight UTC${onLine ? "; all that it sent and received since it started" : ""}`;
   tile.lag.textContent = camera.state === "live" && camera.lag_seconds != null ? seconds(camera.lag_seconds) : "";
   tile.lag.title = "from capture to detection, of its newest detected frame";
   if (!camera.last_frame_id) tile.seen.textContent = "no frame yet";
