@@ -22,7 +22,7 @@ NODE_CLIENT := tests/integration/node_client
 
 help:
 	@echo "make demo    stream the sample video from an edge to a cloud on this machine"
-	@echo "make test    every check and every test (under 15 minutes on two cores)"
+	@echo "make test    every check and every test (a quarter of an hour or more on two cores)"
 	@echo "make check   the linters, the types and the import contracts only"
 	@echo "make format  let ruff write the format and the safe fixes"
 	@echo "make proto   generate the code of the wire again"
