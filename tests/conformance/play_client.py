@@ -54,7 +54,7 @@ class _Stream:
     ) -> None:
         self._transcript = transcript
         self._request_ids = request_ids
-        self._optional = [self._expected(line) for line in lines if line.cloud and line.may]
+        self._optional = [line for line in lines if line.cloud and line.may]
         self.call: grpc.aio.StreamStreamCall[pb.StreamFramesRequest, pb.StreamFramesResponse] = (
             ingest_pb2_grpc.IngestServiceStub(channel).StreamFrames(request_iterator=None)
         )
@@ -104,7 +104,8 @@ class _Stream:
         """A window and a result may come at any time."""
         said = self._transcript.bound(answer)
         is_result = answer.ack.stage == pb.STAGE_DETECTED
-        if not (answer.HasField("credit") or is_result or said in self._optional):
+        may = map(self._expected, self._optional)  # by the names that requests have by now
+        if not (answer.HasField("credit") or is_result or said in may):
             raise self._unexpected(line, f"the cloud said {said}")
 
     def _with_ids(self, message: M) -> M:
